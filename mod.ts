@@ -1,0 +1,49 @@
+/**
+ * Storage of streams — miniblocks, minipools and candidates — on PostgreSQL,
+ * in the schema that Towns nodes use, with a twin in memory for unit tests.
+ *
+ * @module
+ */
+export {
+  MemoryStreamStorage,
+  type MemoryStreamStorageOptions,
+} from "./src/memory/memory_stream_storage.ts";
+export {
+  isStreamStorageError,
+  StreamStorageError,
+  type StreamStorageErrorCode,
+  type StreamStorageErrorInit,
+  type StreamStorageOutcome,
+} from "./src/storage/errors.ts";
+export type {
+  DebugReadStreamDataResult,
+  DebugReadStreamStatisticsResult,
+  GetStreamsOptions,
+  MiniblockDescriptor,
+  MiniblockRange,
+  MiniblocksStoredLocation,
+  MinipoolEvent,
+  NewMinipool,
+  OperationOptions,
+  PreviousMinipool,
+  ReadMiniblocksOptions,
+  ReadMiniblocksResult,
+  ReadStreamFromLastSnapshotResult,
+} from "./src/storage/model.ts";
+export {
+  closestSnapshotMiniblock,
+  miniblockIdsToRanges,
+  snapshotsToNullify,
+} from "./src/storage/rules.ts";
+export {
+  isStreamId,
+  parseStreamId,
+  partitionSuffix,
+  schemaLockId,
+  schemaNameForArchive,
+  schemaNameFromAddress,
+  type StreamId,
+  type StreamType,
+  streamType,
+} from "./src/storage/stream_id.ts";
+export type { StreamStorage } from "./src/storage/stream_storage.ts";

@@ -1,0 +1,164 @@
+/**
+ * The one file that knows `pg`. `pg` does what is the same for everybody: the
+ * TCP connection, TLS, authentication and the startup message. Once the server
+ * is ready the socket is ours (session.ts): pg decodes every field as UTF-8,
+ * which destroys bytea, and refuses pipelined queries of one's own.
+ *
+ * What we rely on, pinned by version and by tests/session_test.ts: that
+ * `client.connection.stream` is the socket, that pg reads it by one `data`
+ * listener, and that client's `error` and `end` events tell of its loss.
+ */
+
+import type { Socket } from "node:net";
+import type { ConnectionOptions } from "node:tls";
+import pg from "pg";
+import type { ConnectionTarget, SslOptions } from "./connection_target.ts";
+import { ConnectionLostError } from "./pg_error.ts";
+import { Session, type SessionOptions } from "./session.ts";
+import { bind, statement } from "./statement.ts";
+
+/** Settings of the server that hold for one session (`SET`). */
+export type SessionSettings = Readonly<Record<string, string>>;
+
+interface PgInternals {
+  connection: { stream: Socket };
+  processID: number;
+}
+
+/**
+ * Connects and authenticates; tries the hosts in order.
+ *
+ * @throws {ConnectionLostError} (with `sent` false) no host could be reached
+ *   or took us; the cause is what the last one said.
+ */
+export async function connectSession(
+  target: ConnectionTarget,
+  settings: SessionSettings,
+  options: SessionOptions,
+): Promise<Session> {
+  let failure: unknown;
+  for (const address of target.hosts) {
+    try {
+      const session = await connectTo(target, address, settings, options);
+      if (!target.readWrite || await acceptsWrites(session)) return session;
+      await session.close();
+      failure = new Error("The server is read-only");
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw new ConnectionLostError(
+    `Could not connect to the database: ${messageOf(failure)}`,
+    false,
+    failure,
+  );
+}
+
+async function connectTo(
+  target: ConnectionTarget,
+  address: { host: string; port: number },
+  settings: SessionSettings,
+  options: SessionOptions,
+): Promise<Session> {
+  if (target.ssl.mode !== "prefer") {
+    return await handshake(
+      target,
+      address,
+      settings,
+      options,
+      tlsOptions(target.ssl),
+    );
+  }
+  try {
+    const tls = tlsOptions({ ...target.ssl, mode: "require" });
+    return await handshake(target, address, settings, options, tls);
+  } catch (error) {
+    if (!messageOf(error).includes("does not support SSL")) throw error;
+    return await handshake(target, address, settings, options, false);
+  }
+}
+
+async function handshake(
+  target: ConnectionTarget,
+  address: { host: string; port: number },
+  settings: SessionSettings,
+  options: SessionOptions,
+  ssl: false | ConnectionOptions,
+): Promise<Session> {
+  const client = new pg.Client({
+    ...address,
+    user: target.user,
+    // A function, so that pg looks for no password anywhere else.
+    password: () => target.password,
+    database: target.database,
+    ssl,
+    application_name: target.applicationName,
+    options: settingsAsOptions(settings),
+    connectionTimeoutMillis: target.connectTimeoutMs,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+  });
+  const opened: { session?: Session } = {};
+  // Without a listener an error of a dying connection ends the process.
+  client.on("error", (error) => opened.session?.fail(messageOf(error), error));
+  client.on("end", () => opened.session?.fail("Connection terminated"));
+  try {
+    await client.connect();
+  } catch (error) {
+    (client as unknown as PgInternals).connection.stream.destroy();
+    throw error;
+  }
+  const { connection, processID } = client as unknown as PgInternals;
+  connection.stream.removeAllListeners("data");
+  opened.session = new Session({
+    socket: connection.stream,
+    end: () => client.end(),
+    processId: processID,
+  }, options);
+  return opened.session;
+}
+
+/** The startup packet's `options`, as the server splits it: by white space. */
+function settingsAsOptions(settings: SessionSettings): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, "\\$&")}`)
+    .join(" ");
+}
+
+function tlsOptions(ssl: SslOptions): false | ConnectionOptions {
+  if (ssl.mode === "disable") return false;
+  const certificates: ConnectionOptions = {};
+  if (ssl.ca !== undefined) certificates.ca = ssl.ca;
+  if (ssl.cert !== undefined) certificates.cert = ssl.cert;
+  if (ssl.key !== undefined) certificates.key = ssl.key;
+  switch (ssl.mode) {
+    case "prefer":
+    case "require":
+      // As libpq: encrypts, and trusts whoever answers.
+      return { ...certificates, rejectUnauthorized: false };
+    case "verify-ca":
+      return {
+        ...certificates,
+        rejectUnauthorized: true,
+        checkServerIdentity: () => undefined,
+      };
+    case "verify-full":
+      return { ...certificates, rejectUnauthorized: true };
+  }
+}
+
+const isReadOnly = statement({
+  text: "SELECT pg_is_in_recovery() OR " +
+    "current_setting('default_transaction_read_only')::bool",
+  columns: ["bool"],
+  once: true,
+});
+
+async function acceptsWrites(session: Session): Promise<boolean> {
+  const [result] = await session.run([bind(isReadOnly)]);
+  return result.rows[0]?.[0] === false;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

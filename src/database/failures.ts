@@ -1,0 +1,173 @@
+/**
+ * What an error of the driver means: whether the work can be tried again, and
+ * how it is told to callers. Decided by SQLSTATE (PostgreSQL documentation,
+ * appendix A) along the whole chain of causes, never by message text.
+ */
+
+import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
+import { canceled } from "../storage/contract_errors.ts";
+import { ConnectionLostError, PgError } from "./pg_error.ts";
+import { PoolOverloadError, PoolTimeoutError } from "./pool.ts";
+
+/** What can be done about an error. */
+export type Verdict =
+  /** Nothing was committed; the same work may succeed now. */
+  | "retry"
+  /** The answer was lost: the work was done wholly or not at all. */
+  | "unknown"
+  /** Nothing was committed; trying again leads to the same. */
+  | "final";
+
+/** Decides what can be done about an error of a transaction. */
+export function verdictOf(error: unknown, mode: "read" | "write"): Verdict {
+  const lost = findCause(error, ConnectionLostError);
+  if (lost !== undefined) {
+    if (lost.sent && mode === "write") return "unknown";
+    return isSetupFault(sqlStateOf(lost)) ? "final" : "retry";
+  }
+  const pg = findCause(error, PgError);
+  if (pg === undefined) return "final";
+  switch (pg.sqlState) {
+    case "40001": // serialization_failure
+    case "40P01": // deadlock_detected
+    case "53300": // too_many_connections
+    case "57P03": // cannot_connect_now
+      return "retry";
+    default:
+      return pg.isStalePlan ? "retry" : "final";
+  }
+}
+
+/** The error as callers get it; one that is ours already stays as it is. */
+export function toStorageError(
+  error: unknown,
+  options: { unknownOutcome?: boolean; signal?: AbortSignal | undefined } = {},
+): StreamStorageError {
+  if (isStreamStorageError(error)) return error;
+  const { signal } = options;
+  if (signal?.aborted && error === signal.reason) return canceled(error);
+  const outcome = options.unknownOutcome ? "unknown" : "rolled_back";
+  if (error instanceof PoolOverloadError) {
+    return new StreamStorageError({
+      code: "RESOURCE_EXHAUSTED",
+      message: `Too many calls are waiting for a connection: ${error.message}`,
+      details: { reason: "pool_queue_full", waiting: error.waiting },
+      retryable: true,
+      outcome,
+      cause: error,
+    });
+  }
+  if (error instanceof PoolTimeoutError) {
+    return new StreamStorageError({
+      code: "DEADLINE_EXCEEDED",
+      message: `No connection became free: ${error.message}`,
+      details: { reason: "acquire_timeout", waitedMs: error.waitedMs },
+      retryable: true,
+      outcome,
+      cause: error,
+    });
+  }
+  return databaseError(error, outcome);
+}
+
+function databaseError(
+  error: unknown,
+  outcome: "unknown" | "rolled_back",
+): StreamStorageError {
+  const sqlState = sqlStateOf(error);
+  const details = sqlState === undefined ? {} : { sqlState };
+  const lost = findCause(error, ConnectionLostError);
+  const text = error instanceof Error ? error.message : String(error);
+  const make = (
+    code: StreamStorageError["code"],
+    reason: string,
+    message: string,
+    retryable: boolean,
+  ) =>
+    new StreamStorageError({
+      code,
+      message: `${message}: ${text}`,
+      details: { reason, ...details },
+      retryable,
+      outcome,
+      cause: error,
+    });
+  if (isSetupFault(sqlState) && (lost === undefined || !lost.sent)) {
+    return make("BAD_CONFIG", "login_refused", "Database refused us", false);
+  }
+  if (lost !== undefined || isServerGone(sqlState)) {
+    return lost?.sent === false
+      ? make("UNAVAILABLE", "connection_failed", "Database is away", true)
+      : make("UNAVAILABLE", "connection_lost", "Database went away", true);
+  }
+  switch (sqlState) {
+    case "57014": // query_canceled
+      return make(
+        "DEADLINE_EXCEEDED",
+        "statement_timeout",
+        "Statement took too long",
+        true,
+      );
+    case "55P03": // lock_not_available
+      return make(
+        "DEADLINE_EXCEEDED",
+        "lock_timeout",
+        "Lock was not to be had in time",
+        true,
+      );
+    case "40001":
+    case "40P01":
+      return make(
+        "UNAVAILABLE",
+        "too_many_conflicts",
+        "Transaction conflicted with others at every attempt",
+        true,
+      );
+    default:
+      return make(
+        "DB_OPERATION_FAILURE",
+        "database_error",
+        "Database refused the work",
+        false,
+      );
+  }
+}
+
+/** The first SQLSTATE in the chain of causes. */
+export function sqlStateOf(error: unknown): string | undefined {
+  for (const cause of causesOf(error)) {
+    if (cause instanceof PgError) return cause.sqlState;
+    const { code } = cause as { code?: unknown };
+    if (typeof code === "string" && /^[0-9A-Z]{5}$/.test(code)) return code;
+  }
+  return undefined;
+}
+
+/** Wrong password, user, database or rights: no retry mends it. */
+function isSetupFault(sqlState: string | undefined): boolean {
+  return sqlState !== undefined &&
+    (sqlState.startsWith("28") || sqlState === "3D000" || sqlState === "42501");
+}
+
+/** Shutdown, crash, start-up, no resources. */
+function isServerGone(sqlState: string | undefined): boolean {
+  return sqlState !== undefined &&
+    (/^(08|53)/.test(sqlState) || /^57P0[1-5]$/.test(sqlState) ||
+      sqlState === "25006");
+}
+
+function findCause<E extends Error>(
+  error: unknown,
+  type: abstract new (...args: never[]) => E,
+): E | undefined {
+  for (const cause of causesOf(error)) if (cause instanceof type) return cause;
+  return undefined;
+}
+
+function* causesOf(error: unknown): Generator<Error> {
+  let cause = error;
+  for (let depth = 0; depth < 16 && cause instanceof Error; depth++) {
+    yield cause;
+    cause = cause.cause;
+  }
+}

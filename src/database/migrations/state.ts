@@ -1,0 +1,77 @@
+/** Where a schema stands, read without changing or locking anything. */
+
+import type { MigrationConnection } from "./connection.ts";
+import type { TrackVersions } from "./plan.ts";
+import { quoteIdentifier, quoteLiteral } from "./sql_text.ts";
+
+/** What is known of a schema before it is migrated. */
+export interface SchemaState {
+  /** Whether the schema itself is there. */
+  exists: boolean;
+  /** The recorded versions; 0 is nothing. */
+  versions: TrackVersions;
+  /** golang-migrate's mark of a migration that failed half-way. */
+  dirty: boolean;
+  /** All three tables that come before the first version are there. */
+  prepared: boolean;
+  /** The stored number of partitions, undefined when none is stored. */
+  partitions: number | undefined;
+  /** Suffixes of the partition tables that are there, sorted. */
+  suffixes: string[];
+}
+
+const partitionTable = "miniblocks_";
+const bookkeepingTables = [
+  "schema_migrations",
+  "stream_storage_migrations",
+  "settings",
+];
+
+/** Reads a schema's state: one round trip when there is none, else two. */
+export async function readSchemaState(
+  connection: MigrationConnection,
+  schema: string,
+): Promise<SchemaState> {
+  const rows = await connection.script(catalogSql(schema));
+  const tables = new Set(rows.map(([name]) => name));
+  const prepared = bookkeepingTables.every((name) => tables.has(name));
+  const figures = await connection.script(figuresSql(schema, tables));
+  const [version, dirty, ownVersion, partitions] = figures[0]!;
+  return {
+    exists: rows.length > 0,
+    versions: { node: Number(version), own: Number(ownVersion) },
+    dirty: dirty === "t",
+    prepared,
+    partitions: partitions === null ? undefined : Number(partitions),
+    suffixes: [...tables].filter((name) => name?.startsWith(partitionTable))
+      .map((name) => name!.slice(partitionTable.length)).toSorted(),
+  };
+}
+
+/** The tables of interest, or one row without a name, or no schema, no row. */
+function catalogSql(schema: string): string {
+  return `SELECT c.relname
+FROM pg_catalog.pg_namespace n
+LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
+  AND c.relkind IN ('r', 'p')
+  AND c.relname ~ '^(${
+    bookkeepingTables.join("|")
+  }|${partitionTable}[rm][0-9a-f]{2})$'
+WHERE n.nspname = ${quoteLiteral(schema)}`;
+}
+
+/** More than one row in schema_migrations is nothing that anybody writes. */
+function figuresSql(schema: string, tables: ReadonlySet<unknown>): string {
+  const select = (expression: string, table: string) =>
+    tables.has(table)
+      ? `(SELECT ${expression} FROM ${quoteIdentifier(schema)}.${table})`
+      : "NULL";
+  return `SELECT ${
+    [
+      select("max(version)", "schema_migrations"),
+      select("bool_or(dirty) OR count(*) > 1", "schema_migrations"),
+      select("max(version)", "stream_storage_migrations"),
+      select("max(num_partitions)", "settings"),
+    ].join(",\n  ")
+  }`;
+}

@@ -1,0 +1,88 @@
+/** Transactions of a migration run. */
+
+import { StreamStorageError } from "../../storage/errors.ts";
+import { sqlStateOf, toStorageError, verdictOf } from "../failures.ts";
+import type { MigrationConnection } from "./connection.ts";
+
+/**
+ * The session's own settings must neither stop a long migration nor make it
+ * read-only; the notices of IF NOT EXISTS are of no use to anybody.
+ */
+const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = 0;
+SET LOCAL client_min_messages = warning;`;
+
+/** The statements as the text of one transaction. */
+export function transactionSql(statements: string): string {
+  return `${begin}\n${statements}\nCOMMIT;`;
+}
+
+/** Runs the statements as one transaction, in one round trip. */
+export function runTransaction(
+  connection: MigrationConnection,
+  statements: string,
+): Promise<void> {
+  return rollingBack(connection, async () => {
+    await connection.script(transactionSql(statements));
+  });
+}
+
+/** Runs what the caller does with the connection as one transaction. */
+export function runHook(
+  connection: MigrationConnection,
+  hook: (connection: MigrationConnection) => Promise<void>,
+): Promise<void> {
+  return rollingBack(connection, async () => {
+    await connection.script(begin);
+    await hook(connection);
+    // COMMIT of a transaction in which a statement failed rolls back without
+    // an error; the statement before it does not.
+    await connection.script("SELECT 1; COMMIT;");
+  });
+}
+
+async function rollingBack(
+  connection: MigrationConnection,
+  body: () => Promise<void>,
+): Promise<void> {
+  try {
+    await body();
+  } catch (error) {
+    // Fails only when the session is gone, and its transaction with it.
+    await connection.script("ROLLBACK").catch(() => undefined);
+    throw error;
+  }
+}
+
+/** The error of a run as callers get it: what was being done to what. */
+export function migrationFailure(
+  error: unknown,
+  context: {
+    operation: string;
+    schema: string;
+    /** What was being done, for the text: "Upgrade to version 8". */
+    activity: string;
+    signal?: AbortSignal | undefined;
+  },
+): StreamStorageError {
+  const failure = toStorageError(error, {
+    unknownOutcome: verdictOf(error, "write") === "unknown",
+    signal: context.signal,
+  });
+  if (failure === error) return failure.withOperation(context.operation);
+  // The server's lock table is too small for one transaction of ours.
+  const outOfLocks = sqlStateOf(error) === "53200";
+  const advice = outOfLocks ? "; raise max_locks_per_transaction" : "";
+  return new StreamStorageError({
+    code: failure.code,
+    operation: context.operation,
+    message: `${context.activity} of schema ${
+      JSON.stringify(context.schema)
+    } failed: ${failure.message}${advice}`,
+    details: { ...failure.details, schema: context.schema },
+    retryable: failure.retryable,
+    outcome: failure.outcome,
+    cause: error,
+  });
+}

@@ -1,0 +1,73 @@
+/**
+ * An error that the server reported. Its `detail`, `hint` and `where` fields
+ * are dropped on purpose: they quote row data ("Failing row contains …"), and
+ * no stored byte may reach a log.
+ */
+export class PgError extends Error {
+  override readonly name = "PgError";
+  /** SQLSTATE, five characters. */
+  readonly sqlState: string;
+  readonly severity: string;
+  /** Which statement of the batch failed, from 0; -1 when none was running. */
+  readonly statementIndex: number;
+  /** Names of what failed, where the server gives them. */
+  readonly table: string | undefined;
+  readonly constraint: string | undefined;
+  /** The server's C function that raised it. */
+  readonly routine: string | undefined;
+
+  constructor(fields: ReadonlyMap<string, string>, statementIndex: number) {
+    super(fields.get("M") ?? "Unknown error");
+    this.sqlState = fields.get("C") ?? "XX000";
+    this.severity = fields.get("V") ?? fields.get("S") ?? "ERROR";
+    this.statementIndex = statementIndex;
+    this.table = fields.get("t");
+    this.constraint = fields.get("n");
+    this.routine = fields.get("R");
+  }
+
+  /**
+   * The prepared statement is gone or out of date: a pooler changed the
+   * server, or a migration changed a table. To be parsed anew.
+   */
+  get isStalePlan(): boolean {
+    return this.sqlState === "26000" ||
+      (this.sqlState === "0A000" && this.routine === "RevalidateCachedQuery");
+  }
+}
+
+/** The connection broke, or was broken, before the answer was complete. */
+export class ConnectionLostError extends Error {
+  override readonly name = "ConnectionLostError";
+  /**
+   * Whether any byte of the work had been given to the socket. If not, the
+   * server cannot have done it.
+   */
+  readonly sent: boolean;
+
+  constructor(message: string, sent: boolean, cause?: unknown) {
+    super(message, { cause });
+    this.sent = sent;
+  }
+}
+
+/** Reads the fields of an ErrorResponse or NoticeResponse body. */
+export function readErrorFields(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Map<string, string> {
+  const text = new TextDecoder();
+  const fields = new Map<string, string>();
+  let at = start;
+  while (at < end && bytes[at] !== 0) {
+    const stop = bytes.indexOf(0, at + 1);
+    if (stop < 0 || stop >= end) break;
+    fields.set(
+      String.fromCharCode(bytes[at]!),
+      text.decode(bytes.subarray(at + 1, stop)),
+    );
+    at = stop + 1;
+  }
+  return fields;
+}

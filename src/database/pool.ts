@@ -1,0 +1,278 @@
+/**
+ * A bounded set of sessions. Work is not tied to a session: it is one flush,
+ * so any session can take it, and a session can take the next before the
+ * last was answered.
+ *
+ * Work goes to an idle session; without one a new session is opened up to the
+ * limit; at the limit it is pipelined behind the shortest row, up to a depth;
+ * beyond that it waits in a queue of bounded length, then is refused.
+ *
+ * After a failed connection the next attempt waits for a jittered, growing
+ * delay, so that a server that comes back is not met by a storm.
+ */
+
+import { ConnectionLostError } from "./pg_error.ts";
+import type { Session } from "./session.ts";
+import type { Bound, ResultsOf } from "./statement.ts";
+
+/** The queue of waiting work is full; nothing was sent. */
+export class PoolOverloadError extends Error {
+  override readonly name = "PoolOverloadError";
+  readonly waiting: number;
+
+  constructor(waiting: number) {
+    super(`Expected fewer than ${waiting} waiting calls`);
+    this.waiting = waiting;
+  }
+}
+
+/** No session became free in time; nothing was sent. */
+export class PoolTimeoutError extends Error {
+  override readonly name = "PoolTimeoutError";
+  readonly waitedMs: number;
+
+  constructor(waitedMs: number) {
+    super(`Expected a connection within ${waitedMs} ms`);
+    this.waitedMs = waitedMs;
+  }
+}
+
+/** How a pool is bounded. */
+export interface PoolOptions {
+  connect(): Promise<Session>;
+  /** Sessions at most. */
+  max: number;
+  /** Unanswered flushes per session at most. */
+  depth: number;
+  /** Calls that wait for a session at most. */
+  maxWaiting: number;
+  /** Milliseconds that a call waits for a session at most. */
+  acquireTimeoutMs: number;
+  /** Delays between failed connection attempts. */
+  reconnect: { minDelayMs: number; maxDelayMs: number };
+}
+
+/** What a pool does at the moment. */
+export interface PoolState {
+  open: number;
+  connecting: number;
+  idle: number;
+  waiting: number;
+}
+
+interface Waiting {
+  since: number;
+  start(session: Session): void;
+  refuse(error: unknown): void;
+}
+
+/** Sessions that share work; see the file's head. */
+export class Pool {
+  readonly #options: PoolOptions;
+  readonly #sessions = new Set<Session>();
+  readonly #waiting = new Set<Waiting>();
+  #connecting = 0;
+  #failures = 0;
+  #reconnectTimer: ReturnType<typeof setTimeout> | undefined;
+  #waitingTimer: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+  #drained: (() => void) | undefined;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+  }
+
+  get state(): PoolState {
+    let idle = 0;
+    for (const session of this.#sessions) if (session.inFlight === 0) idle++;
+    return {
+      open: this.#sessions.size,
+      connecting: this.#connecting,
+      idle,
+      waiting: this.#waiting.size,
+    };
+  }
+
+  /**
+   * Runs the statements as one transaction on some session.
+   *
+   * The signal ends the waiting. For a read it also gives up the answer, and
+   * the session finishes by itself; a write that was sent is never given up,
+   * its caller would not know what became of it.
+   *
+   * @throws {PgError | ConnectionLostError | PoolOverloadError |
+   *   PoolTimeoutError} or the signal's reason.
+   */
+  run<const B extends readonly Bound[]>(
+    bound: B,
+    mode: "read" | "write",
+    signal?: AbortSignal,
+  ): Promise<ResultsOf<B>> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const session = this.#pick();
+    if (session !== undefined && signal === undefined) {
+      return session.run(bound);
+    }
+    return new Promise((resolve, reject) => {
+      const settled = () => signal?.removeEventListener("abort", onAbort);
+      const waiting: Waiting = {
+        since: performance.now(),
+        start: (chosen) => {
+          this.#waiting.delete(waiting);
+          if (mode === "write") settled();
+          chosen.run(bound).then(resolve, reject).finally(settled);
+        },
+        refuse: (error) => {
+          this.#waiting.delete(waiting);
+          settled();
+          reject(error);
+        },
+      };
+      const onAbort = () => waiting.refuse(signal!.reason);
+      signal?.addEventListener("abort", onAbort, { once: true });
+      if (session !== undefined) waiting.start(session);
+      else this.#enqueue(waiting);
+    });
+  }
+
+  /**
+   * Refuses new work, lets what is under way end for at most `budgetMs`, then
+   * breaks what is left.
+   */
+  async close(budgetMs: number): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#reconnectTimer);
+    this.#reconnectTimer = undefined;
+    await this.#drain(budgetMs);
+    this.#refuseAll(new ConnectionLostError("The pool was closed", false));
+    clearTimeout(this.#waitingTimer);
+    await Promise.all(Array.from(this.#sessions, (session) => {
+      if (session.inFlight > 0) {
+        session.destroy("Closed before the answer came");
+      }
+      return session.close();
+    }));
+  }
+
+  #drain(budgetMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, budgetMs);
+    this.#drained = resolve;
+    this.#checkDrained();
+    return promise.finally(() => clearTimeout(timer));
+  }
+
+  #checkDrained(): void {
+    if (this.#drained === undefined || this.#connecting > 0) return;
+    if (this.#waiting.size > 0 && this.#sessions.size > 0) return;
+    for (const session of this.#sessions) if (session.inFlight > 0) return;
+    this.#drained();
+  }
+
+  #enqueue(waiting: Waiting): void {
+    if (this.#closed) {
+      return waiting.refuse(
+        new ConnectionLostError("The pool was closed", false),
+      );
+    }
+    if (this.#waiting.size >= this.#options.maxWaiting) {
+      return waiting.refuse(new PoolOverloadError(this.#options.maxWaiting));
+    }
+    this.#waiting.add(waiting);
+    this.#watchWaiting();
+    this.#connectIfNeeded();
+  }
+
+  /** One timer for the whole queue: the first in it is always the oldest. */
+  #watchWaiting(): void {
+    if (this.#waitingTimer !== undefined) return;
+    const { acquireTimeoutMs } = this.#options;
+    const check = () => {
+      this.#waitingTimer = undefined;
+      for (const waiting of this.#waiting) {
+        const left = acquireTimeoutMs - (performance.now() - waiting.since);
+        if (left > 0) {
+          this.#waitingTimer = setTimeout(check, left);
+          return;
+        }
+        waiting.refuse(new PoolTimeoutError(acquireTimeoutMs));
+      }
+    };
+    this.#waitingTimer = setTimeout(check, acquireTimeoutMs);
+  }
+
+  /** A session with room, or undefined when the caller should wait. */
+  #pick(): Session | undefined {
+    let best: Session | undefined;
+    for (const session of this.#sessions) {
+      if (session.inFlight === 0) return session;
+      if (best === undefined || session.inFlight < best.inFlight) {
+        best = session;
+      }
+    }
+    const full = this.#sessions.size + this.#connecting >= this.#options.max;
+    if (best === undefined || (!full && !this.#closed)) return undefined;
+    return best.inFlight < this.#options.depth ? best : undefined;
+  }
+
+  #dispatch(): void {
+    for (const waiting of this.#waiting) {
+      const session = this.#pick();
+      if (session === undefined) break;
+      waiting.start(session);
+    }
+    if (!this.#closed) this.#connectIfNeeded();
+    this.#checkDrained();
+  }
+
+  #connectIfNeeded(): void {
+    if (this.#reconnectTimer !== undefined) return;
+    const room = this.#options.max - this.#sessions.size - this.#connecting;
+    // After a failure one attempt at a time finds out whether the server is
+    // back; the others follow when it is.
+    const wanted = this.#failures > 0
+      ? Math.min(1 - this.#connecting, this.#waiting.size)
+      : this.#waiting.size - this.#connecting;
+    for (let i = 0; i < Math.min(room, wanted); i++) void this.#connect();
+  }
+
+  async #connect(): Promise<void> {
+    this.#connecting++;
+    try {
+      const session = await this.#options.connect();
+      this.#connecting--;
+      this.#failures = 0;
+      if (this.#closed && this.#waiting.size === 0) await session.close();
+      else this.#adopt(session);
+    } catch (error) {
+      this.#connecting--;
+      this.#failures++;
+      if (this.#sessions.size === 0) this.#refuseAll(error);
+      this.#holdOff();
+    }
+    this.#dispatch();
+  }
+
+  #adopt(session: Session): void {
+    this.#sessions.add(session);
+    session.onIdle(() => this.#dispatch());
+    void session.closed.then(() => {
+      this.#sessions.delete(session);
+      this.#dispatch();
+    });
+  }
+
+  #holdOff(): void {
+    if (this.#closed) return;
+    const { minDelayMs, maxDelayMs } = this.#options.reconnect;
+    const ceiling = Math.min(maxDelayMs, minDelayMs * 2 ** this.#failures);
+    this.#reconnectTimer = setTimeout(() => {
+      this.#reconnectTimer = undefined;
+      this.#dispatch();
+    }, ceiling / 2 + Math.random() * ceiling / 2);
+  }
+
+  #refuseAll(error: unknown): void {
+    for (const waiting of this.#waiting) waiting.refuse(error);
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * How a statement in the middle of a flush stops the transaction and says why.
+ *
+ * The statements of a write are sent together, so nobody on our side can look
+ * at a check's result before the writes behind it run. The check itself
+ * therefore raises an error when its rule is broken, which makes the server
+ * skip the rest and roll back. SQL without functions of our own can raise one
+ * with a text of our choice by a cast that must fail; the text carries the
+ * reason and the figures as JSON.
+ */
+
+import { PgError } from "./pg_error.ts";
+
+const marker = "stream-storage:";
+
+/** Why a check stopped a transaction. */
+export interface Rejection {
+  reason: string;
+  /** Figures named in the statement; 64-bit numbers stay exact. */
+  figures: Record<string, bigint | null>;
+}
+
+/**
+ * SQL that, when evaluated, stops the transaction. `figures` maps names to SQL
+ * expressions of type bigint; both come from our own statements, never from
+ * a caller.
+ *
+ * json_build_object is not immutable, so the planner cannot evaluate the cast
+ * ahead of the CASE branch in which it stands.
+ */
+export function rejectSql(
+  reason: string,
+  figures: Record<string, string> = {},
+): string {
+  const parts = Object.entries(figures).map(
+    ([name, expression]) => `, '${name}', (${expression})::text`,
+  );
+  return `('${marker}' || json_build_object('reason', '${reason}'${
+    parts.join("")
+  })::text)::int4`;
+}
+
+/** The rejection that an error carries, if it carries one. */
+export function rejectionOf(error: unknown): Rejection | undefined {
+  if (!(error instanceof PgError) || error.sqlState !== "22P02") {
+    return undefined;
+  }
+  // The quotes around the text differ with the server's language.
+  const at = error.message.indexOf(marker);
+  if (at < 0) return undefined;
+  const json = /\{.*\}/.exec(error.message.slice(at + marker.length))?.[0];
+  if (json === undefined) return undefined;
+  const { reason, ...figures } = JSON.parse(json) as Record<string, string>;
+  return {
+    reason: reason!,
+    figures: Object.fromEntries(
+      Object.entries(figures).map(([name, value]) => [
+        name,
+        value === null ? null : BigInt(value),
+      ]),
+    ),
+  };
+}

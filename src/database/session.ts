@@ -1,0 +1,380 @@
+/**
+ * One authenticated connection, from our side of the protocol.
+ *
+ * `run` sends a list of statements as one flush that ends with one Sync. The
+ * server executes what stands before a Sync as one transaction (PostgreSQL
+ * documentation, "Pipelining": an implicit transaction that commits at the
+ * Sync and rolls back as a whole at the first error), so a write is one round
+ * trip with no BEGIN, no COMMIT and no state left behind in the session. Its
+ * ReadyForQuery is the acknowledgement: before it nothing is known to be
+ * committed.
+ *
+ * Several `run`s may be under way at once; answers come in the order of the
+ * questions, and an error in one does not touch the next.
+ *
+ * Statements that the session has not seen are parsed in a flush section of
+ * their own (ending with a Sync of its own, in the same write), so that an
+ * error in the work never leaves it uncertain which names the server knows.
+ */
+
+import type { Buffer } from "node:buffer";
+import type { Socket } from "node:net";
+import { ConnectionLostError, PgError, readErrorFields } from "./pg_error.ts";
+import type { Bound, Result, ResultsOf, Statement } from "./statement.ts";
+import { BackendReader } from "./wire/backend.ts";
+import { FrontendWriter } from "./wire/frontend.ts";
+import type { Decoder } from "./wire/types.ts";
+
+const code = {
+  commandComplete: 0x43,
+  emptyQuery: 0x49,
+  error: 0x45,
+  notification: 0x41,
+  readyForQuery: 0x5a,
+} as const;
+
+/** A notification from `NOTIFY`. */
+export interface Notification {
+  channel: string;
+  payload: string;
+  /** The process id of the session that notified. */
+  processId: number;
+}
+
+/** What a session is made of; see driver.ts. */
+export interface SessionTransport {
+  socket: Socket;
+  /** Says goodbye and closes the socket. */
+  end(): Promise<void>;
+  /** The server's process id of this session. */
+  processId: number;
+}
+
+/** How a session behaves. */
+export interface SessionOptions {
+  /** Keep statements prepared; false for poolers in transaction mode. */
+  preparedStatements: boolean;
+  /** How many statements stay prepared, the least used one goes first. */
+  maxPrepared: number;
+  /**
+   * Milliseconds without an answer to the oldest question after which the
+   * connection is taken for dead. Longer than statement_timeout.
+   */
+  answerTimeoutMs: number;
+}
+
+interface Exchange {
+  bound: readonly Bound[];
+  results: Result[];
+  /** The section that parses new statements is still unanswered. */
+  preparing: boolean;
+  error: PgError | undefined;
+  resolve(results: Result[]): void;
+  reject(error: unknown): void;
+}
+
+/** A connection that runs statements; made by `connectSession`. */
+export class Session {
+  readonly processId: number;
+  readonly #transport: SessionTransport;
+  readonly #options: SessionOptions;
+  readonly #reader: BackendReader;
+  readonly #writer = new FrontendWriter();
+  readonly #exchanges: Exchange[] = [];
+  /** Statement text to its name on the server, least recently used first. */
+  readonly #prepared = new Map<string, string>();
+  #names = 0;
+  #flushing = false;
+  #failure: ConnectionLostError | undefined;
+  #answerTimer: ReturnType<typeof setTimeout> | undefined;
+  #heardAt = 0;
+  readonly #closed = Promise.withResolvers<void>();
+  #onNotification: ((notification: Notification) => void) | undefined;
+  #onIdle: (() => void) | undefined;
+
+  constructor(transport: SessionTransport, options: SessionOptions) {
+    this.#transport = transport;
+    this.#options = options;
+    this.processId = transport.processId;
+    this.#reader = new BackendReader({
+      rowDecoders: () => this.#currentDecoders(),
+      row: (values) => this.#currentResult()?.rows.push(values as never),
+      message: (...message) => this.#onMessage(...message),
+    });
+    transport.socket.on("data", (chunk: Buffer) => this.#feed(chunk));
+  }
+
+  /** How many `run`s and `script`s are unanswered. */
+  get inFlight(): number {
+    return this.#exchanges.length;
+  }
+
+  /** Whether the session can take work. */
+  get usable(): boolean {
+    return this.#failure === undefined;
+  }
+
+  /** Fulfilled once the connection is gone, for whatever reason. */
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  /** Calls back for each notification. */
+  onNotification(callback: (notification: Notification) => void): void {
+    this.#onNotification = callback;
+  }
+
+  /** Calls back each time that an answer leaves room for another question. */
+  onIdle(callback: () => void): void {
+    this.#onIdle = callback;
+  }
+
+  /**
+   * Runs the statements as one transaction in one flush.
+   *
+   * @throws {PgError} the server refused; nothing was committed.
+   * @throws {ConnectionLostError} the answer never came; with `sent` true the
+   *   outcome is unknown.
+   */
+  run<const B extends readonly Bound[]>(bound: B): Promise<ResultsOf<B>> {
+    const lost = this.#failure;
+    if (lost !== undefined) {
+      return Promise.reject(
+        new ConnectionLostError(lost.message, false, lost.cause),
+      );
+    }
+    const before = this.#writer.bytes;
+    const names = this.#writePrepares(bound);
+    const preparing = this.#writer.bytes > before;
+    if (preparing) this.#writer.sync();
+    bound.forEach((item, i) => {
+      const { statement } = item;
+      if (names[i] === "") {
+        this.#writer.parse("", statement.text, statement.params);
+      }
+      this.#writer.bindExecute(names[i]!, statement.params, item.values);
+      if (item.copy) this.#writer.copyRows(item.copy.types, item.copy.rows);
+    });
+    this.#writer.sync();
+    return this.#send(bound, preparing) as Promise<ResultsOf<B>>;
+  }
+
+  /**
+   * Runs statements given as text by the simple query protocol; several are
+   * one transaction unless they say otherwise. Returns the rows of the last
+   * statement that returned any, every value as text.
+   */
+  async script(text: string): Promise<(string | null)[][]> {
+    if (this.#failure) {
+      throw new ConnectionLostError(this.#failure.message, false);
+    }
+    this.#writer.query(text);
+    const results = await this.#send([], false);
+    const last = results.findLast((result) => result.rows.length > 0);
+    return (last?.rows ?? []) as unknown as (string | null)[][];
+  }
+
+  /** Says goodbye. Work that is under way ends first. */
+  async close(): Promise<void> {
+    if (this.#failure === undefined) await this.#transport.end();
+    await this.#closed.promise;
+  }
+
+  /** Breaks the connection now; unanswered work fails. */
+  destroy(reason: string, cause?: unknown): void {
+    this.fail(reason, cause);
+    this.#transport.socket.destroy();
+  }
+
+  /** Called by the driver when the connection broke or ended. */
+  fail(reason: string, cause?: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = new ConnectionLostError(reason, true, cause);
+    clearTimeout(this.#answerTimer);
+    this.#closed.resolve();
+    for (const exchange of this.#exchanges.splice(0)) {
+      exchange.reject(new ConnectionLostError(reason, true, cause));
+    }
+  }
+
+  /** Parses what is new; returns each statement's name, "" for an unnamed. */
+  #writePrepares(bound: readonly Bound[]): string[] {
+    return bound.map(({ statement }) => {
+      if (statement.once || !this.#options.preparedStatements) return "";
+      return this.#nameOf(statement);
+    });
+  }
+
+  #nameOf(statement: Statement): string {
+    const { text } = statement;
+    const known = this.#prepared.get(text);
+    if (known !== undefined) {
+      // Most recently used last; cheap enough only while there is pressure.
+      if (this.#prepared.size > this.#options.maxPrepared / 2) {
+        this.#prepared.delete(text);
+        this.#prepared.set(text, known);
+      }
+      return known;
+    }
+    if (this.#prepared.size >= this.#options.maxPrepared) {
+      const [oldest, name] = this.#prepared.entries().next().value!;
+      this.#prepared.delete(oldest);
+      this.#writer.closeStatement(name);
+    }
+    const name = `s${++this.#names}`;
+    this.#prepared.set(text, name);
+    this.#writer.parse(name, text, statement.params);
+    return name;
+  }
+
+  #send(bound: readonly Bound[], preparing: boolean): Promise<Result[]> {
+    this.#flushSoon();
+    const { promise, resolve, reject } = Promise.withResolvers<Result[]>();
+    this.#exchanges.push({
+      bound,
+      results: [],
+      preparing,
+      error: undefined,
+      resolve,
+      reject,
+    });
+    if (this.#exchanges.length === 1) this.#watch();
+    return promise;
+  }
+
+  /** Questions asked in one turn of the event loop leave in one write. */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => {
+      this.#flushing = false;
+      const { socket } = this.#transport;
+      const chunks = this.#writer.take();
+      if (chunks.length > 1) socket.cork();
+      for (const chunk of chunks) socket.write(chunk);
+      if (chunks.length > 1) socket.uncork();
+    });
+  }
+
+  /** Half-open connections show only by silence. */
+  #watch(): void {
+    this.#heardAt = performance.now();
+    if (this.#answerTimer !== undefined) return;
+    const check = () => {
+      this.#answerTimer = undefined;
+      if (this.#exchanges.length === 0 || !this.usable) return;
+      const left = this.#options.answerTimeoutMs -
+        (performance.now() - this.#heardAt);
+      if (left > 0) this.#answerTimer = setTimeout(check, left);
+      else {
+        this.destroy(
+          `No answer from the server within ${this.#options.answerTimeoutMs} ms`,
+        );
+      }
+    };
+    this.#answerTimer = setTimeout(check, this.#options.answerTimeoutMs);
+  }
+
+  #feed(chunk: Buffer): void {
+    this.#heardAt = performance.now();
+    try {
+      this.#reader.feed(chunk);
+    } catch (error) {
+      this.destroy("The server's answer broke the protocol", error);
+    }
+  }
+
+  #currentResult(): Result | undefined {
+    const exchange = this.#exchanges[0];
+    if (exchange === undefined) return undefined;
+    exchange.results[0] ??= { rows: [], count: 0 };
+    return exchange.results.at(-1);
+  }
+
+  #currentDecoders(): readonly Decoder[] | undefined {
+    const exchange = this.#exchanges[0];
+    if (exchange === undefined) return undefined;
+    const index = Math.max(0, exchange.results.length - 1);
+    return exchange.bound[index]?.statement.decoders;
+  }
+
+  #onMessage(type: number, bytes: Buffer, start: number, end: number): void {
+    switch (type) {
+      case code.commandComplete:
+      case code.emptyQuery:
+        return this.#onComplete(bytes, start, end);
+      case code.readyForQuery:
+        return this.#onReady();
+      case code.error:
+        return this.#onError(bytes, start, end);
+      case code.notification:
+        return this.#notify(bytes, start, end);
+    }
+  }
+
+  #onComplete(bytes: Buffer, start: number, end: number): void {
+    const result = this.#currentResult();
+    if (result === undefined) return;
+    result.count = trailingNumber(bytes, start, end - 1);
+    this.#exchanges[0]!.results.push({ rows: [], count: 0 });
+  }
+
+  #onError(bytes: Buffer, start: number, end: number): void {
+    const fields = readErrorFields(bytes, start, end);
+    const exchange = this.#exchanges[0];
+    if (exchange === undefined) {
+      // Unasked for: the server ends this session (administrator, shutdown).
+      const error = new PgError(fields, -1);
+      return this.destroy(error.message, error);
+    }
+    const index = exchange.preparing
+      ? -1
+      : Math.max(0, exchange.results.length - 1);
+    const error = new PgError(fields, index);
+    exchange.error ??= error;
+    if (error.isStalePlan) this.#prepared.clear();
+    if (error.severity === "FATAL") this.destroy(error.message, error);
+  }
+
+  #onReady(): void {
+    const exchange = this.#exchanges[0];
+    if (exchange === undefined) return;
+    if (exchange.preparing) {
+      exchange.preparing = false;
+      if (exchange.error !== undefined) this.#prepared.clear();
+      return;
+    }
+    this.#exchanges.shift();
+    if (this.#exchanges.length === 0 && this.#answerTimer !== undefined) {
+      clearTimeout(this.#answerTimer);
+      this.#answerTimer = undefined;
+    }
+    const results = exchange.results;
+    results.pop();
+    if (exchange.error === undefined) exchange.resolve(results);
+    else exchange.reject(exchange.error);
+    this.#onIdle?.();
+  }
+
+  #notify(bytes: Buffer, start: number, end: number): void {
+    const channelEnd = bytes.indexOf(0, start + 4);
+    this.#onNotification?.({
+      processId: bytes.readInt32BE(start),
+      channel: bytes.toString("utf8", start + 4, channelEnd),
+      payload: bytes.toString("utf8", channelEnd + 1, end - 1),
+    });
+  }
+}
+
+/** The number at the end of a command tag: `INSERT 0 1` is 1, `BEGIN` is 0. */
+function trailingNumber(bytes: Buffer, start: number, end: number): number {
+  let value = 0;
+  let scale = 1;
+  for (let at = end - 1; at >= start; at--) {
+    const digit = bytes[at]! - 0x30;
+    if (digit < 0 || digit > 9) break;
+    value += digit * scale;
+    scale *= 10;
+  }
+  return value;
+}

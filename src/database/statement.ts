@@ -1,0 +1,94 @@
+/**
+ * SQL statements as values: text, the types of the parameters and of the
+ * result's columns. A statement is written once, bound many times.
+ */
+
+import {
+  type Decoder,
+  decoderOf,
+  type PgType,
+  type ValuesOf,
+} from "./wire/types.ts";
+
+/** A parameterised statement whose every parameter and column has a type. */
+export interface Statement<
+  P extends readonly PgType[] = readonly PgType[],
+  C extends readonly PgType[] = readonly PgType[],
+> {
+  readonly text: string;
+  readonly params: P;
+  readonly columns: C;
+  readonly decoders: readonly Decoder[];
+  /** Not kept prepared: its text is rare or differs from call to call. */
+  readonly once: boolean;
+}
+
+/** A statement with its values, ready to be sent. */
+export interface Bound<C extends readonly PgType[] = readonly PgType[]> {
+  readonly statement: Statement<readonly PgType[], C>;
+  readonly values: readonly unknown[];
+  /** The rows of a COPY FROM STDIN. */
+  readonly copy?: {
+    readonly types: readonly PgType[];
+    readonly rows: Iterable<readonly unknown[]>;
+  };
+}
+
+/** What a statement returned. */
+export interface Result<C extends readonly PgType[] = readonly PgType[]> {
+  rows: ValuesOf<C>[];
+  /** Rows returned or changed, from the command tag. */
+  count: number;
+}
+
+/** The results of a list of bound statements, in order. */
+export type ResultsOf<B extends readonly Bound[]> = {
+  -readonly [K in keyof B]: B[K] extends Bound<infer C> ? Result<C> : never;
+};
+
+/**
+ * Defines a statement.
+ *
+ * ```ts
+ * const latest = statement({
+ *   text: `SELECT latest_snapshot_miniblock FROM ${es} WHERE stream_id = $1`,
+ *   params: ["bpchar"],
+ *   columns: ["int8"],
+ * });
+ * ```
+ */
+export function statement<
+  const P extends readonly PgType[] = [],
+  const C extends readonly PgType[] = [],
+>(definition: {
+  text: string;
+  params?: P;
+  columns?: C;
+  once?: boolean;
+}): Statement<P, C> {
+  const columns = definition.columns ?? ([] as unknown as C);
+  return {
+    text: definition.text,
+    params: definition.params ?? ([] as unknown as P),
+    columns,
+    decoders: columns.map(decoderOf),
+    once: definition.once ?? false,
+  };
+}
+
+/** Gives a statement its values. */
+export function bind<
+  P extends readonly PgType[],
+  C extends readonly PgType[],
+>(of: Statement<P, C>, ...values: ValuesOf<P>): Bound<C> {
+  return { statement: of, values };
+}
+
+/** A `COPY … FROM STDIN (FORMAT binary)` with its rows. */
+export function copyIn<T extends readonly PgType[]>(
+  of: Statement<[], []>,
+  types: T,
+  rows: Iterable<ValuesOf<T>>,
+): Bound<[]> {
+  return { statement: of, values: [], copy: { types, rows } };
+}

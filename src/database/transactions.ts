@@ -1,0 +1,173 @@
+/**
+ * Runs transactions: one flush each (session.ts), tried again where that is
+ * safe and useful.
+ *
+ * What may be tried again is decided by the error (failures.ts). A write whose
+ * answer was lost is tried again too, which asks one thing of every write here:
+ * its own checks must refuse it when it has been done already, so that it can
+ * never be done twice. A refusal at a later attempt then says either that the
+ * first attempt was committed or that the write was never possible; the
+ * rejection tells its operation so (`afterUnknown`), which looks at the rows.
+ *
+ * One deadline holds over all attempts; the server is told the same time as
+ * statement_timeout and lock_timeout, so an attempt cannot outlive it by more
+ * than one statement.
+ */
+
+import pRetry from "p-retry";
+import { toStorageError, verdictOf } from "./failures.ts";
+import type { Pool } from "./pool.ts";
+import { type Rejection, rejectionOf } from "./rejection.ts";
+import type { Bound, ResultsOf } from "./statement.ts";
+import type { TransactionRing } from "./transaction_ring.ts";
+
+/** How often and how fast a transaction is tried again. */
+export interface RetryOptions {
+  /** Attempts in all, the first included. */
+  attempts: number;
+  minDelayMs: number;
+  maxDelayMs: number;
+}
+
+/** A check in the transaction stopped it; nothing was written. */
+export class RejectedError extends Error {
+  override readonly name = "RejectedError";
+  readonly rejection: Rejection;
+  /** An earlier attempt's answer was lost: it may have been committed. */
+  readonly afterUnknown: boolean;
+
+  constructor(rejection: Rejection, afterUnknown: boolean) {
+    super(rejection.reason);
+    this.rejection = rejection;
+    this.afterUnknown = afterUnknown;
+  }
+}
+
+/** The results of a transaction, and how it came to them. */
+export interface Committed<B extends readonly Bound[]> {
+  results: ResultsOf<B>;
+  /** An earlier attempt's answer was lost: it may have been committed. */
+  afterUnknown: boolean;
+}
+
+/** What a transaction is called and how it may be stopped. */
+export interface TransactionContext {
+  /** For metrics and the ring, for example `writeMiniblocks`. */
+  name: string;
+  /** What it is about, for the ring. */
+  tags?: string;
+  signal?: AbortSignal | undefined;
+  /** An earlier run of the same work lost its answer. */
+  afterUnknown?: boolean;
+}
+
+/** What a {@linkcode Transactions} is made of. */
+export interface TransactionsOptions {
+  readPool: Pool;
+  writePool: Pool;
+  retry: RetryOptions;
+  operationTimeoutMs: number;
+  ring: TransactionRing;
+}
+
+/** Runs transactions on the pools; see the file's head. */
+export class Transactions {
+  readonly #options: TransactionsOptions;
+
+  constructor(options: TransactionsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Reads by one flush, tried again as needed.
+   *
+   * @throws {StreamStorageError}
+   */
+  async read<const B extends readonly Bound[]>(
+    context: TransactionContext,
+    bound: B,
+  ): Promise<ResultsOf<B>> {
+    const { results } = await this.#run("read", context, bound);
+    return results;
+  }
+
+  /**
+   * Writes by one flush, tried again as needed; see the file's head for what
+   * it asks of the statements.
+   *
+   * @throws {RejectedError} a check of the statements refused.
+   * @throws {StreamStorageError}
+   */
+  write<const B extends readonly Bound[]>(
+    context: TransactionContext,
+    bound: B,
+  ): Promise<Committed<B>> {
+    return this.#run("write", context, bound);
+  }
+
+  /** Writes by one flush, once; the driver's errors come as they are. */
+  async attemptWrite<const B extends readonly Bound[]>(
+    context: TransactionContext,
+    bound: B,
+  ): Promise<ResultsOf<B>> {
+    return await this.#attempt("write", context, bound);
+  }
+
+  async #run<const B extends readonly Bound[]>(
+    mode: "read" | "write",
+    context: TransactionContext,
+    bound: B,
+  ): Promise<Committed<B>> {
+    const { retry, operationTimeoutMs, ring } = this.#options;
+    let afterUnknown = context.afterUnknown ?? false;
+    const attempt = async (nth: number): Promise<Committed<B>> => {
+      if (nth > 1) ring.record(context.name, context.tags ?? "", "retry");
+      try {
+        const results = await this.#attempt(mode, context, bound);
+        return { results, afterUnknown };
+      } catch (error) {
+        const rejection = rejectionOf(error);
+        if (rejection) throw new RejectedError(rejection, afterUnknown);
+        if (verdictOf(error, mode) === "unknown") afterUnknown = true;
+        throw error;
+      }
+    };
+    try {
+      return await pRetry(attempt, {
+        retries: retry.attempts - 1,
+        minTimeout: retry.minDelayMs,
+        maxTimeout: retry.maxDelayMs,
+        randomize: true,
+        maxRetryTime: operationTimeoutMs,
+        shouldRetry: ({ error }) => verdictOf(error, mode) !== "final",
+        ...(context.signal === undefined ? {} : { signal: context.signal }),
+      });
+    } catch (error) {
+      if (error instanceof RejectedError) throw error;
+      throw toStorageError(error, {
+        unknownOutcome: afterUnknown,
+        signal: context.signal,
+      });
+    }
+  }
+
+  async #attempt<const B extends readonly Bound[]>(
+    mode: "read" | "write",
+    context: TransactionContext,
+    bound: B,
+  ): Promise<ResultsOf<B>> {
+    const { readPool, writePool, ring } = this.#options;
+    const tags = context.tags ?? "";
+    ring.record(context.name, tags, "begin");
+    try {
+      const pool = mode === "read" ? readPool : writePool;
+      const results = await pool.run(bound, mode, context.signal);
+      ring.record(context.name, tags, "commit");
+      return results;
+    } catch (error) {
+      const unknown = verdictOf(error, mode) === "unknown";
+      ring.record(context.name, tags, unknown ? "unknown" : "rollback");
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * Splits the server's byte stream into messages. A message that lies whole in
+ * one chunk is read where it lies. A large DataRow that is spread over chunks
+ * is filled column by column straight into the arrays that the caller will
+ * get, so a block's bytes are copied once between the socket and the caller.
+ */
+
+import { Buffer } from "node:buffer";
+import { decodeBytes, type Decoder, decodeText } from "./types.ts";
+
+/** Who reads the messages. */
+export interface BackendListener {
+  /** How to read the columns of the rows that come now; empty: as text. */
+  rowDecoders(): readonly Decoder[] | undefined;
+  row(values: unknown[]): void;
+  /** Any other message: its code, and its body in `bytes[start, end)`. */
+  message(code: number, bytes: Buffer, start: number, end: number): void;
+}
+
+const dataRow = 0x44;
+const headerBytes = 5;
+/** A spread DataRow above this size is filled in place, not gathered first. */
+const gatherBytes = 4 * 1024;
+/** The server's own limit of one message (PQ_LARGE_MESSAGE_LIMIT) is 1 GiB. */
+const maxMessageBytes = 0x40000000;
+
+/** Reads the server's messages from chunks of any size. */
+export class BackendReader {
+  readonly #listener: BackendListener;
+  /** The beginning of a message whose end has not come yet. */
+  #carry: Buffer | undefined;
+  #carried = 0;
+  #partialRow: PartialRow | undefined;
+
+  constructor(listener: BackendListener) {
+    this.#listener = listener;
+  }
+
+  /** Takes the next chunk; throws on bytes that cannot be the protocol. */
+  feed(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#partialRow !== undefined) at = this.#fillRow(chunk, at);
+      else if (this.#carry !== undefined) at = this.#fillCarry(chunk, at);
+      else at = this.#readWhole(chunk, at);
+    }
+  }
+
+  /** Reads messages that lie whole in the chunk, then keeps the rest. */
+  #readWhole(chunk: Buffer, from: number): number {
+    let at = from;
+    while (chunk.length - at >= headerBytes) {
+      const length = messageLength(chunk, at);
+      const end = at + 1 + length;
+      if (end > chunk.length) {
+        if (chunk[at] === dataRow && length > gatherBytes) {
+          this.#partialRow = new PartialRow(
+            this.#listener.rowDecoders(),
+            length - 4,
+          );
+          return at + headerBytes;
+        }
+        this.#carry = Buffer.allocUnsafe(1 + length);
+        break;
+      }
+      this.#dispatch(chunk, at, end);
+      at = end;
+    }
+    if (at < chunk.length) {
+      this.#carry ??= Buffer.allocUnsafe(headerBytes);
+      this.#carried = chunk.copy(this.#carry, 0, at);
+    }
+    return chunk.length;
+  }
+
+  #fillCarry(chunk: Buffer, from: number): number {
+    const carry = this.#carry!;
+    const taken = chunk.copy(carry, this.#carried, from);
+    this.#carried += taken;
+    if (this.#carried < carry.length) return from + taken;
+    const length = messageLength(carry, 0);
+    this.#carry = undefined;
+    if (carry.length < 1 + length) {
+      // Only the header was there; now its size is known.
+      this.#startKnown(carry, length);
+    } else {
+      this.#dispatch(carry, 0, carry.length);
+    }
+    return from + taken;
+  }
+
+  #startKnown(header: Buffer, length: number): void {
+    if (header[0] === dataRow && length > gatherBytes) {
+      this.#partialRow = new PartialRow(
+        this.#listener.rowDecoders(),
+        length - 4,
+      );
+      return;
+    }
+    const carry = Buffer.allocUnsafe(1 + length);
+    header.copy(carry, 0, 0, headerBytes);
+    this.#carried = headerBytes;
+    this.#carry = carry;
+  }
+
+  #fillRow(chunk: Buffer, from: number): number {
+    const row = this.#partialRow!;
+    const at = row.fill(chunk, from);
+    if (row.complete) {
+      this.#partialRow = undefined;
+      this.#listener.row(row.values);
+    }
+    return at;
+  }
+
+  #dispatch(bytes: Buffer, at: number, end: number): void {
+    const code = bytes[at]!;
+    if (code !== dataRow) {
+      this.#listener.message(code, bytes, at + headerBytes, end);
+      return;
+    }
+    this.#listener.row(
+      decodeRow(bytes, at + headerBytes, this.#listener.rowDecoders()),
+    );
+  }
+}
+
+function messageLength(bytes: Buffer, at: number): number {
+  const length = bytes.readInt32BE(at + 1);
+  if (length < 4 || length > maxMessageBytes) {
+    throw new RangeError(
+      `Expected a message of 4 to ${maxMessageBytes} bytes, got ${length}`,
+    );
+  }
+  return length;
+}
+
+function decodeRow(
+  bytes: Buffer,
+  start: number,
+  decoders: readonly Decoder[] | undefined,
+): unknown[] {
+  const count = bytes.readInt16BE(start);
+  checkColumns(count, decoders);
+  const values: unknown[] = new Array(count);
+  let at = start + 2;
+  for (let i = 0; i < count; i++) {
+    const length = bytes.readInt32BE(at);
+    at += 4;
+    if (length < 0) {
+      values[i] = null;
+      continue;
+    }
+    values[i] = (decoders?.[i] ?? decodeText)(bytes, at, at + length);
+    at += length;
+  }
+  return values;
+}
+
+function checkColumns(
+  count: number,
+  decoders: readonly Decoder[] | undefined,
+): void {
+  if (decoders !== undefined && decoders.length !== count) {
+    throw new RangeError(
+      `Expected ${decoders.length} columns in a row, got ${count}`,
+    );
+  }
+}
+
+/** A row that comes in several chunks. */
+class PartialRow {
+  readonly values: unknown[] = [];
+  readonly #decoders: readonly Decoder[] | undefined;
+  #bytesLeft: number;
+  #columns = -1;
+  /** What is being filled: the count, a length word or a column's bytes. */
+  #target: Buffer = Buffer.allocUnsafe(2);
+  #filled = 0;
+  #kind: "count" | "length" | "column" = "count";
+
+  constructor(decoders: readonly Decoder[] | undefined, bodyBytes: number) {
+    this.#decoders = decoders;
+    this.#bytesLeft = bodyBytes;
+  }
+
+  get complete(): boolean {
+    return this.#columns === this.values.length;
+  }
+
+  /** Takes what belongs to this row; returns where the next thing starts. */
+  fill(chunk: Buffer, from: number): number {
+    let at = from;
+    while (!this.complete && at < chunk.length) {
+      const wanted = this.#target.length - this.#filled;
+      const taken = Math.min(wanted, chunk.length - at);
+      chunk.copy(this.#target, this.#filled, at, at + taken);
+      this.#filled += taken;
+      this.#bytesLeft -= taken;
+      at += taken;
+      if (this.#filled === this.#target.length) this.#advance();
+    }
+    if (this.complete && this.#bytesLeft !== 0) {
+      throw new RangeError(
+        `Expected a row to end with its message, ${this.#bytesLeft} bytes off`,
+      );
+    }
+    return at;
+  }
+
+  #advance(): void {
+    switch (this.#kind) {
+      case "count":
+        this.#columns = this.#target.readInt16BE(0);
+        checkColumns(this.#columns, this.#decoders);
+        return this.#expect("length", Buffer.allocUnsafe(4));
+      case "length":
+        return this.#startColumn(this.#target.readInt32BE(0));
+      case "column":
+        return this.#endColumn();
+    }
+  }
+
+  #startColumn(length: number): void {
+    if (length > this.#bytesLeft) {
+      throw new RangeError(
+        `Expected a column of at most ${this.#bytesLeft} bytes, got ${length}`,
+      );
+    }
+    if (length < 0) {
+      this.values.push(null);
+      return this.#expect("length", this.#target);
+    }
+    // Memory of its own, not a slice of Node's pool: a bytea is handed out.
+    const bytes = new Uint8Array(length);
+    this.#expect("column", Buffer.from(bytes.buffer));
+    if (length === 0) this.#endColumn();
+  }
+
+  #endColumn(): void {
+    const decode = this.#decoders?.[this.values.length] ?? decodeText;
+    const bytes = this.#target;
+    this.values.push(
+      decode === decodeBytes
+        ? new Uint8Array(bytes.buffer)
+        : decode(bytes, 0, bytes.length),
+    );
+    this.#expect("length", Buffer.allocUnsafe(4));
+  }
+
+  #expect(kind: "length" | "column", target: Buffer): void {
+    this.#kind = kind;
+    this.#target = target;
+    this.#filled = 0;
+  }
+}

@@ -1,0 +1,261 @@
+/**
+ * The messages that we send (PostgreSQL documentation, "Message Formats"),
+ * gathered into as few buffers as possible so that a whole transaction leaves
+ * in one write.
+ */
+
+import { Buffer } from "node:buffer";
+import { baseType, oidOf, type PgType } from "./types.ts";
+
+/** Bytes of this size or more are handed to the socket as they are. */
+const zeroCopyBytes = 8 * 1024;
+const chunkBytes = 16 * 1024;
+
+const copyHeader = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
+
+/** Writes frontend messages; `take` hands over what was written. */
+export class FrontendWriter {
+  #full: Buffer[] = [];
+  #chunk: Buffer = Buffer.allocUnsafe(chunkBytes);
+  #start = 0;
+  #at = 0;
+  #bytes = 0;
+
+  /** Simple query: one or several statements as text. */
+  query(text: string): void {
+    const length = Buffer.byteLength(text);
+    this.#open(0x51, 5 + length);
+    this.#cstring(text, length);
+  }
+
+  parse(name: string, text: string, params: readonly PgType[]): void {
+    const length = Buffer.byteLength(text);
+    this.#open(0x50, 4 + name.length + 1 + length + 1 + 2 + 4 * params.length);
+    this.#cstring(name, name.length);
+    this.#cstring(text, length);
+    this.#int16(params.length);
+    for (const type of params) this.#int32(oidOf(type));
+  }
+
+  /** Bind to the unnamed portal, all binary, then Execute it to the end. */
+  bindExecute(
+    name: string,
+    types: readonly PgType[],
+    values: readonly unknown[],
+  ): void {
+    let length = 4 + 1 + name.length + 1 + 2 + 2 + 2 + 2 + 2;
+    for (let i = 0; i < types.length; i++) {
+      length += 4 + sizeOf(types[i]!, values[i]);
+    }
+    this.#open(0x42, length);
+    this.#chunk[this.#at++] = 0;
+    this.#cstring(name, name.length);
+    this.#int16(1);
+    this.#int16(1);
+    this.#int16(types.length);
+    for (let i = 0; i < types.length; i++) this.#value(types[i]!, values[i]);
+    this.#int16(1);
+    this.#int16(1);
+    this.#open(0x45, 9);
+    this.#chunk[this.#at++] = 0;
+    this.#int32(0);
+  }
+
+  closeStatement(name: string): void {
+    this.#open(0x43, 4 + 1 + name.length + 1);
+    this.#chunk[this.#at++] = 0x53;
+    this.#cstring(name, name.length);
+  }
+
+  sync(): void {
+    this.#open(0x53, 4);
+  }
+
+  /** All rows of a COPY FROM STDIN (FORMAT binary), ended by CopyDone. */
+  copyRows(
+    types: readonly PgType[],
+    rows: Iterable<readonly unknown[]>,
+  ): void {
+    this.#open(0x64, 4 + copyHeader.length);
+    this.#raw(copyHeader);
+    for (const row of rows) {
+      let length = 4 + 2;
+      for (let i = 0; i < types.length; i++) {
+        length += 4 + sizeOf(types[i]!, row[i]);
+      }
+      this.#open(0x64, length);
+      this.#int16(types.length);
+      for (let i = 0; i < types.length; i++) this.#value(types[i]!, row[i]);
+    }
+    this.#open(0x64, 6);
+    this.#int16(-1);
+    this.#open(0x63, 4);
+  }
+
+  /** How many bytes were written since the last `take`. */
+  get bytes(): number {
+    return this.#bytes + this.#at - this.#start;
+  }
+
+  /** Everything written since the last call, ready for the socket. */
+  take(): Buffer[] {
+    this.#seal();
+    const full = this.#full;
+    this.#full = [];
+    this.#bytes = 0;
+    return full;
+  }
+
+  /**
+   * Starts a message: its code, and the length that counts itself and the
+   * body. Reserves room for the fixed parts; large values leave the chunk.
+   */
+  #open(code: number, length: number): void {
+    this.#reserve(5 + Math.min(length, zeroCopyBytes));
+    this.#chunk[this.#at++] = code;
+    this.#int32(length);
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#at + bytes <= this.#chunk.length) return;
+    this.#seal();
+    this.#chunk = Buffer.allocUnsafe(Math.max(chunkBytes, bytes));
+    this.#start = 0;
+    this.#at = 0;
+  }
+
+  /** Moves what the chunk holds to the list; the rest of it stays in use. */
+  #seal(): void {
+    if (this.#at === this.#start) return;
+    this.#full.push(this.#chunk.subarray(this.#start, this.#at));
+    this.#bytes += this.#at - this.#start;
+    this.#start = this.#at;
+  }
+
+  #int16(value: number): void {
+    this.#at = this.#chunk.writeInt16BE(value, this.#at);
+  }
+
+  #int32(value: number): void {
+    this.#reserve(4);
+    this.#at = this.#chunk.writeInt32BE(value, this.#at);
+  }
+
+  #cstring(text: string, length: number): void {
+    this.#reserve(length + 1);
+    this.#chunk.write(text, this.#at, "utf8");
+    this.#at += length;
+    this.#chunk[this.#at++] = 0;
+  }
+
+  #raw(bytes: Uint8Array): void {
+    if (bytes.length >= zeroCopyBytes) {
+      this.#seal();
+      this.#full.push(
+        Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+      );
+      this.#bytes += bytes.length;
+      return;
+    }
+    this.#reserve(bytes.length);
+    this.#chunk.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  #value(type: PgType, value: unknown): void {
+    this.#reserve(12);
+    if (value === null || value === undefined) return this.#int32(-1);
+    const base = baseType(type);
+    switch (base) {
+      case "bytea":
+        this.#int32((value as Uint8Array).length);
+        return this.#raw(value as Uint8Array);
+      case "int8":
+        this.#int32(8);
+        this.#at = this.#chunk.writeBigInt64BE(value as bigint, this.#at);
+        return;
+      case "int4":
+        this.#int32(4);
+        return this.#int32(value as number);
+      case "int2":
+        this.#int32(2);
+        return this.#int16(value as number);
+      case "float8":
+        this.#int32(8);
+        this.#at = this.#chunk.writeDoubleBE(value as number, this.#at);
+        return;
+      case "bool":
+        this.#int32(1);
+        this.#chunk[this.#at++] = value === true ? 1 : 0;
+        return;
+      case "text":
+      case "bpchar":
+      case "varchar":
+        return this.#string(value as string);
+      case "int8[]":
+      case "bpchar[]":
+      case "bytea[]":
+        return this.#array(base, value as readonly unknown[]);
+    }
+  }
+
+  #string(value: string): void {
+    const length = Buffer.byteLength(value);
+    this.#int32(length);
+    this.#reserve(length);
+    this.#chunk.write(value, this.#at, "utf8");
+    this.#at += length;
+  }
+
+  /** One dimension, no nulls: dimensions, has-null flag, element type, size, lower bound. */
+  #array(
+    type: "int8[]" | "bpchar[]" | "bytea[]",
+    values: readonly unknown[],
+  ): void {
+    const element = elementOf(type);
+    this.#int32(sizeOf(type, values));
+    this.#int32(values.length === 0 ? 0 : 1);
+    this.#int32(0);
+    this.#int32(oidOf(element));
+    if (values.length === 0) return;
+    this.#int32(values.length);
+    this.#int32(1);
+    for (const value of values) this.#value(element, value);
+  }
+}
+
+function elementOf(type: "int8[]" | "bpchar[]" | "bytea[]"): PgType {
+  return type.slice(0, -2) as PgType;
+}
+
+/** The size of a value on the wire, its length word not counted. */
+function sizeOf(type: PgType, value: unknown): number {
+  if (value === null || value === undefined) return 0;
+  const base = baseType(type);
+  switch (base) {
+    case "bytea":
+      return (value as Uint8Array).length;
+    case "bool":
+      return 1;
+    case "int2":
+      return 2;
+    case "int4":
+      return 4;
+    case "int8":
+    case "float8":
+      return 8;
+    case "text":
+    case "bpchar":
+    case "varchar":
+      return Buffer.byteLength(value as string);
+    case "int8[]":
+    case "bpchar[]":
+    case "bytea[]": {
+      const values = value as readonly unknown[];
+      const element = elementOf(base);
+      let size = values.length === 0 ? 12 : 20;
+      for (const item of values) size += 4 + sizeOf(element, item);
+      return size;
+    }
+  }
+}

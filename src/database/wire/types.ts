@@ -1,0 +1,112 @@
+/**
+ * The PostgreSQL types that our statements use, with their object ids and
+ * their binary wire formats (PostgreSQL source, `src/include/catalog/
+ * pg_type.dat` and each type's `*recv`/`*send` function). Everything goes as
+ * binary in both directions: a `bytea` as text costs two bytes for one and a
+ * hex conversion on both sides.
+ */
+
+/** TypeScript's view of every type that a statement can name. */
+export interface PgTypes {
+  bool: boolean;
+  int2: number;
+  int4: number;
+  int8: bigint;
+  float8: number;
+  text: string;
+  /** `char(n)`, the type of stream ids: another type would defeat the index. */
+  bpchar: string;
+  varchar: string;
+  bytea: Uint8Array;
+  "int8[]": readonly bigint[];
+  "bpchar[]": readonly string[];
+  "bytea[]": readonly Uint8Array[];
+}
+
+/** A type's name; with `?` behind it the value can be null. */
+export type PgType = keyof PgTypes | `${keyof PgTypes}?`;
+
+/** The TypeScript type of a value of PostgreSQL type `T`. */
+export type ValueOf<T extends PgType> = T extends keyof PgTypes ? PgTypes[T]
+  : T extends `${infer N extends keyof PgTypes}?` ? PgTypes[N] | null
+  : never;
+
+/** The tuple of values for a tuple of types. */
+export type ValuesOf<T extends readonly PgType[]> = {
+  -readonly [K in keyof T]: ValueOf<T[K]>;
+};
+
+const oids: Record<keyof PgTypes, number> = {
+  bool: 16,
+  bytea: 17,
+  int8: 20,
+  int2: 21,
+  int4: 23,
+  text: 25,
+  float8: 701,
+  bpchar: 1042,
+  varchar: 1043,
+  "int8[]": 1016,
+  "bpchar[]": 1014,
+  "bytea[]": 1001,
+};
+
+/** The type's name without the mark of nullability. */
+export function baseType(type: PgType): keyof PgTypes {
+  return (type.endsWith("?") ? type.slice(0, -1) : type) as keyof PgTypes;
+}
+
+/** The object id by which the server knows the type. */
+export function oidOf(type: PgType): number {
+  return oids[baseType(type)];
+}
+
+/** Reads one binary value from `bytes[start, end)`. */
+export type Decoder = (bytes: Buffer, start: number, end: number) => unknown;
+
+const readText: Decoder = (bytes, start, end) =>
+  bytes.toString("utf8", start, end);
+
+/**
+ * A copy of its own: the socket's buffer is used again for the next chunk, and
+ * callers must never hold a view of it.
+ */
+export const decodeBytes: Decoder = (bytes, start, end) =>
+  new Uint8Array(bytes.subarray(start, end));
+
+const readInt8Array: Decoder = (bytes, start) => {
+  const values: bigint[] = [];
+  if (bytes.readInt32BE(start) === 0) return values;
+  const count = bytes.readInt32BE(start + 12);
+  let at = start + 20;
+  for (let i = 0; i < count; i++) {
+    values.push(bytes.readBigInt64BE(at + 4));
+    at += 12;
+  }
+  return values;
+};
+
+const decoders: Partial<Record<keyof PgTypes, Decoder>> = {
+  bool: (bytes, start) => bytes[start] === 1,
+  int2: (bytes, start) => bytes.readInt16BE(start),
+  int4: (bytes, start) => bytes.readInt32BE(start),
+  int8: (bytes, start) => bytes.readBigInt64BE(start),
+  float8: (bytes, start) => bytes.readDoubleBE(start),
+  text: readText,
+  bpchar: readText,
+  varchar: readText,
+  bytea: decodeBytes,
+  "int8[]": readInt8Array,
+};
+
+/** The decoder of a result column's type. */
+export function decoderOf(type: PgType): Decoder {
+  const decoder = decoders[baseType(type)];
+  if (decoder === undefined) {
+    throw new TypeError(`Cannot read a result column of type ${type}`);
+  }
+  return decoder;
+}
+
+/** Reads a value that came in text format (simple query protocol). */
+export const decodeText: Decoder = readText;

@@ -1,0 +1,187 @@
+import {
+  checkRange,
+  checkReadMiniblocks,
+  checkReadStream,
+} from "../storage/arguments.ts";
+import { corruptStream, noMiniblocks } from "../storage/contract_errors.ts";
+import { hasLegacySnapshot } from "../storage/miniblock_proto.ts";
+import type {
+  DebugReadStreamDataResult,
+  DebugReadStreamStatisticsResult,
+  MiniblockRange,
+  MiniblocksStoredLocation,
+  ReadMiniblocksOptions,
+  ReadMiniblocksResult,
+  ReadStreamFromLastSnapshotResult,
+} from "../storage/model.ts";
+import {
+  assembleMiniblocks,
+  assembleStreamView,
+  latestSnapshotOf,
+  rangesOf,
+} from "../storage/rules.ts";
+import { partitionSuffix, type StreamId } from "../storage/stream_id.ts";
+import { hasOwnSnapshot } from "../storage/write_rules.ts";
+import {
+  blockAt,
+  copyBytes,
+  copyDescriptor,
+  getStream,
+  lowerBound,
+  type MemoryStreams,
+} from "./memory_streams.ts";
+
+/** See `StreamStorage.readStreamFromLastSnapshot`. */
+export function readFromLastSnapshot(
+  streams: MemoryStreams,
+  streamId: StreamId,
+  numPreceding: number,
+): ReadStreamFromLastSnapshotResult {
+  checkReadStream(numPreceding);
+  const { latestSnapshot, blocks, minipool } = getStream(streams, streamId);
+  const start = latestSnapshotOf(latestSnapshot) - BigInt(numPreceding);
+  const view = assembleStreamView(streamId, {
+    latestSnapshot,
+    blocks: blocks.slice(lowerBound(blocks, start)),
+    minipool,
+    numPreceding,
+  });
+  return {
+    ...view,
+    miniblocks: view.miniblocks.map(copyDescriptor),
+    minipoolEnvelopes: view.minipoolEnvelopes.map(copyBytes),
+  };
+}
+
+/** Which page of a range is read; default all of it. */
+export interface MiniblocksPage {
+  /** At most so many blocks; default all. */
+  limit?: number;
+  /** A later page of a range whose first page was read before. */
+  continued?: boolean;
+}
+
+/** See `StreamStorage.readMiniblocks`. */
+export function readMiniblocks(
+  streams: MemoryStreams,
+  streamId: StreamId,
+  from: bigint,
+  to: bigint,
+  options: ReadMiniblocksOptions | undefined,
+  page: MiniblocksPage,
+): ReadMiniblocksResult {
+  const { limit = Infinity, continued = false } = page;
+  checkReadMiniblocks(from, to, options);
+  const { blocks } = getStream(streams, streamId);
+  const start = lowerBound(blocks, from);
+  const end = Math.min(lowerBound(blocks, to), start + limit);
+  const result = assembleMiniblocks(streamId, blocks.slice(start, end), {
+    from,
+    hasBlockBefore: continued || blockAt(blocks, from - 1n) !== undefined,
+    hasBlockBelow: continued || start > 0,
+    omitSnapshot: options?.omitSnapshot ?? false,
+  });
+  return { ...result, miniblocks: result.miniblocks.map(copyDescriptor) };
+}
+
+/** See `StreamStorage.getLastMiniblockNumber`. */
+export function lastMiniblockNumber(
+  streams: MemoryStreams,
+  streamId: StreamId,
+): bigint {
+  const last = getStream(streams, streamId).blocks.at(-1);
+  if (last === undefined) throw noMiniblocks("NOT_FOUND", streamId);
+  if (last.number === 0n && last.data.length === 0) {
+    throw corruptStream(streamId, 0n);
+  }
+  return last.number;
+}
+
+/** See `StreamStorage.getMaxArchivedMiniblockNumber`. */
+export function maxArchivedNumber(
+  streams: MemoryStreams,
+  streamId: StreamId,
+): bigint {
+  return getStream(streams, streamId).blocks.at(-1)?.number ?? -1n;
+}
+
+/** See `StreamStorage.isStreamEphemeral`. */
+export function isEphemeral(
+  streams: MemoryStreams,
+  streamId: StreamId,
+): boolean {
+  return getStream(streams, streamId).ephemeral;
+}
+
+/** See `StreamStorage.streamMiniblocksStoredLocation`. */
+export function storedLocation(
+  streams: MemoryStreams,
+  streamId: StreamId,
+): MiniblocksStoredLocation {
+  getStream(streams, streamId);
+  return "db";
+}
+
+/** See `StreamStorage.getMiniblockNumberRanges`. */
+export function numberRanges(
+  streams: MemoryStreams,
+  streamId: StreamId,
+): MiniblockRange[] {
+  const blocks = streams.get(streamId)?.blocks ?? [];
+  return rangesOf(blocks.map((block) => ({
+    number: block.number,
+    hasSnapshot: hasOwnSnapshot(block) || hasLegacySnapshot(block.data),
+  })));
+}
+
+/** See `StreamStorage.debugReadStreamData`. */
+export function debugReadData(
+  streams: MemoryStreams,
+  streamId: StreamId,
+): DebugReadStreamDataResult {
+  const stream = getStream(streams, streamId);
+  return {
+    streamId,
+    latestSnapshotMiniblockNum: latestSnapshotOf(stream.latestSnapshot),
+    miniblocks: stream.blocks.map(copyDescriptor),
+    events: stream.minipool.map(({ generation, slot, envelope }) =>
+      envelope && envelope.length > 0
+        ? { generation, slot, data: copyBytes(envelope) }
+        : { generation, slot }
+    ),
+    miniblockCandidates: stream.candidates.map(copyDescriptor),
+  };
+}
+
+/** See `StreamStorage.debugReadStreamStatistics`. */
+export function debugReadStatistics(
+  streams: MemoryStreams,
+  streamId: StreamId,
+  partitions: number,
+): DebugReadStreamStatisticsResult {
+  const stream = getStream(streams, streamId);
+  return {
+    streamId,
+    latestSnapshotMiniblockNum: latestSnapshotOf(stream.latestSnapshot),
+    miniblockRanges: numberRanges(streams, streamId),
+    miniblockCandidates: stream.candidates.map(({ number, hash }) => ({
+      number,
+      hash: copyBytes(hash),
+    })),
+    minipoolEvents: stream.minipool.filter(({ slot }) => slot >= 0).length,
+    partitionSuffix: partitionSuffix(streamId, partitions),
+  };
+}
+
+/** See `StreamStorage.debugDeleteMiniblocks`. */
+export function debugDelete(
+  streams: MemoryStreams,
+  streamId: StreamId,
+  from: bigint,
+  to: bigint,
+): void {
+  checkRange(from, to);
+  const { blocks } = getStream(streams, streamId);
+  const start = lowerBound(blocks, from);
+  blocks.splice(start, lowerBound(blocks, to) - start);
+}

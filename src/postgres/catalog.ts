@@ -1,0 +1,89 @@
+/**
+ * Which tables hold a stream, and the statements over them. A stream's rows
+ * are in the partition that its id hashes to (shared with the existing nodes),
+ * so each statement exists once per partition; it is made when first used.
+ */
+
+import { partitionSuffix, type StreamId } from "../storage/stream_id.ts";
+
+/** Quoted, schema-qualified names of the tables that hold a stream. */
+export interface StreamTables {
+  /** The partition: `r3f`, `m00`. */
+  suffix: string;
+  streams: string;
+  miniblocks: string;
+  minipools: string;
+  candidates: string;
+}
+
+/** Makes one thing (a statement, mostly) for a partition's tables. */
+export type Template<T> = (tables: StreamTables) => T;
+
+/** The tables and statements of one schema. */
+export class Catalog {
+  readonly #schema: string;
+  readonly #partitions: number;
+  readonly #tables = new Map<string, StreamTables>();
+  readonly #made = new Map<Template<unknown>, Map<string, unknown>>();
+
+  constructor(schema: string, partitions: number) {
+    this.#schema = schema;
+    this.#partitions = partitions;
+  }
+
+  /** How many partitions there are of each kind. */
+  get partitions(): number {
+    return this.#partitions;
+  }
+
+  /** The quoted, qualified name of a table that has no partitions. */
+  table(name: string): string {
+    return `${quoteIdentifier(this.#schema)}.${quoteIdentifier(name)}`;
+  }
+
+  /** The tables that hold the stream. */
+  tablesOf(streamId: StreamId): StreamTables {
+    return this.tablesAt(partitionSuffix(streamId, this.#partitions));
+  }
+
+  /** The tables of a partition. */
+  tablesAt(suffix: string): StreamTables {
+    let tables = this.#tables.get(suffix);
+    if (tables === undefined) {
+      tables = {
+        suffix,
+        streams: this.table("es"),
+        miniblocks: this.table(`miniblocks_${suffix}`),
+        minipools: this.table(`minipools_${suffix}`),
+        candidates: this.table(`miniblock_candidates_${suffix}`),
+      };
+      this.#tables.set(suffix, tables);
+    }
+    return tables;
+  }
+
+  /** What the template makes for the stream's partition, made once. */
+  of<T>(streamId: StreamId, template: Template<T>): T {
+    return this.at(partitionSuffix(streamId, this.#partitions), template);
+  }
+
+  /** What the template makes for a partition, made once. */
+  at<T>(suffix: string, template: Template<T>): T {
+    let perPartition = this.#made.get(template);
+    if (perPartition === undefined) {
+      perPartition = new Map();
+      this.#made.set(template, perPartition);
+    }
+    let made = perPartition.get(suffix) as T | undefined;
+    if (made === undefined) {
+      made = template(this.tablesAt(suffix));
+      perPartition.set(suffix, made);
+    }
+    return made;
+  }
+}
+
+/** An identifier as SQL text. The name comes from validated parts only. */
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}

@@ -1,0 +1,100 @@
+import { bind, type Bound } from "../../database/statement.ts";
+import { streamExists } from "../../storage/contract_errors.ts";
+import type { MiniblockDescriptor } from "../../storage/model.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import type { Catalog } from "../catalog.ts";
+import { deleteCandidates } from "../sql/candidates.ts";
+import {
+  deleteMiniblocks,
+  insertMiniblock,
+  isMiniblockStored,
+} from "../sql/miniblocks.ts";
+import {
+  deleteMinipool,
+  insertMarker,
+  insertMissingMarker,
+} from "../sql/minipools.ts";
+import { insertStream, repairGenesis } from "../sql/streams.ts";
+import { lockOf, type Store, type StreamCall, writeStream } from "../store.ts";
+import { snapshotOf } from "./write_miniblocks.ts";
+
+/** Creates a regular stream, or repairs one that has an empty genesis. */
+export async function createStream(
+  store: Store,
+  call: StreamCall,
+  genesis: MiniblockDescriptor,
+): Promise<void> {
+  const { catalog } = store;
+  const { streamId } = call;
+  const snapshot = snapshotOf(genesis);
+  await writeStream(store, call, {
+    bytes: genesis.data.length + (snapshot?.length ?? 0),
+    withoutLock: true,
+    bound: [
+      bind(catalog.of(streamId, insertStream), streamId, false),
+      ...leftoversGone(catalog, streamId),
+      bind(
+        catalog.of(streamId, insertMiniblock),
+        streamId,
+        0n,
+        genesis.data,
+        snapshot,
+      ),
+      bind(catalog.of(streamId, insertMarker), streamId, 1n),
+    ],
+    settle: () => {},
+    refused: async ({ figures }, afterUnknown) => {
+      if (figures["repairable"] && await repair(store, call, genesis)) return;
+      if (afterUnknown && await isGenesis(store, call, genesis)) return;
+      throw streamExists(streamId);
+    },
+  });
+}
+
+/** Removes what an earlier stream of this id has left in its tables. */
+export function leftoversGone(catalog: Catalog, streamId: StreamId): Bound[] {
+  return [deleteMiniblocks, deleteMinipool, deleteCandidates].map((template) =>
+    bind(catalog.of(streamId, template), streamId)
+  );
+}
+
+/** Fills the empty genesis, in the turn of the call that found it. */
+async function repair(
+  store: Store,
+  { name, streamId }: StreamCall,
+  genesis: MiniblockDescriptor,
+): Promise<boolean> {
+  const { catalog, transactions } = store;
+  const { results: [, repaired] } = await transactions.write(
+    { name, tags: streamId },
+    [
+      lockOf(store, streamId),
+      bind(
+        catalog.of(streamId, repairGenesis),
+        streamId,
+        genesis.data,
+        snapshotOf(genesis),
+      ),
+      bind(catalog.of(streamId, insertMissingMarker), streamId),
+    ],
+  );
+  return repaired.count === 1;
+}
+
+/** Whether the stored genesis is just this one. */
+async function isGenesis(
+  store: Store,
+  { name, streamId }: StreamCall,
+  genesis: MiniblockDescriptor,
+): Promise<boolean> {
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId },
+    [bind(
+      store.catalog.of(streamId, isMiniblockStored),
+      streamId,
+      0n,
+      genesis.data,
+    )],
+  );
+  return row?.[0] === true;
+}

@@ -1,0 +1,47 @@
+import { bind } from "../../database/statement.ts";
+import { streamNotFound } from "../../storage/contract_errors.ts";
+import type { ReadStreamFromLastSnapshotResult } from "../../storage/model.ts";
+import {
+  assembleStreamView,
+  type MiniblockRow,
+  type MinipoolRow,
+} from "../../storage/rules.ts";
+import { rowKind, selectStream } from "../sql/reading.ts";
+import type { Store, StreamCall } from "../store.ts";
+
+/** Reads what a client needs to follow a stream. */
+export async function readStream(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+  numPreceding: number,
+): Promise<ReadStreamFromLastSnapshotResult> {
+  const [{ rows: [stream, ...rows] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(
+      store.catalog.of(streamId, selectStream),
+      streamId,
+      BigInt(numPreceding),
+    )],
+  );
+  if (stream === undefined) throw streamNotFound(streamId);
+  const blocks: MiniblockRow[] = [];
+  const minipool: MinipoolRow[] = [];
+  for (const [kind, number, slot, data, snapshot] of rows) {
+    if (kind === rowKind.miniblock) {
+      blocks.push({ number, data: data!, snapshot });
+    } else {
+      minipool.push({
+        generation: number,
+        slot: Number(slot),
+        envelope: data,
+      });
+    }
+  }
+  const latestSnapshot = stream[1];
+  return assembleStreamView(streamId, {
+    latestSnapshot,
+    blocks,
+    minipool,
+    numPreceding,
+  });
+}

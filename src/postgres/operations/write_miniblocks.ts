@@ -1,0 +1,213 @@
+import type { Rejection } from "../../database/rejection.ts";
+import { bind, type Bound, copyIn } from "../../database/statement.ts";
+import {
+  ephemeralStream,
+  lastMiniblockMismatch,
+  minipoolMissing,
+  minipoolSizeMismatch,
+  noMiniblocks,
+  storedExternally,
+  streamNotFound,
+} from "../../storage/contract_errors.ts";
+import type { StreamStorageError } from "../../storage/errors.ts";
+import { fault } from "../../storage/fault.ts";
+import type {
+  MiniblockDescriptor,
+  NewMinipool,
+  PreviousMinipool,
+} from "../../storage/model.ts";
+import { checkMinipool } from "../../storage/rules.ts";
+import { lastSnapshotIn } from "../../storage/write_rules.ts";
+import type { Catalog } from "../catalog.ts";
+import { deleteCandidatesBelow } from "../sql/candidates.ts";
+import {
+  checkSwap,
+  copyMiniblocks,
+  insertMiniblock,
+  isMiniblockStored,
+} from "../sql/miniblocks.ts";
+import {
+  copyMinipool,
+  deleteMinipool,
+  insertMarker,
+  newMinipoolRows,
+  selectMinipoolKeys,
+} from "../sql/minipools.ts";
+import { updateLatestSnapshot } from "../sql/streams.ts";
+import { type Store, type StreamCall, writeStream } from "../store.ts";
+
+/** Blocks that end a minipool, and the minipool that follows them. */
+export interface MiniblocksWrite {
+  miniblocks: MiniblockDescriptor[];
+  newMinipool: NewMinipool;
+  prevMinipool: PreviousMinipool;
+}
+
+/** Appends blocks and swaps the minipool, all or nothing. */
+export async function writeMiniblocks(
+  store: Store,
+  call: StreamCall,
+  write: MiniblocksWrite,
+): Promise<void> {
+  const { catalog } = store;
+  const { streamId } = call;
+  const { miniblocks, newMinipool, prevMinipool } = write;
+  const latest = lastSnapshotIn(miniblocks);
+  const size = prevMinipool.size;
+  const bound: Bound[] = [
+    bind(
+      catalog.of(streamId, checkSwap),
+      streamId,
+      prevMinipool.generation,
+      size === undefined ? null : BigInt(size),
+    ),
+    bind(catalog.of(streamId, deleteMinipool), streamId),
+    ...minipoolRows(catalog, call, newMinipool),
+    ...miniblockRows(catalog, call, miniblocks),
+    bind(
+      catalog.of(streamId, deleteCandidatesBelow),
+      streamId,
+      newMinipool.generation,
+    ),
+  ];
+  if (latest !== undefined) {
+    bound.push(
+      bind(catalog.of(streamId, updateLatestSnapshot), streamId, latest),
+    );
+  }
+  await writeStream(store, call, {
+    bytes: payloadBytes(write),
+    bound,
+    settle: () => {},
+    refused: async (rejection, afterUnknown) => {
+      if (afterUnknown && await isStored(store, call, write)) return;
+      throw await explain(store, call, write, rejection);
+    },
+  });
+}
+
+/** From some rows on COPY costs less than one INSERT a row. */
+const copyFrom = 4;
+
+/** The statements that add the blocks. */
+export function miniblockRows(
+  catalog: Catalog,
+  { streamId }: StreamCall,
+  miniblocks: readonly MiniblockDescriptor[],
+): Bound[] {
+  const rows = miniblocks.map((
+    block,
+  ): [string, bigint, Uint8Array, Uint8Array | null] => [
+    streamId,
+    block.number,
+    block.data,
+    snapshotOf(block),
+  ]);
+  if (rows.length >= copyFrom) {
+    const copy = catalog.of(streamId, copyMiniblocks);
+    return [copyIn(copy, ["bpchar", "int8", "bytea", "bytea?"], rows)];
+  }
+  const insert = catalog.of(streamId, insertMiniblock);
+  return rows.map((row) => bind(insert, ...row));
+}
+
+/** An empty snapshot is none, and none is stored as NULL. */
+export function snapshotOf(block: MiniblockDescriptor): Uint8Array | null {
+  return block.snapshot !== undefined && block.snapshot.length > 0
+    ? block.snapshot
+    : null;
+}
+
+function minipoolRows(
+  catalog: Catalog,
+  { streamId }: StreamCall,
+  { generation, envelopes }: NewMinipool,
+): Bound[] {
+  return envelopes.length === 0
+    ? [bind(catalog.of(streamId, insertMarker), streamId, generation)]
+    : [
+      newMinipoolRows(
+        catalog.of(streamId, copyMinipool),
+        streamId,
+        generation,
+        envelopes,
+      ),
+    ];
+}
+
+function payloadBytes({ miniblocks, newMinipool }: MiniblocksWrite): number {
+  let bytes = 0;
+  for (const block of miniblocks) {
+    bytes += block.data.length + (block.snapshot?.length ?? 0);
+  }
+  for (const envelope of newMinipool.envelopes) bytes += envelope.length;
+  return bytes;
+}
+
+/** The blocks are written with the rest or not at all, so the last one tells. */
+async function isStored(
+  store: Store,
+  { name, streamId }: StreamCall,
+  { miniblocks }: MiniblocksWrite,
+): Promise<boolean> {
+  const last = miniblocks.at(-1)!;
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId },
+    [bind(
+      store.catalog.of(streamId, isMiniblockStored),
+      streamId,
+      last.number,
+      last.data,
+    )],
+  );
+  return row?.[0] === true;
+}
+
+async function explain(
+  store: Store,
+  { name, streamId }: StreamCall,
+  { prevMinipool }: MiniblocksWrite,
+  { reason, figures }: Rejection,
+): Promise<StreamStorageError> {
+  switch (reason) {
+    case "stream_not_found":
+      return streamNotFound(streamId);
+    case "ephemeral_stream":
+      return ephemeralStream(streamId);
+    case "stored_externally":
+      return storedExternally(streamId);
+    case "no_miniblocks":
+      return noMiniblocks("INTERNAL", streamId);
+    case "last_miniblock_mismatch":
+      return lastMiniblockMismatch(
+        streamId,
+        prevMinipool.generation,
+        figures["last"]!,
+      );
+    case "minipool_missing":
+      return minipoolMissing(streamId);
+    case "minipool_size_mismatch":
+      return minipoolSizeMismatch(
+        streamId,
+        prevMinipool.size!,
+        Number(figures["actual"]),
+      );
+    default: {
+      const [{ rows }] = await store.transactions.read(
+        { name, tags: streamId },
+        [bind(store.catalog.of(streamId, selectMinipoolKeys), streamId)],
+      );
+      const keys = rows.map(([generation, slot]) => ({
+        generation,
+        slot: Number(slot),
+      }));
+      checkMinipool("INTERNAL", streamId, keys, prevMinipool.generation);
+      return fault(
+        "INTERNAL",
+        "minipool_changed",
+        `Minipool of stream ${streamId} was changed by another writer`,
+        { streamId },
+      );
+    }
+  }
+}

@@ -1,0 +1,71 @@
+/** Statements over `miniblock_candidates_*`, the proposed blocks. */
+
+import { rejectSql } from "../../database/rejection.ts";
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+
+/** Stops the transaction unless $2 is above the stream's last block. */
+export const checkCandidate = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE
+        WHEN NOT EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)
+          THEN ${rejectSql("stream_not_found")}
+        WHEN last IS NULL THEN ${rejectSql("no_miniblocks")}
+        WHEN $2 <= last THEN ${rejectSql("candidate_too_old", { last: "last" })}
+        END
+      FROM (VALUES ((SELECT seq_num FROM ${t.miniblocks}
+        WHERE stream_id = $1 ORDER BY seq_num DESC LIMIT 1))) AS block (last)`,
+    params: ["bpchar", "int8"],
+    columns: ["int4?"],
+  });
+
+/** The row count says whether it was new. */
+export const insertCandidate = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.candidates}
+        (stream_id, seq_num, block_hash, blockdata, snapshot)
+      VALUES ($1, $2, $3, $4, $5)
+      ON CONFLICT (stream_id, seq_num, block_hash) DO NOTHING`,
+    params: ["bpchar", "int8", "bpchar", "bytea", "bytea?"],
+  });
+
+export const selectCandidate = (t: StreamTables) =>
+  statement({
+    text: `SELECT candidate.blockdata, candidate.snapshot
+      FROM ${t.streams} AS es
+      LEFT JOIN ${t.candidates} AS candidate ON candidate.stream_id = $1
+        AND candidate.seq_num = $2 AND candidate.block_hash = $3
+      WHERE es.stream_id = $1`,
+    params: ["bpchar", "int8", "bpchar"],
+    columns: ["bytea?", "bytea?"],
+  });
+
+export const countCandidates = (t: StreamTables) =>
+  statement({
+    text: `SELECT (SELECT count(*) FROM ${t.candidates}
+        WHERE stream_id = $1 AND seq_num = $2)
+      FROM ${t.streams} WHERE stream_id = $1`,
+    params: ["bpchar", "int8"],
+    columns: ["int8"],
+  });
+
+/** Whether just this candidate is stored. */
+export const isCandidateStored = (t: StreamTables) =>
+  statement({
+    text: `SELECT blockdata = $4 FROM ${t.candidates}
+      WHERE stream_id = $1 AND seq_num = $2 AND block_hash = $3`,
+    params: ["bpchar", "int8", "bpchar", "bytea"],
+    columns: ["bool"],
+  });
+
+export const deleteCandidatesBelow = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.candidates} WHERE stream_id = $1 AND seq_num < $2`,
+    params: ["bpchar", "int8"],
+  });
+
+export const deleteCandidates = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.candidates} WHERE stream_id = $1`,
+    params: ["bpchar"],
+  });

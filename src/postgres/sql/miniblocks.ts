@@ -1,0 +1,82 @@
+/** Statements over `miniblocks_*`, the blocks of the streams. */
+
+import { rejectSql } from "../../database/rejection.ts";
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+
+export const insertMiniblock = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.miniblocks}
+        (stream_id, seq_num, blockdata, snapshot)
+      VALUES ($1, $2, $3, $4)`,
+    params: ["bpchar", "int8", "bytea", "bytea?"],
+  });
+
+export const copyMiniblocks = (t: StreamTables) =>
+  statement({
+    text: `COPY ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
+      FROM STDIN (FORMAT binary)`,
+  });
+
+export const deleteMiniblocks = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.miniblocks} WHERE stream_id = $1`,
+    params: ["bpchar"],
+  });
+
+/**
+ * Stops the transaction unless a block with number $2 is due: the rules of
+ * writeMiniblocks under the stream's lock, in their order. $3 is the number of
+ * events that the minipool must have, or null.
+ */
+export const checkSwap = (t: StreamTables) =>
+  statement({
+    text: `WITH stream AS (
+        SELECT ephemeral, blockdata_ext FROM ${t.streams}
+        WHERE stream_id = $1),
+      block AS (
+        SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
+        ORDER BY seq_num DESC LIMIT 1),
+      pool AS (
+        SELECT count(*) AS n, min(generation) AS lowest,
+          max(generation) AS highest, min(slot_num) AS first,
+          max(slot_num) AS last
+        FROM ${t.minipools} WHERE stream_id = $1)
+      SELECT CASE
+        WHEN NOT EXISTS (SELECT 1 FROM stream)
+          THEN ${rejectSql("stream_not_found")}
+        WHEN (SELECT ephemeral FROM stream)
+          THEN ${rejectSql("ephemeral_stream")}
+        WHEN (SELECT blockdata_ext FROM stream) <> 'D'
+          THEN ${rejectSql("stored_externally")}
+        WHEN NOT EXISTS (SELECT 1 FROM block)
+          THEN ${rejectSql("no_miniblocks")}
+        WHEN (SELECT seq_num FROM block) <> $2 - 1
+          THEN ${
+      rejectSql("last_miniblock_mismatch", {
+        last: "SELECT seq_num FROM block",
+      })
+    }
+        WHEN n > 0 AND (lowest <> $2 OR highest <> $2 OR first <> -1
+            OR last <> n - 2)
+          THEN ${rejectSql("minipool_broken")}
+        WHEN n = 0 AND $3 IS NULL
+          THEN ${rejectSql("minipool_missing")}
+        WHEN $3 <> greatest(n - 1, 0)
+          THEN ${
+      rejectSql("minipool_size_mismatch", { actual: "greatest(n - 1, 0)" })
+    }
+        END
+      FROM pool`,
+    params: ["bpchar", "int8", "int8?"],
+    columns: ["int4?"],
+  });
+
+/** Whether a block is stored with just this data. */
+export const isMiniblockStored = (t: StreamTables) =>
+  statement({
+    text: `SELECT blockdata = $3 FROM ${t.miniblocks}
+      WHERE stream_id = $1 AND seq_num = $2`,
+    params: ["bpchar", "int8", "bytea"],
+    columns: ["bool"],
+  });

@@ -1,0 +1,121 @@
+/** Statements over `es`, the table of streams. */
+
+import { rejectSql } from "../../database/rejection.ts";
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+
+/**
+ * The lock under which everything of a stream is written. Under READ COMMITTED
+ * the statement behind it sees what the last holder of the lock has written.
+ */
+export const lockStream = (t: StreamTables) =>
+  statement({
+    text: `SELECT 1 FROM ${t.streams} WHERE stream_id = $1 FOR UPDATE`,
+    params: ["bpchar"],
+    columns: ["int4"],
+  });
+
+/**
+ * The same for REPEATABLE READ and SERIALIZABLE. There a transaction sees what
+ * was committed before its first statement, so a lock that was waited for
+ * would be followed by a look at old rows: two writers would take the same
+ * slot. Writing the row makes the server refuse the one who comes second
+ * (40001), and it is tried again on a new snapshot.
+ */
+export const claimStream = (t: StreamTables) =>
+  statement({
+    text: `UPDATE ${t.streams}
+      SET latest_snapshot_miniblock = latest_snapshot_miniblock
+      WHERE stream_id = $1 RETURNING 1`,
+    params: ["bpchar"],
+    columns: ["int4"],
+  });
+
+/** Locks several streams in the order of their ids, so no two lock crosswise. */
+export const lockStreams = (t: StreamTables) =>
+  statement({
+    text: `SELECT 1 FROM ${t.streams} WHERE stream_id = ANY($1)
+      ORDER BY stream_id FOR UPDATE NOWAIT`,
+    params: ["bpchar[]"],
+    columns: ["int4"],
+  });
+
+/** {@linkcode claimStream} for several streams. */
+export const claimStreams = (t: StreamTables) =>
+  statement({
+    text: `WITH locked AS MATERIALIZED (
+        SELECT stream_id FROM ${t.streams} WHERE stream_id = ANY($1)
+        ORDER BY stream_id FOR UPDATE NOWAIT)
+      UPDATE ${t.streams} AS es
+      SET latest_snapshot_miniblock = es.latest_snapshot_miniblock
+      FROM locked WHERE es.stream_id = locked.stream_id RETURNING 1`,
+    params: ["bpchar[]"],
+    columns: ["int4"],
+  });
+
+/**
+ * Adds the stream or stops the transaction, telling whether the stream that is
+ * there has an empty genesis, the trace of a creation that was broken off.
+ */
+export const insertStream = (t: StreamTables) =>
+  statement({
+    text: `WITH created AS (
+        INSERT INTO ${t.streams} (stream_id, latest_snapshot_miniblock,
+          migrated, ephemeral, blockdata_ext)
+        VALUES ($1, 0, true, $2, 'D')
+        ON CONFLICT (stream_id) DO NOTHING RETURNING 1)
+      SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM created) THEN ${
+      rejectSql("stream_exists", {
+        repairable: `SELECT count(*) FROM ${t.streams} AS es
+          JOIN ${t.miniblocks} AS block ON block.stream_id = es.stream_id
+          WHERE es.stream_id = $1 AND ${isRepairable}`,
+      })
+    } END`,
+    params: ["bpchar", "bool"],
+    columns: ["int4?"],
+  });
+
+const isRepairable = `NOT es.ephemeral AND es.latest_snapshot_miniblock <= 0
+  AND block.seq_num = 0 AND octet_length(block.blockdata) = 0`;
+
+/** Fills an empty genesis; see {@linkcode insertStream}. */
+export const repairGenesis = (t: StreamTables) =>
+  statement({
+    text: `UPDATE ${t.miniblocks} AS block
+      SET blockdata = $2, snapshot = $3
+      FROM ${t.streams} AS es
+      WHERE es.stream_id = $1 AND block.stream_id = $1 AND ${isRepairable}`,
+    params: ["bpchar", "bytea", "bytea?"],
+  });
+
+/** Removes the stream's row or stops the transaction. */
+export const deleteStreamRow = (t: StreamTables) =>
+  statement({
+    text: `WITH deleted AS (
+        DELETE FROM ${t.streams} WHERE stream_id = $1 RETURNING 1)
+      SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM deleted)
+        THEN ${rejectSql("stream_not_found")} END`,
+    params: ["bpchar"],
+    columns: ["int4?"],
+  });
+
+export const updateLatestSnapshot = (t: StreamTables) =>
+  statement({
+    text: `UPDATE ${t.streams} SET latest_snapshot_miniblock = $2
+      WHERE stream_id = $1`,
+    params: ["bpchar", "int8"],
+  });
+
+export const selectStreamIds = (t: StreamTables) =>
+  statement({
+    text: `SELECT stream_id FROM ${t.streams} WHERE stream_id > $1
+      ORDER BY stream_id LIMIT $2`,
+    params: ["bpchar", "int8"],
+    columns: ["bpchar"],
+  });
+
+export const countStreams = (t: StreamTables) =>
+  statement({
+    text: `SELECT count(*) FROM ${t.streams}`,
+    columns: ["int8"],
+  });

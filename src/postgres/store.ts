@@ -1,0 +1,105 @@
+/**
+ * What every operation works with, and the one way in which operations write.
+ */
+
+import type { Rejection } from "../database/rejection.ts";
+import { bind, type Bound, type ResultsOf } from "../database/statement.ts";
+import { RejectedError, type Transactions } from "../database/transactions.ts";
+import type { StreamId } from "../storage/stream_id.ts";
+import type { Catalog } from "./catalog.ts";
+import type { LegacySnapshots } from "./legacy_snapshots.ts";
+import { claimStream, lockStream } from "./sql/streams.ts";
+import type { SharedWrite, WriteQueue } from "./write_queue.ts";
+
+/** PostgreSQL's isolation levels that a store can run at. */
+export type IsolationLevel =
+  | "read committed"
+  | "repeatable read"
+  | "serializable";
+
+/** What the operations share. */
+export interface Store {
+  readonly catalog: Catalog;
+  readonly transactions: Transactions;
+  readonly writes: WriteQueue;
+  readonly legacySnapshots: LegacySnapshots;
+  readonly isolationLevel: IsolationLevel;
+}
+
+/** A call on one stream. */
+export interface StreamCall {
+  /** The operation's name, for errors and metrics. */
+  name: string;
+  streamId: StreamId;
+  signal?: AbortSignal | undefined;
+}
+
+/** A write under a stream's lock. */
+export interface StreamWrite<B extends readonly Bound[], T> {
+  /** Size of its payload. */
+  bytes: number;
+  /**
+   * The statements, sent behind the stream's lock. They must refuse to be
+   * done twice, see transactions.ts.
+   */
+  bound: B;
+  /** Creating a stream locks nothing: the row is not there yet. */
+  withoutLock?: boolean;
+  /**
+   * Reads the results once they are committed. With `afterUnknown` an earlier
+   * attempt may have been committed, and these are the results of doing it
+   * again.
+   */
+  settle(results: ResultsOf<B>, afterUnknown: boolean): T | Promise<T>;
+  /**
+   * A check refused: throws the error that the contract has for it. With
+   * `afterUnknown` an earlier attempt may have been committed; if the rows are
+   * those of this very write, it returns as if this one had been.
+   */
+  refused?(rejection: Rejection, afterUnknown: boolean): T | Promise<T>;
+  shared?: SharedWrite;
+}
+
+/** Runs a write in its stream's turn, under its lock. */
+export function writeStream<const B extends readonly Bound[], T>(
+  store: Store,
+  call: StreamCall,
+  write: StreamWrite<B, T>,
+): Promise<T> {
+  return store.writes.submit({
+    streamId: call.streamId,
+    bytes: write.bytes,
+    signal: call.signal,
+    ...(write.shared === undefined ? {} : { shared: write.shared }),
+    runAlone: (afterUnknown) => runAlone(store, call, write, afterUnknown),
+  });
+}
+
+async function runAlone<const B extends readonly Bound[], T>(
+  store: Store,
+  call: StreamCall,
+  write: StreamWrite<B, T>,
+  afterUnknown: boolean,
+): Promise<T> {
+  const context = { name: call.name, tags: call.streamId, afterUnknown };
+  const locks = write.withoutLock ? [] : [lockOf(store, call.streamId)];
+  try {
+    const bound = [...locks, ...write.bound];
+    const committed = await store.transactions.write(context, bound);
+    return await write.settle(
+      committed.results.slice(locks.length) as ResultsOf<B>,
+      committed.afterUnknown,
+    );
+  } catch (error) {
+    if (!(error instanceof RejectedError) || !write.refused) throw error;
+    return await write.refused(error.rejection, error.afterUnknown);
+  }
+}
+
+/** The statement that makes this transaction the stream's only writer. */
+export function lockOf(store: Store, streamId: StreamId): Bound {
+  const template = store.isolationLevel === "read committed"
+    ? lockStream
+    : claimStream;
+  return bind(store.catalog.of(streamId, template), streamId);
+}

@@ -1,0 +1,348 @@
+/**
+ * The order of writes, and group commit.
+ *
+ * Every write of this process goes through here. Writes of one stream run one
+ * after another, in the order in which they were made. Small writes of many
+ * streams share a transaction: one round trip and one fsync for all of them.
+ *
+ *     caller → line of its stream → [ready lines] → lane → one transaction
+ *
+ * A *line* holds the waiting writes of one stream, and is at most once under
+ * way. A *lane* is one transaction under way; there are few of them. When a
+ * lane is free it takes at once what is ready: alone in an idle store, so that
+ * nothing waits for company; together with everything that gathered while all
+ * lanes were busy, up to the limits, in a loaded one.
+ *
+ *     waiting → under way → settled
+ *       │ aborted, too old: refused, nothing was written
+ *
+ * Failures. A shared transaction that fails does so for reasons of one write
+ * or of none (a lock that somebody else holds, a broken connection), so each
+ * of its writes is run again by itself, with retries, and gets its own
+ * verdict; none fails because of a neighbour. If the answer was lost, each is
+ * told that it may have been committed. The lines stay under way meanwhile, so
+ * order holds. A promise settles only after its transaction's end is known.
+ *
+ * Bounds: waiting writes and their bytes; writes and bytes of a transaction;
+ * the time a write waits.
+ */
+
+import type { Bound, Result } from "../database/statement.ts";
+import { closed } from "../storage/contract_errors.ts";
+import { StreamStorageError } from "../storage/errors.ts";
+import type { StreamId } from "../storage/stream_id.ts";
+
+/** A write that may share a transaction with others. */
+export interface SharedWrite {
+  /** Does nothing, rather than fail, where its own rules forbid it. */
+  bound: Bound;
+  /** Tells by the statement's result what became of the write. */
+  verdict(result: Result): Promise<void>;
+}
+
+/** A write of one stream. */
+export interface Write<T = unknown> {
+  streamId: StreamId;
+  /** Size of its payload, for the bounds. */
+  bytes: number;
+  /** Runs it as a transaction of its own, with retries. */
+  runAlone(afterUnknown: boolean): Promise<T>;
+  /** Absent: always a transaction of its own. */
+  shared?: SharedWrite;
+  signal?: AbortSignal | undefined;
+}
+
+/** The bounds of a {@linkcode WriteQueue}. */
+export interface WriteQueueOptions {
+  /** Transactions under way at most. */
+  lanes: number;
+  /** Writes and bytes of one shared transaction at most. */
+  maxShared: number;
+  maxSharedBytes: number;
+  /** Waiting writes and bytes at most. */
+  maxWaiting: number;
+  maxWaitingBytes: number;
+  /** Milliseconds that a write waits at most. */
+  maxWaitMs: number;
+  /**
+   * Runs the statements as one transaction under the locks of the streams;
+   * an error makes each write run alone.
+   */
+  runShared(
+    streamIds: readonly StreamId[],
+    bound: readonly Bound[],
+  ): Promise<readonly Result[]>;
+  /** Whether the error leaves open if the writes were committed. */
+  isUnknown(error: unknown): boolean;
+}
+
+interface Task {
+  write: Write;
+  since: number;
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+  onAbort: (() => void) | undefined;
+}
+
+interface Line {
+  streamId: StreamId;
+  tasks: Task[];
+  underWay: boolean;
+}
+
+/** Orders and groups writes; see the file's head. */
+export class WriteQueue {
+  readonly #options: WriteQueueOptions;
+  readonly #lines = new Map<StreamId, Line>();
+  /** Lines with waiting tasks that are not under way, longest ready first. */
+  readonly #ready = new Set<Line>();
+  #busyLanes = 0;
+  #waiting = 0;
+  #waitingBytes = 0;
+  #pumping = false;
+  #closed = false;
+  #drained: (() => void) | undefined;
+
+  constructor(options: WriteQueueOptions) {
+    this.#options = options;
+  }
+
+  /** Waiting writes and busy lanes, for metrics. */
+  get state(): { waiting: number; waitingBytes: number; busyLanes: number } {
+    return {
+      waiting: this.#waiting,
+      waitingBytes: this.#waitingBytes,
+      busyLanes: this.#busyLanes,
+    };
+  }
+
+  /**
+   * Queues a write; the promise settles once its end is known.
+   *
+   * @throws {StreamStorageError} RESOURCE_EXHAUSTED (`write_queue_full`),
+   *   FAILED_PRECONDITION (`closed`), DEADLINE_EXCEEDED (`queue_timeout`), the
+   *   signal's reason, or what the write itself throws.
+   */
+  submit<T>(write: Write<T>): Promise<T> {
+    const refusal = this.#refusal(write);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const task: Task = {
+      write,
+      since: performance.now(),
+      resolve,
+      reject,
+      onAbort: undefined,
+    };
+    this.#enqueue(task);
+    return promise as Promise<T>;
+  }
+
+  /** Takes no more writes and waits until all are settled, at most so long. */
+  async close(budgetMs: number): Promise<void> {
+    this.#closed = true;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, budgetMs);
+    this.#drained = resolve;
+    this.#checkDrained();
+    await promise;
+    clearTimeout(timer);
+    for (const line of this.#lines.values()) {
+      for (const task of [...line.tasks]) this.#refuse(task, closed());
+    }
+  }
+
+  #refusal(write: Write): unknown {
+    if (this.#closed) return closed();
+    if (write.signal?.aborted) return write.signal.reason;
+    const { maxWaiting, maxWaitingBytes } = this.#options;
+    const bytes = this.#waitingBytes + write.bytes;
+    // One write is always taken, however large, or it could never be.
+    if (
+      this.#waiting >= maxWaiting ||
+      (this.#waiting > 0 && bytes > maxWaitingBytes)
+    ) {
+      return new StreamStorageError({
+        code: "RESOURCE_EXHAUSTED",
+        message: `Too many writes are waiting, expected fewer than ` +
+          `${maxWaiting} of ${maxWaitingBytes} bytes`,
+        details: {
+          reason: "write_queue_full",
+          waiting: this.#waiting,
+          waitingBytes: this.#waitingBytes,
+        },
+        retryable: true,
+      });
+    }
+    return undefined;
+  }
+
+  #enqueue(task: Task): void {
+    const { streamId, bytes, signal } = task.write;
+    let line = this.#lines.get(streamId);
+    if (line === undefined) {
+      line = { streamId, tasks: [], underWay: false };
+      this.#lines.set(streamId, line);
+    }
+    line.tasks.push(task);
+    this.#waiting++;
+    this.#waitingBytes += bytes;
+    if (!line.underWay) this.#ready.add(line);
+    if (signal !== undefined) {
+      task.onAbort = () => this.#refuse(task, signal.reason);
+      signal.addEventListener("abort", task.onAbort, { once: true });
+    }
+    this.#pumpSoon();
+  }
+
+  /** Takes a waiting task out; it was never sent. */
+  #refuse(task: Task, error: unknown): void {
+    const line = this.#lines.get(task.write.streamId)!;
+    line.tasks.splice(line.tasks.indexOf(task), 1);
+    this.#started(task);
+    if (line.tasks.length === 0) this.#ready.delete(line);
+    this.#retire(line);
+    task.reject(error);
+    this.#checkDrained();
+  }
+
+  /** The task waits no longer. */
+  #started(task: Task): void {
+    this.#waiting--;
+    this.#waitingBytes -= task.write.bytes;
+    if (task.onAbort !== undefined) {
+      task.write.signal!.removeEventListener("abort", task.onAbort);
+    }
+  }
+
+  #retire(line: Line): void {
+    if (line.tasks.length > 0 || line.underWay) return;
+    this.#lines.delete(line.streamId);
+  }
+
+  /** Calls made in one turn of the event loop are seen together. */
+  #pumpSoon(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    queueMicrotask(() => {
+      this.#pumping = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    this.#refuseOld();
+    while (this.#busyLanes < this.#options.lanes && this.#ready.size > 0) {
+      const taken = this.#take();
+      this.#busyLanes++;
+      void this.#run(taken).finally(() => {
+        this.#busyLanes--;
+        this.#release(taken);
+        this.#pump();
+      });
+    }
+    this.#checkDrained();
+  }
+
+  /** The lane's load: one write, or as many shareable ones as fit. */
+  #take(): Task[] {
+    const { maxShared, maxSharedBytes } = this.#options;
+    const taken: Task[] = [];
+    let bytes = 0;
+    for (const line of this.#ready) {
+      if (line.tasks[0]!.write.shared === undefined) {
+        // A write of its own goes first when it is first, else it waits.
+        if (taken.length > 0) continue;
+        taken.push(line.tasks.shift()!);
+      } else {
+        while (line.tasks[0]?.write.shared && taken.length < maxShared) {
+          bytes += line.tasks[0].write.bytes;
+          if (taken.length > 0 && bytes > maxSharedBytes) break;
+          taken.push(line.tasks.shift()!);
+        }
+      }
+      if (taken.at(-1)?.write.streamId === line.streamId) {
+        line.underWay = true;
+        this.#ready.delete(line);
+      }
+      if (taken[0]!.write.shared === undefined) break;
+      if (taken.length >= maxShared || bytes > maxSharedBytes) break;
+    }
+    for (const task of taken) this.#started(task);
+    return taken;
+  }
+
+  /** Lines that waited behind this load may go on. */
+  #release(taken: readonly Task[]): void {
+    for (const { write: { streamId } } of taken) {
+      const line = this.#lines.get(streamId);
+      if (line === undefined || !line.underWay) continue;
+      line.underWay = false;
+      if (line.tasks.length > 0) this.#ready.add(line);
+      this.#retire(line);
+    }
+  }
+
+  async #run(tasks: readonly Task[]): Promise<void> {
+    if (tasks[0]?.write.shared === undefined) {
+      return this.#runEach(tasks, false);
+    }
+    const streamIds = new Set(tasks.map((task) => task.write.streamId));
+    let results: readonly Result[];
+    try {
+      results = await this.#options.runShared(
+        [...streamIds].sort(),
+        tasks.map((task) => task.write.shared!.bound),
+      );
+    } catch (error) {
+      const unknown = this.#options.isUnknown(error);
+      const lines = Map.groupBy(tasks, (task) => task.write.streamId).values();
+      await Promise.all(
+        Array.from(lines, (line) => this.#runEach(line, unknown)),
+      );
+      return;
+    }
+    for (const [i, task] of tasks.entries()) {
+      const settled = task.write.shared!.verdict(results[i]!);
+      await settled.then(task.resolve, task.reject);
+    }
+  }
+
+  /** One after another; those not started in time are refused. */
+  async #runEach(tasks: readonly Task[], unknown: boolean): Promise<void> {
+    const { maxWaitMs } = this.#options;
+    const latest = performance.now() + maxWaitMs;
+    for (const task of tasks) {
+      if (performance.now() > latest) {
+        task.reject(queueTimeout(maxWaitMs, unknown));
+      } else {
+        await task.write.runAlone(unknown).then(task.resolve, task.reject);
+      }
+    }
+  }
+
+  /** Whoever waited too long is refused before it is sent. */
+  #refuseOld(): void {
+    const { maxWaitMs } = this.#options;
+    const oldest = performance.now() - maxWaitMs;
+    for (const line of this.#ready) {
+      while (line.tasks[0] !== undefined && line.tasks[0].since < oldest) {
+        this.#refuse(line.tasks[0], queueTimeout(maxWaitMs));
+      }
+    }
+  }
+
+  #checkDrained(): void {
+    if (this.#waiting === 0 && this.#busyLanes === 0) this.#drained?.();
+  }
+}
+
+function queueTimeout(maxWaitMs: number, unknown = false): StreamStorageError {
+  return new StreamStorageError({
+    code: "DEADLINE_EXCEEDED",
+    message: `Write was not started within ${maxWaitMs} ms`,
+    details: { reason: "queue_timeout", waitedMs: maxWaitMs },
+    retryable: true,
+    outcome: unknown ? "unknown" : "rolled_back",
+  });
+}

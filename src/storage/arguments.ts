@@ -1,0 +1,411 @@
+/**
+ * The argument checks that the contract makes before the database is touched,
+ * one function an operation, shared by every implementation.
+ *
+ * Block numbers and generations are `bigint` from 0 to 2^63 - 1; slots, sizes
+ * and counts are integers from 0 to 2^53 - 1. Callers from plain JavaScript
+ * are expected, so types are checked at run time too.
+ *
+ * @module
+ */
+import type { StreamStorageErrorCode } from "./errors.ts";
+import { badStreamId, fault, invalidArgument } from "./fault.ts";
+import { hasLegacySnapshot } from "./miniblock_proto.ts";
+import type {
+  GetStreamsOptions,
+  MiniblockDescriptor,
+  NewMinipool,
+  OperationOptions,
+  PreviousMinipool,
+  ReadMiniblocksOptions,
+} from "./model.ts";
+import { isStreamId } from "./stream_id.ts";
+import { hasOwnSnapshot } from "./write_rules.ts";
+
+const MAX_INT64 = 2n ** 63n - 1n;
+const HASH_BYTES = 32;
+
+/** `BAD_STREAM_ID` unless `streamId` is 64 lowercase hex characters. */
+export function checkStreamId(streamId: unknown, argument = "streamId"): void {
+  if (!isStreamId(streamId)) throw badStreamId(argument, streamId);
+}
+
+/** Checks the options that every method takes. */
+export function checkOptions(options: OperationOptions | undefined): void {
+  if (options === undefined) return;
+  checkObject("options", options);
+  const { signal } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw wrongType("options.signal", "an AbortSignal", signal);
+  }
+}
+
+/** Checks `createStreamStorage` and `createEphemeralStreamStorage`. */
+export function checkGenesis(genesis: MiniblockDescriptor): void {
+  checkObject("genesis", genesis);
+  checkContent("genesis", genesis);
+}
+
+/** Checks `writeEvent`. */
+export function checkWriteEvent(
+  minipoolGeneration: bigint,
+  minipoolSlot: number,
+  envelope: Uint8Array,
+): void {
+  checkInt64("minipoolGeneration", minipoolGeneration);
+  checkCount("minipoolSlot", minipoolSlot);
+  checkBytes("envelope", envelope);
+}
+
+/**
+ * Checks `writeMiniblocks`. Beside `INVALID_ARGUMENT`, `INTERNAL` with
+ * `empty_miniblock_list`, `prev_generation_mismatch`,
+ * `new_generation_mismatch` or `miniblocks_not_consecutive`.
+ */
+export function checkWriteMiniblocks(
+  miniblocks: MiniblockDescriptor[],
+  newMinipool: NewMinipool,
+  prevMinipool: PreviousMinipool,
+): void {
+  checkList("miniblocks", miniblocks);
+  checkNumbers(miniblocks);
+  checkObject("newMinipool", newMinipool);
+  checkInt64("newMinipool.generation", newMinipool.generation);
+  checkList("newMinipool.envelopes", newMinipool.envelopes);
+  checkObject("prevMinipool", prevMinipool);
+  checkInt64("prevMinipool.generation", prevMinipool.generation);
+  if (prevMinipool.size !== undefined) {
+    checkCount("prevMinipool.size", prevMinipool.size);
+  }
+  checkGenerations(miniblocks, newMinipool, prevMinipool);
+  checkConsecutive("INTERNAL", miniblocks);
+  checkContents(miniblocks);
+  for (const [index, envelope] of newMinipool.envelopes.entries()) {
+    checkBytes(`newMinipool.envelopes[${index}]`, envelope);
+  }
+}
+
+/** Checks `writePrecedingMiniblocks`. */
+export function checkWritePrecedingMiniblocks(
+  miniblocks: MiniblockDescriptor[],
+): void {
+  checkList("miniblocks", miniblocks);
+  checkNumbers(miniblocks);
+  checkNotEmpty("INVALID_ARGUMENT", miniblocks);
+  checkConsecutive("INVALID_ARGUMENT", miniblocks);
+  checkContents(miniblocks);
+}
+
+/** Checks `writeArchiveMiniblocks`. The descriptors' numbers are ignored. */
+export function checkWriteArchiveMiniblocks(
+  startMiniblockNum: bigint,
+  miniblocks: MiniblockDescriptor[],
+): void {
+  checkInt64("startMiniblockNum", startMiniblockNum);
+  checkList("miniblocks", miniblocks);
+  for (const [index, block] of miniblocks.entries()) {
+    checkObject(`miniblocks[${index}]`, block);
+  }
+  checkContents(miniblocks);
+  const end = startMiniblockNum + BigInt(miniblocks.length) - 1n;
+  if (end > MAX_INT64) {
+    throw outOfRange("startMiniblockNum", "must leave numbers for all blocks");
+  }
+}
+
+/** Checks `writeEphemeralMiniblock`. */
+export function checkWriteEphemeralMiniblock(
+  miniblock: MiniblockDescriptor,
+): void {
+  checkObject("miniblock", miniblock);
+  checkInt64("miniblock.number", miniblock.number);
+  checkContent("miniblock", miniblock);
+}
+
+/** Checks `reinitializeStreamStorage`. */
+export function checkReinitialize(
+  miniblocks: MiniblockDescriptor[],
+  lastSnapshotMiniblockNum: bigint,
+  updateExisting: boolean,
+): void {
+  checkList("miniblocks", miniblocks);
+  checkNumbers(miniblocks);
+  checkInt64("lastSnapshotMiniblockNum", lastSnapshotMiniblockNum);
+  if (typeof updateExisting !== "boolean") {
+    throw wrongType("updateExisting", "a boolean", updateExisting);
+  }
+  checkNotEmpty("INVALID_ARGUMENT", miniblocks);
+  checkConsecutive("INVALID_ARGUMENT", miniblocks);
+  checkContents(miniblocks);
+  const block = miniblocks.find((b) => b.number === lastSnapshotMiniblockNum);
+  if (block === undefined) {
+    throw invalidArgument({
+      argument: "lastSnapshotMiniblockNum",
+      reason: "snapshot_outside_range",
+      rule: "must be the number of a given miniblock",
+      received: lastSnapshotMiniblockNum,
+    });
+  }
+  if (!hasOwnSnapshot(block) && !hasLegacySnapshot(block.data)) {
+    throw invalidArgument({
+      argument: "lastSnapshotMiniblockNum",
+      reason: "snapshot_missing",
+      rule: "must be the number of a miniblock with a snapshot",
+      received: lastSnapshotMiniblockNum,
+    });
+  }
+  if (miniblocks.at(-1)?.number === MAX_INT64) {
+    throw outOfRange("miniblocks", "must leave a number for the next block");
+  }
+}
+
+/** Checks `writeMiniblockCandidate`. */
+export function checkWriteCandidate(
+  miniblock: MiniblockDescriptor,
+): asserts miniblock is MiniblockDescriptor & { hash: Uint8Array } {
+  checkObject("miniblock", miniblock);
+  checkInt64("miniblock.number", miniblock.number);
+  checkContent("miniblock", miniblock);
+  if (miniblock.hash === undefined) {
+    throw invalidArgument({
+      argument: "miniblock.hash",
+      reason: "missing_hash",
+      rule: "must be given for a candidate",
+    });
+  }
+  checkHash("miniblock.hash", miniblock.hash);
+}
+
+/** Checks `readMiniblockCandidate`. */
+export function checkReadCandidate(
+  blockHash: Uint8Array,
+  blockNumber: bigint,
+): void {
+  checkHash("blockHash", blockHash);
+  checkInt64("blockNumber", blockNumber);
+}
+
+/** Checks `getMiniblockCandidateCount`. */
+export function checkCandidateCount(miniblockNumber: bigint): void {
+  checkInt64("miniblockNumber", miniblockNumber);
+}
+
+/** Checks `readStreamFromLastSnapshot`. */
+export function checkReadStream(numPrecedingMiniblocks: number): void {
+  checkCount("numPrecedingMiniblocks", numPrecedingMiniblocks);
+}
+
+/** Checks `readMiniblocks` and `streamMiniblocks`. */
+export function checkReadMiniblocks(
+  fromInclusive: bigint,
+  toExclusive: bigint,
+  options?: ReadMiniblocksOptions,
+): void {
+  checkRange(fromInclusive, toExclusive);
+  const omit: unknown = options?.omitSnapshot;
+  if (omit !== undefined && typeof omit !== "boolean") {
+    throw wrongType("options.omitSnapshot", "a boolean", omit);
+  }
+}
+
+/** Checks the range of `readMiniblocks` and `debugDeleteMiniblocks`. */
+export function checkRange(fromInclusive: bigint, toExclusive: bigint): void {
+  checkInt64("fromInclusive", fromInclusive);
+  checkInt64("toExclusive", toExclusive);
+  if (fromInclusive > toExclusive) {
+    throw invalidArgument({
+      argument: "toExclusive",
+      reason: "range_reversed",
+      rule: `must not be below fromInclusive ${fromInclusive}`,
+      received: toExclusive,
+    });
+  }
+}
+
+/** Checks `getStreams`. */
+export function checkGetStreams(options: GetStreamsOptions): void {
+  if (options.after !== undefined) {
+    checkStreamId(options.after, "options.after");
+  }
+  if (options.limit === undefined) return;
+  checkCount("options.limit", options.limit);
+  if (options.limit === 0) {
+    throw outOfRange("options.limit", "must be 1 or more", 0);
+  }
+}
+
+/** Checks `trimStream`. */
+export function checkTrimStream(
+  trimToMbExclusive: bigint,
+  nullifySnapshotMbs: bigint[],
+): void {
+  checkInt64("trimToMbExclusive", trimToMbExclusive);
+  checkList("nullifySnapshotMbs", nullifySnapshotMbs);
+  for (const [index, number] of nullifySnapshotMbs.entries()) {
+    checkInt64(`nullifySnapshotMbs[${index}]`, number);
+  }
+}
+
+function checkGenerations(
+  miniblocks: MiniblockDescriptor[],
+  newMinipool: NewMinipool,
+  prevMinipool: PreviousMinipool,
+): void {
+  checkNotEmpty("INTERNAL", miniblocks);
+  const first = miniblocks[0]?.number ?? 0n;
+  const last = miniblocks.at(-1)?.number ?? 0n;
+  if (prevMinipool.generation !== first) {
+    throw fault(
+      "INTERNAL",
+      "prev_generation_mismatch",
+      "Previous generation must be the first miniblock's number " +
+        `${first}, received ${prevMinipool.generation}`,
+      { expected: first, actual: prevMinipool.generation },
+    );
+  }
+  if (newMinipool.generation !== last + 1n) {
+    throw fault(
+      "INTERNAL",
+      "new_generation_mismatch",
+      "New generation must follow the last miniblock's number " +
+        `${last}, received ${newMinipool.generation}`,
+      { expected: last + 1n, actual: newMinipool.generation },
+    );
+  }
+}
+
+function checkNotEmpty(
+  code: StreamStorageErrorCode,
+  miniblocks: MiniblockDescriptor[],
+): void {
+  if (miniblocks.length === 0) {
+    throw fault(
+      code,
+      "empty_miniblock_list",
+      "Argument miniblocks must not be empty",
+      { argument: "miniblocks" },
+    );
+  }
+}
+
+function checkConsecutive(
+  code: StreamStorageErrorCode,
+  miniblocks: MiniblockDescriptor[],
+): void {
+  let due = miniblocks[0]?.number ?? 0n;
+  for (const [index, { number }] of miniblocks.entries()) {
+    if (number !== due) {
+      throw fault(
+        code,
+        "miniblocks_not_consecutive",
+        `Argument miniblocks[${index}].number must be ${due}, ` +
+          `received ${number}`,
+        {
+          argument: `miniblocks[${index}].number`,
+          expected: due,
+          actual: number,
+        },
+      );
+    }
+    due++;
+  }
+}
+
+function checkNumbers(miniblocks: MiniblockDescriptor[]): void {
+  for (const [index, block] of miniblocks.entries()) {
+    checkObject(`miniblocks[${index}]`, block);
+    checkInt64(`miniblocks[${index}].number`, block.number);
+  }
+}
+
+function checkContents(miniblocks: MiniblockDescriptor[]): void {
+  for (const [index, block] of miniblocks.entries()) {
+    checkContent(`miniblocks[${index}]`, block);
+  }
+}
+
+/** The bytes of a block; the hash only matters to candidates. */
+function checkContent(argument: string, block: MiniblockDescriptor): void {
+  checkBytes(`${argument}.data`, block.data);
+  if (
+    block.snapshot !== undefined && !(block.snapshot instanceof Uint8Array)
+  ) {
+    throw wrongType(`${argument}.snapshot`, "a Uint8Array", block.snapshot);
+  }
+  const legacy: unknown = block.hasLegacySnapshot;
+  if (legacy !== undefined && typeof legacy !== "boolean") {
+    throw wrongType(`${argument}.hasLegacySnapshot`, "a boolean", legacy);
+  }
+  if (legacy === true && !hasLegacySnapshot(block.data)) {
+    throw invalidArgument({
+      argument: `${argument}.hasLegacySnapshot`,
+      reason: "no_legacy_snapshot",
+      rule: "needs a snapshot inside the miniblock's data",
+    });
+  }
+}
+
+function checkObject(argument: string, value: unknown): void {
+  if (typeof value !== "object" || value === null) {
+    throw wrongType(argument, "an object", value);
+  }
+}
+
+function checkList(argument: string, value: unknown): void {
+  if (!Array.isArray(value)) throw wrongType(argument, "an array", value);
+}
+
+function checkBytes(argument: string, value: unknown): void {
+  if (!(value instanceof Uint8Array)) {
+    throw wrongType(argument, "a Uint8Array", value);
+  }
+  if (value.length === 0) {
+    throw invalidArgument({
+      argument,
+      reason: "empty_bytes",
+      rule: "must not be empty",
+      received: value,
+    });
+  }
+}
+
+function checkHash(argument: string, value: unknown): void {
+  if (!(value instanceof Uint8Array)) {
+    throw wrongType(argument, "a Uint8Array", value);
+  }
+  if (value.length !== HASH_BYTES) {
+    throw outOfRange(argument, `must be ${HASH_BYTES} bytes long`, value);
+  }
+}
+
+function checkInt64(argument: string, value: unknown): void {
+  if (typeof value !== "bigint") throw wrongType(argument, "a bigint", value);
+  if (value < 0n || value > MAX_INT64) {
+    throw outOfRange(argument, "must be from 0 to 2^63 - 1", value);
+  }
+}
+
+function checkCount(argument: string, value: unknown): void {
+  if (typeof value !== "number") throw wrongType(argument, "a number", value);
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw outOfRange(argument, "must be an integer from 0 to 2^53 - 1", value);
+  }
+}
+
+function wrongType(argument: string, type: string, received: unknown): Error {
+  return invalidArgument({
+    argument,
+    reason: "wrong_type",
+    rule: `must be ${type}`,
+    received,
+  });
+}
+
+function outOfRange(argument: string, rule: string, received?: unknown): Error {
+  return invalidArgument({
+    argument,
+    reason: "out_of_range",
+    rule,
+    ...(received === undefined ? {} : { received }),
+  });
+}
