@@ -43,6 +43,7 @@ export function readFromLastSnapshot(
   const view = assembleStreamView(streamId, {
     latestSnapshot,
     blocks: blocks.slice(lowerBound(blocks, start)),
+    lastBelow: blocks.at(-1)?.number,
     minipool,
     numPreceding,
   });

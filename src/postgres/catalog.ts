@@ -4,6 +4,7 @@
  * so each statement exists once per partition; it is made when first used.
  */
 
+import { quoteIdentifier } from "../database/migrations/sql_text.ts";
 import { partitionSuffix, type StreamId } from "../storage/stream_id.ts";
 
 /** Quoted, schema-qualified names of the tables that hold a stream. */
@@ -81,9 +82,4 @@ export class Catalog {
     }
     return made;
   }
-}
-
-/** An identifier as SQL text. The name comes from validated parts only. */
-export function quoteIdentifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

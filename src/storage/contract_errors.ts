@@ -290,18 +290,18 @@ export function miniblockGap(
   );
 }
 
-/** `INTERNAL`, `snapshot_outside_last_run`. */
+/** `INTERNAL`, `snapshot_outside_last_run`: none, or a gap after it. */
 export function snapshotOutsideLastRun(
   streamId: string,
   latestSnapshot: bigint,
-  run: { start: bigint; end: bigint },
+  lastMiniblockInStorage: bigint,
 ): StreamStorageError {
   return fault(
     "INTERNAL",
     "snapshot_outside_last_run",
     `Stream ${streamId} must have its latest snapshot ${latestSnapshot} in ` +
-      `its last run ${run.start} to ${run.end}`,
-    { streamId, latestSnapshot, runStart: run.start, runEnd: run.end },
+      `the run of miniblocks that ends at ${lastMiniblockInStorage}`,
+    { streamId, latestSnapshot, lastMiniblockInStorage },
   );
 }
 

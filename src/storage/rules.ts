@@ -104,6 +104,8 @@ export interface StreamRows {
   latestSnapshot: bigint;
   /** All blocks from `latestSnapshot - numPreceding` on, ascending. */
   blocks: readonly MiniblockRow[];
+  /** When `blocks` is empty: the last stored number, if there is one. */
+  lastBelow?: bigint | undefined;
   /** All minipool rows by generation and slot. */
   minipool: readonly MinipoolRow[];
   /** The number of blocks asked for before the latest snapshot. */
@@ -125,14 +127,14 @@ export function assembleStreamView(
   const run = lastRun(stored.blocks);
   const first = run[0];
   const last = run.at(-1);
-  if (first === undefined || last === undefined) throw corruptStream(streamId);
+  if (first === undefined || last === undefined) {
+    if (stored.lastBelow === undefined) throw corruptStream(streamId);
+    throw snapshotOutsideLastRun(streamId, latest, stored.lastBelow);
+  }
   const empty = run.find((row) => row.data.length === 0);
   if (empty !== undefined) throw corruptStream(streamId, empty.number);
   if (latest < first.number || latest > last.number) {
-    throw snapshotOutsideLastRun(streamId, latest, {
-      start: first.number,
-      end: last.number,
-    });
+    throw snapshotOutsideLastRun(streamId, latest, last.number);
   }
   if (stored.minipool.length > 0) {
     checkMinipool(

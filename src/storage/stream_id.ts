@@ -1,10 +1,8 @@
 import { badStreamId, invalidArgument } from "./fault.ts";
 import { type Uint64, xxh64 } from "./xxh64.ts";
 
-declare const streamIdBrand: unique symbol;
-
 /** 64 lowercase hex characters whose first byte tells the stream's type. */
-export type StreamId = string & { readonly [streamIdBrand]: true };
+export type StreamId = string & { readonly __brand: "StreamId" };
 
 /** The kind of a stream, told by the first byte of its id. */
 export type StreamType =

@@ -25,7 +25,8 @@ import type { StreamId } from "./stream_id.ts";
  * close; `CANCELED` for an aborted signal; `DEADLINE_EXCEEDED` and
  * `DB_OPERATION_FAILURE` for what the database says; and, unless told
  * otherwise, `NOT_FOUND` (reason `stream_not_found`) for an unknown stream.
- * Byte arrays are copied on their way in and out.
+ * Byte arrays that are given must not change until the call has settled; those
+ * that are returned are the caller's own.
  */
 export interface StreamStorage extends AsyncDisposable {
   /**

@@ -12,12 +12,7 @@
 
 import type { MigrationConnection } from "./connection.ts";
 import { withMigrationLock } from "./lock.ts";
-import {
-  planLossChecks,
-  planPreparation,
-  planUp,
-  type TrackVersions,
-} from "./plan.ts";
+import { planLossChecks, planPreparation, planUp } from "./plan.ts";
 import {
   assertPartitions,
   isCurrent,
@@ -27,14 +22,19 @@ import {
   refuseUnusable,
 } from "./refusals.ts";
 import {
-  type MigrationProgress,
   type MigrationReport,
-  ProgressTeller,
+  type ProgressListener,
+  RunProgress,
 } from "./report.ts";
-import { nodeVersionsOf, runSteps } from "./run.ts";
+import { runSteps } from "./run.ts";
 import { assertSchemaName, quoteIdentifier } from "./sql_text.ts";
 import { readSchemaState, type SchemaState } from "./state.ts";
-import { migrationFailure, runHook, runTransaction } from "./transaction.ts";
+import {
+  findsRows,
+  migrationFailure,
+  runHook,
+  runTransaction,
+} from "./transaction.ts";
 import { currentVersions, nodeMigrations } from "./versions.ts";
 
 /** What {@linkcode migrate} is asked to do. */
@@ -44,7 +44,7 @@ export interface MigrateOptions {
   /** 1 to 256; a schema that has a number already keeps it. */
   partitions: number;
   /** Told after each transaction, and while another process migrates. */
-  onProgress?: ((progress: MigrationProgress) => void) | undefined;
+  onProgress?: ProgressListener | undefined;
   /**
    * Run in its own transaction before the first migration, after the schema
    * is there; not run when nothing is to be done. It must not commit.
@@ -54,6 +54,13 @@ export interface MigrateOptions {
     | undefined;
   /** Stops the run between two transactions, or while waiting. */
   signal?: AbortSignal | undefined;
+}
+
+/** One call of {@linkcode migrate}. */
+interface Run {
+  connection: MigrationConnection;
+  options: MigrateOptions;
+  progress: RunProgress;
 }
 
 /**
@@ -71,15 +78,28 @@ export async function migrate(
   options: MigrateOptions,
 ): Promise<MigrationReport> {
   const { schema, signal } = options;
-  let activity = "Migration";
+  const progress = new RunProgress(options.onProgress);
+  const run = { connection, options, progress };
   try {
     assertSchemaName(schema);
     assertPartitions(options.partitions);
-    const run = new UpRun(connection, options, (name) => activity = name);
-    return await run.run();
+    signal?.throwIfAborted();
+    const state = await readUsable(connection, schema);
+    if (isCurrent(state)) return reportOf(run, state);
+    return await withMigrationLock(
+      connection,
+      schema,
+      () => migrateLocked(run),
+      { signal, onWaiting: () => progress.wait() },
+    );
   } catch (error) {
-    const operation = "migrate";
-    throw migrationFailure(error, { operation, schema, activity, signal });
+    const { activity } = progress;
+    throw migrationFailure(error, {
+      operation: "migrate",
+      schema,
+      activity,
+      signal,
+    });
   }
 }
 
@@ -94,121 +114,70 @@ export async function checkMigrations(
   options: { schema: string },
 ): Promise<MigrationReport> {
   const { schema } = options;
-  const progress = new ProgressTeller(undefined);
+  const progress = new RunProgress();
+  progress.activity = "Check of the migrations";
   try {
     assertSchemaName(schema);
-    const state = await readSchemaState(connection, schema);
-    refuseUnusable(schema, state);
+    const state = await readUsable(connection, schema);
     if (!isCurrent(state)) throw notCurrent(schema, state);
-    return reportOf(schema, { from: state.versions, state, progress });
+    return progress.report(schema, state.versions, state);
   } catch (error) {
-    throw migrationFailure(error, {
-      operation: "checkMigrations",
-      schema,
-      activity: "Check of the migrations",
-    });
+    const { activity } = progress;
+    const operation = "checkMigrations";
+    throw migrationFailure(error, { operation, schema, activity });
   }
 }
 
-class UpRun {
-  readonly #connection: MigrationConnection;
-  readonly #options: MigrateOptions;
-  readonly #onActivity: (activity: string) => void;
-  readonly #progress: ProgressTeller;
+async function migrateLocked(run: Run): Promise<MigrationReport> {
+  const { connection, options: { schema, signal }, progress } = run;
+  const before = await readUsable(connection, schema);
+  if (isCurrent(before)) return reportOf(run, before);
+  const partitions = await prepare(run, before);
+  const range = { from: before.versions, to: currentVersions };
+  const steps = planUp(schema, range, partitions);
+  const appliedVersions = await runSteps(steps, "up to", {
+    connection,
+    progress,
+    signal,
+  });
+  const after = { versions: currentVersions, partitions };
+  return { ...reportOf(run, after, before), appliedVersions };
+}
 
-  constructor(
-    connection: MigrationConnection,
-    options: MigrateOptions,
-    onActivity: (activity: string) => void,
-  ) {
-    this.#connection = connection;
-    this.#options = options;
-    this.#onActivity = onActivity;
-    this.#progress = new ProgressTeller(options.onProgress);
+/** Everything before the first version; returns the number of partitions. */
+async function prepare(run: Run, before: SchemaState): Promise<number> {
+  const { connection, options, progress } = run;
+  const { schema, partitions, beforeMigration } = options;
+  progress.activity = "Preparation";
+  refuseUnknownPartitions(schema, before, partitions);
+  await refuseLeftOvers(connection, schema, before);
+  if (!before.exists) {
+    // Only when it is missing: the statement asks for the right to create
+    // schemas before it looks whether there is any need.
+    const name = quoteIdentifier(schema);
+    await runTransaction(connection, `CREATE SCHEMA ${name};`);
   }
+  if (beforeMigration !== undefined) {
+    progress.activity = "Hook beforeMigration";
+    await runHook(connection, beforeMigration);
+    progress.activity = "Preparation";
+  }
+  if (before.prepared && before.partitions !== undefined) {
+    return before.partitions;
+  }
+  await runTransaction(connection, planPreparation(schema, partitions));
+  // Not the option: the hook may have stored another number.
+  const { partitions: stored } = await readUsable(connection, schema);
+  return stored ?? partitions;
+}
 
-  async run(): Promise<MigrationReport> {
-    const state = await this.#readState();
-    if (isCurrent(state)) return this.#report(state, state.versions);
-    const { schema, signal } = this.#options;
-    return await withMigrationLock(
-      this.#connection,
-      schema,
-      () => this.#runLocked(),
-      { signal, onWaiting: () => this.#progress.wait() },
-    );
-  }
-
-  async #runLocked(): Promise<MigrationReport> {
-    const before = await this.#readState();
-    if (isCurrent(before)) return this.#report(before, before.versions);
-    const { schema, signal } = this.#options;
-    const partitions = await this.#prepare(before);
-    const steps = planUp(
-      schema,
-      { from: before.versions, to: currentVersions },
-      partitions,
-    );
-    await runSteps(steps, {
-      connection: this.#connection,
-      progress: this.#progress,
-      direction: "up",
-      signal,
-      onActivity: this.#onActivity,
-    });
-    const after = { ...before, versions: currentVersions, partitions };
-    return this.#report(after, before.versions, nodeVersionsOf(steps));
-  }
-
-  /** Everything before the first version; returns the number of partitions. */
-  async #prepare(before: SchemaState): Promise<number> {
-    const { schema, partitions, beforeMigration, signal } = this.#options;
-    signal?.throwIfAborted();
-    this.#onActivity("Preparation");
-    refuseUnknownPartitions(schema, before, partitions);
-    await refuseLeftOvers(this.#connection, schema, before);
-    if (!before.exists) {
-      // Only when it is missing: the statement asks for the right to create
-      // one before it looks whether there is any need.
-      const name = quoteIdentifier(schema);
-      await runTransaction(this.#connection, `CREATE SCHEMA ${name};`);
-    }
-    if (beforeMigration !== undefined) {
-      this.#onActivity("Hook beforeMigration");
-      await runHook(this.#connection, beforeMigration);
-      this.#onActivity("Preparation");
-    }
-    if (before.prepared && before.partitions !== undefined) {
-      return before.partitions;
-    }
-    const sql = planPreparation(schema, partitions);
-    await runTransaction(this.#connection, sql);
-    // Not the option: the hook may have stored another number.
-    const { partitions: stored } = await this.#readState();
-    return stored ?? partitions;
-  }
-
-  async #readState(): Promise<SchemaState> {
-    const { schema } = this.#options;
-    const state = await readSchemaState(this.#connection, schema);
-    refuseUnusable(schema, state);
-    return state;
-  }
-
-  #report(
-    state: SchemaState,
-    from: TrackVersions,
-    appliedVersions: number[] = [],
-  ): MigrationReport {
-    const { schema, partitions } = this.#options;
-    const warnings = state.partitions === partitions ? [] : [
-      `The option of ${partitions} partitions is ignored: schema ` +
-      `${JSON.stringify(schema)} was installed with ${state.partitions}`,
-    ];
-    const progress = this.#progress;
-    const report = reportOf(schema, { from, state, progress });
-    return { ...report, appliedVersions, warnings };
-  }
+async function readUsable(
+  connection: MigrationConnection,
+  schema: string,
+): Promise<SchemaState> {
+  const state = await readSchemaState(connection, schema);
+  refuseUnusable(schema, state);
+  return state;
 }
 
 /**
@@ -219,41 +188,33 @@ class UpRun {
 async function refuseLeftOvers(
   connection: MigrationConnection,
   schema: string,
-  state: SchemaState,
+  { versions, suffixes }: SchemaState,
 ): Promise<void> {
-  if (state.versions.node !== 0 || state.suffixes.length === 0) return;
-  const first = nodeMigrations[0]!;
-  const checks = planLossChecks(schema, first, {
-    suffixes: state.suffixes,
-    once: false,
-  });
-  for (const sql of checks) {
-    const [[found] = []] = await connection.script(sql);
-    if (found !== "t") continue;
-    throw refusal(
-      "schema_not_empty",
-      `Schema ${JSON.stringify(schema)} has no version but rows in its ` +
-        "partition tables: complete an interrupted `migrate down --to 0`, or " +
-        "restore its schema_migrations row",
-      { schema },
-    );
-  }
+  if (versions.node !== 0 || suffixes.length === 0) return;
+  const left = { suffixes, once: false };
+  const checks = planLossChecks(schema, nodeMigrations[0]!, left);
+  if (!await findsRows(connection, checks)) return;
+  throw refusal(
+    "schema_not_empty",
+    `Schema ${JSON.stringify(schema)} has no version but rows in its ` +
+      "partition tables: complete an interrupted `migrate down --to 0`, or " +
+      "restore its schema_migrations row",
+    { schema },
+  );
 }
 
 function reportOf(
-  schema: string,
-  result: { from: TrackVersions; state: SchemaState; progress: ProgressTeller },
+  { options, progress }: Run,
+  after: Pick<SchemaState, "versions" | "partitions">,
+  before = after,
 ): MigrationReport {
-  const { from, state, progress } = result;
-  return {
-    schema,
-    from: from.node,
-    to: state.versions.node,
-    ownFrom: from.own,
-    ownTo: state.versions.own,
-    partitions: state.partitions,
-    appliedVersions: [],
-    elapsedMs: progress.elapsedMs,
-    warnings: [],
-  };
+  const report = progress.report(options.schema, before.versions, after);
+  if (report.partitions !== options.partitions) {
+    report.warnings.push(
+      `The option of ${options.partitions} partitions is ignored: schema ` +
+        `${JSON.stringify(options.schema)} was installed with ` +
+        `${report.partitions}`,
+    );
+  }
+  return report;
 }

@@ -25,10 +25,8 @@ import {
   ownMigrations,
   prepareSql,
   suffixesPerBatch,
+  type TrackVersions,
 } from "./versions.ts";
-
-/** How far each track is, or is to be; 0 is nothing. */
-export type TrackVersions = Readonly<Record<MigrationTrack, number>>;
 
 /** One version's step, up or down. */
 export interface MigrationStep {

@@ -3,17 +3,12 @@
 import { StreamStorageError } from "../../storage/errors.ts";
 import { partitionSuffixes } from "./plan.ts";
 import type { SchemaState } from "./state.ts";
-import {
-  currentOwnVersion,
-  currentVersion,
-  firstVersion,
-  maxPartitions,
-} from "./versions.ts";
+import { currentVersions, firstVersion, maxPartitions } from "./versions.ts";
 
 /** Whether everything is applied that this module knows. */
 export function isCurrent(state: SchemaState): boolean {
-  return state.versions.node === currentVersion &&
-    state.versions.own === currentOwnVersion &&
+  return state.versions.node === currentVersions.node &&
+    state.versions.own === currentVersions.own &&
     state.prepared && state.partitions !== undefined;
 }
 
@@ -46,13 +41,17 @@ export function refuseUnusable(schema: string, state: SchemaState): void {
       { ...details, oldest: firstVersion },
     );
   }
-  if (node > currentVersion || own > currentOwnVersion) {
+  if (node > currentVersions.node || own > currentVersions.own) {
     throw refusal(
       "schema_version_too_new",
       `Schema ${name} is at version ${node} (own track ${own}), this module ` +
-        `knows ${currentVersion} (${currentOwnVersion}) at most: use a newer ` +
-        "release of it",
-      { ...details, newest: currentVersion, newestOwn: currentOwnVersion },
+        `knows ${currentVersions.node} (${currentVersions.own}) at most: use a ` +
+        "newer release of it",
+      {
+        ...details,
+        newest: currentVersions.node,
+        newestOwn: currentVersions.own,
+      },
     );
   }
   if (node !== 0 && state.partitions !== undefined) {
@@ -119,14 +118,14 @@ export function notCurrent(
   return refusal(
     "schema_not_current",
     `Schema ${JSON.stringify(schema)} is at version ${node} (own track ` +
-      `${own}), ${currentVersion} (${currentOwnVersion}) is needed: run ` +
+      `${own}), ${currentVersions.node} (${currentVersions.own}) is needed: run ` +
       '`migrate up` or open with migrate: "apply"',
     {
       schema,
       version: node,
       ownVersion: own,
-      needed: currentVersion,
-      neededOwn: currentOwnVersion,
+      needed: currentVersions.node,
+      neededOwn: currentVersions.own,
     },
   );
 }

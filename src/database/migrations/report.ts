@@ -1,11 +1,14 @@
 /** What a migration run tells while it runs and when it is done. */
 
+import type { SchemaState } from "./state.ts";
+import type { TrackVersions } from "./versions.ts";
+
 /** What is going on; sent after each transaction and while waiting. */
 export interface MigrationProgress {
   /** `waiting`: another process migrates the schema. */
   state: "waiting" | "running";
-  /** What was just done, for people: `up to version 8`. Empty if waiting. */
-  step: string;
+  /** What is being done, for people: `Migration up to version 8`. */
+  activity: string;
   /** Transactions done. */
   done: number;
   /** Transactions to do; 0 while that is not known. */
@@ -13,6 +16,9 @@ export interface MigrationProgress {
   /** Milliseconds since the start. */
   elapsedMs: number;
 }
+
+/** Hears of a run's progress. */
+export type ProgressListener = (progress: MigrationProgress) => void;
 
 /** What a migration run did. */
 export interface MigrationReport {
@@ -25,7 +31,7 @@ export interface MigrationReport {
   ownTo: number;
   /** The number of partitions in force; undefined when none is left. */
   partitions: number | undefined;
-  /** The nodes' versions applied, or taken back, in that order. */
+  /** The nodes' versions applied, or taken back, in the order of the run. */
   appliedVersions: number[];
   /** Milliseconds that the run took, waiting included. */
   elapsedMs: number;
@@ -33,20 +39,17 @@ export interface MigrationReport {
   warnings: string[];
 }
 
-/** Tells of progress when somebody listens. */
-export class ProgressTeller {
+/** Keeps count of a run and tells a listener. */
+export class RunProgress {
+  /** What is being done, also for the text of an error. */
+  activity = "Migration";
   readonly #started = performance.now();
-  readonly #listener: ((progress: MigrationProgress) => void) | undefined;
+  readonly #listener: ProgressListener | undefined;
   #done = 0;
   #total = 0;
 
-  constructor(listener: ((progress: MigrationProgress) => void) | undefined) {
+  constructor(listener?: ProgressListener) {
     this.#listener = listener;
-  }
-
-  /** Milliseconds since the start. */
-  get elapsedMs(): number {
-    return performance.now() - this.#started;
   }
 
   /** How many transactions there are to do. */
@@ -55,23 +58,46 @@ export class ProgressTeller {
   }
 
   /** One transaction is done. */
-  advance(step: string): void {
+  advance(): void {
     this.#done++;
-    this.#tell("running", step);
+    this.#tell("running");
   }
 
   /** Another process is at work. */
   wait(): void {
-    this.#tell("waiting", "");
+    this.#tell("waiting");
   }
 
-  #tell(state: MigrationProgress["state"], step: string): void {
+  /** The run's report: from where it came to where the schema stands now. */
+  report(
+    schema: string,
+    from: TrackVersions,
+    state: Pick<SchemaState, "versions" | "partitions">,
+  ): MigrationReport {
+    return {
+      schema,
+      from: from.node,
+      to: state.versions.node,
+      ownFrom: from.own,
+      ownTo: state.versions.own,
+      partitions: state.partitions,
+      appliedVersions: [],
+      elapsedMs: this.#elapsedMs,
+      warnings: [],
+    };
+  }
+
+  get #elapsedMs(): number {
+    return performance.now() - this.#started;
+  }
+
+  #tell(state: MigrationProgress["state"]): void {
     this.#listener?.({
       state,
-      step,
+      activity: this.activity,
       done: this.#done,
       total: this.#total,
-      elapsedMs: this.elapsedMs,
+      elapsedMs: this.#elapsedMs,
     });
   }
 }

@@ -4,7 +4,7 @@ import pRetry from "p-retry";
 import { sqlStateOf } from "../failures.ts";
 import type { MigrationConnection } from "./connection.ts";
 import type { MigrationStep } from "./plan.ts";
-import type { ProgressTeller } from "./report.ts";
+import type { RunProgress } from "./report.ts";
 import { runTransaction } from "./transaction.ts";
 
 /**
@@ -13,42 +13,36 @@ import { runTransaction } from "./transaction.ts";
  */
 const deadlockRetry = { retries: 4, minTimeout: 50, randomize: true };
 
-/** What {@linkcode runSteps} is given beside the steps. */
+/** What steps are run with. */
 export interface RunContext {
   connection: MigrationConnection;
-  progress: ProgressTeller;
-  direction: "up" | "down";
+  progress: RunProgress;
   signal?: AbortSignal | undefined;
-  /** Told what is about to be done, for the text of an error. */
-  onActivity(activity: string): void;
 }
 
-/** Runs the steps in order, each transaction in one round trip. */
+/**
+ * Runs the steps in order, each transaction in one round trip; returns the
+ * nodes' versions among them.
+ */
 export async function runSteps(
   steps: readonly MigrationStep[],
-  context: RunContext,
-): Promise<void> {
-  const { connection, progress, direction, signal } = context;
+  direction: "up to" | "down from",
+  { connection, progress, signal }: RunContext,
+): Promise<number[]> {
   progress.expect(steps.flatMap((step) => step.transactions).length);
   for (const { migration, transactions } of steps) {
-    const track = migration.track === "own" ? "own version" : "version";
-    const label = direction === "up"
-      ? `up to ${track} ${migration.version}`
-      : `down from ${track} ${migration.version}`;
-    context.onActivity(`Migration ${label}`);
+    const version = migration.track === "own" ? "own version" : "version";
+    progress.activity =
+      `Migration ${direction} ${version} ${migration.version}`;
     for (const transaction of transactions) {
       signal?.throwIfAborted();
       await pRetry(() => runTransaction(connection, transaction), {
         ...deadlockRetry,
         shouldRetry: ({ error }) => sqlStateOf(error) === "40P01",
       });
-      progress.advance(label);
+      progress.advance();
     }
   }
-}
-
-/** The nodes' versions among the steps. */
-export function nodeVersionsOf(steps: readonly MigrationStep[]): number[] {
   return steps.map((step) => step.migration)
     .filter(({ track }) => track === "node")
     .map(({ version }) => version);

@@ -1,8 +1,8 @@
 /** Where a schema stands, read without changing or locking anything. */
 
 import type { MigrationConnection } from "./connection.ts";
-import type { TrackVersions } from "./plan.ts";
 import { quoteIdentifier, quoteLiteral } from "./sql_text.ts";
+import type { TrackVersions } from "./versions.ts";
 
 /** What is known of a schema before it is migrated. */
 export interface SchemaState {

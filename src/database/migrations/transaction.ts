@@ -42,6 +42,18 @@ export function runHook(
   });
 }
 
+/** Whether one of the queries, which each return one row, says true. */
+export async function findsRows(
+  connection: MigrationConnection,
+  queries: readonly string[],
+): Promise<boolean> {
+  for (const query of queries) {
+    const rows = await connection.script(query);
+    if (rows[0]?.[0] === "t") return true;
+  }
+  return false;
+}
+
 async function rollingBack(
   connection: MigrationConnection,
   body: () => Promise<void>,

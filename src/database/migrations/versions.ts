@@ -36,6 +36,9 @@ import prepare from "../../../migrations/prepare.sql" with { type: "text" };
  */
 export type MigrationTrack = "node" | "own";
 
+/** How far each track is, or is to be; 0 is nothing. */
+export type TrackVersions = Readonly<Record<MigrationTrack, number>>;
+
 /** One version's way up and down. */
 export interface Migration {
   track: MigrationTrack;
@@ -51,13 +54,14 @@ export const prepareSql: string = prepare;
 
 /**
  * How many partition suffixes share a transaction where each one costs many
- * locks.
+ * locks: every table, TOAST table and index is one, and they are kept until
+ * COMMIT in a table that all sessions of the server share (about 7800 by
+ * default, fewer with fewer connections).
  *
- * Measured on PostgreSQL 15 and 18: a partition table of version 6 takes 4
- * locks (table, TOAST table, the index of each) and more to drop, so 256
- * partitions take 6144 of the about 7800 that a default server has for all its
- * sessions; dropping them in one transaction fails for want of shared memory.
- * 32 suffixes take 384. Version 8 takes 1 lock a table, version 9 takes 2.
+ * Measured on PostgreSQL 15 and 18, version 6: 32 suffixes take 590 locks to
+ * make and up to 1030 to drop, so all 512 at once would take the whole table.
+ * The other versions are one transaction even with 512 suffixes: version 8
+ * takes 1030 locks, version 9 takes 780, and 2320 on its way down.
  */
 export const suffixesPerBatch = 32;
 
@@ -81,14 +85,11 @@ export const ownMigrations: readonly Migration[] = [{
 /** The first version whose layout we know; 1 to 5 are folded into it. */
 export const firstVersion = 6;
 
-/** The version that this module works on. */
-export const currentVersion = 9;
+/** The versions that this module works on. */
+export const currentVersions: TrackVersions = { node: 9, own: 1 };
 
 /** The most partitions that two hex digits can name. */
 export const maxPartitions = 256;
-
-/** The version of our own track that this module works on. */
-export const currentOwnVersion = 1;
 
 function nodeMigration(
   version: number,

@@ -86,12 +86,25 @@ const readInt8Array: Decoder = (bytes, start) => {
   return values;
 };
 
+/**
+ * A statement that names another type than the server returns would read
+ * numbers from the wrong bytes; sizes tell the integer types apart.
+ */
+function sized(size: number, read: Decoder): Decoder {
+  return (bytes, start, end) => {
+    if (end - start !== size) {
+      throw new RangeError(`Expected ${size} bytes, got ${end - start}`);
+    }
+    return read(bytes, start, end);
+  };
+}
+
 const decoders: Partial<Record<keyof PgTypes, Decoder>> = {
-  bool: (bytes, start) => bytes[start] === 1,
-  int2: (bytes, start) => bytes.readInt16BE(start),
-  int4: (bytes, start) => bytes.readInt32BE(start),
-  int8: (bytes, start) => bytes.readBigInt64BE(start),
-  float8: (bytes, start) => bytes.readDoubleBE(start),
+  bool: sized(1, (bytes, start) => bytes[start] === 1),
+  int2: sized(2, (bytes, start) => bytes.readInt16BE(start)),
+  int4: sized(4, (bytes, start) => bytes.readInt32BE(start)),
+  int8: sized(8, (bytes, start) => bytes.readBigInt64BE(start)),
+  float8: sized(8, (bytes, start) => bytes.readDoubleBE(start)),
   text: readText,
   bpchar: readText,
   varchar: readText,

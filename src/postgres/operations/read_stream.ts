@@ -6,15 +6,16 @@ import {
   type MiniblockRow,
   type MinipoolRow,
 } from "../../storage/rules.ts";
-import { rowKind, selectStream } from "../sql/reading.ts";
+import { rowKind, selectLastMiniblock, selectStream } from "../sql/reading.ts";
 import type { Store, StreamCall } from "../store.ts";
 
 /** Reads what a client needs to follow a stream. */
 export async function readStream(
   store: Store,
-  { name, streamId, signal }: StreamCall,
+  call: StreamCall,
   numPreceding: number,
 ): Promise<ReadStreamFromLastSnapshotResult> {
+  const { name, streamId, signal } = call;
   const [{ rows: [stream, ...rows] }] = await store.transactions.read(
     { name, tags: streamId, signal },
     [bind(
@@ -37,11 +38,23 @@ export async function readStream(
       });
     }
   }
-  const latestSnapshot = stream[1];
   return assembleStreamView(streamId, {
-    latestSnapshot,
+    latestSnapshot: stream[1],
     blocks,
+    lastBelow: blocks.length > 0 ? undefined : await lastStored(store, call),
     minipool,
     numPreceding,
   });
+}
+
+/** Only a corrupt stream has nothing from its latest snapshot on. */
+async function lastStored(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+): Promise<bigint | undefined> {
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(store.catalog.of(streamId, selectLastMiniblock), streamId)],
+  );
+  return row?.[0] ?? undefined;
 }

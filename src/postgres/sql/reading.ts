@@ -23,7 +23,7 @@ export const selectStream = (t: StreamTables) =>
     text: `WITH stream AS MATERIALIZED (
         SELECT latest_snapshot_miniblock AS latest, blockdata_ext
         FROM ${t.streams} WHERE stream_id = $1)
-      SELECT 0::int2, latest, 0::int8, NULL::bytea, NULL::bytea,
+      SELECT 0, latest, 0::int8, NULL::bytea, NULL::bytea,
         blockdata_ext::text FROM stream
       UNION ALL (
         SELECT 1, seq_num, 0, blockdata, snapshot, NULL
@@ -37,7 +37,7 @@ export const selectStream = (t: StreamTables) =>
         WHERE stream_id = $1 AND EXISTS (SELECT 1 FROM stream)
         ORDER BY generation, slot_num)`,
     params: ["bpchar", "int8"],
-    columns: ["int2", "int8", "int8", "bytea?", "bytea?", "text?"],
+    columns: ["int4", "int8", "int8", "bytea?", "bytea?", "text?"],
   });
 
 /**
@@ -48,7 +48,7 @@ export const selectMiniblocks = (t: StreamTables) =>
   statement({
     text: miniblocksText(t, "snapshot"),
     params: ["bpchar", "int8", "int8"],
-    columns: ["int2", "int8", "bytea?", "bytea?", "text?"],
+    columns: ["int4", "int8", "bytea?", "bytea?", "text?"],
   });
 
 /** The same without the snapshots, which then are not read at all. */
@@ -56,15 +56,15 @@ export const selectMiniblocksWithoutSnapshots = (t: StreamTables) =>
   statement({
     text: miniblocksText(t, "NULL"),
     params: ["bpchar", "int8", "int8"],
-    columns: ["int2", "int8", "bytea?", "bytea?", "text?"],
+    columns: ["int4", "int8", "bytea?", "bytea?", "text?"],
   });
 
 function miniblocksText(t: StreamTables, snapshot: string): string {
-  return `SELECT 0::int2,
+  return `SELECT 0,
       (EXISTS (SELECT 1 FROM ${t.miniblocks}
-        WHERE stream_id = $1 AND seq_num = $2 - 1))::int8
-      + 2 * (EXISTS (SELECT 1 FROM ${t.miniblocks}
-        WHERE stream_id = $1 AND seq_num < $2))::int8,
+          WHERE stream_id = $1 AND seq_num = $2 - 1)::int4
+        + 2 * EXISTS (SELECT 1 FROM ${t.miniblocks}
+          WHERE stream_id = $1 AND seq_num < $2)::int4)::int8,
       NULL::bytea, NULL::bytea, blockdata_ext::text
     FROM ${t.streams} WHERE stream_id = $1
     UNION ALL (

@@ -1,0 +1,135 @@
+/** Taking versions back. */
+
+import { StreamStorageError } from "../../storage/errors.ts";
+import type { MigrationConnection } from "./connection.ts";
+import { withMigrationLock } from "./lock.ts";
+import {
+  migrationsDown,
+  partitionSuffixes,
+  planDown,
+  planLossChecks,
+  suffixesDown,
+} from "./plan.ts";
+import { refuseUnusable } from "./refusals.ts";
+import {
+  type MigrationReport,
+  type ProgressListener,
+  RunProgress,
+} from "./report.ts";
+import { runSteps } from "./run.ts";
+import { assertSchemaName } from "./sql_text.ts";
+import { readSchemaState } from "./state.ts";
+import { findsRows, migrationFailure } from "./transaction.ts";
+import { type Migration, nodeMigrations } from "./versions.ts";
+
+/** What {@linkcode migrateDown} is asked to do. */
+export interface MigrateDownOptions {
+  schema: string;
+  /** The version to end at: 6, 7 or 8, or 0 to remove everything. */
+  to: number;
+  /** Go on when rows or columns with data are dropped. Default false. */
+  allowDataLoss?: boolean | undefined;
+  onProgress?: ProgressListener | undefined;
+  /** Stops the run between two transactions, or while waiting. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Takes the nodes' versions above `to` back, newest first. Our own track goes
+ * only with everything else, at 0: no version of a node is disturbed by it.
+ * The schema itself and the empty bookkeeping tables stay.
+ *
+ * Nobody may work on the schema meanwhile: what is written after the check for
+ * data is lost with the rest.
+ *
+ * @throws {StreamStorageError} `FAILED_PRECONDITION`, reason `data_loss`: a
+ *   version holds data that the one below has no place for, and `allowDataLoss`
+ *   is not set; nothing was changed. `INVALID_ARGUMENT`, reason `bad_version`.
+ *   `BAD_CONFIG` as `migrate`; `CANCELED`: the signal.
+ */
+export async function migrateDown(
+  connection: MigrationConnection,
+  options: MigrateDownOptions,
+): Promise<MigrationReport> {
+  const { schema, signal } = options;
+  const progress = new RunProgress(options.onProgress);
+  try {
+    assertSchemaName(schema);
+    assertTarget(options.to);
+    signal?.throwIfAborted();
+    return await withMigrationLock(
+      connection,
+      schema,
+      () => downLocked(connection, options, progress),
+      { signal, onWaiting: () => progress.wait() },
+    );
+  } catch (error) {
+    const { activity } = progress;
+    throw migrationFailure(error, {
+      operation: "migrateDown",
+      schema,
+      activity,
+      signal,
+    });
+  }
+}
+
+async function downLocked(
+  connection: MigrationConnection,
+  { schema, to, allowDataLoss, signal }: MigrateDownOptions,
+  progress: RunProgress,
+): Promise<MigrationReport> {
+  const state = await readSchemaState(connection, schema);
+  refuseUnusable(schema, state);
+  const from = state.versions;
+  const range = { from, to: { node: to, own: to === 0 ? 0 : from.own } };
+  const suffixes = {
+    used: partitionSuffixes(state.partitions ?? 0),
+    present: state.suffixes,
+  };
+  if (!allowDataLoss) {
+    for (const migration of migrationsDown(range, suffixes.present)) {
+      await refuseLoss(connection, schema, migration, {
+        suffixes: suffixesDown(migration, suffixes),
+        once: migration.version <= from[migration.track],
+      });
+    }
+  }
+  const steps = planDown(schema, range, suffixes);
+  const appliedVersions = await runSteps(steps, "down from", {
+    connection,
+    progress,
+    signal,
+  });
+  const after = await readSchemaState(connection, schema);
+  return { ...progress.report(schema, from, after), appliedVersions };
+}
+
+async function refuseLoss(
+  connection: MigrationConnection,
+  schema: string,
+  migration: Migration,
+  options: { suffixes: readonly string[]; once: boolean },
+): Promise<void> {
+  const checks = planLossChecks(schema, migration, options);
+  if (!await findsRows(connection, checks)) return;
+  const { version } = migration;
+  throw new StreamStorageError({
+    code: "FAILED_PRECONDITION",
+    message: `Going down from version ${version} would lose data in schema ` +
+      `${JSON.stringify(schema)}: make a backup and allow data loss`,
+    details: { reason: "data_loss", schema, version },
+  });
+}
+
+function assertTarget(to: number): void {
+  const targets = [0, ...nodeMigrations.map(({ version }) => version)];
+  if (targets.includes(to)) return;
+  throw new StreamStorageError({
+    code: "INVALID_ARGUMENT",
+    message: `The version to go down to must be one of ${
+      targets.join(", ")
+    }, received ${to}`,
+    details: { reason: "bad_version", argument: "to" },
+  });
+}

@@ -1,0 +1,50 @@
+/** The migrations as SQL that a database administrator can read and run. */
+
+import { lockKeys } from "./lock.ts";
+import { planPreparation, planUp } from "./plan.ts";
+import { assertPartitions } from "./refusals.ts";
+import { assertSchemaName, quoteIdentifier } from "./sql_text.ts";
+import { transactionSql } from "./transaction.ts";
+import { currentVersions } from "./versions.ts";
+
+/** What {@linkcode printMigrations} is asked to print. */
+export interface PrintMigrationsOptions {
+  schema: string;
+  /** 1 to 256; must be the stored number where one is stored. */
+  partitions: number;
+  /** The nodes' version that the schema has. Default 0: a new one. */
+  from?: number | undefined;
+  /** The version of our own track that it has. Default 0. */
+  ownFrom?: number | undefined;
+}
+
+/**
+ * The SQL that `migrate` would run, with the same lock and the same
+ * transactions. Run at another version than `from`, it stops before it changes
+ * anything, provided that the client stops at the first error.
+ *
+ * @throws {StreamStorageError} `BAD_CONFIG`: a bad schema name or number.
+ */
+export function printMigrations(options: PrintMigrationsOptions): string {
+  const { schema, partitions, from = 0, ownFrom = 0 } = options;
+  assertSchemaName(schema);
+  assertPartitions(partitions);
+  const range = { from: { node: from, own: ownFrom }, to: currentVersions };
+  const steps = planUp(schema, range, partitions)
+    .flatMap(({ migration: { track, version }, transactions }) =>
+      transactions.map((sql, i) => {
+        const part = `part ${i + 1} of ${transactions.length}`;
+        return `-- Up to ${track} version ${version}, ${part}\n` +
+          transactionSql(sql);
+      })
+    );
+  const keys = lockKeys(schema);
+  return [
+    "-- Stop at the first error: psql -v ON_ERROR_STOP=1 -f THIS_FILE",
+    `CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(schema)};`,
+    `SELECT pg_advisory_lock(${keys});`,
+    `-- Preparation\n${transactionSql(planPreparation(schema, partitions))}`,
+    ...steps,
+    `SELECT pg_advisory_unlock(${keys});\n`,
+  ].join("\n\n");
+}

@@ -1,0 +1,94 @@
+import { resolve } from "node:path";
+import { badConfig } from "./failure.ts";
+
+/** How {@linkcode startEmbeddedPostgres} starts the server. */
+export interface EmbeddedPostgresOptions {
+  /**
+   * Where the data lives; made when missing, kept after `close()`. Default: a
+   * temporary directory that is removed on `close()`. Under root the server
+   * runs as an ordinary user, who becomes the owner of a new directory.
+   */
+  dataDir?: string;
+  /** The port on 127.0.0.1, 1 to 65535. Default: a free one. */
+  port?: number;
+  /**
+   * Server settings by name, such as `{ max_connections: "200" }`. They win
+   * over every default. Refused are those that would take the server away
+   * from us: `port`, `listen_addresses`, `data_directory`, `config_file` and
+   * `external_pid_file`.
+   */
+  settings?: Record<string, string>;
+}
+
+/** The options after the check: paths absolute, settings as a list. */
+export interface CheckedOptions {
+  /** Absolute, or undefined for a temporary one. */
+  dataDir: string | undefined;
+  /** Undefined for a free one. */
+  port: number | undefined;
+  /** Names and values. */
+  settings: [name: string, value: string][];
+}
+
+const reservedSettings = new Set([
+  "port",
+  "listen_addresses",
+  "data_directory",
+  "config_file",
+  "external_pid_file",
+]);
+
+/** Checks everything and reports every fault at once, as `BAD_CONFIG`. */
+export function checkOptions(options: EmbeddedPostgresOptions): CheckedOptions {
+  const { dataDir, port, settings = {} } = options;
+  const faults = [
+    ...dataDirFaults(dataDir),
+    ...portFaults(port),
+    ...Object.entries(settings).flatMap(([name, value]) =>
+      settingFaults(name, value)
+    ),
+  ];
+  if (faults.length > 0) {
+    throw badConfig(
+      "invalid_options",
+      `Cannot start the embedded PostgreSQL: ${faults.join("; ")}`,
+      { faults },
+    );
+  }
+  return {
+    dataDir: dataDir === undefined ? undefined : resolve(dataDir),
+    port,
+    settings: Object.entries(settings),
+  };
+}
+
+function dataDirFaults(dataDir: unknown): string[] {
+  if (dataDir === undefined) return [];
+  return typeof dataDir === "string" && /^[^\0]+$/.test(dataDir)
+    ? []
+    : [`dataDir must be a path, received ${JSON.stringify(dataDir)}`];
+}
+
+function portFaults(port: unknown): string[] {
+  if (port === undefined) return [];
+  return Number.isInteger(port) && Number(port) >= 1 && Number(port) <= 65535
+    ? []
+    : [`port must be a whole number from 1 to 65535, received ${port}`];
+}
+
+/** Values may hold secrets, so a fault names the setting only. */
+function settingFaults(name: string, value: unknown): string[] {
+  if (!/^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$/i.test(name)) {
+    return [
+      `A setting's name must be letters, digits, underscores and dots, received ${
+        JSON.stringify(name)
+      }`,
+    ];
+  }
+  if (reservedSettings.has(name.toLowerCase())) {
+    return [`Setting ${name} belongs to the embedded server`];
+  }
+  return typeof value === "string" && !value.includes("\0") ? [] : [
+    `The value of setting ${name} must be a string, received ${typeof value}`,
+  ];
+}

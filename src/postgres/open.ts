@@ -1,0 +1,220 @@
+/**
+ * Opening a store: check the options, bring the schema up to date, wire the
+ * parts together.
+ */
+
+import { connectSession, type SessionSettings } from "../database/driver.ts";
+import { toStorageError, verdictOf } from "../database/failures.ts";
+import {
+  assertSchemaName,
+  checkMigrations,
+  migrate,
+  quoteIdentifier,
+} from "../database/migrations/mod.ts";
+import { Pool } from "../database/pool.ts";
+import type { Session, SessionOptions } from "../database/session.ts";
+import { bind } from "../database/statement.ts";
+import { TransactionRing } from "../database/transaction_ring.ts";
+import { Transactions } from "../database/transactions.ts";
+import { canceled } from "../storage/contract_errors.ts";
+import { StreamStorageError } from "../storage/errors.ts";
+import type { StreamId } from "../storage/stream_id.ts";
+import { Catalog } from "./catalog.ts";
+import { LegacySnapshots } from "./legacy_snapshots.ts";
+import {
+  type ResolvedOptions,
+  resolveOptions,
+  type StreamStorageOptions,
+} from "./options.ts";
+import { PostgresStreamStorage } from "./postgres_stream_storage.ts";
+import { claimStreams, lockStreams } from "./sql/streams.ts";
+import { lockOf, type Store } from "./store.ts";
+import { WriteQueue } from "./write_queue.ts";
+
+/**
+ * Opens a store in a PostgreSQL schema: creates or migrates the schema and
+ * connects.
+ *
+ * ```ts
+ * await using storage = await openStreamStorage({
+ *   url: "postgresql://towns:secret@localhost/towns",
+ *   schema: schemaNameFromAddress("0x00…01"),
+ * });
+ * ```
+ *
+ * Errors: `BAD_CONFIG` for options, a login that is refused and a schema that
+ * can't be used (`details.reason` and `details.faults` say which), `UNAVAILABLE`
+ * for a server that can't be reached, `CANCELED` for the signal.
+ */
+export async function openStreamStorage(
+  options: StreamStorageOptions,
+): Promise<PostgresStreamStorage> {
+  const resolved = resolveOptions(options);
+  const { signal } = resolved;
+  try {
+    signal?.throwIfAborted();
+    const partitions = await prepareSchema(resolved);
+    signal?.throwIfAborted();
+    return assemble(resolved, partitions);
+  } catch (error) {
+    if (signal?.aborted) throw canceled(error).withOperation(operation);
+    throw toStorageError(error).withOperation(operation);
+  }
+}
+
+const operation = "openStreamStorage";
+
+/** Migrates or checks; returns the number of partitions in force. */
+async function prepareSchema(options: ResolvedOptions): Promise<number> {
+  const { schema, signal, logger } = options;
+  // A migration may take longer than an operation.
+  const session = await connectSession(options.target, {}, {
+    ...sessionOptions(options),
+    answerTimeoutMs: 600_000,
+  });
+  const onAbort = () => session.destroy("Opening was aborted");
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    if (options.migrate === "skip") {
+      return await storedPartitions(session, schema);
+    }
+    const report = options.migrate === "check"
+      ? await checkMigrations(session, { schema })
+      : await migrate(session, {
+        schema,
+        partitions: options.partitions,
+        beforeMigration: options.beforeMigration,
+        signal,
+      });
+    for (const message of report.warnings) {
+      logger?.({ level: "warn", code: "migration_warning", message });
+    }
+    return report.partitions ?? options.partitions;
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    await session.close();
+  }
+}
+
+async function storedPartitions(
+  session: Session,
+  schema: string,
+): Promise<number> {
+  assertSchemaName(schema);
+  const [row] = await session.script(
+    `SELECT num_partitions FROM ${quoteIdentifier(schema)}.settings`,
+  );
+  if (row === undefined) {
+    throw new StreamStorageError({
+      code: "BAD_CONFIG",
+      message: `Schema ${JSON.stringify(schema)} has no settings, migrate it`,
+      details: { reason: "schema_not_current", schema },
+    });
+  }
+  return Number(row[0]);
+}
+
+function assemble(
+  options: ResolvedOptions,
+  partitions: number,
+): PostgresStreamStorage {
+  const ring = new TransactionRing();
+  ring.enabled = options.debugTransactions;
+  // Reads and writes do not wait for each other.
+  const lanes = Math.max(2, Math.floor(options.maxConnections * 0.4));
+  const writePool = poolOf(options, lanes, 1);
+  const readPool = poolOf(options, options.maxConnections - lanes, readDepth);
+  const transactions = new Transactions({
+    readPool,
+    writePool,
+    retry: options.retry,
+    operationTimeoutMs: options.operationTimeoutMs,
+    ring,
+  });
+  const catalog = new Catalog(options.schema, partitions);
+  const store: Store = {
+    catalog,
+    transactions,
+    legacySnapshots: new LegacySnapshots(),
+    isolationLevel: options.isolationLevel,
+    writes: new WriteQueue({
+      ...queueBounds,
+      lanes,
+      maxWaitMs: options.operationTimeoutMs,
+      runShared: async (streamIds, bound) => {
+        const [, ...results] = await transactions.attemptWrite(
+          { name: "writeEvents", tags: `${bound.length} events` },
+          [lockAll(store, streamIds), ...bound],
+        );
+        return results;
+      },
+      isUnknown: (error) => verdictOf(error, "write") === "unknown",
+    }),
+  };
+  return new PostgresStreamStorage({
+    schema: options.schema,
+    instanceId: options.instanceId,
+    store,
+    pools: [writePool, readPool],
+    ring,
+    closeBudgetMs: options.operationTimeoutMs * 2,
+  });
+}
+
+/** Flushes on one connection that may wait for each other, for reads. */
+const readDepth = 4;
+
+const queueBounds = {
+  maxShared: 64,
+  maxSharedBytes: 1024 * 1024,
+  maxWaiting: 50_000,
+  maxWaitingBytes: 256 * 1024 * 1024,
+};
+
+function lockAll(store: Store, streamIds: readonly StreamId[]) {
+  if (streamIds.length === 1) return lockOf(store, streamIds[0]!);
+  const template = store.isolationLevel === "read committed"
+    ? lockStreams
+    : claimStreams;
+  return bind(store.catalog.at("", template), streamIds);
+}
+
+function poolOf(options: ResolvedOptions, max: number, depth: number): Pool {
+  const { target, retry, operationTimeoutMs } = options;
+  return new Pool({
+    connect: () =>
+      connectSession(target, sessionSettings(options), sessionOptions(options)),
+    max,
+    depth,
+    maxWaiting: 10_000,
+    acquireTimeoutMs: operationTimeoutMs,
+    reconnect: { minDelayMs: retry.minDelayMs, maxDelayMs: retry.maxDelayMs },
+  });
+}
+
+/**
+ * What every session is set to.
+ *
+ * Every statement is written for an index. A plan made while a table was
+ * still empty would be a sequential scan, and a prepared statement may keep it
+ * long after the table has grown; planning each call anew costs more than
+ * running it. So plans are made once, generic, and never sequential.
+ */
+function sessionSettings(options: ResolvedOptions): SessionSettings {
+  return {
+    statement_timeout: String(options.statementTimeoutMs),
+    lock_timeout: String(options.lockTimeoutMs),
+    default_transaction_isolation: options.isolationLevel,
+    plan_cache_mode: "force_generic_plan",
+    enable_seqscan: "off",
+    jit: "off",
+  };
+}
+
+function sessionOptions(options: ResolvedOptions): SessionOptions {
+  return {
+    preparedStatements: options.preparedStatements,
+    maxPrepared: 2048,
+    answerTimeoutMs: options.statementTimeoutMs + 1000,
+  };
+}

@@ -1,0 +1,264 @@
+/**
+ * The options of `openStreamStorage`, checked all at once: whoever configures
+ * a node wants to see every fault, not the first.
+ */
+
+import { z } from "zod";
+import {
+  type ConnectionTarget,
+  parseConnectionUrl,
+  type SslMode,
+  type SslOptions,
+} from "../database/connection_target.ts";
+import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
+import type { IsolationLevel } from "./store.ts";
+
+/** A notable event of the storage. */
+export interface LogEvent {
+  level: "debug" | "info" | "warn" | "error";
+  /** A stable snake_case word for what happened. */
+  code: string;
+  message: string;
+  /** Plain data; never a payload, a password or a key. */
+  details?: Record<string, unknown>;
+}
+
+/** Takes the storage's notable events; must not throw. */
+export type Logger = (event: LogEvent) => void;
+
+/** A session on which a hook can run SQL by the simple query protocol. */
+export interface MigrationSession {
+  /** Rows of the last statement that returned any, every value as text. */
+  script(sql: string): Promise<(string | null)[][]>;
+}
+
+/** How often and how fast a transaction is tried again. */
+export interface RetryPolicy {
+  /** Attempts in all, the first included; 1 to 100. Default 8. */
+  attempts?: number;
+  /** First delay in milliseconds, jittered, then doubled. Default 10. */
+  minDelayMs?: number;
+  /** Longest delay in milliseconds. Default 1000. */
+  maxDelayMs?: number;
+}
+
+/** What `openStreamStorage` needs to know; only `schema` has no default. */
+export interface StreamStorageOptions {
+  /**
+   * libpq's connection URI, `postgresql://user:password@host:port/database`,
+   * several hosts separated by commas. Instead of it: the fields below.
+   */
+  url?: string;
+  /** Default `localhost`. */
+  host?: string;
+  /** Default 5432. */
+  port?: number;
+  user?: string;
+  password?: string;
+  /** Default: the user's name. */
+  database?: string;
+  /** libpq's sslmode, or with certificates. Default `prefer`. */
+  ssl?: SslMode | SslOptions;
+  /** The schema that holds the store: 1 to 63 bytes. */
+  schema: string;
+  /** Aborts the opening. */
+  signal?: AbortSignal;
+  /**
+   * Partitions per kind of table, 1 to 256, fixed by the first installation;
+   * default 256.
+   */
+  partitions?: number;
+  /** Names this process among owners of the schema. Default: a random UUID. */
+  instanceId?: string;
+  /** Connections at most, 3 or more. Default 10. */
+  maxConnections?: number;
+  /** Default `read committed`. */
+  isolationLevel?: IsolationLevel;
+  /** As the server shows it. Default `stream-storage`. */
+  applicationName?: string;
+  /** Milliseconds for one statement. Default: operationTimeoutMs. */
+  statementTimeoutMs?: number;
+  /** Milliseconds of waiting for a lock. Default: operationTimeoutMs. */
+  lockTimeoutMs?: number;
+  /** Milliseconds for one call, all its attempts included. Default 5000. */
+  operationTimeoutMs?: number;
+  retry?: RetryPolicy;
+  /** False for poolers that change servers between calls. Default true. */
+  preparedStatements?: boolean;
+  /** Starts with the ring of recent transactions on. Default false. */
+  debugTransactions?: boolean;
+  logger?: Logger;
+  /** Runs in a transaction of its own before the first migration. */
+  beforeMigration?: (session: MigrationSession) => Promise<void>;
+  /**
+   * `apply` (default) migrates, `check` refuses a schema that is not current,
+   * `skip` trusts it.
+   */
+  migrate?: "apply" | "check" | "skip";
+}
+
+const milliseconds = z.int().min(1).max(3_600_000);
+const sslMode = z.enum([
+  "disable",
+  "prefer",
+  "require",
+  "verify-ca",
+  "verify-full",
+]);
+
+const schema = z.strictObject({
+  url: z.string().optional(),
+  host: z.string().min(1).optional(),
+  port: z.int().min(1).max(65535).optional(),
+  user: z.string().min(1).optional(),
+  password: z.string().optional(),
+  database: z.string().min(1).optional(),
+  ssl: z.union([
+    sslMode,
+    z.strictObject({
+      mode: sslMode,
+      ca: z.string().optional(),
+      cert: z.string().optional(),
+      key: z.string().optional(),
+    }),
+  ]).optional(),
+  schema: z.string().refine(isSchemaName, {
+    message: "must be 1 to 63 bytes without a zero character, not pg_…",
+  }),
+  signal: z.custom<AbortSignal>(
+    (value) => value instanceof AbortSignal,
+    "must be an AbortSignal",
+  ).optional(),
+  partitions: z.int().min(1).max(256).default(256),
+  instanceId: z.string().min(1).max(255).default(() => crypto.randomUUID()),
+  maxConnections: z.int().min(3).max(1000).default(10),
+  isolationLevel: z.enum(["read committed", "repeatable read", "serializable"])
+    .default("read committed"),
+  applicationName: z.string().min(1).max(63).default("stream-storage"),
+  statementTimeoutMs: milliseconds.optional(),
+  lockTimeoutMs: milliseconds.optional(),
+  operationTimeoutMs: milliseconds.default(5000),
+  retry: z.strictObject({
+    attempts: z.int().min(1).max(100).default(8),
+    minDelayMs: milliseconds.default(10),
+    maxDelayMs: milliseconds.default(1000),
+  }).prefault({}),
+  preparedStatements: z.boolean().default(true),
+  debugTransactions: z.boolean().default(false),
+  logger: z.custom<Logger>(isFunction, "must be a function").optional(),
+  beforeMigration: z.custom<
+    NonNullable<StreamStorageOptions["beforeMigration"]>
+  >(isFunction, "must be a function").optional(),
+  migrate: z.enum(["apply", "check", "skip"]).default("apply"),
+});
+
+/** Options with every default filled in. */
+export interface ResolvedOptions
+  extends Omit<z.output<typeof schema>, "url" | "password" | "ssl"> {
+  target: ConnectionTarget;
+  statementTimeoutMs: number;
+  lockTimeoutMs: number;
+}
+
+/**
+ * Checks options and fills in defaults.
+ *
+ * @throws {StreamStorageError} BAD_CONFIG, all faults in `details.faults` as
+ *   `{ option, message }`; values are never shown.
+ */
+export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
+  const parsed = schema.safeParse(options);
+  const faults = parsed.success ? [] : parsed.error.issues.map((issue) => ({
+    option: issue.path.join(".") || unknownKeys(issue),
+    message: issue.message,
+  }));
+  const target = connectionTarget(options ?? {}, faults);
+  if (!parsed.success || target === undefined || faults.length > 0) {
+    throw badConfig(faults);
+  }
+  const { url: _url, password: _password, ssl: _ssl, ...rest } = parsed.data;
+  return {
+    ...rest,
+    target,
+    statementTimeoutMs: rest.statementTimeoutMs ?? rest.operationTimeoutMs,
+    lockTimeoutMs: rest.lockTimeoutMs ?? rest.operationTimeoutMs,
+  };
+}
+
+interface Fault {
+  option: string;
+  message: string;
+}
+
+function badConfig(faults: readonly Fault[]): StreamStorageError {
+  const list = faults.map(({ option, message }) => `${option}: ${message}`);
+  return new StreamStorageError({
+    code: "BAD_CONFIG",
+    operation: "openStreamStorage",
+    message: `Options are not valid: ${list.join("; ")}`,
+    details: { reason: "bad_options", faults },
+  });
+}
+
+function connectionTarget(
+  options: StreamStorageOptions,
+  faults: Fault[],
+): ConnectionTarget | undefined {
+  const { url, host, port, user, password, database } = options;
+  const fields = { host, port, user, password, database };
+  const given = Object.entries(fields).filter(([, value]) =>
+    value !== undefined
+  ).map(([name]) => name);
+  if (url === undefined && user === undefined) {
+    faults.push({ option: "url", message: "is needed, or user and host" });
+    return undefined;
+  }
+  if (url !== undefined && given.length > 0) {
+    faults.push({ option: given.join(", "), message: "can't stand with url" });
+    return undefined;
+  }
+  try {
+    const target = typeof url === "string" ? parseConnectionUrl(url) : {
+      hosts: [{ host: host ?? "localhost", port: port ?? 5432 }],
+      user: user ?? "",
+      password: password ?? "",
+      database: database ?? user ?? "",
+      ssl: { mode: "prefer" as const },
+      applicationName: "",
+      connectTimeoutMs: 10_000,
+      readWrite: false,
+    };
+    return {
+      ...target,
+      ...sslOf(options.ssl),
+      ...(options.applicationName === undefined
+        ? {}
+        : { applicationName: options.applicationName }),
+    };
+  } catch (error) {
+    if (!isStreamStorageError(error)) throw error;
+    faults.push({ option: "url", message: error.message });
+    return undefined;
+  }
+}
+
+function sslOf(
+  ssl: SslMode | SslOptions | undefined,
+): { ssl?: SslOptions } {
+  if (ssl === undefined) return {};
+  return { ssl: typeof ssl === "string" ? { mode: ssl } : ssl };
+}
+
+function unknownKeys(issue: z.core.$ZodIssue): string {
+  return issue.code === "unrecognized_keys" ? issue.keys.join(", ") : "options";
+}
+
+function isFunction(value: unknown): boolean {
+  return typeof value === "function";
+}
+
+function isSchemaName(name: string): boolean {
+  const bytes = new TextEncoder().encode(name).length;
+  return bytes >= 1 && bytes <= 63 && !name.includes("\0") &&
+    !name.startsWith("pg_");
+}

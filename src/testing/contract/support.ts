@@ -1,0 +1,265 @@
+/** What the tests of the contract are written with. */
+import assert from "node:assert/strict";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import {
+  isStreamStorageError,
+  type StreamStorageErrorCode,
+} from "../../storage/errors.ts";
+import type {
+  MiniblockDescriptor,
+  MiniblockRange,
+  ReadStreamFromLastSnapshotResult,
+} from "../../storage/model.ts";
+import {
+  parseStreamId,
+  type StreamId,
+  type StreamType,
+} from "../../storage/stream_id.ts";
+import type { StreamStorage } from "../../storage/stream_storage.ts";
+import type { PlantedBlock, PlantedStream } from "./suite.ts";
+
+/** The largest number of a block. */
+export const MAX_NUMBER = 2n ** 63n - 1n;
+
+const PREFIX: Partial<Record<StreamType, number>> = {
+  space: 0x10,
+  channel: 0x20,
+  media: 0xff,
+};
+
+/** An id that no other test has. */
+export function newStreamId(type: "space" | "channel" | "media" = "space") {
+  const bytes = crypto.getRandomValues(new Uint8Array(32));
+  bytes[0] = PREFIX[type] ?? 0;
+  return parseStreamId(bytes);
+}
+
+/** The UTF-8 bytes of a text: payloads that a failing test can show. */
+export function bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+/** The numbers from `first` to `last`, both included. */
+export function run(first: bigint | number, last: bigint | number): bigint[] {
+  const numbers: bigint[] = [];
+  for (let n = BigInt(first); n <= BigInt(last); n++) numbers.push(n);
+  return numbers;
+}
+
+/** A block without a snapshot, its data naming the number. */
+export function block(number: bigint | number): MiniblockDescriptor {
+  return { number: BigInt(number), data: bytes(`block ${number}`) };
+}
+
+/** A block with a snapshot beside it. */
+export function snapshotBlock(number: bigint | number): MiniblockDescriptor {
+  return { ...block(number), snapshot: bytes(`snapshot ${number}`) };
+}
+
+/** A block with a snapshot inside its data. */
+export function legacyBlock(number: bigint | number): MiniblockDescriptor {
+  const header = new BinaryWriter().tag(1, WireType.Varint).int64(
+    BigInt(number),
+  ).tag(5, WireType.LengthDelimited).bytes(bytes("")).finish();
+  const event = nest(100, header);
+  return {
+    number: BigInt(number),
+    data: nest(2, nest(3, event)),
+    hasLegacySnapshot: true,
+  };
+}
+
+/** The genesis of a media stream of so many chunks, and its header's hash. */
+export function mediaGenesis(
+  chunkCount: number,
+): { genesis: MiniblockDescriptor; headerHash: Uint8Array } {
+  const headerHash = hashOf(`header of ${chunkCount} chunks`);
+  const inception = new BinaryWriter().tag(3, WireType.Varint)
+    .int32(chunkCount).finish();
+  const event = nest(3, nest(108, nest(1, inception)));
+  const header = new BinaryWriter()
+    .tag(1, WireType.LengthDelimited).bytes(headerHash)
+    .tag(3, WireType.LengthDelimited).bytes(nest(100, bytes(""))).finish();
+  const data = new BinaryWriter()
+    .tag(1, WireType.LengthDelimited).bytes(event)
+    .tag(2, WireType.LengthDelimited).bytes(header).finish();
+  return { genesis: { number: 0n, data }, headerHash };
+}
+
+function nest(fieldNo: number, body: Uint8Array): Uint8Array {
+  return new BinaryWriter().tag(fieldNo, WireType.LengthDelimited)
+    .bytes(body).finish();
+}
+
+/** 32 bytes that differ for different texts of up to 32 characters. */
+export function hashOf(text: string): Uint8Array {
+  const hash = new Uint8Array(32);
+  hash.set(bytes(text).subarray(0, 32));
+  return hash;
+}
+
+/** A candidate: a block with a hash. */
+export function candidate(
+  number: bigint | number,
+  hash = `hash ${number}`,
+): MiniblockDescriptor & { hash: Uint8Array } {
+  return { ...block(number), hash: hashOf(hash) };
+}
+
+/** What is expected when a block is read back. */
+export function readBack(given: MiniblockDescriptor): MiniblockDescriptor {
+  const { number, data, snapshot } = given;
+  return snapshot && snapshot.length > 0
+    ? { number, data, snapshot }
+    : { number, data };
+}
+
+/** What of a planted stream a test cares about. */
+export interface PlantOptions {
+  /** The blocks that carry a snapshot of their own. */
+  snapshots?: (bigint | number)[];
+  /** The latest snapshot; default the last of `snapshots`, or 0. */
+  latest?: bigint | number;
+  /** Events in the minipool; default none, `"no rows"` for none at all. */
+  events?: number | "no rows";
+  /** An ephemeral stream. */
+  ephemeral?: boolean;
+}
+
+/** Rows of a stream with blocks of these numbers. */
+export function plantedStream(
+  numbers: bigint[],
+  options: PlantOptions = {},
+): PlantedStream {
+  const snapshots = (options.snapshots ?? []).map(BigInt);
+  const generation = (numbers.at(-1) ?? -1n) + 1n;
+  const events = options.events ?? 0;
+  return {
+    latestSnapshot: BigInt(options.latest ?? snapshots.at(-1) ?? 0),
+    ephemeral: options.ephemeral ?? false,
+    blocks: numbers.map((number): PlantedBlock =>
+      readBack(
+        snapshots.includes(number) ? snapshotBlock(number) : block(number),
+      )
+    ),
+    minipool: events === "no rows" ? [] : minipool(generation, events),
+  };
+}
+
+/** The rows of a minipool: the marker and so many events. */
+export function minipool(
+  generation: bigint | number,
+  events: number,
+): PlantedStream["minipool"] {
+  return run(-1, events - 1).map((slot) => ({
+    generation: BigInt(generation),
+    slot: Number(slot),
+    envelope: slot < 0n ? null : bytes(`event ${slot}`),
+  }));
+}
+
+/** What an error is expected to say. */
+export interface ExpectedError {
+  code: StreamStorageErrorCode;
+  reason?: string;
+  /** Details that must be there; `undefined` for one that must not. */
+  details?: Record<string, unknown>;
+}
+
+/** Asserts that a call fails as the contract says, with nothing written. */
+export async function assertFails(
+  call: Promise<unknown>,
+  expected: ExpectedError,
+): Promise<void> {
+  await assert.rejects(call, (error) => {
+    assertStorageError(error, expected);
+    return true;
+  });
+}
+
+/** Asserts that an error is one of the storage with this content. */
+export function assertStorageError(
+  error: unknown,
+  { code, reason, details = {} }: ExpectedError,
+): void {
+  if (!isStreamStorageError(error)) throw error;
+  const found = Object.fromEntries(
+    Object.keys(details).map((key) => [key, error.details[key]]),
+  );
+  assert.deepEqual(
+    {
+      code: error.code,
+      reason: reason === undefined ? undefined : error.details["reason"],
+      details: found,
+      outcome: error.outcome,
+    },
+    { code, reason, details, outcome: "rolled_back" },
+    `Unexpected content of: ${error.message}`,
+  );
+}
+
+/** All that a stream serves, through reads of the first stage only. */
+export interface StreamContent {
+  view: ReadStreamFromLastSnapshotResult;
+  ranges: MiniblockRange[];
+  streams: number;
+}
+
+/** Reads the whole last run of a stream and its minipool. */
+export async function contentOf(
+  storage: StreamStorage,
+  streamId: StreamId,
+): Promise<StreamContent> {
+  return {
+    view: await storage.readStreamFromLastSnapshot(streamId, 1_000_000),
+    ranges: await storage.getMiniblockNumberRanges(streamId),
+    streams: await storage.getStreamsNumber(),
+  };
+}
+
+/** Asserts that a call fails and leaves what the stream serves as it was. */
+export async function assertRefused(
+  storage: StreamStorage,
+  streamId: StreamId,
+  call: () => Promise<unknown>,
+  expected: ExpectedError,
+): Promise<void> {
+  const before = await contentOf(storage, streamId);
+  await assertFails(call(), expected);
+  assert.deepEqual(await contentOf(storage, streamId), before);
+}
+
+/** Asserts what a stream serves, in the numbers of blocks. */
+export async function assertServes(
+  storage: StreamStorage,
+  streamId: StreamId,
+  expected: { blocks: bigint[]; latest: bigint; events: string[] },
+): Promise<void> {
+  const view = await storage.readStreamFromLastSnapshot(streamId, 1_000_000);
+  const numbers = view.miniblocks.map(({ number }) => number);
+  assert.deepEqual({
+    blocks: numbers,
+    latest: (numbers[0] ?? 0n) + BigInt(view.snapshotMiniblockOffset),
+    events: view.minipoolEnvelopes.map((event) =>
+      new TextDecoder().decode(event)
+    ),
+  }, expected);
+}
+
+/** All blocks of a `streamMiniblocks`. */
+export async function collect<T>(values: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const value of values) all.push(value);
+  return all;
+}
+
+/** How many calls succeeded, and the errors of the others. */
+export async function settle(
+  calls: Promise<unknown>[],
+): Promise<{ succeeded: number; errors: unknown[] }> {
+  const results = await Promise.allSettled(calls);
+  const errors = results.flatMap((result) =>
+    result.status === "rejected" ? [result.reason as unknown] : []
+  );
+  return { succeeded: results.length - errors.length, errors };
+}
