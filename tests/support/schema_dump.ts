@@ -24,12 +24,12 @@ const dumpSql = (schema: string) =>
   WHERE n.nspname = ${schema} AND c.relkind NOT IN ('i', 't')
 ), lines AS (
   SELECT relname AS at, 0 AS part, 0 AS nth,
-    'relation ' || relname || ' kind ' || relkind AS line FROM relations
+    'relation ' || relname || ' kind ' || relkind::text AS line FROM relations
   UNION ALL
   SELECT r.relname, 1, a.attnum,
     '  column ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) ||
     CASE WHEN a.attnotnull THEN ' not null' ELSE ' null' END ||
-    ' storage ' || a.attstorage ||
+    ' storage ' || a.attstorage::text ||
     coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '')
   FROM relations r
   JOIN pg_attribute a ON a.attrelid = r.oid

@@ -4,14 +4,14 @@ export type { MigrationConnection } from "./connection.ts";
 export { migrateDown, type MigrateDownOptions } from "./down.ts";
 export { dropSchema } from "./drop_schema.ts";
 export { checkMigrations, migrate, type MigrateOptions } from "./migrate.ts";
-export { printMigrations, type PrintMigrationsOptions } from "./print.ts";
+export {
+  printMigrations,
+  type PrintMigrationsOptions,
+  printPendingMigrations,
+} from "./print.ts";
 export type {
   MigrationProgress,
   MigrationReport,
   ProgressListener,
 } from "./report.ts";
 export { assertSchemaName, quoteIdentifier } from "./sql_text.ts";
-export {
-  readSchemaState as readMigrationState,
-  type SchemaState as MigrationState,
-} from "./state.ts";

@@ -1,10 +1,12 @@
 /** The migrations as SQL that a database administrator can read and run. */
 
+import type { MigrationConnection } from "./connection.ts";
 import { lockKeys } from "./lock.ts";
 import { planPreparation, planUp } from "./plan.ts";
-import { assertPartitions } from "./refusals.ts";
+import { assertPartitions, isCurrent, refuseUnusable } from "./refusals.ts";
 import { assertSchemaName, quoteIdentifier } from "./sql_text.ts";
-import { transactionSql } from "./transaction.ts";
+import { readSchemaState } from "./state.ts";
+import { migrationFailure, transactionSql } from "./transaction.ts";
 import { currentVersions } from "./versions.ts";
 
 /** What {@linkcode printMigrations} is asked to print. */
@@ -47,4 +49,35 @@ export function printMigrations(options: PrintMigrationsOptions): string {
     ...steps,
     `SELECT pg_advisory_unlock(${keys});\n`,
   ].join("\n\n");
+}
+
+/**
+ * The SQL that is still to be run on a schema, which may be missing; a
+ * comment when there is none. Changes nothing.
+ *
+ * @throws {StreamStorageError} `BAD_CONFIG` as `migrate`; the driver's error.
+ */
+export async function printPendingMigrations(
+  connection: MigrationConnection,
+  options: { schema: string; partitions: number },
+): Promise<string> {
+  const { schema } = options;
+  try {
+    assertSchemaName(schema);
+    const state = await readSchemaState(connection, schema);
+    refuseUnusable(schema, state);
+    if (isCurrent(state)) return "-- The schema is current\n";
+    return printMigrations({
+      schema,
+      partitions: state.partitions ?? options.partitions,
+      from: state.versions.node,
+      ownFrom: state.versions.own,
+    });
+  } catch (error) {
+    throw migrationFailure(error, {
+      operation: "printPendingMigrations",
+      schema,
+      activity: "Printing of the migrations",
+    });
+  }
 }

@@ -4,11 +4,7 @@ import type { MiniblockDescriptor } from "../../storage/model.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { Catalog } from "../catalog.ts";
 import { deleteCandidates } from "../sql/candidates.ts";
-import {
-  deleteMiniblocks,
-  insertMiniblock,
-  isMiniblockStored,
-} from "../sql/miniblocks.ts";
+import { deleteMiniblocks, insertMiniblock } from "../sql/miniblocks.ts";
 import {
   deleteMinipool,
   insertMarker,
@@ -16,6 +12,7 @@ import {
 } from "../sql/minipools.ts";
 import { insertStream, repairGenesis } from "../sql/streams.ts";
 import { lockOf, type Store, type StreamCall, writeStream } from "../store.ts";
+import { isBlockStored } from "./recognise.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
 
 /** Creates a regular stream, or repairs one that has an empty genesis. */
@@ -45,7 +42,8 @@ export async function createStream(
     settle: () => {},
     refused: async ({ figures }, afterUnknown) => {
       if (figures["repairable"] && await repair(store, call, genesis)) return;
-      if (afterUnknown && await isGenesis(store, call, genesis)) return;
+      const block = { number: 0n, data: genesis.data };
+      if (afterUnknown && await isBlockStored(store, call, block)) return;
       throw streamExists(streamId);
     },
   });
@@ -79,22 +77,4 @@ async function repair(
     ],
   );
   return repaired.count === 1;
-}
-
-/** Whether the stored genesis is just this one. */
-async function isGenesis(
-  store: Store,
-  { name, streamId }: StreamCall,
-  genesis: MiniblockDescriptor,
-): Promise<boolean> {
-  const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId },
-    [bind(
-      store.catalog.of(streamId, isMiniblockStored),
-      streamId,
-      0n,
-      genesis.data,
-    )],
-  );
-  return row?.[0] === true;
 }

@@ -1,6 +1,6 @@
 import { bind } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
-import { deleteStreamRow } from "../sql/streams.ts";
+import { deleteEphemeralAge, deleteStreamRow } from "../sql/streams.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
 import { leftoversGone } from "./create_stream.ts";
 
@@ -14,6 +14,7 @@ export async function deleteStream(
     bytes: 0,
     bound: [
       bind(catalog.of(call.streamId, deleteStreamRow), call.streamId),
+      bind(catalog.of(call.streamId, deleteEphemeralAge), call.streamId),
       ...leftoversGone(catalog, call.streamId),
     ],
     settle: () => store.legacySnapshots.forget(call.streamId),

@@ -24,7 +24,6 @@ import {
   checkSwap,
   copyMiniblocks,
   insertMiniblock,
-  isMiniblockStored,
 } from "../sql/miniblocks.ts";
 import {
   copyMinipool,
@@ -35,6 +34,7 @@ import {
 } from "../sql/minipools.ts";
 import { updateLatestSnapshot } from "../sql/streams.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
+import { isBlockStored } from "./recognise.ts";
 
 /** Blocks that end a minipool, and the minipool that follows them. */
 export interface MiniblocksWrite {
@@ -80,7 +80,8 @@ export async function writeMiniblocks(
     bound,
     settle: () => {},
     refused: async (rejection, afterUnknown) => {
-      if (afterUnknown && await isStored(store, call, write)) return;
+      const last = miniblocks.at(-1)!;
+      if (afterUnknown && await isBlockStored(store, call, last)) return;
       throw await explain(store, call, write, rejection);
     },
   });
@@ -136,31 +137,20 @@ function minipoolRows(
 }
 
 function payloadBytes({ miniblocks, newMinipool }: MiniblocksWrite): number {
-  let bytes = 0;
-  for (const block of miniblocks) {
-    bytes += block.data.length + (block.snapshot?.length ?? 0);
-  }
+  let bytes = miniblocksBytes(miniblocks);
   for (const envelope of newMinipool.envelopes) bytes += envelope.length;
   return bytes;
 }
 
-/** The blocks are written with the rest or not at all, so the last one tells. */
-async function isStored(
-  store: Store,
-  { name, streamId }: StreamCall,
-  { miniblocks }: MiniblocksWrite,
-): Promise<boolean> {
-  const last = miniblocks.at(-1)!;
-  const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId },
-    [bind(
-      store.catalog.of(streamId, isMiniblockStored),
-      streamId,
-      last.number,
-      last.data,
-    )],
-  );
-  return row?.[0] === true;
+/** The size of blocks with their snapshots. */
+export function miniblocksBytes(
+  miniblocks: readonly MiniblockDescriptor[],
+): number {
+  let bytes = 0;
+  for (const { data, snapshot } of miniblocks) {
+    bytes += data.length + (snapshot?.length ?? 0);
+  }
+  return bytes;
 }
 
 async function explain(

@@ -80,3 +80,34 @@ export const isMiniblockStored = (t: StreamTables) =>
     params: ["bpchar", "int8", "bytea"],
     columns: ["bool"],
   });
+
+/** The row count says whether the number was free. */
+export const insertFreeMiniblock = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.miniblocks}
+        (stream_id, seq_num, blockdata, snapshot)
+      VALUES ($1, $2, $3, $4) ON CONFLICT (stream_id, seq_num) DO NOTHING`,
+    params: ["bpchar", "int8", "bytea", "bytea?"],
+  });
+
+export const deleteMiniblocksIn = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.miniblocks}
+      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3`,
+    params: ["bpchar", "int8", "int8"],
+  });
+
+/** Clears the snapshots of blocks $3; those that have none are not written. */
+export const clearSnapshots = (t: StreamTables) =>
+  statement({
+    text: `UPDATE ${t.miniblocks} SET snapshot = NULL
+      WHERE stream_id = $1 AND seq_num = ANY($2) AND snapshot IS NOT NULL`,
+    params: ["bpchar", "int8[]"],
+  });
+
+export const setSnapshot = (t: StreamTables) =>
+  statement({
+    text: `UPDATE ${t.miniblocks} SET snapshot = $3
+      WHERE stream_id = $1 AND seq_num = $2`,
+    params: ["bpchar", "int8", "bytea"],
+  });

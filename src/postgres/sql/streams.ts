@@ -119,3 +119,74 @@ export const countStreams = (t: StreamTables) =>
     text: `SELECT count(*) FROM ${t.streams}`,
     columns: ["int8"],
   });
+
+/** Makes a regular stream of an ephemeral or archived one. */
+export const regularizeStream = (t: StreamTables) =>
+  statement({
+    text: `UPDATE ${t.streams}
+      SET ephemeral = false, latest_snapshot_miniblock = $2
+      WHERE stream_id = $1`,
+    params: ["bpchar", "int8"],
+  });
+
+/** Whether the stream is ephemeral, and where its blocks are. */
+export const selectStreamRow = (t: StreamTables) =>
+  statement({
+    text: `SELECT ephemeral, blockdata_ext::text FROM ${t.streams}
+      WHERE stream_id = $1`,
+    params: ["bpchar"],
+    columns: ["bool", "text"],
+  });
+
+/** Starts the age of an ephemeral stream. */
+export const insertEphemeralAge = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.ephemeralAges} AS age (stream_id) VALUES ($1)
+      ON CONFLICT (stream_id) DO UPDATE SET created_at = now()`,
+    params: ["bpchar"],
+  });
+
+export const deleteEphemeralAge = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.ephemeralAges} WHERE stream_id = $1`,
+    params: ["bpchar"],
+  });
+
+/** Stops the transaction unless the stream is there. */
+export const checkStream = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE WHEN NOT EXISTS (
+        SELECT 1 FROM ${t.streams} WHERE stream_id = $1)
+      THEN ${rejectSql("stream_not_found")} END`,
+    params: ["bpchar"],
+    columns: ["int4?"],
+  });
+
+/** Stops the transaction unless the stream is there and ephemeral. */
+export const checkEphemeral = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE (SELECT ephemeral FROM ${t.streams}
+        WHERE stream_id = $1)
+      WHEN true THEN NULL
+      WHEN false THEN ${rejectSql("stream_not_ephemeral")}
+      ELSE ${rejectSql("stream_not_found")} END`,
+    params: ["bpchar"],
+    columns: ["int4?"],
+  });
+
+/** Stops the transaction where trimming to $2 and clearing $3 is refused. */
+export const checkTrim = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE
+        WHEN latest IS NULL THEN ${rejectSql("stream_not_found")}
+        WHEN $2 > latest THEN ${
+      rejectSql("above_latest_snapshot", { latest: "latest" })
+    }
+        WHEN latest = ANY($3) THEN ${
+      rejectSql("latest_snapshot_protected", { latest: "latest" })
+    } END
+      FROM (VALUES ((SELECT greatest(latest_snapshot_miniblock, 0)
+        FROM ${t.streams} WHERE stream_id = $1))) AS stream (latest)`,
+    params: ["bpchar", "int8", "int8[]"],
+    columns: ["int4?"],
+  });

@@ -4,7 +4,7 @@ import type { OperationOptions } from "../../storage/model.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { StreamStorage } from "../../storage/stream_storage.ts";
 import type { Suite } from "./suite.ts";
-import { assertFails, newStreamId } from "./support.ts";
+import { assertFails, assertStorageError, newStreamId } from "./support.ts";
 
 /** A call of one operation with valid arguments. */
 export type StreamCall = (
@@ -80,13 +80,9 @@ export function testOptionRules(
     const { storage } = store;
     const reason = new Error("the caller's own");
     const signal = AbortSignal.abort(reason);
-    await assert.rejects(call(storage, { signal }), (error: Error) => {
-      assert.partialDeepStrictEqual(error, {
-        code: "CANCELED",
-        operation: name,
-        outcome: "rolled_back",
-      });
-      assert.equal(error.cause, reason);
+    await assert.rejects(call(storage, { signal }), (error) => {
+      assertStorageError(error, { code: "CANCELED", operation: name });
+      assert.equal((error as Error).cause, reason);
       return true;
     });
     assert.equal(await storage.getStreamsNumber(), 0);

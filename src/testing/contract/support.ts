@@ -162,6 +162,8 @@ export function minipool(
 export interface ExpectedError {
   code: StreamStorageErrorCode;
   reason?: string;
+  /** The name of the method. */
+  operation?: string;
   /** Details that must be there; `undefined` for one that must not. */
   details?: Record<string, unknown>;
 }
@@ -180,7 +182,7 @@ export async function assertFails(
 /** Asserts that an error is one of the storage with this content. */
 export function assertStorageError(
   error: unknown,
-  { code, reason, details = {} }: ExpectedError,
+  { code, reason, operation, details = {} }: ExpectedError,
 ): void {
   if (!isStreamStorageError(error)) throw error;
   const found = Object.fromEntries(
@@ -190,10 +192,11 @@ export function assertStorageError(
     {
       code: error.code,
       reason: reason === undefined ? undefined : error.details["reason"],
+      operation: operation === undefined ? undefined : error.operation,
       details: found,
       outcome: error.outcome,
     },
-    { code, reason, details, outcome: "rolled_back" },
+    { code, reason, operation, details, outcome: "rolled_back" },
     `Unexpected content of: ${error.message}`,
   );
 }

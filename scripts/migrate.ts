@@ -1,0 +1,158 @@
+/** Migrates a schema from the command line; see `usage`. */
+
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { parseConnectionUrl } from "../src/database/connection_target.ts";
+import { connectSession } from "../src/database/driver.ts";
+import { toStorageError } from "../src/database/failures.ts";
+import {
+  checkMigrations,
+  migrate,
+  migrateDown,
+  type MigrationConnection,
+  type MigrationProgress,
+  type MigrationReport,
+  printMigrations,
+  printPendingMigrations,
+} from "../src/database/migrations/mod.ts";
+
+const usage = `Usage: deno task migrate COMMAND --schema NAME [options]
+
+  up      bring the schema to the current version
+  down    take versions back to --to N (8, 7, 6, or 0 for everything)
+  check   fail unless the schema is current
+  print   show the SQL that up would run; without --url for a new schema
+
+  --url URL           postgresql://user:password@host:port/database
+  --partitions N      1 to 256, for a new schema; default 256
+  --to N              the version to go down to
+  --allow-data-loss   go down even if that drops data
+  --json              print the report, or the error, as JSON`;
+
+/** A run that takes longer tells where it is. */
+const slowMs = 1000;
+
+/** The longest that one statement may take, an index on a large table. */
+const statementMs = 6 * 60 * 60 * 1000;
+
+const commands = ["up", "down", "check", "print"] as const;
+
+type Arguments = ReturnType<typeof readArguments>;
+
+/** @throws {Error} what is wrong with the arguments. */
+function readArguments(args: string[]) {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      url: { type: "string" },
+      schema: { type: "string" },
+      partitions: { type: "string", default: "256" },
+      to: { type: "string" },
+      "allow-data-loss": { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const [name = "", ...more] = positionals;
+  const command = commands.find((command) => command === name);
+  if (command === undefined || more.length > 0) {
+    throw new Error(`Expected one command, received ${positionals.join(" ")}`);
+  }
+  const { schema, url } = values;
+  if (schema === undefined) throw new Error("Expected --schema");
+  if (url === undefined && command !== "print") {
+    throw new Error("Expected --url");
+  }
+  if (values.to === undefined && command === "down") {
+    throw new Error("Expected --to");
+  }
+  const partitions = Number(values.partitions);
+  return { ...values, command, schema, partitions, to: Number(values.to) };
+}
+
+async function run(args: Arguments): Promise<string> {
+  const { command, schema, partitions, url } = args;
+  if (url === undefined) return printMigrations({ schema, partitions });
+  const session = await connectSession(parseConnectionUrl(url), {}, {
+    preparedStatements: false,
+    maxPrepared: 1,
+    answerTimeoutMs: statementMs,
+  });
+  try {
+    if (command === "print") {
+      return await printPendingMigrations(session, { schema, partitions });
+    }
+    const report = await runCommand(session, command, args);
+    return args.json ? `${JSON.stringify(report)}\n` : describe(report);
+  } finally {
+    await session.close();
+  }
+}
+
+function runCommand(
+  session: MigrationConnection,
+  command: "up" | "down" | "check",
+  args: Arguments,
+): Promise<MigrationReport> {
+  const { schema, partitions, to } = args;
+  const onProgress = args.json ? undefined : progressPrinter();
+  switch (command) {
+    case "up":
+      return migrate(session, { schema, partitions, onProgress });
+    case "check":
+      return checkMigrations(session, { schema });
+    case "down": {
+      const allowDataLoss = args["allow-data-loss"];
+      return migrateDown(session, { schema, to, allowDataLoss, onProgress });
+    }
+  }
+}
+
+/** Silent at first, then a line for each second and activity. */
+function progressPrinter(): (progress: MigrationProgress) => void {
+  let nextMs = slowMs;
+  return ({ state, activity, done, total, elapsedMs }) => {
+    if (elapsedMs < nextMs) return;
+    nextMs = elapsedMs + slowMs;
+    console.error(
+      state === "waiting"
+        ? "Another process migrates this schema, waiting"
+        : `${activity}: ${done} of ${total} transactions`,
+    );
+  };
+}
+
+function describe(report: MigrationReport): string {
+  const { schema, from, to, partitions, elapsedMs, warnings } = report;
+  const change = from === to ? "" : `, was at ${from || "none"}`;
+  const lines = [
+    `Schema ${JSON.stringify(schema)} is at version ${to || "none"}${change}`,
+    `Partitions: ${partitions ?? "none"}; ${Math.round(elapsedMs)} ms`,
+    ...warnings.map((warning) => `Warning: ${warning}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+async function main(): Promise<number> {
+  let args: Arguments;
+  try {
+    args = readArguments(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    return 2;
+  }
+  try {
+    process.stdout.write(await run(args));
+    return 0;
+  } catch (error) {
+    const { code, message, details } = toStorageError(error);
+    console.error(
+      args.json
+        ? JSON.stringify({ code, message, details })
+        : `${message} (${code}, ${details.reason})`,
+    );
+    return 1;
+  }
+}
+
+if (import.meta.main) process.exitCode = await main();

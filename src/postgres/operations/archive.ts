@@ -1,0 +1,81 @@
+import { bind } from "../../database/statement.ts";
+import {
+  archivePositionMismatch,
+  ephemeralStream,
+  storedExternally,
+  streamExists,
+  streamHasMinipool,
+} from "../../storage/contract_errors.ts";
+import type { MiniblockDescriptor } from "../../storage/model.ts";
+import { insertStream } from "../sql/streams.ts";
+import { type Store, type StreamCall, writeStream } from "../store.ts";
+import { leftoversGone } from "./create_stream.ts";
+import { isBlockStored } from "./recognise.ts";
+import {
+  readState,
+  streamChanged,
+  type StreamState,
+  unchanged,
+} from "./stream_state.ts";
+import { miniblockRows, miniblocksBytes } from "./write_miniblocks.ts";
+
+/** Creates a stream without blocks. */
+export async function createArchiveStream(
+  store: Store,
+  call: StreamCall,
+): Promise<void> {
+  const { streamId } = call;
+  await writeStream(store, call, {
+    bytes: 0,
+    withoutLock: true,
+    bound: [
+      bind(store.catalog.of(streamId, insertStream), streamId, false),
+      ...leftoversGone(store.catalog, streamId),
+    ],
+    settle: () => {},
+    refused: () => {
+      throw streamExists(streamId);
+    },
+  });
+}
+
+/** Appends blocks to an archived stream, numbered from `start` on. */
+export async function writeArchive(
+  store: Store,
+  call: StreamCall,
+  start: bigint,
+  given: readonly MiniblockDescriptor[],
+): Promise<void> {
+  const { streamId } = call;
+  const miniblocks = given.map((block, i) => ({
+    ...block,
+    number: start + BigInt(i),
+  }));
+  await writeStream(store, call, {
+    bytes: miniblocksBytes(miniblocks),
+    bound: async () => {
+      const range = { from: start, to: start };
+      const state = await readState(store, call, range);
+      checkArchive(state, start);
+      return [
+        unchanged(store, state),
+        ...miniblockRows(store.catalog, call, miniblocks),
+      ];
+    },
+    settle: () => {},
+    refused: async (_, afterUnknown) => {
+      const last = miniblocks.at(-1);
+      if (last === undefined) return;
+      if (afterUnknown && await isBlockStored(store, call, last)) return;
+      throw streamChanged(streamId);
+    },
+  });
+}
+
+function checkArchive(state: StreamState, start: bigint): void {
+  const { streamId, last = -1n } = state;
+  if (last + 1n !== start) throw archivePositionMismatch(streamId, start, last);
+  if (state.ephemeral) throw ephemeralStream(streamId);
+  if (state.blockdataExt !== "D") throw storedExternally(streamId);
+  if (state.hasMinipool) throw streamHasMinipool(streamId);
+}

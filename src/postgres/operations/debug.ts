@@ -1,0 +1,92 @@
+import { bind } from "../../database/statement.ts";
+import { streamNotFound } from "../../storage/contract_errors.ts";
+import type {
+  DebugReadStreamDataResult,
+  DebugReadStreamStatisticsResult,
+} from "../../storage/model.ts";
+import { descriptorOf, latestSnapshotOf } from "../../storage/rules.ts";
+import { hexToBytes } from "../../storage/stream_id.ts";
+import { deleteMiniblocksIn } from "../sql/miniblocks.ts";
+import { selectEverything, selectStatistics } from "../sql/state.ts";
+import { checkStream } from "../sql/streams.ts";
+import { type Store, type StreamCall, writeStream } from "../store.ts";
+import { miniblockRanges } from "./miniblock_numbers.ts";
+
+/** Everything that is stored of a stream. */
+export async function debugReadData(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+): Promise<DebugReadStreamDataResult> {
+  const [{ rows: [stream, ...rows] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(store.catalog.of(streamId, selectEverything), streamId)],
+  );
+  if (stream?.[0] !== 0) throw streamNotFound(streamId);
+  const result: DebugReadStreamDataResult = {
+    streamId,
+    latestSnapshotMiniblockNum: latestSnapshotOf(stream[1]),
+    miniblocks: [],
+    events: [],
+    miniblockCandidates: [],
+  };
+  for (const [kind, number, slot, hash, data, snapshot] of rows) {
+    if (kind === 2) {
+      const event = { generation: number, slot: Number(slot) };
+      result.events.push(data?.length ? { ...event, data } : event);
+      continue;
+    }
+    const block = descriptorOf({ number, data: data!, snapshot });
+    if (kind === 1) result.miniblocks.push(block);
+    else {
+      result.miniblockCandidates.push({ ...block, hash: hexToBytes(hash!) });
+    }
+  }
+  return result;
+}
+
+/** What is stored of a stream, in numbers. */
+export async function debugReadStatistics(
+  store: Store,
+  call: StreamCall,
+): Promise<DebugReadStreamStatisticsResult> {
+  const { name, streamId, signal } = call;
+  const miniblockRangesOfStream = await miniblockRanges(store, call);
+  const [{ rows: [stream, ...rows] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(store.catalog.of(streamId, selectStatistics), streamId)],
+  );
+  if (stream?.[0] !== 0) throw streamNotFound(streamId);
+  return {
+    streamId,
+    latestSnapshotMiniblockNum: latestSnapshotOf(stream[1]),
+    miniblockRanges: miniblockRangesOfStream,
+    miniblockCandidates: rows.map(([, number, , hash]) => ({
+      number,
+      hash: hexToBytes(hash!),
+    })),
+    minipoolEvents: Number(stream[2]),
+    partitionSuffix: store.catalog.tablesOf(streamId).suffix,
+  };
+}
+
+/** Deletes blocks without any guard. */
+export async function debugDelete(
+  store: Store,
+  call: StreamCall,
+  from: bigint,
+  to: bigint,
+): Promise<void> {
+  const { catalog } = store;
+  const { streamId } = call;
+  await writeStream(store, call, {
+    bytes: 0,
+    bound: [
+      bind(catalog.of(streamId, checkStream), streamId),
+      bind(catalog.of(streamId, deleteMiniblocksIn), streamId, from, to),
+    ],
+    settle: () => store.legacySnapshots.forget(streamId),
+    refused: () => {
+      throw streamNotFound(streamId);
+    },
+  });
+}

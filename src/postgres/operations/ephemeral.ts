@@ -1,0 +1,172 @@
+import { bind } from "../../database/statement.ts";
+import {
+  miniblockExists,
+  notEphemeral,
+  streamExists,
+  streamNotFound,
+} from "../../storage/contract_errors.ts";
+import { isStreamStorageError } from "../../storage/errors.ts";
+import type { MiniblockDescriptor } from "../../storage/model.ts";
+import { checkSealable } from "../../storage/write_rules.ts";
+import { insertFreeMiniblock, insertMiniblock } from "../sql/miniblocks.ts";
+import { deleteMinipool, insertMarker } from "../sql/minipools.ts";
+import { selectMiniblock } from "../sql/state.ts";
+import {
+  checkEphemeral,
+  deleteEphemeralAge,
+  insertEphemeralAge,
+  insertStream,
+  regularizeStream,
+} from "../sql/streams.ts";
+import { type Store, type StreamCall, writeStream } from "../store.ts";
+import { leftoversGone } from "./create_stream.ts";
+import { isBlockStored } from "./recognise.ts";
+import {
+  readState,
+  streamChanged,
+  type StreamState,
+  unchanged,
+} from "./stream_state.ts";
+import { miniblocksBytes, snapshotOf } from "./write_miniblocks.ts";
+
+/** Creates an ephemeral stream with this block; its age starts now. */
+export async function createEphemeralStream(
+  store: Store,
+  call: StreamCall,
+  block: MiniblockDescriptor,
+): Promise<void> {
+  const { catalog } = store;
+  const { streamId } = call;
+  await writeStream(store, call, {
+    bytes: miniblocksBytes([block]),
+    withoutLock: true,
+    bound: [
+      bind(catalog.of(streamId, insertStream), streamId, true),
+      bind(catalog.of(streamId, insertEphemeralAge), streamId),
+      ...leftoversGone(catalog, streamId),
+      bind(
+        catalog.of(streamId, insertMiniblock),
+        streamId,
+        block.number,
+        block.data,
+        snapshotOf(block),
+      ),
+    ],
+    settle: () => {},
+    refused: async (_, afterUnknown) => {
+      if (afterUnknown && await isBlockStored(store, call, block)) return;
+      throw streamExists(streamId);
+    },
+  });
+}
+
+/** Adds a block to an ephemeral stream; the first one creates it. */
+export async function writeEphemeral(
+  store: Store,
+  call: StreamCall,
+  block: MiniblockDescriptor,
+): Promise<void> {
+  if (await addEphemeral(store, call, block)) return;
+  try {
+    await createEphemeralStream(store, call, block);
+  } catch (error) {
+    if (!isStreamStorageError(error, "ALREADY_EXISTS")) throw error;
+    // Another first writer was faster; both are welcome.
+    if (!await addEphemeral(store, call, block)) {
+      throw streamNotFound(call.streamId);
+    }
+  }
+}
+
+/** False when the stream is unknown. */
+async function addEphemeral(
+  store: Store,
+  call: StreamCall,
+  block: MiniblockDescriptor,
+): Promise<boolean> {
+  const { catalog } = store;
+  const { streamId } = call;
+  return await writeStream(store, call, {
+    bytes: miniblocksBytes([block]),
+    bound: [
+      bind(catalog.of(streamId, checkEphemeral), streamId),
+      bind(
+        catalog.of(streamId, insertFreeMiniblock),
+        streamId,
+        block.number,
+        block.data,
+        snapshotOf(block),
+      ),
+    ],
+    settle: async ([, inserted], afterUnknown) => {
+      if (inserted.count === 1) return true;
+      if (afterUnknown && await isBlockStored(store, call, block)) return true;
+      throw miniblockExists(streamId, block.number);
+    },
+    refused: ({ reason }) => {
+      if (reason === "stream_not_found") return false;
+      throw notEphemeral("ALREADY_EXISTS", streamId);
+    },
+  });
+}
+
+/** The greatest number that a block can have. */
+const end = 2n ** 63n - 1n;
+
+/** The stored numbers of an ephemeral stream. */
+export async function readEphemeralNumbers(
+  store: Store,
+  call: StreamCall,
+): Promise<bigint[]> {
+  const state = await readState(store, call, { from: 0n, to: end });
+  if (!state.ephemeral) throw notEphemeral("NOT_FOUND", call.streamId);
+  return allNumbers(state);
+}
+
+/** A range excludes its end, which is a number too. */
+function allNumbers({ numbers, last }: StreamState): bigint[] {
+  return last === end ? [...numbers, end] : numbers;
+}
+
+/** Makes a regular stream of a complete ephemeral one; its header's hash. */
+export async function normalizeEphemeral(
+  store: Store,
+  call: StreamCall,
+): Promise<Uint8Array> {
+  const { catalog, transactions } = store;
+  const { name, streamId } = call;
+  let sealed: { headerHash: Uint8Array; last: bigint } | undefined;
+  return await writeStream(store, call, {
+    bytes: 0,
+    bound: async () => {
+      const state = await readState(store, call, { from: 0n, to: end });
+      if (!state.ephemeral) throw notEphemeral("NOT_FOUND", streamId);
+      const [{ rows: [genesis] }] = await transactions.read(
+        { name, tags: streamId },
+        [bind(catalog.of(streamId, selectMiniblock), streamId, 0n)],
+      );
+      sealed = checkSealable(streamId, genesis?.[0], allNumbers(state));
+      return [
+        unchanged(store, state),
+        bind(
+          catalog.of(streamId, regularizeStream),
+          streamId,
+          state.latestSnapshot,
+        ),
+        bind(catalog.of(streamId, deleteEphemeralAge), streamId),
+        bind(catalog.of(streamId, deleteMinipool), streamId),
+        bind(catalog.of(streamId, insertMarker), streamId, sealed.last + 1n),
+      ];
+    },
+    settle: () => sealed!.headerHash,
+    refused: async (_, afterUnknown) => {
+      const range = { from: 0n, to: 0n };
+      const { ephemeral, last } = await readState(store, call, range);
+      // Nothing but this makes an ephemeral stream a regular one.
+      if (afterUnknown && !ephemeral && last === sealed?.last) {
+        return sealed!.headerHash;
+      }
+      throw streamChanged(streamId);
+    },
+  });
+}

@@ -1,0 +1,179 @@
+import { bind, type Bound } from "../../database/statement.ts";
+import {
+  ephemeralStream,
+  noMiniblocks,
+  precedingNotBelowLast,
+  storedExternally,
+  streamExists,
+} from "../../storage/contract_errors.ts";
+import type { MiniblockDescriptor } from "../../storage/model.ts";
+import type { MiniblockRow } from "../../storage/rules.ts";
+import { checkRebuild } from "../../storage/write_rules.ts";
+import { deleteCandidatesBelow } from "../sql/candidates.ts";
+import { setSnapshot } from "../sql/miniblocks.ts";
+import { deleteMinipool, insertMarker } from "../sql/minipools.ts";
+import { selectMiniblock } from "../sql/state.ts";
+import { insertStream, regularizeStream } from "../sql/streams.ts";
+import { type Store, type StreamCall, writeStream } from "../store.ts";
+import { leftoversGone } from "./create_stream.ts";
+import { isBlockStored } from "./recognise.ts";
+import {
+  findState,
+  readState,
+  streamChanged,
+  type StreamState,
+  unchanged,
+} from "./stream_state.ts";
+import { miniblockRows, miniblocksBytes } from "./write_miniblocks.ts";
+
+/** Adds the blocks that are missing below the stream's last one. */
+export async function writePreceding(
+  store: Store,
+  call: StreamCall,
+  miniblocks: readonly MiniblockDescriptor[],
+): Promise<void> {
+  const { streamId } = call;
+  await writeStream(store, call, {
+    bytes: miniblocksBytes(miniblocks),
+    bound: async () => {
+      const range = rangeOf(miniblocks);
+      const state = await readState(store, call, range);
+      if (state.blockdataExt !== "D") throw storedExternally(streamId);
+      if (state.last === undefined) {
+        throw noMiniblocks("FAILED_PRECONDITION", streamId);
+      }
+      if (range.to > state.last) {
+        throw precedingNotBelowLast(streamId, range.to - 1n, state.last);
+      }
+      return [
+        unchanged(store, state),
+        ...miniblockRows(store.catalog, call, missing(miniblocks, state)),
+      ];
+    },
+    settle: () => {},
+    refused: async (_, afterUnknown) => {
+      const { numbers } = await readState(store, call, rangeOf(miniblocks));
+      if (afterUnknown && numbers.length === miniblocks.length) return;
+      throw streamChanged(streamId);
+    },
+  });
+}
+
+/** A whole stream, as another node has it. */
+export interface Rebuild {
+  miniblocks: readonly MiniblockDescriptor[];
+  snapshot: bigint;
+  updateExisting: boolean;
+}
+
+/** Creates a stream from its blocks, or brings a known one up to them. */
+export async function reinitialize(
+  store: Store,
+  call: StreamCall,
+  rebuild: Rebuild,
+): Promise<void> {
+  const { streamId } = call;
+  const { miniblocks } = rebuild;
+  await writeStream(store, call, {
+    bytes: miniblocksBytes(miniblocks),
+    bound: async () => {
+      const state = await findState(store, call, rangeOf(miniblocks));
+      return state === undefined
+        ? createRows(store, call, rebuild)
+        : await updateRows(store, call, rebuild, state);
+    },
+    settle: () => {},
+    refused: async (_, afterUnknown) => {
+      const last = miniblocks.at(-1)!;
+      if (afterUnknown && await isBlockStored(store, call, last)) return;
+      throw streamChanged(streamId);
+    },
+  });
+}
+
+function createRows(
+  store: Store,
+  call: StreamCall,
+  rebuild: Rebuild,
+): Bound[] {
+  const { catalog } = store;
+  const { streamId } = call;
+  return [
+    bind(catalog.of(streamId, insertStream), streamId, false),
+    ...leftoversGone(catalog, streamId),
+    ...miniblockRows(catalog, call, rebuild.miniblocks),
+    ...newHead(store, call, rebuild),
+  ];
+}
+
+async function updateRows(
+  store: Store,
+  call: StreamCall,
+  rebuild: Rebuild,
+  state: StreamState,
+): Promise<Bound[]> {
+  const { catalog } = store;
+  const { streamId } = call;
+  const { miniblocks, snapshot } = rebuild;
+  if (!rebuild.updateExisting) throw streamExists(streamId);
+  if (state.ephemeral) throw ephemeralStream(streamId);
+  if (state.blockdataExt !== "D") throw storedExternally(streamId);
+  const snapshotRow = await readBlock(store, call, snapshot);
+  const added = checkRebuild(streamId, { miniblocks, snapshot }, {
+    latestSnapshot: state.latestSnapshot,
+    last: state.last,
+    snapshotRow,
+  });
+  const setMissing = added === undefined
+    ? []
+    : [bind(catalog.of(streamId, setSnapshot), streamId, snapshot, added)];
+  return [
+    unchanged(store, state),
+    ...setMissing,
+    ...miniblockRows(catalog, call, missing(miniblocks, state)),
+    ...newHead(store, call, rebuild),
+  ];
+}
+
+/** The latest snapshot, an empty minipool, no candidate that is too old. */
+function newHead(
+  { catalog }: Store,
+  { streamId }: StreamCall,
+  { miniblocks, snapshot }: Rebuild,
+): Bound[] {
+  const generation = rangeOf(miniblocks).to;
+  return [
+    bind(catalog.of(streamId, regularizeStream), streamId, snapshot),
+    bind(catalog.of(streamId, deleteMinipool), streamId),
+    bind(catalog.of(streamId, insertMarker), streamId, generation),
+    bind(catalog.of(streamId, deleteCandidatesBelow), streamId, generation),
+  ];
+}
+
+async function readBlock(
+  store: Store,
+  { name, streamId }: StreamCall,
+  number: bigint,
+): Promise<MiniblockRow | undefined> {
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId },
+    [bind(store.catalog.of(streamId, selectMiniblock), streamId, number)],
+  );
+  return row && { number, data: row[0], snapshot: row[1] };
+}
+
+/** The numbers of consecutive blocks. */
+function rangeOf(
+  miniblocks: readonly MiniblockDescriptor[],
+): { from: bigint; to: bigint } {
+  const from = miniblocks[0]!.number;
+  return { from, to: from + BigInt(miniblocks.length) };
+}
+
+function missing(
+  miniblocks: readonly MiniblockDescriptor[],
+  { numbers }: StreamState,
+): MiniblockDescriptor[] {
+  const stored = new Set(numbers);
+  return miniblocks.filter(({ number }) => !stored.has(number));
+}

@@ -1,0 +1,26 @@
+import { bind } from "../../database/statement.ts";
+import type { MiniblockDescriptor } from "../../storage/model.ts";
+import { isMiniblockStored } from "../sql/miniblocks.ts";
+import type { Store, StreamCall } from "../store.ts";
+
+/**
+ * Whether the block is stored with just this data: how a write whose answer
+ * was lost is recognised. Blocks are written with the rest of their
+ * transaction or not at all, so one of them tells.
+ */
+export async function isBlockStored(
+  store: Store,
+  { name, streamId }: StreamCall,
+  block: Pick<MiniblockDescriptor, "number" | "data">,
+): Promise<boolean> {
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId },
+    [bind(
+      store.catalog.of(streamId, isMiniblockStored),
+      streamId,
+      block.number,
+      block.data,
+    )],
+  );
+  return row?.[0] === true;
+}

@@ -1,0 +1,91 @@
+import { bind, type Bound } from "../../database/statement.ts";
+import { streamNotFound } from "../../storage/contract_errors.ts";
+import { StreamStorageError } from "../../storage/errors.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import { checkUnchanged, selectNumbers, selectState } from "../sql/state.ts";
+import type { Store, StreamCall } from "../store.ts";
+
+/** What is stored of a stream, and of a range of its blocks. */
+export interface StreamState {
+  streamId: StreamId;
+  latestSnapshot: bigint;
+  ephemeral: boolean;
+  /** `D`: the blocks are in the database. */
+  blockdataExt: string;
+  last: bigint | undefined;
+  hasMinipool: boolean;
+  range: { from: bigint; to: bigint };
+  /** The stored numbers in the range, ascending. */
+  numbers: bigint[];
+}
+
+/** Looks at a stream; undefined when it is unknown. */
+export async function findState(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+  range: { from: bigint; to: bigint },
+): Promise<StreamState | undefined> {
+  const { catalog } = store;
+  const [{ rows: [row] }, { rows: numbers }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [
+      bind(catalog.of(streamId, selectState), streamId),
+      bind(
+        catalog.of(streamId, selectNumbers),
+        streamId,
+        range.from,
+        range.to,
+      ),
+    ],
+  );
+  if (row === undefined) return undefined;
+  const [latestSnapshot, ephemeral, blockdataExt, last, hasMinipool] = row;
+  return {
+    streamId,
+    latestSnapshot,
+    ephemeral,
+    blockdataExt,
+    last: last ?? undefined,
+    hasMinipool,
+    range,
+    numbers: numbers.map(([number]) => number),
+  };
+}
+
+/** Looks at a stream; NOT_FOUND when it is unknown. */
+export async function readState(
+  store: Store,
+  call: StreamCall,
+  range: { from: bigint; to: bigint },
+): Promise<StreamState> {
+  const state = await findState(store, call, range);
+  if (state === undefined) throw streamNotFound(call.streamId);
+  return state;
+}
+
+/** The check, under the lock, that the stream still is as it was seen. */
+export function unchanged(store: Store, state: StreamState): Bound {
+  const { streamId, range } = state;
+  return bind(
+    store.catalog.of(streamId, checkUnchanged),
+    streamId,
+    state.latestSnapshot,
+    state.ephemeral,
+    state.blockdataExt,
+    state.last ?? null,
+    state.hasMinipool,
+    range.from,
+    range.to,
+    BigInt(state.numbers.length),
+  );
+}
+
+/** Somebody else wrote between the look and the write; nobody should. */
+export function streamChanged(streamId: StreamId): StreamStorageError {
+  return new StreamStorageError({
+    code: "DB_OPERATION_FAILURE",
+    message: `Stream ${streamId} was changed by another writer meanwhile`,
+    details: { reason: "stream_changed", streamId },
+    retryable: true,
+  });
+}

@@ -1,0 +1,40 @@
+import { bind } from "../../database/statement.ts";
+import {
+  latestSnapshotProtected,
+  streamNotFound,
+  trimAboveSnapshot,
+} from "../../storage/contract_errors.ts";
+import { clearSnapshots, deleteMiniblocksIn } from "../sql/miniblocks.ts";
+import { checkTrim } from "../sql/streams.ts";
+import { type Store, type StreamCall, writeStream } from "../store.ts";
+
+/** Removes the blocks below `to`, then the snapshots that are listed. */
+export async function trimStream(
+  store: Store,
+  call: StreamCall,
+  to: bigint,
+  nullify: readonly bigint[],
+): Promise<void> {
+  const { catalog } = store;
+  const { streamId } = call;
+  await writeStream(store, call, {
+    bytes: 0,
+    bound: [
+      bind(catalog.of(streamId, checkTrim), streamId, to, nullify),
+      bind(catalog.of(streamId, deleteMiniblocksIn), streamId, 0n, to),
+      bind(catalog.of(streamId, clearSnapshots), streamId, nullify),
+    ],
+    settle: () => {},
+    // Trimming twice is trimming once, so no answer that was lost matters.
+    refused: ({ reason, figures }) => {
+      switch (reason) {
+        case "above_latest_snapshot":
+          throw trimAboveSnapshot(streamId, to, figures["latest"]!);
+        case "latest_snapshot_protected":
+          throw latestSnapshotProtected(streamId, figures["latest"]!);
+        default:
+          throw streamNotFound(streamId);
+      }
+    },
+  });
+}

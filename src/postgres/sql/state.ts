@@ -1,0 +1,100 @@
+/**
+ * What is stored of a stream, for the operations that look first and then
+ * write: rare ones, whose rules need more than a comparison.
+ */
+
+import { rejectSql } from "../../database/rejection.ts";
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+
+/** The stream's row, its last block, and whether it has a minipool. */
+export const selectState = (t: StreamTables) =>
+  statement({
+    text: `SELECT latest_snapshot_miniblock, ephemeral, blockdata_ext::text,
+        (SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
+          ORDER BY seq_num DESC LIMIT 1),
+        EXISTS (SELECT 1 FROM ${t.minipools} WHERE stream_id = $1)
+      FROM ${t.streams} WHERE stream_id = $1`,
+    params: ["bpchar"],
+    columns: ["int8", "bool", "text", "int8?", "bool"],
+  });
+
+/** The stored numbers from $2 up to but without $3. */
+export const selectNumbers = (t: StreamTables) =>
+  statement({
+    text: `SELECT seq_num FROM ${t.miniblocks}
+      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3
+      ORDER BY seq_num`,
+    params: ["bpchar", "int8", "int8"],
+    columns: ["int8"],
+  });
+
+export const selectMiniblock = (t: StreamTables) =>
+  statement({
+    text: `SELECT blockdata, snapshot FROM ${t.miniblocks}
+      WHERE stream_id = $1 AND seq_num = $2`,
+    params: ["bpchar", "int8"],
+    columns: ["bytea", "bytea?"],
+  });
+
+/**
+ * Stops the transaction unless the stream still is as {@linkcode selectState}
+ * had it ($2 to $6) and has $9 blocks from $7 up to but without $8.
+ */
+export const checkUnchanged = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE WHEN NOT EXISTS (
+          SELECT 1 FROM ${t.streams} WHERE stream_id = $1
+            AND latest_snapshot_miniblock = $2 AND ephemeral = $3
+            AND blockdata_ext = $4)
+        OR (SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
+          ORDER BY seq_num DESC LIMIT 1) IS DISTINCT FROM $5
+        OR EXISTS (SELECT 1 FROM ${t.minipools} WHERE stream_id = $1) <> $6
+        OR (SELECT count(*) FROM ${t.miniblocks} WHERE stream_id = $1
+          AND seq_num >= $7 AND seq_num < $8) <> $9
+      THEN ${rejectSql("stream_changed")} END`,
+    params: [
+      "bpchar",
+      "int8",
+      "bool",
+      "bpchar",
+      "int8?",
+      "bool",
+      "int8",
+      "int8",
+      "int8",
+    ],
+    columns: ["int4?"],
+  });
+
+/** Everything: the row, blocks, minipool and candidates, kinds 0 to 3. */
+export const selectEverything = (t: StreamTables) =>
+  statement({
+    text: `SELECT 0, latest_snapshot_miniblock, 0::int8, NULL::text,
+        NULL::bytea, NULL::bytea
+      FROM ${t.streams} WHERE stream_id = $1
+      UNION ALL (SELECT 1, seq_num, 0, NULL, blockdata, snapshot
+        FROM ${t.miniblocks} WHERE stream_id = $1 ORDER BY seq_num)
+      UNION ALL (SELECT 2, generation, slot_num, NULL, envelope, NULL
+        FROM ${t.minipools} WHERE stream_id = $1
+        ORDER BY generation, slot_num)
+      UNION ALL (SELECT 3, seq_num, 0, block_hash::text, blockdata, snapshot
+        FROM ${t.candidates} WHERE stream_id = $1
+        ORDER BY seq_num, block_hash COLLATE "C")`,
+    params: ["bpchar"],
+    columns: ["int4", "int8", "int8", "text?", "bytea?", "bytea?"],
+  });
+
+/** The row, the number of events and the candidates' keys, kinds 0 and 3. */
+export const selectStatistics = (t: StreamTables) =>
+  statement({
+    text: `SELECT 0, latest_snapshot_miniblock,
+        (SELECT count(*) FROM ${t.minipools}
+          WHERE stream_id = $1 AND slot_num >= 0), NULL::text
+      FROM ${t.streams} WHERE stream_id = $1
+      UNION ALL (SELECT 3, seq_num, 0, block_hash::text
+        FROM ${t.candidates} WHERE stream_id = $1
+        ORDER BY seq_num, block_hash COLLATE "C")`,
+    params: ["bpchar"],
+    columns: ["int4", "int8", "int8", "text?"],
+  });

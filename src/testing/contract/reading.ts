@@ -1,0 +1,404 @@
+/** readMiniblocks, streamMiniblocks, getLastMiniblockNumber, getMiniblockNumberRanges. */
+import assert from "node:assert/strict";
+import type {
+  MiniblockDescriptor,
+  MiniblockRange,
+} from "../../storage/model.ts";
+import {
+  BAD_NUMBERS,
+  faultsOf,
+  type FaultyCall,
+  testCallRules,
+  testCommonRules,
+  testFaultyCalls,
+} from "./common.ts";
+import type { PlantedStream, Suite } from "./suite.ts";
+import {
+  assertFails,
+  assertStorageError,
+  block,
+  collect,
+  type ExpectedError,
+  legacyBlock,
+  MAX_NUMBER,
+  newStreamId,
+  plantedStream,
+  readBack,
+  run,
+  snapshotBlock,
+} from "./support.ts";
+
+/** Registers the tests. */
+export function readingContract(suite: Suite): void {
+  testArguments(suite);
+  testRanges(suite);
+  testSnapshots(suite);
+  testStreaming(suite);
+  testLastNumber(suite);
+  testNumberRanges(suite);
+}
+
+function testArguments(suite: Suite): void {
+  const calls = {
+    readMiniblocks: (storage, id, options) =>
+      storage.readMiniblocks(id, 0n, 1n, options),
+    streamMiniblocks: (storage, id, options) =>
+      collect(storage.streamMiniblocks(id, 0n, 1n, options)),
+  } satisfies Record<string, Parameters<typeof testCommonRules>[2]>;
+  for (const [name, call] of Object.entries(calls)) {
+    testCommonRules(suite, name, call);
+  }
+  testFaultyCalls(
+    suite,
+    "readMiniblocks",
+    rangeFaults((storage, from, to, options) =>
+      storage.readMiniblocks(newStreamId(), from, to, options)
+    ),
+  );
+  testFaultyCalls(
+    suite,
+    "streamMiniblocks",
+    rangeFaults((storage, from, to, options) =>
+      collect(storage.streamMiniblocks(newStreamId(), from, to, options))
+    ),
+  );
+}
+
+function rangeFaults(
+  call: (
+    storage: Parameters<FaultyCall["call"]>[0],
+    from: bigint,
+    to: bigint,
+    options?: { omitSnapshot: boolean },
+  ) => Promise<unknown>,
+): FaultyCall[] {
+  return [
+    ...faultsOf("fromInclusive", BAD_NUMBERS, (storage, from) =>
+      call(storage, from, 5n)),
+    ...faultsOf("toExclusive", BAD_NUMBERS, (storage, to) =>
+      call(storage, 0n, to)),
+    {
+      fault: "from > to",
+      argument: "toExclusive",
+      reason: "range_reversed",
+      call: (storage) => call(storage, 2n, 1n),
+    },
+    {
+      fault: "omitSnapshot is no boolean",
+      argument: "options.omitSnapshot",
+      call: (storage) =>
+        call(storage, 0n, 1n, { omitSnapshot: "yes" as unknown as boolean }),
+    },
+  ];
+}
+
+/** What a range gives: numbers and terminus, or the gap it fails at. */
+type RangeResult =
+  | { numbers: bigint[]; terminus: boolean }
+  | { expected: bigint; actual: bigint };
+
+const T = true;
+const F = false;
+const NONE: bigint[] = [];
+const GAPPED = [...run(0, 2), ...run(10, 15)];
+
+/** The table of the contract, and its neighbours. */
+const RANGES: [stored: bigint[], from: bigint, to: bigint, RangeResult][] = [
+  [run(0, 4), 0n, 5n, { numbers: run(0, 4), terminus: T }],
+  [run(0, 4), 2n, 4n, { numbers: run(2, 3), terminus: F }],
+  [run(0, 4), 1n, 5n, { numbers: run(1, 4), terminus: F }],
+  [run(0, 4), 0n, 0n, { numbers: NONE, terminus: T }],
+  [run(0, 4), 3n, 3n, { numbers: NONE, terminus: F }],
+  [run(0, 4), 4n, MAX_NUMBER, { numbers: [4n], terminus: F }],
+  [run(0, 4), MAX_NUMBER, MAX_NUMBER, { numbers: NONE, terminus: T }],
+  [run(0, 2), 10n, 20n, { numbers: NONE, terminus: T }],
+  [run(0, 2), 3n, 9n, { numbers: NONE, terminus: F }],
+  [run(2, 5), 0n, 6n, { numbers: run(2, 5), terminus: T }],
+  [run(2, 5), 2n, 6n, { numbers: run(2, 5), terminus: T }],
+  [run(2, 5), 3n, 5n, { numbers: run(3, 4), terminus: F }],
+  [run(2, 5), 1n, 4n, { numbers: run(2, 3), terminus: T }],
+  [run(2, 5), 0n, 2n, { numbers: NONE, terminus: T }],
+  [run(100, 102), 0n, 50n, { numbers: NONE, terminus: T }],
+  [run(100, 102), 100n, 103n, { numbers: run(100, 102), terminus: T }],
+  [run(100, 102), 101n, 103n, { numbers: run(101, 102), terminus: F }],
+  [GAPPED, 0n, 3n, { numbers: run(0, 2), terminus: T }],
+  [GAPPED, 0n, 10n, { numbers: run(0, 2), terminus: T }],
+  [GAPPED, 10n, 16n, { numbers: run(10, 15), terminus: T }],
+  [GAPPED, 11n, 16n, { numbers: run(11, 15), terminus: F }],
+  [GAPPED, 0n, 16n, { expected: 3n, actual: 10n }],
+  [GAPPED, 2n, 11n, { expected: 3n, actual: 10n }],
+  [GAPPED, 3n, 16n, { expected: 3n, actual: 10n }],
+  [GAPPED, 4n, 16n, { expected: 4n, actual: 10n }],
+  [GAPPED, 9n, 11n, { expected: 9n, actual: 10n }],
+  [GAPPED, 3n, 10n, { numbers: NONE, terminus: F }],
+  [GAPPED, 5n, 9n, { numbers: NONE, terminus: T }],
+  [[], 0n, 5n, { numbers: NONE, terminus: T }],
+  [[], 3n, 5n, { numbers: NONE, terminus: T }],
+  [
+    run(MAX_NUMBER - 3n, MAX_NUMBER - 1n),
+    MAX_NUMBER - 2n,
+    MAX_NUMBER,
+    { numbers: run(MAX_NUMBER - 2n, MAX_NUMBER - 1n), terminus: F },
+  ],
+];
+
+function testRanges(suite: Suite): void {
+  for (const [stored, from, to, result] of RANGES) {
+    const title = `(${from}, ${to}) of ${describeNumbers(stored)}`;
+    suite.planted(`readMiniblocks and streamMiniblocks ${title}`, async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, plantedStream(stored));
+      const read = storage.readMiniblocks(id, from, to);
+      const streamed = collect(storage.streamMiniblocks(id, from, to));
+      if ("numbers" in result) {
+        const miniblocks = result.numbers.map((number) => block(number));
+        const { terminus } = result;
+        assert.deepEqual(await read, { miniblocks, terminus });
+        assert.deepEqual(await streamed, miniblocks);
+        return;
+      }
+      const gap: ExpectedError = {
+        code: "MINIBLOCKS_NOT_FOUND",
+        reason: "miniblock_gap",
+        details: { ...result },
+      };
+      await assertFails(streamed, { ...gap, operation: "streamMiniblocks" });
+      await assertFails(read, { ...gap, operation: "readMiniblocks" });
+    });
+  }
+}
+
+function describeNumbers(numbers: bigint[]): string {
+  return numbers.length === 0
+    ? "nothing"
+    : `${numbers.length} blocks ${numbers[0]}..${numbers.at(-1)}`;
+}
+
+function testSnapshots(suite: Suite): void {
+  const stored = [
+    snapshotBlock(0),
+    { ...block(1), snapshot: new Uint8Array() },
+    { ...block(2), snapshot: null },
+    legacyBlock(3),
+    snapshotBlock(4),
+  ];
+  const rows: PlantedStream = { ...plantedStream(run(0, 4)), blocks: stored };
+  const withSnapshots = [
+    snapshotBlock(0),
+    block(1),
+    block(2),
+    readBack(legacyBlock(3)),
+    snapshotBlock(4),
+  ];
+
+  suite.planted("reads leave empty snapshots out, and all when asked to", async ({ storage, plant }) => {
+    const id = newStreamId();
+    await plant(id, rows);
+    const options = { omitSnapshot: true };
+    const omitted = withSnapshots.map(({ number, data }) => ({ number, data }));
+    const cases: [MiniblockDescriptor[], { omitSnapshot: boolean }][] = [
+      [withSnapshots, { omitSnapshot: false }],
+      [omitted, options],
+    ];
+    for (const [expected, how] of cases) {
+      const read = await storage.readMiniblocks(id, 0n, 5n, how);
+      assert.deepEqual(read.miniblocks, expected);
+      const streamed = storage.streamMiniblocks(id, 0n, 5n, how);
+      assert.deepEqual(await collect(streamed), expected);
+    }
+  });
+}
+
+function testStreaming(suite: Suite): void {
+  suite.planted("streamMiniblocks yields many blocks in order", async ({ storage, plant }) => {
+    const id = newStreamId();
+    await plant(id, plantedStream(run(5, 400)));
+    const all = await collect(storage.streamMiniblocks(id, 0n, 1000n));
+    assert.deepEqual(all.map(({ number }) => number), run(5, 400));
+  });
+
+  suite.planted("streamMiniblocks yields the blocks before a late gap at most", async ({ storage, plant }) => {
+    const id = newStreamId();
+    await plant(id, plantedStream([...run(0, 299), ...run(310, 320)]));
+    const numbers: bigint[] = [];
+    const reading = (async () => {
+      for await (const { number } of storage.streamMiniblocks(id, 0n, 400n)) {
+        numbers.push(number);
+      }
+    })();
+    await assertFails(reading, {
+      code: "MINIBLOCKS_NOT_FOUND",
+      reason: "miniblock_gap",
+      details: { expected: 300n, actual: 310n },
+    });
+    assert.deepEqual(numbers, run(0, numbers.length - 1));
+    assert.ok(numbers.length <= 300, `Got ${numbers.length} blocks`);
+  });
+
+  suite.planted("streamMiniblocks can be left and aborted half-way", async ({ storage, plant }) => {
+    const id = newStreamId();
+    await plant(id, plantedStream(run(0, 9)));
+    for await (const { number } of storage.streamMiniblocks(id, 0n, 10n)) {
+      if (number === 3n) break;
+    }
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const options = { signal: controller.signal };
+    const numbers: bigint[] = [];
+    const reading = (async () => {
+      const blocks = storage.streamMiniblocks(id, 0n, 10n, options);
+      for await (const { number } of blocks) {
+        numbers.push(number);
+        if (number === 3n) controller.abort(reason);
+      }
+    })();
+    await assert.rejects(reading, (error) => {
+      assertStorageError(error, {
+        code: "CANCELED",
+        operation: "streamMiniblocks",
+      });
+      assert.equal((error as Error).cause, reason);
+      return true;
+    });
+    assert.deepEqual(numbers, run(0, 3));
+  });
+}
+
+function testLastNumber(suite: Suite): void {
+  testCommonRules(
+    suite,
+    "getLastMiniblockNumber",
+    (storage, id, options) => storage.getLastMiniblockNumber(id, options),
+  );
+  const empty = { number: 0n, data: new Uint8Array() };
+  const cases: [string, PlantedStream, bigint | ExpectedError][] = [
+    ["a run", plantedStream(run(0, 4)), 4n],
+    ["a gap", plantedStream(GAPPED), 15n],
+    ["a start above 0", plantedStream(run(100, 102)), 102n],
+    ["a large number", plantedStream([MAX_NUMBER - 1n]), MAX_NUMBER - 1n],
+    ["no blocks", plantedStream([], { events: "no rows" }), {
+      code: "NOT_FOUND",
+      reason: "no_miniblocks",
+      operation: "getLastMiniblockNumber",
+    }],
+    ["an empty genesis", { ...plantedStream([0n]), blocks: [empty] }, {
+      code: "NOT_FOUND",
+      reason: "corrupt_stream",
+      operation: "getLastMiniblockNumber",
+    }],
+    ["an empty genesis and more", {
+      ...plantedStream(run(0, 1)),
+      blocks: [empty, block(1)],
+    }, 1n],
+  ];
+  for (const [name, rows, expected] of cases) {
+    suite.planted(`getLastMiniblockNumber of a stream with ${name}`, async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, rows);
+      if (typeof expected === "bigint") {
+        assert.equal(await storage.getLastMiniblockNumber(id), expected);
+      } else {
+        await assertFails(storage.getLastMiniblockNumber(id), expected);
+      }
+    });
+  }
+}
+
+function testNumberRanges(suite: Suite): void {
+  testCallRules(
+    suite,
+    "getMiniblockNumberRanges",
+    (storage, id, options) => storage.getMiniblockNumberRanges(id, options),
+  );
+  const cases: [string, PlantedStream, MiniblockRange[]][] = [
+    ["no blocks", plantedStream([], { events: "no rows" }), []],
+    ["one run", plantedStream(run(0, 4), { snapshots: [0, 3] }), [
+      range(0n, 4n, [0n, 3n]),
+    ]],
+    [
+      "several runs",
+      plantedStream([...GAPPED, 20n], { snapshots: [2, 10, 15] }),
+      [range(0n, 2n, [2n]), range(10n, 15n, [10n, 15n]), range(20n, 20n, [])],
+    ],
+    ["all kinds of snapshots", {
+      ...plantedStream(run(7, 10)),
+      blocks: [
+        { ...block(7), snapshot: new Uint8Array() },
+        readBack(legacyBlock(8)),
+        { ...block(9), snapshot: null },
+        { ...readBack(legacyBlock(10)), snapshot: new Uint8Array([1]) },
+      ],
+    }, [range(7n, 10n, [8n, 10n])]],
+    ["data that is no message", {
+      ...plantedStream(run(0, 4)),
+      blocks: run(0, 4).map((number) => ({
+        number,
+        data: hostileData(Number(number)),
+      })),
+    }, [range(0n, 4n, [])]],
+    ["large numbers", plantedStream([0n, MAX_NUMBER - 1n]), [
+      range(0n, 0n, []),
+      range(MAX_NUMBER - 1n, MAX_NUMBER - 1n, []),
+    ]],
+  ];
+  for (const [name, rows, expected] of cases) {
+    suite.planted(`getMiniblockNumberRanges of a stream with ${name}`, async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, rows);
+      assert.deepEqual(await storage.getMiniblockNumberRanges(id), expected);
+      assert.deepEqual(await storage.getMiniblockNumberRanges(id), expected);
+    });
+  }
+
+  suite.test("getMiniblockNumberRanges of an unknown stream is empty", async ({ storage }) => {
+    const id = newStreamId();
+    assert.deepEqual(await storage.getMiniblockNumberRanges(id), []);
+  });
+
+  suite.test("getMiniblockNumberRanges follows what is written", async ({ storage }) => {
+    const id = newStreamId();
+    await storage.createStreamStorage(id, legacyBlock(0));
+    assert.deepEqual(await storage.getMiniblockNumberRanges(id), [
+      range(0n, 0n, [0n]),
+    ]);
+    await storage.writeMiniblocks(
+      id,
+      [block(1), legacyBlock(2), snapshotBlock(3)],
+      { generation: 4n, envelopes: [] },
+      { generation: 1n },
+    );
+    assert.deepEqual(await storage.getMiniblockNumberRanges(id), [
+      range(0n, 3n, [0n, 2n, 3n]),
+    ]);
+    await storage.deleteStream(id);
+    await storage.createStreamStorage(id, block(0));
+    assert.deepEqual(await storage.getMiniblockNumberRanges(id), [
+      range(0n, 0n, []),
+    ]);
+  });
+}
+
+function range(
+  startInclusive: bigint,
+  endInclusive: bigint,
+  snapshotSeqNums: bigint[],
+): MiniblockRange {
+  return { startInclusive, endInclusive, snapshotSeqNums };
+}
+
+/** A legacy block, broken in one of five ways. */
+function hostileData(kind: number): Uint8Array {
+  const { data } = legacyBlock(1);
+  switch (kind) {
+    case 0:
+      return data.slice(0, -1);
+    case 1:
+      return new Uint8Array(100).fill(0xff);
+    case 2:
+      return new Uint8Array([0x12, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+    case 3:
+      return new Uint8Array(5000).fill(0x13);
+    default:
+      return new Uint8Array([0]);
+  }
+}

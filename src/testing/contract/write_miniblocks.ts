@@ -1,0 +1,519 @@
+/** writeMiniblocks. */
+import assert from "node:assert/strict";
+import type { MiniblockDescriptor } from "../../storage/model.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import type { StreamStorage } from "../../storage/stream_storage.ts";
+import {
+  BAD_COUNTS,
+  BAD_DATA,
+  BAD_NUMBERS,
+  faultsOf,
+  testCommonRules,
+  testFaultyCalls,
+} from "./common.ts";
+import type { PlantedStream, Suite } from "./suite.ts";
+import {
+  assertFails,
+  assertRefused,
+  assertServes,
+  assertStorageError,
+  block,
+  bytes,
+  candidate,
+  contentOf,
+  type ExpectedError,
+  legacyBlock,
+  MAX_NUMBER,
+  minipool,
+  newStreamId,
+  plantedStream,
+  readBack,
+  run,
+  settle,
+  snapshotBlock,
+} from "./support.ts";
+
+/** Writes blocks behind `generation - 1`, no events left over. */
+function write(
+  storage: StreamStorage,
+  id: StreamId,
+  miniblocks: MiniblockDescriptor[],
+  size?: number,
+): Promise<void> {
+  return storage.writeMiniblocks(
+    id,
+    miniblocks,
+    { generation: (miniblocks.at(-1)?.number ?? 0n) + 1n, envelopes: [] },
+    {
+      generation: miniblocks[0]?.number ?? 0n,
+      ...(size === undefined ? {} : { size }),
+    },
+  );
+}
+
+/** Registers the tests. */
+export function writeMiniblocksContract(suite: Suite): void {
+  testCommonRules(
+    suite,
+    "writeMiniblocks",
+    (storage, id, options) =>
+      storage.writeMiniblocks(
+        id,
+        [block(1)],
+        { generation: 2n, envelopes: [] },
+        { generation: 1n },
+        options,
+      ),
+  );
+  testArguments(suite);
+  testListRules(suite);
+  testStoredRules(suite);
+  testBrokenMinipools(suite);
+  testEffect(suite);
+  testLatestSnapshot(suite);
+  testCompetition(suite);
+}
+
+function testArguments(suite: Suite): void {
+  testFaultyCalls(suite, "writeMiniblocks", [
+    ...faultsOf(
+      "miniblocks[0].number",
+      BAD_NUMBERS,
+      (storage, number) =>
+        write(storage, newStreamId(), [{ ...block(1), number }]),
+    ),
+    ...faultsOf(
+      "miniblocks[1].data",
+      BAD_DATA,
+      (storage, data) =>
+        write(storage, newStreamId(), [block(1), { number: 2n, data }]),
+    ),
+    ...faultsOf(
+      "newMinipool.generation",
+      BAD_NUMBERS,
+      (storage, generation) =>
+        storage.writeMiniblocks(newStreamId(), [block(1)], {
+          generation,
+          envelopes: [],
+        }, { generation: 1n }),
+    ),
+    ...faultsOf(
+      "newMinipool.envelopes[1]",
+      BAD_DATA,
+      (storage, envelope) =>
+        storage.writeMiniblocks(newStreamId(), [block(1)], {
+          generation: 2n,
+          envelopes: [bytes("event 0"), envelope],
+        }, { generation: 1n }),
+    ),
+    ...faultsOf(
+      "prevMinipool.generation",
+      BAD_NUMBERS,
+      (storage, generation) =>
+        storage.writeMiniblocks(newStreamId(), [block(1)], {
+          generation: 2n,
+          envelopes: [],
+        }, { generation }),
+    ),
+    ...faultsOf(
+      "prevMinipool.size",
+      BAD_COUNTS,
+      (storage, size) => write(storage, newStreamId(), [block(1)], size),
+    ),
+    {
+      fault: "no legacy snapshot in the data",
+      argument: "miniblocks[0].hasLegacySnapshot",
+      reason: "no_legacy_snapshot",
+      call: (storage) =>
+        write(storage, newStreamId(), [{
+          ...block(1),
+          hasLegacySnapshot: true,
+        }]),
+    },
+    {
+      fault: "a snapshot that is no bytes",
+      argument: "miniblocks[0].snapshot",
+      call: (storage) =>
+        write(storage, newStreamId(), [
+          { ...block(1), snapshot: "all" as unknown as Uint8Array },
+        ]),
+    },
+  ]);
+}
+
+function testListRules(suite: Suite): void {
+  const cases: {
+    name: string;
+    miniblocks: MiniblockDescriptor[];
+    previous: bigint;
+    next: bigint;
+    expected: ExpectedError;
+  }[] = [
+    {
+      name: "no blocks",
+      miniblocks: [],
+      previous: 1n,
+      next: 2n,
+      expected: { code: "INTERNAL", reason: "empty_miniblock_list" },
+    },
+    {
+      name: "a previous generation that is not the first number",
+      miniblocks: [block(1)],
+      previous: 2n,
+      next: 2n,
+      expected: { code: "INTERNAL", reason: "prev_generation_mismatch" },
+    },
+    {
+      name: "a new generation that is not the next number",
+      miniblocks: [block(1), block(2)],
+      previous: 1n,
+      next: 2n,
+      expected: { code: "INTERNAL", reason: "new_generation_mismatch" },
+    },
+    {
+      name: "a gap between the blocks",
+      miniblocks: [block(1), block(3)],
+      previous: 1n,
+      next: 4n,
+      expected: {
+        code: "INTERNAL",
+        reason: "miniblocks_not_consecutive",
+        details: { expected: 2n, actual: 3n },
+      },
+    },
+    {
+      name: "a number twice",
+      miniblocks: [block(1), block(1)],
+      previous: 1n,
+      next: 2n,
+      expected: {
+        code: "INTERNAL",
+        reason: "miniblocks_not_consecutive",
+        details: { expected: 2n, actual: 1n },
+      },
+    },
+    {
+      name: "a gap before an empty block",
+      miniblocks: [{ number: 1n, data: new Uint8Array() }, block(3)],
+      previous: 1n,
+      next: 4n,
+      expected: { code: "INTERNAL", reason: "miniblocks_not_consecutive" },
+    },
+  ];
+  for (const { name, miniblocks, previous, next, expected } of cases) {
+    suite.test(`writeMiniblocks refuses ${name}`, async ({ storage }) => {
+      const id = newStreamId();
+      const call = (streamId: StreamId) =>
+        storage.writeMiniblocks(
+          streamId,
+          miniblocks,
+          { generation: next, envelopes: [] },
+          { generation: previous },
+        );
+      await assertFails(call(newStreamId()), expected);
+      await storage.createStreamStorage(id, block(0));
+      await assertRefused(storage, id, () => call(id), expected);
+    });
+  }
+}
+
+function testStoredRules(suite: Suite): void {
+  suite.planted(
+    "writeMiniblocks to an ephemeral stream fails",
+    async ({ storage, plant }) => {
+      const id = newStreamId("media");
+      await plant(
+        id,
+        plantedStream([0n], { ephemeral: true, events: "no rows" }),
+      );
+      for (const size of [undefined, 0]) {
+        await assertFails(write(storage, id, [block(1)], size), {
+          code: "FAILED_PRECONDITION",
+          reason: "ephemeral_stream",
+          operation: "writeMiniblocks",
+        });
+      }
+    },
+  );
+
+  suite.planted(
+    "writeMiniblocks to a stream without blocks fails",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, plantedStream([], { events: "no rows" }));
+      await assertFails(write(storage, id, [block(0)], 0), {
+        code: "INTERNAL",
+        details: { lastMiniblockInStorage: -1n },
+      });
+    },
+  );
+
+  for (const first of [1n, 2n, 4n, 100n, MAX_NUMBER - 1n]) {
+    suite.test(`writeMiniblocks from ${first} behind block 2 fails`, async ({ storage }) => {
+      const id = newStreamId();
+      await storage.createStreamStorage(id, block(0));
+      await write(storage, id, [block(1), block(2)]);
+      await assertRefused(
+        storage,
+        id,
+        () => write(storage, id, [block(first)]),
+        {
+          code: "INTERNAL",
+          reason: "last_miniblock_mismatch",
+          details: { lastMiniblockInStorage: 2n, expected: first, actual: 3n },
+        },
+      );
+    });
+  }
+
+  for (const size of [0, 1, 3]) {
+    suite.test(`writeMiniblocks with size ${size} for 2 events fails`, async ({ storage }) => {
+      const id = newStreamId();
+      await storage.createStreamStorage(id, block(0));
+      await storage.writeEvent(id, 1n, 0, bytes("event 0"));
+      await storage.writeEvent(id, 1n, 1, bytes("event 1"));
+      await assertRefused(
+        storage,
+        id,
+        () => write(storage, id, [block(1)], size),
+        {
+          code: "INTERNAL",
+          reason: "minipool_size_mismatch",
+          details: { expected: size, actual: 2 },
+        },
+      );
+      await write(storage, id, [block(1)], 2);
+    });
+  }
+
+  suite.test("writeMiniblocks without a size takes any number of events", async ({ storage }) => {
+    const id = newStreamId();
+    await storage.createStreamStorage(id, block(0));
+    await write(storage, id, [block(1)]);
+    await storage.writeEvent(id, 2n, 0, bytes("event 0"));
+    await write(storage, id, [block(2)]);
+    await assertServes(storage, id, {
+      blocks: run(0, 2),
+      latest: 0n,
+      events: [],
+    });
+  });
+}
+
+function testBrokenMinipools(suite: Suite): void {
+  const marker = { generation: 2n, slot: -1, envelope: null };
+  const broken: {
+    name: string;
+    rows: PlantedStream["minipool"];
+    size?: number;
+    expected: ExpectedError;
+  }[] = [
+    {
+      name: "an older generation",
+      rows: minipool(1, 2),
+      size: 2,
+      expected: mismatch("minipool_generation_mismatch", 2n, 1n),
+    },
+    {
+      name: "two generations",
+      rows: [marker, ...minipool(3, 0)],
+      expected: mismatch("minipool_generation_mismatch", 2n, 3n),
+    },
+    {
+      name: "a hole",
+      rows: minipool(2, 4).filter(({ slot }) => slot !== 1),
+      size: 3,
+      expected: mismatch("minipool_hole", 1, 2),
+    },
+    {
+      name: "no marker",
+      rows: minipool(2, 2).slice(1),
+      size: 2,
+      expected: mismatch("minipool_hole", -1, 0),
+    },
+    {
+      name: "no rows, size not given",
+      rows: [],
+      expected: { code: "INTERNAL", reason: "minipool_missing" },
+    },
+    {
+      name: "no rows, size 3 given",
+      rows: [],
+      size: 3,
+      expected: mismatch("minipool_size_mismatch", 3, 0),
+    },
+  ];
+  for (const { name, rows, size, expected } of broken) {
+    suite.planted(
+      `writeMiniblocks over a minipool with ${name} fails`,
+      async ({ storage, plant }) => {
+        const id = newStreamId();
+        await plant(id, { ...plantedStream(run(0, 1)), minipool: rows });
+        await assertFails(write(storage, id, [block(2)], size), expected);
+        assert.equal(await storage.getLastMiniblockNumber(id), 1n);
+      },
+    );
+  }
+
+  suite.planted(
+    "writeMiniblocks with size 0 needs no minipool rows",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, plantedStream(run(0, 1), { events: "no rows" }));
+      await write(storage, id, [block(2)], 0);
+      await storage.writeEvent(id, 3n, 0, bytes("event 0"));
+    },
+  );
+}
+
+function mismatch(
+  reason: string,
+  expected: unknown,
+  actual: unknown,
+): ExpectedError {
+  return { code: "INTERNAL", reason, details: { expected, actual } };
+}
+
+function testEffect(suite: Suite): void {
+  suite.test("writeMiniblocks replaces the minipool and adds the blocks", async ({ storage }) => {
+    const id = newStreamId();
+    const miniblocks = [block(1), snapshotBlock(2), block(3)];
+    await storage.createStreamStorage(id, block(0));
+    await storage.writeEvent(id, 1n, 0, bytes("in block 1"));
+    await storage.writeMiniblocks(
+      id,
+      miniblocks,
+      { generation: 4n, envelopes: [bytes("left 0"), bytes("left 1")] },
+      { generation: 1n, size: 1 },
+    );
+    assert.deepEqual(await contentOf(storage, id), {
+      view: {
+        snapshotMiniblockOffset: 2,
+        miniblocks: [block(0), ...miniblocks].map(readBack),
+        minipoolEnvelopes: [bytes("left 0"), bytes("left 1")],
+      },
+      ranges: [{ startInclusive: 0n, endInclusive: 3n, snapshotSeqNums: [2n] }],
+      streams: 1,
+    });
+    await storage.writeEvent(id, 4n, 2, bytes("event 2"));
+  });
+
+  suite.test("writeMiniblocks removes the candidates that are past", async ({ storage }) => {
+    const id = newStreamId();
+    await storage.createStreamStorage(id, block(0));
+    for (const each of [1, 2, 3, 9].map((n) => candidate(n))) {
+      await storage.writeMiniblockCandidate(id, each);
+    }
+    await write(storage, id, [block(1), block(2)]);
+    const counts = [1n, 2n, 3n, 9n].map((number) =>
+      storage.getMiniblockCandidateCount(id, number)
+    );
+    assert.deepEqual(await Promise.all(counts), [0, 0, 1, 1]);
+  });
+
+  suite.test("writeMiniblocks takes many and large blocks", async ({ storage }) => {
+    const id = newStreamId();
+    const miniblocks = run(1, 200).map((number) => ({
+      number,
+      data: new Uint8Array(number % 50n === 0n ? 200_000 : 500)
+        .fill(Number(number)),
+      ...(number === 150n ? { snapshot: new Uint8Array(100_000).fill(7) } : {}),
+    }));
+    await storage.createStreamStorage(id, block(0));
+    await write(storage, id, miniblocks);
+    const { view } = await contentOf(storage, id);
+    assert.equal(view.snapshotMiniblockOffset, 150);
+    assert.deepEqual(view.miniblocks, [block(0), ...miniblocks]);
+  });
+
+  suite.planted(
+    "writeMiniblocks works up to the largest number",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      const last = MAX_NUMBER - 1n;
+      await plant(id, plantedStream([last - 1n], { snapshots: [last - 1n] }));
+      await write(storage, id, [block(last)]);
+      await assertServes(storage, id, {
+        blocks: [last - 1n, last],
+        latest: last - 1n,
+        events: [],
+      });
+    },
+  );
+}
+
+function testLatestSnapshot(suite: Suite): void {
+  const cases: [string, MiniblockDescriptor[], bigint][] = [
+    ["no snapshot keeps it", [block(1), block(2)], 0n],
+    [
+      "empty snapshots keep it",
+      [{ ...block(1), snapshot: new Uint8Array() }],
+      0n,
+    ],
+    ["the last snapshot moves it", [
+      snapshotBlock(1),
+      snapshotBlock(2),
+      block(3),
+    ], 2n],
+    [
+      "a legacy snapshot moves it",
+      [snapshotBlock(1), legacyBlock(2), block(3)],
+      2n,
+    ],
+    ["a legacy snapshot not told of keeps it", [readBack(legacyBlock(1))], 0n],
+  ];
+  for (const [name, miniblocks, latest] of cases) {
+    suite.test(`writeMiniblocks and the latest snapshot: ${name}`, async ({ storage }) => {
+      const id = newStreamId();
+      const blocks = run(0, miniblocks.length);
+      await storage.createStreamStorage(id, snapshotBlock(0));
+      await write(storage, id, miniblocks);
+      await assertServes(storage, id, { blocks, latest, events: [] });
+      const { view } = await contentOf(storage, id);
+      assert.deepEqual(view.miniblocks.slice(1), miniblocks.map(readBack));
+    });
+  }
+}
+
+function testCompetition(suite: Suite): void {
+  suite.test("writeMiniblocks: of several for one number exactly one wins", async ({ storage }) => {
+    const id = newStreamId();
+    await storage.createStreamStorage(id, block(0));
+    const { succeeded, errors } = await settle(
+      run(1, 8).map(() => write(storage, id, [block(1)])),
+    );
+    assert.equal(succeeded, 1);
+    for (const error of errors) {
+      assertStorageError(error, {
+        code: "INTERNAL",
+        reason: "last_miniblock_mismatch",
+      });
+    }
+    await assertServes(storage, id, {
+      blocks: run(0, 1),
+      latest: 0n,
+      events: [],
+    });
+  });
+
+  suite.test("streams live through many blocks side by side", async ({ storage }) => {
+    const live = async (id: StreamId) => {
+      await storage.createStreamStorage(id, snapshotBlock(0));
+      for (const number of run(1, 10)) {
+        await Promise.all(
+          [0, 1, 2].map((slot) =>
+            storage.writeEvent(id, number, slot, bytes(`event ${slot}`))
+          ),
+        );
+        const next = number % 4n === 0n ? snapshotBlock(number) : block(number);
+        await write(storage, id, [next], 3);
+      }
+      await assertServes(storage, id, {
+        blocks: run(0, 10),
+        latest: 8n,
+        events: [],
+      });
+    };
+    await Promise.all(run(1, 12).map(() => live(newStreamId())));
+  });
+}
