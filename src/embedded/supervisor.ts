@@ -120,9 +120,16 @@ export class Supervisor {
     if (phase !== "settings") {
       return notStarted(`${phase} ended with status ${status}`, log);
     }
+    // The shell's own words for a program that the system cannot run.
+    const [reason, why] = status === "126" || status === "127"
+      ? [
+        "binaries_do_not_run",
+        `the binaries for ${process.platform}-${process.arch} do not run on this system; use the url of a PostgreSQL server of your own`,
+      ]
+      : ["invalid_settings", "it refuses the settings"];
     return badConfig(
-      "invalid_settings",
-      `Cannot start the embedded PostgreSQL: it refuses the settings\n${log}`,
+      reason,
+      `Cannot start the embedded PostgreSQL: ${why}\n${log}`,
       { log },
     );
   }

@@ -25,9 +25,10 @@ import {
   OPERATIONS,
 } from "./memory_operations.ts";
 import {
-  cloneStreams,
+  cloneStream,
   type MemoryStream,
   type MemoryStreams,
+  newStream,
 } from "./memory_streams.ts";
 
 const MAX_PARTITIONS = 256;
@@ -49,25 +50,24 @@ export interface MemoryStreamStorageOptions {
 export let plantMemoryStream: (
   storage: MemoryStreamStorage,
   streamId: StreamId,
-  rows: MemoryStream,
+  rows: Partial<MemoryStream>,
 ) => void;
 
 /**
  * A {@linkcode StreamStorage} in memory, for unit tests: the same results and
  * errors as the one on PostgreSQL, without timers, ready at once.
  *
- * Every call takes effect, whole or not at all, when it is made, so calls are
- * taken in the order in which they are made. Nothing is swept or trimmed in
- * the background.
+ * Every call takes effect, whole or not at all, when it is made. Nothing is
+ * swept or trimmed in the background.
  */
 export class MemoryStreamStorage implements StreamStorage {
   readonly #partitions: number;
-  #streams: MemoryStreams = new Map();
+  readonly #streams: MemoryStreams = new Map();
   #closed = false;
 
   static {
     plantMemoryStream = (storage, streamId, rows) => {
-      storage.#streams.set(streamId, rows);
+      storage.#streams.set(streamId, cloneStream(newStream(rows)));
     };
   }
 
@@ -80,8 +80,8 @@ export class MemoryStreamStorage implements StreamStorage {
     ) {
       throw new StreamStorageError({
         code: "BAD_CONFIG",
-        message: `Option partitions must be an integer from 1 to ` +
-          `${MAX_PARTITIONS}, received ${partitions}`,
+        message: "Option partitions must be an integer from 1 to 256, " +
+          `received ${partitions}`,
         details: { reason: "bad_config", option: "partitions" },
       });
     }
@@ -91,7 +91,9 @@ export class MemoryStreamStorage implements StreamStorage {
   /** An open store with the same content, which then goes its own way. */
   clone(): MemoryStreamStorage {
     const clone = new MemoryStreamStorage({ partitions: this.#partitions });
-    clone.#streams = cloneStreams(this.#streams);
+    for (const [streamId, stream] of this.#streams) {
+      clone.#streams.set(streamId, cloneStream(stream));
+    }
     return clone;
   }
 

@@ -46,17 +46,13 @@ export function newStream(parts: Partial<MemoryStream>): MemoryStream {
 }
 
 /** A copy that can change without the other; the bytes are shared. */
-export function cloneStreams(streams: MemoryStreams): MemoryStreams {
-  const clones: MemoryStreams = new Map();
-  for (const [streamId, stream] of streams) {
-    clones.set(streamId, {
-      ...stream,
-      blocks: [...stream.blocks],
-      minipool: [...stream.minipool],
-      candidates: [...stream.candidates],
-    });
-  }
-  return clones;
+export function cloneStream(stream: MemoryStream): MemoryStream {
+  return {
+    ...stream,
+    blocks: [...stream.blocks],
+    minipool: [...stream.minipool],
+    candidates: [...stream.candidates],
+  };
 }
 
 /** A minipool of this generation without events. */

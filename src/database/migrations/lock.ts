@@ -18,7 +18,7 @@ const lockClass = 0x54534d47;
  * Asked for again rather than waited for in the server: a waiting statement
  * would run into statement_timeout, could not be aborted, and holds a snapshot.
  */
-const retryMs = 200;
+const retryMs = 100;
 
 /** The keys of the schema's migration lock, as SQL arguments. */
 export function lockKeys(schema: string): string {

@@ -58,12 +58,12 @@ export const prepareSql: string = prepare;
  * COMMIT in a table that all sessions of the server share (about 7800 by
  * default, fewer with fewer connections).
  *
- * Measured on PostgreSQL 15 and 18, version 6: 32 suffixes take 590 locks to
- * make and up to 1030 to drop, so all 512 at once would take the whole table.
+ * Measured on PostgreSQL 15 and 18, version 6: 16 suffixes take 300 locks to
+ * make and up to 510 to drop, so all 512 at once would take the whole table.
  * The other versions are one transaction even with 512 suffixes: version 8
  * takes 1030 locks, version 9 takes 780, and 2320 on its way down.
  */
-export const suffixesPerBatch = 32;
+export const suffixesPerBatch = 16;
 
 /** The nodes' versions. */
 export const nodeMigrations: readonly Migration[] = [

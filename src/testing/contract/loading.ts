@@ -1,6 +1,11 @@
 /** readStreamFromLastSnapshot. */
 import assert from "node:assert/strict";
-import { BAD_COUNTS, faultsOf, testCommonRules, testFaultyCalls } from "./common.ts";
+import {
+  BAD_COUNTS,
+  faultsOf,
+  testCommonRules,
+  testFaultyCalls,
+} from "./common.ts";
 import type { PlantedStream, Suite } from "./suite.ts";
 import {
   assertFails,
@@ -28,8 +33,12 @@ export function loadingContract(suite: Suite): void {
   testFaultyCalls(
     suite,
     "readStreamFromLastSnapshot",
-    faultsOf("numPrecedingMiniblocks", BAD_COUNTS, (storage, count) =>
-      storage.readStreamFromLastSnapshot(newStreamId(), count)),
+    faultsOf(
+      "numPrecedingMiniblocks",
+      BAD_COUNTS,
+      (storage, count) =>
+        storage.readStreamFromLastSnapshot(newStreamId(), count),
+    ),
   );
   testViews(suite);
   testContent(suite);
@@ -68,57 +77,72 @@ const VIEWS: [string, PlantedStream, number, bigint, number][] = [
 
 function testViews(suite: Suite): void {
   for (const [name, rows, preceding, first, offset] of VIEWS) {
-    suite.planted(`readStreamFromLastSnapshot(${preceding}) of ${name}`, async ({ storage, plant }) => {
-      const id = newStreamId();
-      await plant(id, rows);
-      assert.deepEqual(await storage.readStreamFromLastSnapshot(id, preceding), {
-        snapshotMiniblockOffset: offset,
-        miniblocks: rows.blocks.filter(({ number }) => number >= first),
-        minipoolEnvelopes: [],
-      });
-    });
+    suite.planted(
+      `readStreamFromLastSnapshot(${preceding}) of ${name}`,
+      async ({ storage, plant }) => {
+        const id = newStreamId();
+        await plant(id, rows);
+        assert.deepEqual(
+          await storage.readStreamFromLastSnapshot(id, preceding),
+          {
+            snapshotMiniblockOffset: offset,
+            miniblocks: rows.blocks.filter(({ number }) => number >= first),
+            minipoolEnvelopes: [],
+          },
+        );
+      },
+    );
   }
 }
 
 function testContent(suite: Suite): void {
-  suite.planted("readStreamFromLastSnapshot returns snapshots and events", async ({ storage, plant }) => {
-    const id = newStreamId();
-    await plant(id, {
-      latestSnapshot: 3n,
-      blocks: [
-        snapshotBlock(0),
-        { ...block(1), snapshot: null },
-        { ...block(2), snapshot: new Uint8Array() },
-        readBack(legacyBlock(3)),
-      ],
-      minipool: minipool(4, 3),
-    });
-    assert.deepEqual(await storage.readStreamFromLastSnapshot(id, 9), {
-      snapshotMiniblockOffset: 3,
-      miniblocks: [
-        snapshotBlock(0),
-        block(1),
-        block(2),
-        readBack(legacyBlock(3)),
-      ],
-      minipoolEnvelopes: [0, 1, 2].map((slot) => bytes(`event ${slot}`)),
-    });
-  });
+  suite.planted(
+    "readStreamFromLastSnapshot returns snapshots and events",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, {
+        latestSnapshot: 3n,
+        blocks: [
+          snapshotBlock(0),
+          { ...block(1), snapshot: null },
+          { ...block(2), snapshot: new Uint8Array() },
+          readBack(legacyBlock(3)),
+        ],
+        minipool: minipool(4, 3),
+      });
+      assert.deepEqual(await storage.readStreamFromLastSnapshot(id, 9), {
+        snapshotMiniblockOffset: 3,
+        miniblocks: [
+          snapshotBlock(0),
+          block(1),
+          block(2),
+          readBack(legacyBlock(3)),
+        ],
+        minipoolEnvelopes: [0, 1, 2].map((slot) => bytes(`event ${slot}`)),
+      });
+    },
+  );
 
   const without: [string, PlantedStream][] = [
-    ["an ephemeral stream", plantedStream(run(0, 2), { ephemeral: true, events: "no rows" })],
+    [
+      "an ephemeral stream",
+      plantedStream(run(0, 2), { ephemeral: true, events: "no rows" }),
+    ],
     ["an archive stream", plantedStream(run(0, 2), { events: "no rows" })],
   ];
   for (const [name, rows] of without) {
-    suite.planted(`readStreamFromLastSnapshot of ${name} has no events`, async ({ storage, plant }) => {
-      const id = newStreamId();
-      await plant(id, rows);
-      assert.deepEqual(await storage.readStreamFromLastSnapshot(id, 0), {
-        snapshotMiniblockOffset: 0,
-        miniblocks: rows.blocks,
-        minipoolEnvelopes: [],
-      });
-    });
+    suite.planted(
+      `readStreamFromLastSnapshot of ${name} has no events`,
+      async ({ storage, plant }) => {
+        const id = newStreamId();
+        await plant(id, rows);
+        assert.deepEqual(await storage.readStreamFromLastSnapshot(id, 0), {
+          snapshotMiniblockOffset: 0,
+          miniblocks: rows.blocks,
+          minipoolEnvelopes: [],
+        });
+      },
+    );
   }
 }
 
@@ -205,26 +229,32 @@ function badMinipool(
 
 function testBroken(suite: Suite): void {
   for (const [name, rows, expected] of BROKEN) {
-    suite.planted(`readStreamFromLastSnapshot of a stream with ${name} fails`, async ({ storage, plant }) => {
-      const id = newStreamId();
-      await plant(id, rows);
-      for (const preceding of [0, 1]) {
-        await assertFails(
-          storage.readStreamFromLastSnapshot(id, preceding),
-          { ...expected, operation: "readStreamFromLastSnapshot" },
-        );
-      }
-    });
+    suite.planted(
+      `readStreamFromLastSnapshot of a stream with ${name} fails`,
+      async ({ storage, plant }) => {
+        const id = newStreamId();
+        await plant(id, rows);
+        for (const preceding of [0, 1]) {
+          await assertFails(
+            storage.readStreamFromLastSnapshot(id, preceding),
+            { ...expected, operation: "readStreamFromLastSnapshot" },
+          );
+        }
+      },
+    );
   }
 
-  suite.planted("an empty block before the run that is read does no harm", async ({ storage, plant }) => {
-    const id = newStreamId();
-    const rows = plantedStream([0n, ...run(2, 4)], { snapshots: [3] });
-    rows.blocks[0] = { number: 0n, data: EMPTY };
-    await plant(id, rows);
-    const view = await storage.readStreamFromLastSnapshot(id, 9);
-    assert.deepEqual(view.miniblocks.map(({ number }) => number), run(2, 4));
-  });
+  suite.planted(
+    "an empty block before the run that is read does no harm",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      const rows = plantedStream([0n, ...run(2, 4)], { snapshots: [3] });
+      rows.blocks[0] = { number: 0n, data: EMPTY };
+      await plant(id, rows);
+      const view = await storage.readStreamFromLastSnapshot(id, 9);
+      assert.deepEqual(view.miniblocks.map(({ number }) => number), run(2, 4));
+    },
+  );
 }
 
 function testConsistency(suite: Suite): void {
@@ -232,22 +262,34 @@ function testConsistency(suite: Suite): void {
     const id = newStreamId();
     await storage.createStreamStorage(id, snapshotBlock(0));
     let writing = true;
-    const writer = (async () => {
+    const write = async () => {
       for (const number of run(1, 30)) {
-        await storage.writeEvent(id, number, 0, bytes(`event of ${number}`));
+        await Promise.all(
+          [0, 1].map((slot) =>
+            storage.writeEvent(id, number, slot, bytes(`${slot} for ${number}`))
+          ),
+        );
         await storage.writeMiniblocks(
           id,
           [number % 3n === 0n ? snapshotBlock(number) : block(number)],
-          { generation: number + 1n, envelopes: [bytes(`left by ${number}`)] },
-          { generation: number, size: number === 1n ? 1 : 2 },
+          { generation: number + 1n, envelopes: [] },
+          { generation: number, size: 2 },
         );
-        await storage.writeEvent(id, number + 1n, 1, bytes("again"))
-          .catch(() => {});
-        await storage.deleteStream(id).catch(() => {});
-        writing = number < 30n;
       }
-    })();
-    void writer;
-    void writing;
+    };
+    const read = async () => {
+      while (writing) {
+        const view = await storage.readStreamFromLastSnapshot(id, 0);
+        const last = view.miniblocks.at(-1)?.number ?? -1n;
+        assert.equal(view.miniblocks[0]?.number, last - last % 3n);
+        assert.deepEqual(
+          view.minipoolEnvelopes,
+          view.minipoolEnvelopes.map((_, slot) =>
+            bytes(`${slot} for ${last + 1n}`)
+          ),
+        );
+      }
+    };
+    await Promise.all([write().finally(() => (writing = false)), read()]);
   });
 }

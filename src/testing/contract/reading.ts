@@ -4,10 +4,12 @@ import type {
   MiniblockDescriptor,
   MiniblockRange,
 } from "../../storage/model.ts";
+import type { StreamStorage } from "../../storage/stream_storage.ts";
 import {
   BAD_NUMBERS,
   faultsOf,
   type FaultyCall,
+  type StreamCall,
   testCallRules,
   testCommonRules,
   testFaultyCalls,
@@ -44,7 +46,7 @@ function testArguments(suite: Suite): void {
       storage.readMiniblocks(id, 0n, 1n, options),
     streamMiniblocks: (storage, id, options) =>
       collect(storage.streamMiniblocks(id, 0n, 1n, options)),
-  } satisfies Record<string, Parameters<typeof testCommonRules>[2]>;
+  } satisfies Record<string, StreamCall>;
   for (const [name, call] of Object.entries(calls)) {
     testCommonRules(suite, name, call);
   }
@@ -66,17 +68,23 @@ function testArguments(suite: Suite): void {
 
 function rangeFaults(
   call: (
-    storage: Parameters<FaultyCall["call"]>[0],
+    storage: StreamStorage,
     from: bigint,
     to: bigint,
     options?: { omitSnapshot: boolean },
   ) => Promise<unknown>,
 ): FaultyCall[] {
   return [
-    ...faultsOf("fromInclusive", BAD_NUMBERS, (storage, from) =>
-      call(storage, from, 5n)),
-    ...faultsOf("toExclusive", BAD_NUMBERS, (storage, to) =>
-      call(storage, 0n, to)),
+    ...faultsOf(
+      "fromInclusive",
+      BAD_NUMBERS,
+      (storage, from) => call(storage, from, 5n),
+    ),
+    ...faultsOf(
+      "toExclusive",
+      BAD_NUMBERS,
+      (storage, to) => call(storage, 0n, to),
+    ),
     {
       fault: "from > to",
       argument: "toExclusive",
@@ -145,26 +153,29 @@ const RANGES: [stored: bigint[], from: bigint, to: bigint, RangeResult][] = [
 function testRanges(suite: Suite): void {
   for (const [stored, from, to, result] of RANGES) {
     const title = `(${from}, ${to}) of ${describeNumbers(stored)}`;
-    suite.planted(`readMiniblocks and streamMiniblocks ${title}`, async ({ storage, plant }) => {
-      const id = newStreamId();
-      await plant(id, plantedStream(stored));
-      const read = storage.readMiniblocks(id, from, to);
-      const streamed = collect(storage.streamMiniblocks(id, from, to));
-      if ("numbers" in result) {
-        const miniblocks = result.numbers.map((number) => block(number));
-        const { terminus } = result;
-        assert.deepEqual(await read, { miniblocks, terminus });
-        assert.deepEqual(await streamed, miniblocks);
-        return;
-      }
-      const gap: ExpectedError = {
-        code: "MINIBLOCKS_NOT_FOUND",
-        reason: "miniblock_gap",
-        details: { ...result },
-      };
-      await assertFails(streamed, { ...gap, operation: "streamMiniblocks" });
-      await assertFails(read, { ...gap, operation: "readMiniblocks" });
-    });
+    suite.planted(
+      `readMiniblocks and streamMiniblocks ${title}`,
+      async ({ storage, plant }) => {
+        const id = newStreamId();
+        await plant(id, plantedStream(stored));
+        const read = storage.readMiniblocks(id, from, to);
+        const streamed = collect(storage.streamMiniblocks(id, from, to));
+        if ("numbers" in result) {
+          const miniblocks = result.numbers.map((number) => block(number));
+          const { terminus } = result;
+          assert.deepEqual(await read, { miniblocks, terminus });
+          assert.deepEqual(await streamed, miniblocks);
+          return;
+        }
+        const gap: ExpectedError = {
+          code: "MINIBLOCKS_NOT_FOUND",
+          reason: "miniblock_gap",
+          details: { ...result },
+        };
+        await assertFails(streamed, { ...gap, operation: "streamMiniblocks" });
+        await assertFails(read, { ...gap, operation: "readMiniblocks" });
+      },
+    );
   }
 }
 
@@ -191,77 +202,92 @@ function testSnapshots(suite: Suite): void {
     snapshotBlock(4),
   ];
 
-  suite.planted("reads leave empty snapshots out, and all when asked to", async ({ storage, plant }) => {
-    const id = newStreamId();
-    await plant(id, rows);
-    const options = { omitSnapshot: true };
-    const omitted = withSnapshots.map(({ number, data }) => ({ number, data }));
-    const cases: [MiniblockDescriptor[], { omitSnapshot: boolean }][] = [
-      [withSnapshots, { omitSnapshot: false }],
-      [omitted, options],
-    ];
-    for (const [expected, how] of cases) {
-      const read = await storage.readMiniblocks(id, 0n, 5n, how);
-      assert.deepEqual(read.miniblocks, expected);
-      const streamed = storage.streamMiniblocks(id, 0n, 5n, how);
-      assert.deepEqual(await collect(streamed), expected);
-    }
-  });
+  suite.planted(
+    "reads leave empty snapshots out, and all when asked to",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, rows);
+      const options = { omitSnapshot: true };
+      const omitted = withSnapshots.map(({ number, data }) => ({
+        number,
+        data,
+      }));
+      const cases: [MiniblockDescriptor[], { omitSnapshot: boolean }][] = [
+        [withSnapshots, { omitSnapshot: false }],
+        [omitted, options],
+      ];
+      for (const [expected, how] of cases) {
+        const read = await storage.readMiniblocks(id, 0n, 5n, how);
+        assert.deepEqual(read.miniblocks, expected);
+        const streamed = storage.streamMiniblocks(id, 0n, 5n, how);
+        assert.deepEqual(await collect(streamed), expected);
+      }
+    },
+  );
 }
 
 function testStreaming(suite: Suite): void {
-  suite.planted("streamMiniblocks yields many blocks in order", async ({ storage, plant }) => {
-    const id = newStreamId();
-    await plant(id, plantedStream(run(5, 400)));
-    const all = await collect(storage.streamMiniblocks(id, 0n, 1000n));
-    assert.deepEqual(all.map(({ number }) => number), run(5, 400));
-  });
+  suite.planted(
+    "streamMiniblocks yields many blocks in order",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, plantedStream(run(5, 400)));
+      const all = await collect(storage.streamMiniblocks(id, 0n, 1000n));
+      assert.deepEqual(all.map(({ number }) => number), run(5, 400));
+    },
+  );
 
-  suite.planted("streamMiniblocks yields the blocks before a late gap at most", async ({ storage, plant }) => {
-    const id = newStreamId();
-    await plant(id, plantedStream([...run(0, 299), ...run(310, 320)]));
-    const numbers: bigint[] = [];
-    const reading = (async () => {
-      for await (const { number } of storage.streamMiniblocks(id, 0n, 400n)) {
-        numbers.push(number);
-      }
-    })();
-    await assertFails(reading, {
-      code: "MINIBLOCKS_NOT_FOUND",
-      reason: "miniblock_gap",
-      details: { expected: 300n, actual: 310n },
-    });
-    assert.deepEqual(numbers, run(0, numbers.length - 1));
-    assert.ok(numbers.length <= 300, `Got ${numbers.length} blocks`);
-  });
-
-  suite.planted("streamMiniblocks can be left and aborted half-way", async ({ storage, plant }) => {
-    const id = newStreamId();
-    await plant(id, plantedStream(run(0, 9)));
-    for await (const { number } of storage.streamMiniblocks(id, 0n, 10n)) {
-      if (number === 3n) break;
-    }
-    const controller = new AbortController();
-    const reason = new Error("enough");
-    const options = { signal: controller.signal };
-    const numbers: bigint[] = [];
-    const reading = (async () => {
-      const blocks = storage.streamMiniblocks(id, 0n, 10n, options);
-      for await (const { number } of blocks) {
-        numbers.push(number);
-        if (number === 3n) controller.abort(reason);
-      }
-    })();
-    await assert.rejects(reading, (error) => {
-      assertStorageError(error, {
-        code: "CANCELED",
-        operation: "streamMiniblocks",
+  suite.planted(
+    "streamMiniblocks yields the blocks before a late gap at most",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, plantedStream([...run(0, 299), ...run(310, 320)]));
+      const numbers: bigint[] = [];
+      const reading = (async () => {
+        for await (const { number } of storage.streamMiniblocks(id, 0n, 400n)) {
+          numbers.push(number);
+        }
+      })();
+      await assertFails(reading, {
+        code: "MINIBLOCKS_NOT_FOUND",
+        reason: "miniblock_gap",
+        details: { expected: 300n, actual: 310n },
       });
-      assert.equal((error as Error).cause, reason);
-      return true;
-    });
-    assert.deepEqual(numbers, run(0, 3));
-  });
+      assert.deepEqual(numbers, run(0, numbers.length - 1));
+      assert.ok(numbers.length <= 300, `Got ${numbers.length} blocks`);
+    },
+  );
+
+  suite.planted(
+    "streamMiniblocks can be left and aborted half-way",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, plantedStream(run(0, 9)));
+      for await (const { number } of storage.streamMiniblocks(id, 0n, 10n)) {
+        if (number === 3n) break;
+      }
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      const options = { signal: controller.signal };
+      const numbers: bigint[] = [];
+      const reading = (async () => {
+        const blocks = storage.streamMiniblocks(id, 0n, 10n, options);
+        for await (const { number } of blocks) {
+          numbers.push(number);
+          if (number === 3n) controller.abort(reason);
+        }
+      })();
+      await assert.rejects(reading, (error) => {
+        assertStorageError(error, {
+          code: "CANCELED",
+          operation: "streamMiniblocks",
+        });
+        assert.equal((error as Error).cause, reason);
+        return true;
+      });
+      assert.deepEqual(numbers, run(0, 3));
+    },
+  );
 }
 
 function testLastNumber(suite: Suite): void {
@@ -292,15 +318,18 @@ function testLastNumber(suite: Suite): void {
     }, 1n],
   ];
   for (const [name, rows, expected] of cases) {
-    suite.planted(`getLastMiniblockNumber of a stream with ${name}`, async ({ storage, plant }) => {
-      const id = newStreamId();
-      await plant(id, rows);
-      if (typeof expected === "bigint") {
-        assert.equal(await storage.getLastMiniblockNumber(id), expected);
-      } else {
-        await assertFails(storage.getLastMiniblockNumber(id), expected);
-      }
-    });
+    suite.planted(
+      `getLastMiniblockNumber of a stream with ${name}`,
+      async ({ storage, plant }) => {
+        const id = newStreamId();
+        await plant(id, rows);
+        if (typeof expected === "bigint") {
+          assert.equal(await storage.getLastMiniblockNumber(id), expected);
+        } else {
+          await assertFails(storage.getLastMiniblockNumber(id), expected);
+        }
+      },
+    );
   }
 }
 
@@ -342,12 +371,15 @@ function testNumberRanges(suite: Suite): void {
     ]],
   ];
   for (const [name, rows, expected] of cases) {
-    suite.planted(`getMiniblockNumberRanges of a stream with ${name}`, async ({ storage, plant }) => {
-      const id = newStreamId();
-      await plant(id, rows);
-      assert.deepEqual(await storage.getMiniblockNumberRanges(id), expected);
-      assert.deepEqual(await storage.getMiniblockNumberRanges(id), expected);
-    });
+    suite.planted(
+      `getMiniblockNumberRanges of a stream with ${name}`,
+      async ({ storage, plant }) => {
+        const id = newStreamId();
+        await plant(id, rows);
+        assert.deepEqual(await storage.getMiniblockNumberRanges(id), expected);
+        assert.deepEqual(await storage.getMiniblockNumberRanges(id), expected);
+      },
+    );
   }
 
   suite.test("getMiniblockNumberRanges of an unknown stream is empty", async ({ storage }) => {

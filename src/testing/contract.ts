@@ -1,0 +1,106 @@
+import { archiveContract } from "./contract/archive.ts";
+import { candidatesContract } from "./contract/candidates.ts";
+import { closingContract } from "./contract/closing.ts";
+import { creatingContract } from "./contract/creating.ts";
+import { debugContract } from "./contract/debug.ts";
+import { ephemeralContract } from "./contract/ephemeral.ts";
+import { loadingContract } from "./contract/loading.ts";
+import { readingContract } from "./contract/reading.ts";
+import { rebuildContract } from "./contract/rebuild.ts";
+import {
+  type ContractStoreFactory,
+  registerFamily,
+  type Suite,
+} from "./contract/suite.ts";
+import { trimmingContract } from "./contract/trimming.ts";
+import { writeEventContract } from "./contract/write_event.ts";
+import { writeMiniblocksContract } from "./contract/write_miniblocks.ts";
+
+/** A group of tests that belong to some operations. */
+export type ContractFamily =
+  | "creating"
+  | "write_event"
+  | "write_miniblocks"
+  | "candidates"
+  | "loading"
+  | "reading"
+  | "closing"
+  | "archive"
+  | "ephemeral"
+  | "rebuild"
+  | "trimming"
+  | "debug";
+
+const FAMILIES: Record<ContractFamily, (suite: Suite) => void> = {
+  creating: creatingContract,
+  write_event: writeEventContract,
+  write_miniblocks: writeMiniblocksContract,
+  candidates: candidatesContract,
+  loading: loadingContract,
+  reading: readingContract,
+  closing: closingContract,
+  archive: archiveContract,
+  ephemeral: ephemeralContract,
+  rebuild: rebuildContract,
+  trimming: trimmingContract,
+  debug: debugContract,
+};
+
+/**
+ * The families that use createStreamStorage, deleteStream, getStreams,
+ * getStreamsNumber, writeEvent, writeMiniblocks, the candidates, the reads of
+ * blocks and close, and nothing else: the first to run while an
+ * implementation grows.
+ */
+export const CORE_FAMILIES: readonly ContractFamily[] = [
+  "creating",
+  "write_event",
+  "write_miniblocks",
+  "candidates",
+  "loading",
+  "reading",
+  "closing",
+];
+
+/** Which tests of the contract are run. */
+export interface ContractOptions {
+  /** Stands before the families' names. Default `StreamStorage`. */
+  name?: string;
+  /** Default all. */
+  families?: readonly ContractFamily[];
+  /**
+   * Run the tests that start from planted rows, too: streams with gaps,
+   * broken minipools and old data. The factory must then return `plant`.
+   * Default true.
+   */
+  planting?: boolean;
+}
+
+/**
+ * Registers, with `node:test`, what every `StreamStorage` must pass: each
+ * operation, each error with its code, reason and details, the effects and
+ * the behaviour under concurrency. Each test gets a store of its own from
+ * `factory`.
+ *
+ * ```ts
+ * streamStorageContract(() => {
+ *   const storage = new MyStreamStorage();
+ *   return { storage, dispose: () => storage.close() };
+ * }, { planting: false });
+ * ```
+ */
+export function streamStorageContract(
+  factory: ContractStoreFactory,
+  options: ContractOptions = {},
+): void {
+  const { name = "StreamStorage", planting = true } = options;
+  const families = options.families ?? Object.keys(FAMILIES);
+  for (const family of families as readonly ContractFamily[]) {
+    registerFamily(
+      `${name}: ${family}`,
+      factory,
+      { planting },
+      FAMILIES[family],
+    );
+  }
+}

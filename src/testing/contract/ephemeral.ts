@@ -1,0 +1,334 @@
+/** createEphemeralStreamStorage, writeEphemeralMiniblock, normalizeEphemeralStream and the reads around them. */
+import assert from "node:assert/strict";
+import type { MiniblockDescriptor } from "../../storage/model.ts";
+import {
+  BAD_DATA,
+  BAD_NUMBERS,
+  faultsOf,
+  testCallRules,
+  testCommonRules,
+  testFaultyCalls,
+} from "./common.ts";
+import type { Suite } from "./suite.ts";
+import {
+  assertFails,
+  assertServes,
+  assertStorageError,
+  block,
+  bytes,
+  type ExpectedError,
+  hashOf,
+  legacyBlock,
+  MAX_NUMBER,
+  mediaGenesis,
+  newStreamId,
+  readBack,
+  run,
+  settle,
+  snapshotBlock,
+} from "./support.ts";
+
+/** Registers the tests. */
+export function ephemeralContract(suite: Suite): void {
+  testCalls(suite);
+  testArguments(suite);
+  testCreating(suite);
+  testWriting(suite);
+  testNormalizing(suite);
+  testNotNormalizing(suite);
+  testLocation(suite);
+}
+
+function testCalls(suite: Suite): void {
+  testCallRules(
+    suite,
+    "createEphemeralStreamStorage",
+    (storage, id, options) =>
+      storage.createEphemeralStreamStorage(id, block(0), options),
+  );
+  testCallRules(
+    suite,
+    "writeEphemeralMiniblock",
+    (storage, id, options) =>
+      storage.writeEphemeralMiniblock(id, block(0), options),
+  );
+  testCommonRules(
+    suite,
+    "normalizeEphemeralStream",
+    (storage, id, options) => storage.normalizeEphemeralStream(id, options),
+  );
+  testCommonRules(
+    suite,
+    "readEphemeralMiniblockNums",
+    (storage, id, options) => storage.readEphemeralMiniblockNums(id, options),
+  );
+  testCommonRules(
+    suite,
+    "isStreamEphemeral",
+    (storage, id, options) => storage.isStreamEphemeral(id, options),
+  );
+  testCommonRules(
+    suite,
+    "streamMiniblocksStoredLocation",
+    (storage, id, options) =>
+      storage.streamMiniblocksStoredLocation(id, options),
+  );
+}
+
+function testArguments(suite: Suite): void {
+  testFaultyCalls(
+    suite,
+    "createEphemeralStreamStorage",
+    faultsOf(
+      "genesis.data",
+      BAD_DATA,
+      (storage, data) =>
+        storage.createEphemeralStreamStorage(newStreamId(), {
+          number: 0n,
+          data,
+        }),
+    ),
+  );
+  testFaultyCalls(suite, "writeEphemeralMiniblock", [
+    ...faultsOf(
+      "miniblock.data",
+      BAD_DATA,
+      (storage, data) =>
+        storage.writeEphemeralMiniblock(newStreamId(), { number: 0n, data }),
+    ),
+    ...faultsOf(
+      "miniblock.number",
+      BAD_NUMBERS,
+      (storage, number) =>
+        storage.writeEphemeralMiniblock(newStreamId(), { ...block(0), number }),
+    ),
+  ]);
+}
+
+function testCreating(suite: Suite): void {
+  suite.test("createEphemeralStreamStorage stores block 0 only", async ({ storage }) => {
+    const id = newStreamId("media");
+    await storage.createEphemeralStreamStorage(id, snapshotBlock(7));
+    assert.equal(await storage.isStreamEphemeral(id), true);
+    assert.deepEqual(await storage.readEphemeralMiniblockNums(id), [0n]);
+    assert.deepEqual(await storage.readMiniblocks(id, 0n, 9n), {
+      miniblocks: [{ ...snapshotBlock(7), number: 0n }],
+      terminus: true,
+    });
+    await assertFails(storage.writeEvent(id, 1n, 0, bytes("event")), {
+      code: "DB_OPERATION_FAILURE",
+      reason: "minipool_generation_mismatch",
+    });
+    for (const known of [id, newStreamId()]) {
+      if (known !== id) await storage.createStreamStorage(known, block(0));
+      await assertFails(
+        storage.createEphemeralStreamStorage(known, block(0)),
+        { code: "ALREADY_EXISTS", reason: "stream_exists" },
+      );
+    }
+  });
+}
+
+function testWriting(suite: Suite): void {
+  suite.test("writeEphemeralMiniblock takes blocks in any order", async ({ storage }) => {
+    const id = newStreamId("media");
+    const numbers = [3n, 0n, MAX_NUMBER - 1n, 1n];
+    for (const number of numbers) {
+      await storage.writeEphemeralMiniblock(id, block(number));
+    }
+    assert.equal(await storage.isStreamEphemeral(id), true);
+    assert.deepEqual(await storage.readEphemeralMiniblockNums(id), [
+      0n,
+      1n,
+      3n,
+      MAX_NUMBER - 1n,
+    ]);
+    const { miniblocks } = await storage.readMiniblocks(id, 0n, 2n);
+    assert.deepEqual(miniblocks, [block(0), block(1)]);
+  });
+
+  suite.test("writeEphemeralMiniblock refuses a number twice and other streams", async ({ storage }) => {
+    const [id, regular, archive] = [
+      newStreamId("media"),
+      newStreamId("media"),
+      newStreamId("media"),
+    ];
+    await storage.writeEphemeralMiniblock(id, block(2));
+    await assertFails(
+      storage.writeEphemeralMiniblock(id, { ...block(2), data: bytes("b") }),
+      { code: "ALREADY_EXISTS", reason: "miniblock_exists" },
+    );
+    const { miniblocks } = await storage.readMiniblocks(id, 2n, 3n);
+    assert.deepEqual(miniblocks, [block(2)]);
+    await storage.createStreamStorage(regular, block(0));
+    await storage.createStreamArchiveStorage(archive);
+    for (const other of [regular, archive]) {
+      await assertFails(storage.writeEphemeralMiniblock(other, block(5)), {
+        code: "ALREADY_EXISTS",
+        reason: "stream_not_ephemeral",
+        operation: "writeEphemeralMiniblock",
+      });
+      await assertFails(storage.readEphemeralMiniblockNums(other), {
+        code: "NOT_FOUND",
+        reason: "stream_not_ephemeral",
+      });
+    }
+  });
+
+  suite.test("first ephemeral writers at the same time all succeed", async ({ storage }) => {
+    const id = newStreamId("media");
+    await Promise.all(
+      run(0, 9).map((number) =>
+        storage.writeEphemeralMiniblock(id, block(number))
+      ),
+    );
+    assert.deepEqual(await storage.readEphemeralMiniblockNums(id), run(0, 9));
+    assert.equal(await storage.getStreamsNumber(), 1);
+  });
+
+  suite.test("of several writers of one ephemeral block exactly one wins", async ({ storage }) => {
+    const id = newStreamId("media");
+    const { succeeded, errors } = await settle(
+      run(1, 8).map(() => storage.writeEphemeralMiniblock(id, block(0))),
+    );
+    assert.equal(succeeded, 1);
+    for (const error of errors) {
+      assertStorageError(error, {
+        code: "ALREADY_EXISTS",
+        reason: "miniblock_exists",
+      });
+    }
+  });
+}
+
+function testNormalizing(suite: Suite): void {
+  for (const chunks of [0, 1, 3]) {
+    suite.test(`normalizeEphemeralStream of ${chunks} chunks makes a regular stream`, async ({ storage }) => {
+      const id = newStreamId("media");
+      const { genesis, headerHash } = mediaGenesis(chunks);
+      const blocks = [genesis, ...run(1, chunks).map((n) => block(n))];
+      for (const each of blocks) {
+        await storage.writeEphemeralMiniblock(id, each);
+      }
+      assert.deepEqual(await storage.normalizeEphemeralStream(id), headerHash);
+      assert.equal(await storage.isStreamEphemeral(id), false);
+      await storage.writeEvent(id, BigInt(chunks) + 1n, 0, bytes("event"));
+      await assertServes(storage, id, {
+        blocks: run(0, chunks),
+        latest: 0n,
+        events: ["event"],
+      });
+      const { miniblocks } = await storage.readMiniblocks(id, 0n, 99n);
+      assert.deepEqual(miniblocks, blocks.map(readBack));
+      await assertFails(storage.normalizeEphemeralStream(id), {
+        code: "NOT_FOUND",
+        reason: "stream_not_ephemeral",
+      });
+      await assertFails(storage.writeEphemeralMiniblock(id, block(99)), {
+        code: "ALREADY_EXISTS",
+        reason: "stream_not_ephemeral",
+      });
+    });
+  }
+
+  suite.test("of several calls of normalizeEphemeralStream exactly one wins", async ({ storage }) => {
+    const id = newStreamId("media");
+    await storage.createEphemeralStreamStorage(id, mediaGenesis(0).genesis);
+    const { succeeded, errors } = await settle(
+      run(1, 5).map(() => storage.normalizeEphemeralStream(id)),
+    );
+    assert.equal(succeeded, 1);
+    for (const error of errors) {
+      assertStorageError(error, { code: "NOT_FOUND" });
+    }
+  });
+}
+
+function testNotNormalizing(suite: Suite): void {
+  const { genesis } = mediaGenesis(3);
+  const notInception: ExpectedError = {
+    code: "INTERNAL",
+    reason: "not_media_inception",
+  };
+  const cases: [string, MiniblockDescriptor[], ExpectedError][] = [
+    ["no block 0", [block(1), block(2)], {
+      code: "NOT_FOUND",
+      reason: "no_genesis",
+    }],
+    ["no message in block 0", [block(0)], notInception],
+    ["no inception in block 0", [legacyBlock(0)], notInception],
+    [
+      "a cut block 0",
+      [{ number: 0n, data: genesis.data.slice(0, -1) }],
+      notInception,
+    ],
+    ["a gap", [genesis, block(1), block(3)], {
+      code: "MINIBLOCKS_STORAGE_FAILURE",
+      reason: "miniblock_gap",
+      details: { expected: 2n, actual: 3n },
+    }],
+    ["too few chunks", [genesis, block(1), block(2)], {
+      code: "INTERNAL",
+      reason: "chunk_count_mismatch",
+      details: { expected: 3n, actual: 2n },
+    }],
+    ["too many chunks", [genesis, ...run(1, 4).map((n) => block(n))], {
+      code: "INTERNAL",
+      reason: "chunk_count_mismatch",
+      details: { expected: 3n, actual: 4n },
+    }],
+  ];
+  for (const [name, blocks, expected] of cases) {
+    suite.test(`normalizeEphemeralStream with ${name} fails`, async ({ storage }) => {
+      const id = newStreamId("media");
+      for (const each of blocks) {
+        const { number, data } = each;
+        await storage.writeEphemeralMiniblock(id, { number, data });
+      }
+      await assertFails(storage.normalizeEphemeralStream(id), {
+        ...expected,
+        operation: "normalizeEphemeralStream",
+      });
+      assert.equal(await storage.isStreamEphemeral(id), true);
+      const numbers = blocks.map(({ number }) => number);
+      assert.deepEqual(await storage.readEphemeralMiniblockNums(id), numbers);
+    });
+  }
+
+  suite.test("an ephemeral stream takes no blocks but its own kind", async ({ storage }) => {
+    const id = newStreamId("media");
+    await storage.createEphemeralStreamStorage(id, block(0));
+    const refused: ExpectedError = {
+      code: "FAILED_PRECONDITION",
+      reason: "ephemeral_stream",
+    };
+    await assertFails(
+      storage.writeMiniblocks(
+        id,
+        [block(1)],
+        { generation: 2n, envelopes: [] },
+        { generation: 1n, size: 0 },
+      ),
+      refused,
+    );
+    await assertFails(
+      storage.reinitializeStreamStorage(id, [snapshotBlock(1)], 1n, true),
+      refused,
+    );
+    await storage.writeMiniblockCandidate(id, {
+      ...block(1),
+      hash: hashOf("a"),
+    });
+    await storage.deleteStream(id);
+    assert.equal(await storage.getStreamsNumber(), 0);
+  });
+}
+
+function testLocation(suite: Suite): void {
+  suite.test("streams are regular and in the database to begin with", async ({ storage }) => {
+    const id = newStreamId("media");
+    await storage.createStreamStorage(id, block(0));
+    assert.equal(await storage.isStreamEphemeral(id), false);
+    assert.equal(await storage.streamMiniblocksStoredLocation(id), "db");
+  });
+}

@@ -1,0 +1,68 @@
+import { parseConnectionUrl } from "../database/connection_target.ts";
+import { connectSession } from "../database/driver.ts";
+import { dropSchema } from "../database/migrations/mod.ts";
+import { startEmbeddedPostgres } from "../embedded/mod.ts";
+import { openStreamStorage } from "../postgres/open.ts";
+import type { StreamStorageOptions } from "../postgres/options.ts";
+import type { PostgresStreamStorage } from "../postgres/postgres_stream_storage.ts";
+
+/** How a test's store differs from one of production. */
+export interface TestStreamStorageOptions
+  extends Partial<Omit<StreamStorageOptions, "url">> {
+  /** A PostgreSQL server; default: an embedded one, started and stopped. */
+  url?: string;
+}
+
+/** A store of one test. */
+export interface TestStreamStorage extends AsyncDisposable {
+  /** The open store. */
+  storage: PostgresStreamStorage;
+  /** The server, to look at the tables behind the store's back. */
+  url: string;
+  /** The store's schema. */
+  schema: string;
+}
+
+/**
+ * Opens a store on a schema of its own, with 2 partitions. When it is disposed
+ * of, the store is closed and the schema dropped.
+ *
+ * ```ts
+ * await using test = await createTestStreamStorage();
+ * await test.storage.createStreamStorage(streamId, genesis);
+ * ```
+ *
+ * Errors: those of `openStreamStorage` and `startEmbeddedPostgres`.
+ */
+export async function createTestStreamStorage(
+  options: TestStreamStorageOptions = {},
+): Promise<TestStreamStorage> {
+  await using stack = new AsyncDisposableStack();
+  const url = options.url ?? stack.use(await startEmbeddedPostgres()).url;
+  const schema = options.schema ??
+    `test_${crypto.randomUUID().replaceAll("-", "")}`;
+  stack.defer(() => drop(url, schema));
+  const storage = stack.use(
+    await openStreamStorage({ partitions: 2, ...options, url, schema }),
+  );
+  const cleanUp = stack.move();
+  return {
+    storage,
+    url,
+    schema,
+    [Symbol.asyncDispose]: () => cleanUp.disposeAsync(),
+  };
+}
+
+async function drop(url: string, schema: string): Promise<void> {
+  const session = await connectSession(parseConnectionUrl(url), {}, {
+    preparedStatements: false,
+    maxPrepared: 1,
+    answerTimeoutMs: 60_000,
+  });
+  try {
+    await dropSchema(session, schema);
+  } finally {
+    await session.close();
+  }
+}

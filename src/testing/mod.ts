@@ -1,0 +1,19 @@
+/**
+ * What is needed to test against the storage: the suite that every
+ * implementation must pass, and a picture of what is stored.
+ *
+ * @module
+ */
+export {
+  type ContractFamily,
+  type ContractOptions,
+  CORE_FAMILIES,
+  streamStorageContract,
+} from "./contract.ts";
+export type {
+  ContractStore,
+  ContractStoreFactory,
+  PlantedBlock,
+  PlantedStream,
+} from "./contract/suite.ts";
+export { formatMiniblocks } from "./format_miniblocks.ts";

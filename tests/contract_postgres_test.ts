@@ -1,0 +1,4 @@
+import { streamStorageContract } from "../src/testing/contract.ts";
+import { contractStore } from "./support/storage.ts";
+
+streamStorageContract(() => contractStore(), { name: "PostgreSQL" });
