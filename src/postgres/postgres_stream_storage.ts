@@ -393,7 +393,7 @@ export class PostgresStreamStorage implements StreamStorage {
         omitSnapshot: options?.omitSnapshot ?? false,
       });
     } catch (error) {
-      throw named(error, name);
+      throw named(error, name, options?.signal);
     }
   }
 

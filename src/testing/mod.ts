@@ -17,3 +17,5 @@ export type {
   PlantedStream,
 } from "./contract/suite.ts";
 export { formatMiniblocks } from "./format_miniblocks.ts";
+export type { StreamId } from "../storage/stream_id.ts";
+export type { StreamStorage } from "../storage/stream_storage.ts";

@@ -32,6 +32,6 @@ export async function contractStore(
   return {
     storage,
     plant: (streamId, rows) => plant(ground, streamId, rows),
-    dispose: () => test[Symbol.asyncDispose](),
+    dispose: async () => await test[Symbol.asyncDispose](),
   };
 }

@@ -73,7 +73,10 @@ export async function* streamMiniblocks(
       from,
       to: end ?? read.to,
     });
-    yield* page.miniblocks;
+    for (const block of page.miniblocks) {
+      call.signal?.throwIfAborted();
+      yield block;
+    }
     if (end === undefined) return;
     from = end;
   } while (from < read.to);

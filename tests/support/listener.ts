@@ -1,0 +1,20 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Server } from "node:net";
+
+/** Takes a port of the loopback address, 0 for any free one. */
+export async function listen(port: number): Promise<Server> {
+  const server = createServer().listen(port, "127.0.0.1");
+  await once(server, "listening");
+  return server;
+}
+
+/** The port that a listener has. */
+export function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
+/** Gives the port back. */
+export async function close(server: Server): Promise<void> {
+  server.close();
+  await once(server, "close");
+}
