@@ -8,6 +8,21 @@ export {
   MemoryStreamStorage,
   type MemoryStreamStorageOptions,
 } from "./src/memory/memory_stream_storage.ts";
+export { openStreamStorage } from "./src/postgres/open.ts";
+export type {
+  LogEvent,
+  Logger,
+  MigrationSession,
+  RetryPolicy,
+  StreamStorageOptions,
+} from "./src/postgres/options.ts";
+export type { PostgresStreamStorage } from "./src/postgres/postgres_stream_storage.ts";
+export type { IsolationLevel } from "./src/postgres/store.ts";
+export type { SslMode, SslOptions } from "./src/database/connection_target.ts";
+export type {
+  TransactionEvent,
+  TransactionRecord,
+} from "./src/database/transaction_ring.ts";
 export {
   isStreamStorageError,
   StreamStorageError,

@@ -26,7 +26,8 @@ import {
   resolveOptions,
   type StreamStorageOptions,
 } from "./options.ts";
-import { PostgresStreamStorage } from "./postgres_stream_storage.ts";
+import { StreamStorageFacade } from "./facade.ts";
+import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { claimStreams, lockStreams } from "./sql/streams.ts";
 import { lockOf, type Store } from "./store.ts";
 import { WriteQueue } from "./write_queue.ts";
@@ -151,7 +152,7 @@ function assemble(
       isUnknown: (error) => verdictOf(error, "write") === "unknown",
     }),
   };
-  return new PostgresStreamStorage({
+  return new StreamStorageFacade({
     schema: options.schema,
     instanceId: options.instanceId,
     store,
