@@ -7,7 +7,7 @@
  * deno run -A scripts/with_postgres.ts bun test ./tests
  * ```
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import process from "node:process";
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
@@ -31,34 +31,31 @@ async function main([command, ...args]: string[]): Promise<number> {
 /** The exit code of the command, 128 + n after signal n as shells have it. */
 function run(command: string, args: string[], url: string): Promise<number> {
   return new Promise((resolve) => {
+    // A signal is the command's matter, and after it the server has to close.
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+      process.on(signal, () => forward(child.pid, signal));
+    }
     const child = spawn(command, args, {
       stdio: "inherit",
       env: { ...process.env, [variable]: url },
     });
-    const stopForwarding = forwardSignals(child);
     child.once("error", (error) => {
-      stopForwarding();
       console.error(`Cannot run ${command}: ${error.message}`);
       resolve(127);
     });
     child.once("exit", (code, signal) => {
-      stopForwarding();
       resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
     });
   });
 }
 
-/** Until the command has ended, a signal is the command's matter. */
-function forwardSignals(child: ChildProcess): () => void {
-  const signals: NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
-  const forward = (signal: NodeJS.Signals) => {
-    // Deno's child.kill would report this signal in place of the exit code.
-    if (child.pid !== undefined) process.kill(child.pid, signal);
-  };
-  for (const signal of signals) process.on(signal, forward);
-  return () => {
-    for (const signal of signals) process.off(signal, forward);
-  };
+/** Not by `child.kill`: in Deno it reports the signal as the cause of the end. */
+function forward(pid: number | undefined, signal: NodeJS.Signals): void {
+  try {
+    if (pid !== undefined) process.kill(pid, signal);
+  } catch {
+    // The command has just ended, of the same Ctrl-C maybe.
+  }
 }
 
-process.exitCode = await main(process.argv.slice(2));
+process.exit(await main(process.argv.slice(2)));

@@ -39,14 +39,46 @@ describe("MemoryStreamStorage", () => {
   it("takes effect within the call and copies what it is given", async () => {
     const storage = new MemoryStreamStorage();
     const data = new Uint8Array([1]);
-    const creating = storage.createStreamStorage(id, { number: 0n, data });
-    data.fill(9);
-    const reading = storage.readMiniblocks(id, 0n, 1n);
-    await creating;
-    assert.deepEqual((await reading).miniblocks, [genesis]);
+    const snapshot = new Uint8Array([2]);
+    const hash = new Uint8Array(32);
+    const envelope = new Uint8Array([3]);
+    const block = { number: 0n, data, snapshot, hash };
+    const calls = [
+      storage.createStreamStorage(id, block),
+      storage.writeMiniblockCandidate(id, { ...block, number: 2n }),
+      storage.writeMiniblocks(
+        id,
+        [{ number: 1n, data }],
+        { generation: 2n, envelopes: [envelope] },
+        { generation: 1n },
+      ),
+      storage.writeEvent(id, 2n, 1, envelope),
+    ];
+    for (const bytes of [data, snapshot, hash, envelope]) bytes.fill(9);
+    await Promise.all(calls);
+    assert.deepEqual(await storage.debugReadStreamData(id), {
+      streamId: id,
+      latestSnapshotMiniblockNum: 0n,
+      miniblocks: [
+        { ...genesis, snapshot: new Uint8Array([2]) },
+        { ...genesis, number: 1n },
+      ],
+      events: [
+        { generation: 2n, slot: -1 },
+        { generation: 2n, slot: 0, data: new Uint8Array([3]) },
+        { generation: 2n, slot: 1, data: new Uint8Array([3]) },
+      ],
+      miniblockCandidates: [{
+        number: 2n,
+        data: new Uint8Array([1]),
+        snapshot: new Uint8Array([2]),
+        hash: new Uint8Array(32),
+      }],
+    });
   });
 
   it("refuses a bad number of partitions", () => {
+    assert.ok(new MemoryStreamStorage({ partitions: 1 }));
     for (const partitions of [0, 257, 1.5, NaN, "5" as unknown as number]) {
       assert.throws(() => new MemoryStreamStorage({ partitions }), {
         name: "StreamStorageError",

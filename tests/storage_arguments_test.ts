@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
+  checkGenesis,
   checkGetStreams,
   checkOptions,
+  checkRange,
+  checkReadStream,
   checkReinitialize,
   checkTrimStream,
   checkWriteArchiveMiniblocks,
+  checkWriteCandidate,
+  checkWriteEphemeralMiniblock,
   checkWriteEvent,
   checkWriteMiniblocks,
+  checkWritePrecedingMiniblocks,
 } from "../src/storage/arguments.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import type { MiniblockDescriptor } from "../src/storage/model.ts";
@@ -67,8 +73,46 @@ describe("argument checks", () => {
     );
   });
 
+  it("tell the value received", () => {
+    const cases: [() => void, RegExp][] = [
+      [() => checkTrimStream(-1n, []), /0 to 2\^63 - 1, received -1$/],
+      [() => checkReadStream(-1), /0 to 2\^53 - 1, received -1$/],
+      [() => checkReadStream("1" as never), /a number, received a string$/],
+      [() => checkRange(2n, 1n), /fromInclusive 2, received 1$/],
+    ];
+    for (const [call, message] of cases) assert.throws(call, { message });
+  });
+
   it("refuse missing objects", () => {
     const none = undefined as never;
+    refused(() => checkGenesis(none), "genesis");
+    refused(() => checkGenesis("block" as never), "genesis");
+    refused(() => checkWriteCandidate(none), "miniblock");
+    refused(() => checkWriteEphemeralMiniblock(null as never), "miniblock");
+    refused(
+      () =>
+        checkGenesis({
+          number: 0n,
+          data,
+          hasLegacySnapshot: 0 as unknown as boolean,
+        }),
+      "genesis.hasLegacySnapshot",
+    );
+    for (const list of [none, "blocks", new Uint8Array(1), new Set()]) {
+      const blocks = list as never;
+      refused(() => checkWritePrecedingMiniblocks(blocks), "miniblocks");
+      refused(() => checkWriteArchiveMiniblocks(0n, blocks), "miniblocks");
+      refused(() => checkReinitialize(blocks, 0n, true), "miniblocks");
+      refused(
+        () =>
+          checkWriteMiniblocks(
+            [{ number: 1n, data }],
+            { generation: 2n, envelopes: blocks },
+            { generation: 1n },
+          ),
+        "newMinipool.envelopes",
+      );
+    }
     const blocks = [{ number: 1n, data }];
     const minipool = { generation: 2n, envelopes: [] };
     refused(() => checkWriteMiniblocks(none, minipool, none), "miniblocks");

@@ -83,6 +83,21 @@ describe("miniblocks of the protocol", () => {
     assert.equal(readMediaInception(data)?.chunkCount, 3);
   });
 
+  it("have a chunk count of 0 when the field is absent or of another type", () => {
+    const genesis = (inception: Uint8Array) => {
+      const nest = (fieldNo: number, body: Uint8Array) =>
+        new BinaryWriter().tag(fieldNo, WireType.LengthDelimited).bytes(body)
+          .finish();
+      const event = nest(3, nest(108, nest(1, inception)));
+      return join(nest(1, event), nest(2, nest(1, new Uint8Array(32))));
+    };
+    const others = new BinaryWriter().tag(4, WireType.Varint).int32(9)
+      .tag(3, WireType.LengthDelimited).bytes(new Uint8Array(3)).finish();
+    for (const inception of [new Uint8Array(), others]) {
+      assert.equal(readMediaInception(genesis(inception))?.chunkCount, 0);
+    }
+  });
+
   it("have nothing when they are cut", () => {
     for (const { data } of fixtures) {
       for (let length = 0; length < data.length; length++) {

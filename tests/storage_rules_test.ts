@@ -39,6 +39,7 @@ describe("snapshotsToNullify", () => {
       100n,
       100n,
     ], [40n, 90n, 150n]],
+    ["looks at two snapshots, too", [0n, 999n, [0n, 1n], 100n, 0n], [1n]],
     ["keeps all for interval 0", [0n, 1000n, [0n, 1n, 2n], 0n, 0n], []],
     ["keeps all for a negative one", [0n, 9n, [0n, 1n, 2n], -1n, 0n], []],
     ["keeps a single snapshot", [0n, 1000n, [5n], 100n, 100n], []],
@@ -202,6 +203,13 @@ describe("lastRun", () => {
 });
 
 describe("assembleMiniblocks", () => {
+  it("keeps snapshots unless told otherwise", () => {
+    const context = { from: 0n, hasBlockBefore: false, hasBlockBelow: false };
+    const row = { number: 0n, data: new Uint8Array([1]) };
+    const rows = [{ ...row, snapshot: new Uint8Array([2]) }];
+    assert.deepEqual(assembleMiniblocks("s", rows, context).miniblocks, rows);
+  });
+
   it("gives the same blocks in pages as at once", () => {
     fc.assert(fc.property(
       ascending,

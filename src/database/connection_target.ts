@@ -15,11 +15,13 @@ export type SslMode =
 
 /** TLS settings; certificates are PEM text. */
 export interface SslOptions {
+  /** How much is asked of the server. */
   mode: SslMode;
   /** Certificates of the authorities to trust; the runtime's own by default. */
   ca?: string;
   /** Our own certificate and its key, where the server asks for one. */
   cert?: string;
+  /** The private key of `cert`; never shown. */
   key?: string;
 }
 

@@ -12,6 +12,7 @@ export interface TransactionRecord {
   name: string;
   /** What it was about, for example the stream. */
   tags: string;
+  /** What happened. */
   event: TransactionEvent;
   /** Milliseconds since it happened. */
   ageMs: number;

@@ -19,6 +19,7 @@ import { Transactions } from "../database/transactions.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import { StreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import { BoundedMap } from "./bounded_map.ts";
 import { Catalog } from "./catalog.ts";
 import { LegacySnapshots } from "./legacy_snapshots.ts";
 import {
@@ -137,6 +138,7 @@ function assemble(
     catalog,
     transactions,
     legacySnapshots: new LegacySnapshots(),
+    knownMinipools: new BoundedMap(100_000),
     isolationLevel: options.isolationLevel,
     writes: new WriteQueue({
       ...queueBounds,
@@ -144,7 +146,7 @@ function assemble(
       maxWaitMs: options.operationTimeoutMs,
       runShared: async (streamIds, bound) => {
         const [, ...results] = await transactions.attemptWrite(
-          { name: "writeEvents", tags: `${bound.length} events` },
+          { name: "sharedWrites", tags: `${bound.length} writes` },
           [lockAll(store, streamIds), ...bound],
         );
         return results;

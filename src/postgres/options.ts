@@ -15,9 +15,11 @@ import type { IsolationLevel } from "./store.ts";
 
 /** A notable event of the storage. */
 export interface LogEvent {
+  /** How much it matters. */
   level: "debug" | "info" | "warn" | "error";
   /** A stable snake_case word for what happened. */
   code: string;
+  /** The same for people; its text may change. */
   message: string;
   /** Plain data; never a payload, a password or a key. */
   details?: Record<string, unknown>;
@@ -53,7 +55,9 @@ export interface StreamStorageOptions {
   host?: string;
   /** Default 5432. */
   port?: number;
+  /** Needed unless there is a url. */
   user?: string;
+  /** Never shown in an error or a log. */
   password?: string;
   /** Default: the user's name. */
   database?: string;
@@ -82,11 +86,13 @@ export interface StreamStorageOptions {
   lockTimeoutMs?: number;
   /** Milliseconds for one call, all its attempts included. Default 5000. */
   operationTimeoutMs?: number;
+  /** How failed transactions are tried again. */
   retry?: RetryPolicy;
   /** False for poolers that change servers between calls. Default true. */
   preparedStatements?: boolean;
   /** Starts with the ring of recent transactions on. Default false. */
   debugTransactions?: boolean;
+  /** Takes notable events; default: nobody. */
   logger?: Logger;
   /** Runs in a transaction of its own before the first migration. */
   beforeMigration?: (session: MigrationSession) => Promise<void>;

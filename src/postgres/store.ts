@@ -6,10 +6,11 @@ import type { Rejection } from "../database/rejection.ts";
 import { bind, type Bound, type ResultsOf } from "../database/statement.ts";
 import { RejectedError, type Transactions } from "../database/transactions.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import type { BoundedMap } from "./bounded_map.ts";
 import type { Catalog } from "./catalog.ts";
 import type { LegacySnapshots } from "./legacy_snapshots.ts";
 import { claimStream, lockStream } from "./sql/streams.ts";
-import type { SharedWrite, WriteQueue } from "./write_queue.ts";
+import type { WriteQueue } from "./write_queue.ts";
 
 /** PostgreSQL's isolation levels that a store can run at. */
 export type IsolationLevel =
@@ -23,6 +24,12 @@ export interface Store {
   readonly transactions: Transactions;
   readonly writes: WriteQueue;
   readonly legacySnapshots: LegacySnapshots;
+  /**
+   * Streams to the generation of the minipool whose marker this process has
+   * seen. It can't go: every writer moves from one whole minipool to another,
+   * under another generation. Only speeds up, may be forgotten at any time.
+   */
+  readonly knownMinipools: BoundedMap<StreamId, bigint>;
   readonly isolationLevel: IsolationLevel;
 }
 
@@ -58,8 +65,16 @@ export interface StreamWrite<B extends readonly Bound[], T> {
    * those of this very write, it returns as if this one had been.
    */
   refused?(rejection: Rejection, afterUnknown: boolean): T | Promise<T>;
-  shared?: SharedWrite;
+  /**
+   * The same as one statement, to share a transaction with other writes. Its
+   * first column counts 1 when it was done; else the write is run alone, which
+   * finds the reason or does what a single statement can't.
+   */
+  shared?: Bound;
 }
+
+/** Writes up to this size share transactions; larger ones gain nothing. */
+const maxSharedBytes = 64 * 1024;
 
 /** Runs a write in its stream's turn, under its lock. */
 export function writeStream<const B extends readonly Bound[], T>(
@@ -67,16 +82,27 @@ export function writeStream<const B extends readonly Bound[], T>(
   call: StreamCall,
   write: StreamWrite<B, T>,
 ): Promise<T> {
+  const run = (afterUnknown: boolean) =>
+    runAlone(store, call, write, afterUnknown);
+  const { bytes, shared } = write;
   return store.writes.submit({
     streamId: call.streamId,
-    bytes: write.bytes,
+    bytes,
     signal: call.signal,
-    ...(write.shared === undefined ? {} : { shared: write.shared }),
-    runAlone: (afterUnknown) => runAlone(store, call, write, afterUnknown),
+    runAlone: run,
+    ...(shared === undefined || bytes > maxSharedBytes ? {} : {
+      shared: {
+        bound: shared,
+        isDone: ({ rows: [row] }) => row?.[0] === 1n,
+        explain: () => run(false),
+        isLast: true,
+      },
+    }),
   });
 }
 
-async function runAlone<const B extends readonly Bound[], T>(
+/** Runs a write as a transaction of its own; its turn is the caller's care. */
+export async function runAlone<const B extends readonly Bound[], T>(
   store: Store,
   call: StreamCall,
   write: StreamWrite<B, T>,

@@ -36,8 +36,15 @@ import type { StreamId } from "../storage/stream_id.ts";
 export interface SharedWrite {
   /** Does nothing, rather than fail, where its own rules forbid it. */
   bound: Bound;
-  /** Tells by the statement's result what became of the write. */
-  verdict(result: Result): Promise<void>;
+  /** Whether the statement did the write. */
+  isDone(result: Result): boolean;
+  /**
+   * The statement did nothing: settles the write in another way. `later` tells
+   * how many later writes of the stream were done by the same transaction.
+   */
+  explain(later: number): Promise<unknown>;
+  /** No other write of the stream may follow in the same transaction. */
+  isLast: boolean;
 }
 
 /** A write of one stream. */
@@ -258,7 +265,9 @@ export class WriteQueue {
         while (line.tasks[0]?.write.shared && taken.length < maxShared) {
           bytes += line.tasks[0].write.bytes;
           if (taken.length > 0 && bytes > maxSharedBytes) break;
-          taken.push(line.tasks.shift()!);
+          const task = line.tasks.shift()!;
+          taken.push(task);
+          if (task.write.shared!.isLast) break;
         }
       }
       if (taken.at(-1)?.write.streamId === line.streamId) {
@@ -302,10 +311,7 @@ export class WriteQueue {
       );
       return;
     }
-    for (const [i, task] of tasks.entries()) {
-      const settled = task.write.shared!.verdict(results[i]!);
-      await settled.then(task.resolve, task.reject);
-    }
+    await settleShared(tasks, results);
   }
 
   /** One after another; those not started in time are refused. */
@@ -335,6 +341,27 @@ export class WriteQueue {
   #checkDrained(): void {
     if (this.#waiting === 0 && this.#busyLanes === 0) this.#drained?.();
   }
+}
+
+/** From the last to the first, to know how many later ones were done. */
+async function settleShared(
+  tasks: readonly Task[],
+  results: readonly Result[],
+): Promise<void> {
+  const done = new Map<StreamId, number>();
+  const unsettled: Promise<void>[] = [];
+  for (let i = tasks.length - 1; i >= 0; i--) {
+    const task = tasks[i]!;
+    const { streamId, shared } = task.write;
+    const later = done.get(streamId) ?? 0;
+    if (shared!.isDone(results[i]!)) {
+      done.set(streamId, later + 1);
+      task.resolve(undefined);
+    } else {
+      unsettled.push(shared!.explain(later).then(task.resolve, task.reject));
+    }
+  }
+  await Promise.all(unsettled);
 }
 
 function queueTimeout(maxWaitMs: number, unknown = false): StreamStorageError {

@@ -207,7 +207,7 @@ export class FrontendWriter {
     this.#at += length;
   }
 
-  /** One dimension, no nulls: dimensions, has-null flag, element type, size, lower bound. */
+  /** One dimension: dimensions, has-null flag, element type, size, lower bound. */
   #array(
     type: "int8[]" | "bpchar[]" | "bytea[]",
     values: readonly unknown[],
@@ -215,7 +215,7 @@ export class FrontendWriter {
     const element = elementOf(type);
     this.#int32(sizeOf(type, values));
     this.#int32(values.length === 0 ? 0 : 1);
-    this.#int32(0);
+    this.#int32(values.includes(null) ? 1 : 0);
     this.#int32(oidOf(element));
     if (values.length === 0) return;
     this.#int32(values.length);

@@ -20,7 +20,7 @@ export interface PgTypes {
   bytea: Uint8Array;
   "int8[]": readonly bigint[];
   "bpchar[]": readonly string[];
-  "bytea[]": readonly Uint8Array[];
+  "bytea[]": readonly (Uint8Array | null)[];
 }
 
 /** A type's name; with `?` behind it the value can be null. */

@@ -13,6 +13,7 @@ import {
   checkCandidate,
   countCandidates,
   insertCandidate,
+  insertDueCandidate,
   isCandidateStored,
   selectCandidate,
 } from "../sql/candidates.ts";
@@ -32,6 +33,14 @@ export async function writeCandidate(
   const snapshot = snapshotOf(candidate);
   await writeStream(store, call, {
     bytes: data.length + (snapshot?.length ?? 0),
+    shared: bind(
+      catalog.of(streamId, insertDueCandidate),
+      streamId,
+      number,
+      hash,
+      data,
+      snapshot,
+    ),
     bound: [
       bind(catalog.of(streamId, checkCandidate), streamId, number),
       bind(

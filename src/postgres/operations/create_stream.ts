@@ -10,7 +10,11 @@ import {
   insertMarker,
   insertMissingMarker,
 } from "../sql/minipools.ts";
-import { insertStream, repairGenesis } from "../sql/streams.ts";
+import {
+  insertStream,
+  insertWholeStream,
+  repairGenesis,
+} from "../sql/streams.ts";
 import { lockOf, type Store, type StreamCall, writeStream } from "../store.ts";
 import { isBlockStored } from "./recognise.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
@@ -27,6 +31,12 @@ export async function createStream(
   await writeStream(store, call, {
     bytes: genesis.data.length + (snapshot?.length ?? 0),
     withoutLock: true,
+    shared: bind(
+      catalog.of(streamId, insertWholeStream),
+      streamId,
+      genesis.data,
+      snapshot,
+    ),
     bound: [
       bind(catalog.of(streamId, insertStream), streamId, false),
       ...leftoversGone(catalog, streamId),

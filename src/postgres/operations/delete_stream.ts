@@ -17,7 +17,10 @@ export async function deleteStream(
       bind(catalog.of(call.streamId, deleteEphemeralAge), call.streamId),
       ...leftoversGone(catalog, call.streamId),
     ],
-    settle: () => store.legacySnapshots.forget(call.streamId),
+    settle: () => {
+      store.legacySnapshots.forget(call.streamId);
+      store.knownMinipools.delete(call.streamId);
+    },
     refused: (_, afterUnknown) => {
       // Gone is what the caller wanted, and an attempt whose answer was lost
       // is the likeliest to have done it: nobody else writes here.

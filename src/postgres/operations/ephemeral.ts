@@ -8,7 +8,11 @@ import {
 import { isStreamStorageError } from "../../storage/errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
 import { checkSealable } from "../../storage/write_rules.ts";
-import { insertFreeMiniblock, insertMiniblock } from "../sql/miniblocks.ts";
+import {
+  insertChunk,
+  insertFreeMiniblock,
+  insertMiniblock,
+} from "../sql/miniblocks.ts";
 import { deleteMinipool, insertMarker } from "../sql/minipools.ts";
 import { selectMiniblock } from "../sql/state.ts";
 import {
@@ -86,8 +90,15 @@ async function addEphemeral(
 ): Promise<boolean> {
   const { catalog } = store;
   const { streamId } = call;
-  return await writeStream(store, call, {
+  const added = await writeStream(store, call, {
     bytes: miniblocksBytes([block]),
+    shared: bind(
+      catalog.of(streamId, insertChunk),
+      streamId,
+      block.number,
+      block.data,
+      snapshotOf(block),
+    ),
     bound: [
       bind(catalog.of(streamId, checkEphemeral), streamId),
       bind(
@@ -108,6 +119,8 @@ async function addEphemeral(
       throw notEphemeral("ALREADY_EXISTS", streamId);
     },
   });
+  // A shared transaction that did it tells nothing more.
+  return added ?? true;
 }
 
 /** The greatest number that a block can have. */

@@ -2,8 +2,12 @@ import { bind, type Result } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 import { checkMinipoolHead } from "../../storage/write_rules.ts";
-import { insertEvent, selectMinipoolEnds } from "../sql/minipools.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import {
+  insertEvent,
+  insertNextEvent,
+  selectMinipoolEnds,
+} from "../sql/minipools.ts";
+import { runAlone, type Store, type StreamCall } from "../store.ts";
 
 /** An event and its place. */
 export interface EventWrite {
@@ -21,22 +25,44 @@ export function writeEvent(
   call: StreamCall,
   event: EventWrite,
 ): Promise<void> {
-  const insert = bind(
-    store.catalog.of(call.streamId, insertEvent),
-    call.streamId,
-    event.generation,
-    BigInt(event.slot),
-    event.envelope,
+  const { streamId } = call;
+  const { generation, slot, envelope } = event;
+  const isKnown = store.knownMinipools.get(streamId) === generation;
+  const bound = bind(
+    store.catalog.of(streamId, isKnown ? insertNextEvent : insertEvent),
+    streamId,
+    generation,
+    BigInt(slot),
+    envelope,
   );
-  const verdict = async (result: Result, afterUnknown: boolean) => {
-    if (result.count === 1) return;
-    await explain(store, call, event, afterUnknown);
+  const isDone = (result: Result) => {
+    if (result.count !== 1) return false;
+    if (!isKnown) store.knownMinipools.set(streamId, generation);
+    return true;
   };
-  return writeStream(store, call, {
-    bytes: event.envelope.length,
-    bound: [insert],
-    settle: ([result], afterUnknown) => verdict(result, afterUnknown),
-    shared: { bound: insert, verdict: (result) => verdict(result, false) },
+  return store.writes.submit({
+    streamId,
+    bytes: envelope.length,
+    signal: call.signal,
+    runAlone: (afterUnknown) =>
+      runAlone(store, call, {
+        bytes: envelope.length,
+        bound: [bound],
+        settle: async ([result], unknown) => {
+          if (isDone(result)) return;
+          await explain(store, call, event, {
+            afterUnknown: unknown,
+            later: 0,
+          });
+        },
+      }, afterUnknown),
+    shared: {
+      bound,
+      isDone,
+      explain: (later) =>
+        explain(store, call, event, { afterUnknown: false, later }),
+      isLast: false,
+    },
   });
 }
 
@@ -45,7 +71,7 @@ async function explain(
   store: Store,
   { name, streamId }: StreamCall,
   { generation, slot, envelope }: EventWrite,
-  afterUnknown: boolean,
+  { afterUnknown, later }: { afterUnknown: boolean; later: number },
 ): Promise<void> {
   const [{ rows: [row] }] = await store.transactions.read(
     { name, tags: streamId },
@@ -64,7 +90,8 @@ async function explain(
     streamId,
     lowest === null || highest === null ? undefined : {
       oldest: { generation: lowest, slot: Number(first) },
-      newest: { generation: highest, slot: Number(last) },
+      // As it was before the later events of the same transaction.
+      newest: { generation: highest, slot: Number(last) - later },
     },
     generation,
     slot,

@@ -24,6 +24,7 @@ import {
   checkSwap,
   copyMiniblocks,
   insertMiniblock,
+  swapMiniblocks,
 } from "../sql/miniblocks.ts";
 import {
   copyMinipool,
@@ -77,6 +78,16 @@ export async function writeMiniblocks(
   }
   await writeStream(store, call, {
     bytes: payloadBytes(write),
+    shared: bind(
+      catalog.of(streamId, swapMiniblocks),
+      streamId,
+      prevMinipool.generation,
+      size === undefined ? null : BigInt(size),
+      miniblocks.map(({ data }) => data),
+      miniblocks.map(snapshotOf),
+      newMinipool.envelopes,
+      latest ?? null,
+    ),
     bound,
     settle: () => {},
     refused: async (rejection, afterUnknown) => {

@@ -72,6 +72,57 @@ export const checkSwap = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
+/**
+ * A whole writeMiniblocks in one statement: the rules of {@linkcode checkSwap},
+ * then blocks $4 with snapshots $5, numbered from $2 on, events $6 in the new
+ * minipool, latest snapshot $7 unless it is null. Counts 1 when it was done.
+ */
+export const swapMiniblocks = (t: StreamTables) =>
+  statement({
+    text: `WITH due AS MATERIALIZED (
+        SELECT $2 + cardinality($4) AS next FROM ${t.streams}
+        WHERE stream_id = $1 AND NOT ephemeral AND blockdata_ext = 'D'
+          AND (SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
+            ORDER BY seq_num DESC LIMIT 1) = $2 - 1
+          AND (SELECT CASE WHEN count(*) = 0 THEN $3 = 0
+              ELSE min(generation) = $2 AND max(generation) = $2
+                AND min(slot_num) = -1 AND max(slot_num) = count(*) - 2
+                AND coalesce($3 = count(*) - 1, true) END
+            FROM ${t.minipools} WHERE stream_id = $1)),
+      old_minipool AS (
+        DELETE FROM ${t.minipools}
+        WHERE stream_id = $1 AND EXISTS (SELECT 1 FROM due)),
+      new_minipool AS (
+        INSERT INTO ${t.minipools}
+          (stream_id, generation, slot_num, envelope)
+        SELECT $1, next, -1, NULL FROM due
+        UNION ALL
+        SELECT $1, next, nth - 1, envelope FROM due,
+          unnest($6) WITH ORDINALITY AS event (envelope, nth)),
+      block AS (
+        INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
+        SELECT $1, $2 + nth - 1, data, snapshot FROM due,
+          unnest($4, $5) WITH ORDINALITY AS block (data, snapshot, nth)),
+      old_candidates AS (
+        DELETE FROM ${t.candidates} WHERE stream_id = $1
+          AND seq_num < (SELECT next FROM due)),
+      snapshot AS (
+        UPDATE ${t.streams} SET latest_snapshot_miniblock = $7
+        WHERE stream_id = $1 AND $7 IS NOT NULL
+          AND EXISTS (SELECT 1 FROM due))
+      SELECT count(*) FROM due`,
+    params: [
+      "bpchar",
+      "int8",
+      "int8?",
+      "bytea[]",
+      "bytea[]",
+      "bytea[]",
+      "int8?",
+    ],
+    columns: ["int8"],
+  });
+
 /** Whether a block is stored with just this data. */
 export const isMiniblockStored = (t: StreamTables) =>
   statement({
@@ -88,6 +139,19 @@ export const insertFreeMiniblock = (t: StreamTables) =>
         (stream_id, seq_num, blockdata, snapshot)
       VALUES ($1, $2, $3, $4) ON CONFLICT (stream_id, seq_num) DO NOTHING`,
     params: ["bpchar", "int8", "bytea", "bytea?"],
+  });
+
+/** A chunk of an ephemeral stream. Counts 1 when it was added. */
+export const insertChunk = (t: StreamTables) =>
+  statement({
+    text: `WITH added AS (
+        INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
+        SELECT $1, $2, $3, $4 FROM ${t.streams}
+        WHERE stream_id = $1 AND ephemeral
+        ON CONFLICT (stream_id, seq_num) DO NOTHING RETURNING 1)
+      SELECT count(*) FROM added`,
+    params: ["bpchar", "int8", "bytea", "bytea?"],
+    columns: ["int8"],
   });
 
 export const deleteMiniblocksIn = (t: StreamTables) =>

@@ -75,6 +75,33 @@ export const insertStream = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
+/**
+ * A whole new stream in one statement: its row, its genesis and the marker of
+ * generation 1. Nothing is done when the stream is there, or anything that an
+ * earlier one has left. Counts 1 when it was done.
+ */
+export const insertWholeStream = (t: StreamTables) =>
+  statement({
+    text: `WITH created AS (
+        INSERT INTO ${t.streams} (stream_id, latest_snapshot_miniblock,
+          migrated, ephemeral, blockdata_ext)
+        SELECT $1, 0, true, false, 'D'
+        WHERE NOT EXISTS (SELECT 1 FROM ${t.miniblocks} WHERE stream_id = $1)
+          AND NOT EXISTS (SELECT 1 FROM ${t.minipools} WHERE stream_id = $1)
+          AND NOT EXISTS (SELECT 1 FROM ${t.candidates} WHERE stream_id = $1)
+        ON CONFLICT (stream_id) DO NOTHING RETURNING stream_id),
+      block AS (
+        INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
+        SELECT stream_id, 0, $2, $3 FROM created),
+      marker AS (
+        INSERT INTO ${t.minipools}
+          (stream_id, generation, slot_num, envelope)
+        SELECT stream_id, 1, -1, NULL FROM created)
+      SELECT count(*) FROM created`,
+    params: ["bpchar", "bytea", "bytea?"],
+    columns: ["int8"],
+  });
+
 const isRepairable = `NOT es.ephemeral AND es.latest_snapshot_miniblock <= 0
   AND block.seq_num = 0 AND octet_length(block.blockdata) = 0`;
 

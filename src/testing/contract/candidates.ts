@@ -10,6 +10,7 @@ import {
 import type { Suite } from "./suite.ts";
 import {
   assertFails,
+  assertOwnBytes,
   assertRefused,
   assertStorageError,
   block,
@@ -220,6 +221,7 @@ function testReading(suite: Suite): void {
     assert.deepEqual(await read("plain"), plain);
     assert.deepEqual(await read("full"), full);
     assert.deepEqual(await read("empty"), candidate(1, "empty"));
+    await assertOwnBytes(() => read("full"));
   });
 
   suite.test("a missing candidate is NOT_FOUND", async ({ storage }) => {

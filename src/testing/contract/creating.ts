@@ -14,11 +14,13 @@ import {
 import type { PlantedStream, Suite } from "./suite.ts";
 import {
   assertFails,
+  assertOwnBytes,
   assertRefused,
   assertServes,
   block,
   bytes,
   candidate,
+  collect,
   contentOf,
   legacyBlock,
   minipool,
@@ -129,22 +131,23 @@ function testCreating(suite: Suite): void {
     await assertServes(storage, id, { blocks: [0n], latest: 0n, events: [] });
   });
 
-  suite.test("bytes are returned as plain arrays of their own", async ({ storage }) => {
+  suite.test("bytes that were taken from a Buffer are plain arrays of their own", async ({ storage }) => {
     const id = newStreamId();
-    const genesis = { number: 0n, data: Buffer.from("block 0") };
+    const genesis = {
+      number: 0n,
+      data: Buffer.from("block 0"),
+      snapshot: Buffer.from("snapshot 0"),
+    };
+    const event = Buffer.from("first");
     await storage.createStreamStorage(id, genesis);
-    await storage.writeEvent(id, 1n, 0, Buffer.from("first"));
-    genesis.data.fill(0);
-    const read = () => storage.readStreamFromLastSnapshot(id, 0);
-    const { miniblocks, minipoolEnvelopes } = await read();
-    for (const array of [miniblocks[0]?.data, minipoolEnvelopes[0]]) {
-      assert.equal(array?.constructor, Uint8Array);
-      assert.equal(array.buffer.byteLength, array.byteLength);
-      array.fill(0);
-    }
-    const again = await read();
-    assert.deepEqual(again.miniblocks, [readBack(block(0))]);
-    assert.deepEqual(again.minipoolEnvelopes, [bytes("first")]);
+    await storage.writeEvent(id, 1n, 0, event);
+    for (const given of [genesis.data, genesis.snapshot, event]) given.fill(0);
+    await assertOwnBytes(() => storage.readStreamFromLastSnapshot(id, 0));
+    await assertOwnBytes(() => storage.readMiniblocks(id, 0n, 1n));
+    await assertOwnBytes(() => collect(storage.streamMiniblocks(id, 0n, 1n)));
+    const { view } = await contentOf(storage, id);
+    assert.deepEqual(view.miniblocks, [snapshotBlock(0)]);
+    assert.deepEqual(view.minipoolEnvelopes, [bytes("first")]);
   });
 }
 
@@ -185,6 +188,21 @@ function testRepairing(suite: Suite): void {
       },
     );
   }
+
+  suite.planted(
+    "createStreamStorage keeps the events of a repaired stream",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, {
+        latestSnapshot: 0n,
+        blocks: [EMPTY_GENESIS],
+        minipool: minipool(1, 2),
+      });
+      await storage.createStreamStorage(id, block(0));
+      const events = ["event 0", "event 1"];
+      await assertServes(storage, id, { blocks: [0n], latest: 0n, events });
+    },
+  );
 
   const sound: [string, PlantedStream][] = [
     ["a later snapshot", {

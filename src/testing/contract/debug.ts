@@ -9,6 +9,7 @@ import {
 import type { PlantedStream, Suite } from "./suite.ts";
 import {
   assertFails,
+  assertOwnBytes,
   block,
   bytes,
   candidate,
@@ -138,6 +139,26 @@ function testReading(suite: Suite): void {
       });
     },
   );
+
+  suite.test("debug reads list candidates by number and hash, bytes of their own", async ({ storage }) => {
+    const id = newStreamId();
+    await storage.createStreamStorage(id, snapshotBlock(0));
+    await storage.writeEvent(id, 1n, 0, bytes("event 0"));
+    const sorted = [candidate(2, "a"), candidate(2, "b"), candidate(10, "a")];
+    for (const index of [2, 1, 0]) {
+      const each = sorted[index] ?? candidate(0);
+      await storage.writeMiniblockCandidate(id, each);
+    }
+    const data = await storage.debugReadStreamData(id);
+    assert.deepEqual(data.miniblockCandidates, sorted);
+    const statistics = await storage.debugReadStreamStatistics(id);
+    assert.deepEqual(
+      statistics.miniblockCandidates,
+      sorted.map(({ number, hash }) => ({ number, hash })),
+    );
+    await assertOwnBytes(() => storage.debugReadStreamData(id));
+    await assertOwnBytes(() => storage.debugReadStreamStatistics(id));
+  });
 
   suite.planted(
     "debug reads tell an old latest snapshot of -1 as 0",

@@ -240,6 +240,20 @@ function testStreaming(suite: Suite): void {
   );
 
   suite.planted(
+    "streamMiniblocks finds a gap wherever its pages end",
+    async ({ storage, plant }) => {
+      for (const end of [10n, 16n, 32n, 64n, 100n, 128n, 256n]) {
+        const id = newStreamId();
+        await plant(id, plantedStream([...run(1, end), end + 2n]));
+        await assertFails(collect(storage.streamMiniblocks(id, 0n, 999n)), {
+          code: "MINIBLOCKS_NOT_FOUND",
+          details: { expected: end + 1n, actual: end + 2n },
+        });
+      }
+    },
+  );
+
+  suite.planted(
     "streamMiniblocks yields the blocks before a late gap at most",
     async ({ storage, plant }) => {
       const id = newStreamId();

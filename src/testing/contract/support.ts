@@ -266,3 +266,29 @@ export async function settle(
   );
   return { succeeded: results.length - errors.length, errors };
 }
+
+/**
+ * Asserts that all byte arrays of a result are plain ones of their own: that
+ * nobody sees it when they are changed.
+ */
+export async function assertOwnBytes(
+  read: () => Promise<unknown>,
+): Promise<void> {
+  const first = await read();
+  const before = structuredClone(first);
+  const arrays = byteArraysOf(first);
+  assert.ok(arrays.length > 0, "Nothing was read");
+  for (const array of arrays) {
+    assert.equal(array.constructor, Uint8Array);
+    assert.equal(array.buffer.byteLength, array.byteLength);
+    array.fill(0xff);
+  }
+  assert.deepEqual(await read(), before);
+}
+
+function byteArraysOf(value: unknown): Uint8Array[] {
+  if (value instanceof Uint8Array) return [value];
+  return typeof value === "object" && value !== null
+    ? Object.values(value).flatMap(byteArraysOf)
+    : [];
+}

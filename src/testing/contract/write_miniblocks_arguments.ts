@@ -133,14 +133,22 @@ function testListRules(suite: Suite): void {
       miniblocks: [block(1)],
       previous: 2n,
       next: 2n,
-      expected: { code: "INTERNAL", reason: "prev_generation_mismatch" },
+      expected: {
+        code: "INTERNAL",
+        reason: "prev_generation_mismatch",
+        details: { expected: 1n, actual: 2n },
+      },
     },
     {
       name: "a new generation that is not the next number",
       miniblocks: [block(1), block(2)],
       previous: 1n,
       next: 2n,
-      expected: { code: "INTERNAL", reason: "new_generation_mismatch" },
+      expected: {
+        code: "INTERNAL",
+        reason: "new_generation_mismatch",
+        details: { expected: 3n, actual: 2n },
+      },
     },
     {
       name: "a gap between the blocks",

@@ -1,0 +1,113 @@
+/**
+ * Checks which folder of src imports which, and that the PostgreSQL driver
+ * package is imported in one file only. Prints `file:line: rule` for each
+ * import that breaks a rule and exits with 1 if there is one.
+ *
+ * ```sh
+ * deno run -A scripts/check_arrows.ts [SRC]
+ * ```
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join, posix, relative, sep } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+/**
+ * What each folder may import besides itself: folders, or single files. The
+ * folders that everyone may import are in `forEveryone`.
+ */
+const allowed: Record<string, string[]> = {
+  cli: ["postgres", "storage"],
+  workers: ["postgres", "storage"],
+  postgres: ["database", "media", "storage"],
+  database: [],
+  memory: ["storage"],
+  media: [],
+  testing: ["embedded", "memory", "postgres", "storage"],
+  embedded: [],
+  telemetry: [],
+  storage: [],
+};
+const forEveryone = ["telemetry", "storage/errors.ts"];
+/** Imports nothing of ours, not even what everyone may. */
+const innermost = "storage";
+
+const driver = "pg";
+const driverFile = "database/driver.ts";
+
+/** An import that breaks a rule. */
+export interface BadImport {
+  /** Relative to src, with slashes. */
+  file: string;
+  /** Counted from 1. */
+  line: number;
+  /** What it breaks. */
+  rule: string;
+}
+
+/** All imports below the directory `src` that break a rule. */
+export function findBadImports(src: string): BadImport[] {
+  const files = readdirSync(src, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts"))
+    .map((file) => file.split(sep).join("/"))
+    .sort();
+  return files.flatMap((file) =>
+    importsOf(readFileSync(join(src, file), "utf8"))
+      .flatMap(({ specifier, line }) => {
+        const rule = brokenRule(file, specifier);
+        return rule === undefined ? [] : [{ file, line, rule }];
+      })
+  );
+}
+
+/**
+ * The code is formatted, so a comment starts its line and every import has
+ * one of few shapes; a parser would say no more.
+ */
+function importsOf(text: string): { specifier: string; line: number }[] {
+  const code = text.replace(/^[ \t]*(\/\/|\/\*|\*).*$/gm, "");
+  const imports = code.matchAll(
+    /^(?:import|export)\b[^;"]*?\bfrom\s+"([^"]+)"|^import\s+"([^"]+)"|\bimport\(\s*"([^"]+)"/gm,
+  );
+  return [...imports].map((match) => ({
+    specifier: match[1] ?? match[2] ?? match[3] ?? "",
+    line: code.slice(0, match.index + match[0].length).split("\n").length,
+  }));
+}
+
+function brokenRule(file: string, specifier: string): string | undefined {
+  if (specifier === driver || specifier.startsWith(`${driver}/`)) {
+    return file === driverFile
+      ? undefined
+      : `only ${driverFile} imports ${driver}, not this file`;
+  }
+  if (!specifier.startsWith(".")) return undefined;
+  const target = posix.join(posix.dirname(file), specifier);
+  const [from = "", to = ""] = [file, target].map((path) => path.split("/")[0]);
+  // Files beside the folders tie them together; below the folders none of
+  // them, and nothing outside src but data, may be imported.
+  if (from === file || from === to) return undefined;
+  if (to === ".." && !target.endsWith(".ts")) return undefined;
+  const rights = [
+    ...allowed[from] ?? [],
+    ...from === innermost ? [] : forEveryone,
+  ];
+  if (rights.includes(to) || rights.includes(target)) return undefined;
+  return from in allowed
+    ? `${from} may import ${
+      rights.join(", ") || "nothing of ours"
+    }, not ${target}`
+    : `folder ${from} has no rule in check_arrows.ts`;
+}
+
+if (import.meta.main) {
+  const src = process.argv[2] ??
+    fileURLToPath(new URL("../src", import.meta.url));
+  const bad = findBadImports(src);
+  const shown = relative(process.cwd(), src);
+  for (const { file, line, rule } of bad) {
+    console.error(`${join(shown, file)}:${line}: ${rule}`);
+  }
+  if (bad.length > 0) process.exitCode = 1;
+  else console.log("All imports follow the allowed arrows");
+}

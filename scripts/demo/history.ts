@@ -1,0 +1,203 @@
+/** A believable history of a node's streams. */
+import { Random } from "./random.ts";
+import { realMiniblock } from "./real_miniblocks.ts";
+import {
+  type AuthoredBlock,
+  type Sizes,
+  StreamAuthor,
+  type StreamHistory,
+} from "./stream_author.ts";
+import { type NamedStreamType, streamIdOf } from "./stream_ids.ts";
+
+/** How streams of one type live. */
+interface Profile extends Sizes {
+  /** How many there are. */
+  streams: number;
+  /** How many blocks a stream produces, from and to. */
+  blocks: [min: number, max: number];
+  /** How many events arrive for a block, from and to. */
+  events: [min: number, max: number];
+  snapshotEvery: bigint;
+}
+
+const kilobyte = 1024;
+
+const person: Profile = {
+  streams: 4,
+  blocks: [2, 10],
+  events: [1, 3],
+  event: [200, kilobyte],
+  snapshot: [400, 4 * kilobyte],
+  snapshotEvery: 5n,
+};
+
+const conversation: Profile = {
+  streams: 3,
+  blocks: [5, 16],
+  events: [2, 8],
+  event: [250, 4 * kilobyte],
+  snapshot: [500, 6 * kilobyte],
+  snapshotEvery: 6n,
+};
+
+/** Media streams have a life of their own, see `mediaHistories`. */
+const profiles: Record<Exclude<NamedStreamType, "media">, Profile> = {
+  space: {
+    streams: 2,
+    blocks: [10, 24],
+    events: [1, 4],
+    event: [200, 2 * kilobyte],
+    snapshot: [4 * kilobyte, 40 * kilobyte],
+    snapshotEvery: 8n,
+  },
+  channel: { ...conversation, streams: 5, blocks: [18, 40] },
+  dm: conversation,
+  gdm: conversation,
+  metadata: { ...person, streams: 1, blocks: [6, 12] },
+  user: person,
+  user_settings: person,
+  user_inbox: { ...person, snapshot: [kilobyte, 12 * kilobyte] },
+  user_metadata: person,
+};
+
+/**
+ * Streams of every type and what happens to them: always the same for the
+ * same seed. Every call makes new bytes, so that what was written can be
+ * compared with bytes that no storage has had in its hands.
+ */
+export function historyOf(seed: string): StreamHistory[] {
+  const types = Object.keys(profiles) as (keyof typeof profiles)[];
+  const ordinary = types.flatMap((type) =>
+    Array.from(
+      { length: profiles[type].streams },
+      (_, index) => ordinaryHistory(seed, type, index),
+    )
+  );
+  return [
+    ...ordinary,
+    trimmedChannel(seed),
+    archivedChannel(seed),
+    movedSpace(seed),
+    deletedInbox(seed),
+    ...mediaHistories(seed),
+  ];
+}
+
+function ordinaryHistory(
+  seed: string,
+  type: keyof typeof profiles,
+  index: number,
+): StreamHistory {
+  const random = new Random(`${seed}/${type}/${index}`);
+  const author = newAuthor(type, random);
+  author.create();
+  live(author, profiles[type], random);
+  return author.history;
+}
+
+function newAuthor(
+  type: keyof typeof profiles,
+  random: Random,
+): StreamAuthor {
+  return new StreamAuthor(streamIdOf(type, random), random, profiles[type]);
+}
+
+/** Events arrive, blocks are made of them, and something is under way. */
+function live(author: StreamAuthor, profile: Profile, random: Random): void {
+  const { events, snapshotEvery } = profile;
+  for (let count = random.between(...profile.blocks); count > 0; count--) {
+    if (random.chance(5)) author.catchUp(random.between(2, 4), snapshotEvery);
+    if (random.chance(5)) author.proposeAhead();
+    author.receive(random.between(...events));
+    author.produceBlock(author.generation % snapshotEvery === 0n);
+  }
+  if (random.chance(70)) author.receive(random.between(...events));
+  if (random.chance(30)) author.proposeAhead();
+}
+
+function trimmedChannel(seed: string): StreamHistory {
+  const random = new Random(`${seed}/trimmed channel`);
+  const author = newAuthor("channel", random);
+  author.create();
+  author.catchUp(30, 6n);
+  live(author, profiles.channel, random);
+  author.trim();
+  return author.history;
+}
+
+function archivedChannel(seed: string): StreamHistory {
+  const author = newAuthor("channel", new Random(`${seed}/archived channel`));
+  author.archive(4, 9);
+  return author.history;
+}
+
+/**
+ * A space that comes to this node as three real blocks, 42 to 44, the first
+ * with a snapshot inside and the last with one beside it; older blocks follow
+ * and the space goes on.
+ */
+function movedSpace(seed: string): StreamHistory {
+  const random = new Random(`${seed}/moved space`);
+  const author = newAuthor("space", random);
+  const older = author.makeBlocks(28n, 14, 8n);
+  const { snapshot } = author.makeBlock(44n, [], true);
+  const names = [
+    "space-legacy-snapshot",
+    "space-no-snapshot",
+    "space-detached-snapshot-hash",
+  ];
+  const [legacy, plain, detached] = names.map((name, index) => ({
+    number: 42n + BigInt(index),
+    ...realMiniblock(name),
+  })) as [AuthoredBlock, AuthoredBlock, AuthoredBlock];
+  legacy.hasLegacySnapshot = true;
+  author.rebuild([legacy, plain, { ...detached, snapshot: snapshot! }], 44n);
+  author.backfill(older);
+  live(author, profiles.space, random);
+  return author.history;
+}
+
+function deletedInbox(seed: string): StreamHistory {
+  const random = new Random(`${seed}/deleted inbox`);
+  const author = newAuthor("user_inbox", random);
+  author.create();
+  live(author, profiles.user_inbox, random);
+  author.delete();
+  return author.history;
+}
+
+/** Largest chunk of a media file, in bytes. */
+const largestChunk = 500_000;
+
+function mediaHistories(seed: string): StreamHistory[] {
+  const realChunks = [0, 1, 2].map((chunk) => ({
+    number: BigInt(chunk + 1),
+    ...realMiniblock(`media-chunk-${chunk}`),
+  }));
+  const random = new Random(`${seed}/media`);
+  const uploads: { chunkCount: 1 | 3 | 10; largest: number; sealed: boolean }[] =
+    [
+      { chunkCount: 1, largest: 40_000, sealed: true },
+      { chunkCount: 1, largest: 300_000, sealed: true },
+      { chunkCount: 3, largest: largestChunk, sealed: true },
+      { chunkCount: 10, largest: largestChunk, sealed: true },
+      { chunkCount: 10, largest: largestChunk, sealed: true },
+      { chunkCount: 10, largest: 100_000, sealed: false },
+    ];
+  return [
+    mediaHistory(random, 3, realChunks, true),
+    ...uploads.map(({ chunkCount, largest, sealed }) =>
+      mediaHistory(random, chunkCount, chunks(random, chunkCount, largest), sealed)
+    ),
+  ];
+}
+
+/** A file's chunks: all of the largest size but the last. */
+function chunks(
+  random: Random,
+  chunkCount: number,
+  largest: number,
+): AuthoredBlock[] {
+  const sizes = { event: [largest, largest], snapshot: [0, 0] } as const;
+  throw new Error(`${sizes} ${random} ${chunkCount}`);
+}
