@@ -11,6 +11,9 @@ import { join } from "node:path";
 import process from "node:process";
 import { countTests, type TestCounts } from "./junit.ts";
 
+/** A task that hangs fails. */
+const taskDeadlineMs = 6 * 60_000;
+
 const checks = ["fmt", "lint", "check", "arrows", "doc", "publish-dry"];
 
 /** The tasks that run tests, with the flags that make them write a report. */
@@ -26,6 +29,7 @@ function runTask(name: string, args: string[] = []): boolean {
   console.log(`\n== deno task ${name}`);
   const { status } = spawnSync("deno", ["task", "--quiet", name, ...args], {
     stdio: ["ignore", "inherit", "inherit"],
+    timeout: taskDeadlineMs,
   });
   return status === 0;
 }

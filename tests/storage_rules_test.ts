@@ -203,11 +203,19 @@ describe("lastRun", () => {
 });
 
 describe("assembleMiniblocks", () => {
-  it("keeps snapshots unless told otherwise", () => {
+  it("keeps snapshots that are not empty unless told otherwise", () => {
     const context = { from: 0n, hasBlockBefore: false, hasBlockBelow: false };
     const row = { number: 0n, data: new Uint8Array([1]) };
     const rows = [{ ...row, snapshot: new Uint8Array([2]) }];
     assert.deepEqual(assembleMiniblocks("s", rows, context).miniblocks, rows);
+    for (const snapshot of [new Uint8Array(), null, undefined]) {
+      const { miniblocks } = assembleMiniblocks(
+        "s",
+        [{ ...row, snapshot }],
+        context,
+      );
+      assert.deepEqual(miniblocks, [row]);
+    }
   });
 
   it("gives the same blocks in pages as at once", () => {

@@ -1,4 +1,5 @@
 /** A believable history of a node's streams. */
+import { mediaHistories } from "./media_history.ts";
 import { Random } from "./random.ts";
 import { realMiniblock } from "./real_miniblocks.ts";
 import {
@@ -40,7 +41,7 @@ const conversation: Profile = {
   snapshotEvery: 6n,
 };
 
-/** Media streams have a life of their own, see `mediaHistories`. */
+/** Media streams have a life of their own, see media_history.ts. */
 const profiles: Record<Exclude<NamedStreamType, "media">, Profile> = {
   space: {
     streams: 2,
@@ -164,40 +165,4 @@ function deletedInbox(seed: string): StreamHistory {
   live(author, profiles.user_inbox, random);
   author.delete();
   return author.history;
-}
-
-/** Largest chunk of a media file, in bytes. */
-const largestChunk = 500_000;
-
-function mediaHistories(seed: string): StreamHistory[] {
-  const realChunks = [0, 1, 2].map((chunk) => ({
-    number: BigInt(chunk + 1),
-    ...realMiniblock(`media-chunk-${chunk}`),
-  }));
-  const random = new Random(`${seed}/media`);
-  const uploads: { chunkCount: 1 | 3 | 10; largest: number; sealed: boolean }[] =
-    [
-      { chunkCount: 1, largest: 40_000, sealed: true },
-      { chunkCount: 1, largest: 300_000, sealed: true },
-      { chunkCount: 3, largest: largestChunk, sealed: true },
-      { chunkCount: 10, largest: largestChunk, sealed: true },
-      { chunkCount: 10, largest: largestChunk, sealed: true },
-      { chunkCount: 10, largest: 100_000, sealed: false },
-    ];
-  return [
-    mediaHistory(random, 3, realChunks, true),
-    ...uploads.map(({ chunkCount, largest, sealed }) =>
-      mediaHistory(random, chunkCount, chunks(random, chunkCount, largest), sealed)
-    ),
-  ];
-}
-
-/** A file's chunks: all of the largest size but the last. */
-function chunks(
-  random: Random,
-  chunkCount: number,
-  largest: number,
-): AuthoredBlock[] {
-  const sizes = { event: [largest, largest], snapshot: [0, 0] } as const;
-  throw new Error(`${sizes} ${random} ${chunkCount}`);
 }

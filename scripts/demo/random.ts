@@ -1,11 +1,11 @@
-import { type Cipher, createCipheriv, createHash } from "node:crypto";
+import { type Cipheriv, createCipheriv, createHash } from "node:crypto";
 
 /**
  * Bytes and numbers that look random and are the same for the same seed, on
  * every machine and runtime: the key stream of AES-256 in counter mode.
  */
 export class Random {
-  readonly #keyStream: Cipher;
+  readonly #keyStream: Cipheriv;
 
   /** Any text is a seed. */
   constructor(seed: string) {

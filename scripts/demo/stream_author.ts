@@ -5,6 +5,7 @@ import type {
   StreamType,
 } from "../../mod.ts";
 import { streamType } from "../../mod.ts";
+import { firstDifference, sizeOf } from "./bytes.ts";
 import { eventEnvelope, miniblock, snapshotBytes } from "./protocol_bytes.ts";
 import type { Random } from "./random.ts";
 
@@ -138,9 +139,11 @@ export class StreamAuthor {
     this.#step(
       events,
       (storage) =>
-        Promise.all(writes.map(({ slot, envelope }) =>
-          storage.writeEvent(streamId, generation, slot, envelope)
-        )),
+        Promise.all(
+          writes.map(({ slot, envelope }) =>
+            storage.writeEvent(streamId, generation, slot, envelope)
+          ),
+        ),
     );
   }
 
@@ -171,7 +174,7 @@ export class StreamAuthor {
     const block = this.makeBlock(generation, events, withSnapshot);
     this.#propose(block);
     this.#append([block]);
-    this.#expected.minipool = late;
+    this.#expected.minipool = [...late];
     const streamId = this.#streamId;
     const next = { generation: generation + 1n, envelopes: late };
     this.#step([block], async (storage) => {
@@ -245,10 +248,13 @@ export class StreamAuthor {
       Number(a.number - b.number)
     );
     blocks.forEach((block, index) =>
-      this.#step([block], (storage) =>
-        index === 0 && block.number === 0n
-          ? storage.createEphemeralStreamStorage(this.#streamId, block)
-          : storage.writeEphemeralMiniblock(this.#streamId, block))
+      this.#step(
+        [block],
+        (storage) =>
+          index === 0 && block.number === 0n
+            ? storage.createEphemeralStreamStorage(this.#streamId, block)
+            : storage.writeEphemeralMiniblock(this.#streamId, block),
+      )
     );
   }
 
@@ -257,7 +263,7 @@ export class StreamAuthor {
     this.#expected.state = "regular";
     this.#step([], async (storage) => {
       const hash = await storage.normalizeEphemeralStream(this.#streamId);
-      if (Uint8Array.from(hash).join() !== headerHash.join()) {
+      if (firstDifference(hash, headerHash) !== undefined) {
         throw new Error(
           `Sealing stream ${this.#streamId} returned another genesis hash`,
         );
@@ -265,7 +271,7 @@ export class StreamAuthor {
     });
   }
 
-  /** Blocks below the newest but one snapshot go; of the kept, its bytes. */
+  /** Old blocks go, and the snapshot before the latest is cleared. */
   trim(): void {
     const { blocks, latestSnapshot } = this.#expected;
     const older = blocks.filter(({ number, snapshot }) =>
@@ -329,14 +335,7 @@ export class StreamAuthor {
     written: readonly (Uint8Array | AuthoredBlock)[],
     run: Step["run"],
   ): void {
-    const bytes = written.reduce((sum, part) => sum + bytesOf(part), 0);
+    const bytes = written.reduce((sum, part) => sum + sizeOf(part), 0);
     this.#steps.push({ bytes, run });
   }
-}
-
-/** The bytes of an event, or of a block with its snapshot. */
-export function bytesOf(part: Uint8Array | MiniblockDescriptor): number {
-  return part instanceof Uint8Array
-    ? part.length
-    : part.data.length + (part.snapshot?.length ?? 0);
 }

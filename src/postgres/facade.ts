@@ -112,6 +112,11 @@ export class StreamStorageFacade implements PostgresStreamStorage {
     return this.#store.catalog.partitions;
   }
 
+  /** See {@linkcode PostgresStreamStorage.signal}. */
+  get signal(): AbortSignal {
+    return this.#store.ownership.signal;
+  }
+
   /** See {@linkcode StreamStorage.createStreamStorage}. */
   createStreamStorage(
     streamId: StreamId,
@@ -586,6 +591,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
     await this.#store.writes.close(closeBudgetMs);
     const left = closeBudgetMs - (performance.now() - started);
     await Promise.all(pools.map((pool) => pool.close(Math.max(0, left))));
+    await this.#store.ownership.release();
   }
 
   #onStream<T>(
@@ -626,6 +632,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
 
   #checkCallable(options: OperationOptions | undefined): void {
     if (this.#closing !== undefined) throw closed();
+    if (this.signal.aborted) throw this.signal.reason;
     checkOptions(options);
     if (options?.signal?.aborted) throw canceled(options.signal.reason);
   }

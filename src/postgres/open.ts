@@ -1,6 +1,6 @@
 /**
- * Opening a store: check the options, bring the schema up to date, wire the
- * parts together.
+ * Opening a store: check the options, bring the schema up to date, become its
+ * owner, wire the parts together.
  */
 
 import { connectSession, type SessionSettings } from "../database/driver.ts";
@@ -11,6 +11,7 @@ import {
   migrate,
   quoteIdentifier,
 } from "../database/migrations/mod.ts";
+import { Ownership } from "../database/ownership.ts";
 import { Pool } from "../database/pool.ts";
 import type { Session, SessionOptions } from "../database/session.ts";
 import { bind } from "../database/statement.ts";
@@ -34,8 +35,8 @@ import { lockOf, type Store } from "./store.ts";
 import { WriteQueue } from "./write_queue.ts";
 
 /**
- * Opens a store in a PostgreSQL schema: creates or migrates the schema and
- * connects.
+ * Opens a store in a PostgreSQL schema: creates or migrates the schema, waits
+ * for its present owner to leave, and becomes its owner.
  *
  * ```ts
  * await using storage = await openStreamStorage({
@@ -46,7 +47,8 @@ import { WriteQueue } from "./write_queue.ts";
  *
  * Errors: `BAD_CONFIG` for options, a login that is refused and a schema that
  * can't be used (`details.reason` and `details.faults` say which), `UNAVAILABLE`
- * for a server that can't be reached, `CANCELED` for the signal.
+ * for a server that can't be reached, `RESOURCE_EXHAUSTED` (`ownership_lost`)
+ * when another instance started meanwhile, `CANCELED` for the signal.
  */
 export async function openStreamStorage(
   options: StreamStorageOptions,
@@ -57,9 +59,12 @@ export async function openStreamStorage(
     signal?.throwIfAborted();
     const partitions = await prepareSchema(resolved);
     signal?.throwIfAborted();
-    return assemble(resolved, partitions);
+    const ownership = await takeOwnership(resolved);
+    return assemble(resolved, partitions, ownership);
   } catch (error) {
-    if (signal?.aborted) throw canceled(error).withOperation(operation);
+    if (signal?.aborted) {
+      throw canceled(signal.reason).withOperation(operation);
+    }
     throw toStorageError(error).withOperation(operation);
   }
 }
@@ -116,16 +121,36 @@ async function storedPartitions(
   return Number(row[0]);
 }
 
+function takeOwnership(options: ResolvedOptions): Promise<Ownership> {
+  const { schema, instanceId, startupDelayMs, signal, logger } = options;
+  return Ownership.take({
+    schema,
+    instanceId,
+    startupDelayMs,
+    signal,
+    connect: () => connectSession(options.target, {}, sessionOptions(options)),
+    onEvent: (code, message, details) =>
+      logger?.({
+        level: code === "ownership_taken" ? "info" : "warn",
+        code,
+        message,
+        ...(details === undefined ? {} : { details }),
+      }),
+  });
+}
+
 function assemble(
   options: ResolvedOptions,
   partitions: number,
+  ownership: Ownership,
 ): PostgresStreamStorage {
   const ring = new TransactionRing();
   ring.enabled = options.debugTransactions;
-  // Reads and writes do not wait for each other.
-  const lanes = Math.max(2, Math.floor(options.maxConnections * 0.4));
+  // Reads and writes do not wait for each other; one connection is the owner's.
+  const shared = options.maxConnections - 1;
+  const lanes = Math.min(maxLanes, Math.ceil(shared / 2));
   const writePool = poolOf(options, lanes, 1);
-  const readPool = poolOf(options, options.maxConnections - lanes, readDepth);
+  const readPool = poolOf(options, shared - lanes, readDepth);
   const transactions = new Transactions({
     readPool,
     writePool,
@@ -140,29 +165,35 @@ function assemble(
     legacySnapshots: new LegacySnapshots(),
     knownMinipools: new BoundedMap(100_000),
     isolationLevel: options.isolationLevel,
+    ownership,
     writes: new WriteQueue({
       ...queueBounds,
       lanes,
       maxWaitMs: options.operationTimeoutMs,
       runShared: async (streamIds, bound) => {
-        const [, ...results] = await transactions.attemptWrite(
+        const [, , ...results] = await transactions.attemptWrite(
           { name: "sharedWrites", tags: `${bound.length} writes` },
-          [lockAll(store, streamIds), ...bound],
+          [ownership.fence, lockAll(store, streamIds), ...bound],
         );
         return results;
       },
       isUnknown: (error) => verdictOf(error, "write") === "unknown",
     }),
   };
+  const closeBudgetMs = options.operationTimeoutMs * 2;
+  ownership.beforeRelease(() => store.writes.close(closeBudgetMs));
   return new StreamStorageFacade({
     schema: options.schema,
     instanceId: options.instanceId,
     store,
     pools: [writePool, readPool],
     ring,
-    closeBudgetMs: options.operationTimeoutMs * 2,
+    closeBudgetMs,
   });
 }
+
+/** Transactions under way at a time; more would make each smaller. */
+const maxLanes = 4;
 
 /** Flushes on one connection that may wait for each other, for reads. */
 const readDepth = 4;

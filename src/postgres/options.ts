@@ -88,6 +88,11 @@ export interface StreamStorageOptions {
   operationTimeoutMs?: number;
   /** How failed transactions are tried again. */
   retry?: RetryPolicy;
+  /**
+   * Milliseconds to wait after the lock of a former owner was set free, 0 to
+   * 3 600 000. Default 2000.
+   */
+  startupDelayMs?: number;
   /** False for poolers that change servers between calls. Default true. */
   preparedStatements?: boolean;
   /** Starts with the ring of recent transactions on. Default false. */
@@ -144,6 +149,7 @@ const schema = z.strictObject({
   statementTimeoutMs: milliseconds.optional(),
   lockTimeoutMs: milliseconds.optional(),
   operationTimeoutMs: milliseconds.default(5000),
+  startupDelayMs: z.int().min(0).max(3_600_000).default(2000),
   retry: z.strictObject({
     attempts: z.int().min(1).max(100).default(8),
     minDelayMs: milliseconds.default(10),

@@ -9,6 +9,12 @@ export interface PostgresStreamStorage extends StreamStorage {
   readonly instanceId: string;
   /** Partitions per kind of table, as the first installation fixed it. */
   readonly partitions: number;
+  /**
+   * Aborts when this instance must stop because another one owns the schema
+   * now; the reason is the `RESOURCE_EXHAUSTED` error with which every call
+   * rejects from then on.
+   */
+  readonly signal: AbortSignal;
   /** Remembers recent transactions from now on, for debugging. */
   enableTxTracker(): void;
   /** Stops remembering, and forgets. */

@@ -2,6 +2,11 @@
  * What every operation works with, and the one way in which operations write.
  */
 
+import {
+  notOwnerReason,
+  type Ownership,
+  ownershipLost,
+} from "../database/ownership.ts";
 import type { Rejection } from "../database/rejection.ts";
 import { bind, type Bound, type ResultsOf } from "../database/statement.ts";
 import { RejectedError, type Transactions } from "../database/transactions.ts";
@@ -31,6 +36,7 @@ export interface Store {
    */
   readonly knownMinipools: BoundedMap<StreamId, bigint>;
   readonly isolationLevel: IsolationLevel;
+  readonly ownership: Ownership;
 }
 
 /** A call on one stream. */
@@ -109,7 +115,9 @@ export async function runAlone<const B extends readonly Bound[], T>(
   afterUnknown: boolean,
 ): Promise<T> {
   const context = { name: call.name, tags: call.streamId, afterUnknown };
-  const locks = write.withoutLock ? [] : [lockOf(store, call.streamId)];
+  const locks = write.withoutLock
+    ? [store.ownership.fence]
+    : [store.ownership.fence, lockOf(store, call.streamId)];
   try {
     const bound = typeof write.bound === "function"
       ? await write.bound()
@@ -121,7 +129,12 @@ export async function runAlone<const B extends readonly Bound[], T>(
       committed.afterUnknown,
     );
   } catch (error) {
-    if (!(error instanceof RejectedError) || !write.refused) throw error;
+    if (!(error instanceof RejectedError)) throw error;
+    if (error.rejection.reason === notOwnerReason) {
+      store.ownership.stop();
+      throw ownershipLost(error.afterUnknown ? "unknown" : "rolled_back");
+    }
+    if (!write.refused) throw error;
     return await write.refused(error.rejection, error.afterUnknown);
   }
 }

@@ -13,6 +13,7 @@ export async function openTestStorage(
 ): Promise<TestStreamStorage> {
   return await createTestStreamStorage({
     maxConnections: 5,
+    startupDelayMs: 0,
     ...options,
     url: options.url ?? await testDatabaseUrl(),
   });

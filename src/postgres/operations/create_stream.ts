@@ -73,9 +73,10 @@ async function repair(
   genesis: MiniblockDescriptor,
 ): Promise<boolean> {
   const { catalog, transactions } = store;
-  const { results: [, repaired] } = await transactions.write(
+  const { results: [, , repaired] } = await transactions.write(
     { name, tags: streamId },
     [
+      store.ownership.fence,
       lockOf(store, streamId),
       bind(
         catalog.of(streamId, repairGenesis),

@@ -51,7 +51,9 @@ export function candidatesContract(suite: Suite): void {
       storage.getMiniblockCandidateCount(id, 1n, options),
   );
   testArguments(suite);
+  testReadArguments(suite);
   testWriting(suite);
+  testWritingMore(suite);
   testReading(suite);
 }
 
@@ -102,6 +104,9 @@ function testArguments(suite: Suite): void {
         }),
     },
   ]);
+}
+
+function testReadArguments(suite: Suite): void {
   testFaultyCalls(suite, "readMiniblockCandidate", [
     ...faultsOf(
       "blockHash",
@@ -165,7 +170,9 @@ function testWriting(suite: Suite): void {
       assert.equal(await storage.getMiniblockCandidateCount(id, 0n), 0);
     },
   );
+}
 
+function testWritingMore(suite: Suite): void {
   suite.test("any future number and any hash is fine, each once", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamStorage(id, block(0));

@@ -59,7 +59,9 @@ export function creatingContract(suite: Suite): void {
     },
   ]);
   testCreating(suite);
+  testKnownStream(suite);
   testRepairing(suite);
+  testNotRepairing(suite);
   testDeleting(suite);
   testListing(suite);
 }
@@ -96,7 +98,9 @@ function testCreating(suite: Suite): void {
       assert.deepEqual(ranges[0]?.snapshotSeqNums, snapshots);
     }
   });
+}
 
+function testKnownStream(suite: Suite): void {
   suite.test("createStreamStorage of a known stream is ALREADY_EXISTS", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamStorage(id, block(0));
@@ -203,7 +207,9 @@ function testRepairing(suite: Suite): void {
       await assertServes(storage, id, { blocks: [0n], latest: 0n, events });
     },
   );
+}
 
+function testNotRepairing(suite: Suite): void {
   const sound: [string, PlantedStream][] = [
     ["a later snapshot", {
       latestSnapshot: 1n,

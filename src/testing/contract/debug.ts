@@ -58,6 +58,8 @@ export function debugContract(suite: Suite): void {
     },
   ]);
   testReading(suite);
+  testStatistics(suite);
+  testReadingDetails(suite);
   testDeleting(suite);
 }
 
@@ -114,7 +116,9 @@ function testReading(suite: Suite): void {
       });
     },
   );
+}
 
+function testStatistics(suite: Suite): void {
   suite.planted(
     "debugReadStreamStatistics counts everything stored",
     async ({ storage, plant }) => {
@@ -159,7 +163,9 @@ function testReading(suite: Suite): void {
     await assertOwnBytes(() => storage.debugReadStreamData(id));
     await assertOwnBytes(() => storage.debugReadStreamStatistics(id));
   });
+}
 
+function testReadingDetails(suite: Suite): void {
   suite.planted(
     "debug reads tell an old latest snapshot of -1 as 0",
     async ({ storage, plant }) => {

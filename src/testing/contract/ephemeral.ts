@@ -34,6 +34,7 @@ export function ephemeralContract(suite: Suite): void {
   testArguments(suite);
   testCreating(suite);
   testWriting(suite);
+  testWritingAtOnce(suite);
   testNormalizing(suite);
   testNotNormalizing(suite);
   testLocation(suite);
@@ -174,7 +175,9 @@ function testWriting(suite: Suite): void {
       });
     }
   });
+}
 
+function testWritingAtOnce(suite: Suite): void {
   suite.test("first ephemeral writers at the same time all succeed", async ({ storage }) => {
     const id = newStreamId("media");
     await Promise.all(
@@ -244,41 +247,46 @@ function testNormalizing(suite: Suite): void {
   });
 }
 
-function testNotNormalizing(suite: Suite): void {
-  const { genesis } = mediaGenesis(3);
-  const notInception: ExpectedError = {
+/** The genesis of 3 chunks. */
+const GENESIS = mediaGenesis(3).genesis;
+
+const NOT_INCEPTION: ExpectedError = {
+  code: "INTERNAL",
+  reason: "not_media_inception",
+};
+
+/** Blocks that are no complete upload, and why. */
+const UNFINISHED: [string, MiniblockDescriptor[], ExpectedError][] = [
+  ["no block 0", [block(1), block(2)], {
+    code: "NOT_FOUND",
+    reason: "no_genesis",
+  }],
+  ["no message in block 0", [block(0)], NOT_INCEPTION],
+  ["no inception in block 0", [legacyBlock(0)], NOT_INCEPTION],
+  [
+    "a cut block 0",
+    [{ number: 0n, data: GENESIS.data.slice(0, -1) }],
+    NOT_INCEPTION,
+  ],
+  ["a gap", [GENESIS, block(1), block(3)], {
+    code: "MINIBLOCKS_STORAGE_FAILURE",
+    reason: "miniblock_gap",
+    details: { expected: 2n, actual: 3n },
+  }],
+  ["too few chunks", [GENESIS, block(1), block(2)], {
     code: "INTERNAL",
-    reason: "not_media_inception",
-  };
-  const cases: [string, MiniblockDescriptor[], ExpectedError][] = [
-    ["no block 0", [block(1), block(2)], {
-      code: "NOT_FOUND",
-      reason: "no_genesis",
-    }],
-    ["no message in block 0", [block(0)], notInception],
-    ["no inception in block 0", [legacyBlock(0)], notInception],
-    [
-      "a cut block 0",
-      [{ number: 0n, data: genesis.data.slice(0, -1) }],
-      notInception,
-    ],
-    ["a gap", [genesis, block(1), block(3)], {
-      code: "MINIBLOCKS_STORAGE_FAILURE",
-      reason: "miniblock_gap",
-      details: { expected: 2n, actual: 3n },
-    }],
-    ["too few chunks", [genesis, block(1), block(2)], {
-      code: "INTERNAL",
-      reason: "chunk_count_mismatch",
-      details: { expected: 3n, actual: 2n },
-    }],
-    ["too many chunks", [genesis, ...run(1, 4).map((n) => block(n))], {
-      code: "INTERNAL",
-      reason: "chunk_count_mismatch",
-      details: { expected: 3n, actual: 4n },
-    }],
-  ];
-  for (const [name, blocks, expected] of cases) {
+    reason: "chunk_count_mismatch",
+    details: { expected: 3n, actual: 2n },
+  }],
+  ["too many chunks", [GENESIS, ...run(1, 4).map((n) => block(n))], {
+    code: "INTERNAL",
+    reason: "chunk_count_mismatch",
+    details: { expected: 3n, actual: 4n },
+  }],
+];
+
+function testNotNormalizing(suite: Suite): void {
+  for (const [name, blocks, expected] of UNFINISHED) {
     suite.test(`normalizeEphemeralStream with ${name} fails`, async ({ storage }) => {
       const id = newStreamId("media");
       for (const each of blocks) {

@@ -36,6 +36,7 @@ export function readingContract(suite: Suite): void {
   testRanges(suite);
   testSnapshots(suite);
   testStreaming(suite);
+  testLeavingStream(suite);
   testLastNumber(suite);
   testNumberRanges(suite);
 }
@@ -273,7 +274,9 @@ function testStreaming(suite: Suite): void {
       assert.ok(numbers.length <= 300, `Got ${numbers.length} blocks`);
     },
   );
+}
 
+function testLeavingStream(suite: Suite): void {
   suite.planted(
     "streamMiniblocks can be left and aborted half-way",
     async ({ storage, plant }) => {
@@ -349,44 +352,45 @@ function testLastNumber(suite: Suite): void {
   }
 }
 
+const NUMBER_RANGES: [string, PlantedStream, MiniblockRange[]][] = [
+  ["no blocks", plantedStream([], { events: "no rows" }), []],
+  ["one run", plantedStream(run(0, 4), { snapshots: [0, 3] }), [
+    range(0n, 4n, [0n, 3n]),
+  ]],
+  [
+    "several runs",
+    plantedStream([...GAPPED, 20n], { snapshots: [2, 10, 15] }),
+    [range(0n, 2n, [2n]), range(10n, 15n, [10n, 15n]), range(20n, 20n, [])],
+  ],
+  ["all kinds of snapshots", {
+    ...plantedStream(run(7, 10)),
+    blocks: [
+      { ...block(7), snapshot: new Uint8Array() },
+      readBack(legacyBlock(8)),
+      { ...block(9), snapshot: null },
+      { ...readBack(legacyBlock(10)), snapshot: new Uint8Array([1]) },
+    ],
+  }, [range(7n, 10n, [8n, 10n])]],
+  ["data that is no message", {
+    ...plantedStream(run(0, 4)),
+    blocks: run(0, 4).map((number) => ({
+      number,
+      data: hostileData(Number(number)),
+    })),
+  }, [range(0n, 4n, [])]],
+  ["large numbers", plantedStream([0n, MAX_NUMBER - 1n]), [
+    range(0n, 0n, []),
+    range(MAX_NUMBER - 1n, MAX_NUMBER - 1n, []),
+  ]],
+];
+
 function testNumberRanges(suite: Suite): void {
   testCallRules(
     suite,
     "getMiniblockNumberRanges",
     (storage, id, options) => storage.getMiniblockNumberRanges(id, options),
   );
-  const cases: [string, PlantedStream, MiniblockRange[]][] = [
-    ["no blocks", plantedStream([], { events: "no rows" }), []],
-    ["one run", plantedStream(run(0, 4), { snapshots: [0, 3] }), [
-      range(0n, 4n, [0n, 3n]),
-    ]],
-    [
-      "several runs",
-      plantedStream([...GAPPED, 20n], { snapshots: [2, 10, 15] }),
-      [range(0n, 2n, [2n]), range(10n, 15n, [10n, 15n]), range(20n, 20n, [])],
-    ],
-    ["all kinds of snapshots", {
-      ...plantedStream(run(7, 10)),
-      blocks: [
-        { ...block(7), snapshot: new Uint8Array() },
-        readBack(legacyBlock(8)),
-        { ...block(9), snapshot: null },
-        { ...readBack(legacyBlock(10)), snapshot: new Uint8Array([1]) },
-      ],
-    }, [range(7n, 10n, [8n, 10n])]],
-    ["data that is no message", {
-      ...plantedStream(run(0, 4)),
-      blocks: run(0, 4).map((number) => ({
-        number,
-        data: hostileData(Number(number)),
-      })),
-    }, [range(0n, 4n, [])]],
-    ["large numbers", plantedStream([0n, MAX_NUMBER - 1n]), [
-      range(0n, 0n, []),
-      range(MAX_NUMBER - 1n, MAX_NUMBER - 1n, []),
-    ]],
-  ];
-  for (const [name, rows, expected] of cases) {
+  for (const [name, rows, expected] of NUMBER_RANGES) {
     suite.planted(
       `getMiniblockNumberRanges of a stream with ${name}`,
       async ({ storage, plant }) => {

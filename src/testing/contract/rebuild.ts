@@ -47,6 +47,7 @@ export function rebuildContract(suite: Suite): void {
   testNewStream(suite);
   testRebuildRefusals(suite);
   testRebuilding(suite);
+  testRebuildingOthers(suite);
   testSnapshotOfStoredBlock(suite);
 }
 
@@ -156,44 +157,45 @@ function testNewStream(suite: Suite): void {
   });
 }
 
+const REFUSALS: {
+  name: string;
+  miniblocks: MiniblockDescriptor[];
+  snapshot: bigint;
+  update?: boolean;
+  expected: ExpectedError;
+}[] = [
+  {
+    name: "without updateExisting",
+    miniblocks: [snapshotBlock(10)],
+    snapshot: 10n,
+    update: false,
+    expected: { code: "ALREADY_EXISTS", reason: "stream_exists" },
+  },
+  {
+    name: "with an older snapshot",
+    miniblocks: [snapshotBlock(6), ...run(7, 10).map((n) => block(n))],
+    snapshot: 6n,
+    expected: {
+      code: "INVALID_ARGUMENT",
+      reason: "snapshot_before_latest",
+      details: { expected: 6n, actual: 7n },
+    },
+  },
+  {
+    name: "that ends where the stream ends",
+    miniblocks: [snapshotBlock(8), block(9)],
+    snapshot: 8n,
+    expected: {
+      code: "INVALID_ARGUMENT",
+      reason: "not_above_last",
+      details: { lastMiniblockInStorage: 9n },
+    },
+  },
+];
+
 function testRebuildRefusals(suite: Suite): void {
   const stored = plantedStream(run(5, 9), { snapshots: [5, 7], events: 1 });
-  const cases: {
-    name: string;
-    miniblocks: MiniblockDescriptor[];
-    snapshot: bigint;
-    update?: boolean;
-    expected: ExpectedError;
-  }[] = [
-    {
-      name: "without updateExisting",
-      miniblocks: [snapshotBlock(10)],
-      snapshot: 10n,
-      update: false,
-      expected: { code: "ALREADY_EXISTS", reason: "stream_exists" },
-    },
-    {
-      name: "with an older snapshot",
-      miniblocks: [snapshotBlock(6), ...run(7, 10).map((n) => block(n))],
-      snapshot: 6n,
-      expected: {
-        code: "INVALID_ARGUMENT",
-        reason: "snapshot_before_latest",
-        details: { expected: 6n, actual: 7n },
-      },
-    },
-    {
-      name: "that ends where the stream ends",
-      miniblocks: [snapshotBlock(8), block(9)],
-      snapshot: 8n,
-      expected: {
-        code: "INVALID_ARGUMENT",
-        reason: "not_above_last",
-        details: { lastMiniblockInStorage: 9n },
-      },
-    },
-  ];
-  for (const { name, miniblocks, snapshot, update, expected } of cases) {
+  for (const { name, miniblocks, snapshot, update, expected } of REFUSALS) {
     suite.planted(
       `reinitializeStreamStorage ${name} fails`,
       async ({ storage, plant }) => {
@@ -260,7 +262,9 @@ function testRebuilding(suite: Suite): void {
       await storage.writeEvent(id, 11n, 0, bytes("event"));
     },
   );
+}
 
+function testRebuildingOthers(suite: Suite): void {
   suite.planted(
     "reinitializeStreamStorage may leave a gap before its blocks",
     async ({ storage, plant }) => {
@@ -293,48 +297,49 @@ function testRebuilding(suite: Suite): void {
   });
 }
 
+const GIVEN = { number: 2n, data: bytes("given"), snapshot: bytes("given") };
+
 /** The stored block at the new snapshot, what is given, what comes of it. */
+const STORED_AT_SNAPSHOT: {
+  name: string;
+  stored: PlantedStream["blocks"][number];
+  given: MiniblockDescriptor;
+  result: MiniblockDescriptor | ExpectedError;
+}[] = [
+  {
+    name: "gets the snapshot that it lacks",
+    stored: block(2),
+    given: GIVEN,
+    result: { ...block(2), snapshot: GIVEN.snapshot },
+  },
+  {
+    name: "gets a snapshot for its empty one",
+    stored: { ...block(2), snapshot: new Uint8Array() },
+    given: GIVEN,
+    result: { ...block(2), snapshot: GIVEN.snapshot },
+  },
+  {
+    name: "keeps its own snapshot",
+    stored: snapshotBlock(2),
+    given: GIVEN,
+    result: snapshotBlock(2),
+  },
+  {
+    name: "keeps its legacy snapshot",
+    stored: readBack(legacyBlock(2)),
+    given: GIVEN,
+    result: readBack(legacyBlock(2)),
+  },
+  {
+    name: "can't take a legacy snapshot",
+    stored: block(2),
+    given: legacyBlock(2),
+    result: { code: "INVALID_ARGUMENT", reason: "snapshot_not_storable" },
+  },
+];
+
 function testSnapshotOfStoredBlock(suite: Suite): void {
-  const given = { number: 2n, data: bytes("given"), snapshot: bytes("given") };
-  const legacyGiven = legacyBlock(2);
-  const cases: {
-    name: string;
-    stored: PlantedStream["blocks"][number];
-    given: MiniblockDescriptor;
-    result: MiniblockDescriptor | ExpectedError;
-  }[] = [
-    {
-      name: "gets the snapshot that it lacks",
-      stored: block(2),
-      given,
-      result: { ...block(2), snapshot: given.snapshot },
-    },
-    {
-      name: "gets a snapshot for its empty one",
-      stored: { ...block(2), snapshot: new Uint8Array() },
-      given,
-      result: { ...block(2), snapshot: given.snapshot },
-    },
-    {
-      name: "keeps its own snapshot",
-      stored: snapshotBlock(2),
-      given,
-      result: snapshotBlock(2),
-    },
-    {
-      name: "keeps its legacy snapshot",
-      stored: readBack(legacyBlock(2)),
-      given,
-      result: readBack(legacyBlock(2)),
-    },
-    {
-      name: "can't take a legacy snapshot",
-      stored: block(2),
-      given: legacyGiven,
-      result: { code: "INVALID_ARGUMENT", reason: "snapshot_not_storable" },
-    },
-  ];
-  for (const { name, stored, given, result } of cases) {
+  for (const { name, stored, given, result } of STORED_AT_SNAPSHOT) {
     suite.planted(
       `reinitializeStreamStorage: a stored block ${name}`,
       async ({ storage, plant }) => {

@@ -9,6 +9,7 @@ import {
 import type { Suite } from "./suite.ts";
 import {
   assertRefused,
+  assertStorageError,
   block,
   candidate,
   contentOf,
@@ -49,6 +50,8 @@ export function trimmingContract(suite: Suite): void {
   ]);
   testRefusals(suite);
   testEffect(suite);
+  testTrimmingCorners(suite);
+  testTrimmingDuringReads(suite);
 }
 
 function testRefusals(suite: Suite): void {
@@ -147,7 +150,9 @@ function testEffect(suite: Suite): void {
       },
     );
   }
+}
 
+function testTrimmingCorners(suite: Suite): void {
   suite.planted(
     "trimStream leaves legacy snapshots as they are",
     async ({ storage, plant }) => {
@@ -185,4 +190,28 @@ function testEffect(suite: Suite): void {
     assert.equal(range?.startInclusive, 11n);
     assert.equal(range?.endInclusive, 14n);
   });
+}
+
+function testTrimmingDuringReads(suite: Suite): void {
+  suite.planted(
+    "streamMiniblocks skips nothing when it is trimmed meanwhile",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, plantedStream(run(0, 299), { snapshots: [250] }));
+      const numbers: bigint[] = [];
+      try {
+        for await (const { number } of storage.streamMiniblocks(id, 0n, 300n)) {
+          if (number === 0n) await storage.trimStream(id, 250n, []);
+          numbers.push(number);
+        }
+        assert.equal(numbers.length, 300);
+      } catch (error) {
+        assertStorageError(error, {
+          code: "MINIBLOCKS_NOT_FOUND",
+          reason: "miniblock_gap",
+        });
+      }
+      assert.deepEqual(numbers, run(0, numbers.length - 1));
+    },
+  );
 }

@@ -45,8 +45,10 @@ export function writeMiniblocksContract(suite: Suite): void {
   );
   testMiniblocksArguments(suite);
   testStoredRules(suite);
+  testSize(suite);
   testBrokenMinipools(suite);
   testEffect(suite);
+  testSizes(suite);
   testLatestSnapshot(suite);
   testCompetition(suite);
 }
@@ -99,7 +101,9 @@ function testStoredRules(suite: Suite): void {
       );
     });
   }
+}
 
+function testSize(suite: Suite): void {
   for (const size of [0, 1, 3]) {
     suite.test(`writeMiniblocks with size ${size} for 2 events fails`, async ({ storage }) => {
       const id = newStreamId();
@@ -134,50 +138,50 @@ function testStoredRules(suite: Suite): void {
   });
 }
 
+const BROKEN_MINIPOOLS: {
+  name: string;
+  rows: PlantedStream["minipool"];
+  size?: number;
+  expected: ExpectedError;
+}[] = [
+  {
+    name: "an older generation",
+    rows: minipool(1, 2),
+    size: 2,
+    expected: mismatch("minipool_generation_mismatch", 2n, 1n),
+  },
+  {
+    name: "two generations",
+    rows: [...minipool(2, 0), ...minipool(3, 0)],
+    expected: mismatch("minipool_generation_mismatch", 2n, 3n),
+  },
+  {
+    name: "a hole",
+    rows: minipool(2, 4).filter(({ slot }) => slot !== 1),
+    size: 3,
+    expected: mismatch("minipool_hole", 1, 2),
+  },
+  {
+    name: "no marker",
+    rows: minipool(2, 2).slice(1),
+    size: 2,
+    expected: mismatch("minipool_hole", -1, 0),
+  },
+  {
+    name: "no rows, size not given",
+    rows: [],
+    expected: { code: "INTERNAL", reason: "minipool_missing" },
+  },
+  {
+    name: "no rows, size 3 given",
+    rows: [],
+    size: 3,
+    expected: mismatch("minipool_size_mismatch", 3, 0),
+  },
+];
+
 function testBrokenMinipools(suite: Suite): void {
-  const marker = { generation: 2n, slot: -1, envelope: null };
-  const broken: {
-    name: string;
-    rows: PlantedStream["minipool"];
-    size?: number;
-    expected: ExpectedError;
-  }[] = [
-    {
-      name: "an older generation",
-      rows: minipool(1, 2),
-      size: 2,
-      expected: mismatch("minipool_generation_mismatch", 2n, 1n),
-    },
-    {
-      name: "two generations",
-      rows: [marker, ...minipool(3, 0)],
-      expected: mismatch("minipool_generation_mismatch", 2n, 3n),
-    },
-    {
-      name: "a hole",
-      rows: minipool(2, 4).filter(({ slot }) => slot !== 1),
-      size: 3,
-      expected: mismatch("minipool_hole", 1, 2),
-    },
-    {
-      name: "no marker",
-      rows: minipool(2, 2).slice(1),
-      size: 2,
-      expected: mismatch("minipool_hole", -1, 0),
-    },
-    {
-      name: "no rows, size not given",
-      rows: [],
-      expected: { code: "INTERNAL", reason: "minipool_missing" },
-    },
-    {
-      name: "no rows, size 3 given",
-      rows: [],
-      size: 3,
-      expected: mismatch("minipool_size_mismatch", 3, 0),
-    },
-  ];
-  for (const { name, rows, size, expected } of broken) {
+  for (const { name, rows, size, expected } of BROKEN_MINIPOOLS) {
     suite.planted(
       `writeMiniblocks over a minipool with ${name} fails`,
       async ({ storage, plant }) => {
@@ -244,7 +248,9 @@ function testEffect(suite: Suite): void {
     );
     assert.deepEqual(await Promise.all(counts), [0, 0, 1, 1]);
   });
+}
 
+function testSizes(suite: Suite): void {
   suite.test("writeMiniblocks takes many and large blocks", async ({ storage }) => {
     const id = newStreamId();
     const miniblocks = run(1, 200).map((number) => ({

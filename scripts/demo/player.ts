@@ -1,0 +1,29 @@
+import type { StreamStorage } from "../../mod.ts";
+import { forEachConcurrently } from "./concurrency.ts";
+import type { Step, StreamHistory } from "./stream_author.ts";
+
+/** How a history is played. */
+export interface PlayOptions {
+  /** Streams that are written at the same time. Default 8. */
+  concurrency?: number;
+  /** Stops between two steps, with the signal's reason. */
+  signal?: AbortSignal;
+  /** Told after every step. */
+  onStep?: (step: Step) => void;
+}
+
+/** Writes histories to a storage: several streams at once, each in order. */
+export async function play(
+  storage: StreamStorage,
+  histories: readonly StreamHistory[],
+  options: PlayOptions = {},
+): Promise<void> {
+  const { concurrency = 8, signal, onStep } = options;
+  await forEachConcurrently(histories, concurrency, async ({ steps }) => {
+    for (const step of steps) {
+      signal?.throwIfAborted();
+      await step.run(storage);
+      onStep?.(step);
+    }
+  });
+}

@@ -1,0 +1,332 @@
+/** Reads streams back, in every way there is, and compares every byte. */
+import {
+  isStreamStorageError,
+  type MiniblockDescriptor,
+  type MiniblockRange,
+  type StreamId,
+  type StreamStorage,
+  streamType,
+} from "../../mod.ts";
+import { firstDifference, sizeOf } from "./bytes.ts";
+import { forEachConcurrently } from "./concurrency.ts";
+import type { ExpectedStream } from "./stream_author.ts";
+
+/** What is stored is not what was written. */
+export class VerificationError extends Error {
+  override name = "VerificationError";
+
+  /** `what` is the thing that differs and how. */
+  constructor(streamId: StreamId, what: string) {
+    super(`Stream ${streamId} (${streamType(streamId)}): ${what}`);
+  }
+}
+
+/** What was found as it was written. */
+export interface Verified {
+  streams: number;
+  blocks: number;
+  snapshots: number;
+  minipoolEvents: number;
+  candidates: number;
+  /** Bytes of all of these, each counted once. */
+  bytes: number;
+  /** Bytes that were read and compared: most are read in several ways. */
+  bytesRead: number;
+}
+
+/** How streams are verified. */
+export interface VerifyOptions {
+  /** Streams that are read at the same time. Default 8. */
+  concurrency?: number;
+  /** Stops between two streams, with the signal's reason. */
+  signal?: AbortSignal;
+  /** Told after every stream. */
+  onStream?: (found: Verified) => void;
+}
+
+/**
+ * Compares everything in a storage with what must be there, and nothing else.
+ *
+ * @throws {VerificationError} at the first difference.
+ */
+export async function verifyStreams(
+  storage: StreamStorage,
+  expected: readonly ExpectedStream[],
+  options: VerifyOptions = {},
+): Promise<Verified> {
+  const { concurrency = 8, signal, onStream } = options;
+  const total = nothingVerified();
+  await forEachConcurrently(expected, concurrency, async (stream) => {
+    signal?.throwIfAborted();
+    const found = await verifyStream(storage, stream);
+    for (const key of Object.keys(total) as (keyof Verified)[]) {
+      total[key] += found[key];
+    }
+    onStream?.(found);
+  });
+  await verifyList(storage, expected);
+  return total;
+}
+
+/**
+ * Compares one stream with what must be stored of it.
+ *
+ * @throws {VerificationError} at the first difference.
+ */
+export async function verifyStream(
+  storage: StreamStorage,
+  expected: ExpectedStream,
+): Promise<Verified> {
+  const reading = new Reading(storage, expected);
+  if (expected.state === "deleted") {
+    await reading.deleted();
+    return reading.verified;
+  }
+  await reading.range();
+  await reading.pages();
+  await reading.fromLastSnapshot(0);
+  await reading.fromLastSnapshot(3);
+  await reading.candidates();
+  await reading.numbers();
+  return reading.verified;
+}
+
+/** One stream, read in different ways. */
+class Reading {
+  readonly verified = nothingVerified();
+  readonly #storage: StreamStorage;
+  readonly #expected: ExpectedStream;
+  readonly #streamId: StreamId;
+
+  constructor(storage: StreamStorage, expected: ExpectedStream) {
+    this.#storage = storage;
+    this.#expected = expected;
+    this.#streamId = expected.streamId;
+  }
+
+  async deleted(): Promise<void> {
+    try {
+      await this.#storage.getLastMiniblockNumber(this.#streamId);
+    } catch (error) {
+      if (isStreamStorageError(error, "NOT_FOUND")) return;
+      throw error;
+    }
+    this.#fail("It was deleted and is still there");
+  }
+
+  /** All blocks at once, then without their snapshots. */
+  async range(): Promise<void> {
+    const { blocks } = this.#expected;
+    const [from, to] = this.#bounds();
+    const read = (omitSnapshot: boolean) =>
+      this.#storage.readMiniblocks(this.#streamId, from, to, { omitSnapshot });
+    const whole = await read(false);
+    this.#equal("terminus", whole.terminus, true);
+    this.#sameBlocks(whole.miniblocks, blocks);
+    this.verified.streams++;
+    this.verified.blocks += blocks.length;
+    this.verified.snapshots += blocks.filter(hasSnapshot).length;
+    this.verified.bytes += total(blocks);
+    this.#sameBlocks(
+      (await read(true)).miniblocks,
+      blocks.map(({ snapshot: _omitted, ...block }) => block),
+    );
+  }
+
+  /** All blocks one by one. */
+  async pages(): Promise<void> {
+    const [from, to] = this.#bounds();
+    const found: MiniblockDescriptor[] = [];
+    for await (
+      const block of this.#storage.streamMiniblocks(this.#streamId, from, to)
+    ) found.push(block);
+    this.#sameBlocks(found, this.#expected.blocks);
+  }
+
+  /** What a node loads. */
+  async fromLastSnapshot(preceding: number): Promise<void> {
+    const { blocks, latestSnapshot, minipool } = this.#expected;
+    const found = await this.#storage.readStreamFromLastSnapshot(
+      this.#streamId,
+      preceding,
+    );
+    const latest = blocks.findIndex(({ number }) => number === latestSnapshot);
+    const first = Math.max(0, latest - preceding);
+    this.#equal(
+      "snapshot offset",
+      found.snapshotMiniblockOffset,
+      latest - first,
+    );
+    this.#sameBlocks(found.miniblocks, blocks.slice(first));
+    const events = found.minipoolEnvelopes;
+    this.#equal("number of minipool events", events.length, minipool.length);
+    events.forEach((event, slot) =>
+      this.#sameBytes(`minipool event ${slot}`, event, minipool[slot]!)
+    );
+    if (preceding > 0) return; // the same again
+    this.verified.minipoolEvents += minipool.length;
+    this.verified.bytes += total(minipool);
+  }
+
+  /** Candidates that wait; those of promoted blocks are gone. */
+  async candidates(): Promise<void> {
+    const { candidates, blocks } = this.#expected;
+    const last = blocks.at(-1)!.number;
+    for (const number of [last, last + 1n, last + 2n]) {
+      const count = await this.#storage.getMiniblockCandidateCount(
+        this.#streamId,
+        number,
+      );
+      const written = candidates.filter((one) => one.number === number).length;
+      this.#equal(`number of candidates for block ${number}`, count, written);
+    }
+    for (const candidate of candidates) {
+      const { hash, number } = candidate;
+      const found = await this.#storage.readMiniblockCandidate(
+        this.#streamId,
+        hash,
+        number,
+      );
+      const name = `candidate for block ${number}`;
+      this.#sameBlock(name, found, candidate);
+      this.#sameBytes(`hash of ${name}`, found.hash ?? new Uint8Array(), hash);
+    }
+    this.verified.candidates += candidates.length;
+    this.verified.bytes += total(candidates);
+  }
+
+  /** What is told of the stream without reading its blocks. */
+  async numbers(): Promise<void> {
+    const { blocks, state } = this.#expected;
+    const last = await this.#storage.getLastMiniblockNumber(this.#streamId);
+    this.#equal("last block's number", last, blocks.at(-1)!.number);
+    const ephemeral = await this.#storage.isStreamEphemeral(this.#streamId);
+    this.#equal("being ephemeral", ephemeral, state === "ephemeral");
+    const ranges = await this.#storage.getMiniblockNumberRanges(this.#streamId);
+    this.#equal("runs of blocks", ranges.map(nameOf).join(), this.#runs());
+    if (!ephemeral) return;
+    const stored = await this.#storage.readEphemeralMiniblockNums(
+      this.#streamId,
+    );
+    const numbers = blocks.map(({ number }) => number);
+    this.#equal("chunks", stored.join(), numbers.join());
+  }
+
+  /** The runs that must be there; every history is one run. */
+  #runs(): string {
+    const { blocks } = this.#expected;
+    return nameOf({
+      startInclusive: blocks[0]!.number,
+      endInclusive: blocks.at(-1)!.number,
+      snapshotSeqNums: blocks
+        .filter((block) => hasSnapshot(block) || block.hasLegacySnapshot)
+        .map(({ number }) => number),
+    });
+  }
+
+  #bounds(): [from: bigint, to: bigint] {
+    const { blocks } = this.#expected;
+    return [blocks[0]!.number, blocks.at(-1)!.number + 1n];
+  }
+
+  #sameBlocks(
+    found: readonly MiniblockDescriptor[],
+    written: readonly MiniblockDescriptor[],
+  ): void {
+    const numbers = (blocks: readonly MiniblockDescriptor[]) =>
+      blocks.map(({ number }) => number).join();
+    this.#equal("numbers of blocks read", numbers(found), numbers(written));
+    found.forEach((block, index) =>
+      this.#sameBlock(`block ${block.number}`, block, written[index]!)
+    );
+  }
+
+  #sameBlock(
+    name: string,
+    found: MiniblockDescriptor,
+    written: MiniblockDescriptor,
+  ): void {
+    this.#sameBytes(name, found.data, written.data);
+    this.#equal(
+      `snapshot of ${name}`,
+      hasSnapshot(found),
+      hasSnapshot(written),
+    );
+    if (found.snapshot === undefined || written.snapshot === undefined) return;
+    this.#sameBytes(`snapshot of ${name}`, found.snapshot, written.snapshot);
+  }
+
+  #sameBytes(name: string, found: Uint8Array, written: Uint8Array): void {
+    const index = firstDifference(found, written);
+    if (index !== undefined) {
+      this.#fail(
+        `The ${name} differs from what was written at byte ${index} of ${written.length}`,
+      );
+    }
+    this.verified.bytesRead += found.length;
+  }
+
+  #equal(
+    name: string,
+    found: string | number | bigint | boolean,
+    written: string | number | bigint | boolean,
+  ): void {
+    if (found !== written) {
+      this.#fail(`The ${name} must be ${written}, received ${found}`);
+    }
+  }
+
+  #fail(what: string): never {
+    throw new VerificationError(this.#streamId, what);
+  }
+}
+
+/** All streams that must be there are listed, and no other. */
+async function verifyList(
+  storage: StreamStorage,
+  expected: readonly ExpectedStream[],
+): Promise<void> {
+  const written = expected.filter(({ state }) => state !== "deleted")
+    .map(({ streamId }) => streamId).sort();
+  const found: StreamId[] = [];
+  for (;;) {
+    const after = found.at(-1);
+    const page = await storage.getStreams({
+      limit: 10,
+      ...(after && { after }),
+    });
+    found.push(...page);
+    if (page.length < 10) break;
+  }
+  const number = await storage.getStreamsNumber();
+  if (number !== written.length || found.join() !== written.join()) {
+    throw new Error(
+      `The storage must list the ${written.length} streams written, received ${found.length} and the number ${number}`,
+    );
+  }
+}
+
+function hasSnapshot({ snapshot }: MiniblockDescriptor): boolean {
+  return snapshot !== undefined;
+}
+
+function nameOf(range: MiniblockRange): string {
+  const { startInclusive, endInclusive, snapshotSeqNums } = range;
+  return `${startInclusive}-${endInclusive} (${snapshotSeqNums.join(" ")})`;
+}
+
+function total(parts: readonly (Uint8Array | MiniblockDescriptor)[]): number {
+  return parts.reduce((sum, part) => sum + sizeOf(part), 0);
+}
+
+function nothingVerified(): Verified {
+  return {
+    streams: 0,
+    blocks: 0,
+    snapshots: 0,
+    minipoolEvents: 0,
+    candidates: 0,
+    bytes: 0,
+    bytesRead: 0,
+  };
+}

@@ -1,0 +1,371 @@
+/**
+ * One writer per schema: the protocol that instances of this module and the
+ * existing nodes share (shared by table, notification and lock).
+ *
+ * What is shared
+ * - the *row*: table `singlenodekey` has the row of the instance that is, or is
+ *   about to be, the owner. Inserting notifies channel `singlenodekey`.
+ * - the *lock*: a session advisory lock, key `schemaLockId(schema)`.
+ *
+ * States of an instance
+ *
+ *     starting ── row written ──▶ waiting ── lock taken, delay over ──▶ owner
+ *         │                          │ row gone                          │
+ *         │ aborted                  ▼                                   │
+ *         └──────────────────▶   stopped ◀── row gone, lock not back ────┘
+ *
+ * - starting: LISTEN is in place before the row is written, so no takeover
+ *   after that goes unnoticed. Writing the row removes all others, under a
+ *   table lock that starters and nodes respect: of two starters the later one
+ *   stands alone in the table.
+ * - waiting: tries the lock, at first often, then once a second. Its row being gone means that yet
+ *   another instance has started: it stops.
+ * - owner: looks at the table after every notification for its schema, at a
+ *   slow beat, and after every reconnection of its lock session. If the lock
+ *   session breaks it connects again and goes on if the row is still its own
+ *   and the lock is to be had; meanwhile writes are safe by the fence.
+ * - stopped is for good: `signal` aborts, every call rejects. Writes that were
+ *   under way end, then the lock is released and the successor's wait is over.
+ *
+ * The fence. Every write begins with `fence`: it locks our row FOR KEY SHARE
+ * and stops the transaction if there is none. Proof that no write of a former
+ * owner commits after a successor has written its row: a successor's DELETE
+ * waits for every transaction that holds the share lock, so each of those ends
+ * before the row is gone; a fence that runs later finds no row (it waits for a
+ * DELETE under way, and under higher isolation levels fails with 40001 and
+ * finds none at its next attempt). This needs no clock, no timely
+ * notification and no lock session: an owner that was frozen for a day finds
+ * the fence closed at its first write. Since only the row decides, the two
+ * connections of an owner can break independently.
+ */
+
+import { hostname } from "node:os";
+import process from "node:process";
+import { schemaLockId } from "../storage/stream_id.ts";
+import {
+  StreamStorageError,
+  type StreamStorageOutcome,
+} from "../storage/errors.ts";
+import { quoteIdentifier } from "./migrations/mod.ts";
+import { rejectSql } from "./rejection.ts";
+import type { Session } from "./session.ts";
+import { bind, type Bound, statement } from "./statement.ts";
+
+/** The reason of the rejection when the fence is closed. */
+export const notOwnerReason = "not_owner";
+
+/** How ownership is taken. */
+export interface OwnershipOptions {
+  schema: string;
+  /** Names this instance in the table. */
+  instanceId: string;
+  /** A session of its own, directly to the server. */
+  connect(): Promise<Session>;
+  /** Milliseconds to wait after an owner had to be replaced. */
+  startupDelayMs: number;
+  signal?: AbortSignal | undefined;
+  /** Hears what happens: a stable word, a text, plain data. */
+  onEvent(
+    code: string,
+    message: string,
+    details?: Record<string, unknown>,
+  ): void;
+}
+
+const channel = "singlenodekey";
+const pollMs = 1000;
+const beatMs = 5000;
+/** How long a lost lock is sought while the row is still ours. */
+const recoverMs = 60_000;
+
+/** This instance's ownership of a schema; see the file's head. */
+export class Ownership {
+  /** Sent first in every write: stops the transaction of a former owner. */
+  readonly fence: Bound;
+  readonly #options: OwnershipOptions;
+  readonly #sql: ReturnType<typeof ownershipSql>;
+  readonly #stopped = new AbortController();
+  /** Ends every wait: stopped or closing. */
+  readonly #ended = new AbortController();
+  #session: Session | undefined;
+  #beforeRelease: () => Promise<void> = () => Promise.resolve();
+  #checking: Promise<void> | undefined;
+  #checkAgain = false;
+  #beat: ReturnType<typeof setInterval> | undefined;
+
+  private constructor(options: OwnershipOptions) {
+    this.#options = options;
+    this.#sql = ownershipSql(options.schema);
+    this.fence = bind(this.#sql.fence, options.instanceId);
+  }
+
+  /**
+   * Becomes the owner; waits for the present one to leave, until the signal
+   * aborts.
+   *
+   * @throws {StreamStorageError} RESOURCE_EXHAUSTED (`ownership_lost`) when
+   *   another instance started meanwhile; the signal's reason; the driver's
+   *   errors.
+   */
+  static async take(options: OwnershipOptions): Promise<Ownership> {
+    const ownership = new Ownership(options);
+    try {
+      await ownership.#start();
+      return ownership;
+    } catch (error) {
+      await ownership.#leave();
+      throw error;
+    }
+  }
+
+  /** Aborts when this instance must stop; the reason is the error to tell. */
+  get signal(): AbortSignal {
+    return this.#stopped.signal;
+  }
+
+  /** What has to end before the lock is released. */
+  beforeRelease(callback: () => Promise<void>): void {
+    this.#beforeRelease = callback;
+  }
+
+  /** The fence was found closed, or the table no longer names us: stop. */
+  stop(): void {
+    if (this.#ended.signal.aborted) return;
+    const error = ownershipLost();
+    this.#options.onEvent("ownership_lost", error.message);
+    this.#end();
+    this.#stopped.abort(error);
+    void this.#beforeRelease().finally(() => this.#session?.close());
+  }
+
+  /** Gives ownership up: our row goes, the lock is released. */
+  async release(): Promise<void> {
+    this.#end();
+    await this.#leave();
+  }
+
+  #end(): void {
+    clearInterval(this.#beat);
+    this.#ended.abort();
+  }
+
+  /** Our row, if it is still there, must not keep a successor's company. */
+  async #leave(): Promise<void> {
+    const session = this.#session;
+    this.#session = undefined;
+    if (session === undefined) return;
+    try {
+      if (session.usable) {
+        await session.run([
+          bind(this.#sql.deleteOwn, this.#options.instanceId),
+        ]);
+      }
+    } catch {
+      // The successor removes it; there is nobody left to tell.
+    } finally {
+      await session.close();
+    }
+  }
+
+  async #start(): Promise<void> {
+    const { signal, startupDelayMs, instanceId, onEvent } = this.#options;
+    const session = await this.#connect();
+    const [, , others] = await session.run([
+      bind(this.#sql.begin),
+      bind(this.#sql.lockTable),
+      bind(this.#sql.selectOthers, instanceId),
+      bind(this.#sql.deleteAll),
+      bind(this.#sql.insertOwn, instanceId, this.#info()),
+      bind(this.#sql.commit),
+    ]);
+    if (others.rows.length > 0) {
+      onEvent("ownership_takeover", "Another instance owns the schema", {
+        others: others.rows.map(([info]) => info),
+      });
+    }
+    if (!await this.#tryLock(session)) {
+      for (let nth = 0; !await this.#poll(); nth++) {
+        await this.#wait(Math.min(pollMs, 50 * 2 ** nth), signal);
+      }
+      await this.#wait(startupDelayMs, signal);
+      if (!await this.#isOurs()) throw ownershipLost();
+    }
+    onEvent("ownership_taken", "This instance owns the schema");
+    this.#beat = setInterval(() => this.#check(), beatMs);
+    this.#watch(session);
+  }
+
+  /** A session that listens; its loss is noticed once we are the owner. */
+  async #connect(): Promise<Session> {
+    const session = await this.#options.connect();
+    this.#session = session;
+    session.onNotification(({ channel: heard, payload }) => {
+      if (heard === channel && payload === this.#options.schema) this.#check();
+    });
+    await session.run([bind(this.#sql.listen)]);
+    return session;
+  }
+
+  #watch(session: Session): void {
+    void session.closed.then(() => {
+      if (!this.#ended.signal.aborted) void this.#recover();
+    });
+  }
+
+  /** One more try for the lock while our row is the one that counts. */
+  async #poll(): Promise<boolean> {
+    if (!await this.#isOurs()) throw ownershipLost();
+    return await this.#tryLock(this.#session!);
+  }
+
+  async #tryLock(session: Session): Promise<boolean> {
+    const [{ rows: [row] }] = await session.run([
+      bind(this.#sql.tryLock, schemaLockId(this.#options.schema)),
+    ]);
+    return row?.[0] === true;
+  }
+
+  async #isOurs(): Promise<boolean> {
+    const [{ rows }] = await this.#session!.run([bind(this.#sql.selectIds)]);
+    return rows.length === 1 && rows[0]![0] === this.#options.instanceId;
+  }
+
+  /** Looks at the table, once at a time, and once more if asked meanwhile. */
+  #check(): void {
+    // Before our row is in, and while the session is away, others look.
+    if (this.#beat === undefined || this.#ended.signal.aborted) return;
+    this.#checkAgain = true;
+    this.#checking ??= this.#checkAll().finally(() => {
+      this.#checking = undefined;
+    });
+  }
+
+  async #checkAll(): Promise<void> {
+    while (this.#checkAgain && !this.#ended.signal.aborted) {
+      this.#checkAgain = false;
+      try {
+        if (!await this.#isOurs()) return this.stop();
+      } catch {
+        // The session broke; its recovery looks at the table.
+        return;
+      }
+    }
+  }
+
+  /** The lock session is gone: get it back, or stop. */
+  async #recover(): Promise<void> {
+    const { onEvent } = this.#options;
+    onEvent("ownership_session_lost", "The lock session broke");
+    let lockWanted: number | undefined;
+    for (let attempt = 0; !this.#ended.signal.aborted; attempt++) {
+      try {
+        const session = this.#session?.usable
+          ? this.#session
+          : await this.#connect();
+        if (this.#ended.signal.aborted) return await session.close();
+        if (!await this.#isOurs()) return this.stop();
+        if (await this.#tryLock(session)) {
+          onEvent("ownership_session_back", "The lock session is back");
+          return this.#watch(session);
+        }
+        lockWanted ??= performance.now();
+        if (performance.now() - lockWanted > recoverMs) return this.stop();
+      } catch (error) {
+        onEvent("ownership_session_retry", "The lock session is not back", {
+          cause: error instanceof Error ? error.message : String(error),
+        });
+      }
+      await this.#wait(Math.min(pollMs, 50 * 2 ** attempt)).catch(() => {});
+    }
+  }
+
+  /** Waits; ends early when we are to stop, or with the signal's reason. */
+  #wait(ms: number, signal?: AbortSignal): Promise<void> {
+    const any = signal === undefined
+      ? this.#ended.signal
+      : AbortSignal.any([signal, this.#ended.signal]);
+    return new Promise((resolve, reject) => {
+      if (any.aborted) return reject(any.reason);
+      const onAbort = () => {
+        clearTimeout(timer);
+        reject(any.reason);
+      };
+      const timer = setTimeout(() => {
+        any.removeEventListener("abort", onAbort);
+        resolve();
+      }, ms);
+      any.addEventListener("abort", onAbort, { once: true });
+    });
+  }
+
+  #info(): string {
+    const { schema } = this.#options;
+    return `hostname=${hostName()}, pid=${process.pid}, schema=${schema}`;
+  }
+}
+
+/** The reason for which an instance stops for good. */
+export function ownershipLost(
+  outcome: StreamStorageOutcome = "rolled_back",
+): StreamStorageError {
+  return new StreamStorageError({
+    code: "RESOURCE_EXHAUSTED",
+    message: "Another instance owns the schema now, this one must stop",
+    details: { reason: "ownership_lost" },
+    outcome,
+  });
+}
+
+/** A sandbox may keep the host's name to itself. */
+function hostName(): string {
+  try {
+    return hostname();
+  } catch {
+    return "unknown";
+  }
+}
+
+function ownershipSql(schema: string) {
+  const table = `${quoteIdentifier(schema)}.singlenodekey`;
+  return {
+    begin: statement({ text: "BEGIN", once: true }),
+    commit: statement({ text: "COMMIT", once: true }),
+    listen: statement({ text: `LISTEN ${channel}`, once: true }),
+    lockTable: statement({
+      text: `LOCK TABLE ${table} IN SHARE ROW EXCLUSIVE MODE`,
+      once: true,
+    }),
+    selectOthers: statement({
+      text: `SELECT info::text FROM ${table} WHERE uuid <> $1`,
+      params: ["varchar"],
+      columns: ["text?"],
+    }),
+    selectIds: statement({
+      text: `SELECT uuid::text FROM ${table}`,
+      columns: ["text"],
+    }),
+    deleteAll: statement({ text: `DELETE FROM ${table}`, once: true }),
+    deleteOwn: statement({
+      text: `DELETE FROM ${table} WHERE uuid = $1`,
+      params: ["varchar"],
+    }),
+    insertOwn: statement({
+      text: `INSERT INTO ${table} (uuid, storage_connection_time, info)
+        VALUES ($1, now(), $2)`,
+      params: ["varchar", "varchar"],
+    }),
+    tryLock: statement({
+      text: "SELECT pg_try_advisory_lock($1)",
+      params: ["int8"],
+      columns: ["bool"],
+    }),
+    fence: statement({
+      text: `WITH own AS (
+          SELECT 1 FROM ${table} WHERE uuid = $1 FOR KEY SHARE)
+        SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM own)
+          THEN ${rejectSql(notOwnerReason)} END`,
+      params: ["varchar"],
+      columns: ["int4?"],
+    }),
+  };
+}
