@@ -42,13 +42,13 @@ async function openAgain(
 class Node implements AsyncDisposable {
   readonly #session: Session;
   readonly #schema: string;
-  readonly #heard = Promise.withResolvers<void>();
+  #notify: () => void = () => {};
 
   constructor(session: Session, schema: string) {
     this.#session = session;
     this.#schema = schema;
     session.onNotification(({ payload }) => {
-      if (payload === schema) this.#heard.resolve();
+      if (payload === schema) this.#notify();
     });
   }
 
@@ -81,8 +81,16 @@ class Node implements AsyncDisposable {
     );
   }
 
-  get heard(): Promise<void> {
-    return this.#heard.promise;
+  /** Fulfilled when a notification finds another row than the node's own. */
+  async overtaken(): Promise<void> {
+    for (;;) {
+      const heard = new Promise<void>((resolve) => this.#notify = resolve);
+      const [row] = await this.#session.script(
+        `SELECT uuid FROM ${this.#schema}.singlenodekey`,
+      );
+      if (row?.[0] !== "node") return;
+      await heard;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -159,7 +167,7 @@ describe("Ownership of a schema", () => {
     await node.lock();
     {
       const opening = openAgain(ours.schema);
-      await node.heard;
+      await node.overtaken();
       await node[Symbol.asyncDispose]();
       await using next = await opening;
       await next.createStreamStorage(streamId, genesis);
@@ -174,7 +182,7 @@ describe("Ownership of a schema", () => {
     const controller = new AbortController();
     const reason = new Error("enough");
     const opening = openAgain(ours.schema, { signal: controller.signal });
-    await node.heard;
+    await node.overtaken();
     controller.abort(reason);
     await assert.rejects(
       opening,

@@ -87,13 +87,15 @@ export const insertMarker = (t: StreamTables) =>
     params: ["bpchar", "int8"],
   });
 
-/** The marker of generation 1 for a minipool that has no rows at all. */
+/** The marker of generation 1 for a stream with a genesis and nothing else. */
 export const insertMissingMarker = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.minipools}
         (stream_id, generation, slot_num, envelope)
       SELECT $1, 1, -1, NULL WHERE NOT EXISTS (
-        SELECT 1 FROM ${t.minipools} WHERE stream_id = $1)`,
+        SELECT 1 FROM ${t.minipools} WHERE stream_id = $1)
+        AND NOT EXISTS (SELECT 1 FROM ${t.miniblocks}
+          WHERE stream_id = $1 AND seq_num > 0)`,
     params: ["bpchar"],
   });
 
