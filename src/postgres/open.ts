@@ -199,7 +199,8 @@ const maxLanes = 4;
 const readDepth = 4;
 
 const queueBounds = {
-  maxShared: 64,
+  sharedLanes: 2,
+  maxShared: 128,
   maxSharedBytes: 1024 * 1024,
   maxWaiting: 50_000,
   maxWaitingBytes: 256 * 1024 * 1024,

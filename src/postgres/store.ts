@@ -30,9 +30,9 @@ export interface Store {
   readonly writes: WriteQueue;
   readonly legacySnapshots: LegacySnapshots;
   /**
-   * Streams to the generation of the minipool whose marker this process has
-   * seen. It can't go: every writer moves from one whole minipool to another,
-   * under another generation. Only speeds up, may be forgotten at any time.
+   * Streams to the generation of the minipool that this process has found
+   * whole. It stays so: every writer adds to its end or moves to another
+   * generation. Only speeds up, may be forgotten at any time.
    */
   readonly knownMinipools: BoundedMap<StreamId, bigint>;
   readonly isolationLevel: IsolationLevel;

@@ -63,6 +63,12 @@ export interface Write<T = unknown> {
 export interface WriteQueueOptions {
   /** Transactions under way at most. */
   lanes: number;
+  /**
+   * Shared transactions under way at most. Few are enough to keep the server
+   * busy while another waits for the disk; more would make each smaller, and
+   * let more connections prepare the same statements.
+   */
+  sharedLanes: number;
   /** Writes and bytes of one shared transaction at most. */
   maxShared: number;
   maxSharedBytes: number;
@@ -104,6 +110,7 @@ export class WriteQueue {
   /** Lines with waiting tasks that are not under way, longest ready first. */
   readonly #ready = new Set<Line>();
   #busyLanes = 0;
+  #busySharedLanes = 0;
   #waiting = 0;
   #waitingBytes = 0;
   #pumping = false;
@@ -239,46 +246,68 @@ export class WriteQueue {
 
   #pump(): void {
     this.#refuseOld();
-    while (this.#busyLanes < this.#options.lanes && this.#ready.size > 0) {
+    while (this.#busyLanes < this.#options.lanes) {
       const taken = this.#take();
-      this.#busyLanes++;
-      void this.#run(taken).finally(() => {
-        this.#busyLanes--;
-        this.#release(taken);
-        this.#pump();
-      });
+      if (taken.length === 0) break;
+      this.#start(taken);
     }
     this.#checkDrained();
   }
 
-  /** The lane's load: one write, or as many shareable ones as fit. */
-  #take(): Task[] {
-    const { maxShared, maxSharedBytes } = this.#options;
+  #start(taken: readonly Task[]): void {
+    const isShared = taken[0]!.write.shared !== undefined;
+    this.#busyLanes++;
+    if (isShared) this.#busySharedLanes++;
+    void this.#run(taken).finally(() => {
+      this.#busyLanes--;
+      if (isShared) this.#busySharedLanes--;
+      this.#release(taken);
+      this.#pump();
+    });
+  }
+
+  /**
+   * The next load of a lane: one write that runs alone, or as many shareable
+   * ones as fit; nothing if all that is ready has to wait for its kind of lane.
+   */
+  #take(): readonly Task[] {
+    const canShare = this.#busySharedLanes < this.#options.sharedLanes;
     const taken: Task[] = [];
-    let bytes = 0;
+    const load = { writes: 0, bytes: 0 };
     for (const line of this.#ready) {
-      if (line.tasks[0]!.write.shared === undefined) {
-        // A write of its own goes first when it is first, else it waits.
-        if (taken.length > 0) continue;
-        taken.push(line.tasks.shift()!);
-      } else {
-        while (line.tasks[0]?.write.shared && taken.length < maxShared) {
-          bytes += line.tasks[0].write.bytes;
-          if (taken.length > 0 && bytes > maxSharedBytes) break;
-          const task = line.tasks.shift()!;
-          taken.push(task);
-          if (task.write.shared!.isLast) break;
-        }
-      }
-      if (taken.at(-1)?.write.streamId === line.streamId) {
-        line.underWay = true;
-        this.#ready.delete(line);
-      }
-      if (taken[0]!.write.shared === undefined) break;
-      if (taken.length >= maxShared || bytes > maxSharedBytes) break;
+      const isShareable = line.tasks[0]!.write.shared !== undefined;
+      if (isShareable ? !canShare : taken.length > 0) continue;
+      if (isShareable) {
+        if (!this.#fill(taken, line, load)) break;
+      } else taken.push(line.tasks.shift()!);
+      line.underWay = true;
+      this.#ready.delete(line);
+      if (!isShareable) break;
     }
     for (const task of taken) this.#started(task);
     return taken;
+  }
+
+  /** Adds a line's shareable writes; false when there was no room for any. */
+  #fill(
+    taken: Task[],
+    line: Line,
+    load: { writes: number; bytes: number },
+  ): boolean {
+    const { maxShared, maxSharedBytes } = this.#options;
+    const before = load.writes;
+    for (;;) {
+      const write = line.tasks[0]?.write;
+      if (write?.shared === undefined) break;
+      const fits = load.writes === 0 ||
+        (load.writes < maxShared && load.bytes + write.bytes <= maxSharedBytes);
+      if (!fits) break;
+      load.writes++;
+      load.bytes += write.bytes;
+      taken.push(line.tasks.shift()!);
+      if (write.shared.isLast) break;
+    }
+    return load.writes > before;
   }
 
   /** Lines that waited behind this load may go on. */

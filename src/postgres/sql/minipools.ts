@@ -25,19 +25,18 @@ export const insertEvent = (t: StreamTables) =>
   });
 
 /**
- * The same for a stream and a generation whose marker was seen before: it can
- * not have gone since, only the newest row has to be compared. About two
- * thirds of the server's work of {@linkcode insertEvent}.
+ * The same for a minipool that was whole when this process wrote to it last:
+ * then the event is due if the one before it is there and its own slot is
+ * free. One step into the primary key instead of two and a comparison; half of
+ * the server's work of {@linkcode insertEvent}.
  */
 export const insertNextEvent = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.minipools}
         (stream_id, generation, slot_num, envelope)
-      SELECT $1, $2, $3, $4
-      FROM (SELECT generation, slot_num FROM ${t.minipools}
-        WHERE stream_id = $1
-        ORDER BY generation DESC, slot_num DESC LIMIT 1) AS newest
-      WHERE generation = $2 AND slot_num = $3 - 1`,
+      SELECT $1, $2, $3, $4 FROM ${t.minipools}
+      WHERE stream_id = $1 AND generation = $2 AND slot_num = $3 - 1
+      ON CONFLICT (stream_id, generation, slot_num) DO NOTHING`,
     params: ["bpchar", "int8", "int8", "bytea"],
   });
 

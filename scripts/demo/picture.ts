@@ -1,0 +1,42 @@
+import type { StreamStorage } from "../../mod.ts";
+import { formatMiniblocks } from "../../src/testing/format_miniblocks.ts";
+import type { StreamHistory } from "./stream_author.ts";
+
+/** What is stored of a stream. */
+export interface StreamPicture {
+  streamId: string;
+  /** What `formatMiniblocks` says. */
+  picture: string;
+  /** What is special about its life. */
+  note?: string;
+}
+
+/** Pictures of all streams that have not been deleted. */
+export async function drawStreams(
+  storage: StreamStorage,
+  histories: readonly StreamHistory[],
+): Promise<StreamPicture[]> {
+  const pictures: StreamPicture[] = [];
+  for (const { expected: { streamId, state }, note } of histories) {
+    if (state === "deleted") continue;
+    const picture = await formatMiniblocks(storage, streamId);
+    pictures.push({ streamId, picture, ...(note !== undefined && { note }) });
+  }
+  return pictures;
+}
+
+/** One line a stream, its name and its blocks in columns. */
+export function formatPictures(pictures: readonly StreamPicture[]): string[] {
+  const parts = pictures.map(({ picture, note }) => {
+    const [, name = "", drawing = "", facts = ""] =
+      /^(\S+ \S+) (\S+) (.*)$/s.exec(picture) ?? [];
+    return { name, drawing, facts: note ? `${facts} │ ${note}` : facts };
+  });
+  const widthOf = (key: "name" | "drawing") =>
+    Math.max(...parts.map((part) => part[key].length));
+  const nameWidth = widthOf("name");
+  const drawingWidth = widthOf("drawing");
+  return parts.map(({ name, drawing, facts }) =>
+    `${name.padEnd(nameWidth)} ${drawing.padEnd(drawingWidth)} ${facts}`
+  );
+}

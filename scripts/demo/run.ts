@@ -1,0 +1,118 @@
+import type { StreamStorage, StreamType } from "../../mod.ts";
+import { streamType } from "../../mod.ts";
+import { CallTimes } from "./call_times.ts";
+import { historyOf } from "./history.ts";
+import { drawStreams } from "./picture.ts";
+import { play } from "./player.ts";
+import type { Progress } from "./progress.ts";
+import type { DemoReport, TypeTotals } from "./report.ts";
+import type { StreamHistory } from "./stream_author.ts";
+import {
+  corruptLastBlock,
+  openTarget,
+  serverVersion,
+  storedSizes,
+} from "./target.ts";
+import { type Verified, verifyStreams } from "./verifier.ts";
+
+/** What the demo is asked to do. */
+export interface DemoOptions {
+  seed: string;
+  /** A server; absent: an embedded one. */
+  url?: string | undefined;
+  schema: string;
+  partitions: number;
+  /** Leave the schema behind. */
+  keep: boolean;
+  /** Change a stored byte, which must not go unnoticed. */
+  corrupt: boolean;
+}
+
+/**
+ * Writes a history, reads it back, compares every byte and tells what is
+ * stored. Cleans up, whatever happens.
+ *
+ * @throws {VerificationError} when one byte differs.
+ */
+export async function runDemo(
+  options: DemoOptions,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<DemoReport> {
+  const start = performance.now();
+  const { seed, schema } = options;
+  await using target = await openTarget({
+    ...options,
+    signal,
+    onPhase: (phase) => progress.begin(phase),
+  });
+  const opened = performance.now();
+  const calls = new CallTimes();
+  const storage = calls.watch(target.storage);
+  const written = await write(storage, historyOf(seed), progress, signal);
+  const played = performance.now();
+  // Made anew: no storage has had these bytes in its hands.
+  const histories = historyOf(seed);
+  if (options.corrupt) {
+    await corruptLastBlock(target, histories[0]!.expected.streamId);
+  }
+  const types = new Map<StreamType, TypeTotals>();
+  const verifyingFrom = performance.now();
+  const verified = await verify(storage, histories, types, progress, signal);
+  const verifiedAt = performance.now();
+  return {
+    seed,
+    server: {
+      version: await serverVersion(target),
+      embedded: options.url === undefined,
+    },
+    schema: { name: schema, partitions: target.storage.partitions },
+    written,
+    verified,
+    types: [...types.values()],
+    streams: await drawStreams(target.storage, histories),
+    diskBytes: await storedSizes(target),
+    timings: {
+      openMs: Math.round(opened - start),
+      writeMs: Math.round(played - opened),
+      verifyMs: Math.round(verifiedAt - verifyingFrom),
+    },
+    calls: calls.summary(),
+  };
+}
+
+async function write(
+  storage: StreamStorage,
+  histories: readonly StreamHistory[],
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<DemoReport["written"]> {
+  const steps = histories.flatMap((history) => history.steps);
+  progress.begin("Writing", steps.length);
+  const onStep = () => progress.advance(1);
+  await play(storage, histories, { signal, onStep });
+  return {
+    streams: histories.length,
+    events: steps.reduce((sum, { events }) => sum + events, 0),
+    bytes: steps.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
+}
+
+async function verify(
+  storage: StreamStorage,
+  histories: readonly StreamHistory[],
+  types: Map<StreamType, TypeTotals>,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Verified> {
+  const expected = histories.map((history) => history.expected);
+  progress.begin("Reading back", expected.length);
+  return await verifyStreams(storage, expected, {
+    signal,
+    onStream: (found, { streamId }) => {
+      progress.advance(1);
+      const type = streamType(streamId);
+      types.set(type, { type, ...sumOf(types.get(type), found) });
+    },
+  });
+}
