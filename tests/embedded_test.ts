@@ -17,7 +17,7 @@ import {
   type StreamStorageError,
 } from "../src/storage/errors.ts";
 import { queryOnce } from "./support/database.ts";
-import { hostScript, startHost } from "./support/host_process.ts";
+import { hostScript, killHosts, startHost } from "./support/host_process.ts";
 import { close, listen, portOf } from "./support/listener.ts";
 import {
   isInMemory,
@@ -49,6 +49,7 @@ describe("embedded PostgreSQL", () => {
   after(async () => {
     if (previousTmp === undefined) delete process.env.TMPDIR;
     else process.env.TMPDIR = previousTmp;
+    killHosts();
     await fs.rm(base, { recursive: true, force: true });
   });
 

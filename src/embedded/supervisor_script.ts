@@ -32,7 +32,7 @@ trap stop USR1
 exec 3<&0 </dev/null
 
 watch_host() {
-  trap 'kill -s USR1 "$!"; exit' USR1
+  trap 'kill -s USR1 "$!"; wait "$!"; exit' USR1
   while read -r _ <&3; do : >"$run/accepted"; done
   while kill -s USR1 $$; do
     sleep 1 &
@@ -93,6 +93,7 @@ if IFS= read -r password <&3; then
     wait "$watcher"
   fi
   kill -s USR1 "$watcher"
+  wait "$watcher"
 fi
 
 # A new cluster that no caller ever got must not be found by the next start.

@@ -18,6 +18,13 @@ export interface Host {
   ended: Promise<unknown[]>;
 }
 
+const running = new Set<ChildProcess>();
+
+/** Ends the hosts that a failed test has left. */
+export function killHosts(): void {
+  for (const host of running) host.kill("SIGKILL");
+}
+
 /**
  * Runs `embedded_host.ts` in a process group of its own: with the runtime of
  * these tests, or with the one in `cwd` if `cwd` is a staged copy.
@@ -43,7 +50,8 @@ export function startHost(
       stdio: ["ignore", "pipe", "pipe"],
     },
   );
-  const ended = once(host, "exit");
+  running.add(host);
+  const ended = once(host, "exit").finally(() => running.delete(host));
   let complaints = "";
   host.stderr?.on("data", (data) => complaints += data);
   const url = new Promise<string>((resolve, reject) => {

@@ -120,7 +120,7 @@ export class BackendReader {
       return;
     }
     this.#listener.row(
-      decodeRow(bytes, at + headerBytes, this.#listener.rowDecoders()),
+      decodeRow(bytes, at + headerBytes, end, this.#listener.rowDecoders()),
     );
   }
 }
@@ -138,6 +138,7 @@ function messageLength(bytes: Buffer, at: number): number {
 function decodeRow(
   bytes: Buffer,
   start: number,
+  end: number,
   decoders: readonly Decoder[] | undefined,
 ): unknown[] {
   const count = bytes.readInt16BE(start);
@@ -153,6 +154,11 @@ function decodeRow(
     }
     values[i] = (decoders?.[i] ?? decodeText)(bytes, at, at + length);
     at += length;
+  }
+  if (at !== end) {
+    throw new RangeError(
+      `Expected a row to end with its message, ${end - at} bytes off`,
+    );
   }
   return values;
 }

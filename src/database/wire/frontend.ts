@@ -133,6 +133,7 @@ export class FrontendWriter {
   }
 
   #int16(value: number): void {
+    this.#reserve(2);
     this.#at = this.#chunk.writeInt16BE(value, this.#at);
   }
 
