@@ -1,19 +1,21 @@
 /**
- * Runs `body` for every item, at most `limit` at once. After a failure no
- * other item is begun; rejects with it when all that was begun has ended.
+ * The results of `body` for every item, at most `limit` at once. After a
+ * failure no other item is begun; rejects with it when all that was begun has
+ * ended.
  */
-export async function forEachConcurrently<T>(
+export async function mapConcurrently<T, R>(
   items: readonly T[],
   limit: number,
-  body: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = items.values();
+  body: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const queue = items.entries();
+  const results: R[] = [];
   let failed = false;
   const worker = async () => {
-    for (const item of queue) {
+    for (const [index, item] of queue) {
       if (failed) return;
       try {
-        await body(item);
+        results[index] = await body(item);
       } catch (error) {
         failed = true;
         throw error;
@@ -23,4 +25,5 @@ export async function forEachConcurrently<T>(
   const ends = await Promise.allSettled(Array.from({ length: limit }, worker));
   const failure = ends.find((end) => end.status === "rejected");
   if (failure !== undefined) throw failure.reason;
+  return results;
 }

@@ -67,21 +67,20 @@ const profiles: Record<Exclude<NamedStreamType, "media">, Profile> = {
  * compared with bytes that no storage has had in its hands.
  */
 export function historyOf(seed: string): StreamHistory[] {
+  const special: Partial<Record<NamedStreamType, StreamHistory[]>> = {
+    space: [movedSpace(seed)],
+    channel: [trimmedChannel(seed), archivedChannel(seed)],
+    user_inbox: [deletedInbox(seed)],
+  };
   const types = Object.keys(profiles) as (keyof typeof profiles)[];
-  const ordinary = types.flatMap((type) =>
-    Array.from(
+  const histories = types.flatMap((type) => [
+    ...(special[type] ?? []),
+    ...Array.from(
       { length: profiles[type].streams },
       (_, index) => ordinaryHistory(seed, type, index),
-    )
-  );
-  return [
-    ...ordinary,
-    trimmedChannel(seed),
-    archivedChannel(seed),
-    movedSpace(seed),
-    deletedInbox(seed),
-    ...mediaHistories(seed),
-  ];
+    ),
+  ]);
+  return [...histories, ...mediaHistories(seed)];
 }
 
 function ordinaryHistory(
@@ -93,7 +92,7 @@ function ordinaryHistory(
   const author = newAuthor(type, random);
   author.create();
   live(author, profiles[type], random);
-  return author.history;
+  return author.history();
 }
 
 function newAuthor(
@@ -123,13 +122,13 @@ function trimmedChannel(seed: string): StreamHistory {
   author.catchUp(30, 6n);
   live(author, profiles.channel, random);
   author.trim();
-  return author.history;
+  return author.history("trimmed");
 }
 
 function archivedChannel(seed: string): StreamHistory {
   const author = newAuthor("channel", new Random(`${seed}/archived channel`));
   author.archive(4, 9);
-  return author.history;
+  return author.history("archive");
 }
 
 /**
@@ -155,7 +154,7 @@ function movedSpace(seed: string): StreamHistory {
   author.rebuild([legacy, plain, { ...detached, snapshot: snapshot! }], 44n);
   author.backfill(older);
   live(author, profiles.space, random);
-  return author.history;
+  return author.history("moved here at block 44");
 }
 
 function deletedInbox(seed: string): StreamHistory {
@@ -164,5 +163,5 @@ function deletedInbox(seed: string): StreamHistory {
   author.create();
   live(author, profiles.user_inbox, random);
   author.delete();
-  return author.history;
+  return author.history("deleted");
 }

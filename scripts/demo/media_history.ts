@@ -66,7 +66,13 @@ function uploadHistory(
   );
   author.upload(inOrder(genesis, chunks, outOfOrder));
   if (missing === 0) author.seal(genesis.hash);
-  return author.history;
+  return author.history(
+    missing > 0
+      ? `${missing} chunks missing`
+      : chunkBytes === undefined
+      ? "real messages"
+      : undefined,
+  );
 }
 
 function realChunk(number: bigint): AuthoredBlock {

@@ -1,5 +1,5 @@
 import type { StreamStorage } from "../../mod.ts";
-import { forEachConcurrently } from "./concurrency.ts";
+import { mapConcurrently } from "./concurrency.ts";
 import type { Step, StreamHistory } from "./stream_author.ts";
 
 /** How a history is played. */
@@ -19,7 +19,7 @@ export async function play(
   options: PlayOptions = {},
 ): Promise<void> {
   const { concurrency = 8, signal, onStep } = options;
-  await forEachConcurrently(histories, concurrency, async ({ steps }) => {
+  await mapConcurrently(histories, concurrency, async ({ steps }) => {
     for (const step of steps) {
       signal?.throwIfAborted();
       await step.run(storage);

@@ -1,4 +1,5 @@
-import type { StreamStorage, StreamType } from "../../mod.ts";
+import { createHash } from "node:crypto";
+import type { StreamStorage } from "../../mod.ts";
 import { streamType } from "../../mod.ts";
 import { CallTimes } from "./call_times.ts";
 import { historyOf } from "./history.ts";
@@ -13,7 +14,7 @@ import {
   serverVersion,
   storedSizes,
 } from "./target.ts";
-import { type Verified, verifyStreams } from "./verifier.ts";
+import { sumOf, type Verified, verifyStreams } from "./verifier.ts";
 
 /** What the demo is asked to do. */
 export interface DemoOptions {
@@ -40,7 +41,7 @@ export async function runDemo(
   signal: AbortSignal,
 ): Promise<DemoReport> {
   const start = performance.now();
-  const { seed, schema } = options;
+  const { seed, schema, keep } = options;
   await using target = await openTarget({
     ...options,
     signal,
@@ -56,9 +57,8 @@ export async function runDemo(
   if (options.corrupt) {
     await corruptLastBlock(target, histories[0]!.expected.streamId);
   }
-  const types = new Map<StreamType, TypeTotals>();
   const verifyingFrom = performance.now();
-  const verified = await verify(storage, histories, types, progress, signal);
+  const verified = await verify(storage, histories, progress, signal);
   const verifiedAt = performance.now();
   return {
     seed,
@@ -66,10 +66,11 @@ export async function runDemo(
       version: await serverVersion(target),
       embedded: options.url === undefined,
     },
-    schema: { name: schema, partitions: target.storage.partitions },
+    schema: { name: schema, partitions: target.storage.partitions, kept: keep },
     written,
-    verified,
-    types: [...types.values()],
+    verified: sumOf(verified),
+    digest: digestOf(histories),
+    types: totalsByType(histories, verified),
     streams: await drawStreams(target.storage, histories),
     diskBytes: await storedSizes(target),
     timings: {
@@ -101,18 +102,41 @@ async function write(
 async function verify(
   storage: StreamStorage,
   histories: readonly StreamHistory[],
-  types: Map<StreamType, TypeTotals>,
   progress: Progress,
   signal: AbortSignal,
-): Promise<Verified> {
+): Promise<Verified[]> {
   const expected = histories.map((history) => history.expected);
   progress.begin("Reading back", expected.length);
-  return await verifyStreams(storage, expected, {
-    signal,
-    onStream: (found, { streamId }) => {
-      progress.advance(1);
-      const type = streamType(streamId);
-      types.set(type, { type, ...sumOf(types.get(type), found) });
-    },
-  });
+  const onStream = () => progress.advance(1);
+  return await verifyStreams(storage, expected, { signal, onStream });
+}
+
+function totalsByType(
+  histories: readonly StreamHistory[],
+  verified: readonly Verified[],
+): TypeTotals[] {
+  const byType = Map.groupBy(
+    verified.keys(),
+    (index) => streamType(histories[index]!.expected.streamId),
+  );
+  return [...byType].map(([type, indexes]) => ({
+    type,
+    ...sumOf(indexes.map((index) => verified[index]!)),
+  }));
+}
+
+/** What the history left behind as one hash: equal for equal seeds. */
+function digestOf(histories: readonly StreamHistory[]): string {
+  const hash = createHash("sha256");
+  for (const { expected } of histories) {
+    hash.update(expected.streamId);
+    for (
+      const { data, snapshot } of [...expected.blocks, ...expected.candidates]
+    ) {
+      hash.update(data);
+      if (snapshot !== undefined) hash.update(snapshot);
+    }
+    expected.minipool.forEach((event) => hash.update(event));
+  }
+  return hash.digest("hex");
 }

@@ -11,6 +11,8 @@ import type { Random } from "./random.ts";
 
 /** One thing that happens to a stream. */
 export interface Step {
+  /** How many events it adds to the minipool. */
+  events: number;
   /** How many bytes it writes. */
   bytes: number;
   /** Does it. */
@@ -35,6 +37,8 @@ export interface ExpectedStream {
 export interface StreamHistory {
   steps: Step[];
   expected: ExpectedStream;
+  /** What is special about it. */
+  note?: string;
 }
 
 /** How large the messages of a stream are, in bytes, from and to. */
@@ -72,9 +76,13 @@ export class StreamAuthor {
     };
   }
 
-  /** The stream's life so far. */
-  get history(): StreamHistory {
-    return { steps: this.#steps, expected: this.#expected };
+  /** The stream's life so far; `note` says what is special about it. */
+  history(note?: string): StreamHistory {
+    return {
+      steps: this.#steps,
+      expected: this.#expected,
+      ...(note !== undefined && { note }),
+    };
   }
 
   /** The number of the next block. */
@@ -335,7 +343,10 @@ export class StreamAuthor {
     written: readonly (Uint8Array | AuthoredBlock)[],
     run: Step["run"],
   ): void {
-    const bytes = written.reduce((sum, part) => sum + sizeOf(part), 0);
-    this.#steps.push({ bytes, run });
+    this.#steps.push({
+      events: written.filter((part) => part instanceof Uint8Array).length,
+      bytes: written.reduce((sum, part) => sum + sizeOf(part), 0),
+      run,
+    });
   }
 }

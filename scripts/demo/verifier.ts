@@ -8,23 +8,29 @@ import {
   streamType,
 } from "../../mod.ts";
 import { firstDifference, sizeOf } from "./bytes.ts";
-import { forEachConcurrently } from "./concurrency.ts";
+import { mapConcurrently } from "./concurrency.ts";
 import type { ExpectedStream } from "./stream_author.ts";
 
 /** What is stored is not what was written. */
 export class VerificationError extends Error {
   override name = "VerificationError";
 
-  /** `what` is the thing that differs and how. */
-  constructor(streamId: StreamId, what: string) {
-    super(`Stream ${streamId} (${streamType(streamId)}): ${what}`);
+  /** `what` differs and how; of one stream if `streamId` is given. */
+  constructor(what: string, streamId?: StreamId) {
+    super(
+      streamId === undefined
+        ? what
+        : `${what}, in ${streamType(streamId)} stream ${streamId}`,
+    );
   }
 }
 
 /** What was found as it was written. */
 export interface Verified {
+  /** 1, or 0 for a deleted stream. */
   streams: number;
   blocks: number;
+  /** Without those inside of blocks. */
   snapshots: number;
   minipoolEvents: number;
   candidates: number;
@@ -41,11 +47,12 @@ export interface VerifyOptions {
   /** Stops between two streams, with the signal's reason. */
   signal?: AbortSignal;
   /** Told after every stream. */
-  onStream?: (found: Verified) => void;
+  onStream?: () => void;
 }
 
 /**
- * Compares everything in a storage with what must be there, and nothing else.
+ * Compares everything in a storage with what must be there and returns what
+ * was found of each stream, in their order.
  *
  * @throws {VerificationError} at the first difference.
  */
@@ -53,19 +60,15 @@ export async function verifyStreams(
   storage: StreamStorage,
   expected: readonly ExpectedStream[],
   options: VerifyOptions = {},
-): Promise<Verified> {
+): Promise<Verified[]> {
   const { concurrency = 8, signal, onStream } = options;
-  const total = nothingVerified();
-  await forEachConcurrently(expected, concurrency, async (stream) => {
+  await verifyList(storage, expected);
+  return await mapConcurrently(expected, concurrency, async (stream) => {
     signal?.throwIfAborted();
     const found = await verifyStream(storage, stream);
-    for (const key of Object.keys(total) as (keyof Verified)[]) {
-      total[key] += found[key];
-    }
-    onStream?.(found);
+    onStream?.();
+    return found;
   });
-  await verifyList(storage, expected);
-  return total;
 }
 
 /**
@@ -111,7 +114,7 @@ class Reading {
       if (isStreamStorageError(error, "NOT_FOUND")) return;
       throw error;
     }
-    this.#fail("It was deleted and is still there");
+    this.#fail("Reading what was deleted must fail");
   }
 
   /** All blocks at once, then without their snapshots. */
@@ -121,7 +124,7 @@ class Reading {
     const read = (omitSnapshot: boolean) =>
       this.#storage.readMiniblocks(this.#streamId, from, to, { omitSnapshot });
     const whole = await read(false);
-    this.#equal("terminus", whole.terminus, true);
+    this.#equal("the terminus", whole.terminus, true);
     this.#sameBlocks(whole.miniblocks, blocks);
     this.verified.streams++;
     this.verified.blocks += blocks.length;
@@ -153,13 +156,17 @@ class Reading {
     const latest = blocks.findIndex(({ number }) => number === latestSnapshot);
     const first = Math.max(0, latest - preceding);
     this.#equal(
-      "snapshot offset",
+      "the offset of the snapshot",
       found.snapshotMiniblockOffset,
       latest - first,
     );
     this.#sameBlocks(found.miniblocks, blocks.slice(first));
     const events = found.minipoolEnvelopes;
-    this.#equal("number of minipool events", events.length, minipool.length);
+    this.#equal(
+      "the number of minipool events",
+      events.length,
+      minipool.length,
+    );
     events.forEach((event, slot) =>
       this.#sameBytes(`minipool event ${slot}`, event, minipool[slot]!)
     );
@@ -178,7 +185,11 @@ class Reading {
         number,
       );
       const written = candidates.filter((one) => one.number === number).length;
-      this.#equal(`number of candidates for block ${number}`, count, written);
+      this.#equal(
+        `the number of candidates for block ${number}`,
+        count,
+        written,
+      );
     }
     for (const candidate of candidates) {
       const { hash, number } = candidate;
@@ -187,9 +198,13 @@ class Reading {
         hash,
         number,
       );
-      const name = `candidate for block ${number}`;
+      const name = `a candidate for block ${number}`;
       this.#sameBlock(name, found, candidate);
-      this.#sameBytes(`hash of ${name}`, found.hash ?? new Uint8Array(), hash);
+      this.#sameBytes(
+        `the hash of ${name}`,
+        found.hash ?? new Uint8Array(),
+        hash,
+      );
     }
     this.verified.candidates += candidates.length;
     this.verified.bytes += total(candidates);
@@ -199,17 +214,17 @@ class Reading {
   async numbers(): Promise<void> {
     const { blocks, state } = this.#expected;
     const last = await this.#storage.getLastMiniblockNumber(this.#streamId);
-    this.#equal("last block's number", last, blocks.at(-1)!.number);
+    this.#equal("the last block's number", last, blocks.at(-1)!.number);
     const ephemeral = await this.#storage.isStreamEphemeral(this.#streamId);
-    this.#equal("being ephemeral", ephemeral, state === "ephemeral");
+    this.#equal("whether it is ephemeral", ephemeral, state === "ephemeral");
     const ranges = await this.#storage.getMiniblockNumberRanges(this.#streamId);
-    this.#equal("runs of blocks", ranges.map(nameOf).join(), this.#runs());
+    this.#equal("the runs of blocks", ranges.map(nameOf).join(), this.#runs());
     if (!ephemeral) return;
     const stored = await this.#storage.readEphemeralMiniblockNums(
       this.#streamId,
     );
     const numbers = blocks.map(({ number }) => number);
-    this.#equal("chunks", stored.join(), numbers.join());
+    this.#equal("the numbers of chunks", stored.join(), numbers.join());
   }
 
   /** The runs that must be there; every history is one run. */
@@ -235,7 +250,7 @@ class Reading {
   ): void {
     const numbers = (blocks: readonly MiniblockDescriptor[]) =>
       blocks.map(({ number }) => number).join();
-    this.#equal("numbers of blocks read", numbers(found), numbers(written));
+    this.#equal("the numbers of blocks", numbers(found), numbers(written));
     found.forEach((block, index) =>
       this.#sameBlock(`block ${block.number}`, block, written[index]!)
     );
@@ -248,19 +263,23 @@ class Reading {
   ): void {
     this.#sameBytes(name, found.data, written.data);
     this.#equal(
-      `snapshot of ${name}`,
+      `whether ${name} has a snapshot`,
       hasSnapshot(found),
       hasSnapshot(written),
     );
     if (found.snapshot === undefined || written.snapshot === undefined) return;
-    this.#sameBytes(`snapshot of ${name}`, found.snapshot, written.snapshot);
+    this.#sameBytes(
+      `the snapshot of ${name}`,
+      found.snapshot,
+      written.snapshot,
+    );
   }
 
   #sameBytes(name: string, found: Uint8Array, written: Uint8Array): void {
     const index = firstDifference(found, written);
     if (index !== undefined) {
       this.#fail(
-        `The ${name} differs from what was written at byte ${index} of ${written.length}`,
+        `Reading ${name} must give what was written, it differs at byte ${index} of ${written.length}`,
       );
     }
     this.verified.bytesRead += found.length;
@@ -272,12 +291,12 @@ class Reading {
     written: string | number | bigint | boolean,
   ): void {
     if (found !== written) {
-      this.#fail(`The ${name} must be ${written}, received ${found}`);
+      this.#fail(`Reading ${name} must give ${written}, received ${found}`);
     }
   }
 
   #fail(what: string): never {
-    throw new VerificationError(this.#streamId, what);
+    throw new VerificationError(what, this.#streamId);
   }
 }
 
@@ -300,7 +319,7 @@ async function verifyList(
   }
   const number = await storage.getStreamsNumber();
   if (number !== written.length || found.join() !== written.join()) {
-    throw new Error(
+    throw new VerificationError(
       `The storage must list the ${written.length} streams written, received ${found.length} and the number ${number}`,
     );
   }
@@ -317,6 +336,17 @@ function nameOf(range: MiniblockRange): string {
 
 function total(parts: readonly (Uint8Array | MiniblockDescriptor)[]): number {
   return parts.reduce((sum, part) => sum + sizeOf(part), 0);
+}
+
+/** All counts added up. */
+export function sumOf(counts: readonly Verified[]): Verified {
+  const sum = nothingVerified();
+  for (const each of counts) {
+    for (const key of Object.keys(sum) as (keyof Verified)[]) {
+      sum[key] += each[key];
+    }
+  }
+  return sum;
 }
 
 function nothingVerified(): Verified {

@@ -7,7 +7,11 @@
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import { ConnectionLostError, PgError } from "./pg_error.ts";
-import { PoolOverloadError, PoolTimeoutError } from "./pool.ts";
+import {
+  PoolClosedError,
+  PoolOverloadError,
+  PoolTimeoutError,
+} from "./pool.ts";
 
 /** What can be done about an error. */
 export type Verdict =
@@ -30,6 +34,7 @@ export function verdictOf(error: unknown, mode: "read" | "write"): Verdict {
   switch (pg.sqlState) {
     case "40001": // serialization_failure
     case "40P01": // deadlock_detected
+    case "25006": // read_only_sql_transaction, after a failover
     case "53300": // too_many_connections
     case "57P03": // cannot_connect_now
       return "retry";
@@ -43,10 +48,19 @@ export function toStorageError(
   error: unknown,
   options: { unknownOutcome?: boolean; signal?: AbortSignal | undefined } = {},
 ): StreamStorageError {
-  if (isStreamStorageError(error)) return error;
   const { signal } = options;
   if (signal?.aborted && error === signal.reason) return canceled(error);
+  if (isStreamStorageError(error)) return error;
   const outcome = options.unknownOutcome ? "unknown" : "rolled_back";
+  if (error instanceof PoolClosedError) {
+    return new StreamStorageError({
+      code: "FAILED_PRECONDITION",
+      message: `Storage was closed: ${error.message}`,
+      details: { reason: "closed" },
+      outcome,
+      cause: error,
+    });
+  }
   if (error instanceof PoolOverloadError) {
     return new StreamStorageError({
       code: "RESOURCE_EXHAUSTED",
@@ -100,6 +114,10 @@ function databaseError(
       ? make("UNAVAILABLE", "connection_failed", "Database is away", true)
       : make("UNAVAILABLE", "connection_lost", "Database went away", true);
   }
+  const lack = lacks[sqlState ?? ""];
+  if (lack !== undefined) {
+    return make("UNAVAILABLE", lack, "Database is out of resources", true);
+  }
   switch (sqlState) {
     case "57014": // query_canceled
       return make(
@@ -149,10 +167,19 @@ function isSetupFault(sqlState: string | undefined): boolean {
     (sqlState.startsWith("28") || sqlState === "3D000" || sqlState === "42501");
 }
 
-/** Shutdown, crash, start-up, no resources. */
+/** What a server that refuses for want of resources is out of. */
+const lacks: Readonly<Record<string, string>> = {
+  "53000": "insufficient_resources",
+  "53100": "disk_full",
+  "53200": "out_of_memory",
+  "53300": "too_many_connections",
+  "53400": "configuration_limit_exceeded",
+};
+
+/** Shutdown, crash, start-up, no writes after a failover. */
 function isServerGone(sqlState: string | undefined): boolean {
   return sqlState !== undefined &&
-    (/^(08|53)/.test(sqlState) || /^57P0[1-5]$/.test(sqlState) ||
+    (sqlState.startsWith("08") || /^57P0[1-5]$/.test(sqlState) ||
       sqlState === "25006");
 }
 

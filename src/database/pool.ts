@@ -11,7 +11,6 @@
  * delay, so that a server that comes back is not met by a storm.
  */
 
-import { ConnectionLostError } from "./pg_error.ts";
 import type { Session } from "./session.ts";
 import type { Bound, ResultsOf } from "./statement.ts";
 
@@ -23,6 +22,15 @@ export class PoolOverloadError extends Error {
   constructor(waiting: number) {
     super(`Expected fewer than ${waiting} waiting calls`);
     this.waiting = waiting;
+  }
+}
+
+/** The pool takes no more work; nothing was sent. */
+export class PoolClosedError extends Error {
+  override readonly name = "PoolClosedError";
+
+  constructor() {
+    super("The pool was closed");
   }
 }
 
@@ -144,7 +152,7 @@ export class Pool {
     clearTimeout(this.#reconnectTimer);
     this.#reconnectTimer = undefined;
     await this.#drain(budgetMs);
-    this.#refuseAll(new ConnectionLostError("The pool was closed", false));
+    this.#refuseAll(new PoolClosedError());
     clearTimeout(this.#waitingTimer);
     await Promise.all(Array.from(this.#sessions, (session) => {
       if (session.inFlight > 0) {
@@ -171,9 +179,7 @@ export class Pool {
 
   #enqueue(waiting: Waiting): void {
     if (this.#closed) {
-      return waiting.refuse(
-        new ConnectionLostError("The pool was closed", false),
-      );
+      return waiting.refuse(new PoolClosedError());
     }
     if (this.#waiting.size >= this.#options.maxWaiting) {
       return waiting.refuse(new PoolOverloadError(this.#options.maxWaiting));

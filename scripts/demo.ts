@@ -1,0 +1,89 @@
+/**
+ * The storage at work: writes a believable history into streams of every type,
+ * reads everything back, compares every byte and shows what is stored. See
+ * `usage` in demo/arguments.ts.
+ *
+ * ```sh
+ * deno task demo
+ * bun scripts/demo.ts
+ * ```
+ */
+import { constants } from "node:os";
+import process from "node:process";
+import { isStreamStorageError } from "../mod.ts";
+import { readArguments, usage } from "./demo/arguments.ts";
+import { Progress } from "./demo/progress.ts";
+import { formatReport } from "./demo/report.ts";
+import { runDemo } from "./demo/run.ts";
+import { VerificationError } from "./demo/verifier.ts";
+
+/** The reason of a run that was stopped. */
+class Interrupted extends Error {
+  constructor(readonly signal: "SIGINT" | "SIGTERM") {
+    super(`Stopped by ${signal}`);
+  }
+}
+
+async function main(): Promise<number> {
+  let options;
+  try {
+    options = readArguments(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    return 2;
+  }
+  if (options.help) {
+    console.log(usage);
+    return 0;
+  }
+  using interruption = onInterruption();
+  try {
+    using progress = new Progress(process.stderr);
+    const report = await runDemo(options, progress, interruption.signal);
+    console.log(
+      options.json ? JSON.stringify(report, null, 2) : formatReport(report),
+    );
+    return 0;
+  } catch (error) {
+    return explain(error, interruption.signal);
+  }
+}
+
+/** A signal stops the run, which then cleans up; more of them change nothing. */
+function onInterruption(): Disposable & { signal: AbortSignal } {
+  const controller = new AbortController();
+  const names = ["SIGINT", "SIGTERM"] as const;
+  const listeners = names.map((name) => {
+    const listener = () => controller.abort(new Interrupted(name));
+    process.on(name, listener);
+    return () => process.off(name, listener);
+  });
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => listeners.forEach((stop) => stop()),
+  };
+}
+
+/** Says what went wrong; returns the exit code. */
+function explain(error: unknown, signal: AbortSignal): number {
+  if (error instanceof SuppressedError) {
+    // Cleaning up failed as well; what failed first comes first.
+    const code = explain(error.suppressed, signal);
+    explain(error.error, signal);
+    return code;
+  }
+  const { reason } = signal;
+  const stopped = error === reason || isStreamStorageError(error, "CANCELED");
+  if (stopped && reason instanceof Interrupted) {
+    console.error(reason.message);
+    return 128 + constants.signals[reason.signal];
+  }
+  if (error instanceof VerificationError) {
+    console.error(`Verification failed: ${error.message}`);
+  } else if (isStreamStorageError(error)) {
+    console.error(`${error.message} (${error.code})`);
+  } else console.error(error instanceof Error ? error.message : error);
+  return 1;
+}
+
+if (import.meta.main) process.exitCode = await main();

@@ -1,0 +1,49 @@
+import { parseArgs } from "node:util";
+import type { DemoOptions } from "./run.ts";
+
+/** What the command line takes. */
+export const usage = `Usage: deno task demo [options]
+
+  Writes a made-up history into streams of every type, reads it back, compares
+  every byte and shows what is stored: on an embedded PostgreSQL server, or on
+  a given one.
+
+  --seed TEXT      another history; default 1
+  --partitions N   1 to 256; default 16
+  --url URL        postgresql://user:password@host:port/database
+  --schema NAME    a schema that does not exist yet; default a new name
+  --keep           with --url: do not drop the schema at the end
+  --corrupt        change one stored byte before reading, to see it noticed
+  --json           print the report as one JSON document
+  --help           print this`;
+
+/** The options, or `help`. @throws {Error} what is wrong with the arguments. */
+export function readArguments(
+  args: string[],
+): DemoOptions & { json: boolean; help: boolean } {
+  const { values } = parseArgs({
+    args,
+    options: {
+      seed: { type: "string", default: "1" },
+      partitions: { type: "string", default: "16" },
+      url: { type: "string" },
+      schema: { type: "string" },
+      keep: { type: "boolean", default: false },
+      corrupt: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.keep && values.url === undefined) {
+    throw new Error("Expected --url with --keep: an embedded server goes");
+  }
+  return {
+    ...values,
+    partitions: Number(values.partitions),
+    schema: values.schema ?? `stream_storage_demo_${newSuffix()}`,
+  };
+}
+
+function newSuffix(): string {
+  return crypto.randomUUID().slice(0, 8);
+}

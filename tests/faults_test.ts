@@ -1,0 +1,258 @@
+/**
+ * Connections that die at every message of a write. The call must succeed
+ * all the same: what was done is recognised, what was not is done again.
+ */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
+import { isStreamStorageError } from "../src/storage/errors.ts";
+import type { MiniblockDescriptor } from "../src/storage/model.ts";
+import type { StreamId } from "../src/storage/stream_id.ts";
+import { newStreamId } from "../src/testing/contract/support.ts";
+import { assertInvariants } from "./support/invariants.ts";
+import { testDatabaseUrl } from "./support/database.ts";
+import { openSession } from "./support/migration_connection.ts";
+import { type Proxy, type Side, startProxy } from "./support/proxy.ts";
+import { openTestStorage } from "./support/storage.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const genesis: MiniblockDescriptor = {
+  number: 0n,
+  data: bytes("genesis"),
+  snapshot: bytes("snapshot 0"),
+};
+const hash = new Uint8Array(32).fill(7);
+
+/** A write, what it needs before, and what must be stored after. */
+interface Case {
+  prepare?(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
+  write(storage: PostgresStreamStorage, id: StreamId): Promise<unknown>;
+  check(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
+}
+
+const create = (storage: PostgresStreamStorage, id: StreamId) =>
+  storage.createStreamStorage(id, genesis);
+
+async function events(storage: PostgresStreamStorage, id: StreamId) {
+  const { minipoolEnvelopes } = await storage.readStreamFromLastSnapshot(id, 0);
+  return minipoolEnvelopes.map((envelope) =>
+    new TextDecoder().decode(envelope)
+  );
+}
+
+function blocks(count: number, size: number): MiniblockDescriptor[] {
+  return Array.from({ length: count }, (_, i) => ({
+    number: BigInt(i + 1),
+    data: new Uint8Array(size).fill(i + 1),
+    ...(i === 0 ? { snapshot: bytes("snapshot 1") } : {}),
+  }));
+}
+
+function miniblocksCase(count: number, size: number): Case {
+  const given = blocks(count, size);
+  const next = BigInt(count + 1);
+  return {
+    prepare: async (storage, id) => {
+      await create(storage, id);
+      await storage.writeEvent(id, 1n, 0, bytes("old"));
+      await storage.writeMiniblockCandidate(id, { ...given[0]!, hash });
+    },
+    write: (storage, id) =>
+      storage.writeMiniblocks(id, given, {
+        generation: next,
+        envelopes: [bytes("new 0"), bytes("new 1")],
+      }, { generation: 1n, size: 1 }),
+    check: async (storage, id) => {
+      assert.deepEqual(await events(storage, id), ["new 0", "new 1"]);
+      const { miniblocks } = await storage.readMiniblocks(id, 1n, next);
+      assert.deepEqual(miniblocks, given);
+      assert.equal(await storage.getMiniblockCandidateCount(id, 1n), 0);
+    },
+  };
+}
+
+const cases: Record<string, Case> = {
+  createStreamStorage: {
+    write: create,
+    check: async (storage, id) => {
+      const view = await storage.readStreamFromLastSnapshot(id, 0);
+      assert.deepEqual(view.miniblocks, [genesis]);
+    },
+  },
+  writeEvent: {
+    prepare: create,
+    write: (storage, id) => storage.writeEvent(id, 1n, 0, bytes("one")),
+    check: async (storage, id) =>
+      assert.deepEqual(await events(storage, id), ["one"]),
+  },
+  "writeEvent, several at once": {
+    prepare: create,
+    write: (storage, id) =>
+      Promise.all(
+        [0, 1, 2, 3].map((slot) =>
+          storage.writeEvent(id, 1n, slot, bytes(`event ${slot}`))
+        ),
+      ),
+    check: async (storage, id) =>
+      assert.deepEqual(
+        await events(storage, id),
+        [0, 1, 2, 3].map((slot) => `event ${slot}`),
+      ),
+  },
+  "writeMiniblocks, small": miniblocksCase(1, 100),
+  "writeMiniblocks, large": miniblocksCase(8, 20_000),
+  writeMiniblockCandidate: {
+    prepare: create,
+    write: (storage, id) =>
+      storage.writeMiniblockCandidate(id, { ...blocks(1, 10)[0]!, hash }),
+    check: async (storage, id) =>
+      assert.equal(await storage.getMiniblockCandidateCount(id, 1n), 1),
+  },
+  deleteStream: {
+    prepare: create,
+    write: (storage, id) => storage.deleteStream(id),
+    check: (storage, id) =>
+      assert.rejects(
+        storage.getLastMiniblockNumber(id),
+        (error) => isStreamStorageError(error, "NOT_FOUND"),
+      ),
+  },
+  writeEphemeralMiniblock: {
+    write: (storage, id) =>
+      storage.writeEphemeralMiniblock(id, blocks(1, 100_000)[0]!),
+    check: async (storage, id) =>
+      assert.deepEqual(await storage.readEphemeralMiniblockNums(id), [1n]),
+  },
+  reinitializeStreamStorage: {
+    prepare: create,
+    write: (storage, id) =>
+      storage.reinitializeStreamStorage(id, blocks(6, 100), 1n, true),
+    check: async (storage, id) =>
+      assert.equal(await storage.getLastMiniblockNumber(id), 6n),
+  },
+  trimStream: {
+    prepare: async (storage, id) => {
+      await create(storage, id);
+      await storage.reinitializeStreamStorage(id, blocks(6, 100), 1n, true);
+    },
+    write: (storage, id) => storage.trimStream(id, 1n, []),
+    check: async (storage, id) => {
+      const [range] = await storage.getMiniblockNumberRanges(id);
+      assert.equal(range?.startInclusive, 1n);
+    },
+  },
+};
+
+/** Messages of a side while the write runs undisturbed. */
+async function countMessages(
+  proxy: Proxy,
+  run: () => Promise<unknown>,
+): Promise<Record<Side, number>> {
+  const counts: Record<Side, number> = { frontend: 0, backend: 0 };
+  proxy.setRule(({ side }) => {
+    counts[side]++;
+    return "forward";
+  });
+  await run();
+  proxy.setRule(undefined);
+  return counts;
+}
+
+describe("A connection that dies in the middle of", () => {
+  for (const [name, { prepare, write, check }] of Object.entries(cases)) {
+    it(`${name}, at every message`, async () => {
+      await using proxy = await startProxy(await testDatabaseUrl());
+      await using test = await openTestStorage({
+        url: proxy.url,
+        // One connection and one partition, so that every run is alike.
+        maxConnections: 3,
+        partitions: 1,
+        retry: { minDelayMs: 1, maxDelayMs: 10 },
+      });
+      const { storage, schema } = test;
+      await using session = await openSession(await testDatabaseUrl());
+      const fresh = async () => {
+        const id = newStreamId();
+        await prepare?.(storage, id);
+        return id;
+      };
+      // Twice, so that every statement is prepared when it is counted.
+      await write(storage, await fresh());
+      const measured = await fresh();
+      const counts = await countMessages(
+        proxy,
+        () => write(storage, measured),
+      );
+      let cuts = 0;
+      for (const side of ["frontend", "backend"] as const) {
+        for (let nth = 1; nth <= counts[side]; nth++) {
+          for (const when of ["before", "after"] as const) {
+            const id = await fresh();
+            const wasCut = proxy.cutAt({ side, nth, when });
+            await write(storage, id);
+            await wasCut;
+            proxy.setRule(undefined);
+            await check(storage, id);
+            cuts++;
+          }
+        }
+      }
+      assert.ok(cuts >= 2 * (counts.frontend + counts.backend));
+      await proxy.settled();
+      await assertInvariants(session, {
+        schema,
+        partitions: storage.partitions,
+      });
+    });
+  }
+
+  it("a write, with a server that stays away, has an unknown outcome", async () => {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    await using test = await openTestStorage({
+      url: proxy.url,
+      maxConnections: 3,
+      operationTimeoutMs: 500,
+      retry: { attempts: 4, minDelayMs: 1, maxDelayMs: 10 },
+    });
+    const id = newStreamId();
+    await test.storage.createStreamStorage(id, genesis);
+    const cut = proxy.cutAt({
+      side: "backend",
+      nth: 1,
+      when: "before",
+      type: "Z",
+    });
+    const write = test.storage.writeEvent(id, 1n, 0, bytes("lost"));
+    await cut;
+    proxy.refuse(true);
+    await assert.rejects(
+      write,
+      (error) =>
+        isStreamStorageError(error, "UNAVAILABLE") &&
+        error.outcome === "unknown" && error.retryable,
+    );
+    proxy.refuse(false);
+    proxy.setRule(undefined);
+    assert.deepEqual(await events(test.storage, id), ["lost"]);
+  });
+
+  it("a lock that somebody holds delays no other stream", async () => {
+    await using test = await openTestStorage();
+    const { storage, schema } = test;
+    const ids = Array.from({ length: 20 }, () => newStreamId());
+    await Promise.all(ids.map((id) => create(storage, id)));
+    await using holder = await openSession(test.url);
+    await holder.script(
+      `BEGIN; SELECT 1 FROM ${schema}.es WHERE stream_id = '${
+        ids[3]
+      }' FOR UPDATE`,
+    );
+    const writes = ids.map((id) => storage.writeEvent(id, 1n, 0, bytes("x")));
+    let held = true;
+    void writes[3]!.then(() => held = false);
+    await Promise.all(writes.filter((_, i) => i !== 3));
+    assert.ok(held);
+    await holder.script("COMMIT");
+    await writes[3];
+  });
+});

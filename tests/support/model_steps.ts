@@ -1,0 +1,106 @@
+import fc from "fast-check";
+import { ROLLS } from "./model_dice.ts";
+import {
+  type ListOperation,
+  LISTS,
+  type ReadOperation,
+  READS,
+  type WriteOperation,
+  WRITES,
+} from "./model_operations.ts";
+
+/** How many streams a sequence is about. */
+export const STREAMS = 4;
+
+/** What a call is made up from once it is its turn. */
+export interface Intent {
+  operation: WriteOperation | ReadOperation | ListOperation;
+  /** Which stream. */
+  stream: number;
+  rolls: number[];
+}
+
+/** One step of a sequence. */
+export type Step =
+  /** One call. */
+  | { kind: "call"; intent: Intent }
+  /** Calls that are issued together. */
+  | { kind: "batch"; intents: Intent[] }
+  /** Rows that are put into the tables of an unknown stream. */
+  | { kind: "plant"; stream: number; rolls: number[] }
+  /** The store is closed and opened again, or taken over by another. */
+  | { kind: "reopen"; takeOver: boolean };
+
+const writes = Object.keys(WRITES) as WriteOperation[];
+const reads = Object.keys(READS) as ReadOperation[];
+const lists = Object.keys(LISTS) as ListOperation[];
+
+/** What lives on a stream, more often than what is done to it once. */
+const usual: WriteOperation[] = [
+  "writeEvent",
+  "writeMiniblocks",
+  "writeMiniblockCandidate",
+  "writeArchiveMiniblocks",
+  "writeEphemeralMiniblock",
+];
+const frequent: WriteOperation[] = [...usual, ...usual, ...writes]
+  // It breaks streams, and what is broken is not checked any more.
+  .filter((operation) => operation !== "debugDeleteMiniblocks");
+
+const rolls = fc.array(fc.nat(99), { maxLength: ROLLS });
+const stream = fc.nat(STREAMS - 1);
+
+function intentOf(operations: Intent["operation"][]): fc.Arbitrary<Intent> {
+  const operation = fc.constantFrom(...operations);
+  return fc.record({ operation, stream, rolls });
+}
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 60,
+    arbitrary: fc.record({
+      kind: fc.constant("call" as const),
+      intent: intentOf([
+        ...frequent,
+        ...frequent,
+        ...reads,
+        ...lists,
+        "debugDeleteMiniblocks",
+      ]),
+    }),
+  },
+  {
+    weight: 16,
+    arbitrary: fc.record({
+      kind: fc.constant("batch" as const),
+      intents: fc.array(
+        fc.oneof(
+          { weight: 3, arbitrary: intentOf(["writeEvent"]) },
+          { weight: 4, arbitrary: intentOf(frequent) },
+          { weight: 1, arbitrary: intentOf(reads) },
+        ),
+        { minLength: 2, maxLength: 12 },
+      ),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("plant" as const),
+      stream,
+      rolls: fc.array(fc.nat(99), { maxLength: ROLLS }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant("reopen" as const),
+      takeOver: fc.boolean(),
+    }),
+  },
+);
+
+/** Sequences of at most so many steps. */
+export function sequences(maxSteps: number): fc.Arbitrary<Step[]> {
+  return fc.array(step, { maxLength: maxSteps, size: "max" });
+}
