@@ -29,7 +29,7 @@ export async function drawStreams(
 export function formatPictures(pictures: readonly StreamPicture[]): string[] {
   const parts = pictures.map(({ picture, note }) => {
     const [, name = "", drawing = "", facts = ""] =
-      /^(\S+ \S+) (\S+) (.*)$/s.exec(picture) ?? [];
+      /^(\S+ \S+) (\S+)\s(.*)$/s.exec(picture) ?? [];
     return { name, drawing, facts: note ? `${facts} │ ${note}` : facts };
   });
   const widthOf = (key: "name" | "drawing") =>

@@ -100,7 +100,7 @@ const RULES: Readonly<Record<string, string>> = {
   "no miniblock": "last IS NULL AND (ephemeral OR size > 0 OR latest <> 0)",
   "negative miniblock number": "first < 0",
   "minipool of an ephemeral stream": "ephemeral AND size > 0",
-  "minipool of another generation": "oldest <> last + 1 OR newest <> last + 1",
+  "minipool of another generation": "oldest - 1 <> last OR newest - 1 <> last",
   "hole in the minipool": "lowest <> -1 OR highest <> size - 2",
   "event without an envelope": "hollow",
   "snapshot without a minipool": "size IS NULL AND latest <> 0",

@@ -88,9 +88,14 @@ export async function runSequence(
     latest: new Map(),
     calls: 0,
   };
-  for (const step of steps) {
-    const touched = await runStep(run, step);
-    await compareContents(run, [...touched]);
+  try {
+    for (const step of steps) {
+      const touched = await runStep(run, step);
+      await compareContents(run, [...touched]);
+    }
+  } catch (error) {
+    if (error instanceof ModelError) throw error;
+    throw failure(run, [String(error)]);
   }
   return run.calls;
 }
