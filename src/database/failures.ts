@@ -89,74 +89,113 @@ function databaseError(
   outcome: "unknown" | "rolled_back",
 ): StreamStorageError {
   const sqlState = sqlStateOf(error);
-  const details = sqlState === undefined ? {} : { sqlState };
-  const lost = findCause(error, ConnectionLostError);
   const text = error instanceof Error ? error.message : String(error);
-  const make = (
-    code: StreamStorageError["code"],
-    reason: string,
-    message: string,
-    retryable: boolean,
-  ) =>
-    new StreamStorageError({
-      code,
-      message: `${message}: ${text}`,
-      details: { reason, ...details },
-      retryable,
-      outcome,
-      cause: error,
-    });
-  if (isSetupFault(sqlState) && (lost === undefined || !lost.sent)) {
-    return make("BAD_CONFIG", "login_refused", "Database refused us", false);
+  const { code, reason, message } = meaningOf(
+    sqlState,
+    findCause(error, ConnectionLostError),
+  );
+  return new StreamStorageError({
+    code,
+    message: `${message}: ${text}`,
+    details: { reason, ...(sqlState === undefined ? {} : { sqlState }) },
+    retryable: code !== "BAD_CONFIG" && code !== "DB_OPERATION_FAILURE",
+    outcome,
+    cause: error,
+  });
+}
+
+/** How a failure is told. */
+interface Meaning {
+  code: StreamStorageError["code"];
+  reason: string;
+  message: string;
+}
+
+function meaningOf(
+  sqlState: string | undefined,
+  lost: ConnectionLostError | undefined,
+): Meaning {
+  if (lost?.sent !== true) {
+    if (isSetupFault(sqlState)) {
+      return {
+        code: "BAD_CONFIG",
+        reason: "login_refused",
+        message: "Database refused us",
+      };
+    }
+    const known = meanings[sqlState ?? ""];
+    if (known !== undefined) return known;
+  }
+  if (lost?.sent === false) {
+    return {
+      code: "UNAVAILABLE",
+      reason: "connection_failed",
+      message: "Database is away",
+    };
   }
   if (lost !== undefined || isServerGone(sqlState)) {
-    return lost?.sent === false
-      ? make("UNAVAILABLE", "connection_failed", "Database is away", true)
-      : make("UNAVAILABLE", "connection_lost", "Database went away", true);
+    return {
+      code: "UNAVAILABLE",
+      reason: "connection_lost",
+      message: "Database went away",
+    };
   }
-  const lack = lacks[sqlState ?? ""];
-  if (lack !== undefined) {
-    return make("UNAVAILABLE", lack, "Database is out of resources", true);
-  }
-  switch (sqlState) {
-    case "57014": // query_canceled
-      return make(
-        "DEADLINE_EXCEEDED",
-        "statement_timeout",
-        "Statement took too long",
-        true,
-      );
-    case "55P03": // lock_not_available
-      return make(
-        "DEADLINE_EXCEEDED",
-        "lock_timeout",
-        "Lock was not to be had in time",
-        true,
-      );
-    case "40001":
-    case "40P01":
-      return make(
-        "UNAVAILABLE",
-        "too_many_conflicts",
-        "Transaction conflicted with others at every attempt",
-        true,
-      );
-    default:
-      return make(
-        "DB_OPERATION_FAILURE",
-        "database_error",
-        "Database refused the work",
-        false,
-      );
-  }
+  return {
+    code: "DB_OPERATION_FAILURE",
+    reason: "database_error",
+    message: "Database refused the work",
+  };
 }
+
+const conflicts: Meaning = {
+  code: "UNAVAILABLE",
+  reason: "too_many_conflicts",
+  message: "Transaction conflicted with others at every attempt",
+};
+
+function lackOf(reason: string): Meaning {
+  return {
+    code: "UNAVAILABLE",
+    reason,
+    message: "Database is out of resources",
+  };
+}
+
+/** What the server's refusals mean, by SQLSTATE. */
+const meanings: Readonly<Record<string, Meaning>> = {
+  "25006": {
+    code: "UNAVAILABLE",
+    reason: "read_only_server",
+    message: "Database takes no writes",
+  },
+  "40001": conflicts,
+  "40P01": conflicts,
+  "53000": lackOf("insufficient_resources"),
+  "53100": lackOf("disk_full"),
+  "53200": lackOf("out_of_memory"),
+  "53300": lackOf("too_many_connections"),
+  "53400": lackOf("configuration_limit_exceeded"),
+  "55P03": {
+    code: "DEADLINE_EXCEEDED",
+    reason: "lock_timeout",
+    message: "Lock was not to be had in time",
+  },
+  "57014": {
+    code: "DEADLINE_EXCEEDED",
+    reason: "statement_timeout",
+    message: "Statement took too long",
+  },
+};
 
 /** The first SQLSTATE in the chain of causes. */
 export function sqlStateOf(error: unknown): string | undefined {
   for (const cause of causesOf(error)) {
     if (cause instanceof PgError) return cause.sqlState;
     const { code } = cause as { code?: unknown };
-    if (typeof code === "string" && /^[0-9A-Z]{5}$/.test(code)) return code;
+    // The system's own codes, EPIPE, EPERM, have no digit.
+    if (typeof code === "string" && /^(?=.*\d)[0-9A-Z]{5}$/.test(code)) {
+      return code;
+    }
   }
   return undefined;
 }
@@ -167,20 +206,10 @@ function isSetupFault(sqlState: string | undefined): boolean {
     (sqlState.startsWith("28") || sqlState === "3D000" || sqlState === "42501");
 }
 
-/** What a server that refuses for want of resources is out of. */
-const lacks: Readonly<Record<string, string>> = {
-  "53000": "insufficient_resources",
-  "53100": "disk_full",
-  "53200": "out_of_memory",
-  "53300": "too_many_connections",
-  "53400": "configuration_limit_exceeded",
-};
-
-/** Shutdown, crash, start-up, no writes after a failover. */
+/** Shutdown, crash, start-up. */
 function isServerGone(sqlState: string | undefined): boolean {
   return sqlState !== undefined &&
-    (sqlState.startsWith("08") || /^57P0[1-5]$/.test(sqlState) ||
-      sqlState === "25006");
+    (sqlState.startsWith("08") || /^57P0[1-5]$/.test(sqlState));
 }
 
 function findCause<E extends Error>(
