@@ -30,7 +30,7 @@ const badTree = {
   "storage/rules_4.ts":
     'import "./model.ts";\n\nexport {\n} from "../memory/store.ts";\n',
   "database/pool_2.ts":
-    '// why\nimport type { A } from "../storage/model.ts";\n',
+    '// why\nimport type { A } from "../memory/store.ts";\n',
   "database/wire/frame_1.ts": 'import pg from "pg";\n',
   "postgres/write_2.ts":
     'export const load = () =>\n  import("pg/lib/utils");\n',

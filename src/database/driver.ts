@@ -114,6 +114,7 @@ async function handshake(
     socket: connection.stream,
     end: () => client.end(),
     processId: processID,
+    mustWrite: target.readWrite,
   }, options);
   return opened.session;
 }

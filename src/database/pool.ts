@@ -7,8 +7,13 @@
  * limit; at the limit it is pipelined behind the shortest row, up to a depth;
  * beyond that it waits in a queue of bounded length, then is refused.
  *
- * After a failed connection the next attempt waits for a jittered, growing
- * delay, so that a server that comes back is not met by a storm.
+ * After a connection that failed, or broke before it answered anything, the
+ * next attempt waits for a jittered, growing delay, so that a server that comes
+ * back is not met by a storm.
+ *
+ * When a session fell silent, a router on the way may have forgotten all that
+ * were open: the idle ones that were not heard from since are given up too,
+ * lest each costs a call its time to find out.
  */
 
 import type { Session } from "./session.ts";
@@ -70,6 +75,8 @@ export interface PoolState {
 
 interface Waiting {
   since: number;
+  /** When it is refused, in the time of `performance.now()`. */
+  until: number;
   start(session: Session): void;
   refuse(error: unknown): void;
 }
@@ -83,6 +90,7 @@ export class Pool {
   #failures = 0;
   #reconnectTimer: ReturnType<typeof setTimeout> | undefined;
   #waitingTimer: ReturnType<typeof setTimeout> | undefined;
+  #waitingDue = Infinity;
   #closed = false;
   #drained: (() => void) | undefined;
 
@@ -108,6 +116,9 @@ export class Pool {
    * the session finishes by itself; a write that was sent is never given up,
    * its caller would not know what became of it.
    *
+   * After `latest`, in the time of `performance.now()`, the work is not begun
+   * any more, and what was begun is ended by the server.
+   *
    * @throws {PgError | ConnectionLostError | PoolOverloadError |
    *   PoolTimeoutError} or the signal's reason.
    */
@@ -115,20 +126,27 @@ export class Pool {
     bound: B,
     mode: "read" | "write",
     signal?: AbortSignal,
+    latest = Infinity,
   ): Promise<ResultsOf<B>> {
     if (signal?.aborted) return Promise.reject(signal.reason);
+    const since = performance.now();
+    if (since >= latest) return Promise.reject(new PoolTimeoutError(0));
     const session = this.#pick();
     if (session !== undefined && signal === undefined) {
-      return session.run(bound);
+      return session.run(bound, latest - since);
     }
     return new Promise((resolve, reject) => {
       const settled = () => signal?.removeEventListener("abort", onAbort);
       const waiting: Waiting = {
-        since: performance.now(),
+        since,
+        until: Math.min(since + this.#options.acquireTimeoutMs, latest),
         start: (chosen) => {
+          const now = performance.now();
+          if (now >= latest) return waiting.refuse(timeout(since, now));
           this.#waiting.delete(waiting);
           if (mode === "write") settled();
-          chosen.run(bound).then(resolve, reject).finally(settled);
+          chosen.run(bound, latest - now).then(resolve, reject)
+            .finally(settled);
         },
         refuse: (error) => {
           this.#waiting.delete(waiting);
@@ -185,26 +203,31 @@ export class Pool {
       return waiting.refuse(new PoolOverloadError(this.#options.maxWaiting));
     }
     this.#waiting.add(waiting);
-    this.#watchWaiting();
+    this.#watchWaiting(waiting.until);
     this.#connectIfNeeded();
   }
 
-  /** One timer for the whole queue: the first in it is always the oldest. */
-  #watchWaiting(): void {
-    if (this.#waitingTimer !== undefined) return;
-    const { acquireTimeoutMs } = this.#options;
-    const check = () => {
-      this.#waitingTimer = undefined;
-      for (const waiting of this.#waiting) {
-        const left = acquireTimeoutMs - (performance.now() - waiting.since);
-        if (left > 0) {
-          this.#waitingTimer = setTimeout(check, left);
-          return;
-        }
-        waiting.refuse(new PoolTimeoutError(acquireTimeoutMs));
-      }
-    };
-    this.#waitingTimer = setTimeout(check, acquireTimeoutMs);
+  /** One timer for the whole queue, set to what is due first. */
+  #watchWaiting(due: number): void {
+    if (due >= this.#waitingDue) return;
+    clearTimeout(this.#waitingTimer);
+    this.#waitingDue = due;
+    this.#waitingTimer = setTimeout(
+      () => this.#refuseLate(),
+      // What is due at almost the same time goes at once.
+      Math.max(5, due - performance.now()),
+    );
+  }
+
+  #refuseLate(): void {
+    this.#waitingDue = Infinity;
+    const now = performance.now();
+    let next = Infinity;
+    for (const waiting of this.#waiting) {
+      if (waiting.until > now) next = Math.min(next, waiting.until);
+      else waiting.refuse(timeout(waiting.since, now));
+    }
+    if (next < Infinity) this.#watchWaiting(next);
   }
 
   /** A session with room, or undefined when the caller should wait. */
@@ -247,12 +270,10 @@ export class Pool {
     try {
       const session = await this.#options.connect();
       this.#connecting--;
-      this.#failures = 0;
       if (this.#closed && this.#waiting.size === 0) await session.close();
       else this.#adopt(session);
     } catch (error) {
       this.#connecting--;
-      this.#failures++;
       if (this.#sessions.size === 0) this.#refuseAll(error);
       this.#holdOff();
     }
@@ -261,15 +282,33 @@ export class Pool {
 
   #adopt(session: Session): void {
     this.#sessions.add(session);
-    session.onIdle(() => this.#dispatch());
+    let hasAnswered = false;
+    session.onIdle(() => {
+      if (!hasAnswered) this.#failures = 0;
+      hasAnswered = true;
+      this.#dispatch();
+    });
     void session.closed.then(() => {
       this.#sessions.delete(session);
+      if (!hasAnswered) this.#holdOff();
+      if (session.silentSince !== undefined) this.#doubt(session.silentSince);
       this.#dispatch();
     });
   }
 
+  /** Gives up the idle sessions that were not heard from since then. */
+  #doubt(since: number): void {
+    for (const session of this.#sessions) {
+      if (session.inFlight === 0 && session.heardAt < since) {
+        session.destroy("Another connection to the server fell silent");
+      }
+    }
+  }
+
   #holdOff(): void {
-    if (this.#closed) return;
+    this.#failures++;
+    // Attempts that were made together fail together.
+    if (this.#closed || this.#reconnectTimer !== undefined) return;
     const { minDelayMs, maxDelayMs } = this.#options.reconnect;
     const ceiling = Math.min(maxDelayMs, minDelayMs * 2 ** this.#failures);
     this.#reconnectTimer = setTimeout(() => {
@@ -281,4 +320,8 @@ export class Pool {
   #refuseAll(error: unknown): void {
     for (const waiting of this.#waiting) waiting.refuse(error);
   }
+}
+
+function timeout(since: number, now: number): PoolTimeoutError {
+  return new PoolTimeoutError(Math.round(now - since));
 }

@@ -20,7 +20,14 @@
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import { ConnectionLostError, PgError, readErrorFields } from "./pg_error.ts";
-import type { Bound, Result, ResultsOf, Statement } from "./statement.ts";
+import {
+  bind,
+  type Bound,
+  type Result,
+  type ResultsOf,
+  type Statement,
+  statement,
+} from "./statement.ts";
 import { BackendReader } from "./wire/backend.ts";
 import { FrontendWriter } from "./wire/frontend.ts";
 import type { Decoder } from "./wire/types.ts";
@@ -30,6 +37,7 @@ const code = {
   emptyQuery: 0x49,
   error: 0x45,
   notification: 0x41,
+  parameterStatus: 0x53,
   readyForQuery: 0x5a,
 } as const;
 
@@ -41,6 +49,15 @@ export interface Notification {
   processId: number;
 }
 
+/** How much longer than the server's own timeout an answer is waited for. */
+export const answerGraceMs = 1000;
+
+const setStatementTimeout = statement({
+  text: "SELECT set_config('statement_timeout', $1, true)",
+  params: ["text"],
+  columns: ["text"],
+});
+
 /** What a session is made of; see driver.ts. */
 export interface SessionTransport {
   socket: Socket;
@@ -48,6 +65,8 @@ export interface SessionTransport {
   end(): Promise<void>;
   /** The server's process id of this session. */
   processId: number;
+  /** Of no more use once the server takes no writes. */
+  mustWrite: boolean;
 }
 
 /** How a session behaves. */
@@ -58,7 +77,8 @@ export interface SessionOptions {
   maxPrepared: number;
   /**
    * Milliseconds without an answer to the oldest question after which the
-   * connection is taken for dead. Longer than statement_timeout.
+   * connection is taken for dead. Longer than statement_timeout, by
+   * {@linkcode answerGraceMs}.
    */
   answerTimeoutMs: number;
 }
@@ -68,6 +88,8 @@ interface Exchange {
   results: Result[];
   /** The section that parses new statements is still unanswered. */
   preparing: boolean;
+  /** Milliseconds of silence that its answer is waited for. */
+  withinMs: number;
   error: PgError | undefined;
   resolve(results: Result[]): void;
   reject(error: unknown): void;
@@ -87,7 +109,9 @@ export class Session implements AsyncDisposable {
   #flushing = false;
   #failure: ConnectionLostError | undefined;
   #answerTimer: ReturnType<typeof setTimeout> | undefined;
-  #heardAt = 0;
+  #heardAt = performance.now();
+  #silentSince: number | undefined;
+  #retired = false;
   readonly #closed = Promise.withResolvers<void>();
   #onNotification: ((notification: Notification) => void) | undefined;
   #onIdle: (() => void) | undefined;
@@ -114,6 +138,16 @@ export class Session implements AsyncDisposable {
     return this.#failure === undefined;
   }
 
+  /** When the server last said anything, as `performance.now()` tells it. */
+  get heardAt(): number {
+    return this.#heardAt;
+  }
+
+  /** Since when, if it was given up because nothing came any more. */
+  get silentSince(): number | undefined {
+    return this.#silentSince;
+  }
+
   /** Fulfilled once the connection is gone, for whatever reason. */
   get closed(): Promise<void> {
     return this.#closed.promise;
@@ -130,33 +164,44 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Runs the statements as one transaction in one flush.
+   * Runs the statements as one transaction in one flush. With `withinMs`
+   * shorter than the server's own timeout, that is shortened for each of them.
    *
    * @throws {PgError} the server refused; nothing was committed.
    * @throws {ConnectionLostError} the answer never came; with `sent` true the
    *   outcome is unknown.
    */
-  run<const B extends readonly Bound[]>(bound: B): Promise<ResultsOf<B>> {
+  run<const B extends readonly Bound[]>(
+    bound: B,
+    withinMs = Infinity,
+  ): Promise<ResultsOf<B>> {
+    const { answerTimeoutMs } = this.#options;
+    const limit = Math.min(withinMs + answerGraceMs, answerTimeoutMs);
+    // Not worth a statement while most of the time is left.
+    if (withinMs > (answerTimeoutMs - answerGraceMs) * 0.75) {
+      return this.#run(bound, limit) as Promise<ResultsOf<B>>;
+    }
+    const timeout = bind(setStatementTimeout, String(Math.ceil(withinMs)));
+    return this.#run([timeout, ...bound], limit)
+      .then(([, ...results]) => results as ResultsOf<B>);
+  }
+
+  #run(bound: readonly Bound[], withinMs: number): Promise<Result[]> {
     const lost = this.#failure;
     if (lost !== undefined) {
       return Promise.reject(
         new ConnectionLostError(lost.message, false, lost.cause),
       );
     }
-    const before = this.#writer.bytes;
-    const names = this.#writePrepares(bound);
-    const preparing = this.#writer.bytes > before;
-    if (preparing) this.#writer.sync();
-    bound.forEach((item, i) => {
-      const { statement } = item;
-      if (names[i] === "") {
-        this.#writer.parse("", statement.text, statement.params);
-      }
-      this.#writer.bindExecute(names[i]!, statement.params, item.values);
-      if (item.copy) this.#writer.copyRows(item.copy.types, item.copy.rows);
-    });
-    this.#writer.sync();
-    return this.#send(bound, preparing) as Promise<ResultsOf<B>>;
+    let preparing: boolean;
+    try {
+      preparing = this.#write(bound);
+    } catch (error) {
+      // Half a message was written; nothing that follows could be understood.
+      this.destroy("A statement's values could not be written", error);
+      return Promise.reject(error);
+    }
+    return this.#send(bound, preparing, withinMs);
   }
 
   /**
@@ -169,15 +214,24 @@ export class Session implements AsyncDisposable {
       throw new ConnectionLostError(this.#failure.message, false);
     }
     this.#writer.query(text);
-    const results = await this.#send([], false);
+    const results = await this.#send([], false, this.#options.answerTimeoutMs);
     const last = results.findLast((result) => result.rows.length > 0);
     return (last?.rows ?? []) as unknown as (string | null)[][];
   }
 
-  /** Says goodbye. Work that is under way ends first. */
+  /**
+   * Says goodbye. Work that is under way ends first; a server that does not
+   * take leave within the time for an answer is left.
+   */
   async close(): Promise<void> {
-    if (this.#failure === undefined) await this.#transport.end();
+    this.#flush();
+    const timer = setTimeout(
+      () => this.destroy("The server did not close the connection"),
+      this.#options.answerTimeoutMs,
+    );
+    await this.#transport.end();
     await this.#closed.promise;
+    clearTimeout(timer);
   }
 
   /** The same as `close`. */
@@ -200,6 +254,24 @@ export class Session implements AsyncDisposable {
     for (const exchange of this.#exchanges.splice(0)) {
       exchange.reject(new ConnectionLostError(reason, true, cause));
     }
+  }
+
+  /** Writes the flush; whether it begins with a section that parses. */
+  #write(bound: readonly Bound[]): boolean {
+    const before = this.#writer.bytes;
+    const names = this.#writePrepares(bound);
+    const preparing = this.#writer.bytes > before;
+    if (preparing) this.#writer.sync();
+    bound.forEach((item, i) => {
+      const { statement } = item;
+      if (names[i] === "") {
+        this.#writer.parse("", statement.text, statement.params);
+      }
+      this.#writer.bindExecute(names[i]!, statement.params, item.values);
+      if (item.copy) this.#writer.copyRows(item.copy.types, item.copy.rows);
+    });
+    this.#writer.sync();
+    return preparing;
   }
 
   /** Parses what is new; returns each statement's name, "" for an unnamed. */
@@ -232,13 +304,18 @@ export class Session implements AsyncDisposable {
     return name;
   }
 
-  #send(bound: readonly Bound[], preparing: boolean): Promise<Result[]> {
+  #send(
+    bound: readonly Bound[],
+    preparing: boolean,
+    withinMs: number,
+  ): Promise<Result[]> {
     this.#flushSoon();
     const { promise, resolve, reject } = Promise.withResolvers<Result[]>();
     this.#exchanges.push({
       bound,
       results: [],
       preparing,
+      withinMs,
       error: undefined,
       resolve,
       reject,
@@ -251,33 +328,37 @@ export class Session implements AsyncDisposable {
   #flushSoon(): void {
     if (this.#flushing) return;
     this.#flushing = true;
-    queueMicrotask(() => {
-      this.#flushing = false;
-      const { socket } = this.#transport;
-      const chunks = this.#writer.take();
-      if (chunks.length > 1) socket.cork();
-      for (const chunk of chunks) socket.write(chunk);
-      if (chunks.length > 1) socket.uncork();
-    });
+    queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    const chunks = this.#writer.take();
+    if (!this.usable) return;
+    const { socket } = this.#transport;
+    if (chunks.length > 1) socket.cork();
+    for (const chunk of chunks) socket.write(chunk);
+    if (chunks.length > 1) socket.uncork();
   }
 
   /** Half-open connections show only by silence. */
   #watch(): void {
     this.#heardAt = performance.now();
-    if (this.#answerTimer !== undefined) return;
+    clearTimeout(this.#answerTimer);
     const check = () => {
-      this.#answerTimer = undefined;
-      if (this.#exchanges.length === 0 || !this.usable) return;
-      const left = this.#options.answerTimeoutMs -
-        (performance.now() - this.#heardAt);
-      if (left > 0) this.#answerTimer = setTimeout(check, left);
-      else {
-        this.destroy(
-          `No answer from the server within ${this.#options.answerTimeoutMs} ms`,
-        );
+      const oldest = this.#exchanges[0];
+      if (oldest === undefined || !this.usable) return;
+      const silence = performance.now() - this.#heardAt;
+      if (silence < oldest.withinMs) {
+        this.#answerTimer = setTimeout(check, oldest.withinMs - silence);
+        return;
       }
+      this.#silentSince = this.#heardAt;
+      this.destroy(
+        `No answer from the server within ${Math.round(silence)} ms`,
+      );
     };
-    this.#answerTimer = setTimeout(check, this.#options.answerTimeoutMs);
+    this.#answerTimer = setTimeout(check, this.#exchanges[0]!.withinMs);
   }
 
   #feed(chunk: Buffer): void {
@@ -314,7 +395,17 @@ export class Session implements AsyncDisposable {
         return this.#onError(bytes, start, end);
       case code.notification:
         return this.#notify(bytes, start, end);
+      case code.parameterStatus:
+        return this.#onParameter(bytes, start, end);
     }
+  }
+
+  /** The server reports what changed, not only to whom changed it. */
+  #onParameter(bytes: Buffer, start: number, end: number): void {
+    const [name, value] = bytes.toString("utf8", start, end).split("\0");
+    const isReadOnly = name === "default_transaction_read_only" ||
+      name === "in_hot_standby";
+    if (isReadOnly && this.#transport.mustWrite) this.#retired = value === "on";
   }
 
   #onComplete(bytes: Buffer, start: number, end: number): void {
@@ -358,6 +449,9 @@ export class Session implements AsyncDisposable {
     results.pop();
     if (exchange.error === undefined) exchange.resolve(results);
     else exchange.reject(exchange.error);
+    if (this.#retired && this.#exchanges.length === 0) {
+      return this.destroy("The server takes no writes any more");
+    }
     this.#onIdle?.();
   }
 

@@ -9,9 +9,10 @@
  * first attempt was committed or that the write was never possible; the
  * rejection tells its operation so (`afterUnknown`), which looks at the rows.
  *
- * One deadline holds over all attempts; the server is told the same time as
- * statement_timeout and lock_timeout, so an attempt cannot outlive it by more
- * than one statement.
+ * One deadline holds over all attempts, the wait for a connection included.
+ * The server is told what is left of it as statement_timeout (session.ts), so
+ * that it ends what we wait for no longer; only if nothing at all is heard from
+ * it, an attempt outlives the deadline, by a second.
  */
 
 import pRetry from "p-retry";
@@ -59,6 +60,11 @@ export interface TransactionContext {
   signal?: AbortSignal | undefined;
   /** An earlier run of the same work lost its answer. */
   afterUnknown?: boolean;
+  /**
+   * The deadline, in the time of `performance.now()`. Default: the operation
+   * timeout from now on.
+   */
+  latest?: number | undefined;
 }
 
 /** What a {@linkcode Transactions} is made of. */
@@ -110,7 +116,9 @@ export class Transactions {
     context: TransactionContext,
     bound: B,
   ): Promise<ResultsOf<B>> {
-    return await this.#attempt("write", context, bound);
+    const { operationTimeoutMs } = this.#options;
+    const latest = context.latest ?? performance.now() + operationTimeoutMs;
+    return await this.#attempt("write", context, bound, latest);
   }
 
   async #run<const B extends readonly Bound[]>(
@@ -120,10 +128,12 @@ export class Transactions {
   ): Promise<Committed<B>> {
     const { retry, operationTimeoutMs, ring } = this.#options;
     let afterUnknown = context.afterUnknown ?? false;
+    const now = performance.now();
+    const latest = context.latest ?? now + operationTimeoutMs;
     const attempt = async (nth: number): Promise<Committed<B>> => {
       if (nth > 1) ring.record(context.name, context.tags ?? "", "retry");
       try {
-        const results = await this.#attempt(mode, context, bound);
+        const results = await this.#attempt(mode, context, bound, latest);
         return { results, afterUnknown };
       } catch (error) {
         const rejection = rejectionOf(error);
@@ -138,7 +148,7 @@ export class Transactions {
         minTimeout: retry.minDelayMs,
         maxTimeout: retry.maxDelayMs,
         randomize: true,
-        maxRetryTime: operationTimeoutMs,
+        maxRetryTime: Math.max(0, latest - now),
         shouldRetry: ({ error }) => verdictOf(error, mode) !== "final",
         ...(context.signal === undefined ? {} : { signal: context.signal }),
       });
@@ -155,13 +165,14 @@ export class Transactions {
     mode: "read" | "write",
     context: TransactionContext,
     bound: B,
+    latest: number,
   ): Promise<ResultsOf<B>> {
     const { readPool, writePool, ring } = this.#options;
     const tags = context.tags ?? "";
     ring.record(context.name, tags, "begin");
     try {
       const pool = mode === "read" ? readPool : writePool;
-      const results = await pool.run(bound, mode, context.signal);
+      const results = await pool.run(bound, mode, context.signal, latest);
       ring.record(context.name, tags, "commit");
       return results;
     } catch (error) {

@@ -83,6 +83,8 @@ export interface FacadeParts {
   store: Store;
   pools: readonly Pool[];
   ring: TransactionRing;
+  /** Milliseconds for one call. */
+  operationTimeoutMs: number;
   /** Milliseconds that closing waits for what is under way. */
   closeBudgetMs: number;
 }
@@ -627,7 +629,12 @@ export class StreamStorageFacade implements PostgresStreamStorage {
   ): StreamCall {
     this.#checkCallable(options);
     checkStreamId(streamId);
-    return { name, streamId, signal: options?.signal };
+    return {
+      name,
+      streamId,
+      signal: options?.signal,
+      latest: performance.now() + this.#parts.operationTimeoutMs,
+    };
   }
 
   #checkCallable(options: OperationOptions | undefined): void {
@@ -639,9 +646,9 @@ export class StreamStorageFacade implements PostgresStreamStorage {
 }
 
 function named(error: unknown, name: string, signal?: AbortSignal): unknown {
-  if (isStreamStorageError(error)) return error.withOperation(name);
   // Waiting in the write queue ends with the signal's own reason.
-  return signal?.aborted && error === signal.reason
-    ? canceled(error).withOperation(name)
-    : error;
+  if (signal?.aborted && error === signal.reason) {
+    return canceled(error).withOperation(name);
+  }
+  return isStreamStorageError(error) ? error.withOperation(name) : error;
 }

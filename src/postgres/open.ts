@@ -13,7 +13,11 @@ import {
 } from "../database/migrations/mod.ts";
 import { Ownership } from "../database/ownership.ts";
 import { Pool } from "../database/pool.ts";
-import type { Session, SessionOptions } from "../database/session.ts";
+import {
+  answerGraceMs,
+  type Session,
+  type SessionOptions,
+} from "../database/session.ts";
 import { bind } from "../database/statement.ts";
 import { TransactionRing } from "../database/transaction_ring.ts";
 import { Transactions } from "../database/transactions.ts";
@@ -170,9 +174,9 @@ function assemble(
       ...queueBounds,
       lanes,
       maxWaitMs: options.operationTimeoutMs,
-      runShared: async (streamIds, bound) => {
+      runShared: async (streamIds, bound, latest) => {
         const [, , ...results] = await transactions.attemptWrite(
-          { name: "sharedWrites", tags: `${bound.length} writes` },
+          { name: "sharedWrites", tags: `${bound.length} writes`, latest },
           [ownership.fence, lockAll(store, streamIds), ...bound],
         );
         return results;
@@ -188,6 +192,7 @@ function assemble(
     store,
     pools: [writePool, readPool],
     ring,
+    operationTimeoutMs: options.operationTimeoutMs,
     closeBudgetMs,
   });
 }
@@ -250,6 +255,6 @@ function sessionOptions(options: ResolvedOptions): SessionOptions {
   return {
     preparedStatements: options.preparedStatements,
     maxPrepared: 2048,
-    answerTimeoutMs: options.statementTimeoutMs + 1000,
+    answerTimeoutMs: options.statementTimeoutMs + answerGraceMs,
   };
 }

@@ -80,9 +80,9 @@ export interface StreamStorageOptions {
   isolationLevel?: IsolationLevel;
   /** As the server shows it. Default `stream-storage`. */
   applicationName?: string;
-  /** Milliseconds for one statement. Default: operationTimeoutMs. */
+  /** Milliseconds for one statement. At most and by default operationTimeoutMs. */
   statementTimeoutMs?: number;
-  /** Milliseconds of waiting for a lock. Default: operationTimeoutMs. */
+  /** Milliseconds of waiting for a lock. Default: statementTimeoutMs. */
   lockTimeoutMs?: number;
   /** Milliseconds for one call, all its attempts included. Default 5000. */
   operationTimeoutMs?: number;
@@ -189,11 +189,15 @@ export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
     throw badConfig(faults);
   }
   const { url: _url, password: _password, ssl: _ssl, ...rest } = parsed.data;
+  const statementTimeoutMs = Math.min(
+    rest.statementTimeoutMs ?? Infinity,
+    rest.operationTimeoutMs,
+  );
   return {
     ...rest,
     target,
-    statementTimeoutMs: rest.statementTimeoutMs ?? rest.operationTimeoutMs,
-    lockTimeoutMs: rest.lockTimeoutMs ?? rest.operationTimeoutMs,
+    statementTimeoutMs,
+    lockTimeoutMs: rest.lockTimeoutMs ?? statementTimeoutMs,
   };
 }
 

@@ -45,6 +45,10 @@ export interface StreamCall {
   name: string;
   streamId: StreamId;
   signal?: AbortSignal | undefined;
+  /** Its deadline, in the time of `performance.now()`. */
+  latest?: number;
+  /** An attempt to write lost its answer. */
+  afterUnknown?: boolean;
 }
 
 /** A write under a stream's lock. */
@@ -101,7 +105,7 @@ export function writeStream<const B extends readonly Bound[], T>(
         bound: shared,
         isDone: ({ rows: [row] }) => row?.[0] === 1n,
         explain: () => run(false),
-        isLast: true,
+        isSingle: true,
       },
     }),
   });
@@ -114,7 +118,8 @@ export async function runAlone<const B extends readonly Bound[], T>(
   write: StreamWrite<B, T>,
   afterUnknown: boolean,
 ): Promise<T> {
-  const context = { name: call.name, tags: call.streamId, afterUnknown };
+  const { name, streamId, latest } = call;
+  const context = { name, tags: streamId, afterUnknown, latest };
   const locks = write.withoutLock
     ? [store.ownership.fence]
     : [store.ownership.fence, lockOf(store, call.streamId)];

@@ -43,8 +43,11 @@ export interface SharedWrite {
    * how many later writes of the stream were done by the same transaction.
    */
   explain(later: number): Promise<unknown>;
-  /** No other write of the stream may follow in the same transaction. */
-  isLast: boolean;
+  /**
+   * No other write of the stream may be in the same transaction: what it does,
+   * or why it did nothing, could not be told from the state behind them.
+   */
+  isSingle: boolean;
 }
 
 /** A write of one stream. */
@@ -78,12 +81,14 @@ export interface WriteQueueOptions {
   /** Milliseconds that a write waits at most. */
   maxWaitMs: number;
   /**
-   * Runs the statements as one transaction under the locks of the streams;
-   * an error makes each write run alone.
+   * Runs the statements as one transaction under the locks of the streams,
+   * until `latest` in the time of `performance.now()`; an error makes each
+   * write run alone.
    */
   runShared(
     streamIds: readonly StreamId[],
     bound: readonly Bound[],
+    latest: number,
   ): Promise<readonly Result[]>;
   /** Whether the error leaves open if the writes were committed. */
   isUnknown(error: unknown): boolean;
@@ -111,8 +116,10 @@ export class WriteQueue {
   readonly #ready = new Set<Line>();
   #busyLanes = 0;
   #busySharedLanes = 0;
-  #waiting = 0;
+  /** The waiting tasks of all lines, the oldest first. */
+  readonly #waiting = new Set<Task>();
   #waitingBytes = 0;
+  #oldTimer: ReturnType<typeof setTimeout> | undefined;
   #pumping = false;
   #closed = false;
   #drained: (() => void) | undefined;
@@ -124,7 +131,7 @@ export class WriteQueue {
   /** Waiting writes and busy lanes, for metrics. */
   get state(): { waiting: number; waitingBytes: number; busyLanes: number } {
     return {
-      waiting: this.#waiting,
+      waiting: this.#waiting.size,
       waitingBytes: this.#waitingBytes,
       busyLanes: this.#busyLanes,
     };
@@ -161,6 +168,7 @@ export class WriteQueue {
     this.#checkDrained();
     await promise;
     clearTimeout(timer);
+    clearTimeout(this.#oldTimer);
     for (const line of this.#lines.values()) {
       for (const task of [...line.tasks]) this.#refuse(task, closed());
     }
@@ -173,8 +181,8 @@ export class WriteQueue {
     const bytes = this.#waitingBytes + write.bytes;
     // One write is always taken, however large, or it could never be.
     if (
-      this.#waiting >= maxWaiting ||
-      (this.#waiting > 0 && bytes > maxWaitingBytes)
+      this.#waiting.size >= maxWaiting ||
+      (this.#waiting.size > 0 && bytes > maxWaitingBytes)
     ) {
       return new StreamStorageError({
         code: "RESOURCE_EXHAUSTED",
@@ -182,7 +190,7 @@ export class WriteQueue {
           `${maxWaiting} of ${maxWaitingBytes} bytes`,
         details: {
           reason: "write_queue_full",
-          waiting: this.#waiting,
+          waiting: this.#waiting.size,
           waitingBytes: this.#waitingBytes,
         },
         retryable: true,
@@ -199,8 +207,9 @@ export class WriteQueue {
       this.#lines.set(streamId, line);
     }
     line.tasks.push(task);
-    this.#waiting++;
+    this.#waiting.add(task);
     this.#waitingBytes += bytes;
+    this.#refuseOldLater(task);
     if (!line.underWay) this.#ready.add(line);
     if (signal !== undefined) {
       task.onAbort = () => this.#refuse(task, signal.reason);
@@ -222,7 +231,7 @@ export class WriteQueue {
 
   /** The task waits no longer. */
   #started(task: Task): void {
-    this.#waiting--;
+    this.#waiting.delete(task);
     this.#waitingBytes -= task.write.bytes;
     if (task.onAbort !== undefined) {
       task.write.signal!.removeEventListener("abort", task.onAbort);
@@ -245,7 +254,6 @@ export class WriteQueue {
   }
 
   #pump(): void {
-    this.#refuseOld();
     while (this.#busyLanes < this.#options.lanes) {
       const taken = this.#take();
       if (taken.length === 0) break;
@@ -301,11 +309,11 @@ export class WriteQueue {
       if (write?.shared === undefined) break;
       const fits = load.writes === 0 ||
         (load.writes < maxShared && load.bytes + write.bytes <= maxSharedBytes);
-      if (!fits) break;
+      if (!fits || (write.shared.isSingle && load.writes > before)) break;
       load.writes++;
       load.bytes += write.bytes;
       taken.push(line.tasks.shift()!);
-      if (write.shared.isLast) break;
+      if (write.shared.isSingle) break;
     }
     return load.writes > before;
   }
@@ -326,11 +334,19 @@ export class WriteQueue {
       return this.#runEach(tasks, false);
     }
     const streamIds = new Set(tasks.map((task) => task.write.streamId));
+    const { maxWaitMs } = this.#options;
+    // The oldest decides, but must not leave its company without any time.
+    const oldest = Math.min(...tasks.map((task) => task.since));
+    const latest = Math.max(
+      oldest + maxWaitMs,
+      performance.now() + maxWaitMs / 4,
+    );
     let results: readonly Result[];
     try {
       results = await this.#options.runShared(
         [...streamIds].sort(),
         tasks.map((task) => task.write.shared!.bound),
+        latest,
       );
     } catch (error) {
       const unknown = this.#options.isUnknown(error);
@@ -346,9 +362,8 @@ export class WriteQueue {
   /** One after another; those not started in time are refused. */
   async #runEach(tasks: readonly Task[], unknown: boolean): Promise<void> {
     const { maxWaitMs } = this.#options;
-    const latest = performance.now() + maxWaitMs;
     for (const task of tasks) {
-      if (performance.now() > latest) {
+      if (performance.now() - task.since > maxWaitMs) {
         task.reject(queueTimeout(maxWaitMs, unknown));
       } else {
         await task.write.runAlone(unknown).then(task.resolve, task.reject);
@@ -356,19 +371,28 @@ export class WriteQueue {
     }
   }
 
+  /** One timer for all that wait: the oldest is due first. */
+  #refuseOldLater(oldest: Task): void {
+    const { maxWaitMs } = this.#options;
+    this.#oldTimer ??= setTimeout(
+      () => this.#refuseOld(),
+      oldest.since + maxWaitMs - performance.now(),
+    );
+  }
+
   /** Whoever waited too long is refused before it is sent. */
   #refuseOld(): void {
     const { maxWaitMs } = this.#options;
+    this.#oldTimer = undefined;
     const oldest = performance.now() - maxWaitMs;
-    for (const line of this.#ready) {
-      while (line.tasks[0] !== undefined && line.tasks[0].since < oldest) {
-        this.#refuse(line.tasks[0], queueTimeout(maxWaitMs));
-      }
+    for (const task of this.#waiting) {
+      if (task.since > oldest) return this.#refuseOldLater(task);
+      this.#refuse(task, queueTimeout(maxWaitMs));
     }
   }
 
   #checkDrained(): void {
-    if (this.#waiting === 0 && this.#busyLanes === 0) this.#drained?.();
+    if (this.#waiting.size === 0 && this.#busyLanes === 0) this.#drained?.();
   }
 }
 

@@ -19,3 +19,8 @@ export type {
 export { formatMiniblocks } from "./format_miniblocks.ts";
 export type { StreamId } from "../storage/stream_id.ts";
 export type { StreamStorage } from "../storage/stream_storage.ts";
+export {
+  createTestStreamStorage,
+  type TestStreamStorage,
+  type TestStreamStorageOptions,
+} from "./create_test_stream_storage.ts";

@@ -79,6 +79,8 @@ function showBytes(value: Uint8Array): string {
     return `new Uint8Array(${value.length}).fill(${value[0]})`;
   }
   const text = new TextDecoder().decode(value);
+  const hash = value.length === 32 && /^([ -~]+)\0+$/.exec(text)?.[1];
+  if (hash) return `hashOf(${JSON.stringify(hash)})`;
   return /^[ -~]*$/.test(text)
     ? `bytes(${JSON.stringify(text)})`
     : `hexToBytes("${bytesToHex(value)}")`;

@@ -57,7 +57,8 @@ export class Dice {
 
   /** A block with or without a snapshot, now and then one that is refused. */
   block(number: bigint): MiniblockDescriptor {
-    const legacy = legacyBlock(number);
+    // A number behind the greatest is tried, too.
+    const legacy = { ...legacyBlock(BigInt.asIntN(64, number)), number };
     return this.mostly<() => MiniblockDescriptor>(
       () => ({ number, data: this.payload("block") }),
       () => this.snapshotBlock(number),

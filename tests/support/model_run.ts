@@ -186,7 +186,7 @@ async function makeCall(run: Run, intent: Intent): Promise<Call> {
   const streamId = run.ids[intent.stream]!;
   const facts = await factsOf(run.model, streamId);
   let { operation } = intent;
-  if (!facts.isKnown && !dice.rarely(4)) {
+  if (operation in WRITES && !facts.isKnown && !dice.rarely(4)) {
     const [first, ...others] = ORIGINS[intent.stream]!;
     operation = dice.pick(first, ...others);
   }

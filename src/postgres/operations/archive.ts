@@ -54,8 +54,8 @@ export async function writeArchive(
   await writeStream(store, call, {
     bytes: miniblocksBytes(miniblocks),
     bound: async () => {
-      const range = { from: start, to: start };
-      const state = await readState(store, call, range);
+      const none = { first: start, last: start - 1n };
+      const state = await readState(store, call, none);
       checkArchive(state, start);
       return [
         unchanged(store, state),

@@ -76,7 +76,7 @@ async function isStored(
   { number, hash, data }: MiniblockDescriptor & { hash: Uint8Array },
 ): Promise<boolean> {
   const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId },
+    { name, tags: streamId, afterUnknown: true },
     [bind(
       store.catalog.of(streamId, isCandidateStored),
       streamId,

@@ -1,11 +1,9 @@
-import { bind } from "../../database/statement.ts";
+import { bind, type Bound } from "../../database/statement.ts";
 import {
   miniblockExists,
   notEphemeral,
   streamExists,
-  streamNotFound,
 } from "../../storage/contract_errors.ts";
-import { isStreamStorageError } from "../../storage/errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
 import { checkSealable } from "../../storage/write_rules.ts";
 import {
@@ -22,15 +20,16 @@ import {
   insertStream,
   regularizeStream,
 } from "../sql/streams.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import {
+  runAlone,
+  type Store,
+  type StreamCall,
+  type StreamWrite,
+  writeStream,
+} from "../store.ts";
 import { leftoversGone } from "./create_stream.ts";
 import { isBlockStored } from "./recognise.ts";
-import {
-  readState,
-  streamChanged,
-  type StreamState,
-  unchanged,
-} from "./stream_state.ts";
+import { readState, streamChanged, unchanged } from "./stream_state.ts";
 import { miniblocksBytes, snapshotOf } from "./write_miniblocks.ts";
 
 /** Creates an ephemeral stream with this block; its age starts now. */
@@ -39,9 +38,17 @@ export async function createEphemeralStream(
   call: StreamCall,
   block: MiniblockDescriptor,
 ): Promise<void> {
+  await writeStream(store, call, creation(store, call, block));
+}
+
+function creation(
+  store: Store,
+  call: StreamCall,
+  block: MiniblockDescriptor,
+): StreamWrite<readonly Bound[], void> {
   const { catalog } = store;
   const { streamId } = call;
-  await writeStream(store, call, {
+  return {
     bytes: miniblocksBytes([block]),
     withoutLock: true,
     bound: [
@@ -61,7 +68,7 @@ export async function createEphemeralStream(
       if (afterUnknown && await isBlockStored(store, call, block)) return;
       throw streamExists(streamId);
     },
-  });
+  };
 }
 
 /** Adds a block to an ephemeral stream; the first one creates it. */
@@ -70,27 +77,9 @@ export async function writeEphemeral(
   call: StreamCall,
   block: MiniblockDescriptor,
 ): Promise<void> {
-  if (await addEphemeral(store, call, block)) return;
-  try {
-    await createEphemeralStream(store, call, block);
-  } catch (error) {
-    if (!isStreamStorageError(error, "ALREADY_EXISTS")) throw error;
-    // Another first writer was faster; both are welcome.
-    if (!await addEphemeral(store, call, block)) {
-      throw streamNotFound(call.streamId);
-    }
-  }
-}
-
-/** False when the stream is unknown. */
-async function addEphemeral(
-  store: Store,
-  call: StreamCall,
-  block: MiniblockDescriptor,
-): Promise<boolean> {
   const { catalog } = store;
   const { streamId } = call;
-  const added = await writeStream(store, call, {
+  await writeStream(store, call, {
     bytes: miniblocksBytes([block]),
     shared: bind(
       catalog.of(streamId, insertChunk),
@@ -110,35 +99,31 @@ async function addEphemeral(
       ),
     ],
     settle: async ([, inserted], afterUnknown) => {
-      if (inserted.count === 1) return true;
-      if (afterUnknown && await isBlockStored(store, call, block)) return true;
+      if (inserted.count === 1) return;
+      if (afterUnknown && await isBlockStored(store, call, block)) return;
       throw miniblockExists(streamId, block.number);
     },
-    refused: ({ reason }) => {
-      if (reason === "stream_not_found") return false;
-      throw notEphemeral("ALREADY_EXISTS", streamId);
+    refused: async ({ reason }, afterUnknown) => {
+      if (reason !== "stream_not_found") {
+        throw notEphemeral("ALREADY_EXISTS", streamId);
+      }
+      // In the same turn: whoever called later finds the stream.
+      const create = creation(store, call, block);
+      await runAlone(store, call, create, afterUnknown);
     },
   });
-  // A shared transaction that did it tells nothing more.
-  return added ?? true;
 }
 
-/** The greatest number that a block can have. */
-const end = 2n ** 63n - 1n;
+const allNumbers = { first: 0n, last: 2n ** 63n - 1n };
 
 /** The stored numbers of an ephemeral stream. */
 export async function readEphemeralNumbers(
   store: Store,
   call: StreamCall,
 ): Promise<bigint[]> {
-  const state = await readState(store, call, { from: 0n, to: end });
+  const state = await readState(store, call, allNumbers);
   if (!state.ephemeral) throw notEphemeral("NOT_FOUND", call.streamId);
-  return allNumbers(state);
-}
-
-/** A range excludes its end, which is a number too. */
-function allNumbers({ numbers, last }: StreamState): bigint[] {
-  return last === end ? [...numbers, end] : numbers;
+  return state.numbers;
 }
 
 /** Makes a regular stream of a complete ephemeral one; its header's hash. */
@@ -152,13 +137,13 @@ export async function normalizeEphemeral(
   return await writeStream(store, call, {
     bytes: 0,
     bound: async () => {
-      const state = await readState(store, call, { from: 0n, to: end });
+      const state = await readState(store, call, allNumbers);
       if (!state.ephemeral) throw notEphemeral("NOT_FOUND", streamId);
       const [{ rows: [genesis] }] = await transactions.read(
         { name, tags: streamId },
         [bind(catalog.of(streamId, selectMiniblock), streamId, 0n)],
       );
-      sealed = checkSealable(streamId, genesis?.[0], allNumbers(state));
+      sealed = checkSealable(streamId, genesis?.[0], state.numbers);
       return [
         unchanged(store, state),
         bind(
@@ -173,8 +158,7 @@ export async function normalizeEphemeral(
     },
     settle: () => sealed!.headerHash,
     refused: async (_, afterUnknown) => {
-      const range = { from: 0n, to: 0n };
-      const { ephemeral, last } = await readState(store, call, range);
+      const { ephemeral, last } = await readState(store, call, allNumbers);
       // Nothing but this makes an ephemeral stream a regular one.
       if (afterUnknown && !ephemeral && last === sealed?.last) {
         return sealed!.headerHash;

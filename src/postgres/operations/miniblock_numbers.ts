@@ -47,7 +47,7 @@ export async function miniblockRanges(
   ).map(([number]) => number);
   const found = unread.length === 0
     ? undefined
-    : await search(store, call, unread[0]!, unread.at(-1)! + 1n);
+    : await search(store, call, unread[0]!, unread.at(-1)!);
   return rangesOf(
     rows.map(([number, own]) => ({
       number,
@@ -59,28 +59,28 @@ export async function miniblockRanges(
 
 const searchBytes = 8n * 1024n * 1024n;
 
-/** The blocks of a range that hold a snapshot inside, read page by page. */
+/** Which of the blocks hold a snapshot inside; they are read page by page. */
 async function search(
   store: Store,
   { name, streamId, signal }: StreamCall,
-  start: bigint,
-  to: bigint,
+  first: bigint,
+  last: bigint,
 ): Promise<Set<bigint>> {
   const { catalog, transactions } = store;
   const found = new Set<bigint>();
   const context = { name, tags: streamId, signal };
-  for (let from = start; from < to;) {
+  for (let from = first; from <= last;) {
     const [{ rows: [row] }] = await transactions.read(context, [
       bind(
         catalog.of(streamId, selectPageEnd),
         streamId,
         from,
-        to,
+        last,
         searchBytes,
         true,
       ),
     ]);
-    const end = row?.[0] ?? to;
+    const end = row?.[0] ?? last;
     const [{ rows }] = await transactions.read(context, [
       bind(catalog.of(streamId, selectMiniblockData), streamId, from, end),
     ]);
@@ -89,7 +89,7 @@ async function search(
       store.legacySnapshots.learn(streamId, number, holds);
       if (holds) found.add(number);
     }
-    from = end;
+    from = end + 1n;
   }
   return found;
 }

@@ -68,21 +68,18 @@ export async function* streamMiniblocks(
   let from = read.from;
   do {
     const end = await pageEnd(store, call, { ...read, from });
-    const page = await readMiniblocks(store, call, {
-      ...read,
-      from,
-      to: end ?? read.to,
-    });
+    const to = end === undefined ? read.to : end + 1n;
+    const page = await readMiniblocks(store, call, { ...read, from, to });
     for (const block of page.miniblocks) {
       call.signal?.throwIfAborted();
       yield block;
     }
     if (end === undefined) return;
-    from = end;
+    from = to;
   } while (from < read.to);
 }
 
-/** Undefined when no block is left. */
+/** The page's last block; undefined when none is left. */
 async function pageEnd(
   store: Store,
   { name, streamId, signal }: StreamCall,
@@ -94,7 +91,7 @@ async function pageEnd(
       store.catalog.of(streamId, selectPageEnd),
       streamId,
       from,
-      to,
+      to - 1n,
       pageBytes,
       omitSnapshot,
     )],

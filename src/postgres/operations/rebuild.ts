@@ -16,9 +16,10 @@ import { selectMiniblock } from "../sql/state.ts";
 import { insertStream, regularizeStream } from "../sql/streams.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
 import { leftoversGone } from "./create_stream.ts";
-import { isBlockStored } from "./recognise.ts";
+import { isBlockStored, looking } from "./recognise.ts";
 import {
   findState,
+  type NumberRange,
   readState,
   streamChanged,
   type StreamState,
@@ -42,8 +43,8 @@ export async function writePreceding(
       if (state.last === undefined) {
         throw noMiniblocks("FAILED_PRECONDITION", streamId);
       }
-      if (range.to > state.last) {
-        throw precedingNotBelowLast(streamId, range.to - 1n, state.last);
+      if (range.last >= state.last) {
+        throw precedingNotBelowLast(streamId, range.last, state.last);
       }
       return [
         unchanged(store, state),
@@ -52,8 +53,11 @@ export async function writePreceding(
     },
     settle: () => {},
     refused: async (_, afterUnknown) => {
-      const { numbers } = await readState(store, call, rangeOf(miniblocks));
-      if (afterUnknown && numbers.length === miniblocks.length) return;
+      const range = rangeOf(miniblocks);
+      if (afterUnknown) {
+        const { numbers } = await readState(store, looking(call), range);
+        if (numbers.length === miniblocks.length) return;
+      }
       throw streamChanged(streamId);
     },
   });
@@ -141,7 +145,7 @@ function newHead(
   { streamId }: StreamCall,
   { miniblocks, snapshot }: Rebuild,
 ): Bound[] {
-  const generation = rangeOf(miniblocks).to;
+  const generation = rangeOf(miniblocks).last + 1n;
   return [
     bind(catalog.of(streamId, regularizeStream), streamId, snapshot),
     bind(catalog.of(streamId, deleteMinipool), streamId),
@@ -165,9 +169,9 @@ async function readBlock(
 /** The numbers of consecutive blocks. */
 function rangeOf(
   miniblocks: readonly MiniblockDescriptor[],
-): { from: bigint; to: bigint } {
-  const from = miniblocks[0]!.number;
-  return { from, to: from + BigInt(miniblocks.length) };
+): NumberRange {
+  const first = miniblocks[0]!.number;
+  return { first, last: first + BigInt(miniblocks.length) - 1n };
 }
 
 function missing(

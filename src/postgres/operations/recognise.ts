@@ -4,6 +4,14 @@ import { isMiniblockStored } from "../sql/miniblocks.ts";
 import type { Store, StreamCall } from "../store.ts";
 
 /**
+ * The call as one that looks what became of its write: nothing may stop it,
+ * and if it fails, the write's outcome is unknown.
+ */
+export function looking({ name, streamId }: StreamCall): StreamCall {
+  return { name, streamId, afterUnknown: true };
+}
+
+/**
  * Whether the block is stored with just this data: how a write whose answer
  * was lost is recognised. Blocks are written with the rest of their
  * transaction or not at all, so one of them tells.
@@ -14,7 +22,7 @@ export async function isBlockStored(
   block: Pick<MiniblockDescriptor, "number" | "data">,
 ): Promise<boolean> {
   const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId },
+    { name, tags: streamId, afterUnknown: true },
     [bind(
       store.catalog.of(streamId, isMiniblockStored),
       streamId,

@@ -5,6 +5,12 @@ import type { StreamId } from "../../storage/stream_id.ts";
 import { checkUnchanged, selectNumbers, selectState } from "../sql/state.ts";
 import type { Store, StreamCall } from "../store.ts";
 
+/** Block numbers, both ends included: the greatest one is a number too. */
+export interface NumberRange {
+  first: bigint;
+  last: bigint;
+}
+
 /** What is stored of a stream, and of a range of its blocks. */
 export interface StreamState {
   streamId: StreamId;
@@ -14,7 +20,7 @@ export interface StreamState {
   blockdataExt: string;
   last: bigint | undefined;
   hasMinipool: boolean;
-  range: { from: bigint; to: bigint };
+  range: NumberRange;
   /** The stored numbers in the range, ascending. */
   numbers: bigint[];
 }
@@ -22,19 +28,19 @@ export interface StreamState {
 /** Looks at a stream; undefined when it is unknown. */
 export async function findState(
   store: Store,
-  { name, streamId, signal }: StreamCall,
-  range: { from: bigint; to: bigint },
+  { name, streamId, signal, afterUnknown = false }: StreamCall,
+  range: NumberRange,
 ): Promise<StreamState | undefined> {
   const { catalog } = store;
   const [{ rows: [row] }, { rows: numbers }] = await store.transactions.read(
-    { name, tags: streamId, signal },
+    { name, tags: streamId, signal, afterUnknown },
     [
       bind(catalog.of(streamId, selectState), streamId),
       bind(
         catalog.of(streamId, selectNumbers),
         streamId,
-        range.from,
-        range.to,
+        range.first,
+        range.last,
       ),
     ],
   );
@@ -56,7 +62,7 @@ export async function findState(
 export async function readState(
   store: Store,
   call: StreamCall,
-  range: { from: bigint; to: bigint },
+  range: NumberRange,
 ): Promise<StreamState> {
   const state = await findState(store, call, range);
   if (state === undefined) throw streamNotFound(call.streamId);
@@ -74,8 +80,8 @@ export function unchanged(store: Store, state: StreamState): Bound {
     state.blockdataExt,
     state.last ?? null,
     state.hasMinipool,
-    range.from,
-    range.to,
+    range.first,
+    range.last,
     BigInt(state.numbers.length),
   );
 }

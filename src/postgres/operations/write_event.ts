@@ -61,7 +61,7 @@ export function writeEvent(
       isDone,
       explain: (later) =>
         explain(store, call, event, { afterUnknown: false, later }),
-      isLast: false,
+      isSingle: false,
     },
   });
 }
@@ -74,7 +74,7 @@ async function explain(
   { afterUnknown, later }: { afterUnknown: boolean; later: number },
 ): Promise<void> {
   const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId },
+    { name, tags: streamId, afterUnknown },
     [bind(
       store.catalog.of(streamId, selectMinipoolEnds),
       streamId,

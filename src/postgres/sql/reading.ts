@@ -76,19 +76,19 @@ function miniblocksText(t: StreamTables, snapshot: string): string {
 }
 
 /**
- * Where a page of blocks from $2 up to $3 ends: the number behind the last
- * block that still fits into $4 bytes, at least one. Sizes are known without
- * reading the data. Null: nothing is left.
+ * Where a page of the blocks $2 to $3 ends: the last block that still fits
+ * into $4 bytes, at least one. Sizes are known without reading the data. Null:
+ * nothing is left.
  */
 export const selectPageEnd = (t: StreamTables) =>
   statement({
-    text: `SELECT max(seq_num) + 1 FROM (
+    text: `SELECT max(seq_num) FROM (
         SELECT seq_num, sum(octet_length(blockdata)
             + CASE WHEN $5 THEN 0 ELSE coalesce(octet_length(snapshot), 0) END)
             OVER (ORDER BY seq_num) AS bytes,
           row_number() OVER (ORDER BY seq_num) AS nth
         FROM (SELECT seq_num, blockdata, snapshot FROM ${t.miniblocks}
-          WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3
+          WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
           ORDER BY seq_num LIMIT 1024) AS blocks) AS sizes
       WHERE bytes <= $4 OR nth = 1`,
     params: ["bpchar", "int8", "int8", "int8", "bool"],
@@ -119,13 +119,13 @@ export const selectMiniblockNumbers = (t: StreamTables) =>
   });
 
 /**
- * The data of blocks without a snapshot beside them, from $2 up to $3, to be
- * searched for one inside.
+ * The data of those of the blocks $2 to $3 that have no snapshot beside them,
+ * to be searched for one inside.
  */
 export const selectMiniblockData = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num, blockdata FROM ${t.miniblocks}
-      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3
+      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
         AND NOT coalesce(octet_length(snapshot) > 0, false)
       ORDER BY seq_num`,
     params: ["bpchar", "int8", "int8"],

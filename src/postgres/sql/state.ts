@@ -19,11 +19,11 @@ export const selectState = (t: StreamTables) =>
     columns: ["int8", "bool", "text", "int8?", "bool"],
   });
 
-/** The stored numbers from $2 up to but without $3. */
+/** The stored ones of the numbers $2 to $3. */
 export const selectNumbers = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num FROM ${t.miniblocks}
-      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3
+      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
       ORDER BY seq_num`,
     params: ["bpchar", "int8", "int8"],
     columns: ["int8"],
@@ -39,7 +39,7 @@ export const selectMiniblock = (t: StreamTables) =>
 
 /**
  * Stops the transaction unless the stream still is as {@linkcode selectState}
- * had it ($2 to $6) and has $9 blocks from $7 up to but without $8.
+ * had it ($2 to $6) and has $9 of the blocks $7 to $8.
  */
 export const checkUnchanged = (t: StreamTables) =>
   statement({
@@ -51,7 +51,7 @@ export const checkUnchanged = (t: StreamTables) =>
           ORDER BY seq_num DESC LIMIT 1) IS DISTINCT FROM $5
         OR EXISTS (SELECT 1 FROM ${t.minipools} WHERE stream_id = $1) <> $6
         OR (SELECT count(*) FROM ${t.miniblocks} WHERE stream_id = $1
-          AND seq_num >= $7 AND seq_num < $8) <> $9
+          AND seq_num >= $7 AND seq_num <= $8) <> $9
       THEN ${rejectSql("stream_changed")} END`,
     params: [
       "bpchar",

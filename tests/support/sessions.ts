@@ -1,0 +1,64 @@
+import { randomUUID } from "node:crypto";
+import { parseConnectionUrl } from "../../src/database/connection_target.ts";
+import {
+  connectSession,
+  type SessionSettings,
+} from "../../src/database/driver.ts";
+import type { Session, SessionOptions } from "../../src/database/session.ts";
+import { testDatabaseUrl } from "./database.ts";
+
+/** How a test's session differs from an ordinary one. */
+export interface TestSessionOptions extends Partial<SessionOptions> {
+  /** Default: the tests' server. */
+  url?: string;
+  settings?: SessionSettings;
+}
+
+/** Opens a session; it waits 10 seconds for an answer. */
+export async function testSession(
+  { url, settings, ...options }: TestSessionOptions = {},
+): Promise<Session> {
+  const target = parseConnectionUrl(url ?? await testDatabaseUrl());
+  return await connectSession(target, settings ?? {}, {
+    preparedStatements: true,
+    maxPrepared: 100,
+    answerTimeoutMs: 10_000,
+    ...options,
+  });
+}
+
+/** A table of a test, dropped when it is disposed of. */
+export interface TestTable extends AsyncDisposable {
+  name: string;
+}
+
+/** Makes a table that every session can use. */
+export async function testTable(columns: string): Promise<TestTable> {
+  const name = `test_${randomUUID().replaceAll("-", "")}`;
+  await using session = await testSession();
+  await session.script(`CREATE TABLE ${name} (${columns})`);
+  return {
+    name,
+    [Symbol.asyncDispose]: async () => {
+      await using session = await testSession();
+      await session.script(`DROP TABLE ${name}`);
+    },
+  };
+}
+
+/** Ends a session from the outside, and waits until the server has done it. */
+export async function terminate(processId: number): Promise<void> {
+  await using session = await testSession();
+  await session.script(`SELECT pg_terminate_backend(${processId}, 10000)`);
+}
+
+/** Resolves when the session waits for a lock of somebody else. */
+export async function blocked(processId: number): Promise<void> {
+  await using session = await testSession();
+  for (;;) {
+    const [row] = await session.script(
+      `SELECT cardinality(pg_blocking_pids(${processId})) > 0`,
+    );
+    if (row?.[0] === "t") return;
+  }
+}
