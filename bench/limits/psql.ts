@@ -1,0 +1,126 @@
+/**
+ * How fast the server takes and gives blocks at all: binary COPY of the same
+ * rows by psql, many times in one session, each timed by psql itself.
+ */
+
+import { Buffer } from "node:buffer";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { newStreamIds, randomBytes, times } from "../data.ts";
+import { median, quantile } from "../measure.ts";
+import type { Site } from "../site.ts";
+import type { StreamId } from "../../src/storage/stream_id.ts";
+import type { Measurement, ToolContender } from "../workload.ts";
+import { runClient, type Tools } from "./tools.ts";
+
+/** The names of these contenders in the table. */
+export const rawCopyIn = "COPY IN (psql)";
+export const rawCopyOut = "COPY OUT (psql)";
+
+/** What a COPY holds. */
+export interface CopyShape {
+  blocks: number;
+  blockBytes: number;
+}
+
+/** Copies of a measurement; the first few are not counted. */
+const repeats = 60;
+const warmUps = 5;
+
+const columns = "(stream_id, seq_num, blockdata, snapshot)";
+
+/** Blocks of new streams into the blocks' tables, one COPY a stream. */
+export function copyIn(
+  site: Site,
+  { psql }: Tools,
+  scratch: string,
+  shape: CopyShape,
+): ToolContender {
+  return {
+    name: rawCopyIn,
+    async measure() {
+      if (psql === undefined) return undefined;
+      const data = randomBytes(shape.blockBytes);
+      const lines = await Promise.all(
+        newStreamIds(repeats).map(async (id, i) => {
+          const file = join(scratch, `blocks_${i}.bin`);
+          await writeFile(file, copyFile(id, shape.blocks, data));
+          const { miniblocks } = site.catalog.tablesOf(id);
+          return `\\copy ${miniblocks} ${columns} from '${file}' (format binary)`;
+        }),
+      );
+      return await timed(psql, site, scratch, lines);
+    },
+  };
+}
+
+/** Blocks of planted streams out of their tables, to nowhere. */
+export function copyOut(
+  site: Site,
+  { psql }: Tools,
+  scratch: string,
+  streamIds: readonly StreamId[],
+): ToolContender {
+  return {
+    name: rawCopyOut,
+    async measure() {
+      if (psql === undefined) return undefined;
+      const lines = times(repeats, (i) => {
+        const id = streamIds[i % streamIds.length]!;
+        const { miniblocks } = site.catalog.tablesOf(id);
+        return `COPY (SELECT seq_num, blockdata, snapshot FROM ${miniblocks}
+ WHERE stream_id = '${id}' ORDER BY seq_num)
+ TO STDOUT (FORMAT binary) \\g /dev/null`;
+      });
+      return await timed(psql, site, scratch, lines);
+    },
+  };
+}
+
+async function timed(
+  psql: string,
+  site: Site,
+  scratch: string,
+  commands: readonly string[],
+): Promise<Measurement> {
+  const script = join(scratch, "copies.sql");
+  await writeFile(script, ["\\timing on", ...commands, ""].join("\n"));
+  const printed = await runClient(psql, [
+    "--no-psqlrc",
+    "--set=ON_ERROR_STOP=1",
+    `--file=${script}`,
+  ], site.url);
+  const times = Array.from(
+    printed.matchAll(/^Time: ([\d.]+) ms/gm),
+    ([, ms]) => Number(ms),
+  ).slice(warmUps);
+  if (times.length !== commands.length - warmUps) {
+    throw new Error(`psql printed: ${printed}`);
+  }
+  times.sort((a, b) => a - b);
+  const mean = times.reduce((sum, ms) => sum + ms, 0) / times.length;
+  return {
+    operationsPerSecond: 1000 / mean,
+    p50Ms: median(times),
+    p99Ms: quantile(times, 0.99),
+  };
+}
+
+/** A file for COPY … FROM … (FORMAT binary): header, tuples, trailer. */
+function copyFile(id: string, rows: number, data: Uint8Array): Buffer {
+  const header = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
+  const tuples = times(rows, (number) => {
+    const head = Buffer.alloc(2 + 4 + id.length + 4 + 8 + 4);
+    let at = head.writeInt16BE(4);
+    at = head.writeInt32BE(id.length, at);
+    at += head.write(id, at);
+    at = head.writeInt32BE(8, at);
+    at = head.writeBigInt64BE(BigInt(number), at);
+    head.writeInt32BE(data.length, at);
+    return Buffer.concat([head, data, nullField]);
+  });
+  return Buffer.concat([header, ...tuples, trailer]);
+}
+
+const nullField = Buffer.from([0xff, 0xff, 0xff, 0xff]);
+const trailer = Buffer.from([0xff, 0xff]);

@@ -1,0 +1,87 @@
+/** libpq's own tools, where they can be found. */
+
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { basename, delimiter, join } from "node:path";
+import process from "node:process";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+/** Paths of the tools; undefined where one is missing. */
+export interface Tools {
+  psql: string | undefined;
+  pgbench: string | undefined;
+  /** Their version, as they say it. */
+  version: string | undefined;
+}
+
+/**
+ * Looks in the given directory (or PGBIN), then on PATH, then where pg_config
+ * says that the server's programs are.
+ */
+export async function findTools(directory?: string): Promise<Tools> {
+  const directories = [
+    directory ?? process.env.PGBIN,
+    ...(process.env.PATH ?? "").split(delimiter),
+    await serverPrograms(),
+  ].filter((path) => path !== undefined && path !== "");
+  const find = (name: string) =>
+    directories.map((path) => join(path!, name)).find((path) =>
+      existsSync(path)
+    );
+  const psql = find("psql");
+  const pgbench = find("pgbench");
+  const tool = pgbench ?? psql;
+  return {
+    psql,
+    pgbench,
+    version: tool === undefined
+      ? undefined
+      : /\d+(\.\d+)*/.exec(await runTool(tool, ["--version"]))?.[0],
+  };
+}
+
+/** No pg_config, no directory. */
+async function serverPrograms(): Promise<string | undefined> {
+  try {
+    return (await runTool("pg_config", ["--bindir"])).trim();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Runs a tool to its end and returns what it printed. */
+export async function runTool(
+  tool: string,
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<string> {
+  try {
+    const { stdout } = await run(tool, args, {
+      maxBuffer: 64 * 1024 * 1024,
+      env: { ...process.env, ...env },
+    });
+    return stdout;
+  } catch (error) {
+    // The message would repeat all arguments.
+    const { stderr, code } = error as { stderr?: string; code?: unknown };
+    throw new Error(`${basename(tool)} failed, ${code}: ${stderr ?? ""}`);
+  }
+}
+
+/** The same for a tool that connects; no password stands in its arguments. */
+export function runClient(
+  tool: string,
+  args: string[],
+  url: string,
+): Promise<string> {
+  const address = new URL(url);
+  const password = decodeURIComponent(address.password);
+  address.password = "";
+  return runTool(
+    tool,
+    [...args, address.href],
+    password === "" ? {} : { PGPASSWORD: password },
+  );
+}

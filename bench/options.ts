@@ -1,0 +1,71 @@
+/** The command line of the benchmark. */
+
+import { parseArgs } from "node:util";
+
+/** What `main.ts` was told. */
+export interface BenchOptions {
+  url: string | undefined;
+  rounds: number;
+  seconds: number;
+  only: string[];
+  scale: boolean;
+  smoke: boolean;
+  json: boolean;
+  save: boolean;
+  pgbin: string | undefined;
+}
+
+/** The text of `--help`. */
+export const usage = `Usage: deno task bench [options]
+
+  --url URL       a server of one's own; default: an embedded one
+  --rounds N      rounds, 1 or more; default 5
+  --seconds S     timed seconds of a measurement; default 1.5
+  --only A,B      only rows whose id begins with one of these words
+  --scale         also with 1 000 against 100 000 streams loaded (minutes)
+  --pgbin DIR     where psql and pgbench are; default: PGBIN, PATH, pg_config
+  --json          print the result as JSON instead of the table
+  --save          also update the figures in bench/ that the docs show
+  --smoke         tiny batches: whether it runs, not how fast
+  --help          this text`;
+
+/**
+ * Reads the arguments; undefined when help was asked for.
+ *
+ * @throws {Error} what is wrong with them.
+ */
+export function readOptions(args: string[]): BenchOptions | undefined {
+  const { values } = parseArgs({
+    args,
+    options: {
+      url: { type: "string" },
+      rounds: { type: "string", default: "5" },
+      seconds: { type: "string", default: "1.5" },
+      only: { type: "string", default: "" },
+      scale: { type: "boolean", default: false },
+      smoke: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      save: { type: "boolean", default: false },
+      pgbin: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const rounds = Number(values.rounds);
+  const seconds = Number(values.seconds);
+  if (!Number.isInteger(rounds) || rounds < 1) {
+    throw new Error(`Expected --rounds 1 or more, received ${values.rounds}`);
+  }
+  if (values.url === "") throw new Error("Expected a URL behind --url");
+  if (!(seconds >= 0 && seconds <= 3600)) {
+    throw new Error(`Expected --seconds 0 to 3600, received ${values.seconds}`);
+  }
+  return {
+    ...values,
+    url: values.url,
+    pgbin: values.pgbin,
+    rounds,
+    seconds,
+    only: values.only.split(",").filter((word) => word !== ""),
+  };
+}

@@ -1,0 +1,60 @@
+/** Figures as people read them. */
+
+import { median } from "../measure.ts";
+import type { ContenderResult, RatioResult } from "../rounds.ts";
+
+/** The medians of a contender's rounds; undefined if it was not measured. */
+export function mediansOf(
+  { rounds }: ContenderResult,
+): { perSecond: number; p50Ms?: number; p99Ms?: number } | undefined {
+  if (rounds.length === 0) return undefined;
+  const of = (values: (number | undefined)[]) => {
+    const known = values.filter((value) => value !== undefined);
+    return known.length === 0 ? undefined : median(known);
+  };
+  const p50Ms = of(rounds.map((round) => round.p50Ms));
+  const p99Ms = of(rounds.map((round) => round.p99Ms));
+  return {
+    perSecond: median(rounds.map((round) => round.operationsPerSecond)),
+    ...(p50Ms === undefined ? {} : { p50Ms }),
+    ...(p99Ms === undefined ? {} : { p99Ms }),
+  };
+}
+
+/** Three significant digits, thousands apart: `31 200`, `2.41`. */
+export function figure(value: number): string {
+  if (value === 0) return "0";
+  const digits = Math.floor(Math.log10(Math.abs(value)));
+  if (digits < 2) return value.toFixed(Math.min(3, 2 - digits));
+  const unit = 10 ** (digits - 2);
+  const rounded = String(Math.round(value / unit) * unit);
+  return rounded.replace(/\B(?=(\d{3})+$)/g, " ");
+}
+
+/** Milliseconds, or `–` where they are unknown. */
+export function milliseconds(value: number | undefined): string {
+  return value === undefined ? "–" : `${figure(value)} ms`;
+}
+
+/** `12.4 × (11.8–13.0)`. */
+export function ratio({ measured }: RatioResult): string {
+  if (measured === undefined) return "not measured";
+  const { median, min, max } = measured;
+  return `${figure(median)} × (${figure(min)}–${figure(max)})`;
+}
+
+/** What is demanded of a ratio. */
+export function demand({ atLeast, atMost }: RatioResult): string {
+  if (atLeast !== undefined) return `≥ ${atLeast} ×`;
+  return atMost === undefined ? "–" : `≤ ${atMost} ×`;
+}
+
+/** Whether the demand is met. */
+export function verdict({ holds }: RatioResult): string {
+  return holds === undefined ? "–" : holds ? "yes" : "**no**";
+}
+
+/** `of ÷ to`, and what of them. */
+export function comparison({ of, to, measure }: RatioResult): string {
+  return measure === "time" ? `time: ${of} ÷ ${to}` : `÷ ${to}`;
+}

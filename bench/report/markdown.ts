@@ -1,0 +1,73 @@
+/** The figures as the README shows them. */
+
+import type { BenchResult } from "./result.ts";
+import {
+  comparison,
+  demand,
+  figure,
+  mediansOf,
+  milliseconds,
+  ratio,
+  verdict,
+} from "./format.ts";
+
+/** The surroundings, the ratios and the figures behind them. */
+export function markdownReport(result: BenchResult): string {
+  return [
+    ...surroundingsLines(result),
+    "",
+    ...ratioTable(result),
+    "",
+    ...figureTable(result),
+  ].join("\n");
+}
+
+function surroundingsLines(
+  { surroundings, rounds, seconds }: BenchResult,
+): string[] {
+  const { date, cpu, cores, memoryGiB, system, runtime, server, pg, tools } =
+    surroundings;
+  const settings = Object.entries(surroundings.settings)
+    .map(([name, value]) => `\`${name} = ${value}\``);
+  return [
+    `Measured ${date}: medians of ${rounds} interleaved rounds of ` +
+    `${seconds} s a measurement.`,
+    "",
+    `- Machine: ${cores} cores of ${cpu}, ${memoryGiB} GiB, ${system}; server ` +
+    "and clients share it.",
+    `- Versions: ${runtime}, ${server}, pg ${pg}, ${tools}.`,
+    `- Server settings: ${settings.join(", ")}.`,
+  ];
+}
+
+function ratioTable({ workloads }: BenchResult): string[] {
+  return [
+    "| work | compared | ratio (lowest–highest round) | must reach | holds |",
+    "| --- | --- | --- | --- | --- |",
+    ...workloads.flatMap(({ title, ratios }) =>
+      ratios.map((item) =>
+        `| ${title} | ${comparison(item)} | ${ratio(item)} | ${
+          demand(item)
+        } | ${verdict(item)} |`
+      )
+    ),
+  ];
+}
+
+function figureTable({ workloads }: BenchResult): string[] {
+  return [
+    "| work | who | a second | p50 | p99 |",
+    "| --- | --- | ---: | ---: | ---: |",
+    ...workloads.flatMap(({ title, unit, contenders }) =>
+      contenders.map((contender) => {
+        const medians = mediansOf(contender);
+        const figures = medians === undefined
+          ? "not measured | – | –"
+          : `${figure(medians.perSecond)} ${unit} | ${
+            milliseconds(medians.p50Ms)
+          } | ${milliseconds(medians.p99Ms)}`;
+        return `| ${title} | ${contender.name} | ${figures} |`;
+      })
+    ),
+  ];
+}

@@ -1,0 +1,57 @@
+/** The table as it is printed. */
+
+import { isDurable } from "../machine.ts";
+import type { WorkloadResult } from "../rounds.ts";
+import {
+  comparison,
+  demand,
+  figure,
+  mediansOf,
+  milliseconds,
+  ratio,
+  verdict,
+} from "./format.ts";
+import type { BenchResult } from "./result.ts";
+
+/** The whole run as text. */
+export function textReport(result: BenchResult): string {
+  const { surroundings, rounds, seconds, workloads } = result;
+  const { cpu, cores, runtime, server, settings } = surroundings;
+  const missed = workloads.flatMap(({ ratios }) => ratios)
+    .filter(({ holds }) => holds === false).length;
+  return [
+    `${runtime}, ${server}, ${cores} cores of ${cpu}`,
+    `fsync ${settings["fsync"]}, synchronous_commit ` +
+    `${settings["synchronous_commit"]}; medians of ${rounds} rounds of ` +
+    `${seconds} s`,
+    ...(isDurable(surroundings)
+      ? []
+      : ["Commits do not wait for the disk: these figures count for nothing"]),
+    "",
+    ...workloads.flatMap(linesOf),
+    missed === 0
+      ? "Every ratio that was measured reaches what it must"
+      : `Ratios that do not reach what they must: ${missed}`,
+  ].join("\n");
+}
+
+function linesOf(
+  { id, title, unit, contenders, ratios }: WorkloadResult,
+): string[] {
+  return [
+    `${title}  [${id}]`,
+    ...contenders.map((contender) => {
+      const medians = mediansOf(contender);
+      const name = contender.name.padEnd(30);
+      if (medians === undefined) return `  ${name} not measured`;
+      const { perSecond, p50Ms, p99Ms } = medians;
+      return `  ${name} ${figure(perSecond).padStart(8)} ${unit}/s` +
+        `   p50 ${milliseconds(p50Ms)}   p99 ${milliseconds(p99Ms)}`;
+    }),
+    ...ratios.map((item) =>
+      `  ${comparison(item).padEnd(30)} ${ratio(item)}` +
+      `   must ${demand(item)}   ${verdict(item).replaceAll("*", "")}`
+    ),
+    "",
+  ];
+}

@@ -1,0 +1,104 @@
+/** One run from the server to the result. */
+
+import pg from "pg";
+import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
+import { openArena } from "./arena.ts";
+import { findTools } from "./limits/tools.ts";
+import { type Surroundings, surroundings } from "./machine.ts";
+import type { BenchResult } from "./report/result.ts";
+import { runRounds, type WorkloadResult } from "./rounds.ts";
+import { fullSizes, type Sizes, smokeSizes } from "./sizes.ts";
+import type { BenchOptions } from "./options.ts";
+import { openLoadedSites, scaleWorkloads } from "./workloads/scale.ts";
+import { growthWorkloads, tableWorkloads } from "./workloads/table.ts";
+import type { Workload } from "./workload.ts";
+
+/** What a test may have otherwise than a user. */
+export interface RunSurroundings {
+  /** Default: the store's own. */
+  partitions?: number;
+  onProgress(text: string): void;
+}
+
+/** Measures what the options ask for. */
+export async function runBenchmark(
+  options: BenchOptions,
+  around: RunSurroundings,
+): Promise<BenchResult> {
+  await using stack = new AsyncDisposableStack();
+  const url = options.url ?? stack.use(await startEmbeddedPostgres()).url;
+  const { rounds, seconds } = options;
+  const workloads = await measureTable(url, options, around);
+  if (options.scale) {
+    workloads.push(...await measureScale(url, options, around));
+  }
+  return {
+    surroundings: await lookAround(url, options),
+    rounds,
+    seconds,
+    workloads,
+  };
+}
+
+async function measureTable(
+  url: string,
+  options: BenchOptions,
+  around: RunSurroundings,
+): Promise<WorkloadResult[]> {
+  await using arena = await openArena({
+    ...around,
+    url,
+    sizes: sizesOf(options),
+    tools: await findTools(options.pgbin),
+  });
+  const workloads = [...tableWorkloads(arena), ...growthWorkloads(arena)];
+  return await measureAll(workloads, options, around);
+}
+
+async function measureScale(
+  url: string,
+  options: BenchOptions,
+  { partitions, onProgress }: RunSurroundings,
+): Promise<WorkloadResult[]> {
+  const sizes = sizesOf(options);
+  const storage = partitions === undefined ? {} : { partitions };
+  await using sites = await openLoadedSites(url, sizes, storage, onProgress);
+  return await measureAll(scaleWorkloads(sites, sizes), options, {
+    onProgress,
+  });
+}
+
+function measureAll(
+  workloads: readonly Workload[],
+  { only, rounds, seconds, smoke }: BenchOptions,
+  { onProgress }: RunSurroundings,
+): Promise<WorkloadResult[]> {
+  const wanted = workloads.filter(({ id }) =>
+    only.length === 0 || only.some((word) => id.startsWith(word))
+  );
+  return runRounds(wanted, {
+    rounds,
+    seconds,
+    // Long enough for every connection to prepare what it will need.
+    warmUpSeconds: 2 * seconds,
+    check: smoke,
+    onProgress,
+  });
+}
+
+function sizesOf({ smoke }: BenchOptions): Sizes {
+  return smoke ? smokeSizes : fullSizes;
+}
+
+async function lookAround(
+  url: string,
+  { pgbin }: BenchOptions,
+): Promise<Surroundings> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return await surroundings(client, (await findTools(pgbin)).version);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,178 @@
+/** The work of the write paths, for any entrant. */
+
+import type { StreamId } from "../../src/storage/stream_id.ts";
+import { newStreamIds, randomBytes, times } from "../data.ts";
+import type { Entrant } from "../entrant.ts";
+import { countRows, plant, type RowCounts } from "../plant.ts";
+import type { BatchContender, Operation } from "../workload.ts";
+
+/** An event and a genesis. */
+const smallBytes = 1024;
+const blockBytes = 10 * 1024;
+
+/** Clients that write events, each to one stream at a time. */
+export interface EventWrites {
+  clients: number;
+  /** Streams that a client writes to in a batch, one after another. */
+  streamsPerClient: number;
+  /** Events that each stream gets before the client goes on. */
+  events: number;
+}
+
+/** writeEvent of 1 KB into minipools that grow from nothing to `events`. */
+export function eventWrites(
+  entrant: Entrant,
+  { clients, streamsPerClient, events }: EventWrites,
+): BatchContender {
+  const { name, subject, site } = entrant;
+  const envelope = randomBytes(smallBytes);
+  return {
+    name,
+    async nextBatch() {
+      const streamIds = newStreamIds(clients * streamsPerClient);
+      await plant(site, streamIds, {});
+      return {
+        clients: times(clients, (client) =>
+          streamIds
+            .slice(client * streamsPerClient, (client + 1) * streamsPerClient)
+            .flatMap((id) =>
+              times(events, (slot) => () =>
+                subject.writeEvent(id, 1n, slot, envelope))
+            )),
+        check: () =>
+          expectRows(entrant, streamIds, {
+            streams: streamIds.length,
+            miniblocks: streamIds.length,
+            events: streamIds.length * events,
+          }),
+      };
+    },
+  };
+}
+
+/**
+ * writeMiniblocks of one block of 10 KB: the minipool's events of 1 KB go and as
+ * many new ones come. One client, some streams in turn.
+ */
+export function minipoolSwaps(
+  entrant: Entrant,
+  { calls, events }: { calls: number; events: number },
+): BatchContender {
+  const { name, subject, site } = entrant;
+  const data = randomBytes(blockBytes);
+  const envelopes = times(events, () => randomBytes(smallBytes));
+  const swapsPerStream = 10;
+  return {
+    name,
+    async nextBatch() {
+      const streams = Math.ceil(calls / swapsPerStream);
+      const streamIds = newStreamIds(streams);
+      await plant(site, streamIds, { events });
+      const swap = (id: StreamId, number: bigint): Operation => () =>
+        subject.writeMiniblocks(
+          id,
+          [{ number, data }],
+          { generation: number + 1n, envelopes },
+          { generation: number, size: events },
+        );
+      return {
+        clients: [
+          streamIds.flatMap((id) =>
+            times(swapsPerStream, (nth) => swap(id, BigInt(nth + 1)))
+          ),
+        ],
+        check: () =>
+          expectRows(entrant, streamIds, {
+            streams,
+            miniblocks: streams * (1 + swapsPerStream),
+            events: streams * events,
+          }),
+      };
+    },
+  };
+}
+
+/** writeMiniblocks of many blocks of 10 KB in one call, a stream a call. */
+export function manyBlockWrites(
+  entrant: Entrant,
+  { calls, blocks }: { calls: number; blocks: number },
+): BatchContender {
+  const { name, subject, site } = entrant;
+  const data = randomBytes(blockBytes);
+  const miniblocks = times(blocks, (i) => ({ number: BigInt(i + 1), data }));
+  const generation = BigInt(blocks + 1);
+  return {
+    name,
+    async nextBatch() {
+      const streamIds = newStreamIds(calls);
+      await plant(site, streamIds, {});
+      return {
+        clients: [
+          streamIds.map((id) => () =>
+            subject.writeMiniblocks(
+              id,
+              miniblocks,
+              { generation, envelopes: [] },
+              { generation: 1n, size: 0 },
+            )
+          ),
+        ],
+        check: () =>
+          expectRows(entrant, streamIds, {
+            streams: calls,
+            miniblocks: calls * (1 + blocks),
+            events: 0,
+          }),
+      };
+    },
+  };
+}
+
+/** createStreamStorage with a genesis of 1 KB and a snapshot of 1 KB. */
+export function creations(
+  entrant: Entrant,
+  { clients, calls }: { clients: number; calls: number },
+): BatchContender {
+  const { name, subject } = entrant;
+  const genesis = {
+    number: 0n,
+    data: randomBytes(smallBytes),
+    snapshot: randomBytes(smallBytes),
+  };
+  return {
+    name,
+    nextBatch() {
+      const streamIds = newStreamIds(clients * calls);
+      return Promise.resolve({
+        clients: times(
+          clients,
+          (client) =>
+            streamIds.slice(client * calls, (client + 1) * calls).map(
+              (id) => () => subject.createStreamStorage(id, genesis),
+            ),
+        ),
+        check: () =>
+          expectRows(entrant, streamIds, {
+            streams: streamIds.length,
+            miniblocks: streamIds.length,
+            events: 0,
+          }),
+      });
+    },
+  };
+}
+
+/** Throws unless just these rows are stored of the streams. */
+export async function expectRows(
+  { name, site }: Entrant,
+  streamIds: readonly StreamId[],
+  expected: RowCounts,
+): Promise<void> {
+  const counted = await countRows(site, streamIds);
+  if (JSON.stringify(counted) !== JSON.stringify(expected)) {
+    throw new Error(
+      `Rows of ${name} are wrong, expected ${JSON.stringify(expected)}, ` +
+        `received ${JSON.stringify(counted)}`,
+    );
+  }
+}
