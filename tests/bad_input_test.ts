@@ -1,5 +1,6 @@
 /** Wrong options, servers that refuse or are not there, secrets in errors. */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { describe, it } from "node:test";
 import { inspect } from "node:util";
 import { openStreamStorage } from "../src/postgres/open.ts";
@@ -13,6 +14,9 @@ import { newStreamId } from "../src/testing/contract/support.ts";
 import { testDatabaseUrl } from "./support/database.ts";
 import { startProxy } from "./support/proxy.ts";
 import { openTestStorage } from "./support/storage.ts";
+import { everyText } from "./support/every_text.ts";
+import { testSession } from "./support/sessions.ts";
+import { until } from "./support/until.ts";
 
 const secret = "hunter2-very-secret";
 
@@ -131,6 +135,32 @@ describe("Opening", () => {
     assert.equal(error.cause, reason);
   });
 
+  it("names a password that is wrong", async (t) => {
+    const right = await testDatabaseUrl();
+    if (new URL(right).password === "") {
+      return t.diagnostic("The tests' server asks for no password");
+    }
+    const url = await urlWith((u) => u.password = secret);
+    const error = await failure({ url, schema: "s" }, "BAD_CONFIG");
+    assert.equal(error.details.reason, "login_refused");
+    assert.equal(error.details.sqlState, "28P01");
+  });
+
+  it("obeys a signal while the server says nothing", async () => {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    proxy.silence(true);
+    const controller = new AbortController();
+    const opening = failure(
+      { url: proxy.url, schema: "s", signal: controller.signal },
+      "CANCELED",
+    );
+    await until(() => proxy.counts.attempts === 1);
+    const aborted = performance.now();
+    controller.abort(new Error("enough"));
+    await opening;
+    assert.ok(performance.now() - aborted < 2000);
+  });
+
   it("only checks when asked to", async () => {
     const schema = `check_${crypto.randomUUID().replaceAll("-", "")}`;
     const url = await testDatabaseUrl();
@@ -174,5 +204,82 @@ describe("A server that goes away", () => {
     await storage.writeEvent(id, 1n, 0, data);
     const view = await storage.readStreamFromLastSnapshot(id, 0);
     assert.deepEqual(view.minipoolEnvelopes.map((bytes) => [...bytes]), [[1]]);
+  });
+});
+
+describe("An error of a write", () => {
+  const marker = "payload-marker";
+  const payload = new TextEncoder().encode(`before ${marker} after`);
+  // As text, as hex, as base64, as a list of numbers.
+  const forms = [
+    marker,
+    Buffer.from(marker).toString("hex"),
+    Buffer.from(marker).toString("base64").slice(0, -4),
+    Array.from(new TextEncoder().encode(marker)).join(),
+    Array.from(new TextEncoder().encode(marker)).join(", "),
+  ];
+
+  function assertTellsNothing(error: unknown): void {
+    assert.ok(isStreamStorageError(error), inspect(error));
+    const text = everyText(error);
+    assert.ok(text.includes(error.message));
+    for (const form of forms) assert.ok(!text.includes(form), text);
+  }
+
+  async function refused(write: Promise<unknown>): Promise<void> {
+    assertTellsNothing(
+      await write.then(() => assert.fail("Expected a refusal"), (e) => e),
+    );
+  }
+
+  it("tells nothing of what was written", async () => {
+    await using test = await openTestStorage({
+      partitions: 1,
+      retry: { attempts: 2, minDelayMs: 1, maxDelayMs: 2 },
+    });
+    const { storage, schema } = test;
+    const id = newStreamId();
+    const hash = new Uint8Array(32);
+    const block = { number: 1n, data: payload, snapshot: payload };
+    const event = () => storage.writeEvent(id, 1n, 0, payload);
+    const candidate = () =>
+      storage.writeMiniblockCandidate(id, { ...block, hash });
+    const miniblocks = () =>
+      storage.writeMiniblocks(
+        id,
+        Array.from({ length: 5 }, (_, i) => ({
+          ...block,
+          number: BigInt(i + 1),
+          data: new Uint8Array([...payload, ...new Uint8Array(20_000)]),
+        })),
+        { generation: 6n, envelopes: [payload] },
+        { generation: 1n },
+      );
+    await refused(event());
+    await refused(candidate());
+    await refused(miniblocks());
+    await storage.createStreamStorage(id, { ...block, number: 0n });
+    await refused(storage.createStreamStorage(id, { ...block, number: 0n }));
+    // The server quotes rows that break a constraint, and COPY its lines.
+    await using session = await testSession();
+    await session.script(
+      ["miniblocks_r00", "minipools_r00", "miniblock_candidates_r00"].map(
+        (table) =>
+          `ALTER TABLE ${schema}.${table}
+           ADD CONSTRAINT no CHECK (stream_id <> '${id}') NOT VALID`,
+      ).join(";"),
+    );
+    await refused(event());
+    await refused(candidate());
+    await refused(miniblocks());
+    await refused(
+      storage.writeMiniblocks(
+        id,
+        [block],
+        { generation: 2n, envelopes: [payload] },
+        { generation: 1n },
+      ),
+    );
+    await refused(storage.readMiniblocks(id, 3n, 1n));
   });
 });

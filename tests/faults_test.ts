@@ -9,10 +9,10 @@ import { isStreamStorageError } from "../src/storage/errors.ts";
 import type { MiniblockDescriptor } from "../src/storage/model.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
-import { assertInvariants } from "./support/invariants.ts";
+import { assertSurvivesCuts, type Case } from "./support/cut_everywhere.ts";
 import { testDatabaseUrl } from "./support/database.ts";
 import { openSession } from "./support/migration_connection.ts";
-import { type Proxy, type Side, startProxy } from "./support/proxy.ts";
+import { startProxy } from "./support/proxy.ts";
 import { openTestStorage } from "./support/storage.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -22,13 +22,6 @@ const genesis: MiniblockDescriptor = {
   snapshot: bytes("snapshot 0"),
 };
 const hash = new Uint8Array(32).fill(7);
-
-/** A write, what it needs before, and what must be stored after. */
-interface Case {
-  prepare?(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
-  write(storage: PostgresStreamStorage, id: StreamId): Promise<unknown>;
-  check(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
-}
 
 const create = (storage: PostgresStreamStorage, id: StreamId) =>
   storage.createStreamStorage(id, genesis);
@@ -143,67 +136,9 @@ const cases: Record<string, Case> = {
   },
 };
 
-/** Messages of a side while the write runs undisturbed. */
-async function countMessages(
-  proxy: Proxy,
-  run: () => Promise<unknown>,
-): Promise<Record<Side, number>> {
-  const counts: Record<Side, number> = { frontend: 0, backend: 0 };
-  proxy.setRule(({ side }) => {
-    counts[side]++;
-    return "forward";
-  });
-  await run();
-  proxy.setRule(undefined);
-  return counts;
-}
-
 describe("A connection that dies in the middle of", () => {
-  for (const [name, { prepare, write, check }] of Object.entries(cases)) {
-    it(`${name}, at every message`, async () => {
-      await using proxy = await startProxy(await testDatabaseUrl());
-      await using test = await openTestStorage({
-        url: proxy.url,
-        // One connection and one partition, so that every run is alike.
-        maxConnections: 3,
-        partitions: 1,
-        retry: { minDelayMs: 1, maxDelayMs: 10 },
-      });
-      const { storage, schema } = test;
-      await using session = await openSession(await testDatabaseUrl());
-      const fresh = async () => {
-        const id = newStreamId();
-        await prepare?.(storage, id);
-        return id;
-      };
-      // Twice, so that every statement is prepared when it is counted.
-      await write(storage, await fresh());
-      const measured = await fresh();
-      const counts = await countMessages(
-        proxy,
-        () => write(storage, measured),
-      );
-      let cuts = 0;
-      for (const side of ["frontend", "backend"] as const) {
-        for (let nth = 1; nth <= counts[side]; nth++) {
-          for (const when of ["before", "after"] as const) {
-            const id = await fresh();
-            const wasCut = proxy.cutAt({ side, nth, when });
-            await write(storage, id);
-            await wasCut;
-            proxy.setRule(undefined);
-            await check(storage, id);
-            cuts++;
-          }
-        }
-      }
-      assert.ok(cuts >= 2 * (counts.frontend + counts.backend));
-      await proxy.settled();
-      await assertInvariants(session, {
-        schema,
-        partitions: storage.partitions,
-      });
-    });
+  for (const [name, each] of Object.entries(cases)) {
+    it(`${name}, at every message`, () => assertSurvivesCuts(each));
   }
 
   it("a write, with a server that stays away, has an unknown outcome", async () => {

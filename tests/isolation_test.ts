@@ -1,12 +1,17 @@
 /** A foreign writer at the same time, under every isolation level. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { sqlStateOf } from "../src/database/failures.ts";
+import { bind } from "../src/database/statement.ts";
+import { insertEvent } from "../src/postgres/sql/minipools.ts";
+import { claimStream, lockStream } from "../src/postgres/sql/streams.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
 import { Catalog } from "../src/postgres/catalog.ts";
 import type { IsolationLevel } from "../src/postgres/store.ts";
 import { assertInvariants } from "./support/invariants.ts";
 import { openSession } from "./support/migration_connection.ts";
+import { testSession } from "./support/sessions.ts";
 import { openTestStorage } from "./support/storage.ts";
 
 const levels: IsolationLevel[] = [
@@ -60,6 +65,62 @@ describe("A writer that comes while another holds the stream", () => {
     });
   }
 
+  for (const isolationLevel of levels) {
+    it(`shares the slots with it, at ${isolationLevel}`, async () => {
+      await using test = await openTestStorage({ isolationLevel });
+      const { storage, schema } = test;
+      const id = newStreamId();
+      await storage.createStreamStorage(id, genesis);
+      const t = new Catalog(schema, storage.partitions).tablesOf(id);
+      await using other = await testSession({
+        settings: { default_transaction_isolation: isolationLevel },
+      });
+      const lock = isolationLevel === "read committed"
+        ? lockStream(t)
+        : claimStream(t);
+      /** As another store does it: true if the slot was its. */
+      const foreign = async (slot: bigint): Promise<boolean> => {
+        try {
+          const insert = bind(
+            insertEvent(t),
+            id,
+            1n,
+            slot,
+            new Uint8Array([2]),
+          );
+          const [, { count }] = await other.run([bind(lock, id), insert]);
+          return count === 1;
+        } catch (error) {
+          assert.equal(sqlStateOf(error), "40001");
+          return await foreign(slot);
+        }
+      };
+      const winners: number[] = [];
+      for (let slot = 0; slot < 20; slot++) {
+        const [own, others] = await Promise.allSettled([
+          storage.writeEvent(id, 1n, slot, data),
+          foreign(BigInt(slot)),
+        ]);
+        assert.ok(others.status === "fulfilled");
+        assert.equal(own.status === "rejected", others.value);
+        if (own.status === "rejected") {
+          const { reason } = own.reason.details;
+          assert.equal(reason, "minipool_slot_mismatch");
+        }
+        winners.push(others.value ? 2 : 1);
+      }
+      const { minipoolEnvelopes } = await storage.readStreamFromLastSnapshot(
+        id,
+        0,
+      );
+      assert.deepEqual(minipoolEnvelopes.map(([byte]) => byte), winners);
+      await assertInvariants(other, {
+        schema,
+        partitions: storage.partitions,
+      });
+    });
+  }
+
   it("gives up after its attempts with a typed error", async () => {
     await using test = await openTestStorage({
       retry: { attempts: 3, minDelayMs: 1, maxDelayMs: 2 },
@@ -106,6 +167,8 @@ async function waitsForLock(
 ): Promise<void> {
   const deadline = performance.now() + 10_000;
   for (;;) {
+    // Else a transaction sees the activity of its first look.
+    await session.script("SELECT pg_stat_clear_snapshot()");
     const rows = await session.script(
       `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'
          AND query LIKE '%${schema}%' AND pid <> pg_backend_pid()`,

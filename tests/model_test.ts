@@ -14,13 +14,13 @@ describe("PostgreSQL and memory", () => {
     const {
       STREAM_STORAGE_MODEL_SEED: seed = "20261123",
       STREAM_STORAGE_MODEL_PATH: path,
-      STREAM_STORAGE_MODEL_RUNS: runs = "100",
+      STREAM_STORAGE_MODEL_RUNS: runs = "70",
     } = process.env;
     const counts = await checkModel({
       seed: Number(seed),
       path,
       runs: Number(runs),
-      maxSteps: 60,
+      maxSteps: 100,
     });
     assert.ok(path !== undefined || counts.steps > Number(runs) * 10);
   });

@@ -20,6 +20,11 @@ import { bind, statement } from "./statement.ts";
 /** Settings of the server that hold for one session (`SET`). */
 export type SessionSettings = Readonly<Record<string, string>>;
 
+/** How the session behaves, and what gives up the attempt to connect. */
+export interface ConnectOptions extends SessionOptions {
+  signal?: AbortSignal | undefined;
+}
+
 interface PgInternals {
   connection: { stream: Socket };
   processID: number;
@@ -29,15 +34,17 @@ interface PgInternals {
  * Connects and authenticates; tries the hosts in order.
  *
  * @throws {ConnectionLostError} (with `sent` false) no host could be reached
- *   or took us; the cause is what the last one said.
+ *   or took us, or the signal ended the last attempt; the cause is what the
+ *   last one said. The signal's reason before another attempt.
  */
 export async function connectSession(
   target: ConnectionTarget,
   settings: SessionSettings,
-  options: SessionOptions,
+  options: ConnectOptions,
 ): Promise<Session> {
   let failure: unknown;
   for (const address of target.hosts) {
+    options.signal?.throwIfAborted();
     try {
       const session = await connectTo(target, address, settings, options);
       if (!target.readWrite || await acceptsWrites(session)) return session;
@@ -58,7 +65,7 @@ async function connectTo(
   target: ConnectionTarget,
   address: { host: string; port: number },
   settings: SessionSettings,
-  options: SessionOptions,
+  options: ConnectOptions,
 ): Promise<Session> {
   if (target.ssl.mode !== "prefer") {
     return await handshake(
@@ -82,7 +89,7 @@ async function handshake(
   target: ConnectionTarget,
   address: { host: string; port: number },
   settings: SessionSettings,
-  options: SessionOptions,
+  options: ConnectOptions,
   ssl: false | ConnectionOptions,
 ): Promise<Session> {
   const client = new pg.Client({
@@ -102,13 +109,18 @@ async function handshake(
   // Without a listener an error of a dying connection ends the process.
   client.on("error", (error) => opened.session?.fail(messageOf(error), error));
   client.on("end", () => opened.session?.fail("Connection terminated"));
+  const internals = client as unknown as PgInternals;
+  const giveUp = () => void internals.connection.stream.destroy();
+  options.signal?.addEventListener("abort", giveUp, { once: true });
   try {
     await client.connect();
   } catch (error) {
-    (client as unknown as PgInternals).connection.stream.destroy();
+    giveUp();
     throw error;
+  } finally {
+    options.signal?.removeEventListener("abort", giveUp);
   }
-  const { connection, processID } = client as unknown as PgInternals;
+  const { connection, processID } = internals;
   connection.stream.removeAllListeners("data");
   opened.session = new Session({
     socket: connection.stream,

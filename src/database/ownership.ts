@@ -18,8 +18,8 @@
  *   after that goes unnoticed. Writing the row removes all others, under a
  *   table lock that starters and nodes respect: of two starters the later one
  *   stands alone in the table.
- * - waiting: tries the lock, at first often, then once a second. Its row being gone means that yet
- *   another instance has started: it stops.
+ * - waiting: tries the lock, at first often, then once a second. Its row being
+ *   gone means that yet another instance has started: it stops.
  * - owner: looks at the table after every notification for its schema, at a
  *   slow beat, and after every reconnection of its lock session. If the lock
  *   session breaks it connects again and goes on if the row is still its own
@@ -27,13 +27,15 @@
  * - stopped is for good: `signal` aborts, every call rejects. Writes that were
  *   under way end, then the lock is released and the successor's wait is over.
  *
- * The fence. Every write begins with `fence`: it locks our row FOR KEY SHARE
- * and stops the transaction if there is none. Proof that no write of a former
- * owner commits after a successor has written its row: a successor's DELETE
- * waits for every transaction that holds the share lock, so each of those ends
- * before the row is gone; a fence that runs later finds no row (it waits for a
- * DELETE under way, and under higher isolation levels fails with 40001 and
- * finds none at its next attempt). This needs no clock, no timely
+ * The fence. Every write begins with `fence`: it locks the table's rows FOR
+ * SHARE and stops the transaction unless ours is there and no other. Proof that
+ * no write of a former owner commits after a successor has written its row: a
+ * successor's DELETE waits for every transaction that holds the share lock, so
+ * each of those ends before the row is gone; a fence that runs later finds no
+ * row (it waits for a DELETE under way, and under higher isolation levels fails
+ * with 40001 and finds none at its next attempt). A second row is there only
+ * when a node whose snapshot was too old to see ours has left it; it is the
+ * later one and waits for the lock. This needs no clock, no timely
  * notification and no lock session: an owner that was frozen for a day finds
  * the fence closed at its first write. Since only the row decides, the two
  * connections of an owner can break independently.
@@ -59,8 +61,8 @@ export interface OwnershipOptions {
   schema: string;
   /** Names this instance in the table. */
   instanceId: string;
-  /** A session of its own, directly to the server. */
-  connect(): Promise<Session>;
+  /** A session of its own, directly to the server; the signal gives it up. */
+  connect(signal?: AbortSignal): Promise<Session>;
   /** Milliseconds to wait after an owner had to be replaced. */
   startupDelayMs: number;
   signal?: AbortSignal | undefined;
@@ -138,10 +140,19 @@ export class Ownership {
     void this.#beforeRelease().finally(() => this.#session?.close());
   }
 
-  /** Gives ownership up: our row goes, the lock is released. */
-  async release(): Promise<void> {
+  /**
+   * Gives ownership up: our row goes, the lock is released. A server that does
+   * not answer within the budget is left alone.
+   */
+  async release(budgetMs: number): Promise<void> {
     this.#end();
+    const session = this.#session;
+    const timer = setTimeout(
+      () => session?.destroy("Closed before the answer came"),
+      budgetMs,
+    );
     await this.#leave();
+    clearTimeout(timer);
   }
 
   #end(): void {
@@ -169,7 +180,7 @@ export class Ownership {
 
   async #start(): Promise<void> {
     const { signal, startupDelayMs, instanceId, onEvent } = this.#options;
-    const session = await this.#connect();
+    const session = await this.#connect(signal);
     const [, , others] = await session.run([
       bind(this.#sql.begin),
       bind(this.#sql.lockTable),
@@ -193,11 +204,13 @@ export class Ownership {
     onEvent("ownership_taken", "This instance owns the schema");
     this.#beat = setInterval(() => this.#check(), beatMs);
     this.#watch(session);
+    // For a notification that came together with the last answer.
+    this.#check();
   }
 
   /** A session that listens; its loss is noticed once we are the owner. */
-  async #connect(): Promise<Session> {
-    const session = await this.#options.connect();
+  async #connect(signal?: AbortSignal): Promise<Session> {
+    const session = await this.#options.connect(signal);
     this.#session = session;
     session.onNotification(({ channel: heard, payload }) => {
       if (heard === channel && payload === this.#options.schema) this.#check();
@@ -275,7 +288,9 @@ export class Ownership {
           cause: error instanceof Error ? error.message : String(error),
         });
       }
-      await this.#wait(Math.min(pollMs, 50 * 2 ** attempt)).catch(() => {});
+      // Jittered: an owner of each schema waits for the same server.
+      const pause = Math.min(pollMs, 50 * 2 ** attempt);
+      await this.#wait(pause * (0.5 + Math.random() / 2)).catch(() => {});
     }
   }
 
@@ -360,9 +375,8 @@ function ownershipSql(schema: string) {
       columns: ["bool"],
     }),
     fence: statement({
-      text: `WITH own AS (
-          SELECT 1 FROM ${table} WHERE uuid = $1 FOR KEY SHARE)
-        SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM own)
+      text: `WITH owner AS (SELECT uuid FROM ${table} FOR SHARE)
+        SELECT CASE WHEN (SELECT bool_and(uuid = $1) FROM owner) IS NOT true
           THEN ${rejectSql(notOwnerReason)} END`,
       params: ["varchar"],
       columns: ["int4?"],

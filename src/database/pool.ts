@@ -169,15 +169,25 @@ export class Pool {
     this.#closed = true;
     clearTimeout(this.#reconnectTimer);
     this.#reconnectTimer = undefined;
+    const latest = performance.now() + budgetMs;
     await this.#drain(budgetMs);
     this.#refuseAll(new PoolClosedError());
     clearTimeout(this.#waitingTimer);
-    await Promise.all(Array.from(this.#sessions, (session) => {
+    for (const session of this.#sessions) {
       if (session.inFlight > 0) {
         session.destroy("Closed before the answer came");
       }
-      return session.close();
-    }));
+    }
+    // A server that is gone takes no leave.
+    const goodbyes = setTimeout(() => {
+      for (const session of this.#sessions) {
+        session.destroy("The server did not close the connection in time");
+      }
+    }, Math.max(0, latest - performance.now()));
+    await Promise.all(
+      Array.from(this.#sessions, (session) => session.close()),
+    );
+    clearTimeout(goodbyes);
   }
 
   #drain(budgetMs: number): Promise<void> {
@@ -306,9 +316,9 @@ export class Pool {
   }
 
   #holdOff(): void {
-    this.#failures++;
     // Attempts that were made together fail together.
     if (this.#closed || this.#reconnectTimer !== undefined) return;
+    this.#failures++;
     const { minDelayMs, maxDelayMs } = this.#options.reconnect;
     const ceiling = Math.min(maxDelayMs, minDelayMs * 2 ** this.#failures);
     this.#reconnectTimer = setTimeout(() => {

@@ -590,10 +590,11 @@ export class StreamStorageFacade implements PostgresStreamStorage {
   async #close(): Promise<void> {
     const { pools, closeBudgetMs } = this.#parts;
     const started = performance.now();
+    const left = () =>
+      Math.max(0, closeBudgetMs - (performance.now() - started));
     await this.#store.writes.close(closeBudgetMs);
-    const left = closeBudgetMs - (performance.now() - started);
-    await Promise.all(pools.map((pool) => pool.close(Math.max(0, left))));
-    await this.#store.ownership.release();
+    await Promise.all(pools.map((pool) => pool.close(left())));
+    await this.#store.ownership.release(Math.max(left(), 1000));
   }
 
   #onStream<T>(

@@ -14,27 +14,52 @@ export class LegacySnapshots {
     this.#maxBlocks = maxBlocks;
   }
 
-  /** Whether the block holds one; undefined when that is not known. */
-  holds(streamId: StreamId, number: bigint): boolean | undefined {
-    return this.#streams.get(streamId)?.get(number);
+  /**
+   * What is known of the stream's blocks. To be asked for before the blocks
+   * are read: {@linkcode learn} then knows if they have been removed since.
+   */
+  of(streamId: StreamId): ReadonlyMap<bigint, boolean> {
+    const blocks = this.#streams.get(streamId) ?? new Map<bigint, boolean>();
+    if (!this.#streams.delete(streamId)) this.#blocks++;
+    this.#streams.set(streamId, blocks);
+    this.#shrink();
+    return blocks;
   }
 
   /** Remembers what was found in a block's data. */
-  learn(streamId: StreamId, number: bigint, holds: boolean): void {
-    const blocks = this.#streams.get(streamId) ?? new Map<bigint, boolean>();
+  learn(
+    streamId: StreamId,
+    known: ReadonlyMap<bigint, boolean>,
+    number: bigint,
+    holds: boolean,
+  ): void {
+    const blocks = this.#streams.get(streamId);
+    if (blocks === undefined || blocks !== known) return;
     if (!blocks.has(number)) this.#blocks++;
     blocks.set(number, holds);
+    this.#shrink();
+  }
+
+  /**
+   * Blocks that were removed may come back with other data. To be called even
+   * if it is not known whether they were; with `below` only for those numbers.
+   */
+  forget(streamId: StreamId, below?: bigint): void {
+    const blocks = this.#streams.get(streamId);
+    if (blocks === undefined) return;
+    this.#blocks -= blocks.size + 1;
     this.#streams.delete(streamId);
-    this.#streams.set(streamId, blocks);
+    if (below === undefined) return;
+    const kept = [...blocks].filter(([number]) => number >= below);
+    this.#blocks += kept.length + 1;
+    this.#streams.set(streamId, new Map(kept));
+  }
+
+  /** A stream without any block counts as one. */
+  #shrink(): void {
     for (const oldest of this.#streams.keys()) {
       if (this.#blocks <= this.#maxBlocks) return;
       this.forget(oldest);
     }
-  }
-
-  /** A stream that is gone may come back with other blocks. */
-  forget(streamId: StreamId): void {
-    this.#blocks -= this.#streams.get(streamId)?.size ?? 0;
-    this.#streams.delete(streamId);
   }
 }

@@ -82,6 +82,7 @@ async function prepareSchema(options: ResolvedOptions): Promise<number> {
   const session = await connectSession(options.target, {}, {
     ...sessionOptions(options),
     answerTimeoutMs: 600_000,
+    signal,
   });
   const onAbort = () => session.destroy("Opening was aborted");
   signal?.addEventListener("abort", onAbort, { once: true });
@@ -132,7 +133,11 @@ function takeOwnership(options: ResolvedOptions): Promise<Ownership> {
     instanceId,
     startupDelayMs,
     signal,
-    connect: () => connectSession(options.target, {}, sessionOptions(options)),
+    connect: (opening) =>
+      connectSession(options.target, {}, {
+        ...sessionOptions(options),
+        signal: opening,
+      }),
     onEvent: (code, message, details) =>
       logger?.({
         level: code === "ownership_taken" ? "info" : "warn",

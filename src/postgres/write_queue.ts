@@ -20,8 +20,10 @@
  * or of none (a lock that somebody else holds, a broken connection), so each
  * of its writes is run again by itself, with retries, and gets its own
  * verdict; none fails because of a neighbour. If the answer was lost, each is
- * told that it may have been committed. The lines stay under way meanwhile, so
- * order holds. A promise settles only after its transaction's end is known.
+ * told that it may have been committed. A line stays under way until its own
+ * writes are settled, so order holds, and no longer, so a write that waits for
+ * a lock holds up its own stream only. A promise settles only after its
+ * transaction's end is known.
  *
  * Bounds: waiting writes and their bytes; writes and bytes of a transaction;
  * the time a write waits.
@@ -263,13 +265,9 @@ export class WriteQueue {
   }
 
   #start(taken: readonly Task[]): void {
-    const isShared = taken[0]!.write.shared !== undefined;
     this.#busyLanes++;
-    if (isShared) this.#busySharedLanes++;
     void this.#run(taken).finally(() => {
       this.#busyLanes--;
-      if (isShared) this.#busySharedLanes--;
-      this.#release(taken);
       this.#pump();
     });
   }
@@ -318,21 +316,22 @@ export class WriteQueue {
     return load.writes > before;
   }
 
-  /** Lines that waited behind this load may go on. */
-  #release(taken: readonly Task[]): void {
-    for (const { write: { streamId } } of taken) {
-      const line = this.#lines.get(streamId);
-      if (line === undefined || !line.underWay) continue;
-      line.underWay = false;
-      if (line.tasks.length > 0) this.#ready.add(line);
-      this.#retire(line);
-    }
+  /** Each line goes on when its own writes are settled, not all of them. */
+  async #run(tasks: readonly Task[]): Promise<void> {
+    const settle = tasks[0]!.write.shared === undefined
+      ? (line: readonly Task[]) => this.#runEach(line, false)
+      : await this.#runShared(tasks);
+    const lines = Map.groupBy(tasks, (task) => task.write.streamId);
+    await Promise.all(Array.from(lines, async ([streamId, line]) => {
+      await settle(line);
+      this.#release(streamId);
+    }));
   }
 
-  async #run(tasks: readonly Task[]): Promise<void> {
-    if (tasks[0]?.write.shared === undefined) {
-      return this.#runEach(tasks, false);
-    }
+  /** Returns what settles the writes of a line when the transaction ended. */
+  async #runShared(
+    tasks: readonly Task[],
+  ): Promise<(line: readonly Task[]) => Promise<void>> {
     const streamIds = new Set(tasks.map((task) => task.write.streamId));
     const { maxWaitMs } = this.#options;
     // The oldest decides, but must not leave its company without any time.
@@ -341,22 +340,30 @@ export class WriteQueue {
       oldest + maxWaitMs,
       performance.now() + maxWaitMs / 4,
     );
-    let results: readonly Result[];
+    this.#busySharedLanes++;
     try {
-      results = await this.#options.runShared(
+      const results = await this.#options.runShared(
         [...streamIds].sort(),
         tasks.map((task) => task.write.shared!.bound),
         latest,
       );
+      const resultOf = new Map(tasks.map((task, i) => [task, results[i]!]));
+      return (line) => settleShared(line, (task) => resultOf.get(task)!);
     } catch (error) {
       const unknown = this.#options.isUnknown(error);
-      const lines = Map.groupBy(tasks, (task) => task.write.streamId).values();
-      await Promise.all(
-        Array.from(lines, (line) => this.#runEach(line, unknown)),
-      );
-      return;
+      return (line) => this.#runEach(line, unknown);
+    } finally {
+      this.#busySharedLanes--;
+      this.#pumpSoon();
     }
-    await settleShared(tasks, results);
+  }
+
+  #release(streamId: StreamId): void {
+    const line = this.#lines.get(streamId)!;
+    line.underWay = false;
+    if (line.tasks.length > 0) this.#ready.add(line);
+    this.#retire(line);
+    this.#pumpSoon();
   }
 
   /** One after another; those not started in time are refused. */
@@ -396,22 +403,23 @@ export class WriteQueue {
   }
 }
 
-/** From the last to the first, to know how many later ones were done. */
+/** Settles the writes of one stream that were done, or not, by one transaction. */
 async function settleShared(
   tasks: readonly Task[],
-  results: readonly Result[],
+  resultOf: (task: Task) => Result,
 ): Promise<void> {
-  const done = new Map<StreamId, number>();
+  const done = new Set(
+    tasks.filter((task) => task.write.shared!.isDone(resultOf(task))),
+  );
+  let later = done.size;
   const unsettled: Promise<void>[] = [];
-  for (let i = tasks.length - 1; i >= 0; i--) {
-    const task = tasks[i]!;
-    const { streamId, shared } = task.write;
-    const later = done.get(streamId) ?? 0;
-    if (shared!.isDone(results[i]!)) {
-      done.set(streamId, later + 1);
+  for (const task of tasks) {
+    if (done.has(task)) {
+      later--;
       task.resolve(undefined);
     } else {
-      unsettled.push(shared!.explain(later).then(task.resolve, task.reject));
+      const explained = task.write.shared!.explain(later);
+      unsettled.push(explained.then(task.resolve, task.reject));
     }
   }
   await Promise.all(unsettled);

@@ -57,8 +57,7 @@ export class Dice {
 
   /** A block with or without a snapshot, now and then one that is refused. */
   block(number: bigint): MiniblockDescriptor {
-    // A number behind the greatest is tried, too.
-    const legacy = { ...legacyBlock(BigInt.asIntN(64, number)), number };
+    const legacy = this.legacyBlock(number);
     return this.mostly<() => MiniblockDescriptor>(
       () => ({ number, data: this.payload("block") }),
       () => this.snapshotBlock(number),
@@ -80,6 +79,12 @@ export class Dice {
     };
   }
 
+  /** A block with a snapshot inside its data. */
+  legacyBlock(number: bigint): MiniblockDescriptor {
+    // A number behind the greatest is tried, too.
+    return { ...legacyBlock(BigInt.asIntN(64, number)), number };
+  }
+
   /** So many blocks from `first` on, now and then with a gap. */
   blocks(first: bigint, count: number): MiniblockDescriptor[] {
     const gapAt = this.rarely(20) ? this.upTo(count) : count;
@@ -90,10 +95,8 @@ export class Dice {
   }
 
   /** The first block of a media stream of a few chunks, or any block. */
-  genesis(): MiniblockDescriptor {
-    return this.pick(() => this.block(0n), () => {
-      return mediaGenesis(this.upTo(3)).genesis;
-    })();
+  mediaGenesis(): MiniblockDescriptor {
+    return this.mostly(mediaGenesis(this.upTo(3)).genesis, this.block(0n));
   }
 }
 

@@ -18,6 +18,8 @@ export interface StreamFacts {
   snapshots: bigint[];
   /** Events in the minipool. */
   events: number;
+  /** The slot behind the newest event. */
+  nextSlot: number;
   candidates: { number: bigint; hash: Uint8Array }[];
 }
 
@@ -26,8 +28,8 @@ export type ArgumentMaker = (dice: Dice, facts: StreamFacts) => unknown[];
 
 /** The operations that write to one stream. */
 export const WRITES = {
-  createStreamStorage: (dice) => [dice.genesis()],
-  createEphemeralStreamStorage: (dice) => [dice.genesis()],
+  createStreamStorage: (dice) => [dice.block(0n)],
+  createEphemeralStreamStorage: (dice) => [dice.mediaGenesis()],
   createStreamArchiveStorage: () => [],
   reinitializeStreamStorage: (dice, facts) => {
     const last = lastOf(facts);
@@ -46,14 +48,17 @@ export const WRITES = {
     const index = dice.upTo(Math.max(length - 1, 0));
     const number = first + BigInt(index);
     if (length > 0 && !dice.rarely(5)) {
-      blocks[index] = dice.snapshotBlock(number);
+      blocks[index] = dice.mostly(
+        dice.snapshotBlock(number),
+        dice.legacyBlock(number),
+      );
     }
     return [blocks, dice.mostly(number, first, number + 1n), !dice.rarely(5)];
   },
   deleteStream: () => [],
   writeEvent: (dice, facts) => [
     near(dice, lastOf(facts) + 1n),
-    nearCount(dice, facts.events),
+    dice.mostly(facts.nextSlot, nearCount(dice, facts.events), 0, 1),
     dice.payload("event"),
   ],
   writeMiniblocks: (dice, facts) => {
@@ -96,8 +101,7 @@ export const WRITES = {
       3n,
       MAX_NUMBER,
     );
-    const genesis = { ...dice.genesis(), number };
-    return [number === 0n ? genesis : dice.block(number)];
+    return [number === 0n ? dice.mediaGenesis() : dice.block(number)];
   },
   normalizeEphemeralStream: () => [],
   writeMiniblockCandidate: (dice, facts) => {

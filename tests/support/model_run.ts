@@ -23,11 +23,10 @@ import {
   LISTS,
   READS,
   type StreamFacts,
-  type WriteOperation,
   WRITES,
 } from "./model_operations.ts";
 import { plantedRows } from "./model_plants.ts";
-import type { Intent, Step } from "./model_steps.ts";
+import { type Intent, ORIGINS, type Step } from "./model_steps.ts";
 
 /** The store that is checked against the model. */
 export interface Subject {
@@ -168,14 +167,6 @@ async function runCalls(
   return touched;
 }
 
-/** What an unknown stream most likely becomes, by its place. */
-const ORIGINS: readonly [WriteOperation, ...WriteOperation[]][] = [
-  ["createStreamStorage"],
-  ["createStreamStorage", "reinitializeStreamStorage"],
-  ["createStreamArchiveStorage", "createStreamStorage"],
-  ["createEphemeralStreamStorage", "writeEphemeralMiniblock"],
-];
-
 async function makeCall(run: Run, intent: Intent): Promise<Call> {
   const dice = new Dice(intent.rolls, String(run.calls + run.lines.length));
   if (intent.operation in LISTS) {
@@ -212,6 +203,7 @@ async function factsOf(
       snapshots: miniblocks.filter(({ snapshot }) => snapshot !== undefined)
         .map(({ number }) => number),
       events: events.filter(({ slot }) => slot >= 0).length,
+      nextSlot: (events.at(-1)?.slot ?? -1) + 1,
       candidates: miniblockCandidates.map(({ number, hash }) => ({
         number,
         hash: hash!,
@@ -225,6 +217,7 @@ async function factsOf(
       numbers: [],
       snapshots: [],
       events: 0,
+      nextSlot: 0,
       candidates: [],
     };
   }
@@ -237,9 +230,11 @@ async function plant(
 ): Promise<Set<StreamId>> {
   const { subject, model, ids, names, lines } = run;
   const streamId = ids[stream]!;
-  const isFree = !(await factsOf(model, streamId)).isKnown &&
-    !run.unsound.has(streamId);
-  if (!isFree) return new Set();
+  if ((await factsOf(model, streamId)).isKnown) {
+    await runCalls(run, [{ operation: "deleteStream", stream, rolls: [] }]);
+  }
+  // The left-overs of an earlier stream may still be there.
+  if (run.unsound.has(streamId)) return new Set();
   const rows = plantedRows(new Dice(rolls, `p${lines.length}`));
   lines.push(`await plant(${show(streamId, names)}, ${show(rows, names)});`);
   await subject.plant(streamId, rows);
@@ -256,6 +251,8 @@ async function compareContents(
   const reads = touched.flatMap((streamId): Call[] => [
     { operation: "debugReadStreamData", args: [streamId] },
     { operation: "isStreamEphemeral", args: [streamId] },
+    { operation: "getMiniblockNumberRanges", args: [streamId] },
+    { operation: "readStreamFromLastSnapshot", args: [streamId, 2] },
   ]);
   const sound = touched.filter((id) => !run.unsound.has(id));
   const [broken, ...outcomes] = await Promise.all([

@@ -50,9 +50,32 @@ const frequent: WriteOperation[] = [...usual, ...usual, ...writes]
 const rolls = fc.array(fc.nat(99), { maxLength: ROLLS });
 const stream = fc.nat(STREAMS - 1);
 
+/** The stream that is most likely one for the operation; see ORIGINS. */
+const homes: Partial<Record<Intent["operation"], number>> = {
+  writeArchiveMiniblocks: 2,
+  getMaxArchivedMiniblockNumber: 2,
+  writeEphemeralMiniblock: 3,
+  normalizeEphemeralStream: 3,
+  readEphemeralMiniblockNums: 3,
+};
+
+/** What an unknown stream most likely becomes, by its place. */
+export const ORIGINS: readonly [WriteOperation, ...WriteOperation[]][] = [
+  ["createStreamStorage"],
+  ["createStreamStorage", "reinitializeStreamStorage"],
+  ["createStreamArchiveStorage", "createStreamStorage"],
+  ["writeEphemeralMiniblock", "createEphemeralStreamStorage"],
+];
+
 function intentOf(operations: Intent["operation"][]): fc.Arbitrary<Intent> {
   const operation = fc.constantFrom(...operations);
-  return fc.record({ operation, stream, rolls });
+  const isHome = fc.nat(3).map((n) => n > 0);
+  return fc.record({ operation, stream, isHome, rolls }).map(
+    ({ isHome, ...intent }) => ({
+      ...intent,
+      stream: isHome ? homes[intent.operation] ?? intent.stream : intent.stream,
+    }),
+  );
 }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -84,11 +107,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   {
-    weight: 3,
+    weight: 4,
     arbitrary: fc.record({
       kind: fc.constant("plant" as const),
       stream,
-      rolls: fc.array(fc.nat(99), { maxLength: ROLLS }),
+      rolls,
     }),
   },
   {

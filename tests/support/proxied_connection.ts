@@ -91,8 +91,7 @@ export class ProxiedConnection {
 
   #hangUp(side: Side): void {
     // Behind a dead router nobody hears of the other's end.
-    if (this.#muted && side === "backend") return;
-    this.#sockets[other(side)].end();
+    if (!this.#muted) this.#sockets[other(side)].end();
   }
 
   #advance(side: Side): void {

@@ -109,7 +109,7 @@ export interface Proxy extends AsyncDisposable {
 
 /** Starts a proxy on a free port of the loopback address. */
 export async function startProxy(url: string): Promise<Proxy> {
-  const server = createServer({ noDelay: true });
+  const server = createServer({ noDelay: true, allowHalfOpen: true });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return new RunningProxy(url, server);
@@ -208,7 +208,12 @@ class RunningProxy implements Proxy {
       return;
     }
     const { host, port } = this.#target;
-    const upstream = connect({ host, port, noDelay: true });
+    const upstream = connect({
+      host,
+      port,
+      noDelay: true,
+      allowHalfOpen: true,
+    });
     const connection = new ProxiedConnection(client, upstream, {
       number: ++this.#made,
       verdict: (message) => this.#judge(message),

@@ -10,8 +10,9 @@ import type { MiniblockDescriptor } from "../../storage/model.ts";
 import { insertStream } from "../sql/streams.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
 import { leftoversGone } from "./create_stream.ts";
-import { isBlockStored } from "./recognise.ts";
+import { isBlockStored, looking } from "./recognise.ts";
 import {
+  findState,
   readState,
   streamChanged,
   type StreamState,
@@ -33,10 +34,22 @@ export async function createArchiveStream(
       ...leftoversGone(store.catalog, streamId),
     ],
     settle: () => {},
-    refused: () => {
+    refused: async (_, afterUnknown) => {
+      if (afterUnknown && await isEmptyArchive(store, call)) return;
       throw streamExists(streamId);
     },
   });
+}
+
+/** Only an archive stream that is new has nothing but its row. */
+async function isEmptyArchive(
+  store: Store,
+  call: StreamCall,
+): Promise<boolean> {
+  const range = { first: 0n, last: 0n };
+  const state = await findState(store, looking(call), range);
+  return state !== undefined && state.last === undefined &&
+    !state.hasMinipool && !state.ephemeral;
 }
 
 /** Appends blocks to an archived stream, numbered from `start` on. */

@@ -110,7 +110,8 @@ export async function readCandidate(
   if (data === null) throw candidateNotFound(streamId, blockNumber, hash);
   return {
     ...descriptorOf({ number: blockNumber, data, snapshot }),
-    hash: blockHash.slice(),
+    // Not slice(): that of a Buffer is a view of the same memory.
+    hash: new Uint8Array(blockHash),
   };
 }
 

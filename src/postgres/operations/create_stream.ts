@@ -16,7 +16,7 @@ import {
   repairGenesis,
 } from "../sql/streams.ts";
 import { lockOf, type Store, type StreamCall, writeStream } from "../store.ts";
-import { isBlockStored } from "./recognise.ts";
+import { isBlockStored, isJustCreated } from "./recognise.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
 
 /** Creates a regular stream, or repairs one that has an empty genesis. */
@@ -53,7 +53,9 @@ export async function createStream(
     refused: async ({ figures }, afterUnknown) => {
       if (figures["repairable"] && await repair(store, call, genesis)) return;
       const block = { number: 0n, data: genesis.data };
-      if (afterUnknown && await isBlockStored(store, call, block)) return;
+      if (afterUnknown && await isJustCreated(store, call, block, false)) {
+        return;
+      }
       throw streamExists(streamId);
     },
   });
@@ -69,11 +71,12 @@ export function leftoversGone(catalog: Catalog, streamId: StreamId): Bound[] {
 /** Fills the empty genesis, in the turn of the call that found it. */
 async function repair(
   store: Store,
-  { name, streamId }: StreamCall,
+  call: StreamCall,
   genesis: MiniblockDescriptor,
 ): Promise<boolean> {
   const { catalog, transactions } = store;
-  const { results: [, , repaired] } = await transactions.write(
+  const { name, streamId } = call;
+  const { results: [, , repaired], afterUnknown } = await transactions.write(
     { name, tags: streamId },
     [
       store.ownership.fence,
@@ -87,5 +90,8 @@ async function repair(
       bind(catalog.of(streamId, insertMissingMarker), streamId),
     ],
   );
-  return repaired.count === 1;
+  store.legacySnapshots.forget(streamId);
+  if (repaired.count === 1) return true;
+  const block = { number: 0n, data: genesis.data };
+  return afterUnknown && await isBlockStored(store, call, block);
 }

@@ -78,15 +78,19 @@ export async function debugDelete(
 ): Promise<void> {
   const { catalog } = store;
   const { streamId } = call;
-  await writeStream(store, call, {
-    bytes: 0,
-    bound: [
-      bind(catalog.of(streamId, checkStream), streamId),
-      bind(catalog.of(streamId, deleteMiniblocksIn), streamId, from, to),
-    ],
-    settle: () => store.legacySnapshots.forget(streamId),
-    refused: () => {
-      throw streamNotFound(streamId);
-    },
-  });
+  try {
+    await writeStream(store, call, {
+      bytes: 0,
+      bound: [
+        bind(catalog.of(streamId, checkStream), streamId),
+        bind(catalog.of(streamId, deleteMiniblocksIn), streamId, from, to),
+      ],
+      settle: () => {},
+      refused: () => {
+        throw streamNotFound(streamId);
+      },
+    });
+  } finally {
+    store.legacySnapshots.forget(streamId);
+  }
 }

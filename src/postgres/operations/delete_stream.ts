@@ -10,21 +10,22 @@ export async function deleteStream(
   call: StreamCall,
 ): Promise<void> {
   const { catalog } = store;
-  await writeStream(store, call, {
-    bytes: 0,
-    bound: [
-      bind(catalog.of(call.streamId, deleteStreamRow), call.streamId),
-      bind(catalog.of(call.streamId, deleteEphemeralAge), call.streamId),
-      ...leftoversGone(catalog, call.streamId),
-    ],
-    settle: () => {
-      store.legacySnapshots.forget(call.streamId);
-      store.knownMinipools.delete(call.streamId);
-    },
-    refused: (_, afterUnknown) => {
-      // Gone is what the caller wanted, and an attempt whose answer was lost
-      // is the likeliest to have done it: nobody else writes here.
-      if (!afterUnknown) throw streamNotFound(call.streamId);
-    },
-  });
+  try {
+    await writeStream(store, call, {
+      bytes: 0,
+      bound: [
+        bind(catalog.of(call.streamId, deleteStreamRow), call.streamId),
+        bind(catalog.of(call.streamId, deleteEphemeralAge), call.streamId),
+        ...leftoversGone(catalog, call.streamId),
+      ],
+      settle: () => store.knownMinipools.delete(call.streamId),
+      refused: (_, afterUnknown) => {
+        // Gone is what the caller wanted, and an attempt whose answer was lost
+        // is the likeliest to have done it: nobody else writes here.
+        if (!afterUnknown) throw streamNotFound(call.streamId);
+      },
+    });
+  } finally {
+    store.legacySnapshots.forget(call.streamId);
+  }
 }

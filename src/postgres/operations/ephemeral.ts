@@ -28,7 +28,7 @@ import {
   writeStream,
 } from "../store.ts";
 import { leftoversGone } from "./create_stream.ts";
-import { isBlockStored } from "./recognise.ts";
+import { isBlockStored, isJustCreated, looking } from "./recognise.ts";
 import { readState, streamChanged, unchanged } from "./stream_state.ts";
 import { miniblocksBytes, snapshotOf } from "./write_miniblocks.ts";
 
@@ -65,7 +65,7 @@ function creation(
     ],
     settle: () => {},
     refused: async (_, afterUnknown) => {
-      if (afterUnknown && await isBlockStored(store, call, block)) return;
+      if (afterUnknown && await isJustCreated(store, call, block, true)) return;
       throw streamExists(streamId);
     },
   };
@@ -158,10 +158,14 @@ export async function normalizeEphemeral(
     },
     settle: () => sealed!.headerHash,
     refused: async (_, afterUnknown) => {
-      const { ephemeral, last } = await readState(store, call, allNumbers);
-      // Nothing but this makes an ephemeral stream a regular one.
-      if (afterUnknown && !ephemeral && last === sealed?.last) {
-        return sealed!.headerHash;
+      if (afterUnknown) {
+        const { ephemeral, last } = await readState(
+          store,
+          looking(call),
+          allNumbers,
+        );
+        // Nothing but this makes an ephemeral stream a regular one.
+        if (!ephemeral && last === sealed?.last) return sealed!.headerHash;
       }
       throw streamChanged(streamId);
     },

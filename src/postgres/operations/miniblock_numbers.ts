@@ -37,22 +37,21 @@ export async function miniblockRanges(
   call: StreamCall,
 ): Promise<MiniblockRange[]> {
   const { name, streamId, signal } = call;
+  const known = store.legacySnapshots.of(streamId);
   const [{ rows }] = await store.transactions.read(
     { name, tags: streamId, signal },
     [bind(store.catalog.of(streamId, selectMiniblockNumbers), streamId)],
   );
-  const known = store.legacySnapshots;
-  const unread = rows.filter(([number, own]) =>
-    !own && known.holds(streamId, number) === undefined
-  ).map(([number]) => number);
+  const unread = rows.filter(([number, own]) => !own && !known.has(number)).map(
+    ([number]) => number,
+  );
   const found = unread.length === 0
     ? undefined
-    : await search(store, call, unread[0]!, unread.at(-1)!);
+    : await search(store, call, known, unread[0]!, unread.at(-1)!);
   return rangesOf(
     rows.map(([number, own]) => ({
       number,
-      hasSnapshot: own || found?.has(number) ||
-        known.holds(streamId, number) === true,
+      hasSnapshot: own || found?.has(number) || known.get(number) === true,
     })),
   );
 }
@@ -63,6 +62,7 @@ const searchBytes = 8n * 1024n * 1024n;
 async function search(
   store: Store,
   { name, streamId, signal }: StreamCall,
+  known: ReadonlyMap<bigint, boolean>,
   first: bigint,
   last: bigint,
 ): Promise<Set<bigint>> {
@@ -86,7 +86,7 @@ async function search(
     ]);
     for (const [number, data] of rows) {
       const holds = hasLegacySnapshot(data);
-      store.legacySnapshots.learn(streamId, number, holds);
+      store.legacySnapshots.learn(streamId, known, number, holds);
       if (holds) found.add(number);
     }
     from = end + 1n;

@@ -2,6 +2,7 @@ import { bind } from "../../database/statement.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
 import { isMiniblockStored } from "../sql/miniblocks.ts";
 import type { Store, StreamCall } from "../store.ts";
+import { findState } from "./stream_state.ts";
 
 /**
  * The call as one that looks what became of its write: nothing may stop it,
@@ -31,4 +32,22 @@ export async function isBlockStored(
     )],
   );
   return row?.[0] === true;
+}
+
+/**
+ * Whether the stream has this block and nothing that came later: how its
+ * creation is recognised. A stream of the other kind is another's.
+ */
+export async function isJustCreated(
+  store: Store,
+  call: StreamCall,
+  block: Pick<MiniblockDescriptor, "number" | "data">,
+  ephemeral: boolean,
+): Promise<boolean> {
+  const { number } = block;
+  const range = { first: number, last: number };
+  const state = await findState(store, looking(call), range);
+  return state !== undefined && state.last === number &&
+    state.ephemeral === ephemeral && state.hasMinipool !== ephemeral &&
+    await isBlockStored(store, call, block);
 }

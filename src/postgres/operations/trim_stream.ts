@@ -17,24 +17,28 @@ export async function trimStream(
 ): Promise<void> {
   const { catalog } = store;
   const { streamId } = call;
-  await writeStream(store, call, {
-    bytes: 0,
-    bound: [
-      bind(catalog.of(streamId, checkTrim), streamId, to, nullify),
-      bind(catalog.of(streamId, deleteMiniblocksIn), streamId, 0n, to),
-      bind(catalog.of(streamId, clearSnapshots), streamId, nullify),
-    ],
-    settle: () => {},
-    // Trimming twice is trimming once, so no answer that was lost matters.
-    refused: ({ reason, figures }) => {
-      switch (reason) {
-        case "above_latest_snapshot":
-          throw trimAboveSnapshot(streamId, to, figures["latest"]!);
-        case "latest_snapshot_protected":
-          throw latestSnapshotProtected(streamId, figures["latest"]!);
-        default:
-          throw streamNotFound(streamId);
-      }
-    },
-  });
+  try {
+    await writeStream(store, call, {
+      bytes: 0,
+      bound: [
+        bind(catalog.of(streamId, checkTrim), streamId, to, nullify),
+        bind(catalog.of(streamId, deleteMiniblocksIn), streamId, 0n, to),
+        bind(catalog.of(streamId, clearSnapshots), streamId, nullify),
+      ],
+      settle: () => {},
+      // Trimming twice is trimming once, so no answer that was lost matters.
+      refused: ({ reason, figures }) => {
+        switch (reason) {
+          case "above_latest_snapshot":
+            throw trimAboveSnapshot(streamId, to, figures["latest"]!);
+          case "latest_snapshot_protected":
+            throw latestSnapshotProtected(streamId, figures["latest"]!);
+          default:
+            throw streamNotFound(streamId);
+        }
+      },
+    });
+  } finally {
+    store.legacySnapshots.forget(streamId, to);
+  }
 }

@@ -37,7 +37,9 @@ export function writeEvent(
   );
   const isDone = (result: Result) => {
     if (result.count !== 1) return false;
-    if (!isKnown) store.knownMinipools.set(streamId, generation);
+    // The first event was added because nothing but the marker was there. For
+    // a later one the ends were compared, and there may be a hole inside.
+    if (!isKnown && slot === 0) store.knownMinipools.set(streamId, generation);
     return true;
   };
   return store.writes.submit({

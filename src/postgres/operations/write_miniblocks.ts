@@ -92,7 +92,12 @@ export async function writeMiniblocks(
     settle: () => {},
     refused: async (rejection, afterUnknown) => {
       const last = miniblocks.at(-1)!;
-      if (afterUnknown && await isBlockStored(store, call, last)) return;
+      // Whatever is behind it another call has written, and before it: calls
+      // for one stream do not overtake each other.
+      const isLast = rejection.figures["last"] === last.number;
+      if (afterUnknown && isLast && await isBlockStored(store, call, last)) {
+        return;
+      }
       throw await explain(store, call, write, rejection);
     },
   });

@@ -109,11 +109,16 @@ export const selectLastMiniblock = (t: StreamTables) =>
     columns: ["int8?", "bool?"],
   });
 
-/** Every block's number and whether a snapshot stands beside it. */
+/**
+ * Every block's number and whether a snapshot stands beside it; none of what
+ * an earlier stream has left behind.
+ */
 export const selectMiniblockNumbers = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num, coalesce(octet_length(snapshot) > 0, false)
-      FROM ${t.miniblocks} WHERE stream_id = $1 ORDER BY seq_num`,
+      FROM ${t.miniblocks} WHERE stream_id = $1
+        AND EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)
+      ORDER BY seq_num`,
     params: ["bpchar"],
     columns: ["int8", "bool"],
   });

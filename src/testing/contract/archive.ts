@@ -14,6 +14,7 @@ import {
   assertServes,
   assertStorageError,
   block,
+  blockBy,
   bytes,
   legacyBlock,
   MAX_NUMBER,
@@ -191,7 +192,9 @@ function testRefusals(suite: Suite): void {
     const id = newStreamId();
     await storage.createStreamArchiveStorage(id);
     const { succeeded, errors } = await settle(
-      run(1, 8).map(() => storage.writeArchiveMiniblocks(id, 0n, [block(0)])),
+      run(1, 8).map((n) =>
+        storage.writeArchiveMiniblocks(id, 0n, [blockBy(n, 0)])
+      ),
     );
     assert.equal(succeeded, 1);
     for (const error of errors) {

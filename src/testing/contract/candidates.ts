@@ -1,5 +1,6 @@
 /** writeMiniblockCandidate, readMiniblockCandidate, getMiniblockCandidateCount. */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import {
   BAD_DATA,
   BAD_NUMBERS,
@@ -14,6 +15,7 @@ import {
   assertRefused,
   assertStorageError,
   block,
+  blockBy,
   candidate,
   hashOf,
   MAX_NUMBER,
@@ -203,7 +205,12 @@ function testWritingMore(suite: Suite): void {
     const id = newStreamId();
     await storage.createStreamStorage(id, block(0));
     const { succeeded, errors } = await settle(
-      run(1, 8).map(() => storage.writeMiniblockCandidate(id, candidate(1))),
+      run(1, 8).map((n) =>
+        storage.writeMiniblockCandidate(id, {
+          ...blockBy(n, 1),
+          hash: hashOf("a"),
+        })
+      ),
     );
     assert.equal(succeeded, 1);
     for (const error of errors) {
@@ -229,6 +236,10 @@ function testReading(suite: Suite): void {
     assert.deepEqual(await read("full"), full);
     assert.deepEqual(await read("empty"), candidate(1, "empty"));
     await assertOwnBytes(() => read("full"));
+    const hash = Buffer.from(hashOf("full"));
+    const found = await storage.readMiniblockCandidate(id, hash, 1n);
+    hash.fill(0);
+    assert.deepEqual(found, full);
   });
 
   suite.test("a missing candidate is NOT_FOUND", async ({ storage }) => {

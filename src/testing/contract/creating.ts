@@ -18,6 +18,7 @@ import {
   assertRefused,
   assertServes,
   block,
+  blockBy,
   bytes,
   candidate,
   collect,
@@ -108,7 +109,7 @@ function testKnownStream(suite: Suite): void {
     await assertRefused(
       storage,
       id,
-      () => storage.createStreamStorage(id, snapshotBlock(0)),
+      () => storage.createStreamStorage(id, blockBy(2, 0)),
       {
         code: "ALREADY_EXISTS",
         reason: "stream_exists",
@@ -124,8 +125,8 @@ function testKnownStream(suite: Suite): void {
 
   suite.test("createStreamStorage at the same time succeeds once", async ({ storage }) => {
     const id = newStreamId();
-    const calls = run(1, 10).map(() =>
-      storage.createStreamStorage(id, block(0))
+    const calls = run(1, 10).map((n) =>
+      storage.createStreamStorage(id, blockBy(n, 0))
     );
     const { succeeded, errors } = await settle(calls);
     assert.equal(succeeded, 1);
@@ -186,7 +187,7 @@ function testRepairing(suite: Suite): void {
         assert.deepEqual(view.miniblocks, [readBack(snapshotBlock(0))]);
         assert.deepEqual(ranges[0]?.snapshotSeqNums, [0n]);
         await storage.writeEvent(id, 1n, 0, bytes("first"));
-        await assertFails(storage.createStreamStorage(id, block(0)), {
+        await assertFails(storage.createStreamStorage(id, blockBy(2, 0)), {
           code: "ALREADY_EXISTS",
         });
       },

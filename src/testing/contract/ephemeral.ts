@@ -15,7 +15,9 @@ import {
   assertServes,
   assertStorageError,
   block,
+  blockBy,
   bytes,
+  candidate,
   type ExpectedError,
   hashOf,
   legacyBlock,
@@ -189,10 +191,39 @@ function testWritingAtOnce(suite: Suite): void {
     assert.equal(await storage.getStreamsNumber(), 1);
   });
 
+  suite.test("calls behind a first ephemeral writer find its stream", async ({ storage }) => {
+    const id = newStreamId("media");
+    const { genesis, headerHash } = mediaGenesis(1);
+    const [, , , hash] = await Promise.all([
+      storage.writeEphemeralMiniblock(id, genesis),
+      storage.writeEphemeralMiniblock(id, block(1)),
+      storage.writeMiniblockCandidate(id, candidate(2)),
+      storage.normalizeEphemeralStream(id),
+    ]);
+    assert.deepEqual(hash, headerHash);
+  });
+
+  suite.test("writeEphemeralMiniblock takes the greatest number", async ({ storage }) => {
+    const id = newStreamId("media");
+    for (const number of [0n, MAX_NUMBER]) {
+      await storage.writeEphemeralMiniblock(id, block(number));
+    }
+    const numbers = [0n, MAX_NUMBER];
+    assert.deepEqual(await storage.readEphemeralMiniblockNums(id), numbers);
+    await assertFails(
+      storage.writeEphemeralMiniblock(id, blockBy(2, MAX_NUMBER)),
+      { code: "ALREADY_EXISTS", reason: "miniblock_exists" },
+    );
+    await assertFails(
+      storage.writePrecedingMiniblocks(id, [block(MAX_NUMBER)]),
+      { code: "INVALID_ARGUMENT", reason: "not_below_last" },
+    );
+  });
+
   suite.test("of several writers of one ephemeral block exactly one wins", async ({ storage }) => {
     const id = newStreamId("media");
     const { succeeded, errors } = await settle(
-      run(1, 8).map(() => storage.writeEphemeralMiniblock(id, block(0))),
+      run(1, 8).map((n) => storage.writeEphemeralMiniblock(id, blockBy(n, 0))),
     );
     assert.equal(succeeded, 1);
     for (const error of errors) {

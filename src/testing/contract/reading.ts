@@ -1,19 +1,16 @@
-/** readMiniblocks, streamMiniblocks, getLastMiniblockNumber, getMiniblockNumberRanges. */
+/** readMiniblocks, streamMiniblocks, getLastMiniblockNumber. */
 import assert from "node:assert/strict";
-import type {
-  MiniblockDescriptor,
-  MiniblockRange,
-} from "../../storage/model.ts";
+import type { MiniblockDescriptor } from "../../storage/model.ts";
 import type { StreamStorage } from "../../storage/stream_storage.ts";
 import {
   BAD_NUMBERS,
   faultsOf,
   type FaultyCall,
   type StreamCall,
-  testCallRules,
   testCommonRules,
   testFaultyCalls,
 } from "./common.ts";
+import { numberRangesContract } from "./number_ranges.ts";
 import type { PlantedStream, Suite } from "./suite.ts";
 import {
   assertFails,
@@ -38,7 +35,7 @@ export function readingContract(suite: Suite): void {
   testStreaming(suite);
   testLeavingStream(suite);
   testLastNumber(suite);
-  testNumberRanges(suite);
+  numberRangesContract(suite);
 }
 
 function testArguments(suite: Suite): void {
@@ -349,108 +346,5 @@ function testLastNumber(suite: Suite): void {
         }
       },
     );
-  }
-}
-
-const NUMBER_RANGES: [string, PlantedStream, MiniblockRange[]][] = [
-  ["no blocks", plantedStream([], { events: "no rows" }), []],
-  ["one run", plantedStream(run(0, 4), { snapshots: [0, 3] }), [
-    range(0n, 4n, [0n, 3n]),
-  ]],
-  [
-    "several runs",
-    plantedStream([...GAPPED, 20n], { snapshots: [2, 10, 15] }),
-    [range(0n, 2n, [2n]), range(10n, 15n, [10n, 15n]), range(20n, 20n, [])],
-  ],
-  ["all kinds of snapshots", {
-    ...plantedStream(run(7, 10)),
-    blocks: [
-      { ...block(7), snapshot: new Uint8Array() },
-      readBack(legacyBlock(8)),
-      { ...block(9), snapshot: null },
-      { ...readBack(legacyBlock(10)), snapshot: new Uint8Array([1]) },
-    ],
-  }, [range(7n, 10n, [8n, 10n])]],
-  ["data that is no message", {
-    ...plantedStream(run(0, 4)),
-    blocks: run(0, 4).map((number) => ({
-      number,
-      data: hostileData(Number(number)),
-    })),
-  }, [range(0n, 4n, [])]],
-  ["large numbers", plantedStream([0n, MAX_NUMBER - 1n]), [
-    range(0n, 0n, []),
-    range(MAX_NUMBER - 1n, MAX_NUMBER - 1n, []),
-  ]],
-];
-
-function testNumberRanges(suite: Suite): void {
-  testCallRules(
-    suite,
-    "getMiniblockNumberRanges",
-    (storage, id, options) => storage.getMiniblockNumberRanges(id, options),
-  );
-  for (const [name, rows, expected] of NUMBER_RANGES) {
-    suite.planted(
-      `getMiniblockNumberRanges of a stream with ${name}`,
-      async ({ storage, plant }) => {
-        const id = newStreamId();
-        await plant(id, rows);
-        assert.deepEqual(await storage.getMiniblockNumberRanges(id), expected);
-        assert.deepEqual(await storage.getMiniblockNumberRanges(id), expected);
-      },
-    );
-  }
-
-  suite.test("getMiniblockNumberRanges of an unknown stream is empty", async ({ storage }) => {
-    const id = newStreamId();
-    assert.deepEqual(await storage.getMiniblockNumberRanges(id), []);
-  });
-
-  suite.test("getMiniblockNumberRanges follows what is written", async ({ storage }) => {
-    const id = newStreamId();
-    await storage.createStreamStorage(id, legacyBlock(0));
-    assert.deepEqual(await storage.getMiniblockNumberRanges(id), [
-      range(0n, 0n, [0n]),
-    ]);
-    await storage.writeMiniblocks(
-      id,
-      [block(1), legacyBlock(2), snapshotBlock(3)],
-      { generation: 4n, envelopes: [] },
-      { generation: 1n },
-    );
-    assert.deepEqual(await storage.getMiniblockNumberRanges(id), [
-      range(0n, 3n, [0n, 2n, 3n]),
-    ]);
-    await storage.deleteStream(id);
-    await storage.createStreamStorage(id, block(0));
-    assert.deepEqual(await storage.getMiniblockNumberRanges(id), [
-      range(0n, 0n, []),
-    ]);
-  });
-}
-
-function range(
-  startInclusive: bigint,
-  endInclusive: bigint,
-  snapshotSeqNums: bigint[],
-): MiniblockRange {
-  return { startInclusive, endInclusive, snapshotSeqNums };
-}
-
-/** A legacy block, broken in one of five ways. */
-function hostileData(kind: number): Uint8Array {
-  const { data } = legacyBlock(1);
-  switch (kind) {
-    case 0:
-      return data.slice(0, -1);
-    case 1:
-      return new Uint8Array(100).fill(0xff);
-    case 2:
-      return new Uint8Array([0x12, 0xff, 0xff, 0xff, 0xff, 0x0f]);
-    case 3:
-      return new Uint8Array(5000).fill(0x13);
-    default:
-      return new Uint8Array([0]);
   }
 }

@@ -14,6 +14,7 @@ import {
   assertRefused,
   assertServes,
   block,
+  blockBy,
   bytes,
   candidate,
   contentOf,
@@ -129,8 +130,13 @@ function testNewStream(suite: Suite): void {
   suite.test("of several reinitializeStreamStorage of a new stream one wins", async ({ storage }) => {
     const id = newStreamId();
     const { succeeded, errors } = await settle(
-      run(1, 5).map(() =>
-        storage.reinitializeStreamStorage(id, [snapshotBlock(0)], 0n, false)
+      run(1, 5).map((n) =>
+        storage.reinitializeStreamStorage(
+          id,
+          [{ ...blockBy(n, 0), snapshot: bytes("snapshot") }],
+          0n,
+          false,
+        )
       ),
     );
     assert.equal(succeeded, 1);

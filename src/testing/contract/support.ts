@@ -51,6 +51,20 @@ export function block(number: bigint | number): MiniblockDescriptor {
   return { number: BigInt(number), data: bytes(`block ${number}`) };
 }
 
+/**
+ * A block that tells who wrote it: of equal ones nobody could say whose was
+ * stored, neither a test nor a store that lost the answer.
+ */
+export function blockBy(
+  writer: bigint | number,
+  number: bigint | number,
+): MiniblockDescriptor {
+  return {
+    number: BigInt(number),
+    data: bytes(`block ${number} by ${writer}`),
+  };
+}
+
 /** A block with a snapshot beside it. */
 export function snapshotBlock(number: bigint | number): MiniblockDescriptor {
   return { ...block(number), snapshot: bytes(`snapshot ${number}`) };

@@ -188,6 +188,10 @@ function testBrokenMinipools(suite: Suite): void {
       const rows = minipool(2, 3).filter(({ slot }) => slot !== 1);
       await plant(id, { ...plantedStream(run(0, 1)), minipool: rows });
       await storage.writeEvent(id, 2n, 3, bytes("event 3"));
+      await assertFails(
+        storage.writeEvent(id, 2n, 1, bytes("event 1")),
+        slotMismatch(1, 4),
+      );
     },
   );
 

@@ -14,6 +14,7 @@ import {
   assertServes,
   assertStorageError,
   block,
+  blockBy,
   bytes,
   candidate,
   contentOf,
@@ -92,7 +93,7 @@ function testStoredRules(suite: Suite): void {
       await assertRefused(
         storage,
         id,
-        () => write(storage, id, [block(first)]),
+        () => write(storage, id, [blockBy(2, first)]),
         {
           code: "INTERNAL",
           reason: "last_miniblock_mismatch",
@@ -320,7 +321,7 @@ function testCompetition(suite: Suite): void {
     const id = newStreamId();
     await storage.createStreamStorage(id, block(0));
     const { succeeded, errors } = await settle(
-      run(1, 8).map(() => write(storage, id, [block(1)])),
+      run(1, 8).map((n) => write(storage, id, [blockBy(n, 1)])),
     );
     assert.equal(succeeded, 1);
     for (const error of errors) {

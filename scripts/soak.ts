@@ -1,0 +1,70 @@
+/**
+ * Compares PostgreSQL with memory by random sequences of operations for as
+ * long as it is told, on the server of STREAM_STORAGE_TEST_URL or an embedded
+ * one. Prints how far it is; exits with 1 and a reproduction when they differ.
+ *
+ * ```sh
+ * deno task soak --minutes 10
+ * deno task soak --seed 42 --path 17:3:0
+ * ```
+ */
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { checkModel, type ModelCounts } from "../tests/support/model.ts";
+
+const progressMs = 5000;
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: "string", default: "10" },
+      seed: { type: "string" },
+      path: { type: "string" },
+      steps: { type: "string", default: "150" },
+    },
+  });
+  const [seed, minutes, maxSteps] = [
+    Number(values.seed ?? Math.floor(Math.random() * 2 ** 31)),
+    Number(values.minutes),
+    Number(values.steps),
+  ];
+  if (
+    !Number.isInteger(seed) || !(minutes > 0) || !Number.isInteger(maxSteps)
+  ) {
+    console.error(
+      "Usage: soak.ts [--minutes N] [--seed N] [--path P] [--steps N]",
+    );
+    return 2;
+  }
+  console.log(`Seed ${seed}, ${minutes} minutes`);
+  const started = performance.now();
+  let shown = started;
+  const show = ({ sequences, steps, calls }: ModelCounts) => {
+    const seconds = ((performance.now() - started) / 1000).toFixed(0);
+    console.log(
+      `${seconds} s: ${sequences} sequences, ${steps} steps, ${calls} calls`,
+    );
+  };
+  try {
+    show(
+      await checkModel({
+        seed,
+        path: values.path,
+        runs: Number.MAX_SAFE_INTEGER,
+        maxSteps,
+        timeLimitMs: minutes * 60_000,
+        onProgress: (counts) => {
+          if (performance.now() - shown < progressMs) return;
+          shown = performance.now();
+          show(counts);
+        },
+      }),
+    );
+    return 0;
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    return 1;
+  }
+}
+
+process.exit(await main());

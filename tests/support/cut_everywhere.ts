@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
+import type { StreamId } from "../../src/storage/stream_id.ts";
+import { newStreamId } from "../../src/testing/contract/support.ts";
+import { testDatabaseUrl } from "./database.ts";
+import { assertInvariants } from "./invariants.ts";
+import { openSession } from "./migration_connection.ts";
+import { type Proxy, type Side, startProxy } from "./proxy.ts";
+import { openTestStorage } from "./storage.ts";
+
+/** A write, what it needs before, and what must be stored after. */
+export interface Case {
+  prepare?(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
+  write(storage: PostgresStreamStorage, id: StreamId): Promise<unknown>;
+  check(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
+}
+
+/** Messages of a side while the write runs undisturbed. */
+async function countMessages(
+  proxy: Proxy,
+  run: () => Promise<unknown>,
+): Promise<Record<Side, number>> {
+  const counts: Record<Side, number> = { frontend: 0, backend: 0 };
+  proxy.setRule(({ side }) => {
+    counts[side]++;
+    return "forward";
+  });
+  await run();
+  proxy.setRule(undefined);
+  return counts;
+}
+
+/**
+ * Runs the write once for each of its messages, with the connection cut before
+ * or after that one. It must succeed each time, be stored once, and leave the
+ * invariants whole.
+ */
+export async function assertSurvivesCuts(
+  { prepare, write, check }: Case,
+): Promise<void> {
+  await using proxy = await startProxy(await testDatabaseUrl());
+  await using test = await openTestStorage({
+    url: proxy.url,
+    // One connection and one partition, so that every run is alike.
+    maxConnections: 3,
+    partitions: 1,
+    retry: { minDelayMs: 1, maxDelayMs: 10 },
+  });
+  const { storage, schema } = test;
+  await using session = await openSession(await testDatabaseUrl());
+  const fresh = async () => {
+    const id = newStreamId();
+    await prepare?.(storage, id);
+    return id;
+  };
+  // Twice, so that every statement is prepared when it is counted.
+  await write(storage, await fresh());
+  const measured = await fresh();
+  const counts = await countMessages(proxy, () => write(storage, measured));
+  let cuts = 0;
+  for (const side of ["frontend", "backend"] as const) {
+    for (let nth = 1; nth <= counts[side]; nth++) {
+      for (const when of ["before", "after"] as const) {
+        const id = await fresh();
+        const wasCut = proxy.cutAt({ side, nth, when });
+        await write(storage, id);
+        await wasCut;
+        proxy.setRule(undefined);
+        await check(storage, id);
+        cuts++;
+      }
+    }
+  }
+  assert.ok(cuts >= 2 * (counts.frontend + counts.backend));
+  await proxy.settled();
+  await assertInvariants(session, { schema, partitions: storage.partitions });
+}

@@ -1,0 +1,122 @@
+import {
+  bind,
+  type Bound,
+  type Result,
+  statement,
+} from "../../src/database/statement.ts";
+import type { Write } from "../../src/postgres/write_queue.ts";
+import type { StreamId } from "../../src/storage/stream_id.ts";
+
+/** A transaction that is under way, and how it ends. */
+export interface FakeTransaction {
+  /** The streams that are locked. */
+  streamIds: readonly StreamId[];
+  /** The names of the writes, in order. */
+  names: readonly string[];
+  kind: "shared" | "alone";
+  /** Whether a write that runs alone was told that it may be done already. */
+  afterUnknown: boolean;
+  /** Commits; without `done`, the writes that are named do nothing. */
+  commit(options?: { without?: readonly string[] }): void;
+  /** Fails, wholly. */
+  fail(error: Error): void;
+}
+
+/** How a fake write differs from a small one that can share. */
+export interface FakeWriteOptions {
+  bytes?: number;
+  /** Always a transaction of its own. */
+  solo?: boolean;
+  /** The only one of its stream in a transaction. */
+  single?: boolean;
+  signal?: AbortSignal;
+}
+
+/** Error of a transaction whose answer was lost. */
+export class UnknownOutcome extends Error {}
+
+/** Takes the place of the database below a write queue. */
+export class FakeTransactions {
+  /** The transactions under way, the oldest first. */
+  readonly underWay: FakeTransaction[] = [];
+  /** All that ever began. */
+  readonly begun: FakeTransaction[] = [];
+  /** Names of shared writes that did nothing, with how many later ones did. */
+  readonly explained: [name: string, later: number][] = [];
+
+  /** For the queue's options. */
+  readonly runShared = (
+    streamIds: readonly StreamId[],
+    bound: readonly Bound[],
+  ): Promise<Result[]> => {
+    const names = bound.map(({ statement }) => statement.text);
+    return this.#begin(
+      { streamIds, names, kind: "shared", afterUnknown: false },
+      (without) =>
+        names.map((name) => ({
+          rows: [],
+          count: without.includes(name) ? 0 : 1,
+        })),
+    );
+  };
+
+  /** A write whose promise gives its name. */
+  write(
+    streamId: StreamId,
+    name: string,
+    { bytes = 1, solo, single, signal }: FakeWriteOptions = {},
+  ): Write<string | undefined> {
+    return {
+      streamId,
+      bytes,
+      signal,
+      runAlone: (afterUnknown) =>
+        this.#begin(
+          { streamIds: [streamId], names: [name], kind: "alone", afterUnknown },
+          (without) => {
+            if (without.includes(name)) throw new Error(`${name} is refused`);
+            return name;
+          },
+        ),
+      ...(solo ? {} : {
+        shared: {
+          bound: bind(statement({ text: name })),
+          isDone: ({ count }) => count === 1,
+          explain: (later) => {
+            this.explained.push([name, later]);
+            return Promise.reject(new Error(`${name} is refused`));
+          },
+          isSingle: single ?? false,
+        },
+      }),
+    };
+  }
+
+  #begin<T>(
+    what: Omit<FakeTransaction, "commit" | "fail">,
+    resultOf: (without: readonly string[]) => T,
+  ): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const end = () => {
+      this.underWay.splice(this.underWay.indexOf(transaction), 1);
+    };
+    const transaction: FakeTransaction = {
+      ...what,
+      commit: ({ without = [] } = {}) => {
+        end();
+        try {
+          resolve(resultOf(without));
+        } catch (error) {
+          reject(error);
+        }
+      },
+      fail: (error) => {
+        end();
+        reject(error);
+      },
+    };
+    this.underWay.push(transaction);
+    this.begun.push(transaction);
+    return promise;
+  }
+}

@@ -1,0 +1,22 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import process from "node:process";
+
+/** Whether there is a golden file of this name, or one is to be written. */
+export function hasGolden(name: string): boolean {
+  return Boolean(process.env.UPDATE_GOLDEN) || existsSync(fileOf(name));
+}
+
+/**
+ * Compares a text with the file of this name in `tests/golden`. With
+ * UPDATE_GOLDEN set it is written first, to be looked at and committed.
+ */
+export async function assertGolden(name: string, text: string): Promise<void> {
+  if (process.env.UPDATE_GOLDEN) await writeFile(fileOf(name), text);
+  assert.equal(text, await readFile(fileOf(name), "utf8"));
+}
+
+function fileOf(name: string): URL {
+  return new URL(`../golden/${name}`, import.meta.url);
+}

@@ -1,0 +1,222 @@
+/** Random interleavings of a write queue against a simple model. */
+import assert from "node:assert/strict";
+import { setImmediate } from "node:timers/promises";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { WriteQueue } from "../src/postgres/write_queue.ts";
+import type { StreamId } from "../src/storage/stream_id.ts";
+import {
+  FakeTransactions,
+  type FakeWriteOptions,
+  UnknownOutcome,
+} from "./support/fake_transactions.ts";
+
+const limits = {
+  lanes: 3,
+  sharedLanes: 2,
+  maxShared: 4,
+  maxSharedBytes: 10,
+  maxWaiting: 12,
+  maxWaitingBytes: 30,
+};
+
+/** A write, and what became of it. */
+interface Tracked {
+  name: string;
+  streamId: StreamId;
+  bytes: number;
+  kind: "shared" | "single" | "solo";
+  isBad: boolean;
+  controller: AbortController;
+  /** How often its promise was settled, and how. */
+  outcomes: string[];
+}
+
+type Step =
+  | {
+    do: "submit";
+    stream: number;
+    bytes: number;
+    kind: Tracked["kind"];
+    isBad: boolean;
+  }
+  | { do: "abort"; which: number }
+  | { do: "end"; which: number; how: "commit" | "fail" | "lost" | "done, lost" }
+  | { do: "turn" };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant("submit" as const),
+      stream: fc.nat(4),
+      bytes: fc.integer({ min: 1, max: 12 }),
+      kind: fc.constantFrom("shared", "shared", "single", "solo"),
+      isBad: fc.integer({ min: 0, max: 5 }).map((n) => n === 0),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("abort" as const),
+      which: fc.nat(50),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("end" as const),
+      which: fc.nat(5),
+      how: fc.constantFrom("commit", "commit", "fail", "lost", "done, lost"),
+    }),
+  },
+  { weight: 2, arbitrary: fc.constant({ do: "turn" as const }) },
+);
+
+class Model {
+  readonly database = new FakeTransactions();
+  readonly queue = new WriteQueue({
+    ...limits,
+    maxWaitMs: 60_000,
+    runShared: this.database.runShared,
+    isUnknown: (error) => error instanceof UnknownOutcome,
+  });
+  readonly writes = new Map<string, Tracked>();
+  /** What is stored: the names of the writes of each stream, in order. */
+  readonly stored = new Map<StreamId, string[]>();
+
+  async run(steps: readonly Step[]): Promise<void> {
+    for (const each of steps) {
+      if (each.do === "submit") this.submit(each);
+      else if (each.do === "abort") {
+        [...this.writes.values()][each.which]?.controller.abort();
+      } else if (each.do === "end") this.end(each.which, each.how);
+      else await setImmediate();
+      this.check();
+    }
+    for (;;) {
+      await setImmediate();
+      this.check();
+      if (this.database.underWay.length === 0) break;
+      this.end(0, "commit");
+    }
+    this.checkEnd();
+  }
+
+  submit(
+    { stream, bytes, kind, isBad }: Extract<Step, { do: "submit" }>,
+  ): void {
+    const streamId = `stream ${stream}` as StreamId;
+    const name = `w${this.writes.size}`;
+    const controller = new AbortController();
+    const outcomes: string[] = [];
+    const tracked = {
+      name,
+      streamId,
+      bytes,
+      kind,
+      isBad,
+      controller,
+      outcomes,
+    };
+    this.writes.set(name, tracked);
+    const options: FakeWriteOptions = {
+      bytes,
+      signal: controller.signal,
+      solo: kind === "solo",
+      single: kind === "single",
+    };
+    this.queue.submit(this.database.write(streamId, name, options)).then(
+      () => outcomes.push("done"),
+      (error) =>
+        outcomes.push(error.name === "AbortError" ? "aborted" : "failed"),
+    );
+  }
+
+  end(which: number, how: "commit" | "fail" | "lost" | "done, lost"): void {
+    const { underWay } = this.database;
+    const transaction = underWay[which % underWay.length];
+    if (transaction === undefined) return;
+    const without = transaction.names.filter((name) =>
+      this.writes.get(name)!.isBad
+    );
+    if (how === "commit" || how === "done, lost") {
+      for (const name of transaction.names) {
+        if (!without.includes(name)) this.store(name);
+      }
+    }
+    // What runs alone is tried again below the queue, and known in the end.
+    if (how === "commit" || transaction.kind === "alone") {
+      if (how === "fail" || how === "lost") {
+        transaction.fail(new Error("alone"));
+      } else transaction.commit({ without });
+    } else {
+      transaction.fail(how === "fail" ? new Error() : new UnknownOutcome());
+    }
+  }
+
+  /** Doing it again finds it done. */
+  store(name: string): void {
+    const { streamId } = this.writes.get(name)!;
+    const names = this.stored.get(streamId) ?? [];
+    if (!names.includes(name)) names.push(name);
+    this.stored.set(streamId, names);
+  }
+
+  check(): void {
+    const { underWay } = this.database;
+    const streams = underWay.flatMap(({ streamIds }) => streamIds);
+    assert.equal(new Set(streams).size, streams.length, "One at a time");
+    const shared = underWay.filter(({ kind }) => kind === "shared");
+    assert.ok(shared.length <= limits.sharedLanes);
+    assert.ok(this.queue.state.busyLanes <= limits.lanes);
+    assert.ok(this.queue.state.waiting <= limits.maxWaiting);
+    for (const { names } of shared) this.checkShared(names);
+  }
+
+  checkShared(names: readonly string[]): void {
+    const writes = names.map((name) => this.writes.get(name)!);
+    assert.ok(names.length <= limits.maxShared);
+    const bytes = writes.reduce((sum, write) => sum + write.bytes, 0);
+    assert.ok(names.length === 1 || bytes <= limits.maxSharedBytes);
+    for (const write of writes) {
+      assert.notEqual(write.kind, "solo");
+      const company = writes.filter(({ streamId }) =>
+        streamId === write.streamId
+      );
+      assert.ok(write.kind !== "single" || company.length === 1);
+    }
+  }
+
+  checkEnd(): void {
+    assert.deepEqual(this.queue.state, {
+      waiting: 0,
+      waitingBytes: 0,
+      busyLanes: 0,
+    });
+    const first = new Map<StreamId, string[]>();
+    for (const { name, streamId, outcomes } of this.writes.values()) {
+      assert.equal(outcomes.length, 1, `${name} was settled once`);
+      const isStored = this.stored.get(streamId)?.includes(name) ?? false;
+      if (outcomes[0] === "done") assert.ok(isStored, `${name} is stored`);
+      if (outcomes[0] === "aborted") assert.ok(!isStored, `${name} is not`);
+      first.set(streamId, [...(first.get(streamId) ?? []), name]);
+    }
+    for (const [streamId, names] of this.stored) {
+      const asked = first.get(streamId)!.filter((name) => names.includes(name));
+      assert.deepEqual(names, asked, "In the order of the calls");
+    }
+  }
+}
+
+describe("A write queue under random interleavings", () => {
+  it("keeps its order, its limits and its promises", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 80 }),
+        (steps) => new Model().run(steps),
+      ),
+      { numRuns: 300 },
+    );
+  });
+});

@@ -1,0 +1,367 @@
+import assert from "node:assert/strict";
+import { setImmediate } from "node:timers/promises";
+import { describe, it } from "node:test";
+import {
+  WriteQueue,
+  type WriteQueueOptions,
+} from "../src/postgres/write_queue.ts";
+import { isStreamStorageError } from "../src/storage/errors.ts";
+import type { StreamId } from "../src/storage/stream_id.ts";
+import {
+  FakeTransactions,
+  type FakeWriteOptions,
+  UnknownOutcome,
+} from "./support/fake_transactions.ts";
+import { until } from "./support/until.ts";
+
+const [a, b, c, d] = ["a", "b", "c", "d"] as [
+  StreamId,
+  StreamId,
+  StreamId,
+  StreamId,
+];
+
+function fakeQueue(options: Partial<WriteQueueOptions> = {}) {
+  const database = new FakeTransactions();
+  const queue = new WriteQueue({
+    lanes: 2,
+    sharedLanes: 1,
+    maxShared: 100,
+    maxSharedBytes: 1000,
+    maxWaiting: 1000,
+    maxWaitingBytes: 100_000,
+    maxWaitMs: 60_000,
+    runShared: database.runShared,
+    isUnknown: (error) => error instanceof UnknownOutcome,
+    ...options,
+  });
+  const settled: string[] = [];
+  const submit = (id: StreamId, name: string, options?: FakeWriteOptions) => {
+    const promise = queue.submit(database.write(id, name, options));
+    promise.then(() => settled.push(name), () => settled.push(`${name}!`));
+    return promise;
+  };
+  /** The names in the transactions under way, when nothing more happens. */
+  const underWay = async () => {
+    await setImmediate();
+    return database.underWay.map(({ names }) => names.join(" "));
+  };
+  return { queue, database, submit, settled, underWay };
+}
+
+function isError(code: string, reason: string) {
+  return (error: unknown) =>
+    isStreamStorageError(error) && error.code === code &&
+    error.details.reason === reason;
+}
+
+describe("Sharing a transaction", () => {
+  it("a write in an idle queue goes at once", async () => {
+    const { submit, underWay, settled, database, queue } = fakeQueue();
+    const write = submit(a, "a0");
+    assert.deepEqual(await underWay(), ["a0"]);
+    assert.deepEqual(settled, []);
+    database.underWay[0]!.commit();
+    await write;
+    await setImmediate();
+    assert.deepEqual(queue.state, {
+      waiting: 0,
+      waitingBytes: 0,
+      busyLanes: 0,
+    });
+  });
+
+  it("what is written in one turn goes together, locked in id order", async () => {
+    const { submit, underWay, database } = fakeQueue();
+    for (
+      const [id, name] of [[c, "c0"], [a, "a0"], [c, "c1"], [b, "b0"]] as const
+    ) {
+      void submit(id, name);
+    }
+    assert.deepEqual(await underWay(), ["c0 c1 a0 b0"]);
+    assert.deepEqual(database.underWay[0]!.streamIds, [a, b, c]);
+  });
+
+  it("what gathers while the lanes are busy goes together", async () => {
+    const { submit, underWay, database } = fakeQueue();
+    void submit(a, "a0");
+    await setImmediate();
+    for (const name of ["b0", "b1", "b2"]) void submit(b, name);
+    await setImmediate();
+    void submit(c, "c0");
+    assert.deepEqual(await underWay(), ["a0"]);
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["b0 b1 b2 c0"]);
+  });
+
+  it("the number of writes is limited", async () => {
+    const { submit, underWay, database } = fakeQueue({ maxShared: 3 });
+    for (const name of ["a0", "a1"]) void submit(a, name);
+    for (const name of ["b0", "b1"]) void submit(b, name);
+    assert.deepEqual(await underWay(), ["a0 a1 b0"]);
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["b1"]);
+  });
+
+  it("their bytes are limited, one of any size goes", async () => {
+    const { submit, underWay, database } = fakeQueue({ maxSharedBytes: 10 });
+    void submit(a, "a0", { bytes: 6 });
+    void submit(b, "b0", { bytes: 4 });
+    void submit(c, "c0", { bytes: 1 });
+    void submit(d, "d0", { bytes: 50 });
+    assert.deepEqual(await underWay(), ["a0 b0"]);
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["c0"]);
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["d0"]);
+  });
+
+  it("a single write has no other of its stream beside it", async () => {
+    const { submit, underWay, database } = fakeQueue();
+    for (const name of ["a0", "a1"]) void submit(a, name);
+    void submit(a, "a2", { single: true });
+    void submit(a, "a3");
+    void submit(b, "b0", { single: true });
+    void submit(b, "b1");
+    assert.deepEqual(await underWay(), ["a0 a1 b0"]);
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["a2 b1"]);
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["a3"]);
+  });
+
+  it("a write that can't share runs alone, in its turn", async () => {
+    const { submit, underWay, database } = fakeQueue({ lanes: 1 });
+    for (const name of ["a0", "a1"]) void submit(a, name);
+    void submit(a, "a2", { solo: true });
+    void submit(a, "a3");
+    void submit(b, "b0");
+    assert.deepEqual(await underWay(), ["a0 a1 b0"]);
+    void submit(b, "b1");
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["a2"]);
+    assert.equal(database.underWay[0]!.kind, "alone");
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["b1 a3"]);
+  });
+
+  it("lanes are limited, of shared transactions more so", async () => {
+    const { submit, underWay, database } = fakeQueue({ lanes: 3 });
+    void submit(a, "a0");
+    await setImmediate();
+    void submit(b, "b0");
+    for (const id of [c, d, "e" as StreamId]) {
+      void submit(id, `${id}0`, { solo: true });
+    }
+    assert.deepEqual(await underWay(), ["a0", "c0", "d0"]);
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["c0", "d0", "b0"]);
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["d0", "b0", "e0"]);
+  });
+
+  it("a stream is under way once at most", async () => {
+    const { submit, underWay, database } = fakeQueue({ sharedLanes: 2 });
+    void submit(a, "a0");
+    await setImmediate();
+    void submit(a, "a1");
+    void submit(a, "a2", { solo: true });
+    assert.deepEqual(await underWay(), ["a0"]);
+    void submit(b, "b0");
+    assert.deepEqual(await underWay(), ["a0", "b0"]);
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["b0", "a1"]);
+  });
+});
+
+describe("The verdict of a shared transaction", () => {
+  it("is each write's own, in order", async () => {
+    const { submit, underWay, database, settled } = fakeQueue();
+    const writes = ["a0", "a1", "a2", "a3"].map((name) => submit(a, name));
+    const neighbour = submit(b, "b0");
+    await underWay();
+    database.underWay[0]!.commit({ without: ["a0", "a2"] });
+    const results = await Promise.allSettled(writes);
+    await neighbour;
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ["rejected", "fulfilled", "rejected", "fulfilled"],
+    );
+    assert.deepEqual(database.explained, [["a0", 2], ["a2", 1]]);
+    const done = settled.filter((name) => !name.endsWith("!"));
+    assert.deepEqual(done, ["a1", "a3", "b0"]);
+  });
+
+  it("that it failed makes each run alone, one bad one fails", async () => {
+    const { submit, underWay, database } = fakeQueue();
+    const [a0, a1, b0] = [submit(a, "a0"), submit(a, "a1"), submit(b, "b0")];
+    void submit(b, "b1");
+    await underWay();
+    database.underWay[0]!.fail(new Error("a lock"));
+    assert.deepEqual(await underWay(), ["a0", "b0"]);
+    for (const { kind, afterUnknown } of database.underWay) {
+      assert.deepEqual([kind, afterUnknown], ["alone", false]);
+    }
+    database.underWay[0]!.fail(new Error("a0 is bad"));
+    await assert.rejects(a0, /a0 is bad/);
+    assert.deepEqual(await underWay(), ["b0", "a1"]);
+    for (const transaction of [...database.underWay]) transaction.commit();
+    assert.deepEqual(await Promise.all([a1, b0]), ["a1", "b0"]);
+    assert.deepEqual(await underWay(), ["b1"]);
+  });
+
+  it("that nobody knows is told to each that runs alone", async () => {
+    const { submit, underWay, database } = fakeQueue();
+    for (const name of ["a0", "a1"]) void submit(a, name);
+    await underWay();
+    database.underWay[0]!.fail(new UnknownOutcome());
+    for (const name of ["a0", "a1"]) {
+      assert.deepEqual(await underWay(), [name]);
+      assert.equal(database.underWay[0]!.afterUnknown, true);
+      database.underWay[0]!.commit();
+    }
+  });
+
+  it("a stream that is stuck holds up nobody else", async () => {
+    const { submit, underWay, database } = fakeQueue();
+    void submit(a, "a0");
+    void submit(b, "b0");
+    await underWay();
+    void submit(a, "a1");
+    void submit(b, "b1");
+    void submit(c, "c0");
+    database.underWay[0]!.fail(new Error("a is locked"));
+    assert.deepEqual((await underWay()).sort(), ["a0", "b0", "c0"]);
+    const commit = (name: string) =>
+      database.underWay.find(({ names }) => names[0] === name)!.commit();
+    commit("c0");
+    commit("b0");
+    assert.deepEqual(await underWay(), ["a0", "b1"]);
+    commit("b1");
+    commit("a0");
+    assert.deepEqual(await underWay(), ["a1"]);
+  });
+});
+
+describe("A write that waits", () => {
+  it("is taken out by its signal", async () => {
+    const { submit, underWay, database, queue } = fakeQueue();
+    void submit(a, "a0");
+    await underWay();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const [first, second] = [
+      submit(a, "a1", { signal, bytes: 7 }),
+      submit(b, "b0", { signal, solo: true }),
+    ];
+    void submit(a, "a2");
+    const reason = new Error("enough");
+    assert.deepEqual(await underWay(), ["a0", "b0"]);
+    controller.abort(reason);
+    await assert.rejects(first, reason);
+    assert.deepEqual(queue.state, {
+      waiting: 1,
+      waitingBytes: 1,
+      busyLanes: 2,
+    });
+    // What is under way is not given up.
+    database.underWay[1]!.commit();
+    assert.equal(await second, "b0");
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["a2"]);
+    await assert.rejects(submit(c, "c0", { signal }), reason);
+    assert.equal(
+      database.begun.some(({ names }) => names.includes("a1")),
+      false,
+    );
+  });
+
+  it("is refused when there are too many, or too large ones", async () => {
+    const { submit, underWay } = fakeQueue({
+      maxWaiting: 3,
+      maxWaitingBytes: 10,
+    });
+    void submit(a, "a0", { bytes: 99 });
+    await underWay();
+    void submit(a, "a1", { bytes: 99 });
+    const isFull = isError("RESOURCE_EXHAUSTED", "write_queue_full");
+    await assert.rejects(submit(b, "b0"), isFull);
+    const next = fakeQueue({ maxWaiting: 3, maxWaitingBytes: 10 });
+    void next.submit(a, "a0");
+    await next.underWay();
+    for (const name of ["a1", "a2", "a3"]) void next.submit(a, name);
+    await assert.rejects(next.submit(b, "b0"), isFull);
+  });
+
+  it("is refused when it is too old, before it is sent", async () => {
+    const { submit, underWay, database, queue } = fakeQueue({ maxWaitMs: 50 });
+    const first = submit(a, "a0");
+    await underWay();
+    const started = performance.now();
+    const old = [submit(a, "a1"), submit(b, "b0")];
+    for (const write of old) {
+      await assert.rejects(
+        write,
+        isError("DEADLINE_EXCEEDED", "queue_timeout"),
+      );
+    }
+    assert.ok(performance.now() - started >= 49);
+    database.underWay[0]!.commit();
+    await first;
+    assert.deepEqual(await underWay(), []);
+    assert.equal(queue.state.waiting, 0);
+  });
+
+  it("is refused when it is too old behind its own stream", async () => {
+    const { submit, underWay, database } = fakeQueue({ maxWaitMs: 50 });
+    const started = performance.now();
+    const [first, second] = [submit(a, "a0"), submit(a, "a1")];
+    await underWay();
+    database.underWay[0]!.fail(new UnknownOutcome());
+    await until(() => performance.now() - started > 51);
+    database.underWay[0]!.commit();
+    assert.equal(await first, "a0");
+    await assert.rejects(
+      second,
+      (error) =>
+        isError("DEADLINE_EXCEEDED", "queue_timeout")(error) &&
+        isStreamStorageError(error) && error.outcome === "unknown",
+    );
+  });
+});
+
+describe("Closing a queue", () => {
+  it("settles what was accepted and takes no more", async () => {
+    const { submit, underWay, database, queue, settled } = fakeQueue();
+    for (const name of ["a0", "a1"]) void submit(a, name);
+    await underWay();
+    void submit(a, "a2", { solo: true });
+    const closing = queue.close(60_000).then(() => settled.push("closed"));
+    await assert.rejects(
+      submit(b, "b0"),
+      isError("FAILED_PRECONDITION", "closed"),
+    );
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["a2"]);
+    database.underWay[0]!.commit();
+    await closing;
+    assert.deepEqual(settled, ["b0!", "a0", "a1", "a2", "closed"]);
+  });
+
+  it("an idle one is at once", async () => {
+    await fakeQueue().queue.close(60_000);
+  });
+
+  it("refuses what did not begin in time", async () => {
+    const { submit, underWay, database, queue } = fakeQueue();
+    const first = submit(a, "a0");
+    await underWay();
+    const second = submit(a, "a1");
+    await Promise.all([
+      queue.close(20),
+      assert.rejects(second, isError("FAILED_PRECONDITION", "closed")),
+    ]);
+    database.underWay[0]!.commit();
+    await first;
+  });
+});
