@@ -60,6 +60,9 @@ export function readOptions(args: string[]): BenchOptions | undefined {
   if (!(seconds >= 0 && seconds <= 3600)) {
     throw new Error(`Expected --seconds 0 to 3600, received ${values.seconds}`);
   }
+  if (values.save && (values.smoke || values.only !== "")) {
+    throw new Error("Expected --save with neither --smoke nor --only");
+  }
   return {
     ...values,
     url: values.url,

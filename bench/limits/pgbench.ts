@@ -1,35 +1,130 @@
 /**
- * How many events a second the server takes at all: the same rows into the same
- * tables, 64 INSERTs in a transaction sent as one pipeline by pgbench, on two
- * connections, statements prepared, and nothing looked at.
+ * What the server does with the same rows when nothing is looked at: scripts of
+ * pgbench, libpq's own, each a transaction in one pipeline, statements
+ * prepared, values sent with each.
  */
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { StreamTables } from "../../src/postgres/catalog.ts";
+import type { StreamId } from "../../src/storage/stream_id.ts";
 import { newStreamIds, times } from "../data.ts";
+import { plant } from "../plant.ts";
 import type { Site } from "../site.ts";
 import type { ToolContender } from "../workload.ts";
 import { runClient, type Tools } from "./tools.ts";
 
-const perTransaction = 64;
-const connections = 2;
+/** Where and with what is measured. */
+export interface PgbenchPlace {
+  site: Site;
+  tools: Tools;
+  /** A directory for the scripts. */
+  scratch: string;
+}
 
-/** The name of this contender in the table. */
+interface PgbenchWork {
+  name: string;
+  connections: number;
+  /** How many operations a transaction counts for. */
+  perTransaction: number;
+  /** The statements of each script, made when first measured. */
+  scripts(): Promise<string[][]>;
+}
+
+/** Names of these contenders in the table. */
 export const pipelinedInserts = "pipelined INSERTs (pgbench)";
+export const singleInserts = "one INSERT at a time (pgbench)";
+export const pipelinedSwaps = "one pipeline a swap (pgbench)";
 
-/** Makes the contender; each row is an event of 1 KB for one of the streams. */
-export function pgbenchInserts(
-  site: Site,
-  { pgbench }: Tools,
-  scratch: string,
+const inserted = "(stream_id, generation, slot_num, envelope)";
+
+/** Events for many streams, 64 in a transaction, two connections. */
+export function manyInserts(
+  place: PgbenchPlace,
   streams: number,
 ): ToolContender {
-  let scripts: string[] | undefined;
-  return {
+  const perTransaction = 64;
+  return contender(place, {
     name: pipelinedInserts,
+    connections: 2,
+    perTransaction,
+    scripts() {
+      const ids = newStreamIds(streams);
+      const count = Math.ceil(streams / perTransaction);
+      return Promise.resolve(times(count, (nth) => [
+        "BEGIN",
+        ...times(perTransaction, (i) => {
+          const id = ids[(nth * perTransaction + i) % ids.length]!;
+          return insertEvents(place.site.catalog.tablesOf(id), id, [i]);
+        }),
+        "COMMIT",
+      ]));
+    },
+  });
+}
+
+/** Events one at a time, on one connection. */
+export function oneInsertEach(place: PgbenchPlace): ToolContender {
+  return contender(place, {
+    name: singleInserts,
+    connections: 1,
+    perTransaction: 1,
+    scripts() {
+      const [id] = newStreamIds(1) as [StreamId];
+      const tables = place.site.catalog.tablesOf(id);
+      return Promise.resolve([[insertEvents(tables, id, [0])]]);
+    },
+  });
+}
+
+/** The lock, a minipool for another and a block, on one connection. */
+export function oneSwapEach(
+  place: PgbenchPlace,
+  { streams, events }: { streams: number; events: number },
+): ToolContender {
+  const { site } = place;
+  return contender(place, {
+    name: pipelinedSwaps,
+    connections: 1,
+    perTransaction: 1,
+    async scripts() {
+      const ids = newStreamIds(streams);
+      await plant(site, ids, { events });
+      return ids.map((id) => {
+        const tables = site.catalog.tablesOf(id);
+        return [
+          "BEGIN",
+          `SELECT 1 FROM ${tables.streams} WHERE stream_id = '${id}' FOR UPDATE`,
+          `DELETE FROM ${tables.minipools} WHERE stream_id = '${id}'`,
+          insertEvents(tables, id, times(events + 1, (i) => i)),
+          `INSERT INTO ${tables.miniblocks} (stream_id, seq_num, blockdata)` +
+          ` VALUES ('${id}', :number, :block)`,
+          "COMMIT",
+        ];
+      });
+    },
+  });
+}
+
+function insertEvents(
+  { minipools }: StreamTables,
+  id: StreamId,
+  slots: readonly number[],
+): string {
+  const rows = slots.map((slot) => `('${id}', :number, ${slot}, :envelope)`);
+  return `INSERT INTO ${minipools} ${inserted} VALUES ${rows.join()}`;
+}
+
+function contender(
+  { site, tools: { pgbench }, scratch }: PgbenchPlace,
+  { name, connections, perTransaction, scripts }: PgbenchWork,
+): ToolContender {
+  let files: string[] | undefined;
+  return {
+    name,
     async measure(seconds) {
       if (pgbench === undefined) return undefined;
-      scripts ??= await writeScripts(site, scratch, streams);
+      files ??= await writeScripts(scratch, await scripts());
       const printed = await runClient(pgbench, [
         "--no-vacuum",
         "--protocol=prepared",
@@ -37,7 +132,8 @@ export function pgbenchInserts(
         `--jobs=${connections}`,
         `--time=${Math.max(1, Math.round(seconds))}`,
         `--define=envelope=${"e".repeat(1024)}`,
-        ...scripts.map((script) => `--file=${script}`),
+        `--define=block=${"b".repeat(10 * 1024)}`,
+        ...files.map((file) => `--file=${file}`),
       ], site.url);
       const transactions = Number(/^tps = ([\d.]+)/m.exec(printed)?.[1]);
       if (!(transactions > 0)) throw new Error(`pgbench printed: ${printed}`);
@@ -46,35 +142,21 @@ export function pgbenchInserts(
   };
 }
 
-/** Each script is one transaction; together they go round all streams. */
+/** Each transaction has a number of its own, so no two write the same key. */
 async function writeScripts(
-  site: Site,
   scratch: string,
-  streams: number,
+  scripts: readonly string[][],
 ): Promise<string[]> {
-  const ids = newStreamIds(streams);
-  const count = Math.ceil(streams / perTransaction);
-  return await Promise.all(times(count, async (nth) => {
-    const inserts = times(perTransaction, (i) => {
-      const id = ids[(nth * perTransaction + i) % ids.length]!;
-      return `INSERT INTO ${site.catalog.tablesOf(id).minipools}
- (stream_id, generation, slot_num, envelope)
- VALUES ('${id}', :generation, ${i}, :envelope);`.replaceAll("\n", "");
-    });
-    const path = join(scratch, `inserts_${nth}.sql`);
-    await writeFile(
-      path,
-      [
-        // No two transactions make the same key.
-        "\\set generation random(1, 4611686018427387904)",
-        "\\startpipeline",
-        "BEGIN;",
-        ...inserts,
-        "COMMIT;",
-        "\\endpipeline",
-        "",
-      ].join("\n"),
-    );
+  const batch = crypto.randomUUID();
+  return await Promise.all(scripts.map(async (statements, i) => {
+    const path = join(scratch, `${batch}_${i}.sql`);
+    const lines = [
+      "\\set number random(2, 4611686018427387904)",
+      "\\startpipeline",
+      ...statements.map((statement) => `${statement};`),
+      "\\endpipeline",
+    ];
+    await writeFile(path, `${lines.join("\n")}\n`);
     return path;
   }));
 }

@@ -41,6 +41,7 @@ export function chart({ workloads, surroundings }: BenchResult): string {
     );
   const height = top + bars.length * rowHeight + bottom;
   return [
+    "<!-- deno-fmt-ignore-file -->",
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" ` +
     `height="${height}" viewBox="0 0 ${width} ${height}" ` +
     `font-family="system-ui, sans-serif" font-size="12" role="img">`,

@@ -47,7 +47,11 @@ export function withFigures(readme: string, result: BenchResult): string {
   const from = readme.indexOf(open);
   const to = readme.indexOf(close);
   if (from < 0 || to < from) throw new Error(`Expected ${open} in the README`);
-  return `${readme.slice(0, from + open.length)}\n\n${
-    markdownReport(result)
-  }\n\n${readme.slice(to)}`;
+  return [
+    readme.slice(0, from + open.length),
+    "<!-- deno-fmt-ignore-start -->",
+    markdownReport(result),
+    "<!-- deno-fmt-ignore-end -->",
+    readme.slice(to),
+  ].join("\n\n");
 }

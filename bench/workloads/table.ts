@@ -2,7 +2,14 @@
 
 import type { Arena } from "../arena.ts";
 import type { Entrant } from "../entrant.ts";
-import { pgbenchInserts, pipelinedInserts } from "../limits/pgbench.ts";
+import {
+  manyInserts,
+  oneInsertEach,
+  oneSwapEach,
+  pipelinedInserts,
+  pipelinedSwaps,
+  singleInserts,
+} from "../limits/pgbench.ts";
 import { plainInsertName } from "../limits/plain_insert.ts";
 import { copyIn, copyOut, rawCopyIn, rawCopyOut } from "../limits/psql.ts";
 import type { Shape } from "../plant.ts";
@@ -32,9 +39,13 @@ const kib = 1024;
 export function tableWorkloads(arena: Arena): Workload[] {
   const { site, sizes, tools, scratch } = arena;
   const limits: Record<string, Contender[]> = {
-    "write-event-many": [
-      arena.plain,
-      pgbenchInserts(site, tools, scratch, sizes.writers),
+    "write-event-many": [arena.plain, manyInserts(arena, sizes.writers)],
+    "write-event-alone": [oneInsertEach(arena)],
+    "write-miniblocks-one": [
+      oneSwapEach(arena, {
+        streams: sizes.fewWriters,
+        events: sizes.minipoolEvents,
+      }),
     ],
     "write-miniblocks-many": [
       copyIn(site, tools, scratch, {
@@ -50,7 +61,7 @@ export function tableWorkloads(arena: Arena): Workload[] {
       of: ours,
       to,
       measure: "throughput",
-      atLeast,
+      ...(atLeast === undefined ? {} : { atLeast }),
     })),
     contenders: [
       contender(arena.store),
@@ -78,8 +89,8 @@ export interface HotPath {
   title: string;
   unit: string;
   contender(entrant: Entrant): BatchContender;
-  /** Contenders and the part of their throughput that must be reached. */
-  goals: [contender: string, atLeast: number][];
+  /** Contenders and the part of their throughput that must be reached, if any. */
+  goals: [contender: string, atLeast?: number][];
 }
 
 const largeBlocks = (sizes: Sizes): Shape => ({
@@ -94,7 +105,11 @@ export function hotPaths(sizes: Sizes): HotPath[] {
 
 /** The hot write paths. */
 export function writePaths(sizes: Sizes): HotPath[] {
-  const { writers, fewWriters, creators, calls, manyBlocks } = sizes;
+  return [...eventPaths(sizes), ...blockPaths(sizes)];
+}
+
+function eventPaths(sizes: Sizes): HotPath[] {
+  const { writers, fewWriters, calls } = sizes;
   const events = sizes.minipoolEvents;
   const streamsOf = (share: number) => Math.max(1, Math.ceil(share / events));
   return [
@@ -113,10 +128,10 @@ export function writePaths(sizes: Sizes): HotPath[] {
       contender: (entrant) =>
         eventWrites(entrant, {
           clients: 1,
-          streamsPerClient: streamsOf(calls),
-          events,
+          streamsPerClient: 1,
+          events: calls,
         }),
-      goals: [[baseline, 3]],
+      goals: [[baseline, 3], [singleInserts]],
     },
     {
       id: "write-event-few",
@@ -130,13 +145,19 @@ export function writePaths(sizes: Sizes): HotPath[] {
         }),
       goals: [[baseline, 5]],
     },
+  ];
+}
+
+function blockPaths(sizes: Sizes): HotPath[] {
+  const { creators, calls, manyBlocks, minipoolEvents: events } = sizes;
+  return [
     {
       id: "write-miniblocks-one",
       title: `writeMiniblocks, 1 block of 10 KB, ${events} events of 1 KB ` +
         "swapped",
       unit: "calls",
       contender: (entrant) => minipoolSwaps(entrant, { calls, events }),
-      goals: [[baseline, 4]],
+      goals: [[baseline, 4], [pipelinedSwaps]],
     },
     {
       id: "write-miniblocks-many",
