@@ -6,7 +6,7 @@ import {
 } from "../../src/testing/contract/support.ts";
 
 /** Rolls that a call is made from; each is 0 to 99. */
-export const ROLLS = 10;
+export const ROLLS = 24;
 
 /**
  * Makes choices from rolls. The first choice is the usual one: rolls of 0,

@@ -1,7 +1,7 @@
 /**
  * The four invariants of the contract for streams that only operations have
  * touched, in SQL over all partitions. Beside them: every row is of a stream
- * and in the partition of its id.
+ * and in the partition of its id, and ephemeral streams, no others, have an age.
  */
 import type { Session } from "../../src/database/session.ts";
 import { partitionSuffixes } from "../../src/database/migrations/plan.ts";
@@ -61,6 +61,8 @@ function violations(tables: readonly StreamTables[]): string {
     kept AS (SELECT suffix, stream_id FROM block
       UNION SELECT suffix, stream_id FROM event
       UNION SELECT suffix, stream_id FROM candidate),
+    aged AS (SELECT stream_id FROM ${tables[0]!.ephemeralAges}
+      WHERE stream_id = ANY($1)),
     numbered AS (
       SELECT stream_id, seq_num, seq_num - row_number()
         OVER (PARTITION BY stream_id ORDER BY seq_num) AS run FROM block),
@@ -77,13 +79,16 @@ function violations(tables: readonly StreamTables[]): string {
       FROM event GROUP BY stream_id),
     stream AS (
       SELECT es.stream_id, ephemeral, latest_snapshot_miniblock AS latest,
+        created_at AS age,
         first, last, size, oldest, newest, lowest, highest, hollow
       FROM ${tables[0]!.streams} AS es
       LEFT JOIN last_run USING (stream_id)
       LEFT JOIN minipool USING (stream_id)
+      LEFT JOIN ${tables[0]!.ephemeralAges} USING (stream_id)
       WHERE stream_id = ANY($1))
     ${rules.join(" UNION ALL ")}
-    UNION ALL SELECT 'rows without a stream', stream_id, NULL FROM kept
+    UNION ALL SELECT 'rows without a stream', stream_id, NULL
+      FROM (SELECT stream_id FROM kept UNION TABLE aged) AS row
       WHERE stream_id NOT IN (SELECT stream_id FROM stream)
     UNION ALL SELECT 'rows in partition ' || kept.suffix, stream_id, NULL
       FROM kept JOIN given USING (stream_id) WHERE kept.suffix <> given.suffix
@@ -99,6 +104,8 @@ function violations(tables: readonly StreamTables[]): string {
 const RULES: Readonly<Record<string, string>> = {
   "no miniblock": "last IS NULL AND (ephemeral OR size > 0 OR latest <> 0)",
   "negative miniblock number": "first < 0",
+  "age of a stream that is not ephemeral": "NOT ephemeral AND age IS NOT NULL",
+  "ephemeral stream without an age": "ephemeral AND age IS NULL",
   "minipool of an ephemeral stream": "ephemeral AND size > 0",
   "minipool of another generation": "oldest - 1 <> last OR newest - 1 <> last",
   "hole in the minipool": "lowest <> -1 OR highest <> size - 2",

@@ -32,6 +32,7 @@ export const WRITES = {
   createEphemeralStreamStorage: (dice) => [dice.mediaGenesis()],
   createStreamArchiveStorage: () => [],
   reinitializeStreamStorage: (dice, facts) => {
+    const updateExisting = !dice.rarely(5);
     const last = lastOf(facts);
     const first = dice.pick(
       last + 1n,
@@ -53,7 +54,7 @@ export const WRITES = {
         dice.legacyBlock(number),
       );
     }
-    return [blocks, dice.mostly(number, first, number + 1n), !dice.rarely(5)];
+    return [blocks, dice.mostly(number, first, number + 1n), updateExisting];
   },
   deleteStream: () => [],
   writeEvent: (dice, facts) => [

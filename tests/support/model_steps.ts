@@ -47,7 +47,7 @@ const frequent: WriteOperation[] = [...usual, ...usual, ...writes]
   // It breaks streams, and what is broken is not checked any more.
   .filter((operation) => operation !== "debugDeleteMiniblocks");
 
-const rolls = fc.array(fc.nat(99), { maxLength: ROLLS });
+const rolls = fc.array(fc.nat(99), { maxLength: ROLLS, size: "max" });
 const stream = fc.nat(STREAMS - 1);
 
 /** The stream that is most likely one for the operation; see ORIGINS. */

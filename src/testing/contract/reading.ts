@@ -137,6 +137,8 @@ const RANGES: [stored: bigint[], from: bigint, to: bigint, RangeResult][] = [
   [GAPPED, 4n, 16n, { expected: 4n, actual: 10n }],
   [GAPPED, 9n, 11n, { expected: 9n, actual: 10n }],
   [GAPPED, 3n, 10n, { numbers: NONE, terminus: F }],
+  [[3n, ...run(10, 12)], 4n, 13n, { expected: 4n, actual: 10n }],
+  [[3n, ...run(10, 12)], 5n, 11n, { expected: 5n, actual: 10n }],
   [GAPPED, 5n, 9n, { numbers: NONE, terminus: T }],
   [[], 0n, 5n, { numbers: NONE, terminus: T }],
   [[], 3n, 5n, { numbers: NONE, terminus: T }],

@@ -261,10 +261,23 @@ function testSizes(suite: Suite): void {
       ...(number === 150n ? { snapshot: new Uint8Array(100_000).fill(7) } : {}),
     }));
     await storage.createStreamStorage(id, block(0));
-    await write(storage, id, miniblocks);
+    await storage.writeEvent(id, 1n, 0, bytes("in block 1"));
+    for (const each of [1, 200, 201].map((n) => candidate(n))) {
+      await storage.writeMiniblockCandidate(id, each);
+    }
+    const left = [new Uint8Array(100_000).fill(1), bytes("left 1")];
+    await storage.writeMiniblocks(
+      id,
+      miniblocks,
+      { generation: 201n, envelopes: left },
+      { generation: 1n, size: 1 },
+    );
     const { view } = await contentOf(storage, id);
     assert.equal(view.snapshotMiniblockOffset, 150);
     assert.deepEqual(view.miniblocks, [block(0), ...miniblocks]);
+    assert.deepEqual(view.minipoolEnvelopes, left);
+    const { miniblockCandidates } = await storage.debugReadStreamData(id);
+    assert.deepEqual(miniblockCandidates, [candidate(201)]);
   });
 
   suite.planted(
