@@ -225,7 +225,14 @@ function lockAll(store: Store, streamIds: readonly StreamId[]) {
 }
 
 function poolOf(options: ResolvedOptions, max: number, depth: number): Pool {
-  const { target, retry, operationTimeoutMs } = options;
+  const { retry, operationTimeoutMs } = options;
+  // Attempts that got lost must not be waited for when others would succeed,
+  // and a call should live to see the last of the hosts.
+  const share = Math.ceil(operationTimeoutMs / options.target.hosts.length);
+  const target = {
+    ...options.target,
+    connectTimeoutMs: Math.min(options.target.connectTimeoutMs, share),
+  };
   return new Pool({
     connect: () =>
       connectSession(target, sessionSettings(options), sessionOptions(options)),

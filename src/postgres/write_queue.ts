@@ -383,7 +383,7 @@ export class WriteQueue {
     const { maxWaitMs } = this.#options;
     this.#oldTimer ??= setTimeout(
       () => this.#refuseOld(),
-      oldest.since + maxWaitMs - performance.now(),
+      Math.max(0, oldest.since + maxWaitMs - performance.now()),
     );
   }
 
