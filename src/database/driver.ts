@@ -6,12 +6,14 @@
  *
  * What we rely on, pinned by version and by tests/session_test.ts: that
  * `client.connection.stream` is the socket, that pg reads it by one `data`
- * listener, and that client's `error` and `end` events tell of its loss.
+ * listener, that client's `error` and `end` events tell of its loss, and that
+ * `getStartupConf` makes the startup message.
  */
 
 import type { Socket } from "node:net";
 import type { ConnectionOptions } from "node:tls";
-import pg from "pg";
+// Not all of "pg", which reads the environment to choose an implementation.
+import pgClient from "pg/lib/client.js";
 import type { ConnectionTarget, SslOptions } from "./connection_target.ts";
 import { ConnectionLostError } from "./pg_error.ts";
 import { Session, type SessionOptions } from "./session.ts";
@@ -25,10 +27,21 @@ export interface ConnectOptions extends SessionOptions {
   signal?: AbortSignal | undefined;
 }
 
-interface PgInternals {
+/** The part of pg's client that is used. */
+interface PgClient {
+  connect(): Promise<void>;
+  end(): Promise<void>;
+  on(event: "error", listener: (error: Error) => void): void;
+  on(event: "end", listener: () => void): void;
   connection: { stream: Socket };
   processID: number;
+  /** Gives the parameters of the startup message. */
+  getStartupConf(): Record<string, string>;
 }
+
+const Client = pgClient as unknown as new (
+  config: Record<string, unknown>,
+) => PgClient;
 
 /**
  * Connects and authenticates; tries the hosts in order.
@@ -92,25 +105,24 @@ async function handshake(
   options: ConnectOptions,
   ssl: false | ConnectionOptions,
 ): Promise<Session> {
-  const client = new pg.Client({
+  const client = new Client({
+    ...notFromEnvironment,
     ...address,
     user: target.user,
     // A function, so that pg looks for no password anywhere else.
     password: () => target.password,
     database: target.database,
     ssl,
-    application_name: target.applicationName,
-    options: settingsAsOptions(settings),
     connectionTimeoutMillis: target.connectTimeoutMs,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
   });
+  client.getStartupConf = () => startupParameters(target, settings);
   const opened: { session?: Session } = {};
   // Without a listener an error of a dying connection ends the process.
   client.on("error", (error) => opened.session?.fail(messageOf(error), error));
   client.on("end", () => opened.session?.fail("Connection terminated"));
-  const internals = client as unknown as PgInternals;
-  const giveUp = () => void internals.connection.stream.destroy();
+  const giveUp = () => void client.connection.stream.destroy();
   options.signal?.addEventListener("abort", giveUp, { once: true });
   try {
     await client.connect();
@@ -120,7 +132,7 @@ async function handshake(
   } finally {
     options.signal?.removeEventListener("abort", giveUp);
   }
-  const { connection, processID } = internals;
+  const { connection, processID } = client;
   connection.stream.removeAllListeners("data");
   opened.session = new Session({
     socket: connection.stream,
@@ -129,6 +141,36 @@ async function handshake(
     mustWrite: target.readWrite,
   }, options);
   return opened.session;
+}
+
+/**
+ * What pg would look up as PGBINARY, PGOPTIONS and so on if it were empty. A
+ * program's environment is not ours to read, and Deno does not let us. None of
+ * these values reaches the server: `startupParameters` says what does.
+ */
+const notFromEnvironment = {
+  application_name: "stream-storage",
+  binary: true,
+  client_encoding: "UTF8",
+  options: "none",
+  replication: "off",
+  sslnegotiation: "postgres",
+};
+
+/** Empty ones are left out: poolers refuse parameters that they don't know. */
+function startupParameters(
+  target: ConnectionTarget,
+  settings: SessionSettings,
+): Record<string, string> {
+  const parameters = {
+    user: target.user,
+    database: target.database,
+    application_name: target.applicationName,
+    options: settingsAsOptions(settings),
+  };
+  return Object.fromEntries(
+    Object.entries(parameters).filter(([, value]) => value !== ""),
+  );
 }
 
 /** The startup packet's `options`, as the server splits it: by white space. */

@@ -48,7 +48,7 @@ export function holdsFor(
     execFile(
       "/bin/sh",
       ["-c", test, "sh", path],
-      { ...user, cwd: "/", timeout: 10_000 },
+      { ...user, cwd: "/", timeout: 10_000, env: {} },
       (error) => resolve(error === null),
     );
   });
