@@ -169,10 +169,7 @@ describe("A backend that is ended while its write waits for a lock", () => {
       const id = newStreamId();
       await storage.createStreamStorage(id, genesis);
       await using holder = await testSession();
-      await holder.script(
-        `BEGIN; SELECT 1 FROM ${schema}.es WHERE stream_id = '${id}'
-         FOR UPDATE`,
-      );
+      await holder.script(`BEGIN; LOCK TABLE ${schema}.es IN EXCLUSIVE MODE`);
       let isDone = false;
       const written = write(storage, id).then(() => isDone = true);
       for (let killed = 0; killed < 2; killed++) {

@@ -171,23 +171,61 @@ describe("A connection that dies in the middle of", () => {
     assert.deepEqual(await events(test.storage, id), ["lost"]);
   });
 
-  it("a lock that somebody holds delays no other stream", async () => {
+  it("locks that somebody holds delay no other stream", async () => {
     await using test = await openTestStorage();
     const { storage, schema } = test;
     const ids = Array.from({ length: 20 }, () => newStreamId());
     await Promise.all(ids.map((id) => create(storage, id)));
+    // More than there are lanes and connections.
+    const [held, free] = [ids.slice(0, 12), ids.slice(12)];
     await using holder = await openSession(test.url);
     await holder.script(
-      `BEGIN; SELECT 1 FROM ${schema}.es WHERE stream_id = '${
-        ids[3]
-      }' FOR UPDATE`,
+      `BEGIN; SELECT 1 FROM ${schema}.es
+         WHERE stream_id IN ('${held.join("', '")}') FOR UPDATE`,
     );
-    const writes = ids.map((id) => storage.writeEvent(id, 1n, 0, bytes("x")));
-    let held = true;
-    void writes[3]!.then(() => held = false);
-    await Promise.all(writes.filter((_, i) => i !== 3));
-    assert.ok(held);
+    const write = (id: StreamId, slot: number) =>
+      storage.writeEvent(id, 1n, slot, bytes("x"));
+    // One by one, and then with company.
+    const waiting: Promise<void>[] = [];
+    for (const id of held.slice(0, 6)) {
+      waiting.push(write(id, 0));
+      await write(free[0]!, waiting.length - 1);
+    }
+    waiting.push(...held.slice(6).map((id) => write(id, 0)));
+    let isHeld = true;
+    for (const each of waiting) void each.then(() => isHeld = false);
+    await Promise.all(free.slice(1).map((id) => write(id, 0)));
+    // Nor those that never share.
+    await storage.trimStream(free[1]!, 0n, []);
+    await storage.deleteStream(free[2]!);
+    assert.ok(isHeld);
     await holder.script("COMMIT");
-    await writes[3];
+    await Promise.all(waiting);
+  });
+
+  it("a lock that is not given back is told as such", async () => {
+    await using test = await openTestStorage({ lockTimeoutMs: 50 });
+    const { storage, schema } = test;
+    const id = newStreamId();
+    await create(storage, id);
+    await using holder = await openSession(test.url);
+    await holder.script(
+      `BEGIN; SELECT 1 FROM ${schema}.es WHERE stream_id = '${id}' FOR UPDATE`,
+    );
+    const writes = [
+      storage.writeEvent(id, 1n, 0, bytes("x")),
+      storage.deleteStream(id),
+    ];
+    for (const write of writes) {
+      await assert.rejects(
+        write,
+        (error) =>
+          isStreamStorageError(error, "DEADLINE_EXCEEDED") &&
+          error.details.reason === "lock_timeout" &&
+          error.outcome === "rolled_back" && error.retryable,
+      );
+    }
+    await holder.script("COMMIT");
+    await storage.writeEvent(id, 1n, 0, bytes("x"));
   });
 });

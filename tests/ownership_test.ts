@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Session } from "../src/database/session.ts";
 import { bind, statement } from "../src/database/statement.ts";
+import { Catalog } from "../src/postgres/catalog.ts";
 import { openStreamStorage } from "../src/postgres/open.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
@@ -226,14 +227,20 @@ describe("Ownership of a schema", () => {
     const { storage, schema } = ours;
     await storage.createStreamStorage(streamId, genesis);
     await using holder = await openSession(ours.url);
-    await holder.script(`BEGIN; SELECT * FROM ${schema}.es FOR UPDATE`);
+    const { minipools } = new Catalog(schema, storage.partitions)
+      .tablesOf(streamId);
+    // The same row, of which nobody knows yet if it will be there.
+    await holder.script(
+      `BEGIN; INSERT INTO ${minipools} (stream_id, generation, slot_num)
+         VALUES ('${streamId}', 1, 0)`,
+    );
     const write = storage.writeEvent(streamId, 1n, 0, event);
     await using watcher = await openSession(ours.url);
     await until(
       watcher,
       "the write waits",
       `wait_event_type = 'Lock'
-      AND query LIKE '%${schema}%FOR UPDATE%'`,
+      AND query LIKE '%INSERT INTO%"${schema}".%'`,
     );
     const takeover = openAgain(schema);
     await until(
@@ -242,7 +249,7 @@ describe("Ownership of a schema", () => {
       `wait_event_type = 'Lock'
       AND query LIKE 'DELETE FROM "${schema}".singlenodekey'`,
     );
-    await holder.script("COMMIT");
+    await holder.script("ROLLBACK");
     await write;
     await using next = await takeover;
     const view = await next.readStreamFromLastSnapshot(streamId, 0)

@@ -8,6 +8,7 @@ import type { StreamId } from "../src/storage/stream_id.ts";
 import {
   FakeTransactions,
   type FakeWriteOptions,
+  Locked,
   UnknownOutcome,
 } from "./support/fake_transactions.ts";
 
@@ -32,6 +33,9 @@ interface Tracked {
   outcomes: string[];
 }
 
+/** How a transaction ends. */
+type How = "commit" | "fail" | "lost" | "done, lost" | "locked";
+
 type Step =
   | {
     do: "submit";
@@ -41,7 +45,7 @@ type Step =
     isBad: boolean;
   }
   | { do: "abort"; which: number }
-  | { do: "end"; which: number; how: "commit" | "fail" | "lost" | "done, lost" }
+  | { do: "end"; which: number; how: How }
   | { do: "turn" };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -67,7 +71,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant("end" as const),
       which: fc.nat(5),
-      how: fc.constantFrom("commit", "commit", "fail", "lost", "done, lost"),
+      how: fc.constantFrom<How[]>(
+        "commit",
+        "commit",
+        "fail",
+        "lost",
+        "done, lost",
+        "locked",
+      ),
     }),
   },
   { weight: 2, arbitrary: fc.constant({ do: "turn" as const }) },
@@ -78,10 +89,14 @@ class Model {
   readonly queue = new WriteQueue({
     ...limits,
     maxWaitMs: 60_000,
+    maxLockWaitMs: 60_000,
     runShared: this.database.runShared,
     isUnknown: (error) => error instanceof UnknownOutcome,
+    isLocked: (error) => error instanceof Locked,
   });
   readonly writes = new Map<string, Tracked>();
+  /** Writes that come again later, and find no lane free maybe. */
+  locked = 0;
   /** What is stored: the names of the writes of each stream, in order. */
   readonly stored = new Map<StreamId, string[]>();
 
@@ -97,8 +112,9 @@ class Model {
     for (;;) {
       await setImmediate();
       this.check();
-      if (this.database.underWay.length === 0) break;
       this.end(0, "commit");
+      const writes = [...this.writes.values()];
+      if (writes.every(({ outcomes }) => outcomes.length > 0)) break;
     }
     this.checkEnd();
   }
@@ -133,7 +149,7 @@ class Model {
     );
   }
 
-  end(which: number, how: "commit" | "fail" | "lost" | "done, lost"): void {
+  end(which: number, how: How): void {
     const { underWay } = this.database;
     const transaction = underWay[which % underWay.length];
     if (transaction === undefined) return;
@@ -144,6 +160,11 @@ class Model {
       for (const name of transaction.names) {
         if (!without.includes(name)) this.store(name);
       }
+    }
+    if (how === "locked") {
+      this.locked++;
+      transaction.fail(new Locked());
+      return;
     }
     // What runs alone is tried again below the queue, and known in the end.
     if (how === "commit" || transaction.kind === "alone") {
@@ -169,7 +190,7 @@ class Model {
     assert.equal(new Set(streams).size, streams.length, "One at a time");
     const shared = underWay.filter(({ kind }) => kind === "shared");
     assert.ok(shared.length <= limits.sharedLanes);
-    assert.ok(this.queue.state.busyLanes <= limits.lanes);
+    assert.ok(this.queue.state.busyLanes <= limits.lanes + this.locked);
     assert.ok(this.queue.state.waiting <= limits.maxWaiting);
     for (const { names } of shared) this.checkShared(names);
   }

@@ -10,6 +10,7 @@ import type { StreamId } from "../src/storage/stream_id.ts";
 import {
   FakeTransactions,
   type FakeWriteOptions,
+  Locked,
   UnknownOutcome,
 } from "./support/fake_transactions.ts";
 import { until } from "./support/until.ts";
@@ -31,8 +32,10 @@ function fakeQueue(options: Partial<WriteQueueOptions> = {}) {
     maxWaiting: 1000,
     maxWaitingBytes: 100_000,
     maxWaitMs: 60_000,
+    maxLockWaitMs: 60_000,
     runShared: database.runShared,
     isUnknown: (error) => error instanceof UnknownOutcome,
+    isLocked: (error) => error instanceof Locked,
     ...options,
   });
   const settled: string[] = [];
@@ -240,6 +243,82 @@ describe("The verdict of a shared transaction", () => {
     commit("b1");
     commit("a0");
     assert.deepEqual(await underWay(), ["a1"]);
+  });
+});
+
+describe("A write whose stream somebody else has locked", () => {
+  it("is tried again, and others have its lane meanwhile", async () => {
+    const { submit, underWay, database, queue } = fakeQueue({ lanes: 1 });
+    const [a0, b0] = [submit(a, "a0"), submit(b, "b0")];
+    void submit(a, "a1");
+    await underWay();
+    void submit(c, "c0");
+    void submit(a, "a2");
+    database.underWay[0]!.fail(new Locked());
+    assert.deepEqual(await underWay(), ["a0", "b0"]);
+    database.underWay[0]!.fail(new Locked());
+    database.underWay[0]!.commit();
+    await b0;
+    assert.deepEqual(await underWay(), ["c0"]);
+    database.underWay[0]!.commit();
+    await until(() => database.underWay.length > 0);
+    assert.deepEqual(await underWay(), ["a0"]);
+    database.underWay[0]!.commit();
+    await a0;
+    for (const name of ["a1", "a2"]) {
+      assert.deepEqual(await underWay(), [name]);
+      database.underWay[0]!.commit();
+    }
+    await queue.close(60_000);
+    assert.equal(queue.state.busyLanes, 0);
+  });
+
+  it("holds up the close until it is settled", async () => {
+    const { submit, database, queue, settled } = fakeQueue();
+    void submit(a, "a0", { solo: true });
+    await until(() => database.underWay.length > 0);
+    database.underWay[0]!.fail(new Locked());
+    const closing = queue.close(60_000).then(() => settled.push("closed"));
+    await until(() => database.underWay.length > 0);
+    database.underWay[0]!.commit();
+    await closing;
+    assert.deepEqual(settled, ["a0", "closed"]);
+  });
+
+  it("fails as it did last when its time is over", async () => {
+    const { submit, database } = fakeQueue({ maxLockWaitMs: 30 });
+    const write = submit(a, "a0", { solo: true });
+    let isOver = false;
+    const rejected = assert.rejects(write, Locked).then(() => isOver = true);
+    while (!isOver) {
+      database.underWay[0]?.fail(new Locked());
+      await setImmediate();
+    }
+    await rejected;
+    assert.ok(database.begun.length > 1);
+  });
+
+  it("can be given up, unless it may have been done", async () => {
+    const { submit, underWay, database } = fakeQueue({ sharedLanes: 2 });
+    const controller = new AbortController();
+    const { signal } = controller;
+    const given = submit(a, "a0", { solo: true, signal });
+    const kept = submit(b, "b0", { signal });
+    await underWay();
+    database.underWay[1]!.fail(new UnknownOutcome());
+    assert.deepEqual(await underWay(), ["a0", "b0"]);
+    for (const transaction of [...database.underWay]) {
+      transaction.fail(new Locked());
+    }
+    await setImmediate();
+    const reason = new Error("enough");
+    controller.abort(reason);
+    await assert.rejects(given, reason);
+    await until(() => database.underWay.length > 0);
+    assert.deepEqual(await underWay(), ["b0"]);
+    assert.equal(database.underWay[0]!.afterUnknown, true);
+    database.underWay[0]!.commit();
+    await kept;
   });
 });
 

@@ -4,7 +4,7 @@
  */
 
 import { connectSession, type SessionSettings } from "../database/driver.ts";
-import { toStorageError, verdictOf } from "../database/failures.ts";
+import { sqlStateOf, toStorageError, verdictOf } from "../database/failures.ts";
 import {
   assertSchemaName,
   checkMigrations,
@@ -186,7 +186,9 @@ function assemble(
         );
         return results;
       },
+      maxLockWaitMs: options.lockTimeoutMs,
       isUnknown: (error) => verdictOf(error, "write") === "unknown",
+      isLocked: (error) => sqlStateOf(error) === "55P03",
     }),
   };
   const closeBudgetMs = options.operationTimeoutMs * 2;

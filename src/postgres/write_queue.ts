@@ -21,17 +21,22 @@
  * of its writes is run again by itself, with retries, and gets its own
  * verdict; none fails because of a neighbour. If the answer was lost, each is
  * told that it may have been committed. A line stays under way until its own
- * writes are settled, so order holds, and no longer, so a write that waits for
- * a lock holds up its own stream only. A promise settles only after its
- * transaction's end is known.
+ * writes are settled, so order holds, and no longer. A promise settles only
+ * after its transaction's end is known.
+ *
+ * Locks. No transaction waits for the lock of a stream that a stranger holds,
+ * such as a session whose client is gone: it would keep a lane and a connection
+ * from all others, and some such streams would stop the store. It fails at
+ * once, and the write is tried again a little later, with no lane meanwhile.
  *
  * Bounds: waiting writes and their bytes; writes and bytes of a transaction;
  * the time a write waits.
  */
 
+import { setTimeout as delay } from "node:timers/promises";
 import type { Bound, Result } from "../database/statement.ts";
 import { closed } from "../storage/contract_errors.ts";
-import { StreamStorageError } from "../storage/errors.ts";
+import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 
 /** A write that may share a transaction with others. */
@@ -82,6 +87,8 @@ export interface WriteQueueOptions {
   maxWaitingBytes: number;
   /** Milliseconds that a write waits at most. */
   maxWaitMs: number;
+  /** Milliseconds that it tries for its stream's lock, of these, at most. */
+  maxLockWaitMs: number;
   /**
    * Runs the statements as one transaction under the locks of the streams,
    * until `latest` in the time of `performance.now()`; an error makes each
@@ -94,6 +101,8 @@ export interface WriteQueueOptions {
   ): Promise<readonly Result[]>;
   /** Whether the error leaves open if the writes were committed. */
   isUnknown(error: unknown): boolean;
+  /** Whether the error says that somebody else holds a lock. */
+  isLocked(error: unknown): boolean;
 }
 
 interface Task {
@@ -108,6 +117,11 @@ interface Line {
   streamId: StreamId;
   tasks: Task[];
   underWay: boolean;
+}
+
+/** Busy while anybody uses it. */
+interface Lane {
+  users: number;
 }
 
 /** Orders and groups writes; see the file's head. */
@@ -265,11 +279,19 @@ export class WriteQueue {
   }
 
   #start(taken: readonly Task[]): void {
-    this.#busyLanes++;
-    void this.#run(taken).finally(() => {
-      this.#busyLanes--;
-      this.#pump();
-    });
+    const lane = { users: 0 };
+    if (taken[0]!.write.shared !== undefined) this.#runShared(taken, lane);
+    else this.#occupy(lane, taken, () => this.#runEach(taken, false, lane));
+  }
+
+  #enter(lane: Lane): void {
+    if (lane.users++ === 0) this.#busyLanes++;
+  }
+
+  #leave(lane: Lane): void {
+    if (--lane.users > 0) return;
+    this.#busyLanes--;
+    this.#pumpSoon();
   }
 
   /**
@@ -317,49 +339,57 @@ export class WriteQueue {
   }
 
   /** Each line goes on when its own writes are settled, not all of them. */
-  async #run(tasks: readonly Task[]): Promise<void> {
-    const settle = tasks[0]!.write.shared === undefined
-      ? (line: readonly Task[]) => this.#runEach(line, false)
-      : await this.#runShared(tasks);
-    const lines = Map.groupBy(tasks, (task) => task.write.streamId);
-    await Promise.all(Array.from(lines, async ([streamId, line]) => {
-      await settle(line);
-      this.#release(streamId);
-    }));
-  }
-
-  /** Returns what settles the writes of a line when the transaction ended. */
-  async #runShared(
-    tasks: readonly Task[],
-  ): Promise<(line: readonly Task[]) => Promise<void>> {
-    const streamIds = new Set(tasks.map((task) => task.write.streamId));
-    const { maxWaitMs } = this.#options;
-    // The oldest decides, but must not leave its company without any time.
-    const oldest = Math.min(...tasks.map((task) => task.since));
-    const latest = Math.max(
-      oldest + maxWaitMs,
-      performance.now() + maxWaitMs / 4,
-    );
+  async #runShared(tasks: readonly Task[], lane: Lane): Promise<void> {
+    const lines = Map.groupBy(tasks, ({ write }) => write.streamId);
+    this.#enter(lane);
     this.#busySharedLanes++;
     try {
       const results = await this.#options.runShared(
-        [...streamIds].sort(),
+        [...lines.keys()].sort(),
         tasks.map((task) => task.write.shared!.bound),
-        latest,
+        this.#latestOf(tasks),
       );
       const resultOf = new Map(tasks.map((task, i) => [task, results[i]!]));
-      return (line) => settleShared(line, (task) => resultOf.get(task)!);
+      for (const line of lines.values()) {
+        this.#occupy(
+          lane,
+          line,
+          () => settleShared(line, (task) => resultOf.get(task)!),
+        );
+      }
     } catch (error) {
       const unknown = this.#options.isUnknown(error);
-      return (line) => this.#runEach(line, unknown);
-    } finally {
-      this.#busySharedLanes--;
-      this.#pumpSoon();
+      for (const line of lines.values()) {
+        this.#occupy(lane, line, () => this.#runEach(line, unknown, lane));
+      }
     }
+    this.#busySharedLanes--;
+    this.#leave(lane);
+    this.#pumpSoon();
   }
 
-  #release(streamId: StreamId): void {
-    const line = this.#lines.get(streamId)!;
+  /** The line is under way, and in the lane, until its writes are settled. */
+  #occupy(
+    lane: Lane,
+    line: readonly Task[],
+    settle: () => Promise<void>,
+  ): void {
+    this.#enter(lane);
+    void settle().then(() => {
+      this.#release(line);
+      this.#leave(lane);
+    });
+  }
+
+  /** The oldest decides, but must not leave its company without any time. */
+  #latestOf(tasks: readonly Task[]): number {
+    const { maxWaitMs } = this.#options;
+    const oldest = Math.min(...tasks.map((task) => task.since));
+    return Math.max(oldest + maxWaitMs, performance.now() + maxWaitMs / 4);
+  }
+
+  #release(tasks: readonly Task[]): void {
+    const line = this.#lines.get(tasks[0]!.write.streamId)!;
     line.underWay = false;
     if (line.tasks.length > 0) this.#ready.add(line);
     this.#retire(line);
@@ -367,13 +397,41 @@ export class WriteQueue {
   }
 
   /** One after another; those not started in time are refused. */
-  async #runEach(tasks: readonly Task[], unknown: boolean): Promise<void> {
+  async #runEach(
+    tasks: readonly Task[],
+    unknown: boolean,
+    lane: Lane,
+  ): Promise<void> {
     const { maxWaitMs } = this.#options;
     for (const task of tasks) {
       if (performance.now() - task.since > maxWaitMs) {
         task.reject(queueTimeout(maxWaitMs, unknown));
-      } else {
-        await task.write.runAlone(unknown).then(task.resolve, task.reject);
+      } else await this.#runAlone(task, unknown, lane);
+    }
+  }
+
+  /** Again and again while somebody else holds the lock of its stream. */
+  async #runAlone(task: Task, unknown: boolean, lane: Lane): Promise<void> {
+    const { maxWaitMs, maxLockWaitMs, isLocked } = this.#options;
+    const latest = Math.min(
+      task.since + maxWaitMs,
+      performance.now() + maxLockWaitMs,
+    );
+    for (let nth = 0;; nth++) {
+      try {
+        return task.resolve(await task.write.runAlone(unknown));
+      } catch (error) {
+        const pause = lockPauseMs(nth);
+        if (!isLocked(error) || performance.now() + pause > latest) {
+          return task.reject(error);
+        }
+        unknown ||= isStreamStorageError(error) && error.outcome === "unknown";
+        const signal = unknown ? undefined : task.write.signal;
+        // Others have the lane meanwhile.
+        this.#leave(lane);
+        await delay(pause, undefined, { signal }).catch(() => {});
+        this.#enter(lane);
+        if (signal?.aborted) return task.reject(signal.reason);
       }
     }
   }
@@ -399,7 +457,7 @@ export class WriteQueue {
   }
 
   #checkDrained(): void {
-    if (this.#waiting.size === 0 && this.#busyLanes === 0) this.#drained?.();
+    if (this.#lines.size === 0) this.#drained?.();
   }
 }
 
@@ -423,6 +481,11 @@ async function settleShared(
     }
   }
   await Promise.all(unsettled);
+}
+
+/** Jittered: 5 to 10 ms at first, at last 50 to 100. */
+function lockPauseMs(nth: number): number {
+  return Math.min(100, 10 * 2 ** nth) * (0.5 + Math.random() / 2);
 }
 
 function queueTimeout(maxWaitMs: number, unknown = false): StreamStorageError {

@@ -35,6 +35,9 @@ export interface FakeWriteOptions {
 /** Error of a transaction whose answer was lost. */
 export class UnknownOutcome extends Error {}
 
+/** Error of a transaction that needs a lock which somebody else holds. */
+export class Locked extends Error {}
+
 /** Takes the place of the database below a write queue. */
 export class FakeTransactions {
   /** The transactions under way, the oldest first. */

@@ -5,28 +5,33 @@ import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 
 /**
- * The lock under which everything of a stream is written. Under READ COMMITTED
- * the statement behind it sees what the last holder of the lock has written.
+ * The lock under which everything of a stream is written. It is never waited
+ * for on the server (write_queue.ts says why): 55P03 if somebody else has it.
+ * Under READ COMMITTED the statement behind it sees what the last holder of
+ * the lock has written.
  */
 export const lockStream = (t: StreamTables) =>
   statement({
-    text: `SELECT 1 FROM ${t.streams} WHERE stream_id = $1 FOR UPDATE`,
+    text: `SELECT 1 FROM ${t.streams} WHERE stream_id = $1 FOR UPDATE NOWAIT`,
     params: ["bpchar"],
     columns: ["int4"],
   });
 
 /**
  * The same for REPEATABLE READ and SERIALIZABLE. There a transaction sees what
- * was committed before its first statement, so a lock that was waited for
- * would be followed by a look at old rows: two writers would take the same
+ * was committed before its first statement, so the lock would be followed by a
+ * look at old rows if another writer ended in between: two would take the same
  * slot. Writing the row makes the server refuse the one who comes second
  * (40001), and it is tried again on a new snapshot.
  */
 export const claimStream = (t: StreamTables) =>
   statement({
-    text: `UPDATE ${t.streams}
-      SET latest_snapshot_miniblock = latest_snapshot_miniblock
-      WHERE stream_id = $1 RETURNING 1`,
+    text: `WITH locked AS MATERIALIZED (
+        SELECT stream_id FROM ${t.streams} WHERE stream_id = $1
+        FOR UPDATE NOWAIT)
+      UPDATE ${t.streams} AS es
+      SET latest_snapshot_miniblock = es.latest_snapshot_miniblock
+      FROM locked WHERE es.stream_id = locked.stream_id RETURNING 1`,
     params: ["bpchar"],
     columns: ["int4"],
   });
