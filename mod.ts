@@ -8,7 +8,14 @@ export {
   MemoryStreamStorage,
   type MemoryStreamStorageOptions,
 } from "./src/memory/memory_stream_storage.ts";
-export { openStreamStorage } from "./src/postgres/open.ts";
+export { openStreamStorage } from "./src/open_stream_storage.ts";
+export type {
+  FailedStream,
+  StreamMaintenance,
+  SweepOptions,
+  SweepReport,
+  WorkerStatus,
+} from "./src/postgres/maintenance.ts";
 export type {
   LogEvent,
   Logger,

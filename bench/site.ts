@@ -8,7 +8,7 @@ import { parseConnectionUrl } from "../src/database/connection_target.ts";
 import { connectSession } from "../src/database/driver.ts";
 import { dropSchema } from "../src/database/migrations/mod.ts";
 import { Catalog } from "../src/postgres/catalog.ts";
-import { openStreamStorage } from "../src/postgres/open.ts";
+import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { StreamStorageOptions } from "../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 

@@ -12,18 +12,21 @@ import { join, posix, relative, sep } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
+/** Ties the workers to the store that they work on. */
+const opener = "open_stream_storage.ts";
+
 /**
  * What each folder may import besides itself: folders, or single files. The
  * folders that everyone may import are in `forEveryone`.
  */
 const allowed: Record<string, string[]> = {
-  cli: ["postgres", "storage"],
+  cli: [opener, "postgres", "storage"],
   workers: ["postgres", "storage"],
   postgres: ["database", "media", "storage"],
   database: ["storage"],
   memory: ["storage"],
   media: [],
-  testing: ["database", "embedded", "memory", "postgres", "storage"],
+  testing: ["database", "embedded", "memory", opener, "postgres", "storage"],
   embedded: [],
   telemetry: [],
   storage: [],

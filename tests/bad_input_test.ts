@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { describe, it } from "node:test";
 import { inspect } from "node:util";
-import { openStreamStorage } from "../src/postgres/open.ts";
+import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { StreamStorageOptions } from "../src/postgres/options.ts";
 import {
   isStreamStorageError,

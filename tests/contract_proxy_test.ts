@@ -12,7 +12,7 @@ import { after, before, describe } from "node:test";
 import { quoteIdentifier } from "../src/database/migrations/sql_text.ts";
 import { partitionSuffixes } from "../src/database/migrations/plan.ts";
 import type { Session } from "../src/database/session.ts";
-import { openStreamStorage } from "../src/postgres/open.ts";
+import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { streamStorageContract } from "../src/testing/contract.ts";
 import type { ContractStore } from "../src/testing/contract/suite.ts";

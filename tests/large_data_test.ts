@@ -7,7 +7,7 @@ import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import type { Session } from "../src/database/session.ts";
-import { openStreamStorage } from "../src/postgres/open.ts";
+import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import type { MiniblockDescriptor } from "../src/storage/model.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import type { Session } from "../src/database/session.ts";
 import { bind, statement } from "../src/database/statement.ts";
 import { Catalog } from "../src/postgres/catalog.ts";
-import { openStreamStorage } from "../src/postgres/open.ts";
+import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import { parseStreamId, schemaLockId } from "../src/storage/stream_id.ts";

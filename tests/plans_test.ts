@@ -10,6 +10,7 @@ import type { Statement } from "../src/database/statement.ts";
 import { baseType } from "../src/database/wire/types.ts";
 import { Catalog } from "../src/postgres/catalog.ts";
 import * as candidates from "../src/postgres/sql/candidates.ts";
+import * as ephemeralAges from "../src/postgres/sql/ephemeral_ages.ts";
 import * as miniblocks from "../src/postgres/sql/miniblocks.ts";
 import * as minipools from "../src/postgres/sql/minipools.ts";
 import * as reading from "../src/postgres/sql/reading.ts";
@@ -21,7 +22,15 @@ import { assertGolden, hasGolden } from "./support/golden.ts";
 import { openSession } from "./support/migration_connection.ts";
 import { openTestStorage } from "./support/storage.ts";
 
-const modules = { candidates, miniblocks, minipools, reading, state, streams };
+const modules = {
+  candidates,
+  ephemeralAges,
+  miniblocks,
+  minipools,
+  reading,
+  state,
+  streams,
+};
 const suffix = "r00";
 
 /** These read a whole index: they are asked about every stream. */

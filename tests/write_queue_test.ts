@@ -444,3 +444,38 @@ describe("Closing a queue", () => {
     await first;
   });
 });
+
+describe("Writes of the background", () => {
+  it("take no lane of the callers, nor these one of theirs", async () => {
+    const { submit, underWay, database } = fakeQueue({
+      lanes: 1,
+      backgroundLanes: 1,
+    });
+    void submit(a, "a0", { background: true });
+    void submit(b, "b0", { background: true });
+    void submit(c, "c0", { solo: true });
+    void submit(d, "d0", { solo: true });
+    assert.deepEqual((await underWay()).sort(), ["a0", "c0"]);
+    database.underWay.find(({ names: [name] }) => name === "c0")!.commit();
+    assert.deepEqual((await underWay()).sort(), ["a0", "d0"]);
+    database.underWay.find(({ names: [name] }) => name === "a0")!.commit();
+    assert.deepEqual((await underWay()).sort(), ["b0", "d0"]);
+  });
+
+  it("keep their place in the line of their stream", async () => {
+    const { submit, underWay, database, settled, queue } = fakeQueue({
+      backgroundLanes: 1,
+    });
+    const names = ["a0", "a1", "a2"];
+    for (const name of names) {
+      void submit(a, name, name === "a1" ? { background: true } : {});
+    }
+    const closing = queue.close(60_000);
+    for (const name of names) {
+      assert.deepEqual(await underWay(), [name]);
+      database.underWay[0]!.commit();
+    }
+    await closing;
+    assert.deepEqual(settled, names, "close waits for them");
+  });
+});

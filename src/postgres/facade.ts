@@ -39,6 +39,8 @@ import type {
   ReadStreamFromLastSnapshotResult,
 } from "../storage/model.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import type { Workers } from "./background.ts";
+import type { StreamMaintenance } from "./maintenance.ts";
 import { createArchiveStream, writeArchive } from "./operations/archive.ts";
 import {
   countCandidatesAt,
@@ -81,6 +83,7 @@ export interface FacadeParts {
   schema: string;
   instanceId: string;
   store: Store;
+  workers: Workers;
   pools: readonly Pool[];
   ring: TransactionRing;
   /** Milliseconds for one call. */
@@ -117,6 +120,11 @@ export class StreamStorageFacade implements PostgresStreamStorage {
   /** See {@linkcode PostgresStreamStorage.signal}. */
   get signal(): AbortSignal {
     return this.#store.ownership.signal;
+  }
+
+  /** See {@linkcode PostgresStreamStorage.maintenance}. */
+  get maintenance(): StreamMaintenance {
+    return this.#parts.workers.maintenance;
   }
 
   /** See {@linkcode StreamStorage.createStreamStorage}. */
@@ -588,12 +596,14 @@ export class StreamStorageFacade implements PostgresStreamStorage {
   }
 
   async #close(): Promise<void> {
-    const { pools, closeBudgetMs } = this.#parts;
+    const { pools, workers, closeBudgetMs } = this.#parts;
     const started = performance.now();
     const left = () =>
       Math.max(0, closeBudgetMs - (performance.now() - started));
+    const workersStopped = workers.stop();
     await this.#store.writes.close(closeBudgetMs);
     await Promise.all(pools.map((pool) => pool.close(left())));
+    await workersStopped;
     await this.#store.ownership.release(Math.max(left(), 1000));
   }
 

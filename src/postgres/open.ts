@@ -24,6 +24,7 @@ import { Transactions } from "../database/transactions.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import { StreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import type { CreateWorkers } from "./background.ts";
 import { BoundedMap } from "./bounded_map.ts";
 import { Catalog } from "./catalog.ts";
 import { LegacySnapshots } from "./legacy_snapshots.ts";
@@ -38,24 +39,10 @@ import { claimStreams, lockStreams } from "./sql/streams.ts";
 import { lockOf, type Store } from "./store.ts";
 import { WriteQueue } from "./write_queue.ts";
 
-/**
- * Opens a store in a PostgreSQL schema: creates or migrates the schema, waits
- * for its present owner to leave, and becomes its owner.
- *
- * ```ts
- * await using storage = await openStreamStorage({
- *   url: "postgresql://towns:secret@localhost/towns",
- *   schema: schemaNameFromAddress("0x00…01"),
- * });
- * ```
- *
- * Errors: `BAD_CONFIG` for options, a login that is refused and a schema that
- * can't be used (`details.reason` and `details.faults` say which), `UNAVAILABLE`
- * for a server that can't be reached, `RESOURCE_EXHAUSTED` (`ownership_lost`)
- * when another instance started meanwhile, `CANCELED` for the signal.
- */
-export async function openStreamStorage(
+/** Opens a store; see `openStreamStorage`, which brings the workers. */
+export async function openStore(
   options: StreamStorageOptions,
+  createWorkers: CreateWorkers,
 ): Promise<PostgresStreamStorage> {
   const resolved = resolveOptions(options);
   const { signal } = resolved;
@@ -64,7 +51,7 @@ export async function openStreamStorage(
     const partitions = await prepareSchema(resolved);
     signal?.throwIfAborted();
     const ownership = await takeOwnership(resolved);
-    return assemble(resolved, partitions, ownership);
+    return assemble(resolved, { partitions, ownership, createWorkers });
   } catch (error) {
     if (signal?.aborted) {
       throw canceled(signal.reason).withOperation(operation);
@@ -148,18 +135,21 @@ function takeOwnership(options: ResolvedOptions): Promise<Ownership> {
   });
 }
 
+interface Parts {
+  partitions: number;
+  ownership: Ownership;
+  createWorkers: CreateWorkers;
+}
+
 function assemble(
   options: ResolvedOptions,
-  partitions: number,
-  ownership: Ownership,
+  { partitions, ownership, createWorkers }: Parts,
 ): PostgresStreamStorage {
   const ring = new TransactionRing();
   ring.enabled = options.debugTransactions;
-  // Reads and writes do not wait for each other; one connection is the owner's.
-  const shared = options.maxConnections - 1;
-  const lanes = Math.min(maxLanes, Math.ceil(shared / 2));
+  const { lanes, readers, background } = sharesOf(options.maxConnections);
   const writePool = poolOf(options, lanes, 1);
-  const readPool = poolOf(options, shared - lanes, readDepth);
+  const readPool = poolOf(options, readers, readDepth);
   const transactions = new Transactions({
     readPool,
     writePool,
@@ -178,6 +168,7 @@ function assemble(
     writes: new WriteQueue({
       ...queueBounds,
       lanes,
+      backgroundLanes: Math.max(background, 1),
       maxWaitMs: options.operationTimeoutMs,
       runShared: async (streamIds, bound, latest) => {
         const [, , ...results] = await transactions.attemptWrite(
@@ -191,17 +182,63 @@ function assemble(
       isLocked: (error) => sqlStateOf(error) === "55P03",
     }),
   };
+  const patient = patientOptions(options);
+  const workerPool = background > 0 ? poolOf(patient, background, 1) : readPool;
+  const workers = createWorkers({
+    options,
+    store: {
+      ...store,
+      background: true,
+      transactions: new Transactions({
+        readPool: workerPool,
+        writePool: workerPool,
+        retry: options.retry,
+        operationTimeoutMs: patient.operationTimeoutMs,
+        ring,
+      }),
+    },
+  });
   const closeBudgetMs = options.operationTimeoutMs * 2;
   ownership.beforeRelease(() => store.writes.close(closeBudgetMs));
+  ownership.signal.addEventListener("abort", () => void workers.stop());
+  workers.start();
   return new StreamStorageFacade({
     schema: options.schema,
     instanceId: options.instanceId,
     store,
-    pools: [writePool, readPool],
+    workers,
+    pools: [...new Set([writePool, readPool, workerPool])],
     ring,
     operationTimeoutMs: options.operationTimeoutMs,
     closeBudgetMs,
   });
+}
+
+/**
+ * How the connections are shared. Reads and writes do not wait for each other,
+ * and the background has connections that callers never wait for; only when
+ * there are fewer than 5 in all it borrows a reader, for a flush at a time. One
+ * is the owner's.
+ */
+function sharesOf(
+  maxConnections: number,
+): { lanes: number; readers: number; background: number } {
+  const background = maxConnections < 5
+    ? 0
+    : Math.max(1, Math.floor(maxConnections / 16));
+  const shared = maxConnections - 1 - background;
+  const lanes = Math.min(maxLanes, Math.ceil(shared / 2));
+  return { lanes, readers: shared - lanes, background };
+}
+
+/** Nobody waits for the background, and a whole large upload may have to go. */
+function patientOptions(options: ResolvedOptions): ResolvedOptions {
+  const operationTimeoutMs = Math.max(options.operationTimeoutMs, 60_000);
+  return {
+    ...options,
+    operationTimeoutMs,
+    statementTimeoutMs: operationTimeoutMs,
+  };
 }
 
 /** Transactions under way at a time; more would make each smaller. */

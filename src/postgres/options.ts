@@ -97,6 +97,21 @@ export interface StreamStorageOptions {
   preparedStatements?: boolean;
   /** Starts with the ring of recent transactions on. Default false. */
   debugTransactions?: boolean;
+  /**
+   * Age in milliseconds at which an upload that was not completed is removed.
+   * Default 600 000.
+   */
+  ephemeralTtlMs?: number;
+  /**
+   * Milliseconds between looks for such uploads, 0: only when it is called for.
+   * Default 60 000.
+   */
+  ephemeralSweepIntervalMs?: number;
+  /**
+   * Workers that run at a time, 0 to 64. With 0 nothing runs in the background
+   * and `maintenance` still works. Default 2.
+   */
+  workerConcurrency?: number;
   /** Takes notable events; default: nobody. */
   logger?: Logger;
   /** Runs in a transaction of its own before the first migration. */
@@ -157,6 +172,9 @@ const schema = z.strictObject({
   }).prefault({}),
   preparedStatements: z.boolean().default(true),
   debugTransactions: z.boolean().default(false),
+  ephemeralTtlMs: z.int().min(1).max(366 * 86_400_000).default(600_000),
+  ephemeralSweepIntervalMs: z.int().min(0).max(86_400_000).default(60_000),
+  workerConcurrency: z.int().min(0).max(64).default(2),
   logger: z.custom<Logger>(isFunction, "must be a function").optional(),
   beforeMigration: z.custom<
     NonNullable<StreamStorageOptions["beforeMigration"]>

@@ -1,4 +1,5 @@
 import type { StreamStorage } from "../storage/stream_storage.ts";
+import type { StreamMaintenance } from "./maintenance.ts";
 import type { TransactionRecord } from "../database/transaction_ring.ts";
 
 /** Streams in PostgreSQL, as `openStreamStorage` opens them. */
@@ -15,6 +16,8 @@ export interface PostgresStreamStorage extends StreamStorage {
    * rejects from then on.
    */
   readonly signal: AbortSignal;
+  /** The work of the background, called for. */
+  readonly maintenance: StreamMaintenance;
   /** Remembers recent transactions from now on, for debugging. */
   enableTxTracker(): void;
   /** Stops remembering, and forgets. */

@@ -9,7 +9,11 @@ import {
 } from "../database/ownership.ts";
 import type { Rejection } from "../database/rejection.ts";
 import { bind, type Bound, type ResultsOf } from "../database/statement.ts";
-import { RejectedError, type Transactions } from "../database/transactions.ts";
+import {
+  RejectedError,
+  type TransactionContext,
+  type Transactions,
+} from "../database/transactions.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import type { BoundedMap } from "./bounded_map.ts";
 import type { Catalog } from "./catalog.ts";
@@ -37,6 +41,8 @@ export interface Store {
   readonly knownMinipools: BoundedMap<StreamId, bigint>;
   readonly isolationLevel: IsolationLevel;
   readonly ownership: Ownership;
+  /** Its writes are nobody's call: they keep out of the callers' way. */
+  readonly background?: boolean;
 }
 
 /** A call on one stream. */
@@ -94,10 +100,13 @@ export function writeStream<const B extends readonly Bound[], T>(
 ): Promise<T> {
   const run = (afterUnknown: boolean) =>
     runAlone(store, call, write, afterUnknown);
-  const { bytes, shared } = write;
+  const { bytes } = write;
+  const { background = false } = store;
+  const shared = background ? undefined : write.shared;
   return store.writes.submit({
     streamId: call.streamId,
     bytes,
+    background,
     signal: call.signal,
     runAlone: run,
     ...(shared === undefined || bytes > maxSharedBytes ? {} : {
@@ -135,13 +144,36 @@ export async function runAlone<const B extends readonly Bound[], T>(
     );
   } catch (error) {
     if (!(error instanceof RejectedError)) throw error;
-    if (error.rejection.reason === notOwnerReason) {
-      store.ownership.stop();
-      throw ownershipLost(error.afterUnknown ? "unknown" : "rolled_back");
-    }
+    checkFence(store, error);
     if (!write.refused) throw error;
     return await write.refused(error.rejection, error.afterUnknown);
   }
+}
+
+/**
+ * Writes rows of our own tables that need no stream's lock. Done twice it must
+ * be as if done once.
+ */
+export async function writeOwnRows<const B extends readonly Bound[]>(
+  store: Store,
+  context: TransactionContext,
+  bound: B,
+): Promise<ResultsOf<B>> {
+  try {
+    const all = [store.ownership.fence, ...bound];
+    const { results } = await store.transactions.write(context, all);
+    return results.slice(1) as ResultsOf<B>;
+  } catch (error) {
+    if (error instanceof RejectedError) checkFence(store, error);
+    throw error;
+  }
+}
+
+/** Another instance owns the schema: this one is over. */
+function checkFence(store: Store, error: RejectedError): void {
+  if (error.rejection.reason !== notOwnerReason) return;
+  store.ownership.stop();
+  throw ownershipLost(error.afterUnknown ? "unknown" : "rolled_back");
 }
 
 /** The statement that makes this transaction the stream's only writer. */

@@ -29,6 +29,9 @@
  * from all others, and some such streams would stop the store. It fails at
  * once, and the write is tried again a little later, with no lane meanwhile.
  *
+ * Writes of the background have lanes of their own: however long they take,
+ * those of callers only wait for the ones of the same stream.
+ *
  * Bounds: waiting writes and their bytes; writes and bytes of a transaction;
  * the time a write waits.
  */
@@ -66,6 +69,8 @@ export interface Write<T = unknown> {
   runAlone(afterUnknown: boolean): Promise<T>;
   /** Absent: always a transaction of its own. */
   shared?: SharedWrite;
+  /** Nobody waits for it: it takes a lane of those that callers never take. */
+  background?: boolean;
   signal?: AbortSignal | undefined;
 }
 
@@ -73,6 +78,8 @@ export interface Write<T = unknown> {
 export interface WriteQueueOptions {
   /** Transactions under way at most. */
   lanes: number;
+  /** Beside them, transactions of background writes; default 0. */
+  backgroundLanes?: number;
   /**
    * Shared transactions under way at most. Few are enough to keep the server
    * busy while another waits for the disk; more would make each smaller, and
@@ -122,6 +129,7 @@ interface Line {
 /** Busy while anybody uses it. */
 interface Lane {
   users: number;
+  background: boolean;
 }
 
 /** Orders and groups writes; see the file's head. */
@@ -131,6 +139,7 @@ export class WriteQueue {
   /** Lines with waiting tasks that are not under way, longest ready first. */
   readonly #ready = new Set<Line>();
   #busyLanes = 0;
+  #busyBackgroundLanes = 0;
   #busySharedLanes = 0;
   /** The waiting tasks of all lines, the oldest first. */
   readonly #waiting = new Set<Task>();
@@ -275,23 +284,42 @@ export class WriteQueue {
       if (taken.length === 0) break;
       this.#start(taken);
     }
+    this.#pumpBackground();
     this.#checkDrained();
   }
 
-  #start(taken: readonly Task[]): void {
-    const lane = { users: 0 };
+  #start(taken: readonly Task[], background = false): void {
+    const lane = { users: 0, background };
     if (taken[0]!.write.shared !== undefined) this.#runShared(taken, lane);
     else this.#occupy(lane, taken, () => this.#runEach(taken, false, lane));
   }
 
   #enter(lane: Lane): void {
-    if (lane.users++ === 0) this.#busyLanes++;
+    if (lane.users++ === 0) this.#countLane(lane, 1);
   }
 
   #leave(lane: Lane): void {
     if (--lane.users > 0) return;
-    this.#busyLanes--;
+    this.#countLane(lane, -1);
     this.#pumpSoon();
+  }
+
+  #countLane({ background }: Lane, step: 1 | -1): void {
+    if (background) this.#busyBackgroundLanes += step;
+    else this.#busyLanes += step;
+  }
+
+  #pumpBackground(): void {
+    const { backgroundLanes = 0 } = this.#options;
+    for (const line of this.#ready) {
+      if (this.#busyBackgroundLanes >= backgroundLanes) return;
+      if (!line.tasks[0]!.write.background) continue;
+      const task = line.tasks.shift()!;
+      line.underWay = true;
+      this.#ready.delete(line);
+      this.#started(task);
+      this.#start([task], true);
+    }
   }
 
   /**
@@ -303,7 +331,9 @@ export class WriteQueue {
     const taken: Task[] = [];
     const load = { writes: 0, bytes: 0 };
     for (const line of this.#ready) {
-      const isShareable = line.tasks[0]!.write.shared !== undefined;
+      const { shared, background } = line.tasks[0]!.write;
+      if (background) continue;
+      const isShareable = shared !== undefined;
       if (isShareable ? !canShare : taken.length > 0) continue;
       if (isShareable) {
         if (!this.#fill(taken, line, load)) break;

@@ -40,6 +40,16 @@ export function checkOptions(options: OperationOptions | undefined): void {
   }
 }
 
+/** Checks `maintenance.sweepEphemeralStreams`. */
+export function checkSweep(
+  { ttlMs, dryRun }: { ttlMs?: number; dryRun?: boolean },
+): void {
+  if (ttlMs !== undefined) checkCount("options.ttlMs", ttlMs);
+  if (dryRun !== undefined && typeof dryRun !== "boolean") {
+    throw wrongType("options.dryRun", "a boolean", dryRun);
+  }
+}
+
 /** Checks `createStreamStorage` and `createEphemeralStreamStorage`. */
 export function checkGenesis(genesis: MiniblockDescriptor): void {
   checkObject("genesis", genesis);

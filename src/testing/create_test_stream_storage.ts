@@ -2,7 +2,7 @@ import { parseConnectionUrl } from "../database/connection_target.ts";
 import { connectSession } from "../database/driver.ts";
 import { dropSchema } from "../database/migrations/mod.ts";
 import { startEmbeddedPostgres } from "../embedded/mod.ts";
-import { openStreamStorage } from "../postgres/open.ts";
+import { openStreamStorage } from "../open_stream_storage.ts";
 import type { StreamStorageOptions } from "../postgres/options.ts";
 import type { PostgresStreamStorage } from "../postgres/postgres_stream_storage.ts";
 

@@ -29,6 +29,8 @@ export interface FakeWriteOptions {
   solo?: boolean;
   /** The only one of its stream in a transaction. */
   single?: boolean;
+  /** Of the background, and so always a transaction of its own. */
+  background?: boolean;
   signal?: AbortSignal;
 }
 
@@ -67,11 +69,13 @@ export class FakeTransactions {
   write(
     streamId: StreamId,
     name: string,
-    { bytes = 1, solo, single, signal }: FakeWriteOptions = {},
+    { bytes = 1, solo, single, background = false, signal }: FakeWriteOptions =
+      {},
   ): Write<string | undefined> {
     return {
       streamId,
       bytes,
+      background,
       signal,
       runAlone: (afterUnknown) =>
         this.#begin(
@@ -81,7 +85,7 @@ export class FakeTransactions {
             return name;
           },
         ),
-      ...(solo ? {} : {
+      ...(solo || background ? {} : {
         shared: {
           bound: bind(statement({ text: name })),
           isDone: ({ count }) => count === 1,

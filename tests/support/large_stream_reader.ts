@@ -4,7 +4,7 @@
  * else leaves memory behind. Arguments: url, schema, stream id.
  */
 import process from "node:process";
-import { openStreamStorage } from "../../src/postgres/open.ts";
+import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import { parseStreamId } from "../../src/storage/stream_id.ts";
 
 /** What the program prints. */

@@ -8,7 +8,7 @@ import { quoteIdentifier } from "../../src/database/migrations/sql_text.ts";
 import { partitionSuffixes } from "../../src/database/migrations/plan.ts";
 import type { Session } from "../../src/database/session.ts";
 import { MemoryStreamStorage } from "../../src/memory/memory_stream_storage.ts";
-import { openStreamStorage } from "../../src/postgres/open.ts";
+import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import { openSession } from "./migration_connection.ts";

@@ -7,13 +7,17 @@ import {
 import { testDatabaseUrl } from "./database.ts";
 import { plant } from "./plant.ts";
 
-/** A store on the tests' server, in a schema of its own. */
+/**
+ * A store on the tests' server, in a schema of its own; nothing runs in its
+ * background unless the options say so.
+ */
 export async function openTestStorage(
   options: Partial<StreamStorageOptions> = {},
 ): Promise<TestStreamStorage> {
   return await createTestStreamStorage({
     maxConnections: 5,
     startupDelayMs: 0,
+    workerConcurrency: 0,
     ...options,
     url: options.url ?? await testDatabaseUrl(),
   });

@@ -1,0 +1,27 @@
+import { openStore } from "./postgres/open.ts";
+import type { StreamStorageOptions } from "./postgres/options.ts";
+import type { PostgresStreamStorage } from "./postgres/postgres_stream_storage.ts";
+import { createWorkers } from "./workers/create_workers.ts";
+
+/**
+ * Opens a store in a PostgreSQL schema: creates or migrates the schema, waits
+ * for its present owner to leave, becomes its owner, and starts the workers
+ * that are configured.
+ *
+ * ```ts
+ * await using storage = await openStreamStorage({
+ *   url: "postgresql://towns:secret@localhost/towns",
+ *   schema: schemaNameFromAddress("0x00…01"),
+ * });
+ * ```
+ *
+ * Errors: `BAD_CONFIG` for options, a login that is refused and a schema that
+ * can't be used (`details.reason` and `details.faults` say which), `UNAVAILABLE`
+ * for a server that can't be reached, `RESOURCE_EXHAUSTED` (`ownership_lost`)
+ * when another instance started meanwhile, `CANCELED` for the signal.
+ */
+export function openStreamStorage(
+  options: StreamStorageOptions,
+): Promise<PostgresStreamStorage> {
+  return openStore(options, createWorkers);
+}

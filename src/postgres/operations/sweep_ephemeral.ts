@@ -1,0 +1,98 @@
+import { bind } from "../../database/statement.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import {
+  checkExpired,
+  deleteStrayAges,
+  insertMissingAges,
+  selectExpired,
+} from "../sql/ephemeral_ages.ts";
+import { deleteEphemeralAge, deleteStreamRow } from "../sql/streams.ts";
+import {
+  type Store,
+  type StreamCall,
+  writeOwnRows,
+  writeStream,
+} from "../store.ts";
+import { leftoversGone } from "./create_stream.ts";
+
+const name = "sweepEphemeralStreams";
+const pageSize = 1000;
+
+/**
+ * Makes the table of ages fit the streams: those without an age get one that
+ * starts now, ages of streams that are ephemeral no longer go.
+ *
+ * Returns how many streams were seen for the first time.
+ */
+export async function alignEphemeralAges(
+  store: Store,
+  signal: AbortSignal,
+): Promise<number> {
+  const { catalog } = store;
+  const size = BigInt(pageSize);
+  let firstSeen = 0;
+  for (let count = pageSize; count === pageSize; firstSeen += count) {
+    const insert = bind(catalog.at("", insertMissingAges), size);
+    [{ count }] = await writeOwnRows(store, { name, signal }, [insert]);
+  }
+  for (let after: string | null = ""; after !== null;) {
+    const [{ rows: [row] }]: [{ rows: [string | null][] }] = await writeOwnRows(
+      store,
+      { name, signal },
+      [bind(catalog.at("", deleteStrayAges), after, size)],
+    );
+    after = row?.[0] ?? null;
+  }
+  return firstSeen;
+}
+
+/** Ephemeral streams of an age, ascending, at most `limit` after an id. */
+export async function listExpired(
+  store: Store,
+  { ttlMs, after, limit, signal }: {
+    ttlMs: number;
+    after: StreamId | "";
+    limit: number;
+    signal: AbortSignal;
+  },
+): Promise<StreamId[]> {
+  const [{ rows }] = await store.transactions.read({ name, signal }, [
+    bind(
+      store.catalog.at("", selectExpired),
+      after,
+      BigInt(ttlMs),
+      BigInt(limit),
+    ),
+  ]);
+  return rows.map(([id]) => id as StreamId);
+}
+
+/**
+ * Removes the whole stream if it still is ephemeral and of that age: both are
+ * checked under its lock, in the transaction that removes it. False: it was
+ * sealed, deleted or made anew meanwhile, and is left alone.
+ */
+export async function removeExpired(
+  store: Store,
+  call: StreamCall,
+  ttlMs: number,
+): Promise<boolean> {
+  const { catalog } = store;
+  const { streamId } = call;
+  try {
+    return await writeStream(store, call, {
+      bytes: 0,
+      bound: [
+        bind(catalog.of(streamId, checkExpired), streamId, BigInt(ttlMs)),
+        bind(catalog.of(streamId, deleteStreamRow), streamId),
+        bind(catalog.of(streamId, deleteEphemeralAge), streamId),
+        ...leftoversGone(catalog, streamId),
+      ],
+      settle: () => true,
+      // An attempt whose answer was lost is the likeliest to have done it.
+      refused: (_, afterUnknown) => afterUnknown,
+    });
+  } finally {
+    store.legacySnapshots.forget(streamId);
+  }
+}

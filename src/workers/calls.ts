@@ -1,0 +1,63 @@
+import type { Store } from "../postgres/store.ts";
+import { checkOptions } from "../storage/arguments.ts";
+import { canceled, closed } from "../storage/contract_errors.ts";
+import { isStreamStorageError } from "../storage/errors.ts";
+import type { OperationOptions } from "../storage/model.ts";
+
+/** Maintenance that callers ask for, checked and named like every operation. */
+export class Calls {
+  readonly #store: Store;
+  readonly #closed = new AbortController();
+  readonly #underWay = new Set<Promise<unknown>>();
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Refuses new calls, aborts those under way and waits for their end. */
+  async close(): Promise<void> {
+    this.#closed.abort(closed());
+    await Promise.allSettled(this.#underWay);
+  }
+
+  /**
+   * Runs the body with a signal that aborts for the caller, for the end of the
+   * store and for the loss of the schema.
+   */
+  async call<T>(
+    name: string,
+    options: OperationOptions | undefined,
+    body: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    this.#checkOpen(name);
+    try {
+      checkOptions(options);
+      const { signal } = options ?? {};
+      if (signal?.aborted) throw canceled(signal.reason);
+      const running = body(
+        AbortSignal.any([
+          this.#closed.signal,
+          this.#store.ownership.signal,
+          ...(signal === undefined ? [] : [signal]),
+        ]),
+      );
+      this.#underWay.add(running);
+      return await running.finally(() => this.#underWay.delete(running));
+    } catch (error) {
+      this.#checkOpen(name);
+      throw named(error, name, options?.signal);
+    }
+  }
+
+  #checkOpen(name: string): void {
+    if (this.#closed.signal.aborted) throw closed().withOperation(name);
+    this.#store.ownership.signal.throwIfAborted();
+  }
+}
+
+function named(error: unknown, name: string, signal?: AbortSignal): unknown {
+  if (signal?.aborted && error === signal.reason) {
+    return canceled(error).withOperation(name);
+  }
+  return isStreamStorageError(error) ? error.withOperation(name) : error;
+}

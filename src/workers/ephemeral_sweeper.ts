@@ -1,0 +1,80 @@
+import type { SweepReport } from "../postgres/maintenance.ts";
+import {
+  alignEphemeralAges,
+  listExpired,
+  removeExpired,
+} from "../postgres/operations/sweep_ephemeral.ts";
+import type { Store } from "../postgres/store.ts";
+import type { StreamId } from "../storage/stream_id.ts";
+import { StreamFailures } from "./stream_failures.ts";
+import type { Worker, WorkerReport } from "./worker.ts";
+
+const pageSize = 100;
+const maxListed = 1000;
+
+/**
+ * Removes uploads that were not completed in time. Their ages are in a table,
+ * by the server's clock, so a restart changes nothing about them.
+ */
+export class EphemeralSweeper implements Worker<WorkerReport> {
+  readonly name = "ephemeral_sweeper";
+  readonly #store: Store;
+  readonly #ttlMs: number;
+
+  constructor(store: Store, ttlMs: number) {
+    this.#store = store;
+    this.#ttlMs = ttlMs;
+  }
+
+  /** All that are due: each is removed by a transaction of its own. */
+  async runOnce(signal: AbortSignal): Promise<WorkerReport> {
+    const { removed, failures } = await this.sweep({}, signal);
+    return { done: removed, failed: failures.length, more: false };
+  }
+
+  /** The same, told in full. */
+  async sweep(
+    { ttlMs = this.#ttlMs, dryRun = false }: {
+      ttlMs?: number | undefined;
+      dryRun?: boolean | undefined;
+    },
+    signal: AbortSignal,
+  ): Promise<SweepReport> {
+    const failures = new StreamFailures();
+    const report: SweepReport = {
+      dryRun,
+      removed: 0,
+      streamIds: [],
+      firstSeen: dryRun ? 0 : await alignEphemeralAges(this.#store, signal),
+      failures: failures.list,
+    };
+    for (let after: StreamId | "" = "";;) {
+      const page = await listExpired(this.#store, {
+        ttlMs,
+        after,
+        limit: pageSize,
+        signal,
+      });
+      for (const streamId of page) {
+        const isRemoved = dryRun || await failures.guard(
+          streamId,
+          signal,
+          () => this.#remove(streamId, ttlMs),
+        );
+        if (!isRemoved) continue;
+        report.removed++;
+        if (report.streamIds.length < maxListed) {
+          report.streamIds.push(streamId);
+        }
+      }
+      if (page.length < pageSize) return report;
+      after = page.at(-1)!;
+    }
+  }
+
+  /** Without the signal: a write that is under way is never given up. */
+  #remove(streamId: StreamId, ttlMs: number): Promise<boolean> {
+    const call = { name: "sweepEphemeralStreams", streamId };
+    return removeExpired(this.#store, call, ttlMs);
+  }
+}

@@ -1,0 +1,40 @@
+import type { FailedStream } from "../postgres/maintenance.ts";
+import { isStreamStorageError } from "../storage/errors.ts";
+import type { StreamId } from "../storage/stream_id.ts";
+
+const maxInARow = 3;
+const maxListed = 1000;
+
+/**
+ * Sets streams that fail aside, so that one never blocks the others; when some
+ * fail in a row it is not theirs: the run gives up.
+ */
+export class StreamFailures {
+  /** The first 1000. */
+  readonly list: FailedStream[] = [];
+  count = 0;
+  #inARow = 0;
+
+  /** Deals with one stream; undefined when it failed. */
+  async guard<T>(
+    streamId: StreamId,
+    signal: AbortSignal,
+    body: () => Promise<T>,
+  ): Promise<T | undefined> {
+    signal.throwIfAborted();
+    try {
+      const result = await body();
+      this.#inARow = 0;
+      return result;
+    } catch (error) {
+      if (signal.aborted || !isStreamStorageError(error)) throw error;
+      this.count++;
+      if (this.list.length < maxListed) {
+        const reason = String(error.details["reason"] ?? "");
+        this.list.push({ streamId, code: error.code, reason });
+      }
+      if (++this.#inARow >= maxInARow) throw error;
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,304 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { quoteIdentifier } from "../src/database/migrations/sql_text.ts";
+import { openStreamStorage } from "../src/open_stream_storage.ts";
+import type { LogEvent } from "../src/postgres/options.ts";
+import { isStreamStorageError } from "../src/storage/errors.ts";
+import type { StreamId } from "../src/storage/stream_id.ts";
+import {
+  block,
+  mediaGenesis,
+  newStreamId,
+  plantedStream,
+  run,
+  snapshotBlock,
+} from "../src/testing/contract/support.ts";
+import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
+import { assertInvariants } from "./support/invariants.ts";
+import { openSession } from "./support/migration_connection.ts";
+import { plant } from "./support/plant.ts";
+import { openTestStorage } from "./support/storage.ts";
+
+const ttlMs = 600_000;
+
+/** Runs SQL in which @ stands for the schema. */
+async function sql(
+  { url, schema }: TestStreamStorage,
+  text: string,
+): Promise<(string | null)[][]> {
+  await using session = await openSession(url);
+  return await session.script(
+    text.replaceAll("@", quoteIdentifier(schema)),
+  );
+}
+
+/** Makes a stream older than it is. */
+async function age(
+  test: TestStreamStorage,
+  streamId: StreamId,
+  milliseconds: number,
+): Promise<void> {
+  await sql(
+    test,
+    `UPDATE @.stream_storage_ephemeral SET created_at =
+      created_at - ${milliseconds} * interval '1 millisecond'
+      WHERE stream_id = '${streamId}'`,
+  );
+}
+
+/** Resolves when a session of this name asks for a stream's lock, or has. */
+async function lockWasWanted(
+  { url }: TestStreamStorage,
+  applicationName: string,
+): Promise<void> {
+  await using session = await openSession(url);
+  for (;;) {
+    const [row] = await session.script(
+      `SELECT count(*) FROM pg_stat_activity
+        WHERE application_name = '${applicationName}'
+          AND query LIKE '%FOR UPDATE%'`,
+    );
+    if (row![0] !== "0") return;
+  }
+}
+
+/** Ids in ascending order. */
+function mediaIds(count: number): StreamId[] {
+  return Array.from({ length: count }, () => newStreamId("media")).sort();
+}
+
+function isError(code: string, reason: string) {
+  return (error: unknown) =>
+    isStreamStorageError(error, code as never) &&
+    error.details["reason"] === reason &&
+    error.operation === "sweepEphemeralStreams";
+}
+
+describe("Sweeping", () => {
+  it("removes old uploads whole, and nothing else", async () => {
+    await using test = await openTestStorage();
+    const { storage } = test;
+    const [old, late, young] = mediaIds(3) as [StreamId, StreamId, StreamId];
+    const space = newStreamId();
+    await storage.createStreamStorage(space, snapshotBlock(0));
+    await storage.createEphemeralStreamStorage(old, mediaGenesis(2).genesis);
+    await storage.writeEphemeralMiniblock(old, block(1));
+    // The first chunk that comes is not the first of the upload.
+    await storage.writeEphemeralMiniblock(late, block(7));
+    await storage.createEphemeralStreamStorage(young, mediaGenesis(2).genesis);
+    for (const id of [old, late]) await age(test, id, ttlMs);
+    await age(test, young, ttlMs - 60_000);
+
+    const dry = await storage.maintenance.sweepEphemeralStreams({
+      dryRun: true,
+    });
+    const expected = {
+      dryRun: true,
+      removed: 2,
+      streamIds: [old, late],
+      firstSeen: 0,
+      failures: [],
+    };
+    assert.deepEqual(dry, expected);
+    assert.equal(await storage.getStreamsNumber(), 4);
+
+    const report = await storage.maintenance.sweepEphemeralStreams();
+    assert.deepEqual(report, { ...expected, dryRun: false });
+    assert.deepEqual(await storage.getStreams(), [space, young].sort());
+    await using session = await openSession(test.url);
+    await assertInvariants(session, {
+      schema: test.schema,
+      partitions: storage.partitions,
+    });
+    assert.deepEqual(
+      await sql(test, "SELECT stream_id FROM @.stream_storage_ephemeral"),
+      [[young]],
+    );
+    const again = await storage.maintenance.sweepEphemeralStreams();
+    assert.equal(again.removed, 0);
+  });
+
+  it("takes another age when it is told", async () => {
+    await using test = await openTestStorage({ ephemeralTtlMs: 1 });
+    const { maintenance } = test.storage;
+    const id = newStreamId("media");
+    await test.storage.writeEphemeralMiniblock(id, block(3));
+    const { removed } = await maintenance.sweepEphemeralStreams({
+      ttlMs: 86_400_000,
+    });
+    assert.equal(removed, 0);
+    const report = await maintenance.sweepEphemeralStreams({ ttlMs: 0 });
+    assert.deepEqual(report.streamIds, [id]);
+  });
+
+  it("ages survive a restart, and a node's uploads start theirs", async () => {
+    await using test = await openTestStorage();
+    const { storage, url, schema } = test;
+    const [ours, node, again] = mediaIds(3) as [StreamId, StreamId, StreamId];
+    await storage.writeEphemeralMiniblock(ours, block(1));
+    await age(test, ours, ttlMs - 1000);
+    const ground = { url, schema, partitions: storage.partitions };
+    await plant(ground, node, plantedStream(run(0, 3), { ephemeral: true }));
+    const first = await storage.maintenance.sweepEphemeralStreams();
+    assert.deepEqual([first.removed, first.firstSeen], [0, 1]);
+    await age(test, node, ttlMs - 1000);
+    await storage.close();
+
+    await using reopened = await openStreamStorage({
+      url,
+      schema,
+      startupDelayMs: 0,
+      maxConnections: 5,
+      workerConcurrency: 0,
+    });
+    const { maintenance } = reopened;
+    const kept = await maintenance.sweepEphemeralStreams();
+    assert.deepEqual([kept.removed, kept.firstSeen], [0, 0]);
+    for (const id of [ours, node]) await age(test, id, 1000);
+    // An age without its upload, as a node that sealed it has left it.
+    await plant(ground, again, plantedStream(run(0, 3)));
+    await sql(
+      test,
+      `INSERT INTO @.stream_storage_ephemeral VALUES ('${again}', 'epoch')`,
+    );
+    const report = await maintenance.sweepEphemeralStreams();
+    assert.deepEqual(report.streamIds, [ours, node].sort());
+    assert.deepEqual(await reopened.getStreams(), [again]);
+    assert.deepEqual(
+      await sql(test, "SELECT * FROM @.stream_storage_ephemeral"),
+      [],
+    );
+  });
+
+  it("takes more than a page, and one failure stops no other", async () => {
+    await using test = await openTestStorage({
+      retry: { attempts: 1 },
+      operationTimeoutMs: 1000,
+    });
+    const { storage } = test;
+    const ids = mediaIds(230);
+    await Promise.all(
+      ids.map((id) => storage.writeEphemeralMiniblock(id, block(1))),
+    );
+    // A node's trigger, or whatever else refuses this one.
+    const bad = ids[100]!;
+    await sql(
+      test,
+      `CREATE FUNCTION @.refuse() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN RAISE EXCEPTION ''no''; END';
+      CREATE TRIGGER refuse BEFORE DELETE ON @.es FOR EACH ROW
+        WHEN (OLD.stream_id = '${bad}') EXECUTE FUNCTION @.refuse()`,
+    );
+    const report = await storage.maintenance.sweepEphemeralStreams({
+      ttlMs: 0,
+    });
+    assert.equal(report.removed, 229);
+    assert.deepEqual(report.failures, [{
+      streamId: bad,
+      code: "DB_OPERATION_FAILURE",
+      reason: report.failures[0]!.reason,
+    }]);
+    assert.deepEqual(await storage.getStreams(), [bad]);
+  });
+
+  it("leaves alone what was sealed between the look and the lock", async () => {
+    const applicationName = `sweeper ${crypto.randomUUID()}`;
+    await using test = await openTestStorage({ applicationName });
+    const { storage, url } = test;
+    const [sealed, renewed] = mediaIds(2) as [StreamId, StreamId];
+    const { genesis } = mediaGenesis(1);
+    for (const id of [sealed, renewed]) {
+      await storage.createEphemeralStreamStorage(id, genesis);
+      await storage.writeEphemeralMiniblock(id, block(1));
+      await age(test, id, ttlMs);
+    }
+    // Another session holds both rows, as one that seals and one that deletes
+    // and makes anew do; the sweep has listed both when it meets the locks.
+    await using other = await openSession(url);
+    const schema = quoteIdentifier(test.schema);
+    await other.script(`BEGIN;
+      UPDATE ${schema}.es SET ephemeral = false WHERE stream_id = '${sealed}';
+      UPDATE ${schema}.stream_storage_ephemeral SET created_at = now()
+        WHERE stream_id = '${renewed}';
+      SELECT 1 FROM ${schema}.es WHERE stream_id = '${renewed}' FOR UPDATE`);
+    const sweeping = storage.maintenance.sweepEphemeralStreams();
+    await lockWasWanted(test, applicationName);
+    await other.script("COMMIT");
+    const report = await sweeping;
+    assert.deepEqual(report, {
+      dryRun: false,
+      removed: 0,
+      streamIds: [],
+      firstSeen: 0,
+      failures: [],
+    });
+    assert.deepEqual(await storage.getStreams(), [sealed, renewed].sort());
+    assert.equal(await storage.isStreamEphemeral(sealed), false);
+  });
+
+  it("checks its options and the life of the store", async () => {
+    const test = await openTestStorage();
+    const { maintenance } = test.storage;
+    for (
+      const options of [{ ttlMs: -1 }, { ttlMs: 0.5 }, { dryRun: 1 }, {
+        signal: 1,
+      }]
+    ) {
+      await assert.rejects(
+        maintenance.sweepEphemeralStreams(options as never),
+        (error) => isStreamStorageError(error, "INVALID_ARGUMENT"),
+      );
+    }
+    await assert.rejects(
+      maintenance.sweepEphemeralStreams({ signal: AbortSignal.abort() }),
+      isError("CANCELED", "aborted"),
+    );
+    await test[Symbol.asyncDispose]();
+    await assert.rejects(
+      maintenance.sweepEphemeralStreams(),
+      isError("FAILED_PRECONDITION", "closed"),
+    );
+  });
+
+  it("runs in the background, and stops with the store", async () => {
+    const events: LogEvent[] = [];
+    const swept = Promise.withResolvers<void>();
+    await using test = await openTestStorage({
+      workerConcurrency: 1,
+      ephemeralSweepIntervalMs: 1,
+      ephemeralTtlMs: 1,
+      logger: (event) => {
+        events.push(event);
+        if (event.code === "worker_ran") swept.resolve();
+      },
+    });
+    const { storage } = test;
+    await storage.writeEphemeralMiniblock(newStreamId("media"), block(1));
+    await swept.promise;
+    assert.equal(await storage.getStreamsNumber(), 0);
+    const [status] = storage.maintenance.workers();
+    assert.equal(status?.name, "ephemeral_sweeper");
+    assert.equal(status.circuit, "closed");
+    assert.ok(status.runs > 0);
+    await storage.close();
+    const { runs } = storage.maintenance.workers()[0]!;
+    await storage.close();
+    assert.equal(storage.maintenance.workers()[0]!.runs, runs);
+    assert.deepEqual(
+      events.filter(({ level }) => level === "warn" || level === "error"),
+      [],
+    );
+  });
+
+  it("nothing runs by itself unless it is asked to", async () => {
+    for (
+      const options of [{ workerConcurrency: 0 }, {
+        workerConcurrency: 2,
+        ephemeralSweepIntervalMs: 0,
+      }]
+    ) {
+      await using test = await openTestStorage(options);
+      assert.deepEqual(test.storage.maintenance.workers(), []);
+    }
+  });
+});
