@@ -1,0 +1,139 @@
+import { HttpClient, type HttpPolicy, statusFault } from "./http_client.ts";
+import { ReplyFault } from "./reply_fault.ts";
+
+/** The fields of a service account's JSON that are used. */
+export interface ServiceAccount {
+  clientEmail: string;
+  /** PKCS #8, PEM. */
+  privateKey: string;
+  privateKeyId?: string | undefined;
+  tokenUri: string;
+}
+
+/** Reads and writes of objects, nothing of buckets. */
+const scope = "https://www.googleapis.com/auth/devstorage.read_write";
+
+/** A token is given up this long before its end. */
+const spareMs = 120_000;
+
+/**
+ * Access tokens of a service account: asked for with an assertion that its
+ * private key signs, kept until shortly before they end, one request at a time.
+ */
+export class AccessTokens {
+  readonly #account: ServiceAccount;
+  readonly #http: HttpClient;
+  #key: Promise<CryptoKey> | undefined;
+  #token: Promise<{ text: string; until: number }> | undefined;
+
+  constructor(account: ServiceAccount, policy: HttpPolicy) {
+    this.#account = account;
+    // The request that needs the token is tried again, and asks again.
+    this.#http = new HttpClient({ ...policy, attempts: 1 });
+  }
+
+  /** A token that is good for a while. */
+  async get(): Promise<string> {
+    const asked = this.#token ??= this.#ask();
+    try {
+      const { text, until } = await asked;
+      if (Date.now() < until) return text;
+    } catch (error) {
+      if (this.#token === asked) this.#token = undefined;
+      throw error;
+    }
+    if (this.#token === asked) this.#token = undefined;
+    return await this.get();
+  }
+
+  /** The store refuses the present one. */
+  forget(): void {
+    this.#token = undefined;
+  }
+
+  async #ask(): Promise<{ text: string; until: number }> {
+    const now = Date.now();
+    const body = new URLSearchParams({
+      grant_type: "urn:ietf:params:oauth:grant-type:jwt-bearer",
+      assertion: await this.#assertion(Math.floor(now / 1000)),
+    });
+    return await this.#http.send({
+      method: "POST",
+      url: new URL(this.#account.tokenUri),
+      headers: { "content-type": "application/x-www-form-urlencoded" },
+      body: new TextEncoder().encode(body.toString()),
+    }, (reply) => {
+      if (reply.status !== 200) {
+        const { reason, ...init } = statusFault(reply).init;
+        throw new ReplyFault({
+          ...init,
+          reason: init.retryable ? reason : "credentials_refused",
+        });
+      }
+      const { access_token: text, expires_in: seconds } = parse(reply.body);
+      if (typeof text !== "string" || typeof seconds !== "number") {
+        throw new ReplyFault({ reason: "malformed_token", retryable: true });
+      }
+      // However short it lasts, it is good for the request that waits for it.
+      return { text, until: now + Math.max(seconds * 1000 - spareMs, 1000) };
+    });
+  }
+
+  async #assertion(now: number): Promise<string> {
+    const { clientEmail, privateKeyId, tokenUri } = this.#account;
+    const head = {
+      alg: "RS256",
+      typ: "JWT",
+      ...(privateKeyId === undefined ? {} : { kid: privateKeyId }),
+    };
+    const claims = {
+      iss: clientEmail,
+      scope,
+      aud: tokenUri,
+      iat: now,
+      exp: now + 3600,
+    };
+    const signed = [head, claims]
+      .map((part) => base64url(new TextEncoder().encode(JSON.stringify(part))))
+      .join(".");
+    this.#key ??= importKey(this.#account.privateKey);
+    const signature = await crypto.subtle.sign(
+      algorithm.name,
+      await this.#key,
+      new TextEncoder().encode(signed),
+    );
+    return `${signed}.${base64url(new Uint8Array(signature))}`;
+  }
+}
+
+const algorithm = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
+
+async function importKey(pem: string): Promise<CryptoKey> {
+  try {
+    const base64 = pem.replace(/-----[A-Z ]+-----|\s/g, "");
+    const der = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    return await crypto.subtle.importKey("pkcs8", der, algorithm, false, [
+      "sign",
+    ]);
+  } catch {
+    // What the runtime says may quote the key.
+    throw new ReplyFault({ reason: "bad_private_key", retryable: false });
+  }
+}
+
+function parse(body: Uint8Array): Record<string, unknown> {
+  try {
+    return JSON.parse(new TextDecoder().decode(body)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function base64url(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll(
+    "=",
+    "",
+  );
+}

@@ -1,0 +1,45 @@
+import { Bucket } from "./bucket.ts";
+import {
+  type Authorizer,
+  defaultHttpPolicy,
+  type HttpRequest,
+} from "./http_client.ts";
+import type { ObjectStore } from "./object_store.ts";
+import { type BucketTuning, defaultPartBytes } from "./s3.ts";
+import { AccessTokens, type ServiceAccount } from "./access_tokens.ts";
+
+/** A bucket of Google Cloud Storage. */
+export interface GcsOptions {
+  bucket: string;
+  credentials: ServiceAccount;
+  /** Default: Google's own. */
+  endpoint?: string | undefined;
+}
+
+/** A bucket whose requests carry a service account's access token. */
+export function openGcsBucket(
+  { bucket, credentials, endpoint }: GcsOptions,
+  { policy, partBytes = defaultPartBytes }: BucketTuning = {},
+): ObjectStore {
+  const complete = { ...defaultHttpPolicy, ...policy };
+  const base = (endpoint ?? "https://storage.googleapis.com")
+    .replace(/\/+$/, "");
+  return new Bucket({
+    provider: "gcs",
+    baseUrl: `${base}/${encodeURIComponent(bucket)}`,
+    authorizer: bearer(new AccessTokens(credentials, complete)),
+    policy: complete,
+    partBytes,
+  });
+}
+
+function bearer(tokens: AccessTokens): Authorizer {
+  return {
+    async authorize({ headers }: HttpRequest) {
+      const all = new Headers(headers);
+      all.set("authorization", `Bearer ${await tokens.get()}`);
+      return all;
+    },
+    forget: () => tokens.forget(),
+  };
+}

@@ -1,0 +1,83 @@
+import { createHash } from "node:crypto";
+import { AwsV4Signer } from "aws4fetch";
+import { Bucket } from "./bucket.ts";
+import {
+  type Authorizer,
+  defaultHttpPolicy,
+  type HttpPolicy,
+  type HttpRequest,
+} from "./http_client.ts";
+import type { ObjectStore } from "./object_store.ts";
+
+/** A bucket of S3 or of a server that speaks its protocol. */
+export interface S3Options {
+  bucket: string;
+  region: string;
+  /** Default: AWS. */
+  endpoint?: string | undefined;
+  accessKeyId: string;
+  secretAccessKey: string;
+  sessionToken?: string | undefined;
+  /** Default: true for an endpoint, or a name that no certificate covers. */
+  forcePathStyle?: boolean | undefined;
+}
+
+/** How large parts are and how requests are tried; defaults fit real stores. */
+export interface BucketTuning {
+  policy?: Partial<HttpPolicy>;
+  partBytes?: number;
+}
+
+/** S3 takes parts of 5 MiB or more, MiniO and R2 best of one size. */
+export const defaultPartBytes = 8 * 1024 * 1024;
+
+/** A bucket whose requests are signed with AWS's Signature Version 4. */
+export function openS3Bucket(
+  options: S3Options,
+  { policy, partBytes = defaultPartBytes }: BucketTuning = {},
+): ObjectStore {
+  return new Bucket({
+    provider: "s3",
+    baseUrl: baseUrlOf(options),
+    authorizer: signer(options),
+    policy: { ...defaultHttpPolicy, ...policy },
+    partBytes,
+  });
+}
+
+function baseUrlOf({ bucket, region, endpoint, forcePathStyle }: S3Options) {
+  const host = new URL(endpoint ?? `https://s3.${region}.amazonaws.com`);
+  const isPath = forcePathStyle ??
+    (endpoint !== undefined || bucket.includes("."));
+  const path = host.pathname.replace(/\/+$/, "");
+  return isPath
+    ? `${host.origin}${path}/${encodeURIComponent(bucket)}`
+    : `${host.protocol}//${bucket}.${host.host}${path}`;
+}
+
+function signer(options: S3Options): Authorizer {
+  const { accessKeyId, secretAccessKey, sessionToken, region } = options;
+  const keys = new Map<string, ArrayBuffer>();
+  return {
+    async authorize({ method, url, headers, body }: HttpRequest) {
+      const sha256 = createHash("sha256").update(body ?? new Uint8Array());
+      const signed = await new AwsV4Signer({
+        method,
+        url: url.href,
+        headers: {
+          ...headers,
+          "x-amz-content-sha256": sha256.digest("hex"),
+        },
+        accessKeyId,
+        secretAccessKey,
+        ...(sessionToken === undefined ? {} : { sessionToken }),
+        service: "s3",
+        region,
+        cache: keys,
+      }).sign();
+      // A signing key holds for a day.
+      if (keys.size > 2) keys.clear();
+      return signed.headers;
+    },
+  };
+}
