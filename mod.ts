@@ -17,8 +17,6 @@ export type {
   WorkerStatus,
 } from "./src/postgres/maintenance.ts";
 export type {
-  LogEvent,
-  Logger,
   MigrationSession,
   RetryPolicy,
   StreamStorageOptions,
@@ -68,4 +66,13 @@ export {
   type StreamType,
   streamType,
 } from "./src/storage/stream_id.ts";
+export type {
+  LogCode,
+  LogEvent,
+  Logger,
+  LogLevel,
+} from "./src/telemetry/log_events.ts";
+export type { HistogramValue } from "./src/telemetry/instruments.ts";
+export type { MetricDefinition, MetricKind } from "./src/telemetry/names.ts";
+export type { MetricFamily, MetricSample } from "./src/telemetry/registry.ts";
 export type { StreamStorage } from "./src/storage/stream_storage.ts";

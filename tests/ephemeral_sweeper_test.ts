@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { quoteIdentifier } from "../src/database/migrations/sql_text.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
-import type { LogEvent } from "../src/postgres/options.ts";
+import type { LogEvent } from "../src/telemetry/log_events.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import {

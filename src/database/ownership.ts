@@ -48,6 +48,7 @@ import {
   StreamStorageError,
   type StreamStorageOutcome,
 } from "../storage/errors.ts";
+import type { LogCode } from "../telemetry/log_events.ts";
 import { quoteIdentifier } from "./migrations/mod.ts";
 import { rejectSql } from "./rejection.ts";
 import type { Session } from "./session.ts";
@@ -68,7 +69,7 @@ export interface OwnershipOptions {
   signal?: AbortSignal | undefined;
   /** Hears what happens: a stable word, a text, plain data. */
   onEvent(
-    code: string,
+    code: LogCode,
     message: string,
     details?: Record<string, unknown>,
   ): void;

@@ -16,6 +16,7 @@
  * lest each costs a call its time to find out.
  */
 
+import type { PoolWaits } from "../telemetry/store_telemetry.ts";
 import type { Session } from "./session.ts";
 import type { Bound, ResultsOf } from "./statement.ts";
 
@@ -63,6 +64,8 @@ export interface PoolOptions {
   acquireTimeoutMs: number;
   /** Delays between failed connection attempts. */
   reconnect: { minDelayMs: number; maxDelayMs: number };
+  /** Hears how the waiting for a session ends. */
+  watcher?: PoolWaits;
 }
 
 /** What a pool does at the moment. */
@@ -133,6 +136,7 @@ export class Pool {
     if (since >= latest) return Promise.reject(new PoolTimeoutError(0));
     const session = this.#pick();
     if (session !== undefined && signal === undefined) {
+      this.#options.watcher?.acquired(0);
       return session.run(bound, latest - since);
     }
     return new Promise((resolve, reject) => {
@@ -144,12 +148,16 @@ export class Pool {
           const now = performance.now();
           if (now >= latest) return waiting.refuse(timeout(since, now));
           this.#waiting.delete(waiting);
+          this.#options.watcher?.acquired(now - since);
           if (mode === "write") settled();
           chosen.run(bound, latest - now).then(resolve, reject)
             .finally(settled);
         },
         refuse: (error) => {
           this.#waiting.delete(waiting);
+          if (error instanceof PoolTimeoutError) {
+            this.#options.watcher?.timedOut();
+          }
           settled();
           reject(error);
         },

@@ -28,6 +28,7 @@ import {
   type Statement,
   statement,
 } from "./statement.ts";
+import type { Traffic } from "../telemetry/store_telemetry.ts";
 import { BackendReader } from "./wire/backend.ts";
 import { FrontendWriter } from "./wire/frontend.ts";
 import type { Decoder } from "./wire/types.ts";
@@ -81,6 +82,8 @@ export interface SessionOptions {
    * {@linkcode answerGraceMs}.
    */
   answerTimeoutMs: number;
+  /** Counts the bytes. */
+  traffic?: Traffic;
 }
 
 interface Exchange {
@@ -337,7 +340,10 @@ export class Session implements AsyncDisposable {
     if (!this.usable) return;
     const { socket } = this.#transport;
     if (chunks.length > 1) socket.cork();
-    for (const chunk of chunks) socket.write(chunk);
+    for (const chunk of chunks) {
+      socket.write(chunk);
+      this.#options.traffic?.sent.add(chunk.length);
+    }
     if (chunks.length > 1) socket.uncork();
   }
 
@@ -363,6 +369,7 @@ export class Session implements AsyncDisposable {
 
   #feed(chunk: Buffer): void {
     this.#heardAt = performance.now();
+    this.#options.traffic?.received.add(chunk.length);
     try {
       this.#reader.feed(chunk);
     } catch (error) {

@@ -16,7 +16,12 @@
  */
 
 import pRetry from "p-retry";
-import { toStorageError, verdictOf } from "./failures.ts";
+import type { StreamStorageError } from "../storage/errors.ts";
+import type {
+  TransactionMetrics,
+  TransactionOutcome,
+} from "../telemetry/transaction_metrics.ts";
+import { sqlStateOf, toStorageError, verdictOf } from "./failures.ts";
 import type { Pool } from "./pool.ts";
 import { type Rejection, rejectionOf } from "./rejection.ts";
 import type { Bound, ResultsOf } from "./statement.ts";
@@ -74,6 +79,8 @@ export interface TransactionsOptions {
   retry: RetryOptions;
   operationTimeoutMs: number;
   ring: TransactionRing;
+  /** Hears how transactions go. */
+  metrics?: TransactionMetrics;
 }
 
 /** Runs transactions on the pools; see the file's head. */
@@ -116,9 +123,22 @@ export class Transactions {
     context: TransactionContext,
     bound: B,
   ): Promise<ResultsOf<B>> {
-    const { operationTimeoutMs } = this.#options;
-    const latest = context.latest ?? performance.now() + operationTimeoutMs;
-    return await this.#attempt("write", context, bound, latest);
+    const { operationTimeoutMs, metrics } = this.#options;
+    const { name } = context;
+    const since = performance.now();
+    const latest = context.latest ?? since + operationTimeoutMs;
+    const ended = (outcome: TransactionOutcome) =>
+      metrics?.ended({ name, mode: "write", outcome, since });
+    try {
+      const results = await this.#attempt("write", context, bound, latest);
+      ended("committed");
+      return results;
+    } catch (error) {
+      if (rejectionOf(error)) ended("rejected");
+      else if (verdictOf(error, "write") === "unknown") ended("unknown");
+      else ended("rolled_back");
+      throw error;
+    }
   }
 
   async #run<const B extends readonly Bound[]>(
@@ -126,12 +146,17 @@ export class Transactions {
     context: TransactionContext,
     bound: B,
   ): Promise<Committed<B>> {
-    const { retry, operationTimeoutMs, ring } = this.#options;
+    const { retry, operationTimeoutMs, ring, metrics } = this.#options;
+    const { name } = context;
     let afterUnknown = context.afterUnknown ?? false;
+    let failure: unknown;
     const now = performance.now();
     const latest = context.latest ?? now + operationTimeoutMs;
     const attempt = async (nth: number): Promise<Committed<B>> => {
-      if (nth > 1) ring.record(context.name, context.tags ?? "", "retry");
+      if (nth > 1) {
+        ring.record(name, context.tags ?? "", "retry");
+        metrics?.retried(name, nth, sqlStateOf(failure) ?? "connection_lost");
+      }
       try {
         const results = await this.#attempt(mode, context, bound, latest);
         return { results, afterUnknown };
@@ -139,11 +164,12 @@ export class Transactions {
         const rejection = rejectionOf(error);
         if (rejection) throw new RejectedError(rejection, afterUnknown);
         if (verdictOf(error, mode) === "unknown") afterUnknown = true;
+        failure = error;
         throw error;
       }
     };
     try {
-      return await pRetry(attempt, {
+      const committed = await pRetry(attempt, {
         retries: retry.attempts - 1,
         minTimeout: retry.minDelayMs,
         maxTimeout: retry.maxDelayMs,
@@ -152,12 +178,20 @@ export class Transactions {
         shouldRetry: ({ error }) => verdictOf(error, mode) !== "final",
         ...(context.signal === undefined ? {} : { signal: context.signal }),
       });
+      metrics?.ended({ name, mode, outcome: "committed", since: now });
+      return committed;
     } catch (error) {
-      if (error instanceof RejectedError) throw error;
-      throw toStorageError(error, {
+      if (error instanceof RejectedError) {
+        metrics?.ended({ name, mode, outcome: "rejected", since: now });
+        throw error;
+      }
+      const told = toStorageError(error, {
         unknownOutcome: afterUnknown,
         signal: context.signal,
       });
+      const outcome = outcomeOf(told);
+      metrics?.ended({ name, mode, outcome, since: now, error: told });
+      throw told;
     }
   }
 
@@ -167,8 +201,9 @@ export class Transactions {
     bound: B,
     latest: number,
   ): Promise<ResultsOf<B>> {
-    const { readPool, writePool, ring } = this.#options;
+    const { readPool, writePool, ring, metrics } = this.#options;
     const tags = context.tags ?? "";
+    metrics?.attempted(context.name);
     ring.record(context.name, tags, "begin");
     try {
       const pool = mode === "read" ? readPool : writePool;
@@ -181,4 +216,9 @@ export class Transactions {
       throw error;
     }
   }
+}
+
+function outcomeOf(error: StreamStorageError): TransactionOutcome {
+  if (error.outcome === "unknown") return "unknown";
+  return error.code === "CANCELED" ? "canceled" : "rolled_back";
 }

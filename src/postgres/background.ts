@@ -1,3 +1,4 @@
+import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import type { StreamMaintenance } from "./maintenance.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Store } from "./store.ts";
@@ -7,6 +8,7 @@ export interface Background {
   /** The store by its own share of the connections. */
   store: Store;
   options: ResolvedOptions;
+  telemetry: StoreTelemetry;
 }
 
 /** The work in the background; src/workers does it. */

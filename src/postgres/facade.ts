@@ -39,6 +39,9 @@ import type {
   ReadStreamFromLastSnapshotResult,
 } from "../storage/model.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import { activeContext, inSpan } from "../telemetry/operations.ts";
+import type { MetricFamily } from "../telemetry/registry.ts";
+import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import type { Workers } from "./background.ts";
 import type { StreamMaintenance } from "./maintenance.ts";
 import { createArchiveStream, writeArchive } from "./operations/archive.ts";
@@ -86,6 +89,7 @@ export interface FacadeParts {
   workers: Workers;
   pools: readonly Pool[];
   ring: TransactionRing;
+  telemetry: StoreTelemetry;
   /** Milliseconds for one call. */
   operationTimeoutMs: number;
   /** Milliseconds that closing waits for what is under way. */
@@ -391,24 +395,17 @@ export class StreamStorageFacade implements PostgresStreamStorage {
   }
 
   /** See {@linkcode StreamStorage.streamMiniblocks}. */
-  async *streamMiniblocks(
+  streamMiniblocks(
     streamId: StreamId,
     fromInclusive: bigint,
     toExclusive: bigint,
     options?: ReadMiniblocksOptions,
   ): AsyncGenerator<MiniblockDescriptor, void, undefined> {
-    const name = "streamMiniblocks";
-    try {
-      const call = this.#checked(name, streamId, options);
-      checkReadMiniblocks(fromInclusive, toExclusive, options);
-      yield* streamMiniblocks(this.#store, call, {
-        from: fromInclusive,
-        to: toExclusive,
-        omitSnapshot: options?.omitSnapshot ?? false,
-      });
-    } catch (error) {
-      throw named(error, name, options?.signal);
-    }
+    const operation = this.#parts.telemetry.operations.of("streamMiniblocks");
+    return operation.iterate(
+      this.#iterate(streamId, fromInclusive, toExclusive, options),
+      streamId,
+    );
   }
 
   /** See {@linkcode StreamStorage.getLastMiniblockNumber}. */
@@ -584,6 +581,11 @@ export class StreamStorageFacade implements PostgresStreamStorage {
     return this.#parts.ring.dump();
   }
 
+  /** All metrics at this moment; see {@linkcode prometheusText}. */
+  metrics(): MetricFamily[] {
+    return this.#parts.telemetry.read();
+  }
+
   /** See {@linkcode StreamStorage.close}. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -596,15 +598,38 @@ export class StreamStorageFacade implements PostgresStreamStorage {
   }
 
   async #close(): Promise<void> {
-    const { pools, workers, closeBudgetMs } = this.#parts;
+    const { pools, workers, closeBudgetMs, telemetry } = this.#parts;
     const started = performance.now();
     const left = () =>
       Math.max(0, closeBudgetMs - (performance.now() - started));
-    const workersStopped = workers.stop();
-    await this.#store.writes.close(closeBudgetMs);
-    await Promise.all(pools.map((pool) => pool.close(left())));
-    await workersStopped;
-    await this.#store.ownership.release(Math.max(left(), 1000));
+    try {
+      const workersStopped = workers.stop();
+      await this.#store.writes.close(closeBudgetMs);
+      telemetry.closing();
+      await Promise.all(pools.map((pool) => pool.close(left())));
+      await workersStopped;
+      await this.#store.ownership.release(Math.max(left(), 1000));
+    } finally {
+      telemetry.close();
+    }
+  }
+
+  async *#iterate(
+    streamId: StreamId,
+    from: bigint,
+    to: bigint,
+    options: ReadMiniblocksOptions | undefined,
+  ): AsyncGenerator<MiniblockDescriptor, void, undefined> {
+    const name = "streamMiniblocks";
+    try {
+      const call = this.#checked(name, streamId, options);
+      checkReadMiniblocks(from, to, options);
+      const omitSnapshot = options?.omitSnapshot ?? false;
+      const read = { from, to, omitSnapshot };
+      yield* streamMiniblocks(this.#store, call, read);
+    } catch (error) {
+      throw named(error, name, options?.signal);
+    }
   }
 
   #onStream<T>(
@@ -617,6 +642,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       name,
       options,
       () => body(this.#checked(name, streamId, options)),
+      streamId,
     );
   }
 
@@ -624,12 +650,20 @@ export class StreamStorageFacade implements PostgresStreamStorage {
     name: string,
     options: OperationOptions | undefined,
     body: () => Promise<T>,
+    streamId?: StreamId,
   ): Promise<T> {
+    const operation = this.#parts.telemetry.operations.of(name);
+    const span = operation.startSpan(streamId);
+    const since = performance.now();
     try {
       this.#checkCallable(options);
-      return await body();
+      const result = await inSpan(span, body);
+      operation.succeeded(since, span);
+      return result;
     } catch (error) {
-      throw named(error, name, options?.signal);
+      const told = named(error, name, options?.signal);
+      operation.failed(since, span, told);
+      throw told;
     }
   }
 
@@ -645,6 +679,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       streamId,
       signal: options?.signal,
       latest: performance.now() + this.#parts.operationTimeoutMs,
+      context: activeContext(),
     };
   }
 

@@ -23,6 +23,7 @@ import { TransactionRing } from "../database/transaction_ring.ts";
 import { Transactions } from "../database/transactions.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import { StreamStorageError } from "../storage/errors.ts";
+import { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import type { CreateWorkers } from "./background.ts";
 import { BoundedMap } from "./bounded_map.ts";
@@ -46,13 +47,20 @@ export async function openStore(
 ): Promise<PostgresStreamStorage> {
   const resolved = resolveOptions(options);
   const { signal } = resolved;
+  const telemetry = telemetryOf(resolved);
   try {
     signal?.throwIfAborted();
-    const partitions = await prepareSchema(resolved);
+    const partitions = await prepareSchema(resolved, telemetry);
     signal?.throwIfAborted();
-    const ownership = await takeOwnership(resolved);
-    return assemble(resolved, { partitions, ownership, createWorkers });
+    const ownership = await takeOwnership(resolved, telemetry);
+    return assemble(resolved, {
+      partitions,
+      ownership,
+      telemetry,
+      createWorkers,
+    });
   } catch (error) {
+    telemetry.close();
     if (signal?.aborted) {
       throw canceled(signal.reason).withOperation(operation);
     }
@@ -62,9 +70,23 @@ export async function openStore(
 
 const operation = "openStreamStorage";
 
+function telemetryOf(options: ResolvedOptions): StoreTelemetry {
+  const { schema, logger } = options;
+  const { database, hosts } = options.target;
+  return new StoreTelemetry({
+    database,
+    schema,
+    server: hosts.length === 1 ? hosts[0] : undefined,
+    logger,
+  });
+}
+
 /** Migrates or checks; returns the number of partitions in force. */
-async function prepareSchema(options: ResolvedOptions): Promise<number> {
-  const { schema, signal, logger } = options;
+async function prepareSchema(
+  options: ResolvedOptions,
+  telemetry: StoreTelemetry,
+): Promise<number> {
+  const { schema, signal } = options;
   // A migration may take longer than an operation.
   const session = await connectSession(options.target, {}, {
     ...sessionOptions(options),
@@ -86,7 +108,7 @@ async function prepareSchema(options: ResolvedOptions): Promise<number> {
         signal,
       });
     for (const message of report.warnings) {
-      logger?.({ level: "warn", code: "migration_warning", message });
+      telemetry.log.tell("migration_warning", undefined, message);
     }
     return report.partitions ?? options.partitions;
   } finally {
@@ -113,8 +135,11 @@ async function storedPartitions(
   return Number(row[0]);
 }
 
-function takeOwnership(options: ResolvedOptions): Promise<Ownership> {
-  const { schema, instanceId, startupDelayMs, signal, logger } = options;
+function takeOwnership(
+  options: ResolvedOptions,
+  telemetry: StoreTelemetry,
+): Promise<Ownership> {
+  const { schema, instanceId, startupDelayMs, signal } = options;
   return Ownership.take({
     schema,
     instanceId,
@@ -125,37 +150,36 @@ function takeOwnership(options: ResolvedOptions): Promise<Ownership> {
         ...sessionOptions(options),
         signal: opening,
       }),
-    onEvent: (code, message, details) =>
-      logger?.({
-        level: code === "ownership_taken" ? "info" : "warn",
-        code,
-        message,
-        ...(details === undefined ? {} : { details }),
-      }),
+    onEvent: (...event) => telemetry.ownership.heard(...event),
   });
 }
 
 interface Parts {
   partitions: number;
   ownership: Ownership;
+  telemetry: StoreTelemetry;
   createWorkers: CreateWorkers;
 }
 
 function assemble(
   options: ResolvedOptions,
-  { partitions, ownership, createWorkers }: Parts,
+  { partitions, ownership, telemetry, createWorkers }: Parts,
 ): PostgresStreamStorage {
   const ring = new TransactionRing();
   ring.enabled = options.debugTransactions;
   const { lanes, readers, background } = sharesOf(options.maxConnections);
-  const writePool = poolOf(options, lanes, 1);
-  const readPool = poolOf(options, readers, readDepth);
+  const pool = (name: string, max: number, depth: number, of = options) =>
+    poolOf(of, telemetry, { name, max, depth });
+  const writePool = pool("write", lanes, 1);
+  const readPool = pool("read", readers, readDepth);
+  const batched = telemetry.batchSizes();
   const transactions = new Transactions({
     readPool,
     writePool,
     retry: options.retry,
     operationTimeoutMs: options.operationTimeoutMs,
     ring,
+    metrics: telemetry.transactions,
   });
   const catalog = new Catalog(options.schema, partitions);
   const store: Store = {
@@ -171,6 +195,7 @@ function assemble(
       backgroundLanes: Math.max(background, 1),
       maxWaitMs: options.operationTimeoutMs,
       runShared: async (streamIds, bound, latest) => {
+        batched(bound.length);
         const [, , ...results] = await transactions.attemptWrite(
           { name: "sharedWrites", tags: `${bound.length} writes`, latest },
           [ownership.fence, lockAll(store, streamIds), ...bound],
@@ -183,9 +208,12 @@ function assemble(
     }),
   };
   const patient = patientOptions(options);
-  const workerPool = background > 0 ? poolOf(patient, background, 1) : readPool;
+  const workerPool = background > 0
+    ? pool("background", background, 1, patient)
+    : readPool;
   const workers = createWorkers({
     options,
+    telemetry,
     store: {
       ...store,
       background: true,
@@ -195,10 +223,12 @@ function assemble(
         retry: options.retry,
         operationTimeoutMs: patient.operationTimeoutMs,
         ring,
+        metrics: telemetry.transactions,
       }),
     },
   });
   const closeBudgetMs = options.operationTimeoutMs * 2;
+  watch(telemetry, store.writes, [writePool, readPool]);
   ownership.beforeRelease(() => store.writes.close(closeBudgetMs));
   ownership.signal.addEventListener("abort", () => void workers.stop());
   workers.start();
@@ -209,6 +239,7 @@ function assemble(
     workers,
     pools: [...new Set([writePool, readPool, workerPool])],
     ring,
+    telemetry,
     operationTimeoutMs: options.operationTimeoutMs,
     closeBudgetMs,
   });
@@ -255,6 +286,22 @@ const queueBounds = {
   maxWaitingBytes: 256 * 1024 * 1024,
 };
 
+const maxPoolWaiting = 10_000;
+
+/** Tells telemetry of the queues, and when they are less than half full. */
+function watch(
+  telemetry: StoreTelemetry,
+  writes: WriteQueue,
+  pools: readonly Pool[],
+): void {
+  telemetry.watchQueue(writes, () => {
+    const { waiting, waitingBytes } = writes.state;
+    return waiting < queueBounds.maxWaiting / 2 &&
+      waitingBytes < queueBounds.maxWaitingBytes / 2 &&
+      pools.every(({ state }) => state.waiting < maxPoolWaiting / 2);
+  });
+}
+
 function lockAll(store: Store, streamIds: readonly StreamId[]) {
   if (streamIds.length === 1) return lockOf(store, streamIds[0]!);
   const template = store.isolationLevel === "read committed"
@@ -263,7 +310,11 @@ function lockAll(store: Store, streamIds: readonly StreamId[]) {
   return bind(store.catalog.at("", template), streamIds);
 }
 
-function poolOf(options: ResolvedOptions, max: number, depth: number): Pool {
+function poolOf(
+  options: ResolvedOptions,
+  telemetry: StoreTelemetry,
+  { name, max, depth }: { name: string; max: number; depth: number },
+): Pool {
   const { retry, operationTimeoutMs } = options;
   // Attempts that got lost must not be waited for when others would succeed,
   // and a call should live to see the last of the hosts.
@@ -272,15 +323,27 @@ function poolOf(options: ResolvedOptions, max: number, depth: number): Pool {
     ...options.target,
     connectTimeoutMs: Math.min(options.target.connectTimeoutMs, share),
   };
-  return new Pool({
+  const settings = sessionSettings(options);
+  const behaviour = {
+    ...sessionOptions(options),
+    traffic: telemetry.traffic(name),
+  };
+  const pool = new Pool({
     connect: () =>
-      connectSession(target, sessionSettings(options), sessionOptions(options)),
+      telemetry.connect(
+        name,
+        () => connectSession(target, settings, behaviour),
+        toStorageError,
+      ),
     max,
     depth,
-    maxWaiting: 10_000,
+    maxWaiting: maxPoolWaiting,
+    watcher: telemetry.waits(name),
     acquireTimeoutMs: operationTimeoutMs,
     reconnect: { minDelayMs: retry.minDelayMs, maxDelayMs: retry.maxDelayMs },
   });
+  telemetry.watchPool(name, pool, max);
+  return pool;
 }
 
 /**

@@ -11,22 +11,8 @@ import {
   type SslOptions,
 } from "../database/connection_target.ts";
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
+import type { Logger } from "../telemetry/log_events.ts";
 import type { IsolationLevel } from "./store.ts";
-
-/** A notable event of the storage. */
-export interface LogEvent {
-  /** How much it matters. */
-  level: "debug" | "info" | "warn" | "error";
-  /** A stable snake_case word for what happened. */
-  code: string;
-  /** The same for people; its text may change. */
-  message: string;
-  /** Plain data; never a payload, a password or a key. */
-  details?: Record<string, unknown>;
-}
-
-/** Takes the storage's notable events; must not throw. */
-export type Logger = (event: LogEvent) => void;
 
 /** A session on which a hook can run SQL by the simple query protocol. */
 export interface MigrationSession {

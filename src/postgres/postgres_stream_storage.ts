@@ -1,5 +1,6 @@
 import type { StreamStorage } from "../storage/stream_storage.ts";
 import type { StreamMaintenance } from "./maintenance.ts";
+import type { MetricFamily } from "../telemetry/registry.ts";
 import type { TransactionRecord } from "../database/transaction_ring.ts";
 
 /** Streams in PostgreSQL, as `openStreamStorage` opens them. */
@@ -24,4 +25,9 @@ export interface PostgresStreamStorage extends StreamStorage {
   disableTxTracker(): void;
   /** The recent transactions, oldest first. */
   dumpTxTracker(): TransactionRecord[];
+  /**
+   * All metrics at this moment, with or without an OpenTelemetry SDK; see
+   * `prometheusText`.
+   */
+  metrics(): MetricFamily[];
 }

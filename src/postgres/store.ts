@@ -15,6 +15,7 @@ import {
   type Transactions,
 } from "../database/transactions.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import { type CallContext, inContext } from "../telemetry/operations.ts";
 import type { BoundedMap } from "./bounded_map.ts";
 import type { Catalog } from "./catalog.ts";
 import type { LegacySnapshots } from "./legacy_snapshots.ts";
@@ -53,6 +54,8 @@ export interface StreamCall {
   signal?: AbortSignal | undefined;
   /** Its deadline, in the time of `performance.now()`. */
   latest?: number;
+  /** For its spans: the queue runs it in the context of another call. */
+  context?: CallContext | undefined;
   /** An attempt to write lost its answer. */
   afterUnknown?: boolean;
 }
@@ -137,7 +140,10 @@ export async function runAlone<const B extends readonly Bound[], T>(
       ? await write.bound()
       : write.bound;
     const all = [...locks, ...bound];
-    const committed = await store.transactions.write(context, all);
+    const committed = await inContext(
+      call.context,
+      () => store.transactions.write(context, all),
+    );
     return await write.settle(
       committed.results.slice(locks.length) as ResultsOf<B>,
       committed.afterUnknown,

@@ -16,7 +16,7 @@ const runTimeoutMs = 600_000;
 
 /** The workers of a store, and the maintenance that callers can ask for. */
 export function createWorkers(background: Background): Workers {
-  const { store, options } = background;
+  const { store, options, telemetry } = background;
   const { ephemeralSweepIntervalMs, ephemeralTtlMs } = options;
   const calls = new Calls(store);
   const gate = new Gate(Math.max(1, options.workerConcurrency));
@@ -27,7 +27,8 @@ export function createWorkers(background: Background): Workers {
       timeoutMs: runTimeoutMs,
       clock: systemClock,
       gate,
-      onEvent: (event) => options.logger?.(event),
+      onEvent: (event) => telemetry.workers.heard(worker.name, event),
+      onRun: (run) => telemetry.workers.record(run),
     }),
     runs: options.workerConcurrency > 0 && intervalMs > 0,
   });

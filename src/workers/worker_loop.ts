@@ -21,6 +21,7 @@
  */
 
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
+import type { LogCode } from "../telemetry/log_events.ts";
 import type { Clock } from "./clock.ts";
 import { Gate } from "./gate.ts";
 import type { Worker, WorkerReport } from "./worker.ts";
@@ -28,8 +29,8 @@ import type { Worker, WorkerReport } from "./worker.ts";
 /** Something that an operator may want to know. */
 export interface WorkerEvent {
   level: "debug" | "info" | "warn" | "error";
-  /** A stable snake_case word. */
-  code: string;
+  /** From the table of log events. */
+  code: LogCode;
   message: string;
   details: Record<string, unknown>;
 }
@@ -262,7 +263,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
 
   #tell(
     level: WorkerEvent["level"],
-    code: string,
+    code: LogCode,
     message: string,
     details: Record<string, unknown>,
   ): void {

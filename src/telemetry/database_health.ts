@@ -1,0 +1,171 @@
+/**
+ * Turns what calls meet into one log event per cause.
+ *
+ * An outage begins with an attempt to connect that fails and ends with one that
+ * succeeds: a broken connection alone is none, the server may only have ended a
+ * session. Refused writes and full queues are causes of their own, for which
+ * connections may well be open.
+ */
+
+import {
+  isStreamStorageError,
+  type StreamStorageError,
+} from "../storage/errors.ts";
+import type { EventLog } from "./event_log.ts";
+
+/** Reasons (database/failures.ts) for which a reachable server writes nothing. */
+const refusals: ReadonlySet<unknown> = new Set([
+  "read_only_server",
+  "insufficient_resources",
+  "disk_full",
+  "out_of_memory",
+  "configuration_limit_exceeded",
+]);
+
+const overloads: ReadonlySet<unknown> = new Set([
+  "pool_queue_full",
+  "write_queue_full",
+]);
+
+interface Trouble {
+  since: number;
+  /** What has failed because of it. */
+  failed: number;
+}
+
+interface Outage extends Trouble {
+  attempts: number;
+  unknown: number;
+}
+
+/** What is wrong between a store and its database; see the file's head. */
+export class DatabaseHealth {
+  readonly #log: EventLog;
+  readonly #hasRoom: () => boolean;
+  #outage: Outage | undefined;
+  #refusal: Trouble | undefined;
+  #overload: Trouble | undefined;
+  #isLossTold = false;
+  #isClosing = false;
+
+  /** `hasRoom` tells whether the queues are less than half full. */
+  constructor(log: EventLog, hasRoom: () => boolean) {
+    this.#log = log;
+    this.#hasRoom = hasRoom;
+  }
+
+  /** False while connections fail. */
+  get isAvailable(): boolean {
+    return this.#outage === undefined;
+  }
+
+  /** Connections that end from now on are meant to. */
+  closing(): void {
+    this.#isClosing = true;
+  }
+
+  /** A connection was made. */
+  connected(): void {
+    this.#isLossTold = false;
+    const outage = this.#outage;
+    if (outage === undefined) return;
+    this.#outage = undefined;
+    this.#log.tell("database_available", {
+      unavailableMs: elapsedMs(outage),
+      failedAttempts: outage.attempts,
+      failedCalls: outage.failed,
+      unknownOutcomes: outage.unknown,
+    });
+  }
+
+  /** An attempt to connect failed. */
+  connectFailed(error: StreamStorageError): void {
+    if (this.#isClosing) return;
+    if (this.#outage === undefined) {
+      this.#outage = {
+        since: performance.now(),
+        attempts: 0,
+        failed: 0,
+        unknown: 0,
+      };
+      this.#log.tell(
+        "database_unavailable",
+        { errorCode: error.code, ...error.details },
+        error.message,
+      );
+    }
+    this.#outage.attempts++;
+  }
+
+  /** A connection that was open has ended. */
+  connectionLost(pool: string): void {
+    if (this.#isClosing || this.#isLossTold) return;
+    this.#isLossTold = true;
+    this.#log.tell("connection_lost", { pool });
+  }
+
+  /** A call succeeded. */
+  callSucceeded(): void {
+    const overload = this.#overload;
+    if (overload === undefined || !this.#hasRoom()) return;
+    this.#overload = undefined;
+    this.#log.tell("overload_over", {
+      overloadedMs: elapsedMs(overload),
+      refusedCalls: overload.failed,
+    });
+  }
+
+  /** A call failed. */
+  callFailed(error: unknown): void {
+    if (!isStreamStorageError(error)) return;
+    const { code, outcome } = error;
+    const { reason } = error.details;
+    if (overloads.has(reason)) {
+      this.#overload = this.#count(
+        this.#overload,
+        () => this.#log.tell("overloaded", { ...error.details }, error.message),
+      );
+    }
+    const outage = this.#outage;
+    if (
+      outage !== undefined &&
+      (code === "UNAVAILABLE" || code === "DEADLINE_EXCEEDED")
+    ) {
+      outage.failed++;
+      if (outcome === "unknown") outage.unknown++;
+    }
+  }
+
+  /** A write transaction was committed. */
+  writeCommitted(): void {
+    const refusal = this.#refusal;
+    if (refusal === undefined) return;
+    this.#refusal = undefined;
+    this.#log.tell("writes_accepted", {
+      refusedMs: elapsedMs(refusal),
+      refusedWrites: refusal.failed,
+    });
+  }
+
+  /** A write transaction failed for good. */
+  writeFailed(error: StreamStorageError): void {
+    if (!refusals.has(error.details.reason)) return;
+    this.#refusal = this.#count(
+      this.#refusal,
+      () =>
+        this.#log.tell("writes_refused", { ...error.details }, error.message),
+    );
+  }
+
+  #count(trouble: Trouble | undefined, tell: () => void): Trouble {
+    if (trouble === undefined) tell();
+    return {
+      since: trouble?.since ?? performance.now(),
+      failed: (trouble?.failed ?? 0) + 1,
+    };
+  }
+}
+
+function elapsedMs({ since }: Trouble): number {
+  return Math.round(performance.now() - since);
+}

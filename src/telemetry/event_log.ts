@@ -1,0 +1,28 @@
+import { type LogCode, logEvents, type Logger } from "./log_events.ts";
+
+/** Tells the host's logger, if there is one. */
+export class EventLog {
+  readonly #logger: Logger | undefined;
+
+  constructor(logger?: Logger) {
+    this.#logger = logger;
+  }
+
+  /** The message is by default what the code means. */
+  tell(
+    code: LogCode,
+    details?: Record<string, unknown>,
+    message: string = logEvents[code].meaning,
+  ): void {
+    try {
+      this.#logger?.({
+        level: logEvents[code].level,
+        code,
+        message,
+        ...(details === undefined ? {} : { details }),
+      });
+    } catch {
+      // A fault of the host's logger must not become one of a write.
+    }
+  }
+}

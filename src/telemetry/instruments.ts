@@ -1,0 +1,96 @@
+/**
+ * The numbers themselves. They are plain, so that counting costs next to
+ * nothing and the Prometheus text needs no SDK; each is recorded once, and
+ * OpenTelemetry gets it from there (registry.ts). Only a histogram hands every
+ * value on at once, its instruments know no other way.
+ */
+
+import type {
+  Attributes,
+  Histogram as OtelHistogram,
+} from "@opentelemetry/api";
+
+/** A sum that only grows. */
+export class Counter {
+  readonly attributes: Attributes;
+  #value = 0;
+  #taken = 0;
+
+  constructor(attributes: Attributes) {
+    this.attributes = attributes;
+  }
+
+  get value(): number {
+    return this.#value;
+  }
+
+  /** Adds a number, not a negative one. */
+  add(number = 1): void {
+    this.#value += number;
+  }
+
+  /** What was added since the last time. */
+  take(): number {
+    const added = this.#value - this.#taken;
+    this.#taken = this.#value;
+    return added;
+  }
+}
+
+/** How the values of a histogram are spread. */
+export interface HistogramValue {
+  /** Upper bounds of the buckets; the last bucket, above them, has none. */
+  readonly bounds: readonly number[];
+  /** How many values fell into each bucket, one more than bounds. */
+  readonly counts: readonly number[];
+  /** Of all values. */
+  readonly sum: number;
+}
+
+/** Values, counted by size. */
+export class Histogram {
+  readonly attributes: Attributes;
+  readonly #bounds: readonly number[];
+  readonly #counts: number[];
+  readonly #otel: OtelHistogram;
+  #sum = 0;
+
+  constructor(
+    attributes: Attributes,
+    bounds: readonly number[],
+    otel: OtelHistogram,
+  ) {
+    this.attributes = attributes;
+    this.#bounds = bounds;
+    this.#counts = Array.from({ length: bounds.length + 1 }, () => 0);
+    this.#otel = otel;
+  }
+
+  get value(): HistogramValue {
+    return {
+      bounds: this.#bounds,
+      counts: [...this.#counts],
+      sum: this.#sum,
+    };
+  }
+
+  record(value: number): void {
+    const bounds = this.#bounds;
+    let bucket = 0;
+    while (bucket < bounds.length && value > bounds[bucket]!) bucket++;
+    this.#counts[bucket]!++;
+    this.#sum += value;
+    this.#otel.record(value, this.attributes);
+  }
+}
+
+/** A number that is looked up when somebody asks. */
+export class Gauge {
+  readonly attributes: Attributes;
+  readonly read: () => number;
+
+  constructor(attributes: Attributes, read: () => number) {
+    this.attributes = attributes;
+    this.read = read;
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The table of log events. A code is told once per cause, not once per call
+ * that meets it: an outage is one event when it begins and one when it ends,
+ * which says how much it has cost.
+ */
+
+/** How much an event matters. */
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** Every event, by its code. */
+export const logEvents = {
+  migration_warning: {
+    level: "warn",
+    meaning: "Migration found something to look at; once for each",
+  },
+  ownership_takeover: {
+    level: "warn",
+    meaning: "Another instance owns the schema, this one replaces it",
+  },
+  ownership_taken: {
+    level: "info",
+    meaning: "This instance owns the schema",
+  },
+  ownership_session_lost: {
+    level: "warn",
+    meaning: "The session that holds the lock broke; writes stay safe",
+  },
+  ownership_session_retry: {
+    level: "warn",
+    meaning: "The lock session could not be restored at the first attempt",
+  },
+  ownership_session_back: {
+    level: "info",
+    meaning: "The lock session is back; says after how many failed attempts",
+  },
+  ownership_lost: {
+    level: "error",
+    meaning: "Another instance owns the schema now, this one must stop",
+  },
+  connection_lost: {
+    level: "warn",
+    meaning: "A connection broke; once until a new one is made",
+  },
+  database_unavailable: {
+    level: "error",
+    meaning: "A connection could not be made; once until one is made",
+  },
+  database_available: {
+    level: "info",
+    meaning:
+      "A connection was made again; says for how long none was, how many attempts and calls failed, and how many of these have an unknown outcome",
+  },
+  writes_refused: {
+    level: "error",
+    meaning:
+      "The database takes no writes (read-only, disk full, out of memory); once until one is committed",
+  },
+  writes_accepted: {
+    level: "info",
+    meaning: "A write was committed again; says how many were refused",
+  },
+  overloaded: {
+    level: "warn",
+    meaning:
+      "A queue is full and calls are refused; once until it is half empty",
+  },
+  overload_over: {
+    level: "info",
+    meaning: "The queues are less than half full; says how many were refused",
+  },
+  worker_ran: {
+    level: "debug",
+    meaning: "A run of a worker had something to do; once for each",
+  },
+  worker_failed: {
+    level: "warn",
+    meaning: "A run of a worker failed; once until one succeeds",
+  },
+  worker_suspended: {
+    level: "error",
+    meaning: "A worker failed again and again and runs less often",
+  },
+  worker_recovered: {
+    level: "info",
+    meaning: "A run succeeded again; says how many have failed",
+  },
+} as const satisfies Record<string, { level: LogLevel; meaning: string }>;
+
+/** The codes of log events. */
+export type LogCode = keyof typeof logEvents;
+
+/** A notable event of the storage. */
+export interface LogEvent {
+  /** How much it matters. */
+  level: LogLevel;
+  /** A stable snake_case word for what happened. */
+  code: LogCode;
+  /** The same for people; its text may change. */
+  message: string;
+  /** Plain data; never a payload, a password or a key. */
+  details?: Record<string, unknown>;
+}
+
+/** Takes the storage's notable events; what it throws is ignored. */
+export type Logger = (event: LogEvent) => void;

@@ -1,0 +1,272 @@
+/**
+ * The one table of what the storage tells about itself: metrics, spans and
+ * their attributes. Names with `db.`, `error.`, `network.` and `server.` are
+ * OpenTelemetry's semantic conventions for database clients; the rest is ours
+ * and begins with `stream_storage.`.
+ *
+ * Instruments, the Prometheus text and the README's tables come from here.
+ */
+
+/** What kind of number a metric is. */
+export type MetricKind =
+  /** Only grows. */
+  | "counter"
+  /** Goes up and down. */
+  | "updowncounter"
+  /** How values are spread. */
+  | "histogram";
+
+/** One metric. */
+export interface MetricDefinition {
+  /** Its name in OpenTelemetry. */
+  readonly name: string;
+  /** What kind of number it is. */
+  readonly kind: MetricKind;
+  /** UCUM: `s`, `By`, or what is counted in braces. */
+  readonly unit: string;
+  /** What it tells. */
+  readonly description: string;
+  /** Its attributes besides those of every metric. */
+  readonly attributes: readonly string[];
+  /** Of a histogram: the upper bounds of its buckets. */
+  readonly buckets?: readonly number[];
+}
+
+/** The attributes of metrics and spans, and what they hold. */
+export const attributes = {
+  system: "db.system.name",
+  namespace: "db.namespace",
+  operation: "db.operation.name",
+  querySummary: "db.query.summary",
+  sqlState: "db.response.status_code",
+  serverAddress: "server.address",
+  serverPort: "server.port",
+  errorType: "error.type",
+  pool: "db.client.connection.pool.name",
+  connectionState: "db.client.connection.state",
+  direction: "network.io.direction",
+  streamId: "stream_storage.stream.id",
+  errorReason: "stream_storage.error.reason",
+  outcome: "stream_storage.outcome",
+  transaction: "stream_storage.transaction.name",
+  transactionOutcome: "stream_storage.transaction.outcome",
+  attempt: "stream_storage.transaction.attempt",
+  ownershipState: "stream_storage.ownership.state",
+  worker: "stream_storage.worker.name",
+  workerOutcome: "stream_storage.worker.outcome",
+} as const;
+
+const a = attributes;
+
+/** As the conventions advise for `db.client.operation.duration`. */
+const conventionalSeconds = [
+  0.001,
+  0.005,
+  0.01,
+  0.05,
+  0.1,
+  0.5,
+  1,
+  5,
+  10,
+] as const;
+
+/** Finer where nobody prescribes them: a read takes less than 1 ms. */
+const seconds = [
+  0.0001,
+  0.00025,
+  0.0005,
+  0.001,
+  0.0025,
+  0.005,
+  0.01,
+  0.025,
+  0.05,
+  0.1,
+  0.25,
+  0.5,
+  1,
+  2.5,
+  5,
+  10,
+] as const;
+
+/** Every metric of a store. */
+export const metrics = {
+  operationDuration: {
+    name: "db.client.operation.duration",
+    kind: "histogram",
+    unit: "s",
+    description:
+      "Time of a call, its waiting and retries included; error.type is the error's code",
+    attributes: [a.operation, a.errorType],
+    buckets: conventionalSeconds,
+  },
+  transactionDuration: {
+    name: "stream_storage.transaction.duration",
+    kind: "histogram",
+    unit: "s",
+    description:
+      "Time of a transaction with all its attempts; its count is the number of transactions",
+    attributes: [a.transaction, a.transactionOutcome],
+    buckets: seconds,
+  },
+  transactionAttempts: {
+    name: "stream_storage.transaction.attempts",
+    kind: "counter",
+    unit: "{attempt}",
+    description: "Attempts at transactions, the first ones included",
+    attributes: [a.transaction],
+  },
+  transactionRetries: {
+    name: "stream_storage.transaction.retries",
+    kind: "counter",
+    unit: "{retry}",
+    description:
+      "Attempts after the first; error.type is the SQLSTATE or connection_lost of the one before",
+    attributes: [a.transaction, a.errorType],
+  },
+  connectionCount: {
+    name: "db.client.connection.count",
+    kind: "updowncounter",
+    unit: "{connection}",
+    description: "Open connections by state, used or idle",
+    attributes: [a.pool, a.connectionState],
+  },
+  connectionLimit: {
+    name: "db.client.connection.limit",
+    kind: "updowncounter",
+    unit: "{connection}",
+    description: "Connections at most",
+    attributes: [a.pool],
+  },
+  pendingRequests: {
+    name: "db.client.connection.pending_requests",
+    kind: "updowncounter",
+    unit: "{request}",
+    description: "Transactions that wait for a connection",
+    attributes: [a.pool],
+  },
+  connectionTimeouts: {
+    name: "db.client.connection.timeouts",
+    kind: "counter",
+    unit: "{timeout}",
+    description: "Transactions that got no connection in time",
+    attributes: [a.pool],
+  },
+  connectionCreateTime: {
+    name: "db.client.connection.create_time",
+    kind: "histogram",
+    unit: "s",
+    description: "Time to open a connection",
+    attributes: [a.pool],
+    buckets: seconds,
+  },
+  connectionWaitTime: {
+    name: "db.client.connection.wait_time",
+    kind: "histogram",
+    unit: "s",
+    description: "Time that a transaction waited for a connection",
+    attributes: [a.pool],
+    buckets: seconds,
+  },
+  networkIo: {
+    name: "stream_storage.network.io",
+    kind: "counter",
+    unit: "By",
+    description: "Bytes to (transmit) and from (receive) the database",
+    attributes: [a.pool, a.direction],
+  },
+  queueWrites: {
+    name: "stream_storage.write_queue.writes",
+    kind: "updowncounter",
+    unit: "{write}",
+    description: "Writes that wait in the queue",
+    attributes: [],
+  },
+  queueSize: {
+    name: "stream_storage.write_queue.size",
+    kind: "updowncounter",
+    unit: "By",
+    description: "Payload of the writes that wait in the queue",
+    attributes: [],
+  },
+  queueBusyLanes: {
+    name: "stream_storage.write_queue.busy_lanes",
+    kind: "updowncounter",
+    unit: "{lane}",
+    description: "Write transactions under way",
+    attributes: [],
+  },
+  queueBatchSize: {
+    name: "stream_storage.write_queue.batch_size",
+    kind: "histogram",
+    unit: "{write}",
+    description: "Writes that shared a transaction (group commit)",
+    attributes: [],
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128],
+  },
+  ownershipState: {
+    name: "stream_storage.ownership.state",
+    kind: "updowncounter",
+    unit: "{state}",
+    description:
+      "1 for the present state: waiting, owner, recovering (lock session lost) or stopped, else 0",
+    attributes: [a.ownershipState],
+  },
+  databaseAvailable: {
+    name: "stream_storage.database.available",
+    kind: "updowncounter",
+    unit: "{state}",
+    description: "0 while connections to the database fail, else 1",
+    attributes: [],
+  },
+  workerDuration: {
+    name: "stream_storage.worker.run.duration",
+    kind: "histogram",
+    unit: "s",
+    description: "Time of a worker's run; its count is the number of runs",
+    attributes: [a.worker, a.workerOutcome],
+    buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300],
+  },
+  workerItems: {
+    name: "stream_storage.worker.items",
+    kind: "counter",
+    unit: "{item}",
+    description: "What workers have dealt with: streams, objects",
+    attributes: [a.worker],
+  },
+} as const satisfies Record<string, MetricDefinition>;
+
+/** Every span, and the events on it. */
+export const spans = {
+  /** A call of the storage; named `OPERATION SCHEMA`. */
+  call: {
+    name: `{${a.operation}} {schema}`,
+    kind: "CLIENT",
+    description: "A call of the storage, its waiting and retries included",
+    attributes: [
+      a.system,
+      a.namespace,
+      a.operation,
+      a.querySummary,
+      a.serverAddress,
+      a.serverPort,
+      a.streamId,
+      a.errorType,
+      a.errorReason,
+      a.outcome,
+      a.sqlState,
+    ],
+    events: {
+      retry: {
+        name: "stream_storage.retry",
+        description: "A transaction of the call is tried again",
+        attributes: [a.transaction, a.attempt, a.errorType],
+      },
+    },
+  },
+} as const;
+
+/** The instrumentation scope of all of them. */
+export const scopeName = "@towns/stream-storage";

@@ -1,0 +1,178 @@
+import {
+  type Attributes,
+  type Context,
+  context,
+  type Span,
+  SpanKind,
+  type SpanOptions,
+  SpanStatusCode,
+  trace,
+  type Tracer,
+} from "@opentelemetry/api";
+import { isStreamStorageError } from "../storage/errors.ts";
+import type { DatabaseHealth } from "./database_health.ts";
+import type { Histogram } from "./instruments.ts";
+import { attributes, metrics, scopeName } from "./names.ts";
+import type { Registry } from "./registry.ts";
+
+/** What the calls of a store have in common. */
+export interface OperationsOptions {
+  registry: Registry;
+  health: DatabaseHealth;
+  /** The attributes of every span. */
+  common: Attributes;
+  schema: string;
+}
+
+/** The calls of a store: one span and one duration for each. */
+export class Operations {
+  readonly #options: OperationsOptions;
+  readonly #tracer: Tracer = trace.getTracer(scopeName);
+  readonly #byName = new Map<string, Operation>();
+
+  constructor(options: OperationsOptions) {
+    this.#options = options;
+  }
+
+  /** The operation with this name; what it needs is made once. */
+  of(name: string): Operation {
+    let operation = this.#byName.get(name);
+    if (operation === undefined) {
+      operation = new Operation(name, this.#options, this.#tracer);
+      this.#byName.set(name, operation);
+    }
+    return operation;
+  }
+}
+
+/** One operation, for example `writeEvent`. */
+export class Operation {
+  readonly #name: string;
+  readonly #options: OperationsOptions;
+  readonly #tracer: Tracer;
+  readonly #spanName: string;
+  readonly #spanOptions: SpanOptions;
+  readonly #succeeded: Histogram;
+  readonly #failed = new Map<string, Histogram>();
+
+  constructor(name: string, options: OperationsOptions, tracer: Tracer) {
+    this.#name = name;
+    this.#options = options;
+    this.#tracer = tracer;
+    // A summary is the operation and its target; statements stay inside.
+    this.#spanName = `${name} ${options.schema}`;
+    this.#spanOptions = {
+      kind: SpanKind.CLIENT,
+      attributes: {
+        ...options.common,
+        [attributes.operation]: name,
+        [attributes.querySummary]: this.#spanName,
+      },
+    };
+    this.#succeeded = options.registry.histogram(metrics.operationDuration, {
+      [attributes.operation]: name,
+    });
+  }
+
+  /** The call's span, below the caller's; undefined if nobody would see it. */
+  startSpan(streamId?: string): Span | undefined {
+    const span = this.#tracer.startSpan(this.#spanName, this.#spanOptions);
+    if (!span.isRecording()) return undefined;
+    if (typeof streamId === "string") {
+      span.setAttribute(attributes.streamId, streamId);
+    }
+    return span;
+  }
+
+  /** The call returned; `since` in the time of `performance.now()`. */
+  succeeded(since: number, span: Span | undefined): void {
+    this.#succeeded.record((performance.now() - since) / 1000);
+    this.#options.health.callSucceeded();
+    span?.end();
+  }
+
+  /** The call threw this. */
+  failed(since: number, span: Span | undefined, error: unknown): void {
+    const type = isStreamStorageError(error) ? error.code : "_OTHER";
+    this.#failedWith(type).record((performance.now() - since) / 1000);
+    this.#options.health.callFailed(error);
+    if (span === undefined) return;
+    span.setAttribute(attributes.errorType, type);
+    if (isStreamStorageError(error)) {
+      const { reason, sqlState } = error.details;
+      span.setAttribute(attributes.outcome, error.outcome);
+      if (typeof reason === "string") {
+        span.setAttribute(attributes.errorReason, reason);
+      }
+      if (typeof sqlState === "string") {
+        span.setAttribute(attributes.sqlState, sqlState);
+      }
+    }
+    span.setStatus({
+      code: SpanStatusCode.ERROR,
+      ...(isStreamStorageError(error) ? { message: error.message } : {}),
+    });
+    span.end();
+  }
+
+  /**
+   * A call that returns one thing after another: one span over all of it, and
+   * the time during which its caller waited for us.
+   */
+  async *iterate<T>(
+    source: AsyncGenerator<T, void, undefined>,
+    streamId?: string,
+  ): AsyncGenerator<T, void, undefined> {
+    const span = this.startSpan(streamId);
+    let waited = 0;
+    let failure: { error: unknown } | undefined;
+    try {
+      for (;;) {
+        const asked = performance.now();
+        const next = await inSpan(span, () => source.next());
+        waited += performance.now() - asked;
+        if (next.done) break;
+        yield next.value;
+      }
+    } catch (error) {
+      failure = { error };
+      throw error;
+    } finally {
+      const since = performance.now() - waited;
+      if (failure === undefined) this.succeeded(since, span);
+      else this.failed(since, span, failure.error);
+      await source.return();
+    }
+  }
+
+  #failedWith(type: string): Histogram {
+    let histogram = this.#failed.get(type);
+    if (histogram === undefined) {
+      histogram = this.#options.registry.histogram(metrics.operationDuration, {
+        [attributes.operation]: this.#name,
+        [attributes.errorType]: type,
+      });
+      this.#failed.set(type, histogram);
+    }
+    return histogram;
+  }
+}
+
+/** Where a call stands among spans. */
+export type CallContext = Context;
+
+/** The context to come back to by {@linkcode inContext}. */
+export function activeContext(): CallContext {
+  return context.active();
+}
+
+/** Runs the body in a context of before, if there is one. */
+export function inContext<T>(of: CallContext | undefined, body: () => T): T {
+  return of === undefined ? body() : context.with(of, body);
+}
+
+/** Runs the body with the span as the active one. */
+export function inSpan<T>(span: Span | undefined, body: () => T): T {
+  if (span === undefined) return body();
+  return context.with(trace.setSpan(context.active(), span), body);
+}

@@ -1,0 +1,173 @@
+import {
+  type Attributes,
+  type BatchObservableResult,
+  type Counter as OtelCounter,
+  type Histogram as OtelHistogram,
+  type Meter,
+  type MeterProvider,
+  metrics as api,
+  type Observable,
+} from "@opentelemetry/api";
+import {
+  Counter,
+  Gauge,
+  Histogram,
+  type HistogramValue,
+} from "./instruments.ts";
+import { type MetricDefinition, metrics, scopeName } from "./names.ts";
+
+/** One number of a metric. */
+export interface MetricSample {
+  /** What it is the number of. */
+  readonly attributes: Readonly<Record<string, string | number>>;
+  /** The number, or how the values are spread. */
+  readonly value: number | HistogramValue;
+}
+
+/** A metric with all its numbers, at one moment. */
+export interface MetricFamily {
+  /** From the table of metrics. */
+  readonly definition: MetricDefinition;
+  /** One for every combination of attributes that was seen. */
+  readonly samples: readonly MetricSample[];
+}
+
+type Series = Counter | Histogram | Gauge;
+
+interface Family {
+  definition: MetricDefinition;
+  series: Map<string, Series>;
+  otel: OtelCounter | OtelHistogram | Observable;
+}
+
+/**
+ * The metrics of one store.
+ *
+ * OpenTelemetry is told of gauges and counters when it collects, by one
+ * callback: gauges are looked up, counters report what was added since. The
+ * counters are ordinary instruments all the same, not observable ones: those
+ * would be gone from the collection that comes after `close`, with all that
+ * was counted since the one before.
+ *
+ * A host's SDK must be installed before the store is opened: until then the
+ * API gives out instruments that do nothing, and they stay so.
+ */
+export class Registry {
+  readonly #common: Attributes;
+  readonly #meter: Meter;
+  readonly #families = new Map<MetricDefinition, Family>();
+  readonly #observables: Observable[] = [];
+  readonly #onCollect = (result: BatchObservableResult) =>
+    this.#collect(result);
+
+  /** `common` are the attributes of every number. */
+  constructor(
+    common: Attributes,
+    provider: MeterProvider = api.getMeterProvider(),
+  ) {
+    this.#common = common;
+    this.#meter = provider.getMeter(scopeName);
+    for (const definition of Object.values<MetricDefinition>(metrics)) {
+      const otel = instrumentOf(this.#meter, definition);
+      this.#families.set(definition, { definition, series: new Map(), otel });
+      if (definition.kind === "updowncounter") {
+        this.#observables.push(otel as Observable);
+      }
+    }
+    this.#meter.addBatchObservableCallback(this.#onCollect, this.#observables);
+  }
+
+  /** The counter with these attributes, the same at every call. */
+  counter(definition: MetricDefinition, attributes: Attributes): Counter {
+    return this.#series(definition, attributes, (all) => new Counter(all));
+  }
+
+  /** The histogram with these attributes, the same at every call. */
+  histogram(definition: MetricDefinition, attributes: Attributes): Histogram {
+    return this.#series(definition, attributes, (all, { otel }) => {
+      const { buckets = [] } = definition;
+      return new Histogram(all, buckets, otel as OtelHistogram);
+    });
+  }
+
+  /** Looks a number up whenever it is asked for. */
+  gauge(
+    definition: MetricDefinition,
+    attributes: Attributes,
+    read: () => number,
+  ): void {
+    this.#series(definition, attributes, (all) => new Gauge(all, read));
+  }
+
+  /** All metrics that have a number, at this moment. */
+  read(): MetricFamily[] {
+    return [...this.#families.values()]
+      .filter(({ series }) => series.size > 0)
+      .map(({ definition, series }) => ({
+        definition,
+        samples: Array.from(series.values(), (one) => ({
+          attributes: one.attributes as Record<string, string | number>,
+          value: one instanceof Gauge ? one.read() : one.value,
+        })),
+      }));
+  }
+
+  /** Reports for the last time; OpenTelemetry lets go of the store. */
+  close(): void {
+    this.#meter.removeBatchObservableCallback(
+      this.#onCollect,
+      this.#observables,
+    );
+    this.#reportCounters();
+  }
+
+  #series<S extends Series>(
+    definition: MetricDefinition,
+    attributes: Attributes,
+    make: (attributes: Attributes, family: Family) => S,
+  ): S {
+    const family = this.#families.get(definition)!;
+    const key = JSON.stringify(attributes);
+    const known = family.series.get(key);
+    if (known !== undefined) return known as S;
+    const made = make({ ...this.#common, ...attributes }, family);
+    family.series.set(key, made);
+    return made;
+  }
+
+  #collect(result: BatchObservableResult): void {
+    for (const { series, otel } of this.#families.values()) {
+      for (const one of series.values()) {
+        if (!(one instanceof Gauge)) break;
+        result.observe(otel as Observable, one.read(), one.attributes);
+      }
+    }
+    this.#reportCounters();
+  }
+
+  #reportCounters(): void {
+    for (const { series, otel } of this.#families.values()) {
+      for (const one of series.values()) {
+        if (!(one instanceof Counter)) break;
+        const added = one.take();
+        if (added > 0) (otel as OtelCounter).add(added, one.attributes);
+      }
+    }
+  }
+}
+
+function instrumentOf(meter: Meter, definition: MetricDefinition) {
+  const { name, kind, unit, description, buckets } = definition;
+  const options = { unit, description };
+  switch (kind) {
+    case "counter":
+      return meter.createCounter(name, options);
+    case "updowncounter":
+      return meter.createObservableUpDownCounter(name, options);
+    case "histogram":
+      return meter.createHistogram(name, {
+        ...options,
+        advice: { explicitBucketBoundaries: [...buckets ?? []] },
+      });
+  }
+}

@@ -1,0 +1,97 @@
+import { trace } from "@opentelemetry/api";
+import type { StreamStorageError } from "../storage/errors.ts";
+import type { DatabaseHealth } from "./database_health.ts";
+import type { Counter, Histogram } from "./instruments.ts";
+import { attributes, metrics, spans } from "./names.ts";
+import type { Registry } from "./registry.ts";
+
+/** How a transaction ended, all its attempts included. */
+export type TransactionOutcome =
+  | "committed"
+  /** A check of its own stopped it; nothing was written. */
+  | "rejected"
+  /** It failed, or was never begun; nothing was written. */
+  | "rolled_back"
+  /** Its caller's signal stopped it; nothing was written. */
+  | "canceled"
+  /** It may have been committed, the answer was lost. */
+  | "unknown";
+
+interface TransactionSeries {
+  attempts: Counter;
+  durations: Map<TransactionOutcome, Histogram>;
+}
+
+/** The end of a transaction. */
+export interface TransactionEnd {
+  name: string;
+  mode: "read" | "write";
+  outcome: TransactionOutcome;
+  /** When it began, in the time of `performance.now()`. */
+  since: number;
+  /** What its caller is told. */
+  error?: StreamStorageError;
+}
+
+/** Hears of every transaction of a store. */
+export class TransactionMetrics {
+  readonly #registry: Registry;
+  readonly #health: DatabaseHealth;
+  readonly #byName = new Map<string, TransactionSeries>();
+
+  constructor(registry: Registry, health: DatabaseHealth) {
+    this.#registry = registry;
+    this.#health = health;
+  }
+
+  /** An attempt is made, the first or another. */
+  attempted(name: string): void {
+    this.#of(name).attempts.add();
+  }
+
+  /** The nth attempt is made because the one before failed in this way. */
+  retried(name: string, nth: number, errorType: string): void {
+    this.#registry.counter(metrics.transactionRetries, {
+      [attributes.transaction]: name,
+      [attributes.errorType]: errorType,
+    }).add();
+    trace.getActiveSpan()?.addEvent(spans.call.events.retry.name, {
+      [attributes.transaction]: name,
+      [attributes.attempt]: nth,
+      [attributes.errorType]: errorType,
+    });
+  }
+
+  /** It is over. */
+  ended({ name, mode, outcome, since, error }: TransactionEnd): void {
+    this.#duration(name, outcome).record((performance.now() - since) / 1000);
+    if (mode === "read") return;
+    if (outcome === "committed") this.#health.writeCommitted();
+    else if (error !== undefined) this.#health.writeFailed(error);
+  }
+
+  #duration(name: string, outcome: TransactionOutcome): Histogram {
+    const { durations } = this.#of(name);
+    let histogram = durations.get(outcome);
+    if (histogram === undefined) {
+      histogram = this.#registry.histogram(metrics.transactionDuration, {
+        [attributes.transaction]: name,
+        [attributes.transactionOutcome]: outcome,
+      });
+      durations.set(outcome, histogram);
+    }
+    return histogram;
+  }
+
+  #of(name: string): TransactionSeries {
+    let series = this.#byName.get(name);
+    if (series === undefined) {
+      const attempts = this.#registry.counter(metrics.transactionAttempts, {
+        [attributes.transaction]: name,
+      });
+      series = { attempts, durations: new Map() };
+      this.#byName.set(name, series);
+    }
+    return series;
+  }
+}

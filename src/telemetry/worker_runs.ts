@@ -1,0 +1,59 @@
+import type { EventLog } from "./event_log.ts";
+import type { LogCode } from "./log_events.ts";
+import { attributes, metrics } from "./names.ts";
+import type { Registry } from "./registry.ts";
+
+/** One run of a background worker. */
+export interface WorkerRun {
+  /** The worker's name, one of a few. */
+  worker: string;
+  /** `stopped`: it was aborted before it was done. */
+  outcome: "done" | "failed" | "stopped";
+  milliseconds: number;
+  /** What it has dealt with, if it tells. */
+  report: { done: number } | undefined;
+}
+
+/** Hears of every run of a store's workers, and logs each failure once. */
+export class WorkerRuns {
+  readonly #registry: Registry;
+  readonly #log: EventLog;
+  /** Runs that have failed in a row, by worker. */
+  readonly #failures = new Map<string, number>();
+
+  constructor(registry: Registry, log: EventLog) {
+    this.#registry = registry;
+    this.#log = log;
+  }
+
+  /** A run is over. */
+  record({ worker, outcome, milliseconds, report }: WorkerRun): void {
+    this.#registry.histogram(metrics.workerDuration, {
+      [attributes.worker]: worker,
+      [attributes.workerOutcome]: outcome,
+    }).record(milliseconds / 1000);
+    this.#registry.counter(metrics.workerItems, {
+      [attributes.worker]: worker,
+    }).add(report?.done ?? 0);
+    const failures = this.#failures.get(worker) ?? 0;
+    if (outcome === "failed") this.#failures.set(worker, failures + 1);
+    if (outcome !== "done" || failures === 0) return;
+    this.#failures.delete(worker);
+    const message = `Worker ${worker} works again`;
+    this.#log.tell("worker_recovered", { worker, failures }, message);
+  }
+
+  /** A worker's event, after its run was recorded. */
+  heard(
+    worker: string,
+    { code, message, details }: {
+      code: LogCode;
+      message: string;
+      details: Record<string, unknown>;
+    },
+  ): void {
+    const isKnown = code === "worker_recovered" ||
+      (code === "worker_failed" && this.#failures.get(worker) !== 1);
+    if (!isKnown) this.#log.tell(code, details, message);
+  }
+}
