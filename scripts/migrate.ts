@@ -3,8 +3,8 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { parseConnectionUrl } from "../src/database/connection_target.ts";
-import { connectSession } from "../src/database/driver.ts";
 import { toStorageError } from "../src/database/failures.ts";
+import { connectLastingSession } from "../src/database/lasting_session.ts";
 import {
   checkMigrations,
   migrate,
@@ -73,7 +73,7 @@ function readArguments(args: string[]) {
 async function run(args: Arguments): Promise<string> {
   const { command, schema, partitions, url } = args;
   if (url === undefined) return printMigrations({ schema, partitions });
-  const session = await connectSession(parseConnectionUrl(url), {}, {
+  const session = await connectLastingSession(parseConnectionUrl(url), {
     preparedStatements: false,
     maxPrepared: 1,
     answerTimeoutMs: statementMs,

@@ -9,14 +9,13 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { after, before, describe } from "node:test";
-import { quoteIdentifier } from "../src/database/migrations/sql_text.ts";
-import { partitionSuffixes } from "../src/database/migrations/plan.ts";
 import type { Session } from "../src/database/session.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { streamStorageContract } from "../src/testing/contract.ts";
 import type { ContractStore } from "../src/testing/contract/suite.ts";
 import { testDatabaseUrl } from "./support/database.ts";
+import { emptyTables } from "./support/empty_tables.ts";
 import { openSession } from "./support/migration_connection.ts";
 import { plant } from "./support/plant.ts";
 import { type Proxy as Wire, type Rule, startProxy } from "./support/proxy.ts";
@@ -142,7 +141,7 @@ describe("behind a storm", () => {
     session = cleanUp.use(await openSession(url));
     const test = cleanUp.use(await openTestStorage({ ...options, url }));
     ({ schema } = test);
-    emptied = emptyTables(schema);
+    emptied = emptyTables(schema, partitions);
     await test.storage.close();
   });
 
@@ -183,14 +182,3 @@ describe("behind a storm", () => {
 
   streamStorageContract(store, { name: "PostgreSQL" });
 });
-
-function emptyTables(schema: string): string {
-  const names = ["es", "stream_storage_ephemeral"];
-  for (const suffix of partitionSuffixes(partitions)) {
-    for (const kind of ["miniblocks", "minipools", "miniblock_candidates"]) {
-      names.push(`${kind}_${suffix}`);
-    }
-  }
-  return names.map((name) => `DELETE FROM ${quoteIdentifier(schema)}.${name}`)
-    .join("; ");
-}

@@ -18,9 +18,7 @@ import type { ConnectionTarget, SslOptions } from "./connection_target.ts";
 import { ConnectionLostError } from "./pg_error.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { bind, statement } from "./statement.ts";
-
-/** Settings of the server that hold for one session (`SET`). */
-export type SessionSettings = Readonly<Record<string, string>>;
+import type { SessionSettings } from "./transaction_settings.ts";
 
 /** How the session behaves, and what gives up the attempt to connect. */
 export interface ConnectOptions extends SessionOptions {

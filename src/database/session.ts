@@ -20,14 +20,11 @@
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import { ConnectionLostError, PgError, readErrorFields } from "./pg_error.ts";
+import type { Bound, Result, ResultsOf, Statement } from "./statement.ts";
 import {
-  bind,
-  type Bound,
-  type Result,
-  type ResultsOf,
-  type Statement,
-  statement,
-} from "./statement.ts";
+  type SessionSettings,
+  TransactionSettings,
+} from "./transaction_settings.ts";
 import type { Traffic } from "../telemetry/store_telemetry.ts";
 import { BackendReader } from "./wire/backend.ts";
 import { FrontendWriter } from "./wire/frontend.ts";
@@ -53,12 +50,6 @@ export interface Notification {
 /** How much longer than the server's own timeout an answer is waited for. */
 export const answerGraceMs = 1000;
 
-const setStatementTimeout = statement({
-  text: "SELECT set_config('statement_timeout', $1, true)",
-  params: ["text"],
-  columns: ["text"],
-});
-
 /** What a session is made of; see driver.ts. */
 export interface SessionTransport {
   socket: Socket;
@@ -72,7 +63,7 @@ export interface SessionTransport {
 
 /** How a session behaves. */
 export interface SessionOptions {
-  /** Keep statements prepared; false for poolers in transaction mode. */
+  /** Keep statements prepared; never behind a pooler in transaction mode. */
   preparedStatements: boolean;
   /** How many statements stay prepared, the least used one goes first. */
   maxPrepared: number;
@@ -84,6 +75,8 @@ export interface SessionOptions {
   answerTimeoutMs: number;
   /** Counts the bytes. */
   traffic?: Traffic;
+  /** Settings that go with every `run`; see transaction_settings.ts. */
+  transactionSettings?: SessionSettings | undefined;
 }
 
 interface Exchange {
@@ -103,6 +96,7 @@ export class Session implements AsyncDisposable {
   readonly processId: number;
   readonly #transport: SessionTransport;
   readonly #options: SessionOptions;
+  readonly #settings: TransactionSettings;
   readonly #reader: BackendReader;
   readonly #writer = new FrontendWriter();
   readonly #exchanges: Exchange[] = [];
@@ -122,6 +116,7 @@ export class Session implements AsyncDisposable {
   constructor(transport: SessionTransport, options: SessionOptions) {
     this.#transport = transport;
     this.#options = options;
+    this.#settings = new TransactionSettings(options.transactionSettings);
     this.processId = transport.processId;
     this.#reader = new BackendReader({
       rowDecoders: () => this.#currentDecoders(),
@@ -181,12 +176,13 @@ export class Session implements AsyncDisposable {
     const { answerTimeoutMs } = this.#options;
     const limit = Math.min(withinMs + answerGraceMs, answerTimeoutMs);
     // Not worth a statement while most of the time is left.
-    if (withinMs > (answerTimeoutMs - answerGraceMs) * 0.75) {
+    const isAmple = withinMs > (answerTimeoutMs - answerGraceMs) * 0.75;
+    const first = this.#settings.statements(isAmple ? undefined : withinMs);
+    if (first.length === 0) {
       return this.#run(bound, limit) as Promise<ResultsOf<B>>;
     }
-    const timeout = bind(setStatementTimeout, String(Math.ceil(withinMs)));
-    return this.#run([timeout, ...bound], limit)
-      .then(([, ...results]) => results as ResultsOf<B>);
+    return this.#run([...first, ...bound], limit)
+      .then((results) => results.slice(first.length) as ResultsOf<B>);
   }
 
   #run(bound: readonly Bound[], withinMs: number): Promise<Result[]> {

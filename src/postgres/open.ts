@@ -3,7 +3,8 @@
  * owner, wire the parts together.
  */
 
-import { connectSession, type SessionSettings } from "../database/driver.ts";
+import { connectSession } from "../database/driver.ts";
+import { connectLastingSession } from "../database/lasting_session.ts";
 import { sqlStateOf, toStorageError, verdictOf } from "../database/failures.ts";
 import {
   assertSchemaName,
@@ -13,12 +14,14 @@ import {
 } from "../database/migrations/mod.ts";
 import { Ownership } from "../database/ownership.ts";
 import { Pool } from "../database/pool.ts";
+import { rejectionOf } from "../database/rejection.ts";
 import {
   answerGraceMs,
   type Session,
   type SessionOptions,
 } from "../database/session.ts";
 import { bind } from "../database/statement.ts";
+import type { SessionSettings } from "../database/transaction_settings.ts";
 import { TransactionRing } from "../database/transaction_ring.ts";
 import { Transactions } from "../database/transactions.ts";
 import { canceled } from "../storage/contract_errors.ts";
@@ -53,6 +56,7 @@ export async function openStore(
     const partitions = await prepareSchema(resolved, telemetry);
     signal?.throwIfAborted();
     const ownership = await takeOwnership(resolved, telemetry);
+    await checkSameDatabase(resolved, ownership);
     return assemble(resolved, {
       partitions,
       ownership,
@@ -88,7 +92,7 @@ async function prepareSchema(
 ): Promise<number> {
   const { schema, signal } = options;
   // A migration may take longer than an operation.
-  const session = await connectSession(options.target, {}, {
+  const session = await connectLastingSession(options.ownershipTarget, {
     ...sessionOptions(options),
     answerTimeoutMs: 600_000,
     signal,
@@ -146,12 +150,46 @@ function takeOwnership(
     startupDelayMs,
     signal,
     connect: (opening) =>
-      connectSession(options.target, {}, {
+      connectLastingSession(options.ownershipTarget, {
         ...sessionOptions(options),
         signal: opening,
       }),
     onEvent: (...event) => telemetry.ownership.heard(...event),
   });
+}
+
+/**
+ * With two addresses, the row that was written at one must be there at the
+ * other, or every write would find that somebody else is the owner.
+ */
+async function checkSameDatabase(
+  options: ResolvedOptions,
+  ownership: Ownership,
+): Promise<void> {
+  const { schema, target, ownershipTarget, signal } = options;
+  if (target === ownershipTarget) return;
+  try {
+    await using session = await connectSession(target, {}, {
+      ...sessionOptions(options),
+      signal,
+    });
+    await session.run([ownership.fence]);
+  } catch (error) {
+    await ownership.release(options.operationTimeoutMs);
+    if (!isNotTheOwner(error)) throw error;
+    throw new StreamStorageError({
+      code: "BAD_CONFIG",
+      message: `Schema ${JSON.stringify(schema)} at url has another owner ` +
+        "than at ownershipUrl: both must lead to the same database",
+      details: { reason: "ownership_url_mismatch", schema },
+      cause: error,
+    });
+  }
+}
+
+/** The fence is closed, or there is no such table. */
+function isNotTheOwner(error: unknown): boolean {
+  return rejectionOf(error) !== undefined || sqlStateOf(error) === "42P01";
 }
 
 interface Parts {
@@ -324,15 +362,17 @@ function poolOf(
     connectTimeoutMs: Math.min(options.target.connectTimeoutMs, share),
   };
   const settings = sessionSettings(options);
+  const isLasting = options.preparedStatements;
   const behaviour = {
     ...sessionOptions(options),
     traffic: telemetry.traffic(name),
+    transactionSettings: isLasting ? undefined : settings,
   };
   const pool = new Pool({
     connect: () =>
       telemetry.connect(
         name,
-        () => connectSession(target, settings, behaviour),
+        () => connectSession(target, isLasting ? settings : {}, behaviour),
         toStorageError,
       ),
     max,

@@ -49,6 +49,14 @@ export interface StreamStorageOptions {
   database?: string;
   /** libpq's sslmode, or with certificates. Default `prefer`. */
   ssl?: SslMode | SslOptions;
+  /**
+   * Needed when the above leads through a pooler in transaction mode: the URI
+   * of a direct connection to the same database, for what lasts longer than a
+   * transaction, which is the lock of the schema's owner, its notifications
+   * and the migrations. `ssl` and `applicationName` hold for it, too;
+   * `preparedStatements` are off.
+   */
+  ownershipUrl?: string;
   /** The schema that holds the store: 1 to 63 bytes. */
   schema: string;
   /** Aborts the opening. */
@@ -79,7 +87,11 @@ export interface StreamStorageOptions {
    * 3 600 000. Default 2000.
    */
   startupDelayMs?: number;
-  /** False for poolers that change servers between calls. Default true. */
+  /**
+   * False for poolers that change servers between calls: what is to last for
+   * the session, statements and settings, is sent with each call instead.
+   * Default true, with `ownershipUrl` false.
+   */
   preparedStatements?: boolean;
   /** Starts with the ring of recent transactions on. Default false. */
   debugTransactions?: boolean;
@@ -134,6 +146,7 @@ const schema = z.strictObject({
       key: z.string().optional(),
     }),
   ]).optional(),
+  ownershipUrl: z.string().optional(),
   schema: z.string().refine(isSchemaName, {
     message: "must be 1 to 63 bytes without a zero character, not pg_…",
   }),
@@ -156,7 +169,7 @@ const schema = z.strictObject({
     minDelayMs: milliseconds.default(10),
     maxDelayMs: milliseconds.default(1000),
   }).prefault({}),
-  preparedStatements: z.boolean().default(true),
+  preparedStatements: z.boolean().optional(),
   debugTransactions: z.boolean().default(false),
   ephemeralTtlMs: z.int().min(1).max(366 * 86_400_000).default(600_000),
   ephemeralSweepIntervalMs: z.int().min(0).max(86_400_000).default(60_000),
@@ -170,8 +183,13 @@ const schema = z.strictObject({
 
 /** Options with every default filled in. */
 export interface ResolvedOptions
-  extends Omit<z.output<typeof schema>, "url" | "password" | "ssl"> {
+  extends
+    Omit<z.output<typeof schema>, "url" | "password" | "ssl" | "ownershipUrl"> {
+  /** Where transactions run. */
   target: ConnectionTarget;
+  /** Where sessions last; the same unless that is a pooler's. */
+  ownershipTarget: ConnectionTarget;
+  preparedStatements: boolean;
   statementTimeoutMs: number;
   lockTimeoutMs: number;
 }
@@ -189,10 +207,17 @@ export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
     message: issue.message,
   }));
   const target = connectionTarget(options ?? {}, faults);
+  const direct = ownershipTarget(options ?? {}, faults);
   if (!parsed.success || target === undefined || faults.length > 0) {
     throw badConfig(faults);
   }
-  const { url: _url, password: _password, ssl: _ssl, ...rest } = parsed.data;
+  const {
+    url: _url,
+    password: _password,
+    ssl: _ssl,
+    ownershipUrl: _ownershipUrl,
+    ...rest
+  } = parsed.data;
   const statementTimeoutMs = Math.min(
     rest.statementTimeoutMs ?? Infinity,
     rest.operationTimeoutMs,
@@ -200,6 +225,8 @@ export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
   return {
     ...rest,
     target,
+    ownershipTarget: direct ?? target,
+    preparedStatements: rest.preparedStatements ?? direct === undefined,
     statementTimeoutMs,
     lockTimeoutMs: rest.lockTimeoutMs ?? statementTimeoutMs,
   };
@@ -237,29 +264,60 @@ function connectionTarget(
     faults.push({ option: given.join(", "), message: "can't stand with url" });
     return undefined;
   }
+  if (typeof url === "string") {
+    return parsedTarget("url", url, options, faults);
+  }
+  return withOptions({
+    hosts: [{ host: host ?? "localhost", port: port ?? 5432 }],
+    user: user ?? "",
+    password: password ?? "",
+    database: database ?? user ?? "",
+    ssl: { mode: "prefer" as const },
+    applicationName: "",
+    connectTimeoutMs: 10_000,
+    readWrite: false,
+  }, options);
+}
+
+function ownershipTarget(
+  options: StreamStorageOptions,
+  faults: Fault[],
+): ConnectionTarget | undefined {
+  const { ownershipUrl, preparedStatements } = options;
+  if (typeof ownershipUrl !== "string") return undefined;
+  if (preparedStatements === true) {
+    // A name could mean another client's statement, and run it.
+    const message = "must be false with ownershipUrl";
+    faults.push({ option: "preparedStatements", message });
+  }
+  return parsedTarget("ownershipUrl", ownershipUrl, options, faults);
+}
+
+function parsedTarget(
+  option: string,
+  url: string,
+  options: StreamStorageOptions,
+  faults: Fault[],
+): ConnectionTarget | undefined {
   try {
-    const target = typeof url === "string" ? parseConnectionUrl(url) : {
-      hosts: [{ host: host ?? "localhost", port: port ?? 5432 }],
-      user: user ?? "",
-      password: password ?? "",
-      database: database ?? user ?? "",
-      ssl: { mode: "prefer" as const },
-      applicationName: "",
-      connectTimeoutMs: 10_000,
-      readWrite: false,
-    };
-    return {
-      ...target,
-      ...sslOf(options.ssl),
-      ...(options.applicationName === undefined
-        ? {}
-        : { applicationName: options.applicationName }),
-    };
+    return withOptions(parseConnectionUrl(url), options);
   } catch (error) {
     if (!isStreamStorageError(error)) throw error;
-    faults.push({ option: "url", message: error.message });
+    faults.push({ option, message: error.message });
     return undefined;
   }
+}
+
+/** Options of their own count for more than what a URL says. */
+function withOptions(
+  target: ConnectionTarget,
+  { ssl, applicationName }: StreamStorageOptions,
+): ConnectionTarget {
+  return {
+    ...target,
+    ...sslOf(ssl),
+    ...(applicationName === undefined ? {} : { applicationName }),
+  };
 }
 
 function sslOf(

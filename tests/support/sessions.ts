@@ -1,10 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
-import {
-  connectSession,
-  type SessionSettings,
-} from "../../src/database/driver.ts";
+import { connectSession } from "../../src/database/driver.ts";
 import type { Session, SessionOptions } from "../../src/database/session.ts";
+import type { SessionSettings } from "../../src/database/transaction_settings.ts";
 import { testDatabaseUrl } from "./database.ts";
 
 /** How a test's session differs from an ordinary one. */

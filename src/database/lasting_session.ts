@@ -1,0 +1,127 @@
+/**
+ * Sessions for what lasts longer than a transaction: advisory locks and LISTEN.
+ *
+ * Behind a pooler in transaction mode each transaction may run on another
+ * session of the server, and nothing says so: a lock is taken on one of them
+ * and stays there, LISTEN succeeds and no notification ever comes. Two owners
+ * of a schema would believe in one lock. Such a connection is refused.
+ *
+ * How it is told
+ * 1. A server names its process id as a connection starts. A pooler can't: it
+ *    does not know yet on which session the client will work, and names one of
+ *    its own. If the id is that of the session that answers, the connection is
+ *    direct (or a proxy passes bytes on), and that is all that is asked.
+ * 2. Else there is a pooler. The connection listens, then leaves its session
+ *    alone; a second connection notifies. If the second one works on the
+ *    first one's session, sessions are shared. If the notification reaches the
+ *    first connection while it asks for nothing, its session is its own, as in
+ *    session mode or once such a pooler has pinned it. If it does not, the
+ *    connection is of no use, whatever the reason.
+ */
+
+import { StreamStorageError } from "../storage/errors.ts";
+import type { ConnectionTarget } from "./connection_target.ts";
+import { type ConnectOptions, connectSession } from "./driver.ts";
+import { quoteIdentifier } from "./migrations/sql_text.ts";
+import type { Session } from "./session.ts";
+import { bind, statement } from "./statement.ts";
+
+/** How long a notification may take; only who is refused waits that long. */
+const notifiedWithinMs = 2000;
+
+/** How long the second connection may take for each answer. */
+const otherAnswersWithinMs = 10_000;
+
+const backendPid = statement({
+  text: "SELECT pg_catalog.pg_backend_pid()",
+  columns: ["int4"],
+  once: true,
+});
+
+const notify = statement({
+  text: "SELECT pg_catalog.pg_notify($1, '') IS NULL",
+  params: ["text"],
+  columns: ["bool"],
+  once: true,
+});
+
+/**
+ * Connects as `connectSession` does, to a session of the server that is the
+ * caller's until it is closed.
+ *
+ * @throws {StreamStorageError} BAD_CONFIG, reason `transaction_pooler`.
+ */
+export async function connectLastingSession(
+  target: ConnectionTarget,
+  options: ConnectOptions,
+): Promise<Session> {
+  const session = await connectSession(target, {}, options);
+  try {
+    const [{ rows: [row] }] = await session.run([bind(backendPid)]);
+    const isDirect = row?.[0] === session.processId;
+    if (isDirect || await keepsItsSession(session, target, options)) {
+      return session;
+    }
+  } catch (error) {
+    session.destroy("The connection could not be examined", error);
+    throw error;
+  }
+  await session.close();
+  throw new StreamStorageError({
+    code: "BAD_CONFIG",
+    message: "The connection leads through a pooler in transaction mode, " +
+      "where the owner's lock would not hold and notifications get lost: " +
+      "give the address of the server itself as ownershipUrl",
+    details: { reason: "transaction_pooler" },
+  });
+}
+
+async function keepsItsSession(
+  session: Session,
+  target: ConnectionTarget,
+  options: ConnectOptions,
+): Promise<boolean> {
+  const channel = `stream_storage_${crypto.randomUUID()}`;
+  const listen = once(`LISTEN ${quoteIdentifier(channel)}`);
+  const unlisten = once(`UNLISTEN ${quoteIdentifier(channel)}`);
+  let isNotified = false;
+  const { promise: waited, resolve: stopWaiting } = Promise.withResolvers<
+    void
+  >();
+  session.onNotification(({ channel: heard }) => {
+    isNotified ||= heard === channel;
+    if (isNotified) stopWaiting();
+  });
+  void session.closed.then(stopWaiting);
+  const [, { rows: [own] }] = await session.run([listen, bind(backendPid)]);
+  const other = await connectSession(target, {}, {
+    ...options,
+    answerTimeoutMs: Math.min(options.answerTimeoutMs, otherAnswersWithinMs),
+  });
+  const giveUp = () => {
+    for (const each of [session, other]) each.destroy("Opening was aborted");
+  };
+  options.signal?.addEventListener("abort", giveUp, { once: true });
+  const timer = setTimeout(stopWaiting, notifiedWithinMs);
+  try {
+    // Where sessions are shared, this leaves the first one as it was.
+    const [{ rows: [theirs] }] = await other.run([
+      bind(backendPid),
+      bind(notify, channel),
+      unlisten,
+    ]);
+    if (theirs?.[0] === own?.[0]) return false;
+    await waited;
+    // Ours may have been held up: then its answer brings the notification.
+    await session.run([unlisten]);
+    return isNotified;
+  } finally {
+    clearTimeout(timer);
+    options.signal?.removeEventListener("abort", giveUp);
+    await other.close();
+  }
+}
+
+function once(text: string) {
+  return bind(statement({ text, once: true }));
+}
