@@ -213,7 +213,7 @@ describe("Metrics through an OpenTelemetry SDK", () => {
       }
     }
     const owner = (state: string) =>
-      pointOf(collected, metrics.ownershipState, {
+      pointOf(collected, metrics.ownershipStatus, {
         ...of,
         [attributes.ownershipState]: state,
       });
@@ -293,7 +293,7 @@ describe("Metrics through an OpenTelemetry SDK", () => {
       .filter(({ kind }) => kind === "updowncounter");
     for (const gauge of gauges) assert.deepEqual(ours(gauge), [], gauge.name);
     assert.equal(
-      gaugeOf(storage, metrics.ownershipState, {
+      gaugeOf(storage, metrics.ownershipStatus, {
         [attributes.ownershipState]: "stopped",
       }),
       1,

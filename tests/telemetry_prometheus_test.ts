@@ -72,7 +72,7 @@ describe("Prometheus' text", () => {
         assert.ok(labels.get("db_namespace")?.endsWith(`|${schema}`));
       }
     }
-    const owner = families.get("stream_storage_ownership_state")!.samples
+    const owner = families.get("stream_storage_ownership_status")!.samples
       .find(({ labels }) =>
         labels.get("stream_storage_ownership_state") === "owner"
       );

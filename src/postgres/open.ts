@@ -219,6 +219,9 @@ function assemble(
     ring,
     metrics: telemetry.transactions,
   });
+  // Not worth a text while nobody looks; the ring is bounded, so are they.
+  const tagsOf = (streamIds: readonly StreamId[]) =>
+    ring.enabled ? streamIds.slice(0, 8).join(" ") : "";
   const catalog = new Catalog(options.schema, partitions);
   const store: Store = {
     catalog,
@@ -235,7 +238,7 @@ function assemble(
       runShared: async (streamIds, bound, latest) => {
         batched(bound.length);
         const [, , ...results] = await transactions.attemptWrite(
-          { name: "sharedWrites", tags: `${bound.length} writes`, latest },
+          { name: "sharedWrites", tags: tagsOf(streamIds), latest },
           [ownership.fence, lockAll(store, streamIds), ...bound],
         );
         return results;

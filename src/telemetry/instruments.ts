@@ -14,7 +14,7 @@ import type {
 export class Counter {
   readonly attributes: Attributes;
   #value = 0;
-  #taken = 0;
+  #taken: number | undefined;
 
   constructor(attributes: Attributes) {
     this.attributes = attributes;
@@ -29,9 +29,13 @@ export class Counter {
     this.#value += number;
   }
 
-  /** What was added since the last time. */
-  take(): number {
-    const added = this.#value - this.#taken;
+  /**
+   * What was added since the last time; undefined if nothing was. At first it
+   * is at least 0: rates begin with the first number that a collector sees.
+   */
+  take(): number | undefined {
+    if (this.#taken === this.#value) return undefined;
+    const added = this.#value - (this.#taken ?? 0);
     this.#taken = this.#value;
     return added;
   }

@@ -206,8 +206,8 @@ export const metrics = {
     attributes: [],
     buckets: [1, 2, 4, 8, 16, 32, 64, 128],
   },
-  ownershipState: {
-    name: "stream_storage.ownership.state",
+  ownershipStatus: {
+    name: "stream_storage.ownership.status",
     kind: "updowncounter",
     unit: "{state}",
     description:

@@ -23,7 +23,7 @@ export class OwnershipWatch {
     this.#log = log;
     for (const state of states) {
       registry.gauge(
-        metrics.ownershipState,
+        metrics.ownershipStatus,
         { [attributes.ownershipState]: state },
         () => Number(this.#state === state),
       );

@@ -150,7 +150,9 @@ export class Registry {
       for (const one of series.values()) {
         if (!(one instanceof Counter)) break;
         const added = one.take();
-        if (added > 0) (otel as OtelCounter).add(added, one.attributes);
+        if (added !== undefined) {
+          (otel as OtelCounter).add(added, one.attributes);
+        }
       }
     }
   }
