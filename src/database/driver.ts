@@ -10,13 +10,18 @@
  * `getStartupConf` makes the startup message.
  */
 
-import type { Socket } from "node:net";
+import { Buffer } from "node:buffer";
+import { Socket } from "node:net";
 import type { ConnectionOptions } from "node:tls";
 // Not all of "pg", which reads the environment to choose an implementation.
 import pgClient from "pg/lib/client.js";
 import type { ConnectionTarget, SslOptions } from "./connection_target.ts";
 import { ConnectionLostError } from "./pg_error.ts";
-import { Session, type SessionOptions } from "./session.ts";
+import {
+  Session,
+  type SessionOptions,
+  type SessionTransport,
+} from "./session.ts";
 import { bind, statement } from "./statement.ts";
 import type { SessionSettings } from "./transaction_settings.ts";
 
@@ -103,8 +108,10 @@ async function handshake(
   options: ConnectOptions,
   ssl: false | ConnectionOptions,
 ): Promise<Session> {
+  const plain = ssl === false ? reusingSocket() : undefined;
   const client = new Client({
     ...notFromEnvironment,
+    ...(plain === undefined ? {} : { stream: () => plain.socket }),
     ...address,
     user: target.user,
     // A function, so that pg looks for no password anywhere else.
@@ -134,6 +141,8 @@ async function handshake(
   connection.stream.removeAllListeners("data");
   opened.session = new Session({
     socket: connection.stream,
+    receive: plain?.receive ??
+      ((take) => void connection.stream.on("data", take)),
     end: () => client.end(),
     processId: processID,
     mustWrite: target.readWrite,
@@ -169,6 +178,27 @@ function startupParameters(
   return Object.fromEntries(
     Object.entries(parameters).filter(([, value]) => value !== ""),
   );
+}
+
+/** As much as a kernel hands over at once; fits into a core's own cache. */
+const readBytes = 64 * 1024;
+
+/** A socket that reads into one buffer again and again; see the file's head. */
+function reusingSocket(): Pick<SessionTransport, "socket" | "receive"> {
+  const buffer = Buffer.allocUnsafeSlow(readBytes);
+  // pg reads the handshake as a stream, and may keep what it was given.
+  let take: (chunk: Buffer) => void = (chunk) =>
+    void socket.emit("data", Buffer.from(chunk));
+  const socket = new Socket({
+    onread: {
+      buffer,
+      callback: (size) => {
+        take(buffer.subarray(0, size));
+        return true;
+      },
+    },
+  });
+  return { socket, receive: (callback) => void (take = callback) };
 }
 
 /** The startup packet's `options`, as the server splits it: by white space. */

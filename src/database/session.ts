@@ -53,6 +53,8 @@ export const answerGraceMs = 1000;
 /** What a session is made of; see driver.ts. */
 export interface SessionTransport {
   socket: Socket;
+  /** Calls back with what arrives; each chunk holds until the call returns. */
+  receive(take: (chunk: Buffer) => void): void;
   /** Says goodbye and closes the socket. */
   end(): Promise<void>;
   /** The server's process id of this session. */
@@ -106,6 +108,7 @@ export class Session implements AsyncDisposable {
   #flushing = false;
   #failure: ConnectionLostError | undefined;
   #answerTimer: ReturnType<typeof setTimeout> | undefined;
+  #answerTimerDue = 0;
   #heardAt = performance.now();
   #silentSince: number | undefined;
   #retired = false;
@@ -123,7 +126,7 @@ export class Session implements AsyncDisposable {
       row: (values) => this.#currentResult()?.rows.push(values as never),
       message: (...message) => this.#onMessage(...message),
     });
-    transport.socket.on("data", (chunk: Buffer) => this.#feed(chunk));
+    transport.receive((chunk) => this.#feed(chunk));
   }
 
   /** How many `run`s and `script`s are unanswered. */
@@ -319,7 +322,7 @@ export class Session implements AsyncDisposable {
       resolve,
       reject,
     });
-    if (this.#exchanges.length === 1) this.#watch();
+    if (this.#exchanges.length === 1) this.#watch(withinMs);
     return promise;
   }
 
@@ -343,24 +346,35 @@ export class Session implements AsyncDisposable {
     if (chunks.length > 1) socket.uncork();
   }
 
-  /** Half-open connections show only by silence. */
-  #watch(): void {
+  /**
+   * Half-open connections show only by silence. One timer serves many
+   * questions: setting and clearing one each time costs more than a wake-up
+   * now and then that finds nothing to do.
+   */
+  #watch(withinMs: number): void {
     this.#heardAt = performance.now();
+    const due = this.#heardAt + withinMs;
+    if (this.#answerTimer !== undefined && this.#answerTimerDue <= due) return;
     clearTimeout(this.#answerTimer);
-    const check = () => {
-      const oldest = this.#exchanges[0];
-      if (oldest === undefined || !this.usable) return;
-      const silence = performance.now() - this.#heardAt;
-      if (silence < oldest.withinMs) {
-        this.#answerTimer = setTimeout(check, oldest.withinMs - silence);
-        return;
-      }
-      this.#silentSince = this.#heardAt;
-      this.destroy(
-        `No answer from the server within ${Math.round(silence)} ms`,
+    this.#answerTimerDue = due;
+    this.#answerTimer = setTimeout(() => this.#checkSilence(), withinMs);
+  }
+
+  #checkSilence(): void {
+    this.#answerTimer = undefined;
+    const oldest = this.#exchanges[0];
+    if (oldest === undefined) return;
+    const silence = performance.now() - this.#heardAt;
+    if (silence < oldest.withinMs) {
+      this.#answerTimerDue = this.#heardAt + oldest.withinMs;
+      this.#answerTimer = setTimeout(
+        () => this.#checkSilence(),
+        oldest.withinMs - silence,
       );
-    };
-    this.#answerTimer = setTimeout(check, this.#exchanges[0]!.withinMs);
+      return;
+    }
+    this.#silentSince = this.#heardAt;
+    this.destroy(`No answer from the server within ${Math.round(silence)} ms`);
   }
 
   #feed(chunk: Buffer): void {
@@ -444,10 +458,6 @@ export class Session implements AsyncDisposable {
       return;
     }
     this.#exchanges.shift();
-    if (this.#exchanges.length === 0 && this.#answerTimer !== undefined) {
-      clearTimeout(this.#answerTimer);
-      this.#answerTimer = undefined;
-    }
     const results = exchange.results;
     results.pop();
     if (exchange.error === undefined) exchange.resolve(results);

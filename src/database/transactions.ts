@@ -158,6 +158,7 @@ export class Transactions {
         metrics?.retried(name, nth, sqlStateOf(failure) ?? "connection_lost");
       }
       try {
+        context.signal?.throwIfAborted();
         const results = await this.#attempt(mode, context, bound, latest);
         return { results, afterUnknown };
       } catch (error) {
@@ -168,15 +169,13 @@ export class Transactions {
         throw error;
       }
     };
+    const { signal } = context;
     try {
-      const committed = await pRetry(attempt, {
-        retries: retry.attempts - 1,
-        minTimeout: retry.minDelayMs,
-        maxTimeout: retry.maxDelayMs,
-        randomize: true,
-        maxRetryTime: Math.max(0, latest - now),
-        shouldRetry: ({ error }) => verdictOf(error, mode) !== "final",
-        ...(context.signal === undefined ? {} : { signal: context.signal }),
+      const committed = await withRetries(attempt, {
+        ...retry,
+        latest,
+        signal,
+        mode,
       });
       metrics?.ended({ name, mode, outcome: "committed", since: now });
       return committed;
@@ -187,7 +186,7 @@ export class Transactions {
       }
       const told = toStorageError(error, {
         unknownOutcome: afterUnknown,
-        signal: context.signal,
+        signal,
       });
       const outcome = outcomeOf(told);
       metrics?.ended({ name, mode, outcome, since: now, error: told });
@@ -216,6 +215,32 @@ export class Transactions {
       throw error;
     }
   }
+}
+
+/** What retrying takes is set up after a failure; few transactions see one. */
+async function withRetries<T>(
+  attempt: (nth: number) => Promise<T>,
+  { attempts, minDelayMs, maxDelayMs, latest, signal, mode }: RetryOptions & {
+    latest: number;
+    signal: AbortSignal | undefined;
+    mode: "read" | "write";
+  },
+): Promise<T> {
+  const first = attempt(1);
+  try {
+    return await first;
+  } catch (error) {
+    if (error instanceof RejectedError) throw error;
+  }
+  return await pRetry((nth) => nth === 1 ? first : attempt(nth), {
+    retries: attempts - 1,
+    minTimeout: minDelayMs,
+    maxTimeout: maxDelayMs,
+    randomize: true,
+    maxRetryTime: Math.max(0, latest - performance.now()),
+    shouldRetry: ({ error }) => verdictOf(error, mode) !== "final",
+    ...(signal === undefined ? {} : { signal }),
+  });
 }
 
 function outcomeOf(error: StreamStorageError): TransactionOutcome {
