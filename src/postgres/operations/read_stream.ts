@@ -6,7 +6,11 @@ import {
   type MiniblockRow,
   type MinipoolRow,
 } from "../../storage/rules.ts";
-import { rowKind, selectLastMiniblock, selectStream } from "../sql/reading.ts";
+import {
+  miniblockSlot,
+  selectLastMiniblock,
+  selectStream,
+} from "../sql/reading.ts";
 import type { Store, StreamCall } from "../store.ts";
 
 /** Reads what a client needs to follow a stream. */
@@ -24,22 +28,20 @@ export async function readStream(
       BigInt(numPreceding),
     )],
   );
-  if (stream === undefined) throw streamNotFound(streamId);
+  if (stream === undefined || stream[1] >= miniblockSlot) {
+    throw streamNotFound(streamId);
+  }
   const blocks: MiniblockRow[] = [];
   const minipool: MinipoolRow[] = [];
-  for (const [kind, number, slot, data, snapshot] of rows) {
-    if (kind === rowKind.miniblock) {
+  for (const [number, slot, data, snapshot] of rows) {
+    if (slot === miniblockSlot) {
       blocks.push({ number, data: data!, snapshot });
     } else {
-      minipool.push({
-        generation: number,
-        slot: Number(slot),
-        envelope: data,
-      });
+      minipool.push({ generation: number, slot: Number(slot), envelope: data });
     }
   }
   return assembleStreamView(streamId, {
-    latestSnapshot: stream[1],
+    latestSnapshot: stream[0],
     blocks,
     lastBelow: blocks.length > 0 ? undefined : await lastStored(store, call),
     minipool,
