@@ -100,6 +100,14 @@ const calls: Record<string, Call> = {
     s.createStreamArchiveStorage(archive),
   writeArchiveMiniblocks: (s, { archive }) =>
     s.writeArchiveMiniblocks(archive, 0n, [block(0n)]),
+  "writeArchiveMiniblocks, many": (s, { archive }) =>
+    s.writeArchiveMiniblocks(
+      archive,
+      1n,
+      Array.from({ length: 1500 }, () => block(0n)),
+    ),
+  "streamMiniblocks, two pages": (s, { archive }) =>
+    Array.fromAsync(s.streamMiniblocks(archive, 0n, 2000n)),
   getMaxArchivedMiniblockNumber: (s, { archive }) =>
     s.getMaxArchivedMiniblockNumber(archive),
   createEphemeralStreamStorage: (s, { media }) =>
@@ -118,13 +126,13 @@ const calls: Record<string, Call> = {
 
 /** Rare ones that look before they write, or read more than rows of blocks. */
 const rare = new Set([
-  "streamMiniblocks, one page",
   "getMiniblockNumberRanges, the first time",
-  "debugReadStreamStatistics",
   "reinitializeStreamStorage, a new stream",
   "reinitializeStreamStorage, a known one",
   "writePrecedingMiniblocks",
   "writeArchiveMiniblocks",
+  "writeArchiveMiniblocks, many",
+  "streamMiniblocks, two pages",
   "normalizeEphemeralStream",
 ]);
 

@@ -7,6 +7,7 @@ import { ephemeralContract } from "./contract/ephemeral.ts";
 import { loadingContract } from "./contract/loading.ts";
 import { readingContract } from "./contract/reading.ts";
 import { rebuildContract } from "./contract/rebuild.ts";
+import { streamsContract } from "./contract/streams.ts";
 import {
   type ContractStoreFactory,
   registerFamily,
@@ -29,7 +30,8 @@ export type ContractFamily =
   | "ephemeral"
   | "rebuild"
   | "trimming"
-  | "debug";
+  | "debug"
+  | "streams";
 
 const FAMILIES: Record<ContractFamily, (suite: Suite) => void> = {
   creating: creatingContract,
@@ -44,6 +46,7 @@ const FAMILIES: Record<ContractFamily, (suite: Suite) => void> = {
   rebuild: rebuildContract,
   trimming: trimmingContract,
   debug: debugContract,
+  streams: streamsContract,
 };
 
 /**

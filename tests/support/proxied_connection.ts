@@ -21,6 +21,7 @@ export class ProxiedConnection {
     backend: [],
   };
   readonly #timers: Partial<Record<Side, ReturnType<typeof setTimeout>>> = {};
+  readonly #held = new Set<Side>();
   #loggedIn = false;
   #clientSpoke = false;
   #muted = false;
@@ -96,7 +97,7 @@ export class ProxiedConnection {
 
   #advance(side: Side): void {
     const queue = this.#queues[side];
-    while (queue.length > 0 && this.#timers[side] === undefined) {
+    while (queue.length > 0 && !this.#held.has(side)) {
       const message = queue.shift()!;
       if (this.#isCut || this.#muted) continue;
       this.#pass(side, message);
@@ -116,11 +117,14 @@ export class ProxiedConnection {
     const { number: connection } = this.#listener;
     const verdict = this.#listener.verdict({ side, type, bytes, connection });
     if (typeof verdict === "object") {
-      this.#timers[side] = setTimeout(() => {
-        delete this.#timers[side];
-        target.write(bytes);
+      this.#held.add(side);
+      const release = () => {
+        this.#held.delete(side);
+        if (!this.#isCut && !this.#muted) target.write(bytes);
         this.#advance(side);
-      }, verdict.delayMs);
+      };
+      if ("until" in verdict) void verdict.until.then(release);
+      else this.#timers[side] = setTimeout(release, verdict.delayMs);
       return;
     }
     if (verdict === "cut-before") return this.cut();

@@ -47,14 +47,16 @@ export interface WireMessage {
 /**
  * What becomes of a message: `cut-before` closes both sides after all that
  * came before it was delivered, `cut-after` delivers it too; `swallow` makes
- * it vanish; a delay holds up all that follows on its side.
+ * it vanish; a delay, or an event that is waited for, holds up all that follows
+ * on its side.
  */
 export type Verdict =
   | "forward"
   | "cut-before"
   | "cut-after"
   | "swallow"
-  | { delayMs: number };
+  | { delayMs: number }
+  | { until: Promise<unknown> };
 
 /** Decides about each message. */
 export type Rule = (message: WireMessage) => Verdict;

@@ -10,7 +10,7 @@ import { deleteMiniblocksIn } from "../sql/miniblocks.ts";
 import { selectEverything, selectStatistics } from "../sql/state.ts";
 import { checkStream } from "../sql/streams.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
-import { miniblockRanges } from "./miniblock_numbers.ts";
+import { rangesWithSnapshots } from "./snapshot_search.ts";
 
 /** Everything that is stored of a stream. */
 export async function debugReadData(
@@ -50,17 +50,31 @@ export async function debugReadStatistics(
   call: StreamCall,
 ): Promise<DebugReadStreamStatisticsResult> {
   const { name, streamId, signal } = call;
-  const miniblockRangesOfStream = await miniblockRanges(store, call);
-  const [{ rows: [stream, ...rows] }] = await store.transactions.read(
-    { name, tags: streamId, signal },
-    [bind(store.catalog.of(streamId, selectStatistics), streamId)],
+  const { ranges, stream, candidates } = await rangesWithSnapshots(
+    store,
+    call,
+    async () => {
+      const [{ rows: [stream, ...rows] }] = await store.transactions.read(
+        { name, tags: streamId, signal },
+        [bind(store.catalog.of(streamId, selectStatistics), streamId)],
+      );
+      if (stream?.[0] !== 0) throw streamNotFound(streamId);
+      const ofKind = (kind: number) => rows.filter((row) => row[0] === kind);
+      return {
+        stream,
+        candidates: ofKind(3),
+        blocks: ofKind(1).map(([, number, hasOwn]) => ({
+          number,
+          hasOwn: hasOwn === 1n,
+        })),
+      };
+    },
   );
-  if (stream?.[0] !== 0) throw streamNotFound(streamId);
   return {
     streamId,
     latestSnapshotMiniblockNum: latestSnapshotOf(stream[1]),
-    miniblockRanges: miniblockRangesOfStream,
-    miniblockCandidates: rows.map(([, number, , hash]) => ({
+    miniblockRanges: ranges,
+    miniblockCandidates: candidates.map(([, number, , hash]) => ({
       number,
       hash: hexToBytes(hash!),
     })),

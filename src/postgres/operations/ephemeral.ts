@@ -3,6 +3,7 @@ import {
   miniblockExists,
   notEphemeral,
   streamExists,
+  streamNotFound,
 } from "../../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
 import { checkSealable } from "../../storage/write_rules.ts";
@@ -12,7 +13,7 @@ import {
   insertMiniblock,
 } from "../sql/miniblocks.ts";
 import { deleteMinipool, insertMarker } from "../sql/minipools.ts";
-import { selectMiniblock } from "../sql/state.ts";
+import { selectEphemeralNumbers, selectMiniblock } from "../sql/state.ts";
 import {
   checkEphemeral,
   deleteEphemeralAge,
@@ -114,17 +115,22 @@ export async function writeEphemeral(
   });
 }
 
-const allNumbers = { first: 0n, last: 2n ** 63n - 1n };
-
 /** The stored numbers of an ephemeral stream. */
 export async function readEphemeralNumbers(
   store: Store,
-  call: StreamCall,
+  { name, streamId, signal }: StreamCall,
 ): Promise<bigint[]> {
-  const state = await readState(store, call, allNumbers);
-  if (!state.ephemeral) throw notEphemeral("NOT_FOUND", call.streamId);
-  return state.numbers;
+  const [{ rows }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(store.catalog.of(streamId, selectEphemeralNumbers), streamId)],
+  );
+  const [first] = rows;
+  if (first === undefined) throw streamNotFound(streamId);
+  if (!first[0]) throw notEphemeral("NOT_FOUND", streamId);
+  return rows.flatMap(([, number]) => number ?? []);
 }
+
+const allNumbers = { first: 0n, last: 2n ** 63n - 1n };
 
 /** Makes a regular stream of a complete ephemeral one; its header's hash. */
 export async function normalizeEphemeral(

@@ -4,11 +4,12 @@ import type {
   MiniblockDescriptor,
   ReadMiniblocksResult,
 } from "../../storage/model.ts";
-import { assembleMiniblocks } from "../../storage/rules.ts";
+import { assembleMiniblocks, type MiniblockRow } from "../../storage/rules.ts";
 import {
+  pageRowKind,
   selectMiniblocks,
+  selectMiniblocksPage,
   selectMiniblocksWithoutSnapshots,
-  selectPageEnd,
 } from "../sql/reading.ts";
 import type { Store, StreamCall } from "../store.ts";
 
@@ -65,36 +66,65 @@ export async function* streamMiniblocks(
   call: StreamCall,
   read: MiniblocksRead,
 ): AsyncGenerator<MiniblockDescriptor> {
+  const { to, omitSnapshot } = read;
+  const last = to - 1n;
   let from = read.from;
-  do {
-    const end = await pageEnd(store, call, { ...read, from });
-    const to = end === undefined ? read.to : end + 1n;
-    const page = await readMiniblocks(store, call, { ...read, from, to });
-    for (const block of page.miniblocks) {
+  for (let isFirst = true;; isFirst = false) {
+    const page = await findPage(store, call, { from, last, omitSnapshot });
+    if (page === undefined) throw streamNotFound(call.streamId);
+    const { miniblocks } = assembleMiniblocks(call.streamId, page.blocks, {
+      from,
+      // The blocks of the page before were stored, whatever became of them.
+      hasBlockBefore: page.hasBlockBefore || !isFirst,
+      hasBlockBelow: page.hasBlockBelow || !isFirst,
+      omitSnapshot,
+    });
+    for (const block of miniblocks) {
       call.signal?.throwIfAborted();
       yield block;
     }
-    if (end === undefined) return;
-    from = to;
-  } while (from < read.to);
+    if (!page.hasNext) return;
+    from = miniblocks.at(-1)!.number + 1n;
+  }
 }
 
-/** The page's last block; undefined when none is left. */
-async function pageEnd(
+/** The first blocks of a range, as many as are held at a time. */
+export interface MiniblocksPage {
+  blocks: MiniblockRow[];
+  hasBlockBefore: boolean;
+  hasBlockBelow: boolean;
+  /** Whether there are more blocks in the range. */
+  hasNext: boolean;
+}
+
+/** Reads a page of the blocks `from` to `last`; none of an unknown stream. */
+export async function findPage(
   store: Store,
   { name, streamId, signal }: StreamCall,
-  { from, to, omitSnapshot }: MiniblocksRead,
-): Promise<bigint | undefined> {
-  const [{ rows: [row] }] = await store.transactions.read(
+  { from, last, omitSnapshot }: Omit<MiniblocksRead, "to"> & { last: bigint },
+): Promise<MiniblocksPage | undefined> {
+  const [{ rows: [stream, ...rows] }] = await store.transactions.read(
     { name, tags: streamId, signal },
     [bind(
-      store.catalog.of(streamId, selectPageEnd),
+      store.catalog.of(streamId, selectMiniblocksPage),
       streamId,
       from,
-      to - 1n,
+      last,
       pageBytes,
       omitSnapshot,
     )],
   );
-  return row?.[0] ?? undefined;
+  if (stream === undefined) return undefined;
+  const hasNext = rows.at(-1)?.[0] === pageRowKind.next;
+  if (hasNext) rows.pop();
+  return {
+    blocks: rows.map(([, number, data, snapshot]) => ({
+      number,
+      data: data!,
+      snapshot,
+    })),
+    hasBlockBefore: (stream[1] & 1n) !== 0n,
+    hasBlockBelow: (stream[1] & 2n) !== 0n,
+    hasNext,
+  };
 }

@@ -60,12 +60,17 @@ export const selectMiniblocksWithoutSnapshots = (t: StreamTables) =>
     columns: ["int4", "int8", "bytea?", "bytea?", "text?"],
   });
 
-function miniblocksText(t: StreamTables, snapshot: string): string {
-  return `SELECT 0,
-      (EXISTS (SELECT 1 FROM ${t.miniblocks}
+/** Bit 0: a block $2 - 1 is stored; bit 1: any block below $2 is. */
+function neighbours(t: StreamTables): string {
+  return `(EXISTS (SELECT 1 FROM ${t.miniblocks}
           WHERE stream_id = $1 AND seq_num = $2 - 1)::int4
         + 2 * EXISTS (SELECT 1 FROM ${t.miniblocks}
-          WHERE stream_id = $1 AND seq_num < $2)::int4)::int8,
+          WHERE stream_id = $1 AND seq_num < $2)::int4)::int8`;
+}
+
+function miniblocksText(t: StreamTables, snapshot: string): string {
+  return `SELECT 0,
+      ${neighbours(t)},
       NULL::bytea, NULL::bytea, blockdata_ext::text
     FROM ${t.streams} WHERE stream_id = $1
     UNION ALL (
@@ -76,25 +81,52 @@ function miniblocksText(t: StreamTables, snapshot: string): string {
       ORDER BY seq_num)`;
 }
 
+/** Blocks that a page looks at, whatever their sizes. */
+const maxPageBlocks = 1024;
+
 /**
- * Where a page of the blocks $2 to $3 ends: the last block that still fits
- * into $4 bytes, at least one. Sizes are known without reading the data. Null:
- * nothing is left.
+ * {@linkcode selectMiniblocks} for a page: of the blocks $2 to $3 the first
+ * ones that together fit into $4 bytes, at least one; with $5 without their
+ * snapshots. If there are more, the next one follows as a row of kind
+ * {@linkcode pageRowKind.next} with nothing but its number.
+ *
+ * Sizes are known without reading the data: of a large value the row holds no
+ * more than where it is, and that is all that passes through the windows.
  */
-export const selectPageEnd = (t: StreamTables) =>
+export const selectMiniblocksPage = (t: StreamTables) =>
   statement({
-    text: `SELECT max(seq_num) FROM (
-        SELECT seq_num, sum(octet_length(blockdata)
-            + CASE WHEN $5 THEN 0 ELSE coalesce(octet_length(snapshot), 0) END)
-            OVER (ORDER BY seq_num) AS bytes,
-          row_number() OVER (ORDER BY seq_num) AS nth
-        FROM (SELECT seq_num, blockdata, snapshot FROM ${t.miniblocks}
-          WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
-          ORDER BY seq_num LIMIT 1024) AS blocks) AS sizes
-      WHERE bytes <= $4 OR nth = 1`,
+    text: `SELECT 0, ${neighbours(t)}, NULL::bytea, NULL::bytea,
+        blockdata_ext::text
+      FROM ${t.streams} WHERE stream_id = $1
+      UNION ALL (
+        SELECT CASE WHEN fits THEN 1 ELSE 2 END, seq_num,
+          CASE WHEN fits THEN blockdata END,
+          CASE WHEN fits AND NOT $5 THEN snapshot END, NULL
+        FROM (
+          SELECT seq_num, blockdata, snapshot, nth, bytes - size AS before,
+            (nth = 1 OR bytes <= $4) AND nth < ${maxPageBlocks} AS fits
+          FROM (
+            SELECT seq_num, blockdata, snapshot, size,
+              sum(size) OVER numbered AS bytes,
+              row_number() OVER numbered AS nth
+            FROM (
+              SELECT seq_num, blockdata, snapshot, octet_length(blockdata)
+                + CASE WHEN $5 THEN 0
+                  ELSE coalesce(octet_length(snapshot), 0) END AS size
+              FROM ${t.miniblocks}
+              WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
+                AND EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)
+              ORDER BY seq_num LIMIT ${maxPageBlocks}) AS block
+            WINDOW numbered AS (
+              ORDER BY seq_num ROWS UNBOUNDED PRECEDING)) AS sized) AS page
+        WHERE nth = 2 OR before <= $4
+        ORDER BY seq_num)`,
     params: ["bpchar", "int8", "int8", "int8", "bool"],
-    columns: ["int8?"],
+    columns: ["int4", "int8", "bytea?", "bytea?", "text?"],
   });
+
+/** The kinds of rows in {@linkcode selectMiniblocksPage}. */
+export const pageRowKind = { stream: 0, miniblock: 1, next: 2 } as const;
 
 /** The number of the last block, and whether it is a genesis without data. */
 export const selectLastMiniblock = (t: StreamTables) =>
@@ -122,18 +154,4 @@ export const selectMiniblockNumbers = (t: StreamTables) =>
       ORDER BY seq_num`,
     params: ["bpchar"],
     columns: ["int8", "bool"],
-  });
-
-/**
- * The data of those of the blocks $2 to $3 that have no snapshot beside them,
- * to be searched for one inside.
- */
-export const selectMiniblockData = (t: StreamTables) =>
-  statement({
-    text: `SELECT seq_num, blockdata FROM ${t.miniblocks}
-      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
-        AND NOT coalesce(octet_length(snapshot) > 0, false)
-      ORDER BY seq_num`,
-    params: ["bpchar", "int8", "int8"],
-    columns: ["int8", "bytea"],
   });

@@ -29,6 +29,17 @@ export const selectNumbers = (t: StreamTables) =>
     columns: ["int8"],
   });
 
+/** Whether the stream is ephemeral, beside every number; null without any. */
+export const selectEphemeralNumbers = (t: StreamTables) =>
+  statement({
+    text: `SELECT es.ephemeral, block.seq_num
+      FROM ${t.streams} AS es
+      LEFT JOIN ${t.miniblocks} AS block ON block.stream_id = $1
+      WHERE es.stream_id = $1 ORDER BY block.seq_num`,
+    params: ["bpchar"],
+    columns: ["bool", "int8?"],
+  });
+
 export const selectMiniblock = (t: StreamTables) =>
   statement({
     text: `SELECT blockdata, snapshot FROM ${t.miniblocks}
@@ -85,13 +96,19 @@ export const selectEverything = (t: StreamTables) =>
     columns: ["int4", "int8", "int8", "text?", "bytea?", "bytea?"],
   });
 
-/** The row, the number of events and the candidates' keys, kinds 0 and 3. */
+/**
+ * The row with the number of events, kind 0; every block's number and, as 1,
+ * that a snapshot stands beside it, kind 1; the candidates' keys, kind 3.
+ */
 export const selectStatistics = (t: StreamTables) =>
   statement({
     text: `SELECT 0, latest_snapshot_miniblock,
         (SELECT count(*) FROM ${t.minipools}
           WHERE stream_id = $1 AND slot_num >= 0), NULL::text
       FROM ${t.streams} WHERE stream_id = $1
+      UNION ALL (SELECT 1, seq_num,
+          coalesce(octet_length(snapshot) > 0, false)::int4, NULL
+        FROM ${t.miniblocks} WHERE stream_id = $1 ORDER BY seq_num)
       UNION ALL (SELECT 3, seq_num, 0, block_hash::text
         FROM ${t.candidates} WHERE stream_id = $1
         ORDER BY seq_num, block_hash COLLATE "C")`,

@@ -62,6 +62,15 @@ export function archiveContract(suite: Suite): void {
         ]),
     ),
     {
+      fault: "no legacy snapshot in the data",
+      argument: "miniblocks[0].hasLegacySnapshot",
+      reason: "no_legacy_snapshot",
+      call: (storage) =>
+        storage.writeArchiveMiniblocks(newStreamId(), 0n, [
+          { ...block(0), hasLegacySnapshot: true },
+        ]),
+    },
+    {
       fault: "too few numbers left",
       argument: "startMiniblockNum",
       call: (storage) =>
@@ -185,7 +194,13 @@ function testRefusals(suite: Suite): void {
       storage.writeArchiveMiniblocks(ephemeral, 1n, [block(1)]),
       { code: "FAILED_PRECONDITION", reason: "ephemeral_stream" },
     );
-    assert.equal(await storage.getMaxArchivedMiniblockNumber(regular), 0n);
+    for (const id of [regular, ephemeral]) {
+      await assertFails(storage.writeArchiveMiniblocks(id, 2n, [block(2)]), {
+        code: "DB_OPERATION_FAILURE",
+        reason: "archive_position_mismatch",
+      });
+      assert.equal(await storage.getMaxArchivedMiniblockNumber(id), 0n);
+    }
   });
 
   suite.test("of several archivers of one block exactly one wins", async ({ storage }) => {

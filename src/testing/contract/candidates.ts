@@ -96,6 +96,16 @@ function testArguments(suite: Suite): void {
         storage.writeMiniblockCandidate(newStreamId(), block(1)),
     },
     {
+      fault: "empty data and no hash",
+      argument: "miniblock.data",
+      reason: "empty_bytes",
+      call: (storage) =>
+        storage.writeMiniblockCandidate(newStreamId(), {
+          number: 1n,
+          data: new Uint8Array(),
+        }),
+    },
+    {
       fault: "no legacy snapshot in the data",
       argument: "miniblock.hasLegacySnapshot",
       reason: "no_legacy_snapshot",
@@ -159,6 +169,19 @@ function testWriting(suite: Suite): void {
       assert.equal(await storage.getMiniblockCandidateCount(id, number), 0);
     });
   }
+
+  suite.planted(
+    "a candidate that is too old is not said to exist",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      const old = candidate(2);
+      await plant(id, { ...plantedStream(run(0, 2)), candidates: [old] });
+      await assertFails(storage.writeMiniblockCandidate(id, old), {
+        code: "MINIBLOCKS_STORAGE_FAILURE",
+        reason: "candidate_too_old",
+      });
+    },
+  );
 
   suite.planted(
     "a stream without blocks takes no candidate",
@@ -227,7 +250,12 @@ function testReading(suite: Suite): void {
     const plain = candidate(1, "plain");
     const full = { ...candidate(1, "full"), snapshot: new Uint8Array([1, 2]) };
     const empty = { ...candidate(1, "empty"), snapshot: new Uint8Array() };
-    for (const each of [plain, full, empty]) {
+    const large = {
+      ...candidate(1, "large"),
+      data: new Uint8Array(100_000).fill(1),
+      snapshot: new Uint8Array(100_000).fill(2),
+    };
+    for (const each of [plain, full, empty, large]) {
       await storage.writeMiniblockCandidate(id, each);
     }
     const read = (hash: string) =>
@@ -235,6 +263,7 @@ function testReading(suite: Suite): void {
     assert.deepEqual(await read("plain"), plain);
     assert.deepEqual(await read("full"), full);
     assert.deepEqual(await read("empty"), candidate(1, "empty"));
+    assert.deepEqual(await read("large"), large);
     await assertOwnBytes(() => read("full"));
     const hash = Buffer.from(hashOf("full"));
     const found = await storage.readMiniblockCandidate(id, hash, 1n);

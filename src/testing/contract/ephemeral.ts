@@ -79,10 +79,9 @@ function testCalls(suite: Suite): void {
 }
 
 function testArguments(suite: Suite): void {
-  testFaultyCalls(
-    suite,
-    "createEphemeralStreamStorage",
-    faultsOf(
+  const untrue = { ...block(0), hasLegacySnapshot: true };
+  testFaultyCalls(suite, "createEphemeralStreamStorage", [
+    ...faultsOf(
       "genesis.data",
       BAD_DATA,
       (storage, data) =>
@@ -91,7 +90,14 @@ function testArguments(suite: Suite): void {
           data,
         }),
     ),
-  );
+    {
+      fault: "no legacy snapshot in the data",
+      argument: "genesis.hasLegacySnapshot",
+      reason: "no_legacy_snapshot",
+      call: (storage) =>
+        storage.createEphemeralStreamStorage(newStreamId(), untrue),
+    },
+  ]);
   testFaultyCalls(suite, "writeEphemeralMiniblock", [
     ...faultsOf(
       "miniblock.data",
@@ -105,6 +111,12 @@ function testArguments(suite: Suite): void {
       (storage, number) =>
         storage.writeEphemeralMiniblock(newStreamId(), { ...block(0), number }),
     ),
+    {
+      fault: "no legacy snapshot in the data",
+      argument: "miniblock.hasLegacySnapshot",
+      reason: "no_legacy_snapshot",
+      call: (storage) => storage.writeEphemeralMiniblock(newStreamId(), untrue),
+    },
   ]);
 }
 
@@ -244,7 +256,10 @@ function testNormalizing(suite: Suite): void {
       for (const each of blocks) {
         await storage.writeEphemeralMiniblock(id, each);
       }
-      assert.deepEqual(await storage.normalizeEphemeralStream(id), headerHash);
+      const hash = await storage.normalizeEphemeralStream(id);
+      assert.deepEqual(hash, headerHash);
+      assert.equal(hash.constructor, Uint8Array);
+      assert.equal(hash.buffer.byteLength, hash.byteLength);
       assert.equal(await storage.isStreamEphemeral(id), false);
       await storage.writeEvent(id, BigInt(chunks) + 1n, 0, bytes("event"));
       await assertServes(storage, id, {
@@ -304,6 +319,12 @@ const UNFINISHED: [string, MiniblockDescriptor[], ExpectedError][] = [
     reason: "miniblock_gap",
     details: { expected: 2n, actual: 3n },
   }],
+  ["a gap, and no inception in block 0", [block(0), block(2)], NOT_INCEPTION],
+  ["a gap, and another number of chunks", [GENESIS, block(2)], {
+    code: "MINIBLOCKS_STORAGE_FAILURE",
+    reason: "miniblock_gap",
+    details: { expected: 1n, actual: 2n },
+  }],
   ["too few chunks", [GENESIS, block(1), block(2)], {
     code: "INTERNAL",
     reason: "chunk_count_mismatch",
@@ -353,6 +374,10 @@ function testNotNormalizing(suite: Suite): void {
     await assertFails(
       storage.reinitializeStreamStorage(id, [snapshotBlock(1)], 1n, true),
       refused,
+    );
+    await assertFails(
+      storage.reinitializeStreamStorage(id, [snapshotBlock(1)], 1n, false),
+      { code: "ALREADY_EXISTS", reason: "stream_exists" },
     );
     await storage.writeMiniblockCandidate(id, {
       ...block(1),

@@ -188,6 +188,18 @@ const REFUSALS: {
     },
   },
   {
+    name: "with an older snapshot, ending below the last block",
+    miniblocks: [snapshotBlock(6), block(7)],
+    snapshot: 6n,
+    expected: { code: "INVALID_ARGUMENT", reason: "snapshot_before_latest" },
+  },
+  {
+    name: "that ends below the last block, at a block without a snapshot",
+    miniblocks: [legacyBlock(8)],
+    snapshot: 8n,
+    expected: { code: "INVALID_ARGUMENT", reason: "not_above_last" },
+  },
+  {
     name: "that ends where the stream ends",
     miniblocks: [snapshotBlock(8), block(9)],
     snapshot: 8n,
@@ -285,6 +297,22 @@ function testRebuildingOthers(suite: Suite): void {
       });
       const { miniblocks } = await storage.readMiniblocks(id, 0n, 5n);
       assert.deepEqual(miniblocks.map(({ number }) => number), run(0, 2));
+    },
+  );
+
+  suite.planted(
+    "reinitializeStreamStorage extends a stream whose latest snapshot is -1",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      const rows = plantedStream(run(0, 2), { snapshots: [0], latest: -1 });
+      await plant(id, rows);
+      const given = [snapshotBlock(0), ...run(1, 3).map((n) => block(n))];
+      await storage.reinitializeStreamStorage(id, given, 0n, true);
+      await assertServes(storage, id, {
+        blocks: run(0, 3),
+        latest: 0n,
+        events: [],
+      });
     },
   );
 

@@ -157,6 +157,24 @@ const BROKEN_MINIPOOLS: {
     expected: mismatch("minipool_generation_mismatch", 2n, 3n),
   },
   {
+    name: "an older marker",
+    rows: [...minipool(1, 0), ...minipool(2, 1).slice(1)],
+    size: 1,
+    expected: mismatch("minipool_generation_mismatch", 2n, 1n),
+  },
+  {
+    name: "a newer event",
+    rows: [...minipool(2, 0), ...minipool(3, 1).slice(1)],
+    size: 1,
+    expected: mismatch("minipool_generation_mismatch", 2n, 3n),
+  },
+  {
+    name: "a hole and another size",
+    rows: minipool(2, 4).filter(({ slot }) => slot !== 1),
+    size: 7,
+    expected: mismatch("minipool_hole", 1, 2),
+  },
+  {
     name: "a hole",
     rows: minipool(2, 4).filter(({ slot }) => slot !== 1),
     size: 3,
@@ -193,6 +211,24 @@ function testBrokenMinipools(suite: Suite): void {
       },
     );
   }
+
+  suite.planted(
+    "writeMiniblocks looks at the last block before the minipool",
+    async ({ storage, plant }) => {
+      const hole = minipool(7, 4).filter(({ slot }) => slot !== 1);
+      const cases: [PlantedStream["minipool"], first: number, size: number][] =
+        [[hole, 3, 9], [minipool(3, 1), 3, 1], [minipool(1, 1), 1, 1]];
+      for (const [rows, first, size] of cases) {
+        const id = newStreamId();
+        await plant(id, { ...plantedStream(run(0, 1)), minipool: rows });
+        await assertFails(write(storage, id, [blockBy(2, first)], size), {
+          code: "INTERNAL",
+          reason: "last_miniblock_mismatch",
+          details: { lastMiniblockInStorage: 1n },
+        });
+      }
+    },
+  );
 
   suite.planted(
     "writeMiniblocks with size 0 needs no minipool rows",

@@ -171,6 +171,20 @@ const BAD_LISTS: {
     },
   },
   {
+    name: "neither generation nor consecutive numbers: the first one counts",
+    miniblocks: [block(1), block(3)],
+    previous: 2n,
+    next: 9n,
+    expected: { code: "INTERNAL", reason: "prev_generation_mismatch" },
+  },
+  {
+    name: "a wrong new generation before a gap",
+    miniblocks: [block(1), block(3)],
+    previous: 1n,
+    next: 9n,
+    expected: { code: "INTERNAL", reason: "new_generation_mismatch" },
+  },
+  {
     name: "a gap before an empty block",
     miniblocks: [{ number: 1n, data: new Uint8Array() }, block(3)],
     previous: 1n,

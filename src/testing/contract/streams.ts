@@ -1,0 +1,286 @@
+/** Rules about several operations, or several streams, at once. */
+import assert from "node:assert/strict";
+import type { MiniblockDescriptor } from "../../storage/model.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import type { StreamStorage } from "../../storage/stream_storage.ts";
+import type { Suite } from "./suite.ts";
+import {
+  assertFails,
+  assertServes,
+  block,
+  blockBy,
+  bytes,
+  candidate,
+  collect,
+  hashOf,
+  newStreamId,
+  plantedStream,
+  run,
+  snapshotBlock,
+} from "./support.ts";
+
+/** Registers the tests. */
+export function streamsContract(suite: Suite): void {
+  testNeighbours(suite);
+  testOrderOfCalls(suite);
+  testLeftOvers(suite);
+  testOneState(suite);
+}
+
+/** More than a block or two, and more than a few kilobytes. */
+function manyBlocks(first: bigint): MiniblockDescriptor[] {
+  return run(first, first + 9n).map((number) => ({
+    number,
+    data: new Uint8Array(20_000).fill(Number(number)),
+  }));
+}
+
+function testNeighbours(suite: Suite): void {
+  suite.test("operations on one stream leave all others as they are", async ({ storage }) => {
+    const id = newStreamId();
+    const others = run(1, 8).map(() => newStreamId());
+    for (const each of [id, ...others]) {
+      await storage.createStreamStorage(each, snapshotBlock(0));
+      await storage.writeMiniblocks(
+        each,
+        [block(1), snapshotBlock(2), snapshotBlock(3)],
+        { generation: 4n, envelopes: [bytes("event 0")] },
+        { generation: 1n, size: 0 },
+      );
+      for (const number of [4, 5, 20, 99]) {
+        await storage.writeMiniblockCandidate(each, candidate(number));
+      }
+    }
+    const read = () =>
+      Promise.all(others.map((each) => storage.debugReadStreamData(each)));
+    const before = await read();
+    await storage.writeEvent(id, 4n, 1, bytes("event 1"));
+    await storage.writeMiniblocks(
+      id,
+      [snapshotBlock(4)],
+      { generation: 5n, envelopes: [] },
+      { generation: 4n, size: 2 },
+    );
+    await storage.writeMiniblocks(
+      id,
+      manyBlocks(5n),
+      { generation: 15n, envelopes: [] },
+      { generation: 5n, size: 0 },
+    );
+    await storage.trimStream(id, 2n, [2n]);
+    await storage.writePrecedingMiniblocks(id, [block(0)]);
+    const given = [snapshotBlock(20), block(21)];
+    await storage.reinitializeStreamStorage(id, given, 20n, true);
+    await storage.debugDeleteMiniblocks(id, 0n, 20n);
+    assert.deepEqual(await read(), before);
+    await storage.deleteStream(id);
+    assert.deepEqual(await read(), before);
+    assert.deepEqual(await storage.getStreams(), others.sort());
+  });
+}
+
+function testOrderOfCalls(suite: Suite): void {
+  suite.test("calls made together for one stream are taken in their order, whatever they are", async ({ storage }) => {
+    const id = newStreamId();
+    const large = { ...candidate(2, "large"), data: new Uint8Array(100_000) };
+    large.data.fill(7);
+    await Promise.all([
+      storage.createStreamStorage(id, snapshotBlock(0)),
+      storage.writeEvent(id, 1n, 0, bytes("event 0")),
+      storage.writeMiniblockCandidate(id, candidate(1)),
+      storage.writeEvent(id, 1n, 1, bytes("event 1")),
+      storage.writeMiniblockCandidate(id, large),
+      storage.writeMiniblocks(
+        id,
+        [snapshotBlock(1)],
+        { generation: 2n, envelopes: [bytes("left")] },
+        { generation: 1n, size: 2 },
+      ),
+      storage.writeEvent(id, 2n, 1, bytes("event 1")),
+      storage.trimStream(id, 1n, []),
+      storage.writeMiniblocks(
+        id,
+        manyBlocks(2n),
+        { generation: 12n, envelopes: [] },
+        { generation: 2n, size: 2 },
+      ),
+      storage.writePrecedingMiniblocks(id, [block(0)]),
+      storage.writeEvent(id, 12n, 0, bytes("last")),
+    ]);
+    await assertServes(storage, id, {
+      blocks: run(0, 11),
+      latest: 1n,
+      events: ["last"],
+    });
+    await Promise.all([
+      storage.deleteStream(id),
+      storage.createStreamStorage(id, blockBy(2, 0)),
+      storage.writeEvent(id, 1n, 0, bytes("anew")),
+    ]);
+    await assertServes(storage, id, {
+      blocks: [0n],
+      latest: 0n,
+      events: ["anew"],
+    });
+  });
+}
+
+/** Calls that must not find a stream of which only rows are left. */
+const CALLS: Record<
+  string,
+  (storage: StreamStorage, id: StreamId) => Promise<unknown>
+> = {
+  writeEvent: (s, id) => s.writeEvent(id, 4n, 1, bytes("event")),
+  writeMiniblocks: (s, id) =>
+    s.writeMiniblocks(id, [block(4)], { generation: 5n, envelopes: [] }, {
+      generation: 4n,
+    }),
+  writePrecedingMiniblocks: (s, id) =>
+    s.writePrecedingMiniblocks(id, [block(0)]),
+  writeArchiveMiniblocks: (s, id) =>
+    s.writeArchiveMiniblocks(id, 4n, [block(4)]),
+  writeMiniblockCandidate: (s, id) =>
+    s.writeMiniblockCandidate(id, candidate(6)),
+  readMiniblockCandidate: (s, id) =>
+    s.readMiniblockCandidate(id, candidate(5).hash, 5n),
+  getMiniblockCandidateCount: (s, id) => s.getMiniblockCandidateCount(id, 5n),
+  readStreamFromLastSnapshot: (s, id) => s.readStreamFromLastSnapshot(id, 0),
+  readMiniblocks: (s, id) => s.readMiniblocks(id, 0n, 9n),
+  streamMiniblocks: (s, id) => collect(s.streamMiniblocks(id, 0n, 9n)),
+  readEphemeralMiniblockNums: (s, id) => s.readEphemeralMiniblockNums(id),
+  normalizeEphemeralStream: (s, id) => s.normalizeEphemeralStream(id),
+  getLastMiniblockNumber: (s, id) => s.getLastMiniblockNumber(id),
+  getMaxArchivedMiniblockNumber: (s, id) => s.getMaxArchivedMiniblockNumber(id),
+  trimStream: (s, id) => s.trimStream(id, 1n, []),
+  debugReadStreamData: (s, id) => s.debugReadStreamData(id),
+  debugReadStreamStatistics: (s, id) => s.debugReadStreamStatistics(id),
+  debugDeleteMiniblocks: (s, id) => s.debugDeleteMiniblocks(id, 0n, 9n),
+  deleteStream: (s, id) => s.deleteStream(id),
+};
+
+/** How a stream comes to be, and which blocks it then has. */
+const CREATIONS: Record<
+  string,
+  [call: (s: StreamStorage, id: StreamId) => Promise<unknown>, bigint[]]
+> = {
+  createStreamStorage: [(s, id) => s.createStreamStorage(id, block(0)), [0n]],
+  createEphemeralStreamStorage: [
+    (s, id) => s.createEphemeralStreamStorage(id, block(0)),
+    [0n],
+  ],
+  createStreamArchiveStorage: [(s, id) => s.createStreamArchiveStorage(id), []],
+  writeEphemeralMiniblock: [
+    (s, id) => s.writeEphemeralMiniblock(id, block(2)),
+    [2n],
+  ],
+  reinitializeStreamStorage: [
+    (s, id) => s.reinitializeStreamStorage(id, [snapshotBlock(2)], 2n, false),
+    [2n],
+  ],
+};
+
+function testLeftOvers(suite: Suite): void {
+  const rows = {
+    ...plantedStream(run(0, 3), { snapshots: [0, 3], events: 1 }),
+    candidates: [candidate(5)],
+    orphaned: true,
+  };
+  suite.planted(
+    "left-over rows are no stream to any operation",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, rows);
+      for (const [operation, call] of Object.entries(CALLS)) {
+        await assertFails(call(storage, id), {
+          code: "NOT_FOUND",
+          reason: "stream_not_found",
+          operation,
+          details: { streamId: id },
+        });
+      }
+      assert.deepEqual(await storage.getMiniblockNumberRanges(id), []);
+      assert.deepEqual(await storage.getStreams(), []);
+    },
+  );
+
+  for (const [operation, [call, numbers]] of Object.entries(CREATIONS)) {
+    suite.planted(
+      `${operation} inherits nothing from left-over rows`,
+      async ({ storage, plant }) => {
+        const id = newStreamId("media");
+        await plant(id, rows);
+        await call(storage, id);
+        const { miniblocks, events, miniblockCandidates } = await storage
+          .debugReadStreamData(id);
+        assert.deepEqual(miniblocks.map(({ number }) => number), numbers);
+        assert.deepEqual(miniblockCandidates, []);
+        assert.deepEqual(events.filter(({ slot }) => slot >= 0), []);
+      },
+    );
+  }
+}
+
+function testOneState(suite: Suite): void {
+  suite.test("every read sees one state while blocks are written and trimmed", async ({ storage }) => {
+    const id = newStreamId();
+    await storage.createStreamStorage(id, snapshotBlock(0));
+    let isWriting = true;
+    const write = async () => {
+      for (const number of run(1, 25)) {
+        await Promise.all([
+          storage.writeEvent(id, number, 0, bytes(`event of ${number}`)),
+          storage.writeMiniblockCandidate(id, candidate(number)),
+          storage.writeMiniblocks(
+            id,
+            [number % 3n === 0n ? snapshotBlock(number) : block(number)],
+            { generation: number + 1n, envelopes: [] },
+            { generation: number, size: 1 },
+          ),
+          storage.trimStream(id, number - number % 3n, []),
+        ]);
+      }
+    };
+    const reads = async () => {
+      while (isWriting) {
+        await checkData(storage, id);
+        await checkStatistics(storage, id);
+      }
+    };
+    await Promise.all([write().finally(() => (isWriting = false)), reads()]);
+    assert.deepEqual(await storage.getMiniblockNumberRanges(id), [
+      { startInclusive: 24n, endInclusive: 25n, snapshotSeqNums: [24n] },
+    ]);
+    const hash = hashOf("hash 25");
+    await assertFails(storage.readMiniblockCandidate(id, hash, 25n), {
+      code: "NOT_FOUND",
+    });
+  });
+}
+
+/** The latest snapshot moves and the minipool is swapped with a block. */
+async function checkData(storage: StreamStorage, id: StreamId): Promise<void> {
+  const data = await storage.debugReadStreamData(id);
+  const last = data.miniblocks.at(-1)!.number;
+  assert.equal(data.latestSnapshotMiniblockNum, last - last % 3n);
+  assert.equal(data.events[0]?.slot, -1);
+  for (const { generation } of data.events) assert.equal(generation, last + 1n);
+  for (const { number } of data.miniblockCandidates) {
+    assert.equal(number, last + 1n);
+  }
+}
+
+async function checkStatistics(
+  storage: StreamStorage,
+  id: StreamId,
+): Promise<void> {
+  const statistics = await storage.debugReadStreamStatistics(id);
+  const { miniblockRanges, miniblockCandidates, ...others } = statistics;
+  assert.equal(miniblockRanges.length, 1);
+  const { endInclusive, snapshotSeqNums } = miniblockRanges[0]!;
+  assert.equal(snapshotSeqNums.at(-1), others.latestSnapshotMiniblockNum);
+  assert.equal(endInclusive - endInclusive % 3n, snapshotSeqNums.at(-1));
+  assert.ok(others.minipoolEvents <= 1);
+  for (const { number } of miniblockCandidates) {
+    assert.equal(number, endInclusive + 1n);
+  }
+}
