@@ -60,7 +60,7 @@ interface Storm {
 }
 
 /**
- * Each connection lives for 8 to 1000 messages: short lives are as frequent as
+ * Each connection lives for 8 to 5000 messages: short lives are as frequent as
  * long ones, and what takes many messages has its chance. Then it is cut at
  * whatever message comes next, of either side, or falls silent.
  */
@@ -75,7 +75,7 @@ function makeStorm(seed: number): Storm {
       let life = lives.get(connection);
       if (life === undefined) {
         life = {
-          left: Math.floor(8 * 125 ** random()),
+          left: Math.floor(8 * 625 ** random()),
           isSilent: random() < 0.02,
         };
         lives.set(connection, life);
