@@ -8,12 +8,17 @@ export {
   MemoryStreamStorage,
   type MemoryStreamStorageOptions,
 } from "./src/memory/memory_stream_storage.ts";
+export type { TrimmingOptions } from "./src/postgres/trimming_options.ts";
 export { openStreamStorage } from "./src/open_stream_storage.ts";
 export type {
   FailedStream,
   StreamMaintenance,
   SweepOptions,
   SweepReport,
+  TrimmedStream,
+  TrimRefusal,
+  TrimReport,
+  TrimStreamsOptions,
   WorkerStatus,
 } from "./src/postgres/maintenance.ts";
 export type {

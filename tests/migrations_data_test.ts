@@ -14,6 +14,7 @@ import { isStreamStorageError } from "../src/storage/errors.ts";
 import { openSession } from "./support/migration_connection.ts";
 import {
   type MigrationFixture,
+  ownTables,
   withMigrationSchema,
 } from "./support/migration_schema.ts";
 import { dumpSchema } from "./support/schema_dump.ts";
@@ -94,7 +95,7 @@ describe("migrating data", () => {
       // The set of partition 2 is what an old node with 2 partitions has too.
       await sql("UPDATE @.settings SET num_partitions = 2");
       await migrateDown(session, { schema, to: 6 });
-      await sql(`DROP TABLE @.stream_storage_ephemeral;
+      await sql(`DROP TABLE ${ownTables.join(", ")};
         DROP TABLE @.stream_storage_migrations;
         DROP TABLE @.miniblocks_ext_m02`);
       await insertData(fixture);

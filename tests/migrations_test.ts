@@ -13,10 +13,11 @@ import {
   type MigrationProgress,
   printMigrations,
 } from "../src/database/migrations/mod.ts";
+import { currentVersions } from "../src/database/migrations/versions.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import { dumpSchema } from "./support/schema_dump.ts";
 import { openSession } from "./support/migration_connection.ts";
-import { withMigrationSchema } from "./support/migration_schema.ts";
+import { ownTables, withMigrationSchema } from "./support/migration_schema.ts";
 
 const golden = new URL("./golden/schema_2_partitions.txt", import.meta.url);
 
@@ -48,7 +49,7 @@ describe("migrate", () => {
         from: 0,
         to: 9,
         ownFrom: 0,
-        ownTo: 1,
+        ownTo: currentVersions.own,
         partitions: 2,
         appliedVersions: [6, 7, 8, 9],
         elapsedMs: 0,
@@ -136,8 +137,9 @@ describe("migrate", () => {
         const [[tables] = []] = await sql(
           `SELECT count(*) FROM pg_tables WHERE schemaname = '@'`,
         );
-        // Partitions, es, singlenodekey, settings, three of bookkeeping and own.
-        assert.equal(Number(tables), 512 * 3 + 256 + 6);
+        // Partitions, es, singlenodekey, settings, two of bookkeeping, our own.
+        const single = 5 + ownTables.length;
+        assert.equal(Number(tables), 512 * 3 + 256 + single);
         assert.ok(seen.length > 4);
         assert.deepEqual(seen.map((it) => it.done), seen.map((_, i) => i + 1));
         assert.equal(seen.at(-1)!.done, seen.at(-1)!.total);
@@ -257,7 +259,9 @@ describe("refusals", () => {
     ["schema_version_too_new", "UPDATE @.schema_migrations SET version = 10"],
     [
       "schema_version_too_new",
-      "INSERT INTO @.stream_storage_migrations VALUES (2)",
+      `INSERT INTO @.stream_storage_migrations VALUES (${
+        currentVersions.own + 1
+      })`,
     ],
     ["schema_partitions_wrong", "UPDATE @.settings SET num_partitions = 3"],
     ["schema_partitions_wrong", "UPDATE @.settings SET num_partitions = 0"],
@@ -286,7 +290,7 @@ describe("refusals", () => {
       const schemas = "SELECT 1 FROM pg_namespace WHERE nspname = '@'";
       assert.deepEqual(await sql(schemas), []);
       await up();
-      await sql("DROP TABLE @.stream_storage_ephemeral");
+      await sql(`DROP TABLE ${ownTables.join(", ")}`);
       await sql("DELETE FROM @.stream_storage_migrations");
       await assert.rejects(checkMigrations(session, { schema }), refused);
       await up();
@@ -321,7 +325,12 @@ describe("printMigrations", () => {
       assert.equal(dump, await readFile(golden, "utf8"));
       assert.deepEqual((await up()).appliedVersions, []);
       await migrateDown(session, { schema, to: 7 });
-      const rest = { schema, partitions: 2, from: 7, ownFrom: 1 };
+      const rest = {
+        schema,
+        partitions: 2,
+        from: 7,
+        ownFrom: currentVersions.own,
+      };
       await session.script(printMigrations(rest));
       await checkMigrations(session, { schema });
       await migrateDown(session, { schema, to: 6 });

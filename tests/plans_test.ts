@@ -15,6 +15,7 @@ import * as miniblocks from "../src/postgres/sql/miniblocks.ts";
 import * as minipools from "../src/postgres/sql/minipools.ts";
 import * as reading from "../src/postgres/sql/reading.ts";
 import * as state from "../src/postgres/sql/state.ts";
+import * as trimming from "../src/postgres/sql/trimming.ts";
 import * as streams from "../src/postgres/sql/streams.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
@@ -30,6 +31,7 @@ const modules = {
   reading,
   state,
   streams,
+  trimming,
 };
 const suffix = "r00";
 
@@ -175,7 +177,8 @@ describe("Plans", () => {
     const tables = new Catalog(schema, 1).tablesAt(suffix);
     await session.script(
       `ANALYZE ${tables.streams}, ${tables.miniblocks}, ${tables.minipools},
-         ${tables.candidates}, ${tables.ephemeralAges}`,
+         ${tables.candidates}, ${tables.ephemeralAges},
+         ${tables.trimmingMarks}, ${tables.workers}`,
     );
     await checkAll();
   });

@@ -3,6 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { describe, it } from "node:test";
 import { StreamStorageError } from "../src/storage/errors.ts";
 import { Gate } from "../src/workers/gate.ts";
+import type { StreamId } from "../src/storage/stream_id.ts";
 import type { WorkerReport } from "../src/workers/worker.ts";
 import {
   type WorkerEvent,
@@ -211,13 +212,13 @@ describe("The circuit of a worker", () => {
     assert.equal(f.loop.state.circuit, "closed");
     assert.deepEqual(await fail(f, 4), [2000, 4000, 8000, 10_000]);
     assert.equal(f.loop.state.circuit, "open");
-    assert.deepEqual(f.events.map(({ level, code }) => `${level} ${code}`), [
-      "warn worker_failed",
-      "warn worker_failed",
-      "error worker_suspended",
-      "warn worker_failed",
-      "warn worker_failed",
-      "warn worker_failed",
+    assert.deepEqual(f.events.map(({ code }) => code), [
+      "worker_failed",
+      "worker_failed",
+      "worker_suspended",
+      "worker_failed",
+      "worker_failed",
+      "worker_failed",
     ]);
     await f.loop.stop();
   });
@@ -235,6 +236,21 @@ describe("The circuit of a worker", () => {
     assert.deepEqual(f.clock.timers, [1000]);
     assert.equal(f.loop.state.circuit, "closed");
     assert.deepEqual(await fail(f, 1), [1000], "counted from the start");
+    await f.loop.stop();
+  });
+
+  it("streams that failed do not open it, and the first is told", async () => {
+    const f = fixture({ failuresToOpen: 1 });
+    f.loop.start();
+    await f.clock.pass(50);
+    const first = { streamId: "a" as StreamId, code: "INTERNAL", reason: "no" };
+    await f.end({ done: 1, failed: 2, firstFailure: first, more: false });
+    assert.equal(f.loop.state.circuit, "closed");
+    assert.deepEqual(f.events[0], {
+      code: "worker_streams_failed",
+      message: "Worker testing failed with 2 streams",
+      details: { worker: "testing", failed: 2, first },
+    });
     await f.loop.stop();
   });
 

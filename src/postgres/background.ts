@@ -1,5 +1,6 @@
 import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import type { StreamMaintenance } from "./maintenance.ts";
+import type { StreamId } from "../storage/stream_id.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Store } from "./store.ts";
 
@@ -14,6 +15,8 @@ export interface Background {
 /** The work in the background; src/workers does it. */
 export interface Workers {
   readonly maintenance: StreamMaintenance;
+  /** After commit: a stream that was there has a new snapshot. */
+  snapshotWritten(streamId: StreamId): void;
   start(): void;
   /** Aborts what is under way and waits for its end. */
   stop(): Promise<void>;

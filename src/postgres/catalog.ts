@@ -17,6 +17,10 @@ export interface StreamTables {
   candidates: string;
   /** Our own: since when ephemeral streams are there. */
   ephemeralAges: string;
+  /** Our own: up to where streams were trimmed. */
+  trimmingMarks: string;
+  /** Our own: how far workers have come. */
+  workers: string;
 }
 
 /** Makes one thing (a statement, mostly) for a partition's tables. */
@@ -60,6 +64,8 @@ export class Catalog {
         minipools: this.table(`minipools_${suffix}`),
         candidates: this.table(`miniblock_candidates_${suffix}`),
         ephemeralAges: this.table("stream_storage_ephemeral"),
+        trimmingMarks: this.table("stream_storage_trimming"),
+        workers: this.table("stream_storage_workers"),
       };
       this.#tables.set(suffix, tables);
     }

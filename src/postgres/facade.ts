@@ -605,6 +605,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
     try {
       const workersStopped = workers.stop();
       await this.#store.writes.close(closeBudgetMs);
+      await atMost(workersStopped, left());
       telemetry.closing();
       await Promise.all(pools.map((pool) => pool.close(left())));
       await workersStopped;
@@ -697,4 +698,12 @@ function named(error: unknown, name: string, signal?: AbortSignal): unknown {
     return canceled(error).withOperation(name);
   }
   return isStreamStorageError(error) ? error.withOperation(name) : error;
+}
+
+/** Waits for the promise, but no longer than so many milliseconds. */
+async function atMost(promise: Promise<void>, ms: number): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, ms);
+  await Promise.race([promise, late.promise]);
+  clearTimeout(timer);
 }

@@ -1,5 +1,6 @@
 import type { OperationOptions } from "../storage/model.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import type { TrimmingOptions } from "./trimming_options.ts";
 
 /** How `sweepEphemeralStreams` differs from a run in the background. */
 export interface SweepOptions extends OperationOptions {
@@ -33,6 +34,65 @@ export interface SweepReport {
   failures: FailedStream[];
 }
 
+/** What `trimStreams` is to do. */
+export interface TrimStreamsOptions extends OperationOptions {
+  /** Only this stream. Default: all. */
+  streamId?: StreamId;
+  /** Only tells what would go. Default false. */
+  dryRun?: boolean;
+}
+
+/** A stream of which something went, or would. */
+export interface TrimmedStream {
+  /** The stream. */
+  streamId: StreamId;
+  /** All blocks below this one; absent: none. */
+  trimToMbExclusive?: bigint;
+  /** Blocks that went. */
+  miniblocks: number;
+  /** Snapshots that were cleared, beside those that went with their blocks. */
+  snapshots: number;
+  /** The first 1000 blocks whose snapshots were cleared. */
+  nullifySnapshotMbs: bigint[];
+  /** The size of the blocks and snapshots that went. */
+  bytes: bigint;
+}
+
+/** A stream that is not trimmed, because it is not as it should be. */
+export interface TrimRefusal {
+  /** The stream. */
+  streamId: StreamId;
+  /**
+   * `unexpected_gap`: its blocks are more than one run, and not a genesis
+   * before one. `latest_snapshot_missing`: not stored, or not in the run. Only
+   * for a stream that was asked for: `ephemeral_stream`, `stored_externally`,
+   * `archive_stream`.
+   */
+  reason: string;
+}
+
+/** What `trimStreams` has done. */
+export interface TrimReport {
+  /** Whether it only looked. */
+  dryRun: boolean;
+  /** Streams that were looked at. */
+  streams: number;
+  /** Streams of which something went. */
+  trimmed: number;
+  /** Blocks that went, of all streams. */
+  miniblocks: number;
+  /** Snapshots that were cleared, of all streams. */
+  snapshots: number;
+  /** The size of all that went. */
+  bytes: bigint;
+  /** The first 1000 streams of which something went, ascending. */
+  trimmedStreams: TrimmedStream[];
+  /** The first 1000 streams that were refused. */
+  refusals: TrimRefusal[];
+  /** Streams that failed; they are tried again by the next run. */
+  failures: FailedStream[];
+}
+
 /** How a worker of the background is doing. */
 export interface WorkerStatus {
   /** Its name: `ephemeral_sweeper` and others. */
@@ -57,6 +117,21 @@ export interface StreamMaintenance {
    * `RESOURCE_EXHAUSTED` (ownership), those of the database.
    */
   sweepEphemeralStreams(options?: SweepOptions): Promise<SweepReport>;
+  /**
+   * Trims all streams, or one, by the option `trimming`, however many snapshots
+   * were written since they were trimmed last. It waits for a run of the
+   * trimmer that is under way.
+   *
+   * Errors: those of `sweepEphemeralStreams`; for one stream `NOT_FOUND`.
+   */
+  trimStreams(options?: TrimStreamsOptions): Promise<TrimReport>;
+  /**
+   * Replaces the option `trimming` as a whole, defaults included; targets are
+   * taken up at once. Lasts until the store is closed.
+   *
+   * Errors: `BAD_CONFIG`, as when the store is opened.
+   */
+  updateTrimming(trimming: TrimmingOptions): Promise<void>;
   /** How each worker that runs in the background is doing. */
   workers(): WorkerStatus[];
 }

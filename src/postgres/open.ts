@@ -230,6 +230,7 @@ function assemble(
     knownMinipools: new BoundedMap(100_000),
     isolationLevel: options.isolationLevel,
     ownership,
+    snapshotWritten: (streamId) => workers.snapshotWritten(streamId),
     writes: new WriteQueue({
       ...queueBounds,
       lanes,

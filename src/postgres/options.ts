@@ -13,6 +13,11 @@ import {
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import type { Logger } from "../telemetry/log_events.ts";
 import type { IsolationLevel } from "./store.ts";
+import {
+  type ResolvedTrimming,
+  type TrimmingOptions,
+  trimmingSchema,
+} from "./trimming_options.ts";
 
 /** A session on which a hook can run SQL by the simple query protocol. */
 export interface MigrationSession {
@@ -105,6 +110,8 @@ export interface StreamStorageOptions {
    * Default 60 000.
    */
   ephemeralSweepIntervalMs?: number;
+  /** What the trimmer may remove of streams, and when. Default: nothing. */
+  trimming?: TrimmingOptions;
   /**
    * Workers that run at a time, 0 to 64. With 0 nothing runs in the background
    * and `maintenance` still works. Default 2.
@@ -173,6 +180,7 @@ const schema = z.strictObject({
   debugTransactions: z.boolean().default(false),
   ephemeralTtlMs: z.int().min(1).max(366 * 86_400_000).default(600_000),
   ephemeralSweepIntervalMs: z.int().min(0).max(86_400_000).default(60_000),
+  trimming: trimmingSchema.prefault({}),
   workerConcurrency: z.int().min(0).max(64).default(2),
   logger: z.custom<Logger>(isFunction, "must be a function").optional(),
   beforeMigration: z.custom<
@@ -202,10 +210,7 @@ export interface ResolvedOptions
  */
 export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
   const parsed = schema.safeParse(options);
-  const faults = parsed.success ? [] : parsed.error.issues.map((issue) => ({
-    option: issue.path.join(".") || unknownKeys(issue),
-    message: issue.message,
-  }));
+  const faults = parsed.success ? [] : faultsOf(parsed.error);
   const target = connectionTarget(options ?? {}, faults);
   const direct = ownershipTarget(options ?? {}, faults);
   if (!parsed.success || target === undefined || faults.length > 0) {
@@ -232,16 +237,37 @@ export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
   };
 }
 
+/**
+ * Checks the option `trimming` by itself.
+ *
+ * @throws {StreamStorageError} BAD_CONFIG, as {@linkcode resolveOptions}.
+ */
+export function resolveTrimming(trimming: TrimmingOptions): ResolvedTrimming {
+  const parsed = trimmingSchema.safeParse(trimming);
+  if (parsed.success) return parsed.data;
+  throw badConfig(faultsOf(parsed.error, ["trimming"]), "updateTrimming");
+}
+
+function faultsOf(error: z.ZodError, above: readonly string[] = []): Fault[] {
+  return error.issues.map((issue) => ({
+    option: [...above, ...issue.path].join(".") || unknownKeys(issue),
+    message: issue.message,
+  }));
+}
+
 interface Fault {
   option: string;
   message: string;
 }
 
-function badConfig(faults: readonly Fault[]): StreamStorageError {
+function badConfig(
+  faults: readonly Fault[],
+  operation = "openStreamStorage",
+): StreamStorageError {
   const list = faults.map(({ option, message }) => `${option}: ${message}`);
   return new StreamStorageError({
     code: "BAD_CONFIG",
-    operation: "openStreamStorage",
+    operation,
     message: `Options are not valid: ${list.join("; ")}`,
     details: { reason: "bad_options", faults },
   });

@@ -44,6 +44,8 @@ export interface Store {
   readonly ownership: Ownership;
   /** Its writes are nobody's call: they keep out of the callers' way. */
   readonly background?: boolean;
+  /** To be called after commit when a stream that was there has a new one. */
+  readonly snapshotWritten?: (streamId: StreamId) => void;
 }
 
 /** A call on one stream. */

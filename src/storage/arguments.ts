@@ -45,6 +45,18 @@ export function checkSweep(
   { ttlMs, dryRun }: { ttlMs?: number; dryRun?: boolean },
 ): void {
   if (ttlMs !== undefined) checkCount("options.ttlMs", ttlMs);
+  checkDryRun(dryRun);
+}
+
+/** Checks `maintenance.trimStreams`. */
+export function checkTrimStreams(
+  { streamId, dryRun }: { streamId?: string; dryRun?: boolean },
+): void {
+  if (streamId !== undefined) checkStreamId(streamId, "options.streamId");
+  checkDryRun(dryRun);
+}
+
+function checkDryRun(dryRun: unknown): void {
   if (dryRun !== undefined && typeof dryRun !== "boolean") {
     throw wrongType("options.dryRun", "a boolean", dryRun);
   }

@@ -80,6 +80,16 @@ export const logEvents = {
     level: "error",
     meaning: "A worker failed again and again and runs less often",
   },
+  worker_streams_failed: {
+    level: "warn",
+    meaning:
+      "A run could not deal with some streams, the next tries again; once a run",
+  },
+  trimming_refused: {
+    level: "warn",
+    meaning:
+      "A stream is not trimmed because of a gap or a snapshot that is missing",
+  },
   worker_recovered: {
     level: "info",
     meaning: "A run succeeded again; says how many have failed",

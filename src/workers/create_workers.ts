@@ -1,26 +1,81 @@
 import type { Background, Workers } from "../postgres/background.ts";
-import type {
-  StreamMaintenance,
-  SweepOptions,
-} from "../postgres/maintenance.ts";
-import { checkSweep } from "../storage/arguments.ts";
+import type { StreamMaintenance } from "../postgres/maintenance.ts";
+import { resolveTrimming } from "../postgres/options.ts";
+import { checkSweep, checkTrimStreams } from "../storage/arguments.ts";
 import { Calls } from "./calls.ts";
 import { systemClock } from "./clock.ts";
 import { EphemeralSweeper } from "./ephemeral_sweeper.ts";
 import { Gate } from "./gate.ts";
+import { StreamTrimmer } from "./stream_trimmer.ts";
 import type { Worker } from "./worker.ts";
-import { WorkerLoop } from "./worker_loop.ts";
+import { faultOf, WorkerLoop } from "./worker_loop.ts";
 
 /** Milliseconds that a run may last; what is left is for the next. */
 const runTimeoutMs = 600_000;
 
+/** Milliseconds between runs of the trimmer that nothing wakes. */
+const trimIntervalMs = 60_000;
+
 /** The workers of a store, and the maintenance that callers can ask for. */
 export function createWorkers(background: Background): Workers {
   const { store, options, telemetry } = background;
-  const { ephemeralSweepIntervalMs, ephemeralTtlMs } = options;
   const calls = new Calls(store);
-  const gate = new Gate(Math.max(1, options.workerConcurrency));
-  const loopOf = <W extends Worker>(worker: W, intervalMs: number) => ({
+  const loopOf = loopMaker(background);
+  const { loop: sweeperLoop, worker: sweeper, runs: sweeps } = loopOf(
+    new EphemeralSweeper(store, options.ephemeralTtlMs),
+    options.ephemeralSweepIntervalMs,
+  );
+  const { loop: trimmerLoop, worker: trimmer, runs: trims } = loopOf(
+    new StreamTrimmer({
+      store,
+      trimming: options.trimming,
+      wake: () => trimmerLoop.wake(),
+      onEvent: (event) => telemetry.workers.heard("stream_trimmer", event),
+    }),
+    trimIntervalMs,
+  );
+  const loops = [
+    ...(sweeps ? [sweeperLoop] : []),
+    ...(trims ? [trimmerLoop] : []),
+  ];
+  const maintenance: StreamMaintenance = {
+    sweepEphemeralStreams: (sweep = {}) =>
+      calls.call("sweepEphemeralStreams", sweep, (signal) => {
+        checkSweep(sweep);
+        return sweeperLoop.run(signal, () => sweeper.sweep(sweep, signal));
+      }),
+    trimStreams: (trim = {}) =>
+      calls.call("trimStreams", trim, (signal) => {
+        checkTrimStreams(trim);
+        return trimmerLoop.run(signal, () => trimmer.trim(trim, signal));
+      }),
+    updateTrimming: (trimming) =>
+      calls.call("updateTrimming", undefined, () => {
+        trimmer.replace(resolveTrimming(trimming));
+        return Promise.resolve();
+      }),
+    workers: () => loops.map(statusOf),
+  };
+  return {
+    maintenance,
+    snapshotWritten: (streamId) => {
+      if (trims) trimmer.snapshotWritten(streamId);
+    },
+    start: () => {
+      for (const loop of loops) loop.start();
+      if (trims && trimmer.isNeeded) trimmerLoop.wake();
+    },
+    stop: async () => {
+      await Promise.all([calls.close(), ...loops.map((loop) => loop.stop())]);
+      if (trims) await endOrderly(background, trimmer);
+    },
+  };
+}
+
+function loopMaker({ options, telemetry }: Background) {
+  const { workerConcurrency } = options;
+  const gate = new Gate(Math.max(1, workerConcurrency));
+  return <W extends Worker>(worker: W, intervalMs: number) => ({
     worker,
     loop: new WorkerLoop(worker, {
       intervalMs,
@@ -30,33 +85,26 @@ export function createWorkers(background: Background): Workers {
       onEvent: (event) => telemetry.workers.heard(worker.name, event),
       onRun: (run) => telemetry.workers.record(run),
     }),
-    runs: options.workerConcurrency > 0 && intervalMs > 0,
+    /** Whether it runs by itself. */
+    runs: workerConcurrency > 0 && intervalMs > 0,
   });
-  const sweeper = loopOf(
-    new EphemeralSweeper(store, ephemeralTtlMs),
-    ephemeralSweepIntervalMs,
-  );
-  const all = [sweeper];
-  const maintenance: StreamMaintenance = {
-    sweepEphemeralStreams: (sweep: SweepOptions = {}) =>
-      calls.call("sweepEphemeralStreams", sweep, (signal) => {
-        checkSweep(sweep);
-        const { loop, worker } = sweeper;
-        return loop.run(signal, (signal) => worker.sweep(sweep, signal));
-      }),
-    workers: () =>
-      all.filter(({ runs }) => runs).map(({ loop }) => statusOf(loop)),
-  };
-  return {
-    maintenance,
-    start: () => {
-      for (const { loop, runs } of all) if (runs) loop.start();
-    },
-    stop: async () => {
-      const loops = all.map(({ loop }) => loop.stop());
-      await Promise.all([calls.close(), ...loops]);
-    },
-  };
+}
+
+/** Only spares the next start some work, so it may fail. */
+async function endOrderly(
+  { store, telemetry }: Background,
+  trimmer: StreamTrimmer,
+): Promise<void> {
+  if (store.ownership.signal.aborted) return;
+  try {
+    await trimmer.end();
+  } catch (error) {
+    telemetry.workers.heard(trimmer.name, {
+      code: "worker_failed",
+      message: "The trimmer could not note that it has nothing left to do",
+      details: { worker: trimmer.name, ...faultOf(error) },
+    });
+  }
 }
 
 function statusOf({ state }: WorkerLoop) {

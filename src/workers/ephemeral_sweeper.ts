@@ -1,4 +1,4 @@
-import type { SweepReport } from "../postgres/maintenance.ts";
+import type { SweepOptions, SweepReport } from "../postgres/maintenance.ts";
 import {
   alignEphemeralAges,
   listExpired,
@@ -28,19 +28,21 @@ export class EphemeralSweeper implements Worker<WorkerReport> {
 
   /** All that are due: each is removed by a transaction of its own. */
   async runOnce(signal: AbortSignal): Promise<WorkerReport> {
-    const { removed, failures } = await this.sweep({}, signal);
-    return { done: removed, failed: failures.length, more: false };
+    const failures = new StreamFailures();
+    const { removed } = await this.#sweep({}, failures, signal);
+    return { done: removed, ...failures.reported, more: false };
   }
 
   /** The same, told in full. */
-  async sweep(
-    { ttlMs = this.#ttlMs, dryRun = false }: {
-      ttlMs?: number | undefined;
-      dryRun?: boolean | undefined;
-    },
+  sweep(options: SweepOptions, signal: AbortSignal): Promise<SweepReport> {
+    return this.#sweep(options, new StreamFailures(), signal);
+  }
+
+  async #sweep(
+    { ttlMs = this.#ttlMs, dryRun = false }: SweepOptions,
+    failures: StreamFailures,
     signal: AbortSignal,
   ): Promise<SweepReport> {
-    const failures = new StreamFailures();
     const report: SweepReport = {
       dryRun,
       removed: 0,

@@ -1,6 +1,7 @@
 import type { FailedStream } from "../postgres/maintenance.ts";
 import { isStreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import type { WorkerReport } from "./worker.ts";
 
 const maxInARow = 3;
 const maxListed = 1000;
@@ -14,6 +15,12 @@ export class StreamFailures {
   readonly list: FailedStream[] = [];
   count = 0;
   #inARow = 0;
+
+  /** What a worker reports of them. */
+  get reported(): Pick<WorkerReport, "failed" | "firstFailure"> {
+    const [firstFailure] = this.list;
+    return { failed: this.count, ...(firstFailure && { firstFailure }) };
+  }
 
   /** Deals with one stream; undefined when it failed. */
   async guard<T>(

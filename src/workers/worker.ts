@@ -1,9 +1,13 @@
+import type { StreamId } from "../storage/stream_id.ts";
+
 /** What a run of a worker has done. */
 export interface WorkerReport {
   /** Streams that were dealt with. */
   done: number;
   /** Streams that failed and are tried again by a later run. */
   failed: number;
+  /** The first of them, and why. */
+  firstFailure?: { streamId: StreamId; code: string; reason: string };
   /** There is more to do than a run takes: another one follows at once. */
   more: boolean;
 }

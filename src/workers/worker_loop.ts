@@ -28,7 +28,6 @@ import type { Worker, WorkerReport } from "./worker.ts";
 
 /** Something that an operator may want to know. */
 export interface WorkerEvent {
-  level: "debug" | "info" | "warn" | "error";
   /** From the table of log events. */
   code: LogCode;
   message: string;
@@ -218,15 +217,22 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     const { name } = this.#worker;
     const milliseconds = this.#ended("done", since, report);
     if (this.#isOpen) {
-      this.#tell("info", "worker_recovered", `Worker ${name} works again`, {
+      this.#tell("worker_recovered", `Worker ${name} works again`, {
         failures: this.#failuresInARow,
       });
     }
     this.#failuresInARow = 0;
     this.#lastReport = report;
     if (report.more) this.#wanted = true;
+    if (report.failed > 0) {
+      const text = `Worker ${name} failed with ${report.failed} streams`;
+      this.#tell("worker_streams_failed", text, {
+        failed: report.failed,
+        first: report.firstFailure,
+      });
+    }
     if (report.done + report.failed === 0) return;
-    this.#tell("debug", "worker_ran", `Worker ${name} has run`, {
+    this.#tell("worker_ran", `Worker ${name} has run`, {
       done: report.done,
       failed: report.failed,
       milliseconds,
@@ -243,9 +249,9 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     };
     if (this.#isOpen && !wasOpen) {
       const text = `Worker ${name} failed again and again, it runs less often`;
-      this.#tell("error", "worker_suspended", text, details);
+      this.#tell("worker_suspended", text, details);
     } else {
-      this.#tell("warn", "worker_failed", `Worker ${name} failed`, details);
+      this.#tell("worker_failed", `Worker ${name} failed`, details);
     }
   }
 
@@ -262,14 +268,12 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
   }
 
   #tell(
-    level: WorkerEvent["level"],
     code: LogCode,
     message: string,
     details: Record<string, unknown>,
   ): void {
     const worker = this.#worker.name;
     this.#options.onEvent({
-      level,
       code,
       message,
       details: { worker, ...details },

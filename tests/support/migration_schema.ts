@@ -11,6 +11,13 @@ import {
 import { testDatabaseUrl } from "./database.ts";
 import { openSession } from "./migration_connection.ts";
 
+/** The tables of our own track, version 1 and later. */
+export const ownTables = [
+  "@.stream_storage_ephemeral",
+  "@.stream_storage_trimming",
+  "@.stream_storage_workers",
+];
+
 /** What a test of the migrations works with. */
 export interface MigrationFixture {
   url: string;

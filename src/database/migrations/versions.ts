@@ -28,6 +28,12 @@ import ownDown1 from "../../../migrations/own/0001_ephemeral_age.down.sql" with 
 import ownUp1 from "../../../migrations/own/0001_ephemeral_age.up.sql" with {
   type: "text",
 };
+import ownDown2 from "../../../migrations/own/0002_trimming.down.sql" with {
+  type: "text",
+};
+import ownUp2 from "../../../migrations/own/0002_trimming.up.sql" with {
+  type: "text",
+};
 import prepare from "../../../migrations/prepare.sql" with { type: "text" };
 
 /**
@@ -74,19 +80,16 @@ export const nodeMigrations: readonly Migration[] = [
 ];
 
 /** Our own versions. */
-export const ownMigrations: readonly Migration[] = [{
-  track: "own",
-  version: 1,
-  up: ownUp1,
-  down: ownDown1,
-  suffixesPerTransaction: Infinity,
-}];
+export const ownMigrations: readonly Migration[] = [
+  ownMigration(1, ownUp1, ownDown1),
+  ownMigration(2, ownUp2, ownDown2),
+];
 
 /** The first version whose layout we know; 1 to 5 are folded into it. */
 export const firstVersion = 6;
 
 /** The versions that this module works on. */
-export const currentVersions: TrackVersions = { node: 9, own: 1 };
+export const currentVersions: TrackVersions = { node: 9, own: 2 };
 
 /** The most partitions that two hex digits can name. */
 export const maxPartitions = 256;
@@ -98,4 +101,9 @@ function nodeMigration(
   suffixesPerTransaction = Infinity,
 ): Migration {
   return { track: "node", version, up, down, suffixesPerTransaction };
+}
+
+function ownMigration(version: number, up: string, down: string): Migration {
+  const suffixesPerTransaction = Infinity;
+  return { track: "own", version, up, down, suffixesPerTransaction };
 }

@@ -1,6 +1,7 @@
 import { bind } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
 import { deleteEphemeralAge, deleteStreamRow } from "../sql/streams.ts";
+import { deleteTrimmingMark } from "../sql/trimming.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
 import { leftoversGone } from "./create_stream.ts";
 
@@ -16,6 +17,7 @@ export async function deleteStream(
       bound: [
         bind(catalog.of(call.streamId, deleteStreamRow), call.streamId),
         bind(catalog.of(call.streamId, deleteEphemeralAge), call.streamId),
+        bind(catalog.of(call.streamId, deleteTrimmingMark), call.streamId),
         ...leftoversGone(catalog, call.streamId),
       ],
       settle: () => store.knownMinipools.delete(call.streamId),

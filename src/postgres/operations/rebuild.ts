@@ -78,10 +78,12 @@ export async function reinitialize(
 ): Promise<void> {
   const { streamId } = call;
   const { miniblocks } = rebuild;
+  let isKnown = false;
   await writeStream(store, call, {
     bytes: miniblocksBytes(miniblocks),
     bound: async () => {
       const state = await findState(store, call, rangeOf(miniblocks));
+      isKnown = state !== undefined;
       return state === undefined
         ? createRows(store, call, rebuild)
         : await updateRows(store, call, rebuild, state);
@@ -93,6 +95,7 @@ export async function reinitialize(
       throw streamChanged(streamId);
     },
   });
+  if (isKnown) store.snapshotWritten?.(streamId);
 }
 
 function createRows(

@@ -101,6 +101,7 @@ export async function writeMiniblocks(
       throw await explain(store, call, write, rejection);
     },
   });
+  if (latest !== undefined) store.snapshotWritten?.(streamId);
 }
 
 /** From some rows on COPY costs less than one INSERT a row. */

@@ -1,0 +1,133 @@
+import { bind } from "../../database/statement.ts";
+import {
+  checkCut,
+  clearMeasured,
+  deleteMeasured,
+  measureBlocks,
+  measureSnapshots,
+} from "../sql/trimming.ts";
+import { type Store, type StreamCall, writeStream } from "../store.ts";
+import type { TrimmingRules } from "../trimming_options.ts";
+import { streamChanged } from "./stream_state.ts";
+import {
+  planTrim,
+  type TrimPlan,
+  type TrimRefusalReason,
+  type TrimStep,
+  trimSteps,
+} from "./trim_plan.ts";
+
+/** What went of a stream, or would. */
+export interface Trimmed {
+  /** The number of the block with the latest snapshot. */
+  latest: bigint;
+  /** All blocks below this one; undefined: none. */
+  cut: bigint | undefined;
+  /** Blocks that went. */
+  miniblocks: number;
+  /** Snapshots that were cleared. */
+  snapshots: number;
+  /** The first 1000 blocks that lost their snapshot. */
+  cleared: bigint[];
+  /** The size of all that. */
+  bytes: bigint;
+}
+
+const maxListed = 1000;
+
+/**
+ * Removes what the rules let go, or only measures it. Each step is a write of
+ * its own, in the stream's turn and under its lock, where it is checked again
+ * that the plan still holds; one that is stopped in between is finished by the
+ * next look. A plan that holds no longer is an error (`stream_changed`) and
+ * made anew by the next look.
+ */
+export async function trimByRules(
+  store: Store,
+  call: StreamCall,
+  rules: TrimmingRules,
+  dryRun: boolean,
+): Promise<Trimmed | TrimRefusalReason> {
+  const plan = await planTrim(store, call, rules);
+  if (typeof plan === "string") return plan;
+  const { latest, cut } = plan;
+  const trimmed: Trimmed = {
+    latest,
+    cut,
+    miniblocks: 0,
+    snapshots: 0,
+    cleared: [],
+    bytes: 0n,
+  };
+  const run = dryRun ? measure : remove;
+  for await (const step of trimSteps(store, call, plan)) {
+    call.signal?.throwIfAborted();
+    const [blocks, snapshots, bytes] = await run(store, call, plan, step);
+    trimmed.miniblocks += Number(blocks);
+    trimmed.snapshots += Number(snapshots);
+    trimmed.bytes += bytes;
+    const room = maxListed - trimmed.cleared.length;
+    trimmed.cleared.push(...step.clear.slice(0, room));
+  }
+  return trimmed;
+}
+
+/** Blocks, snapshots, bytes. */
+type Figures = [bigint, bigint, bigint];
+
+async function measure(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+  _plan: TrimPlan,
+  { from, to, clear }: TrimStep,
+): Promise<Figures> {
+  const { catalog } = store;
+  const [blocks, snapshots] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [
+      bind(catalog.of(streamId, measureBlocks), streamId, from, to),
+      bind(catalog.of(streamId, measureSnapshots), streamId, clear),
+    ],
+  );
+  return figuresOf(blocks.rows, snapshots.rows);
+}
+
+async function remove(
+  store: Store,
+  { name, streamId }: StreamCall,
+  { cut, isCutLegacy, runStart }: TrimPlan,
+  { from, to, clear }: TrimStep,
+): Promise<Figures> {
+  const { catalog } = store;
+  try {
+    // Without the signal: a write that is under way is never given up.
+    return await writeStream(store, { name, streamId }, {
+      bytes: 0,
+      bound: [
+        bind(
+          catalog.of(streamId, checkCut),
+          streamId,
+          cut ?? runStart,
+          isCutLegacy || cut === undefined,
+          clear,
+        ),
+        bind(catalog.of(streamId, deleteMeasured), streamId, from, to),
+        bind(catalog.of(streamId, clearMeasured), streamId, clear),
+      ],
+      // Done twice it is as if done once, but for the figures.
+      settle: ([, blocks, snapshots]) => figuresOf(blocks.rows, snapshots.rows),
+      refused: () => {
+        throw streamChanged(streamId);
+      },
+    });
+  } finally {
+    store.legacySnapshots.forget(streamId, to);
+  }
+}
+
+function figuresOf(
+  [blocks]: readonly [bigint, bigint][],
+  [snapshots]: readonly [bigint, bigint][],
+): Figures {
+  return [blocks![0], snapshots![0], blocks![1] + snapshots![1]];
+}

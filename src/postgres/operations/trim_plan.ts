@@ -1,0 +1,251 @@
+/**
+ * What of a stream may go by its rules.
+ *
+ * - Only a regular stream in the database is trimmed. An archive keeps all, an
+ *   upload is the sweeper's.
+ * - Its blocks must be one run; a genesis that stands alone before it is what
+ *   an older trimmer may have left. Any other gap, or a latest snapshot that is
+ *   not where it should be, means that something went wrong before: it is
+ *   refused, so that nothing is removed that could still be of use.
+ * - The cut is at a block with a snapshot, the nearest that keeps the history
+ *   asked for before the latest snapshot, and never above that.
+ * - Of the snapshots from the cut on one in each interval stays, the first,
+ *   which makes the one at the cut stay; so do those of the newest 100 blocks
+ *   and the latest. A snapshot inside a block's data can be cut at, but is no
+ *   part of it otherwise: it can't be cleared.
+ *
+ * The same rules on what they have left find nothing more.
+ */
+
+import { bind } from "../../database/statement.ts";
+import { streamNotFound } from "../../storage/contract_errors.ts";
+import { hasLegacySnapshot } from "../../storage/miniblock_proto.ts";
+import {
+  closestSnapshotMiniblock,
+  snapshotsToNullify,
+} from "../../storage/rules.ts";
+import {
+  selectDataOf,
+  selectSnapshotBelow,
+  selectSnapshots,
+  selectTrimState,
+} from "../sql/trimming.ts";
+import type { Store, StreamCall } from "../store.ts";
+import type { TrimmingRules } from "../trimming_options.ts";
+
+/** Why a stream is not trimmed. */
+export type TrimRefusalReason =
+  | "ephemeral_stream"
+  | "stored_externally"
+  | "archive_stream"
+  | "unexpected_gap"
+  | "latest_snapshot_missing";
+
+/** What may go of a stream; its steps are found as they are done. */
+export interface TrimPlan {
+  /** The number of the block with the latest snapshot. */
+  latest: bigint;
+  /** The first stored block, and the last. */
+  first: bigint;
+  last: bigint;
+  /** The first block of the run; differs from the first after a gap only. */
+  runStart: bigint;
+  /** Blocks below this one go. */
+  cut: bigint | undefined;
+  /** The snapshot at the cut is inside the block. */
+  isCutLegacy: boolean;
+  rules: TrimmingRules;
+}
+
+/** A part of a plan, small enough for one transaction. */
+export interface TrimStep {
+  /** The blocks from the first number to below the second go. */
+  from: bigint;
+  to: bigint;
+  /** The snapshots of these blocks go. */
+  clear: readonly bigint[];
+}
+
+const minKeep = 100n;
+
+/** Looks at a stream. NOT_FOUND when it is unknown. */
+export async function planTrim(
+  store: Store,
+  call: StreamCall,
+  rules: TrimmingRules,
+): Promise<TrimPlan | TrimRefusalReason> {
+  const { name, streamId, signal } = call;
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(store.catalog.of(streamId, selectTrimState), streamId)],
+  );
+  if (row === undefined) throw streamNotFound(streamId);
+  const [latest, ephemeral, ext, hasMinipool, count, first, last, above] = row;
+  if (ephemeral) return "ephemeral_stream";
+  if (ext !== "D") return "stored_externally";
+  if (!hasMinipool || first === null || last === null) return "archive_stream";
+  const isWhole = count === last - first + 1n;
+  const runStart = isWhole ? first : above ?? first;
+  if (!isWhole && (first !== 0n || count - 1n !== last - runStart + 1n)) {
+    return "unexpected_gap";
+  }
+  const bare = { latest, first, last, runStart, rules };
+  if (latest === 0n) return { ...bare, cut: undefined, isCutLegacy: false };
+  if (latest < runStart || latest > last) return "latest_snapshot_missing";
+  const isLatestOwn = row[8];
+  if (!isLatestOwn && await findLegacy(store, call, [latest]) === undefined) {
+    return "latest_snapshot_missing";
+  }
+  return { ...bare, ...await findCut(store, call, { ...bare, isLatestOwn }) };
+}
+
+/** The nearest snapshot that keeps what must be kept. */
+async function findCut(
+  store: Store,
+  call: StreamCall,
+  { latest, first, last, runStart, rules, isLatestOwn }:
+    & Omit<TrimPlan, "cut" | "isCutLegacy">
+    & { isLatestOwn: boolean },
+): Promise<Pick<TrimPlan, "cut" | "isCutLegacy">> {
+  const { history, target = -1n } = rules;
+  const none = { cut: undefined, isCutLegacy: false };
+  const byHistory = history > 0n ? latest - history : -1n;
+  const wanted = byHistory > target ? byHistory : target;
+  const at = wanted > latest ? latest : wanted;
+  if (at < runStart || at === first) return none;
+  if (at === latest) return { cut: latest, isCutLegacy: !isLatestOwn };
+  const own = await snapshotBelow(store, call, runStart, at);
+  const legacy = await findLegacy(
+    store,
+    call,
+    numbersDown(at, own === undefined ? runStart : own + 1n),
+  );
+  const found = [own, legacy].filter((number) => number !== undefined);
+  const range = { startInclusive: runStart, endInclusive: last };
+  const cut = closestSnapshotMiniblock(
+    [{ ...range, snapshotSeqNums: found }],
+    at,
+  );
+  if (cut === undefined || cut === first) return none;
+  return { cut, isCutLegacy: cut === legacy };
+}
+
+/** The greatest number from `from` to `to` with a snapshot beside its block. */
+async function snapshotBelow(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+  from: bigint,
+  to: bigint,
+): Promise<bigint | undefined> {
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(store.catalog.of(streamId, selectSnapshotBelow), streamId, from, to)],
+  );
+  return row?.[0];
+}
+
+/** Snapshots that are further apart than this are not looked for. */
+const maxSearched = 10_000;
+/** Blocks whose data are in memory at a time. */
+const searchedAtOnce = 16;
+
+function numbersDown(from: bigint, to: bigint): bigint[] {
+  const numbers: bigint[] = [];
+  for (let n = from; n >= to && numbers.length < maxSearched; n--) {
+    numbers.push(n);
+  }
+  return numbers;
+}
+
+/** The first of the numbers, descending, whose block holds a snapshot. */
+async function findLegacy(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+  numbers: readonly bigint[],
+): Promise<bigint | undefined> {
+  const known = store.legacySnapshots.of(streamId);
+  const select = store.catalog.of(streamId, selectDataOf);
+  for (let next = 0; next < numbers.length;) {
+    const page: bigint[] = [];
+    let found: bigint | undefined;
+    while (next < numbers.length && page.length < searchedAtOnce) {
+      const number = numbers[next++]!;
+      const holds = known.get(number);
+      if (holds === undefined) page.push(number);
+      else if (holds) {
+        found = number;
+        break;
+      }
+    }
+    const [{ rows }] = page.length === 0 ? [{ rows: [] }] : await store
+      .transactions.read({ name, tags: streamId, signal }, [
+        bind(select, streamId, page),
+      ]);
+    for (const [number, data] of rows) {
+      const holds = hasLegacySnapshot(data);
+      store.legacySnapshots.learn(streamId, known, number, holds);
+      if (holds && (found === undefined || number > found)) found = number;
+    }
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** The parts of a plan, in order; each is asked for when the last was done. */
+export async function* trimSteps(
+  store: Store,
+  call: StreamCall,
+  plan: TrimPlan,
+): AsyncGenerator<TrimStep, void, undefined> {
+  if (plan.cut !== undefined) yield* deletingSteps(store, call, plan, plan.cut);
+  if (plan.rules.retention > 0n) yield* clearingSteps(store, call, plan);
+}
+
+/**
+ * From the oldest block up. A cut that takes several steps pauses at snapshots
+ * too, where they are not further apart than a step is long.
+ */
+async function* deletingSteps(
+  store: Store,
+  call: StreamCall,
+  { first, runStart, rules }: TrimPlan,
+  cut: bigint,
+): AsyncGenerator<TrimStep, void, undefined> {
+  let from = first;
+  for (let start = runStart; from < cut; start = from) {
+    let to = start + BigInt(rules.batchSize);
+    if (to >= cut) to = cut;
+    else to = await snapshotBelow(store, call, start + 1n, to) ?? to;
+    yield { from, to, clear: [] };
+    from = to;
+  }
+}
+
+async function* clearingSteps(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+  { latest, last, runStart, cut, rules }: TrimPlan,
+): AsyncGenerator<TrimStep, void, undefined> {
+  const { retention, batchSize } = rules;
+  const start = cut ?? runStart;
+  const select = store.catalog.of(streamId, selectSnapshots);
+  const size = BigInt(batchSize);
+  /** The snapshot that stays in the interval where the last page ended. */
+  let stays: bigint | undefined;
+  for (let from = start;;) {
+    const [{ rows }] = await store.transactions.read(
+      { name, tags: streamId, signal },
+      [bind(select, streamId, from, last - minKeep, size)],
+    );
+    const page = rows.map(([number]) => number);
+    const end = page.at(-1);
+    if (end === undefined) return;
+    const snapshots = stays === undefined ? page : [stays, ...page];
+    const clear = snapshotsToNullify(start, last, snapshots, retention, minKeep)
+      .filter((number) => number !== latest);
+    if (clear.length > 0) yield { from: start, to: start, clear };
+    if (page.length < batchSize) return;
+    stays = snapshots.find((n) => n / retention === end / retention);
+    from = end + 1n;
+  }
+}

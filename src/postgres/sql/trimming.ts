@@ -1,0 +1,205 @@
+/**
+ * Statements for the trimmer. Sizes are those of the values; a large one is not
+ * read to be measured.
+ */
+
+import { rejectSql } from "../../database/rejection.ts";
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+
+/**
+ * What decides whether and how a stream may be trimmed: its row, whether it has
+ * a minipool, the number, first and last of its blocks and the first above
+ * genesis, and whether a snapshot stands beside the block that has the latest.
+ */
+export const selectTrimState = (t: StreamTables) =>
+  statement({
+    text: `SELECT greatest(latest_snapshot_miniblock, 0), ephemeral,
+        blockdata_ext::text,
+        EXISTS (SELECT 1 FROM ${t.minipools} WHERE stream_id = $1),
+        block.n, block.first, block.last, block.above_genesis,
+        coalesce((SELECT octet_length(snapshot) > 0 FROM ${t.miniblocks}
+          WHERE stream_id = $1
+            AND seq_num = greatest(latest_snapshot_miniblock, 0)), false)
+      FROM ${t.streams} AS es LEFT JOIN LATERAL (
+        SELECT count(*) AS n, min(seq_num) AS first, max(seq_num) AS last,
+          min(seq_num) FILTER (WHERE seq_num > 0) AS above_genesis
+        FROM ${t.miniblocks} WHERE stream_id = $1) AS block ON true
+      WHERE es.stream_id = $1`,
+    params: ["bpchar"],
+    columns: [
+      "int8",
+      "bool",
+      "text",
+      "bool",
+      "int8",
+      "int8?",
+      "int8?",
+      "int8?",
+      "bool",
+    ],
+  });
+
+/** The last of the blocks $2 to $3 with a snapshot beside it. */
+export const selectSnapshotBelow = (t: StreamTables) =>
+  statement({
+    text: `SELECT seq_num FROM ${t.miniblocks}
+      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
+        AND octet_length(snapshot) > 0
+      ORDER BY seq_num DESC LIMIT 1`,
+    params: ["bpchar", "int8", "int8"],
+    columns: ["int8"],
+  });
+
+/** The first $4 of the blocks $2 to $3 with a snapshot beside them. */
+export const selectSnapshots = (t: StreamTables) =>
+  statement({
+    text: `SELECT seq_num FROM ${t.miniblocks}
+      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
+        AND octet_length(snapshot) > 0
+      ORDER BY seq_num LIMIT $4`,
+    params: ["bpchar", "int8", "int8", "int8"],
+    columns: ["int8"],
+  });
+
+/** The data of these blocks. */
+export const selectDataOf = (t: StreamTables) =>
+  statement({
+    text: `SELECT seq_num, blockdata FROM ${t.miniblocks}
+      WHERE stream_id = $1 AND seq_num = ANY($2)`,
+    params: ["bpchar", "int8[]"],
+    columns: ["int8", "bytea"],
+  });
+
+/** How many of the blocks above $2 have a snapshot beside them, up to $3. */
+export const countSnapshotsAbove = (t: StreamTables) =>
+  statement({
+    text: `SELECT count(*) FROM (SELECT 1 FROM ${t.miniblocks}
+        WHERE stream_id = $1 AND seq_num > $2 AND octet_length(snapshot) > 0
+        LIMIT $3) AS snapshots`,
+    params: ["bpchar", "int8", "int8"],
+    columns: ["int8"],
+  });
+
+/**
+ * Stops the transaction unless all that a plan was made from still holds: the
+ * stream is a regular one in the database, the cut $2 is not above the latest
+ * snapshot and has one itself (beside it, or else $3 knows of one inside), and
+ * the latest is not among those to be cleared ($4).
+ */
+export const checkCut = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE
+        WHEN latest IS NULL OR $2 > latest OR latest = ANY($4)
+          OR NOT coalesce((SELECT $3 OR octet_length(snapshot) > 0
+            FROM ${t.miniblocks} WHERE stream_id = $1 AND seq_num = $2), false)
+        THEN ${rejectSql("stream_changed")} END
+      FROM (VALUES ((SELECT greatest(latest_snapshot_miniblock, 0)
+        FROM ${t.streams} WHERE stream_id = $1
+          AND NOT ephemeral AND blockdata_ext = 'D'))) AS stream (latest)`,
+    params: ["bpchar", "int8", "bool", "int8[]"],
+    columns: ["int4?"],
+  });
+
+/** Deletes the blocks $2 to $3, that one excluded: their number and bytes. */
+export const deleteMeasured = (t: StreamTables) =>
+  statement({
+    text: `WITH gone AS (
+        DELETE FROM ${t.miniblocks}
+        WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3
+        RETURNING octet_length(blockdata)
+          + coalesce(octet_length(snapshot), 0) AS bytes)
+      SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM gone`,
+    params: ["bpchar", "int8", "int8"],
+    columns: ["int8", "int8"],
+  });
+
+/** What {@linkcode deleteMeasured} would delete. */
+export const measureBlocks = (t: StreamTables) =>
+  statement({
+    text: `SELECT count(*), coalesce(sum(octet_length(blockdata)
+          + coalesce(octet_length(snapshot), 0)), 0)::int8
+      FROM ${t.miniblocks}
+      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3`,
+    params: ["bpchar", "int8", "int8"],
+    columns: ["int8", "int8"],
+  });
+
+/** Clears the snapshots of blocks $2: their number and bytes. */
+export const clearMeasured = (t: StreamTables) =>
+  statement({
+    text: `WITH old AS MATERIALIZED (
+        SELECT seq_num, octet_length(snapshot) AS bytes FROM ${t.miniblocks}
+        WHERE stream_id = $1 AND seq_num = ANY($2)
+          AND octet_length(snapshot) > 0),
+      cleared AS (
+        UPDATE ${t.miniblocks} SET snapshot = NULL
+        WHERE stream_id = $1 AND seq_num = ANY(ARRAY(SELECT seq_num FROM old)))
+      SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM old`,
+    params: ["bpchar", "int8[]"],
+    columns: ["int8", "int8"],
+  });
+
+/** What {@linkcode clearMeasured} would clear. */
+export const measureSnapshots = (t: StreamTables) =>
+  statement({
+    text: `SELECT count(*), coalesce(sum(octet_length(snapshot)), 0)::int8
+      FROM ${t.miniblocks} WHERE stream_id = $1 AND seq_num = ANY($2)
+        AND octet_length(snapshot) > 0`,
+    params: ["bpchar", "int8[]"],
+    columns: ["int8", "int8"],
+  });
+
+/** At most $2 streams after id $1, with what tells if they are to be trimmed. */
+export const selectTrimmingPage = (t: StreamTables) =>
+  statement({
+    text: `SELECT stream_id, greatest(latest_snapshot_miniblock, 0),
+        ephemeral OR blockdata_ext <> 'D',
+        (SELECT snapshot FROM ${t.trimmingMarks} AS mark
+          WHERE mark.stream_id = es.stream_id)
+      FROM ${t.streams} AS es WHERE stream_id > $1
+      ORDER BY stream_id LIMIT $2`,
+    params: ["bpchar", "int8"],
+    columns: ["bpchar", "int8", "bool", "int8?"],
+  });
+
+/** The stream's latest snapshot and where it was trimmed last. */
+export const selectTrimmingMark = (t: StreamTables) =>
+  statement({
+    text: `SELECT greatest(latest_snapshot_miniblock, 0),
+        (SELECT snapshot FROM ${t.trimmingMarks} WHERE stream_id = $1)
+      FROM ${t.streams} WHERE stream_id = $1`,
+    params: ["bpchar"],
+    columns: ["int8", "int8?"],
+  });
+
+/** The stream was trimmed when its latest snapshot was $2. */
+export const upsertTrimmingMark = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.trimmingMarks} (stream_id, snapshot)
+      VALUES ($1, $2)
+      ON CONFLICT (stream_id) DO UPDATE SET snapshot = excluded.snapshot`,
+    params: ["bpchar", "int8"],
+  });
+
+export const deleteTrimmingMark = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.trimmingMarks} WHERE stream_id = $1`,
+    params: ["bpchar"],
+  });
+
+/** Where worker $1 goes on; no row: it never began. */
+export const selectCursor = (t: StreamTables) =>
+  statement({
+    text: `SELECT cursor FROM ${t.workers} WHERE name = $1`,
+    params: ["varchar"],
+    columns: ["varchar?"],
+  });
+
+export const upsertCursor = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.workers} (name, cursor) VALUES ($1, $2)
+      ON CONFLICT (name) DO UPDATE
+      SET cursor = excluded.cursor, updated_at = now()`,
+    params: ["varchar", "varchar?"],
+  });

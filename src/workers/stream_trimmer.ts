@@ -1,0 +1,339 @@
+import type {
+  TrimReport,
+  TrimStreamsOptions,
+} from "../postgres/maintenance.ts";
+import {
+  trimByRules,
+  type Trimmed,
+} from "../postgres/operations/trim_by_rules.ts";
+import {
+  markTrimmed,
+  readTrimmingPage,
+  snapshotsSinceTrimmed,
+} from "../postgres/operations/trimming_state.ts";
+import type { Store } from "../postgres/store.ts";
+import {
+  type ResolvedTrimming,
+  type TrimmingRules,
+  trimmingRules,
+} from "../postgres/trimming_options.ts";
+import { isStreamStorageError } from "../storage/errors.ts";
+import type { StreamId } from "../storage/stream_id.ts";
+import { StreamFailures } from "./stream_failures.ts";
+import { ToldStreams } from "./told_streams.ts";
+import { newTrimReport, noteRefused, noteTrimmed } from "./trim_report.ts";
+import { TrimmingScan } from "./trimming_scan.ts";
+import type { Worker, WorkerReport } from "./worker.ts";
+import type { WorkerEvent } from "./worker_loop.ts";
+
+const name = "trimStreams";
+/** Streams of each kind that one run looks at. */
+const maxLooks = 100;
+const pageSize = 1000;
+
+/** What a {@linkcode StreamTrimmer} is made of. */
+export interface StreamTrimmerOptions {
+  store: Store;
+  trimming: ResolvedTrimming;
+  /** There is something to do. */
+  wake(): void;
+  onEvent(event: WorkerEvent): void;
+}
+
+/**
+ * Cuts old blocks and clears old snapshots, by the option `trimming`.
+ *
+ * A stream is *due* when `activationFactor` snapshots were written since it was
+ * trimmed last. That is a fact in the tables: the blocks, and a mark that is
+ * set behind every trimming. Two ways lead to the streams that are due: the
+ * store tells of each snapshot after its commit, and after a start that did not
+ * follow an orderly end, or when too many were told, all streams are gone
+ * through. Besides, the targets are cut as soon as they can be: at the start,
+ * when they are set, and at each snapshot until one reaches them.
+ */
+export class StreamTrimmer implements Worker<WorkerReport> {
+  readonly name = "stream_trimmer";
+  readonly #options: StreamTrimmerOptions;
+  #trimming: ResolvedTrimming;
+  readonly #told = new ToldStreams();
+  readonly #scan: TrimmingScan;
+  /** Targets that no snapshot has reached yet. */
+  readonly #targets = new Map<StreamId, bigint>();
+  /** Those of them that are to be looked at. */
+  readonly #dueTargets = new Set<StreamId>();
+
+  constructor(options: StreamTrimmerOptions) {
+    this.#options = options;
+    this.#trimming = options.trimming;
+    this.#scan = new TrimmingScan(options.store, this.name);
+    this.#setTargets();
+  }
+
+  /** Whether the options give it something to do by itself. */
+  get isNeeded(): boolean {
+    return this.#targets.size > 0 || this.#trimming.activationFactor > 0;
+  }
+
+  /** Goes on by these options. */
+  replace(trimming: ResolvedTrimming): void {
+    this.#trimming = trimming;
+    this.#setTargets();
+    if (trimming.activationFactor > 0) this.#scan.want();
+    this.#options.wake();
+  }
+
+  /** A snapshot of a stream that was there before has been committed. */
+  snapshotWritten(streamId: StreamId): void {
+    const { activationFactor } = this.#trimming;
+    let isDue = false;
+    if (this.#targets.has(streamId)) {
+      this.#dueTargets.add(streamId);
+      isDue = true;
+    }
+    if (activationFactor > 0 && trimmingRules(this.#trimming, streamId)) {
+      isDue = this.#told.told(streamId, activationFactor) || isDue;
+    }
+    if (isDue) this.#options.wake();
+  }
+
+  /** Part of what is due: targets, then what was told, then a page of all. */
+  async runOnce(signal: AbortSignal): Promise<WorkerReport> {
+    const failures = new StreamFailures();
+    let done = 0;
+    for (const streamId of [...this.#dueTargets].slice(0, maxLooks)) {
+      if (await this.#cutTarget(streamId, failures, signal)) done++;
+    }
+    done += await this.#trimTold(failures, signal);
+    done += await this.#trimPage(failures, signal);
+    const left = this.#dueTargets.size + this.#told.size;
+    return {
+      done,
+      ...failures.reported,
+      more: this.#scan.isUnderWay || left > failures.count,
+    };
+  }
+
+  /** Everything that the options let go, of all streams or of one. */
+  async trim(
+    { streamId, dryRun = false }: TrimStreamsOptions,
+    signal: AbortSignal,
+  ): Promise<TrimReport> {
+    const failures = new StreamFailures();
+    const report = newTrimReport(dryRun, failures.list);
+    if (streamId !== undefined) {
+      await this.#trimNow(streamId, report, { signal, isAsked: true });
+      return report;
+    }
+    const { store } = this.#options;
+    for (let after: string | undefined = ""; after !== undefined;) {
+      const { streams, next } = await readTrimmingPage(
+        store,
+        { name, after, signal },
+        pageSize,
+      );
+      for (const { streamId, latest } of streams) {
+        if (latest === 0n) continue;
+        await failures.guard(
+          streamId,
+          signal,
+          () => this.#trimNow(streamId, report, { signal, isAsked: false }),
+        );
+      }
+      after = next;
+    }
+    return report;
+  }
+
+  /** The store is closed and no run is under way. */
+  async end(): Promise<void> {
+    const { activationFactor } = this.#trimming;
+    if (activationFactor === 0 || this.#told.size > 0) return;
+    await this.#scan.end();
+  }
+
+  #setTargets(): void {
+    this.#targets.clear();
+    this.#dueTargets.clear();
+    for (const { streamId, miniblock } of this.#trimming.targets) {
+      const other = this.#targets.get(streamId) ?? -1n;
+      this.#targets.set(streamId, miniblock > other ? miniblock : other);
+      this.#dueTargets.add(streamId);
+    }
+  }
+
+  async #cutTarget(
+    streamId: StreamId,
+    failures: StreamFailures,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const target = this.#targets.get(streamId)!;
+    const { batchSize } = this.#trimming;
+    const rules = { history: 0n, retention: 0n, target, batchSize };
+    const isDone = await failures.guard(streamId, signal, async () => {
+      this.#dueTargets.delete(streamId);
+      const trimmed = await this.#look(streamId, rules, signal);
+      const isSame = this.#targets.get(streamId) === target;
+      if (trimmed && trimmed.latest >= target && isSame) {
+        this.#targets.delete(streamId);
+      }
+      return true;
+    });
+    if (!isDone && this.#targets.has(streamId)) this.#dueTargets.add(streamId);
+    return isDone ?? false;
+  }
+
+  async #trimTold(
+    failures: StreamFailures,
+    signal: AbortSignal,
+  ): Promise<number> {
+    let done = 0;
+    const taken = this.#told.take(maxLooks);
+    for (const [i, due] of taken.entries()) {
+      try {
+        const isDone = await failures.guard(
+          due.streamId,
+          signal,
+          () => this.#trimIfDue(due.streamId, due.isCertain, signal),
+        );
+        if (isDone) done++;
+        if (isDone === undefined) this.#told.add(due);
+      } catch (error) {
+        for (const left of taken.slice(i)) this.#told.add(left);
+        throw error;
+      }
+    }
+    return done;
+  }
+
+  async #trimPage(
+    failures: StreamFailures,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const { activationFactor } = this.#trimming;
+    if (activationFactor === 0) return 0;
+    if (this.#told.takeOverflow()) this.#scan.want();
+    const page = await this.#scan.next(signal);
+    if (page === undefined) return 0;
+    let done = 0;
+    for (const { streamId, snapshots } of page) {
+      if (snapshots < BigInt(activationFactor)) continue;
+      const isDone = await failures.guard(
+        streamId,
+        signal,
+        () => this.#trimIfDue(streamId, false, signal),
+      );
+      if (isDone) done++;
+      // The way is passed: what failed is kept in mind until it succeeds.
+      if (isDone === undefined) this.#told.add({ streamId, isCertain: false });
+    }
+    await this.#scan.pass();
+    return done;
+  }
+
+  /** Whether it was due. */
+  async #trimIfDue(
+    streamId: StreamId,
+    isCertain: boolean,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { activationFactor } = this.#trimming;
+    const rules = trimmingRules(this.#trimming, streamId);
+    if (rules === undefined || activationFactor === 0) return false;
+    if (!isCertain) {
+      const { store } = this.#options;
+      const call = { name, streamId, signal };
+      const count = await snapshotsSinceTrimmed(store, call, activationFactor);
+      if (count === undefined) return false;
+      if (count < activationFactor) {
+        this.#told.count(streamId, count);
+        return false;
+      }
+    }
+    await this.#look(streamId, rules, signal);
+    this.#told.count(streamId, 0);
+    return true;
+  }
+
+  /** Trims in the background; undefined when there is nothing to be trimmed. */
+  async #look(
+    streamId: StreamId,
+    rules: TrimmingRules,
+    signal: AbortSignal,
+  ): Promise<Trimmed | undefined> {
+    const { store, onEvent } = this.#options;
+    const call = { name, streamId, signal };
+    try {
+      const trimmed = await trimByRules(store, call, rules, false);
+      if (typeof trimmed !== "string") {
+        await this.#mark(streamId, rules, trimmed.latest);
+        return trimmed;
+      }
+      if (isFault(trimmed)) {
+        onEvent({
+          code: "trimming_refused",
+          message: `Stream ${streamId} is not trimmed, it is not as it should`,
+          details: { worker: this.name, streamId, reason: trimmed },
+        });
+      }
+    } catch (error) {
+      // Deleted meanwhile, or a target that never was.
+      if (!isStreamStorageError(error, "NOT_FOUND")) throw error;
+    }
+    return undefined;
+  }
+
+  async #trimNow(
+    streamId: StreamId,
+    report: TrimReport,
+    { signal, isAsked }: { signal: AbortSignal; isAsked: boolean },
+  ): Promise<true> {
+    const { store } = this.#options;
+    const { dryRun } = report;
+    const rules = this.#allRules(streamId);
+    if (rules === undefined && !isAsked) return true;
+    const call = { name, streamId, signal };
+    report.streams++;
+    const trimmed = await trimByRules(
+      store,
+      call,
+      rules ?? { history: 0n, retention: 0n, target: undefined, batchSize: 1 },
+      dryRun,
+    );
+    if (typeof trimmed === "string") {
+      if (isAsked || isFault(trimmed)) noteRefused(report, streamId, trimmed);
+      return true;
+    }
+    noteTrimmed(report, streamId, trimmed);
+    if (rules !== undefined && !dryRun) {
+      await this.#mark(streamId, rules, trimmed.latest);
+    }
+    return true;
+  }
+
+  /** With the stream's target. */
+  #allRules(streamId: StreamId): TrimmingRules | undefined {
+    const { targets, batchSize } = this.#trimming;
+    const rules = trimmingRules(this.#trimming, streamId);
+    const own = targets.filter((target) => target.streamId === streamId);
+    if (own.length === 0) return rules;
+    const target = own.map(({ miniblock }) => miniblock)
+      .reduce((a, b) => a > b ? a : b);
+    return { history: 0n, retention: 0n, batchSize, ...rules, target };
+  }
+
+  /** Counting starts anew; a target alone is no trimming of the stream. */
+  async #mark(
+    streamId: StreamId,
+    { history, retention }: TrimmingRules,
+    latest: bigint,
+  ): Promise<void> {
+    if (this.#trimming.activationFactor === 0) return;
+    if (history === 0n && retention === 0n) return;
+    await markTrimmed(this.#options.store, { name, streamId }, latest);
+  }
+}
+
+/** Whether something is wrong with the stream, or it is of another kind. */
+function isFault(reason: string): boolean {
+  return reason === "unexpected_gap" || reason === "latest_snapshot_missing";
+}

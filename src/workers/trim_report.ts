@@ -1,0 +1,60 @@
+import type {
+  FailedStream,
+  TrimmedStream,
+  TrimReport,
+} from "../postgres/maintenance.ts";
+import type { Trimmed } from "../postgres/operations/trim_by_rules.ts";
+import type { StreamId } from "../storage/stream_id.ts";
+
+const maxListed = 1000;
+
+/** A report of nothing yet. */
+export function newTrimReport(
+  dryRun: boolean,
+  failures: FailedStream[],
+): TrimReport {
+  return {
+    dryRun,
+    streams: 0,
+    trimmed: 0,
+    miniblocks: 0,
+    snapshots: 0,
+    bytes: 0n,
+    trimmedStreams: [],
+    refusals: [],
+    failures,
+  };
+}
+
+/** Adds what went of a stream. */
+export function noteTrimmed(
+  report: TrimReport,
+  streamId: StreamId,
+  { cut, miniblocks, snapshots, cleared, bytes }: Trimmed,
+): void {
+  if (miniblocks + snapshots === 0) return;
+  report.trimmed++;
+  report.miniblocks += miniblocks;
+  report.snapshots += snapshots;
+  report.bytes += bytes;
+  if (report.trimmedStreams.length >= maxListed) return;
+  const stream: TrimmedStream = {
+    streamId,
+    miniblocks,
+    snapshots,
+    nullifySnapshotMbs: cleared,
+    bytes,
+  };
+  if (cut !== undefined) stream.trimToMbExclusive = cut;
+  report.trimmedStreams.push(stream);
+}
+
+/** Adds a stream that was refused. */
+export function noteRefused(
+  report: TrimReport,
+  streamId: StreamId,
+  reason: string,
+): void {
+  if (report.refusals.length >= maxListed) return;
+  report.refusals.push({ streamId, reason });
+}

@@ -1,0 +1,86 @@
+import { quoteIdentifier } from "../../src/database/migrations/sql_text.ts";
+import { openStreamStorage } from "../../src/open_stream_storage.ts";
+import type { StreamStorageOptions } from "../../src/postgres/options.ts";
+import type { LogEvent } from "../../src/telemetry/log_events.ts";
+import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
+import type { StreamId } from "../../src/storage/stream_id.ts";
+import type { PlantedStream } from "../../src/testing/contract/suite.ts";
+import type { TestStreamStorage } from "../../src/testing/create_test_stream_storage.ts";
+import { assertInvariants } from "./invariants.ts";
+import { openSession } from "./migration_connection.ts";
+import { plant } from "./plant.ts";
+import { openTestStorage } from "./storage.ts";
+
+/** A store with a look behind it, for tests of the workers. */
+export interface MaintenanceStore extends AsyncDisposable {
+  /** The open one; another one after `reopen`. */
+  storage: PostgresStreamStorage;
+  test: TestStreamStorage;
+  /** What was logged. */
+  events: LogEvent[];
+  /** Resolves when something was logged that fits, or has been. */
+  logged(fits: (event: LogEvent) => boolean): Promise<LogEvent>;
+  /** Runs SQL in which @ stands for the schema. */
+  sql(text: string): Promise<(string | null)[][]>;
+  plant(streamId: StreamId, rows: PlantedStream): Promise<void>;
+  assertInvariants(): Promise<void>;
+  /** Opens the schema again; the store that is open is left as it is. */
+  reopen(options?: Partial<StreamStorageOptions>): Promise<void>;
+}
+
+/** Opens a store; nothing runs by itself unless the options say so. */
+export async function openMaintenanceStore(
+  options: Partial<StreamStorageOptions> = {},
+): Promise<MaintenanceStore> {
+  const events: LogEvent[] = [];
+  const listeners = new Set<(event: LogEvent) => void>();
+  const logger = (event: LogEvent) => {
+    events.push(event);
+    for (const listener of listeners) listener(event);
+  };
+  const test = await openTestStorage({ ...options, logger });
+  const { url, schema } = test;
+  const ground = { url, schema, partitions: test.storage.partitions };
+  const opened: PostgresStreamStorage[] = [];
+  const store: MaintenanceStore = {
+    storage: test.storage,
+    test,
+    events,
+    logged: (fits) => {
+      const past = events.find(fits);
+      if (past !== undefined) return Promise.resolve(past);
+      const { promise, resolve } = Promise.withResolvers<LogEvent>();
+      listeners.add((event) => fits(event) && resolve(event));
+      return promise;
+    },
+    sql: async (text) => {
+      await using session = await openSession(url);
+      return await session.script(
+        text.replaceAll("@", quoteIdentifier(schema)),
+      );
+    },
+    plant: (streamId, rows) => plant(ground, streamId, rows),
+    assertInvariants: async () => {
+      await using session = await openSession(url);
+      await assertInvariants(session, ground);
+    },
+    reopen: async (changed = {}) => {
+      store.storage = await openStreamStorage({
+        url,
+        schema,
+        startupDelayMs: 0,
+        maxConnections: 5,
+        workerConcurrency: 0,
+        ...options,
+        ...changed,
+        logger,
+      });
+      opened.push(store.storage);
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const storage of opened) await storage.close();
+      await test[Symbol.asyncDispose]();
+    },
+  };
+  return store;
+}
