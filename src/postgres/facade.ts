@@ -642,7 +642,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
     return this.#call(
       name,
       options,
-      () => body(this.#checked(name, streamId, options)),
+      (since) => body(this.#checked(name, streamId, options, since)),
       streamId,
     );
   }
@@ -650,7 +650,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
   async #call<T>(
     name: string,
     options: OperationOptions | undefined,
-    body: () => Promise<T>,
+    body: (since: number) => Promise<T>,
     streamId?: StreamId,
   ): Promise<T> {
     const operation = this.#parts.telemetry.operations.of(name);
@@ -658,7 +658,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
     const since = performance.now();
     try {
       this.#checkCallable(options);
-      const result = await inSpan(span, body);
+      const result = await inSpan(span, () => body(since));
       operation.succeeded(since, span);
       return result;
     } catch (error) {
@@ -672,6 +672,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
     name: string,
     streamId: StreamId,
     options: OperationOptions | undefined,
+    since = performance.now(),
   ): StreamCall {
     this.#checkCallable(options);
     checkStreamId(streamId);
@@ -679,7 +680,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       name,
       streamId,
       signal: options?.signal,
-      latest: performance.now() + this.#parts.operationTimeoutMs,
+      latest: since + this.#parts.operationTimeoutMs,
       context: activeContext(),
     };
   }
