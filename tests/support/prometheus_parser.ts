@@ -22,7 +22,7 @@ export interface PrometheusFamily {
 
 const metricName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 const labelName = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
-const number = /^[+-]?(\d+(\.\d+)?(e[+-]?\d+)?|Inf)$|^NaN$/;
+const number = /^([+-]?\d+(\.\d+)?(e[+-]?\d+)?|[+-]Inf|NaN)$/;
 
 /** Parses the text; throws at the first line that breaks a rule. */
 export function parsePrometheus(text: string): Map<string, PrometheusFamily> {
