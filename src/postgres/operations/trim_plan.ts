@@ -24,6 +24,7 @@ import {
   closestSnapshotMiniblock,
   snapshotsToNullify,
 } from "../../storage/rules.ts";
+import type { SearchedBlocks } from "../legacy_snapshots.ts";
 import {
   selectDataOf,
   selectSnapshotBelow,
@@ -160,35 +161,50 @@ function numbersDown(from: bigint, to: bigint): bigint[] {
 /** The first of the numbers, descending, whose block holds a snapshot. */
 async function findLegacy(
   store: Store,
-  { name, streamId, signal }: StreamCall,
+  call: StreamCall,
   numbers: readonly bigint[],
 ): Promise<bigint | undefined> {
-  const known = store.legacySnapshots.of(streamId);
-  const select = store.catalog.of(streamId, selectDataOf);
-  for (let next = 0; next < numbers.length;) {
-    const page: bigint[] = [];
-    let found: bigint | undefined;
-    while (next < numbers.length && page.length < searchedAtOnce) {
-      const number = numbers[next++]!;
-      const holds = known.get(number);
-      if (holds === undefined) page.push(number);
-      else if (holds) {
-        found = number;
-        break;
+  const { streamId } = call;
+  const known = store.legacySnapshots.open(streamId);
+  try {
+    for (let next = 0; next < numbers.length;) {
+      const page: bigint[] = [];
+      while (next < numbers.length && page.length < searchedAtOnce) {
+        const number = numbers[next++]!;
+        if (known.get(number) === undefined) page.push(number);
+        else if (known.get(number)) {
+          return await search(store, call, known, page) ?? number;
+        }
       }
+      const found = await search(store, call, known, page);
+      if (found !== undefined) return found;
     }
-    const [{ rows }] = page.length === 0 ? [{ rows: [] }] : await store
-      .transactions.read({ name, tags: streamId, signal }, [
-        bind(select, streamId, page),
-      ]);
-    for (const [number, data] of rows) {
-      const holds = hasLegacySnapshot(data);
-      store.legacySnapshots.learn(streamId, known, number, holds);
-      if (holds && (found === undefined || number > found)) found = number;
-    }
-    if (found !== undefined) return found;
+    return undefined;
+  } finally {
+    store.legacySnapshots.close(streamId, known);
   }
-  return undefined;
+}
+
+/** The greatest of the numbers whose block holds a snapshot. */
+async function search(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+  known: SearchedBlocks,
+  numbers: readonly bigint[],
+): Promise<bigint | undefined> {
+  if (numbers.length === 0) return undefined;
+  const select = store.catalog.of(streamId, selectDataOf);
+  const [{ rows }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(select, streamId, numbers)],
+  );
+  let found: bigint | undefined;
+  for (const [number, data] of rows) {
+    const holds = hasLegacySnapshot(data);
+    store.legacySnapshots.learn(known, number, holds);
+    if (holds && (found === undefined || number > found)) found = number;
+  }
+  return found;
 }
 
 /** The parts of a plan, in order; each is asked for when the last was done. */
