@@ -6,6 +6,7 @@
 
 import { quoteIdentifier } from "../database/migrations/sql_text.ts";
 import { partitionSuffix, type StreamId } from "../storage/stream_id.ts";
+import { BoundedMap } from "./bounded_map.ts";
 
 /** Quoted, schema-qualified names of the tables that hold a stream. */
 export interface StreamTables {
@@ -32,6 +33,8 @@ export class Catalog {
   readonly #partitions: number;
   readonly #tables = new Map<string, StreamTables>();
   readonly #made = new Map<Template<unknown>, Map<string, unknown>>();
+  /** Of streams in use: hashing an id takes longer than the rest of a lookup. */
+  readonly #suffixes = new BoundedMap<StreamId, string>(20_000);
 
   constructor(schema: string, partitions: number) {
     this.#schema = schema;
@@ -50,7 +53,7 @@ export class Catalog {
 
   /** The tables that hold the stream. */
   tablesOf(streamId: StreamId): StreamTables {
-    return this.tablesAt(partitionSuffix(streamId, this.#partitions));
+    return this.tablesAt(this.#suffixOf(streamId));
   }
 
   /** The tables of a partition. */
@@ -74,7 +77,7 @@ export class Catalog {
 
   /** What the template makes for the stream's partition, made once. */
   of<T>(streamId: StreamId, template: Template<T>): T {
-    return this.at(partitionSuffix(streamId, this.#partitions), template);
+    return this.at(this.#suffixOf(streamId), template);
   }
 
   /** What the template makes for a partition, made once. */
@@ -90,5 +93,13 @@ export class Catalog {
       perPartition.set(suffix, made);
     }
     return made;
+  }
+
+  #suffixOf(streamId: StreamId): string {
+    const known = this.#suffixes.get(streamId);
+    if (known !== undefined) return known;
+    const suffix = partitionSuffix(streamId, this.#partitions);
+    this.#suffixes.set(streamId, suffix);
+    return suffix;
   }
 }
