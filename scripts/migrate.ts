@@ -12,6 +12,7 @@ import {
   type MigrationConnection,
   type MigrationProgress,
   type MigrationReport,
+  printGrants,
   printMigrations,
   printPendingMigrations,
 } from "../src/database/migrations/mod.ts";
@@ -22,11 +23,14 @@ const usage = `Usage: deno task migrate COMMAND --schema NAME [options]
   down    take versions back to --to N (8, 7, 6, or 0 for everything)
   check   fail unless the schema is current
   print   show the SQL that up would run; without --url for a new schema
+  grants  show the SQL that gives three roles their rights on the schema
 
   --url URL           postgresql://user:password@host:port/database
   --partitions N      1 to 256, for a new schema; default 256
   --to N              the version to go down to
   --allow-data-loss   go down even if that drops data
+  --migrate-role, --run-role, --read-role NAME
+                      who owns the schema, opens stores, only reads
   --json              print the report, or the error, as JSON`;
 
 /** A run that takes longer tells where it is. */
@@ -35,7 +39,7 @@ const slowMs = 1000;
 /** The longest that one statement may take, an index on a large table. */
 const statementMs = 6 * 60 * 60 * 1000;
 
-const commands = ["up", "down", "check", "print"] as const;
+const commands = ["up", "down", "check", "print", "grants"] as const;
 
 type Arguments = ReturnType<typeof readArguments>;
 
@@ -50,6 +54,9 @@ function readArguments(args: string[]) {
       partitions: { type: "string", default: "256" },
       to: { type: "string" },
       "allow-data-loss": { type: "boolean", default: false },
+      "migrate-role": { type: "string" },
+      "run-role": { type: "string" },
+      "read-role": { type: "string" },
       json: { type: "boolean", default: false },
     },
   });
@@ -60,7 +67,12 @@ function readArguments(args: string[]) {
   }
   const { schema, url } = values;
   if (schema === undefined) throw new Error("Expected --schema");
-  if (url === undefined && command !== "print") {
+  for (const name of ["migrate-role", "run-role", "read-role"] as const) {
+    if (command === "grants" && values[name] === undefined) {
+      throw new Error(`Expected --${name}`);
+    }
+  }
+  if (url === undefined && command !== "print" && command !== "grants") {
     throw new Error("Expected --url");
   }
   if (values.to === undefined && command === "down") {
@@ -72,6 +84,14 @@ function readArguments(args: string[]) {
 
 async function run(args: Arguments): Promise<string> {
   const { command, schema, partitions, url } = args;
+  if (command === "grants") {
+    return printGrants({
+      schema,
+      migrateRole: args["migrate-role"] ?? "",
+      runRole: args["run-role"] ?? "",
+      readRole: args["read-role"] ?? "",
+    });
+  }
   if (url === undefined) return printMigrations({ schema, partitions });
   const session = await connectLastingSession(parseConnectionUrl(url), {
     preparedStatements: false,

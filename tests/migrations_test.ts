@@ -389,4 +389,12 @@ describe("scripts/migrate.ts", () => {
         await assert.rejects(run(["sideways", ...target]), /Usage/);
       }),
   );
+
+  it("prints the rights of three roles without a server", slow, async () => {
+    const args = ["grants", "--schema", "s", "--migrate-role", "m"];
+    const more = ["--run-role", "r", "--read-role", "d"];
+    const { stdout } = await run([...args, ...more]);
+    assert.match(stdout, /GRANT USAGE ON SCHEMA "s" TO "r", "d";/);
+    await assert.rejects(run(args), /Expected --run-role/);
+  });
 });

@@ -125,7 +125,12 @@ describe("A transaction is tried again", () => {
     ],
     ["a timeout", pgError("57014"), "DEADLINE_EXCEEDED", "statement_timeout"],
     ["a lock", pgError("55P03"), "DEADLINE_EXCEEDED", "lock_timeout"],
-    ["a lack of rights", pgError("42501"), "BAD_CONFIG", "login_refused"],
+    [
+      "a lack of rights",
+      pgError("42501"),
+      "BAD_CONFIG",
+      "insufficient_privilege",
+    ],
     [
       "a refused login",
       new ConnectionLostError("No", false, pgError("28P01")),

@@ -116,6 +116,13 @@ function meaningOf(
   lost: ConnectionLostError | undefined,
 ): Meaning {
   if (lost?.sent !== true) {
+    if (sqlState === "42501") {
+      return {
+        code: "BAD_CONFIG",
+        reason: "insufficient_privilege",
+        message: "Database role lacks a right, see `migrate grants`",
+      };
+    }
     if (isSetupFault(sqlState)) {
       return {
         code: "BAD_CONFIG",

@@ -110,12 +110,13 @@ function configuration(
   directory: string,
   settings: PgBouncerSettings,
 ): string {
-  const { hostname, port: serverPort, username } = new URL(serverUrl);
+  const url = new URL(serverUrl);
+  const { hostname, port: serverPort, username, password } = url;
   const all: PgBouncerSettings = {
     listen_addr: "127.0.0.1",
     listen_port: port,
     unix_socket_dir: "",
-    auth_type: "plain",
+    auth_type: password === "" ? "trust" : "plain",
     auth_file: join(directory, "users.txt"),
     admin_users: username,
     pool_mode: "transaction",

@@ -3,6 +3,7 @@
 export type { MigrationConnection } from "./connection.ts";
 export { migrateDown, type MigrateDownOptions } from "./down.ts";
 export { dropSchema } from "./drop_schema.ts";
+export { printGrants, type PrintGrantsOptions } from "./grants.ts";
 export { checkMigrations, migrate, type MigrateOptions } from "./migrate.ts";
 export {
   printMigrations,

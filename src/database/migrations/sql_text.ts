@@ -25,15 +25,28 @@ export function quoteLiteral(text: string): string {
  * @throws {StreamStorageError} `BAD_CONFIG`, reason `bad_schema_name`.
  */
 export function assertSchemaName(schema: string): void {
-  const bytes = new TextEncoder().encode(schema).length;
+  assertName("schema", schema);
+}
+
+/**
+ * Checks the name of a role in the same way.
+ *
+ * @throws {StreamStorageError} `BAD_CONFIG`, reason `bad_role_name`.
+ */
+export function assertRoleName(role: string): void {
+  assertName("role", role);
+}
+
+function assertName(kind: "schema" | "role", name: string): void {
+  const bytes = new TextEncoder().encode(name).length;
   if (
-    bytes >= 1 && bytes <= MAX_NAME_BYTES && schema.isWellFormed() &&
-    !schema.includes("\0")
+    bytes >= 1 && bytes <= MAX_NAME_BYTES && name.isWellFormed() &&
+    !name.includes("\0")
   ) return;
   throw new StreamStorageError({
     code: "BAD_CONFIG",
-    message: `A schema name must have 1 to ${MAX_NAME_BYTES} bytes and no ` +
-      `zero character, received ${JSON.stringify(schema)} of ${bytes} bytes`,
-    details: { reason: "bad_schema_name", schema, bytes },
+    message: `A ${kind} name must have 1 to ${MAX_NAME_BYTES} bytes and no ` +
+      `zero character, received ${JSON.stringify(name)} of ${bytes} bytes`,
+    details: { reason: `bad_${kind}_name`, [kind]: name, bytes },
   });
 }

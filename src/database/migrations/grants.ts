@@ -1,0 +1,185 @@
+/**
+ * Three roles of a schema, and the SQL that gives each what it needs.
+ *
+ * - migrate owns the schema and everything in it.
+ * - run is for `openStreamStorage` with `migrate: "check"` or `"skip"`: it reads
+ *   and writes rows. Locking rows and the table of owners asks for UPDATE and
+ *   DELETE there; LISTEN, notifications and advisory locks ask for nothing.
+ * - read sees everything and changes nothing: queries, dumps. It can't open a
+ *   store, which would become the schema's owner.
+ */
+
+import { StreamStorageError } from "../../storage/errors.ts";
+import {
+  assertRoleName,
+  assertSchemaName,
+  quoteIdentifier,
+  quoteLiteral,
+} from "./sql_text.ts";
+
+/** What {@linkcode printGrants} is asked to print. */
+export interface PrintGrantsOptions {
+  schema: string;
+  /** Owns the schema: `migrate up`, `migrate down`. */
+  migrateRole: string;
+  /** Opens stores with `migrate: "check"` or `"skip"`. */
+  runRole: string;
+  /** Reads the tables. */
+  readRole: string;
+}
+
+/** Written by migrations only. */
+const bookkeeping = [
+  "schema_migrations",
+  "stream_storage_migrations",
+  "settings",
+];
+
+/** The options, quoted. */
+interface Names {
+  schema: string;
+  migrate: string;
+  run: string;
+  read: string;
+}
+
+/**
+ * The SQL that gives three roles their rights on a schema, as a script for
+ * psql. It makes the schema if it is missing, takes away what the roles had
+ * there before, and may be repeated. Nothing is given on tables as long as the
+ * schema was not migrated.
+ *
+ * @throws {StreamStorageError} `BAD_CONFIG`, reasons `bad_schema_name`,
+ *   `bad_role_name`, `roles_not_distinct`.
+ */
+export function printGrants(options: PrintGrantsOptions): string {
+  const { schema, migrateRole, runRole, readRole } = options;
+  assertSchemaName(schema);
+  const roles = [migrateRole, runRole, readRole];
+  for (const role of roles) assertRoleName(role);
+  if (new Set(roles).size < roles.length) {
+    throw new StreamStorageError({
+      code: "BAD_CONFIG",
+      message: "The roles to migrate, run and read must be three, received " +
+        roles.map((role) => JSON.stringify(role)).join(", "),
+      details: { reason: "roles_not_distinct", roles },
+    });
+  }
+  const names = {
+    schema: quoteIdentifier(schema),
+    migrate: quoteIdentifier(migrateRole),
+    run: quoteIdentifier(runRole),
+    read: quoteIdentifier(readRole),
+  };
+  return [
+    headSql(options),
+    `-- The schema is the migrate role's.\n${createSql(schema, names)}`,
+    `-- What another role has made so far becomes the migrate role's, one by one:
+-- each waits for a moment at which nobody uses the table.
+${takeOverSql(schema, names)}`,
+    `-- Rights, all or none; a running store does not notice.\n${
+      rightsSql(names)
+    }`,
+  ].join("\n\n") + "\n";
+}
+
+function headSql(
+  { schema, migrateRole, runRole, readRole }: PrintGrantsOptions,
+): string {
+  const shown = (name: string) => JSON.stringify(name);
+  return `-- Rights on schema ${shown(schema)}:
+--   migrate  ${shown(migrateRole)}
+--   run      ${shown(runRole)}
+--   read     ${shown(readRole)}
+-- The roles must exist. Run this as a superuser: for a new schema before
+-- \`migrate up\` and once more after it, later after each \`migrate up\`, then as
+-- the migrate role, too: psql -v ON_ERROR_STOP=1 -f THIS_FILE
+-- Rights that PUBLIC has on the database (CONNECT, TEMPORARY) stay as they are.`;
+}
+
+/** CREATE SCHEMA IF NOT EXISTS asks for its right even if there is no need. */
+function createSql(schema: string, names: Names): string {
+  const name = quoteLiteral(schema);
+  return doBlock(`BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = ${name})
+  THEN
+    CREATE SCHEMA ${names.schema} AUTHORIZATION ${names.migrate};
+  END IF;
+END`);
+}
+
+/** In one transaction many partitions would exhaust the server's lock table. */
+function takeOverSql(schema: string, names: Names): string {
+  const owner = quoteLiteral(names.migrate);
+  return doBlock(`DECLARE
+  owner oid := ${owner}::pg_catalog.regrole;
+  command text;
+BEGIN
+  FOR command IN
+    SELECT pg_catalog.format('SCHEMA %I', n.nspname)
+    FROM pg_catalog.pg_namespace n
+    WHERE n.nspname = ${quoteLiteral(schema)} AND n.nspowner <> owner
+    UNION ALL
+    SELECT pg_catalog.format('TABLE %I.%I', n.nspname, c.relname)
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = ${quoteLiteral(schema)} AND c.relkind IN ('r', 'p')
+      AND c.relowner <> owner
+    UNION ALL
+    SELECT pg_catalog.format('FUNCTION %s', p.oid::pg_catalog.regprocedure)
+    FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname = ${quoteLiteral(schema)} AND p.proowner <> owner
+  LOOP
+    EXECUTE 'ALTER ' || command || ' OWNER TO ' || ${owner};
+    COMMIT;
+  END LOOP;
+END`);
+}
+
+function rightsSql(names: Names): string {
+  const { schema, migrate, run, read } = names;
+  const tables = `ALL TABLES IN SCHEMA ${schema}`;
+  const kept = bookkeeping.map((table) => `${schema}.${table}`).join(
+    ",\n      ",
+  );
+  const later =
+    `ALTER DEFAULT PRIVILEGES FOR ROLE ${migrate} IN SCHEMA ${schema}`;
+  const isMissing = bookkeeping
+    .map((table) =>
+      `pg_catalog.to_regclass(${quoteLiteral(`${schema}.${table}`)}) IS NULL`
+    ).join("\n    OR ");
+  return `BEGIN;
+REVOKE ALL ON SCHEMA ${schema} FROM PUBLIC, ${run}, ${read};
+GRANT USAGE ON SCHEMA ${schema} TO ${run}, ${read};
+REVOKE ALL ON ${tables} FROM PUBLIC, ${run}, ${read};
+${
+    doBlock(`BEGIN
+  IF ${isMissing}
+  THEN
+    RAISE NOTICE 'No tables yet: run this again after migrate up';
+  ELSE
+    GRANT SELECT ON ${tables} TO ${run}, ${read};
+    GRANT INSERT, UPDATE, DELETE ON ${tables} TO ${run};
+    REVOKE INSERT, UPDATE, DELETE ON
+      ${kept}
+      FROM ${run};
+    -- Tables that later versions add.
+    ${later}
+      REVOKE ALL ON TABLES FROM PUBLIC, ${run}, ${read};
+    ${later}
+      GRANT SELECT ON TABLES TO ${run}, ${read};
+    ${later}
+      GRANT INSERT, UPDATE, DELETE ON TABLES TO ${run};
+  END IF;
+END`)
+  }
+COMMIT;`;
+}
+
+/** The body between dollar quotes that do not occur in it. */
+function doBlock(body: string): string {
+  let tag = "$grants$";
+  while (body.includes(tag)) tag = `${tag.slice(0, -1)}_$`;
+  return `DO ${tag}\n${body}\n${tag};`;
+}

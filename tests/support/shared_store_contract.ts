@@ -1,0 +1,56 @@
+import { after, before } from "node:test";
+import { openStreamStorage } from "../../src/open_stream_storage.ts";
+import type { StreamStorageOptions } from "../../src/postgres/options.ts";
+import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
+import type { Session } from "../../src/database/session.ts";
+import { streamStorageContract } from "../../src/testing/contract.ts";
+import type { ContractStore } from "../../src/testing/contract/suite.ts";
+import { testDatabaseUrl } from "./database.ts";
+import { emptyTables } from "./empty_tables.ts";
+import { plant } from "./plant.ts";
+import { testSession } from "./sessions.ts";
+
+/** What {@linkcode sharedStoreContract} opens its stores with. */
+export type SharedStoreOptions = StreamStorageOptions & { partitions: number };
+
+/**
+ * Registers the contract over stores on one schema that is there already. All
+ * tests but those that close it share one store, whose tables are emptied.
+ */
+export function sharedStoreContract(
+  prepare: (cleanUp: AsyncDisposableStack) => Promise<SharedStoreOptions>,
+): void {
+  const cleanUp = new AsyncDisposableStack();
+  let options: SharedStoreOptions;
+  let session: Session;
+  let storage: PostgresStreamStorage | undefined;
+
+  before(async () => {
+    options = await prepare(cleanUp);
+    session = cleanUp.use(await testSession());
+  });
+
+  after(async () => {
+    await storage?.close();
+    await cleanUp.disposeAsync();
+  });
+
+  streamStorageContract(async (): Promise<ContractStore> => {
+    const opened = storage ??= await openStreamStorage({
+      ...options,
+      migrate: "check",
+    });
+    const { schema, partitions } = options;
+    const url = await testDatabaseUrl();
+    return {
+      storage: opened,
+      plant: (streamId, rows) =>
+        plant({ url, schema, partitions }, streamId, rows),
+      dispose: async () => {
+        await session.script(emptyTables(schema, partitions));
+        // Many tests end with a closed store.
+        await opened.getStreamsNumber().catch(() => (storage = undefined));
+      },
+    };
+  }, { name: "PostgreSQL" });
+}
