@@ -211,6 +211,22 @@ function testRepairing(suite: Suite): void {
 }
 
 function testNotRepairing(suite: Suite): void {
+  suite.planted(
+    "createStreamStorage gives no minipool to a repaired stream with more blocks",
+    async ({ storage, plant }) => {
+      const id = newStreamId();
+      await plant(id, {
+        latestSnapshot: 0n,
+        blocks: [EMPTY_GENESIS, block(1)],
+        minipool: [],
+      });
+      await storage.createStreamStorage(id, snapshotBlock(0));
+      const data = await storage.debugReadStreamData(id);
+      assert.deepEqual(data.miniblocks, [snapshotBlock(0), block(1)]);
+      assert.deepEqual(data.events, []);
+    },
+  );
+
   const sound: [string, PlantedStream][] = [
     ["a later snapshot", {
       latestSnapshot: 1n,
@@ -218,6 +234,10 @@ function testNotRepairing(suite: Suite): void {
       minipool: minipool(2, 0),
     }],
     ["no genesis", plantedStream(run(3, 4))],
+    ["an empty block that is no genesis", {
+      ...plantedStream(run(0, 1)),
+      blocks: [block(0), { number: 1n, data: new Uint8Array() }],
+    }],
     ["ephemeral blocks", {
       latestSnapshot: 0n,
       ephemeral: true,
@@ -231,10 +251,12 @@ function testNotRepairing(suite: Suite): void {
       async ({ storage, plant }) => {
         const id = newStreamId();
         await plant(id, rows);
+        const before = await storage.debugReadStreamData(id);
         await assertFails(storage.createStreamStorage(id, block(0)), {
           code: "ALREADY_EXISTS",
           reason: "stream_exists",
         });
+        assert.deepEqual(await storage.debugReadStreamData(id), before);
       },
     );
   }

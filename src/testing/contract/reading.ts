@@ -360,6 +360,10 @@ function testLastNumber(suite: Suite): void {
       reason: "corrupt_stream",
       operation: "getLastMiniblockNumber",
     }],
+    ["an empty last block", {
+      ...plantedStream(run(0, 1)),
+      blocks: [block(0), { number: 1n, data: new Uint8Array() }],
+    }, 1n],
     ["an empty genesis and more", {
       ...plantedStream(run(0, 1)),
       blocks: [empty, block(1)],

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { StreamStorage } from "../../storage/stream_storage.ts";
-import type { Suite } from "./suite.ts";
+import type { PlantedStream, Suite } from "./suite.ts";
 import {
   assertFails,
   assertServes,
@@ -13,6 +13,7 @@ import {
   candidate,
   collect,
   hashOf,
+  minipool,
   newStreamId,
   plantedStream,
   run,
@@ -179,17 +180,23 @@ const CREATIONS: Record<
   ],
 };
 
-function testLeftOvers(suite: Suite): void {
-  const rows = {
+/** Rows of all kinds, and some that are in nobody's way. */
+const LEFT_OVERS: PlantedStream[] = [
+  {
     ...plantedStream(run(0, 3), { snapshots: [0, 3], events: 1 }),
     candidates: [candidate(5)],
-    orphaned: true,
-  };
+  },
+  plantedStream(run(5, 6), { events: "no rows" }),
+  { ...plantedStream([]), minipool: minipool(7, 2) },
+  { ...plantedStream([], { events: "no rows" }), candidates: [candidate(5)] },
+];
+
+function testLeftOvers(suite: Suite): void {
   suite.planted(
     "left-over rows are no stream to any operation",
     async ({ storage, plant }) => {
       const id = newStreamId();
-      await plant(id, rows);
+      await plant(id, { ...LEFT_OVERS[0]!, orphaned: true });
       for (const [operation, call] of Object.entries(CALLS)) {
         await assertFails(call(storage, id), {
           code: "NOT_FOUND",
@@ -207,14 +214,20 @@ function testLeftOvers(suite: Suite): void {
     suite.planted(
       `${operation} inherits nothing from left-over rows`,
       async ({ storage, plant }) => {
-        const id = newStreamId("media");
-        await plant(id, rows);
-        await call(storage, id);
-        const { miniblocks, events, miniblockCandidates } = await storage
-          .debugReadStreamData(id);
-        assert.deepEqual(miniblocks.map(({ number }) => number), numbers);
-        assert.deepEqual(miniblockCandidates, []);
-        assert.deepEqual(events.filter(({ slot }) => slot >= 0), []);
+        for (const rows of LEFT_OVERS) {
+          const id = newStreamId("media");
+          await plant(id, { ...rows, orphaned: true });
+          await call(storage, id);
+          const { miniblocks, events, miniblockCandidates } = await storage
+            .debugReadStreamData(id);
+          assert.deepEqual(miniblocks.map(({ number }) => number), numbers);
+          assert.deepEqual(miniblockCandidates, []);
+          assert.ok(events.length <= 1);
+          for (const { generation, slot } of events) {
+            assert.equal(generation, numbers.at(-1)! + 1n);
+            assert.equal(slot, -1);
+          }
+        }
       },
     );
   }
