@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { ConnectionLostError } from "../src/database/pg_error.ts";
-import { Pool, type PoolOptions } from "../src/database/pool.ts";
+import { Pool, type PoolOptions, type PoolUse } from "../src/database/pool.ts";
 import type { Session } from "../src/database/session.ts";
 import { bind, statement } from "../src/database/statement.ts";
 import { testDatabaseUrl } from "./support/database.ts";
@@ -94,6 +94,29 @@ describe("The bounds of a pool", () => {
       idle: 3,
       waiting: 0,
     });
+    assert.equal(test.attempts, 3);
+  });
+
+  it("gives a session the kind of work that it did last", async () => {
+    await using test = testPool({ max: 3 });
+    const { pool } = test;
+    const sessionOf = async (use: PoolUse) => {
+      const [{ rows: [row] }] = await pool.run(here, use);
+      return row![0];
+    };
+    const first = await sessionOf("read");
+    // For want of another one; meanwhile one more is opened.
+    assert.equal(await sessionOf("write"), first);
+    await until(() => pool.state.open === 2);
+    const second = await sessionOf("read");
+    assert.notEqual(second, first);
+    for (const use of ["write", "read", "read", "write"] as const) {
+      assert.equal(await sessionOf(use), use === "read" ? second : first);
+    }
+    await sessionOf("shared");
+    await until(() => pool.state.open === 3);
+    const others = [await sessionOf("write"), await sessionOf("read")];
+    assert.equal(new Set(others).size, 2);
     assert.equal(test.attempts, 3);
   });
 

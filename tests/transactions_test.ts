@@ -161,11 +161,11 @@ describe("A transaction is tried again", () => {
     });
   }
 
-  it("never by attemptWrite, whose errors come as they are", async () => {
+  it("never by attemptShared, whose errors come as they are", async () => {
     const error = pgError("40001");
     const { transactions, calls } = fakeTransactions([error]);
     const told = await failure(
-      transactions.attemptWrite(context, work),
+      transactions.attemptShared(context, work),
       PgError,
     );
     assert.equal(told, error);

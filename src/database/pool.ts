@@ -7,6 +7,11 @@
  * limit; at the limit it is pipelined behind the shortest row, up to a depth;
  * beyond that it waits in a queue of bounded length, then is refused.
  *
+ * Of the idle sessions that one is taken which did the same kind of work last:
+ * there its statements are prepared. Were all kinds done everywhere, each
+ * session would keep the statements of all of them for every partition, more
+ * than it may hold, and parse some anew at every call.
+ *
  * After a connection that failed, or broke before it answered anything, the
  * next attempt waits for a jittered, growing delay, so that a server that comes
  * back is not met by a storm.
@@ -68,6 +73,9 @@ export interface PoolOptions {
   watcher?: PoolWaits;
 }
 
+/** A kind of work, by its statements: `shared` for writes of many streams. */
+export type PoolUse = "read" | "write" | "shared";
+
 /** What a pool does at the moment. */
 export interface PoolState {
   open: number;
@@ -77,6 +85,7 @@ export interface PoolState {
 }
 
 interface Waiting {
+  use: PoolUse;
   since: number;
   /** When it is refused, in the time of `performance.now()`. */
   until: number;
@@ -88,6 +97,8 @@ interface Waiting {
 export class Pool {
   readonly #options: PoolOptions;
   readonly #sessions = new Set<Session>();
+  /** What each session did last. */
+  readonly #uses = new WeakMap<Session, PoolUse>();
   readonly #waiting = new Set<Waiting>();
   #connecting = 0;
   #failures = 0;
@@ -127,14 +138,14 @@ export class Pool {
    */
   run<const B extends readonly Bound[]>(
     bound: B,
-    mode: "read" | "write",
+    use: PoolUse,
     signal?: AbortSignal,
     latest = Infinity,
   ): Promise<ResultsOf<B>> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const since = performance.now();
     if (since >= latest) return Promise.reject(new PoolTimeoutError(0));
-    const session = this.#pick();
+    const session = this.#pick(use);
     if (session !== undefined && signal === undefined) {
       this.#options.watcher?.acquired(0);
       return session.run(bound, latest - since);
@@ -142,6 +153,7 @@ export class Pool {
     return new Promise((resolve, reject) => {
       const settled = () => signal?.removeEventListener("abort", onAbort);
       const waiting: Waiting = {
+        use,
         since,
         until: Math.min(since + this.#options.acquireTimeoutMs, latest),
         start: (chosen) => {
@@ -149,7 +161,7 @@ export class Pool {
           if (now >= latest) return waiting.refuse(timeout(since, now));
           this.#waiting.delete(waiting);
           this.#options.watcher?.acquired(now - since);
-          if (mode === "write") settled();
+          if (use !== "read") settled();
           chosen.run(bound, latest - now).then(resolve, reject)
             .finally(settled);
         },
@@ -249,10 +261,38 @@ export class Pool {
   }
 
   /** A session with room, or undefined when the caller should wait. */
-  #pick(): Session | undefined {
+  #pick(use: PoolUse): Session | undefined {
+    const session = this.#idleFor(use) ?? this.#shortestRow();
+    if (session !== undefined) this.#uses.set(session, use);
+    return session;
+  }
+
+  /** An idle session: of the same use, else of none yet, else any. */
+  #idleFor(use: PoolUse): Session | undefined {
+    let unused: Session | undefined;
+    let other: Session | undefined;
+    for (const session of this.#sessions) {
+      if (session.inFlight > 0) continue;
+      const last = this.#uses.get(session);
+      if (last === use) return session;
+      if (last === undefined) unused ??= session;
+      else other ??= session;
+    }
+    if (unused === undefined && other !== undefined) this.#connectOneMore();
+    return unused ?? other;
+  }
+
+  /** The next of this use need not take a session of another one. */
+  #connectOneMore(): void {
+    const isCalm = this.#failures === 0 && this.#connecting === 0;
+    if (isCalm && !this.#closed && this.#sessions.size < this.#options.max) {
+      void this.#connect();
+    }
+  }
+
+  #shortestRow(): Session | undefined {
     let best: Session | undefined;
     for (const session of this.#sessions) {
-      if (session.inFlight === 0) return session;
       if (best === undefined || session.inFlight < best.inFlight) {
         best = session;
       }
@@ -264,7 +304,7 @@ export class Pool {
 
   #dispatch(): void {
     for (const waiting of this.#waiting) {
-      const session = this.#pick();
+      const session = this.#pick(waiting.use);
       if (session === undefined) break;
       waiting.start(session);
     }

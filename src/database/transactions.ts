@@ -22,7 +22,7 @@ import type {
   TransactionOutcome,
 } from "../telemetry/transaction_metrics.ts";
 import { sqlStateOf, toStorageError, verdictOf } from "./failures.ts";
-import type { Pool } from "./pool.ts";
+import type { Pool, PoolUse } from "./pool.ts";
 import { type Rejection, rejectionOf } from "./rejection.ts";
 import type { Bound, ResultsOf } from "./statement.ts";
 import type { TransactionRing } from "./transaction_ring.ts";
@@ -118,8 +118,11 @@ export class Transactions {
     return this.#run("write", context, bound);
   }
 
-  /** Writes by one flush, once; the driver's errors come as they are. */
-  async attemptWrite<const B extends readonly Bound[]>(
+  /**
+   * Writes of many streams by one flush, once; the driver's errors come as they
+   * are.
+   */
+  async attemptShared<const B extends readonly Bound[]>(
     context: TransactionContext,
     bound: B,
   ): Promise<ResultsOf<B>> {
@@ -130,7 +133,7 @@ export class Transactions {
     const ended = (outcome: TransactionOutcome) =>
       metrics?.ended({ name, mode: "write", outcome, since });
     try {
-      const results = await this.#attempt("write", context, bound, latest);
+      const results = await this.#attempt("shared", context, bound, latest);
       ended("committed");
       return results;
     } catch (error) {
@@ -195,7 +198,7 @@ export class Transactions {
   }
 
   async #attempt<const B extends readonly Bound[]>(
-    mode: "read" | "write",
+    use: PoolUse,
     context: TransactionContext,
     bound: B,
     latest: number,
@@ -205,11 +208,12 @@ export class Transactions {
     metrics?.attempted(context.name);
     ring.record(context.name, tags, "begin");
     try {
-      const pool = mode === "read" ? readPool : writePool;
-      const results = await pool.run(bound, mode, context.signal, latest);
+      const pool = use === "read" ? readPool : writePool;
+      const results = await pool.run(bound, use, context.signal, latest);
       ring.record(context.name, tags, "commit");
       return results;
     } catch (error) {
+      const mode = use === "read" ? "read" : "write";
       const unknown = verdictOf(error, mode) === "unknown";
       ring.record(context.name, tags, unknown ? "unknown" : "rollback");
       throw error;

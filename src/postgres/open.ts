@@ -238,7 +238,7 @@ function assemble(
       maxWaitMs: options.operationTimeoutMs,
       runShared: async (streamIds, bound, latest) => {
         batched(bound.length);
-        const [, , ...results] = await transactions.attemptWrite(
+        const [, , ...results] = await transactions.attemptShared(
           { name: "sharedWrites", tags: tagsOf(streamIds), latest },
           [ownership.fence, lockAll(store, streamIds), ...bound],
         );
