@@ -7,6 +7,7 @@ import { findTools } from "./limits/tools.ts";
 import { type Surroundings, surroundings } from "./machine.ts";
 import type { BenchResult } from "./report/result.ts";
 import { runRounds, type WorkloadResult } from "./rounds.ts";
+import { statementMemory } from "./statement_memory.ts";
 import { fullSizes, type Sizes, smokeSizes } from "./sizes.ts";
 import type { BenchOptions } from "./options.ts";
 import { openLoadedSites, scaleWorkloads } from "./workloads/scale.ts";
@@ -28,15 +29,14 @@ export async function runBenchmark(
   await using stack = new AsyncDisposableStack();
   const url = options.url ?? stack.use(await startEmbeddedPostgres()).url;
   const { rounds, seconds } = options;
-  const workloads = await measureTable(url, options, around);
-  if (options.scale) {
-    workloads.push(...await measureScale(url, options, around));
-  }
+  const table = await measureTable(url, options, around);
+  const scale = options.scale ? await measureScale(url, options, around) : [];
   return {
     surroundings: await lookAround(url, options),
     rounds,
     seconds,
-    workloads,
+    ...table,
+    workloads: [...table.workloads, ...scale],
   };
 }
 
@@ -44,15 +44,20 @@ async function measureTable(
   url: string,
   options: BenchOptions,
   around: RunSurroundings,
-): Promise<WorkloadResult[]> {
+): Promise<Pick<BenchResult, "workloads" | "statementMemory">> {
   await using arena = await openArena({
     ...around,
     url,
     sizes: sizesOf(options),
     tools: await findTools(options.pgbin),
   });
-  const workloads = [...tableWorkloads(arena), ...growthWorkloads(arena)];
-  return await measureAll(workloads, options, around);
+  const workloads = await measureAll(
+    [...tableWorkloads(arena), ...growthWorkloads(arena)],
+    options,
+    around,
+  );
+  if (options.only.length > 0) return { workloads };
+  return { workloads, statementMemory: await statementMemory(arena.site) };
 }
 
 async function measureScale(

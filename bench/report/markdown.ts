@@ -19,6 +19,7 @@ export function markdownReport(result: BenchResult): string {
     ...ratioTable(result),
     "",
     ...figureTable(result),
+    ...memoryTable(result),
   ].join("\n");
 }
 
@@ -68,6 +69,18 @@ function figureTable({ workloads }: BenchResult): string[] {
           } | ${milliseconds(medians.p99Ms)}`;
         return `| ${title} | ${contender.name} | ${figures} |`;
       })
+    ),
+  ];
+}
+
+function memoryTable({ statementMemory = [] }: BenchResult): string[] {
+  if (statementMemory.length === 0) return [];
+  return [
+    "",
+    "| connection for | prepared statements | server memory |",
+    "| --- | ---: | ---: |",
+    ...statementMemory.map(({ title, statements, mebibytes }) =>
+      `| ${title} | ${statements} | ${figure(mebibytes)} MiB |`
     ),
   ];
 }

@@ -1,5 +1,6 @@
 import type { Surroundings } from "../machine.ts";
 import type { WorkloadResult } from "../rounds.ts";
+import type { StatementMemory } from "../statement_memory.ts";
 
 /** A run, as it is written to JSON. */
 export interface BenchResult {
@@ -7,4 +8,6 @@ export interface BenchResult {
   rounds: number;
   seconds: number;
   workloads: WorkloadResult[];
+  /** Absent where only some rows were asked for. */
+  statementMemory?: StatementMemory[];
 }

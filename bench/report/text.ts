@@ -29,10 +29,22 @@ export function textReport(result: BenchResult): string {
       : ["Commits do not wait for the disk: these figures count for nothing"]),
     "",
     ...workloads.flatMap(linesOf),
+    ...memoryLines(result),
     missed === 0
       ? "Every ratio that was measured reaches what it must"
       : `Ratios that do not reach what they must: ${missed}`,
   ].join("\n");
+}
+
+function memoryLines({ statementMemory = [] }: BenchResult): string[] {
+  if (statementMemory.length === 0) return [];
+  return [
+    "Server memory of a connection's prepared statements",
+    ...statementMemory.map(({ title, statements, mebibytes }) =>
+      `  ${title}: ${figure(mebibytes)} MiB for ${statements}`
+    ),
+    "",
+  ];
 }
 
 function linesOf(
