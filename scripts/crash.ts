@@ -1,0 +1,66 @@
+/**
+ * Whether acknowledged means durable: crashes the server, or the writer, again
+ * and again. See `usage` in crash/arguments.ts.
+ *
+ * ```sh
+ * deno task crash --kills 50
+ * bun scripts/crash.ts --victim writer
+ * ```
+ */
+import process from "node:process";
+import { readArguments, usage } from "./crash/arguments.ts";
+import { crashServer } from "./crash/crash_server.ts";
+import { crashWriter } from "./crash/crash_writer.ts";
+import { BrokenPromise } from "./crash/ledger.ts";
+import type { CrashReport } from "./crash/run.ts";
+
+async function main(): Promise<number> {
+  let options;
+  try {
+    options = readArguments(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    return 2;
+  }
+  if (options.help) {
+    console.log(usage);
+    return 0;
+  }
+  const run = options.victim === "server" ? crashServer : crashWriter;
+  try {
+    const report = await run({
+      ...options,
+      onKill: (nth) => console.error(`Kill ${nth} of ${options.kills}`),
+    });
+    console.log(options.json ? JSON.stringify(report) : format(report));
+    return 0;
+  } catch (error) {
+    if (!(error instanceof BrokenPromise)) throw error;
+    console.error(error.message);
+    return 1;
+  }
+}
+
+function format(report: CrashReport): string {
+  const { kills, killsInRecovery, takeovers, calls, checks } = report;
+  const { fromAlive, fromFrozen } = takeovers;
+  const { there, absent } = calls.unknown;
+  const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+  const writer =
+    `${kills} writers killed, ${fromAlive} of them overtaken alive, ` +
+    `${fromFrozen} while frozen`;
+  const server = `${kills} kills of the server, ${killsInRecovery} of them ` +
+    "while it recovered";
+  return [
+    report.victim === "server" ? server : writer,
+    `${calls.acknowledged} writes acknowledged, ${calls.failed} failed, ` +
+    `${there + absent} unknown (${there} there, ${absent} absent)`,
+    `${checks.rounds} checks of ${checks.streams} streams, ${checks.rows} ` +
+    `rows, ${(checks.bytes / 1e6).toFixed(1)} MB: all as it was told`,
+    `longest stall of a caller ${seconds(report.longestStallMs)}, longest ` +
+    `recovery ${seconds(report.longestRecoveryMs)}`,
+    `${seconds(report.elapsedMs)} in all, seed ${report.seed}`,
+  ].join("\n");
+}
+
+process.exitCode = await main();

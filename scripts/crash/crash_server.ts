@@ -1,0 +1,78 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Random } from "../demo/random.ts";
+import {
+  addCalls,
+  type CrashOptions,
+  type CrashReport,
+  newReport,
+} from "./run.ts";
+import { CrashServer } from "./server.ts";
+import { StoreUnderLoad } from "./store_under_load.ts";
+
+/**
+ * Kills the whole server with SIGKILL under load, again and again, and lets
+ * the same stores find it again: one that tries as often as it does by default,
+ * so that its callers are told little of it, and one that gives up at once, so
+ * that its callers are told of failures and unknown outcomes. Compares all that
+ * is stored with what the callers were told after each restart.
+ *
+ * @throws {BrokenPromise} an acknowledged write is gone, or the like.
+ */
+export async function crashServer(options: CrashOptions): Promise<CrashReport> {
+  const { seed, settings = {}, streams } = options;
+  const started = performance.now();
+  await using server = await CrashServer.start({ settings });
+  const load = { url: server.url, seed, streams: Math.ceil(streams / 2) };
+  await using patient = await StoreUnderLoad.open({
+    ...load,
+    schema: "patient",
+  });
+  await using hasty = await StoreUnderLoad.open({
+    ...load,
+    schema: "hasty",
+    retry: { attempts: 1 },
+  });
+  const stores = [patient, hasty];
+  // Not the opening is on trial.
+  await server.query("CHECKPOINT");
+  const random = new Random(seed);
+  const report = newReport("server", seed);
+  while (report.kills < options.kills) {
+    for (const store of stores) store.resume();
+    const writes = random.between(1, 300);
+    await Promise.all(stores.map(({ account }) => account.more(writes)));
+    await crash(server, random, options, report);
+    const restarted = performance.now();
+    await Promise.all(stores.map(async ({ account }) => {
+      await account.more(1);
+      const recovery = performance.now() - restarted;
+      report.longestRecoveryMs = Math.max(report.longestRecoveryMs, recovery);
+    }));
+    for (const store of stores) await store.check(report.checks);
+  }
+  for (const { ledger, account } of stores) addCalls(report, ledger, account);
+  report.elapsedMs = performance.now() - started;
+  return report;
+}
+
+/** Now and then a second time, while the server repairs its data. */
+async function crash(
+  server: CrashServer,
+  random: Random,
+  { kills, onKill }: CrashOptions,
+  report: CrashReport,
+): Promise<void> {
+  const kill = async () => {
+    await server.crash();
+    report.kills++;
+    onKill?.(report.kills);
+  };
+  await kill();
+  await delay(random.mostlySmall(0, 300));
+  while (report.kills < kills && random.chance(20)) {
+    await server.restart();
+    report.killsInRecovery++;
+    await kill();
+  }
+  await server.restart();
+}

@@ -1,0 +1,210 @@
+/**
+ * A PostgreSQL server that can be crashed and comes back: always the same
+ * data, port and login, so that a store can find it again by itself.
+ */
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { chmod, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import pg from "pg";
+import {
+  type EmbeddedPostgres,
+  startEmbeddedPostgres,
+} from "../../src/embedded/mod.ts";
+
+/** How a {@linkcode CrashServer} starts. */
+export interface CrashServerOptions {
+  /** Settings of the server. Default: its own, so commits wait for the disk. */
+  settings?: Record<string, string>;
+}
+
+const login = "crash";
+
+/** A server that survives its own death. */
+export class CrashServer implements AsyncDisposable {
+  readonly #base: string;
+  readonly #port: number;
+  readonly #settings: Record<string, string>;
+  #running: EmbeddedPostgres | undefined;
+
+  private constructor(
+    base: string,
+    port: number,
+    settings: Record<string, string>,
+  ) {
+    this.#base = base;
+    this.#port = port;
+    this.#settings = settings;
+  }
+
+  /**
+   * Makes a new cluster in a temporary directory and starts it, with a login
+   * that every crash leaves.
+   */
+  static async start(options: CrashServerOptions = {}): Promise<CrashServer> {
+    const base = await mkdtemp(join(tmpdir(), "stream-storage-crash-"));
+    // Root's server runs as somebody else, who has to get in.
+    await chmod(base, 0o755);
+    const { settings = {} } = options;
+    const server = new CrashServer(base, await freePort(), settings);
+    try {
+      await server.restart();
+      await runSql(
+        server.#running!.url,
+        `CREATE ROLE ${login} SUPERUSER LOGIN PASSWORD '${login}'; CHECKPOINT`,
+      );
+      return server;
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * Takes a copy of the other's data, as a standby has it. Both must be
+   * stopped; from then on neither hears of the other.
+   */
+  async copy(other: CrashServer): Promise<void> {
+    await rm(this.dataDir, { recursive: true });
+    // As `cp` keeps owners, which Node's own copy does not.
+    await promisify(execFile)("cp", ["-a", other.dataDir, this.dataDir]);
+  }
+
+  /** The same after every restart. */
+  get url(): string {
+    return `postgresql://${login}:${login}@127.0.0.1:${this.#port}/postgres?sslmode=disable`;
+  }
+
+  /** Where it listens, on 127.0.0.1. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Where the data are. */
+  get dataDir(): string {
+    return join(this.#base, "data");
+  }
+
+  /** Kills every process of the server with SIGKILL, at once. */
+  async crash(): Promise<void> {
+    const postmaster = await this.#postmaster();
+    // The parent first: it would start others, or tell the clients something.
+    kill(postmaster, "SIGSTOP");
+    const family = [postmaster, ...await childrenOf(postmaster)];
+    for (const pid of family) kill(pid, "SIGKILL");
+    await gone(family);
+  }
+
+  /** A fast shutdown: sessions are ended, work under way is rolled back. */
+  async stop(): Promise<void> {
+    const postmaster = await this.#postmaster();
+    const family = [postmaster, ...await childrenOf(postmaster)];
+    kill(postmaster, "SIGINT");
+    await gone(family);
+  }
+
+  /** Starts the server again, on the same data and port. */
+  async restart(): Promise<void> {
+    // The old one's shell takes its time to end, and hinders nobody.
+    void this.#running?.close().catch(() => {});
+    this.#running = await startEmbeddedPostgres({
+      dataDir: this.dataDir,
+      port: this.#port,
+      settings: this.#settings,
+    });
+  }
+
+  /** Runs SQL on a session of its own; the rows of the last statement. */
+  query(sql: string): Promise<Record<string, unknown>[]> {
+    return runSql(this.url, sql);
+  }
+
+  /** Ends the server and removes the data. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#running?.close();
+    await rm(this.#base, { recursive: true, force: true });
+  }
+
+  async #postmaster(): Promise<number> {
+    const path = join(this.dataDir, "postmaster.pid");
+    return Number((await readFile(path, "utf8")).split("\n")[0]);
+  }
+}
+
+/** Runs SQL on a session of its own; the rows of the last statement. */
+async function runSql(
+  url: string,
+  sql: string,
+): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: url });
+  client.on("error", () => {}); // the query itself tells
+  await client.connect();
+  try {
+    const result: unknown = await client.query(sql);
+    const last = Array.isArray(result) ? result.at(-1) : result;
+    return (last as { rows: Record<string, unknown>[] }).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+/**
+ * Below the ports that systems give to clients: a client that knocks at one of
+ * those while nobody listens may get that very port and meet itself.
+ */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const isFree = await new Promise<boolean>((resolve) => {
+      const probe = createServer().once("error", () => resolve(false));
+      probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
+    });
+    if (isFree) return port;
+  }
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has just ended.
+  }
+}
+
+/** Waits until none of the processes is there, or only its exit status is. */
+async function gone(pids: readonly number[]): Promise<void> {
+  const wanted = new Set(pids);
+  while ((await processes()).some(({ pid }) => wanted.has(pid))) await delay(2);
+}
+
+async function childrenOf(parent: number): Promise<number[]> {
+  return (await processes()).filter(({ ppid }) => ppid === parent)
+    .map(({ pid }) => pid);
+}
+
+/** All processes that have not ended. */
+async function processes(): Promise<{ pid: number; ppid: number }[]> {
+  const lines = existsSync("/proc/self/stat")
+    ? await statsOfProc()
+    : (await promisify(execFile)("ps", ["-A", "-o", "pid=,stat=,ppid="])).stdout
+      .split("\n").map((line) => line.trim().split(/\s+/));
+  return lines.filter(([, state]) => state !== undefined && state[0] !== "Z")
+    .map(([pid, , ppid]) => ({ pid: Number(pid), ppid: Number(ppid) }));
+}
+
+/** pid, state and parent; a process's name may hold blanks and brackets. */
+async function statsOfProc(): Promise<string[][]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const stats = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/stat`, "utf8").catch(() => "")),
+  );
+  return stats.map((stat, i) => [
+    pids[i]!,
+    ...stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(0, 2),
+  ]).filter(([, state]) => state);
+}

@@ -1,0 +1,135 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { BrokenPromise, type Ledger } from "./ledger.ts";
+import type { Account } from "./run.ts";
+import type { WriterLine, WriterPlan } from "./writer_process.ts";
+
+const script = fileURLToPath(new URL("writer_process.ts", import.meta.url));
+
+/** Our end of a `writer_process.ts`. */
+export class Writer {
+  readonly #process: ChildProcess;
+  readonly #ledger: Ledger;
+  readonly #account: Account;
+  readonly #owner = Promise.withResolvers<void>();
+  readonly #stopped = Promise.withResolvers<void>();
+  readonly #ended: Promise<unknown>;
+  #isReplaced = false;
+  /** Calls that it began when it was the owner no more. */
+  readonly #begunLate = new Set<number>();
+
+  /** Starts the process; what it tells goes to the ledger. */
+  constructor(plan: WriterPlan, ledger: Ledger, account: Account) {
+    this.#ledger = ledger;
+    this.#account = account;
+    const flags = "Deno" in globalThis ? ["run", "-A"] : ["run"];
+    const child = spawn(
+      process.execPath,
+      [...flags, script, JSON.stringify(plan)],
+      { stdio: ["pipe", "pipe", "inherit"] },
+    );
+    child.stdin.on("error", () => {}); // it is killed, and its end tells
+    const lines = createInterface({ input: child.stdout });
+    lines.on("line", (line) => this.#hear(line));
+    this.#ended = Promise.all([once(child, "exit"), once(lines, "close")]);
+    const early = new Error("The writer ended before it owned the store");
+    void this.#ended.then(() => this.#owner.reject(early));
+    this.#owner.promise.catch(() => {}); // looked at by owner()
+    this.#process = child;
+  }
+
+  /** Resolves when the process owns the store. */
+  owner(): Promise<void> {
+    return this.#owner.promise;
+  }
+
+  /** Resolves when it has noticed that it is the owner no more. */
+  stopped(): Promise<void> {
+    return this.#stopped.promise;
+  }
+
+  /** Lets it write. */
+  go(): void {
+    this.#process.stdin?.write("go\n");
+  }
+
+  /** Stops the process in the middle of whatever it does. */
+  freeze(): void {
+    this.#signal("SIGSTOP");
+  }
+
+  /** Lets a frozen process go on, which is the owner no more and must notice. */
+  thaw(): void {
+    this.#isReplaced = true;
+    this.#signal("SIGCONT");
+  }
+
+  /** Kills it with SIGKILL; resolves when all that it told was heard. */
+  async kill(): Promise<void> {
+    this.#signal("SIGKILL");
+    await this.#ended;
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    const { pid } = this.#process;
+    if (pid === undefined) return;
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It has just ended.
+    }
+  }
+
+  #hear(text: string): void {
+    let line: WriterLine;
+    try {
+      line = JSON.parse(text) as WriterLine;
+    } catch {
+      return; // the last one, which was cut
+    }
+    try {
+      if (this.#isReplaced) this.#takeLate(line);
+      else this.#take(line);
+    } catch (error) {
+      this.#account.break(error);
+    }
+  }
+
+  #take(line: WriterLine): void {
+    switch (line.type) {
+      case "owner":
+        return this.#owner.resolve();
+      case "begin":
+        return this.#ledger.begin(line.call, line.operation);
+      case "end":
+        this.#ledger.end(line.call, line.outcome);
+        return this.#account.end(line.outcome, line.ms);
+      case "observed":
+        return this.#ledger.observe(line.stream, line.state ?? undefined);
+      case "stopped":
+        return this.#stopped.resolve();
+      case "broken":
+        throw new BrokenPromise(line.message);
+    }
+  }
+
+  /** What a former owner may read is not the ledger's affair. */
+  #takeLate(line: WriterLine): void {
+    switch (line.type) {
+      case "begin":
+        this.#begunLate.add(line.call);
+        return;
+      case "end":
+        if (!this.#begunLate.has(line.call)) {
+          return this.#ledger.end(line.call, line.outcome);
+        }
+        if (line.outcome !== "acknowledged") return;
+        throw new BrokenPromise("A former owner's write was acknowledged");
+      case "stopped":
+        return this.#stopped.resolve();
+    }
+  }
+}

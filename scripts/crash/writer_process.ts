@@ -1,0 +1,72 @@
+/**
+ * A process that owns a store and writes until it is killed. Its argument is a
+ * {@linkcode WriterPlan} as JSON. It prints a {@linkcode WriterLine} as JSON
+ * before and after each call, by blocking writes: what it was told and what it
+ * was about to do outlives it. A first line on its standard input lets it
+ * write.
+ */
+import { writeSync } from "node:fs";
+import process from "node:process";
+import { openStreamStorage, type StreamId } from "../../mod.ts";
+import type { Outcome } from "./ledger.ts";
+import type { Operation, State } from "./operation.ts";
+import { Writers } from "./writers.ts";
+
+/** What the process is to do. */
+export interface WriterPlan {
+  url: string;
+  schema: string;
+  seed: string;
+  streams: number;
+  /** Calls and payloads are numbered from here on. */
+  firstId: number;
+  /** As the server shows its sessions. */
+  applicationName: string;
+}
+
+/** What the process tells. */
+export type WriterLine =
+  | { type: "owner" }
+  | { type: "begin"; call: number; operation: Operation }
+  | { type: "end"; call: number; outcome: Outcome; ms: number }
+  | { type: "observed"; stream: StreamId; state: State | null }
+  | { type: "stopped"; reason: string }
+  | { type: "broken"; message: string };
+
+function tell(line: WriterLine): void {
+  let bytes = new TextEncoder().encode(`${JSON.stringify(line)}\n`);
+  while (bytes.length > 0) bytes = bytes.subarray(writeSync(1, bytes));
+}
+
+async function main(plan: WriterPlan): Promise<void> {
+  const storage = await openStreamStorage({
+    url: plan.url,
+    schema: plan.schema,
+    partitions: 4,
+    startupDelayMs: 0,
+    applicationName: plan.applicationName,
+  });
+  const { signal } = storage;
+  signal.addEventListener("abort", () => {
+    tell({ type: "stopped", reason: String(signal.reason?.code) });
+  });
+  const writers = new Writers({
+    ...plan,
+    storage,
+    listener: {
+      begin: (call, operation) => tell({ type: "begin", call, operation }),
+      end: (call, outcome, ms) => tell({ type: "end", call, outcome, ms }),
+      observed: (stream, state) =>
+        tell({ type: "observed", stream, state: state ?? null }),
+      broken: (error) => {
+        // Whom another process has replaced can do nothing any more.
+        if (signal.aborted) return;
+        tell({ type: "broken", message: String(error) });
+      },
+    },
+  });
+  tell({ type: "owner" });
+  process.stdin.once("data", () => writers.resume());
+}
+
+await main(JSON.parse(process.argv[2] ?? "") as WriterPlan);

@@ -1,0 +1,245 @@
+/** The load: many streams, each written by an actor of its own. */
+import {
+  isStreamStorageError,
+  parseStreamId,
+  type StreamId,
+  type StreamStorage,
+} from "../../mod.ts";
+import { Random } from "../demo/random.ts";
+import { BrokenPromise, type Outcome } from "./ledger.ts";
+import {
+  applied,
+  type BlockIds,
+  imageOf,
+  type Operation,
+  perform,
+  type State,
+} from "./operation.ts";
+import { Payloads } from "./payload.ts";
+
+/** Hears of every call, before it is made and after it has ended. */
+export interface WritersListener {
+  begin(call: number, operation: Operation): void;
+  end(call: number, outcome: Outcome, ms: number): void;
+  /** A writer has looked what became of its stream. */
+  observed(stream: StreamId, state: State): void;
+  /** The store did what it must not do. */
+  broken(error: unknown): void;
+}
+
+/** Who writes what. */
+export interface WritersOptions {
+  storage: StreamStorage;
+  seed: string;
+  /** Streams that are written at the same time. */
+  streams: number;
+  /** Calls and payloads are numbered from here on. */
+  firstId: number;
+  listener: WritersListener;
+}
+
+/** Actors that write until they are told to stop. */
+export class Writers {
+  readonly #options: WritersOptions;
+  readonly #payloads: Payloads;
+  readonly #random: Random;
+  #nextId: number;
+  #gate = Promise.withResolvers<void>();
+  #isOpen = false;
+  #isStopped = false;
+  #working = 0;
+  #onIdle: (() => void) | undefined;
+  readonly #actors: Promise<void>[];
+
+  /** Starts the actors; they wait for {@linkcode resume}. */
+  constructor(options: WritersOptions) {
+    this.#options = options;
+    this.#payloads = new Payloads(options.seed);
+    this.#random = new Random(`${options.seed}:${options.firstId}`);
+    this.#nextId = options.firstId;
+    this.#actors = Array.from(
+      { length: options.streams },
+      (_, nth) => this.#act(streamOf(nth)),
+    );
+  }
+
+  /** Lets the actors write. */
+  resume(): void {
+    this.#isOpen = true;
+    this.#gate.resolve();
+  }
+
+  /** Makes the actors wait; resolves when no call is under way. */
+  async pause(): Promise<void> {
+    if (this.#isOpen) this.#gate = Promise.withResolvers<void>();
+    this.#isOpen = false;
+    if (this.#working > 0) {
+      await new Promise<void>((resolve) => this.#onIdle = resolve);
+    }
+  }
+
+  /** Ends the actors after their calls under way. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.resume();
+    await Promise.all(this.#actors);
+  }
+
+  async #act(stream: StreamId): Promise<void> {
+    try {
+      let known: { state: State } | undefined;
+      for (;;) {
+        await this.#gate.promise;
+        if (this.#isStopped) return;
+        this.#working++;
+        try {
+          const state = known ? known.state : await this.#look(stream);
+          known = await this.#write(state, this.#next(stream, state));
+        } finally {
+          if (--this.#working === 0) this.#onIdle?.();
+        }
+      }
+    } catch (error) {
+      this.#options.listener.broken(error);
+    }
+  }
+
+  /** Makes the calls at once; the state after them if there is no doubt. */
+  async #write(
+    before: State,
+    operations: readonly Operation[],
+  ): Promise<{ state: State } | undefined> {
+    const outcomes = await Promise.all(
+      operations.map((operation) => this.#call(operation)),
+    );
+    let state = before;
+    for (const [i, { outcome, refusal }] of outcomes.entries()) {
+      if (outcome !== "acknowledged") {
+        // Every call was due: only one behind a failed one may be refused.
+        if (refusal === undefined || i > 0) return undefined;
+        throw new BrokenPromise(`A call that was due was refused: ${refusal}`);
+      }
+      const next = applied(state, operations[i]!);
+      if (next === "refused") throw new Error("A call was not due");
+      state = next;
+    }
+    return { state };
+  }
+
+  async #call(
+    operation: Operation,
+  ): Promise<{ outcome: Outcome; refusal?: unknown }> {
+    const { storage, listener } = this.#options;
+    const call = this.#nextId++;
+    const started = performance.now();
+    const end = (outcome: Outcome) =>
+      listener.end(call, outcome, performance.now() - started);
+    listener.begin(call, operation);
+    try {
+      await perform(storage, this.#payloads, operation);
+      end("acknowledged");
+      return { outcome: "acknowledged" };
+    } catch (error) {
+      if (!isStreamStorageError(error)) throw error;
+      const { retryable, outcome: told } = error;
+      const outcome = told === "unknown" ? "unknown" : "failed";
+      end(outcome);
+      return { outcome, ...(retryable ? {} : { refusal: error }) };
+    }
+  }
+
+  /** Reads the stream as often as it takes, until the writers are stopped. */
+  async #look(stream: StreamId): Promise<State> {
+    const { storage, listener } = this.#options;
+    for (;;) {
+      try {
+        const state = await readState(storage, stream, this.#payloads);
+        listener.observed(stream, state);
+        return state;
+      } catch (error) {
+        const isRetryable = isStreamStorageError(error) && error.retryable;
+        if (!isRetryable || this.#isStopped) throw error;
+      }
+    }
+  }
+
+  /** Calls that are due in this state. */
+  #next(stream: StreamId, state: State): Operation[] {
+    const random = this.#random;
+    if (stream.startsWith("ff")) return this.#nextChunks(stream, state);
+    if (state === undefined) {
+      return [{ stream, kind: "create", block: this.#blockIds() }];
+    }
+    if (random.chance(state.blocks.length > 30 ? 50 : 2)) {
+      return [{ stream, kind: "delete" }];
+    }
+    const [generation, events] = state.minipool!;
+    if (random.chance(25)) {
+      return [{
+        stream,
+        kind: "blocks",
+        first: generation,
+        blocks: this.#times(1, () => this.#blockIds()),
+        size: events.length,
+        events: this.#times(0, () => this.#nextId++),
+      }];
+    }
+    if (random.chance(20)) {
+      return this.#times(1, (i) => ({
+        stream,
+        kind: "candidate",
+        number: generation + (i % 2),
+        id: this.#nextId++,
+      }));
+    }
+    return this.#times(1, (i) => ({
+      stream,
+      kind: "event",
+      generation,
+      slot: events.length + i,
+      id: this.#nextId++,
+    }));
+  }
+
+  #nextChunks(stream: StreamId, state: State): Operation[] {
+    const number = (state?.blocks.at(-1)?.[0] ?? -1) + 1;
+    if (number > 16) return [{ stream, kind: "delete" }];
+    return this.#times(1, (i) => ({
+      stream,
+      kind: "chunk",
+      number: number + i,
+      id: this.#nextId++,
+    }));
+  }
+
+  /** A few, at most 4. */
+  #times<T>(least: number, make: (i: number) => T): T[] {
+    const length = this.#random.between(least, 4);
+    return Array.from({ length }, (_, i) => make(i));
+  }
+
+  #blockIds(): BlockIds {
+    return [this.#nextId++, this.#random.chance(30) ? this.#nextId++ : 0];
+  }
+}
+
+async function readState(
+  storage: StreamStorage,
+  stream: StreamId,
+  payloads: Payloads,
+): Promise<State> {
+  try {
+    const stored = await storage.debugReadStreamData(stream);
+    const ephemeral = await storage.isStreamEphemeral(stream);
+    return imageOf({ ...stored, ephemeral }, payloads);
+  } catch (error) {
+    if (isStreamStorageError(error, "NOT_FOUND")) return undefined;
+    throw error;
+  }
+}
+
+/** Every fourth is a media stream that is being uploaded. */
+function streamOf(nth: number): StreamId {
+  const type = nth % 4 === 3 ? "ff" : "20";
+  return parseStreamId(type + nth.toString(16).padStart(62, "0"));
+}
