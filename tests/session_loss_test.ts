@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { describe, it } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { parseConnectionUrl } from "../src/database/connection_target.ts";
 import { connectSession } from "../src/database/driver.ts";
 import { sqlStateOf } from "../src/database/failures.ts";
@@ -119,6 +120,17 @@ describe("A session whose server is silent", () => {
     );
     await session.run([bind(one)]);
     assert.equal(session.usable, true);
+  });
+
+  it("is not silent while this process sleeps", async () => {
+    await using session = await testSession({ answerTimeoutMs: 200 });
+    await session.run([bind(one)]);
+    const answer = session.run([bind(one)]);
+    await setImmediate();
+    // As one that was stopped: its timers are due before it reads.
+    const awake = performance.now() + 400;
+    while (performance.now() < awake);
+    assert.deepEqual((await answer)[0].rows, [[1]]);
   });
 
   it("can be closed", async () => {

@@ -50,6 +50,9 @@ export interface Notification {
 /** How much longer than the server's own timeout an answer is waited for. */
 export const answerGraceMs = 1000;
 
+/** A timer that is so late tells of a process that was stopped, or too busy. */
+const sleptMs = 100;
+
 /** What a session is made of; see driver.ts. */
 export interface SessionTransport {
   socket: Socket;
@@ -356,23 +359,25 @@ export class Session implements AsyncDisposable {
     const due = this.#heardAt + withinMs;
     if (this.#answerTimer !== undefined && this.#answerTimerDue <= due) return;
     clearTimeout(this.#answerTimer);
-    this.#answerTimerDue = due;
-    this.#answerTimer = setTimeout(() => this.#checkSilence(), withinMs);
+    this.#checkSilenceIn(withinMs);
+  }
+
+  #checkSilenceIn(ms: number): void {
+    this.#answerTimerDue = performance.now() + ms;
+    this.#answerTimer = setTimeout(() => this.#checkSilence(), ms);
   }
 
   #checkSilence(): void {
     this.#answerTimer = undefined;
     const oldest = this.#exchanges[0];
     if (oldest === undefined) return;
-    const silence = performance.now() - this.#heardAt;
+    const now = performance.now();
+    const silence = now - this.#heardAt;
     if (silence < oldest.withinMs) {
-      this.#answerTimerDue = this.#heardAt + oldest.withinMs;
-      this.#answerTimer = setTimeout(
-        () => this.#checkSilence(),
-        oldest.withinMs - silence,
-      );
-      return;
+      return this.#checkSilenceIn(oldest.withinMs - silence);
     }
+    // A process that slept has yet to read what was said meanwhile.
+    if (now - this.#answerTimerDue > sleptMs) return this.#checkSilenceIn(10);
     this.#silentSince = this.#heardAt;
     this.destroy(`No answer from the server within ${Math.round(silence)} ms`);
   }
