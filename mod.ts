@@ -8,6 +8,7 @@ export {
   MemoryStreamStorage,
   type MemoryStreamStorageOptions,
 } from "./src/memory/memory_stream_storage.ts";
+export type { QuotaOptions } from "./src/postgres/quotas.ts";
 export type { TrimmingOptions } from "./src/postgres/trimming_options.ts";
 export { openStreamStorage } from "./src/open_stream_storage.ts";
 export type {

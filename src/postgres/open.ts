@@ -39,6 +39,7 @@ import {
 } from "./options.ts";
 import { StreamStorageFacade } from "./facade.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
+import { Quotas } from "./quotas.ts";
 import { claimStreams, lockStreams } from "./sql/streams.ts";
 import { lockOf, type Store } from "./store.ts";
 import { WriteQueue } from "./write_queue.ts";
@@ -230,6 +231,11 @@ function assemble(
     knownMinipools: new BoundedMap(100_000),
     isolationLevel: options.isolationLevel,
     ownership,
+    quotas: Quotas.of(
+      options.quotas,
+      (quota, details) =>
+        telemetry.log.tell("quota_near", { quota, ...details }),
+    ),
     snapshotWritten: (streamId) => workers.snapshotWritten(streamId),
     writes: new WriteQueue({
       ...queueBounds,

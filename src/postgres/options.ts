@@ -12,6 +12,7 @@ import {
 } from "../database/connection_target.ts";
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import type { Logger } from "../telemetry/log_events.ts";
+import { type QuotaOptions, quotasSchema } from "./quotas.ts";
 import type { IsolationLevel } from "./store.ts";
 import {
   type ResolvedTrimming,
@@ -112,6 +113,8 @@ export interface StreamStorageOptions {
   ephemeralSweepIntervalMs?: number;
   /** What the trimmer may remove of streams, and when. Default: nothing. */
   trimming?: TrimmingOptions;
+  /** Limits on what single streams may grow to. Default: none. */
+  quotas?: QuotaOptions;
   /**
    * Workers that run at a time, 0 to 64. With 0 nothing runs in the background
    * and `maintenance` still works. Default 2.
@@ -181,6 +184,7 @@ const schema = z.strictObject({
   ephemeralTtlMs: z.int().min(1).max(366 * 86_400_000).default(600_000),
   ephemeralSweepIntervalMs: z.int().min(0).max(86_400_000).default(60_000),
   trimming: trimmingSchema.prefault({}),
+  quotas: quotasSchema.prefault({}),
   workerConcurrency: z.int().min(0).max(64).default(2),
   logger: z.custom<Logger>(isFunction, "must be a function").optional(),
   beforeMigration: z.custom<

@@ -19,6 +19,7 @@ import { type CallContext, inContext } from "../telemetry/operations.ts";
 import type { BoundedMap } from "./bounded_map.ts";
 import type { Catalog } from "./catalog.ts";
 import type { LegacySnapshots } from "./legacy_snapshots.ts";
+import type { Quotas } from "./quotas.ts";
 import { claimStream, lockStream } from "./sql/streams.ts";
 import type { WriteQueue } from "./write_queue.ts";
 
@@ -42,6 +43,8 @@ export interface Store {
   readonly knownMinipools: BoundedMap<StreamId, bigint>;
   readonly isolationLevel: IsolationLevel;
   readonly ownership: Ownership;
+  /** Undefined: no limits. */
+  readonly quotas?: Quotas | undefined;
   /** Its writes are nobody's call: they keep out of the callers' way. */
   readonly background?: boolean;
   /** To be called after commit when a stream that was there has a new one. */
@@ -92,6 +95,8 @@ export interface StreamWrite<B extends readonly Bound[], T> {
    * finds the reason or does what a single statement can't.
    */
   shared?: Bound;
+  /** Hears the first row of that statement once it was done and committed. */
+  sharedRow?(row: readonly unknown[]): void;
 }
 
 /** Writes up to this size share transactions; larger ones gain nothing. */
@@ -117,7 +122,11 @@ export function writeStream<const B extends readonly Bound[], T>(
     ...(shared === undefined || bytes > maxSharedBytes ? {} : {
       shared: {
         bound: shared,
-        isDone: ({ rows: [row] }) => row?.[0] === 1n,
+        isDone: ({ rows: [row] }) => {
+          if (row?.[0] !== 1n) return false;
+          write.sharedRow?.(row);
+          return true;
+        },
         explain: () => run(false),
         isSingle: true,
       },

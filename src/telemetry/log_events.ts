@@ -85,6 +85,10 @@ export const logEvents = {
     meaning:
       "A run could not deal with some streams, the next tries again; once a run",
   },
+  quota_near: {
+    level: "warn",
+    meaning: "A stream comes near a quota; once each time it crosses `warnAt`",
+  },
   trimming_refused: {
     level: "warn",
     meaning:

@@ -17,8 +17,11 @@ import {
   isCandidateStored,
   selectCandidate,
 } from "../sql/candidates.ts";
+import { checkCandidates, insertCandidateWithin } from "../sql/quotas.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
+
+const quota = "candidatesPerHeight";
 
 /** Stores a proposed block. */
 export async function writeCandidate(
@@ -26,34 +29,41 @@ export async function writeCandidate(
   call: StreamCall,
   candidate: MiniblockDescriptor & { hash: Uint8Array },
 ): Promise<void> {
-  const { catalog } = store;
+  const { catalog, quotas } = store;
   const { streamId } = call;
   const { number, data } = candidate;
   const hash = bytesToHex(candidate.hash);
   const snapshot = snapshotOf(candidate);
+  const row = [streamId, number, hash, data, snapshot] as const;
+  const limit = BigInt(quotas?.limitOf(quota) ?? 0);
+  const grown = (others: bigint) =>
+    quotas?.grown(quota, streamId, Number(others), Number(others) + 1);
   await writeStream(store, call, {
     bytes: data.length + (snapshot?.length ?? 0),
-    shared: bind(
-      catalog.of(streamId, insertDueCandidate),
-      streamId,
-      number,
-      hash,
-      data,
-      snapshot,
-    ),
+    shared: limit === 0n
+      ? bind(catalog.of(streamId, insertDueCandidate), ...row)
+      : bind(catalog.of(streamId, insertCandidateWithin), ...row, limit),
+    sharedRow: ([, others]) => limit > 0n && grown(others as bigint),
     bound: [
       bind(catalog.of(streamId, checkCandidate), streamId, number),
-      bind(
-        catalog.of(streamId, insertCandidate),
-        streamId,
-        number,
-        hash,
-        data,
-        snapshot,
-      ),
+      // Without a limit it is not sent: one statement less.
+      ...(limit === 0n ? [] : [
+        bind(
+          catalog.of(streamId, checkCandidates),
+          streamId,
+          number,
+          hash,
+          limit,
+        ),
+      ]),
+      bind(catalog.of(streamId, insertCandidate), ...row),
     ],
-    settle: async ([, inserted], afterUnknown) => {
-      if (inserted.count === 1) return;
+    settle: async (results, afterUnknown) => {
+      const [inserted, counted] = results.toReversed();
+      if (inserted?.count === 1) {
+        if (limit > 0n) grown(counted!.rows[0]![1] as bigint);
+        return;
+      }
       if (afterUnknown && await isStored(store, call, candidate)) return;
       throw candidateExists(streamId, number, hash);
     },
@@ -61,6 +71,8 @@ export async function writeCandidate(
       switch (reason) {
         case "no_miniblocks":
           throw noMiniblocks("NOT_FOUND", streamId);
+        case "candidates_quota":
+          throw quotas!.exceeded(quota, streamId, Number(figures["actual"]));
         case "candidate_too_old":
           throw candidateTooOld(streamId, figures["last"]!, number);
         default:

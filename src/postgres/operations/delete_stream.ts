@@ -20,7 +20,9 @@ export async function deleteStream(
         bind(catalog.of(call.streamId, deleteTrimmingMark), call.streamId),
         ...leftoversGone(catalog, call.streamId),
       ],
-      settle: () => store.knownMinipools.delete(call.streamId),
+      settle: () => {
+        store.knownMinipools.delete(call.streamId);
+      },
       refused: (_, afterUnknown) => {
         // Gone is what the caller wanted, and an attempt whose answer was lost
         // is the likeliest to have done it: nobody else writes here.
@@ -29,5 +31,6 @@ export async function deleteStream(
     });
   } finally {
     store.legacySnapshots.forget(call.streamId);
+    store.quotas?.forget(call.streamId);
   }
 }

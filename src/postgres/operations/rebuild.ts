@@ -95,6 +95,7 @@ export async function reinitialize(
       throw streamChanged(streamId);
     },
   });
+  store.quotas?.forget(streamId);
   if (isKnown) store.snapshotWritten?.(streamId);
 }
 

@@ -2,11 +2,13 @@ import { bind, type Result } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 import { checkMinipoolHead } from "../../storage/write_rules.ts";
+import type { Quotas } from "../quotas.ts";
 import {
   insertEvent,
   insertNextEvent,
   selectMinipoolEnds,
 } from "../sql/minipools.ts";
+import { selectMinipoolBytes } from "../sql/quotas.ts";
 import { runAlone, type Store, type StreamCall } from "../store.ts";
 
 /** An event and its place. */
@@ -16,14 +18,64 @@ export interface EventWrite {
   envelope: Uint8Array;
 }
 
-/**
- * Adds an event to the minipool. The insert itself compares; a row count of 0
- * means that it refused, and only then are the reasons looked up.
- */
+/** Adds an event to the minipool, within the quotas if there are any. */
 export function writeEvent(
   store: Store,
   call: StreamCall,
   event: EventWrite,
+): Promise<void> {
+  const { quotas } = store;
+  return quotas === undefined
+    ? submitEvent(store, call, event)
+    : writeEventWithin(store, quotas, call, event);
+}
+
+/** Nothing is awaited before the write is in its line. */
+async function writeEventWithin(
+  store: Store,
+  quotas: Quotas,
+  call: StreamCall,
+  event: EventWrite,
+): Promise<void> {
+  const { streamId } = call;
+  const { slot } = event;
+  quotas.check("minipoolEvents", streamId, slot + 1);
+  const counted = quotas.minipoolBytes?.enter(streamId, event);
+  try {
+    await (counted === undefined || counted.fits
+      ? submitEvent(store, call, event)
+      : submitEvent(store, call, event, async () => {
+        counted.check(await minipoolBytes(store, call));
+      }));
+  } catch (error) {
+    counted?.failed(error);
+    throw error;
+  }
+  counted?.done();
+  quotas.grown("minipoolEvents", streamId, slot, slot + 1);
+}
+
+async function minipoolBytes(
+  store: Store,
+  { name, streamId }: StreamCall,
+): Promise<number> {
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId },
+    [bind(store.catalog.of(streamId, selectMinipoolBytes), streamId)],
+  );
+  return Number(row![0]);
+}
+
+/**
+ * Adds an event to the minipool. The insert itself compares; a row count of 0
+ * means that it refused, and only then are the reasons looked up. With `check`
+ * it runs alone, behind it.
+ */
+function submitEvent(
+  store: Store,
+  call: StreamCall,
+  event: EventWrite,
+  check?: () => Promise<void>,
 ): Promise<void> {
   const { streamId } = call;
   const { generation, slot, envelope } = event;
@@ -49,7 +101,9 @@ export function writeEvent(
     runAlone: (afterUnknown) =>
       runAlone(store, call, {
         bytes: envelope.length,
-        bound: [bound],
+        bound: check === undefined || afterUnknown
+          ? [bound]
+          : () => check().then(() => [bound] as const),
         settle: async ([result], unknown) => {
           if (isDone(result)) return;
           await explain(store, call, event, {
@@ -58,13 +112,15 @@ export function writeEvent(
           });
         },
       }, afterUnknown),
-    shared: {
-      bound,
-      isDone,
-      explain: (later) =>
-        explain(store, call, event, { afterUnknown: false, later }),
-      isSingle: false,
-    },
+    ...(check === undefined && {
+      shared: {
+        bound,
+        isDone,
+        explain: (later) =>
+          explain(store, call, event, { afterUnknown: false, later }),
+        isSingle: false,
+      },
+    }),
   });
 }
 

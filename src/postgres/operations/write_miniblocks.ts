@@ -35,6 +35,7 @@ import {
 } from "../sql/minipools.ts";
 import { updateLatestSnapshot } from "../sql/streams.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
+import { admitBlocks } from "./block_quota.ts";
 import { isBlockStored } from "./recognise.ts";
 
 /** Blocks that end a minipool, and the minipool that follows them. */
@@ -76,19 +77,23 @@ export async function writeMiniblocks(
       bind(catalog.of(streamId, updateLatestSnapshot), streamId, latest),
     );
   }
+  const admission = admitBlocks(store, call, write, latest);
+  const check = admission?.check;
   await writeStream(store, call, {
     bytes: payloadBytes(write),
-    shared: bind(
-      catalog.of(streamId, swapMiniblocks),
-      streamId,
-      prevMinipool.generation,
-      size === undefined ? null : BigInt(size),
-      miniblocks.map(({ data }) => data),
-      miniblocks.map(snapshotOf),
-      newMinipool.envelopes,
-      latest ?? null,
-    ),
-    bound,
+    ...(check === undefined && {
+      shared: bind(
+        catalog.of(streamId, swapMiniblocks),
+        streamId,
+        prevMinipool.generation,
+        size === undefined ? null : BigInt(size),
+        miniblocks.map(({ data }) => data),
+        miniblocks.map(snapshotOf),
+        newMinipool.envelopes,
+        latest ?? null,
+      ),
+    }),
+    bound: check === undefined ? bound : () => check().then(() => bound),
     settle: () => {},
     refused: async (rejection, afterUnknown) => {
       const last = miniblocks.at(-1)!;
@@ -101,6 +106,7 @@ export async function writeMiniblocks(
       throw await explain(store, call, write, rejection);
     },
   });
+  admission?.done();
   if (latest !== undefined) store.snapshotWritten?.(streamId);
 }
 

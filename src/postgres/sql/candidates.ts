@@ -29,16 +29,21 @@ export const insertCandidate = (t: StreamTables) =>
     params: ["bpchar", "int8", "bpchar", "bytea", "bytea?"],
   });
 
-/** A candidate with its rules in one statement. Counts 1 when it was added. */
-export const insertDueCandidate = (t: StreamTables) =>
-  statement({
-    text: `WITH added AS (
-        INSERT INTO ${t.candidates}
+/** Begins an insert of a candidate whose number is due. */
+export function dueCandidate(t: StreamTables): string {
+  return `INSERT INTO ${t.candidates}
           (stream_id, seq_num, block_hash, blockdata, snapshot)
         SELECT $1, $2, $3, $4, $5 FROM ${t.streams}
         WHERE stream_id = $1 AND $2 > (
           SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
-          ORDER BY seq_num DESC LIMIT 1)
+          ORDER BY seq_num DESC LIMIT 1)`;
+}
+
+/** A candidate with its rules in one statement. Counts 1 when it was added. */
+export const insertDueCandidate = (t: StreamTables) =>
+  statement({
+    text: `WITH added AS (
+        ${dueCandidate(t)}
         ON CONFLICT (stream_id, seq_num, block_hash) DO NOTHING RETURNING 1)
       SELECT count(*) FROM added`,
     params: ["bpchar", "int8", "bpchar", "bytea", "bytea?"],

@@ -1,0 +1,68 @@
+import { bind } from "../../database/statement.ts";
+import { selectLatestSnapshot } from "../sql/quotas.ts";
+import type { Store, StreamCall } from "../store.ts";
+import type { MiniblocksWrite } from "./write_miniblocks.ts";
+
+/** How blocks are admitted by the quotas. */
+export interface BlocksAdmission {
+  /** Absent: they fit. Else, in their turn: throws when they do not. */
+  check?: () => Promise<void>;
+  /** They were committed. */
+  done(): void;
+}
+
+const quota = "blocksSinceSnapshot";
+
+/**
+ * Whether the blocks may be added, `latest` being their last snapshot; undefined
+ * when there are no quotas.
+ *
+ * @throws {StreamStorageError} RESOURCE_EXHAUSTED when they are too many behind
+ *   their own snapshot.
+ */
+export function admitBlocks(
+  store: Store,
+  call: StreamCall,
+  { miniblocks, newMinipool }: MiniblocksWrite,
+  latest: bigint | undefined,
+): BlocksAdmission | undefined {
+  const { quotas } = store;
+  if (quotas === undefined) return undefined;
+  const { streamId } = call;
+  const last = miniblocks.at(-1)!.number;
+  const limit = quotas.limitOf(quota);
+  const done = () => {
+    quotas.minipoolBytes?.begun(streamId, newMinipool);
+    if (latest !== undefined) quotas.learnSnapshot(streamId, latest);
+    const known = quotas.latestSnapshotOf(streamId);
+    if (limit === 0 || known === undefined) return;
+    const since = Number(last - known);
+    quotas.grown(quota, streamId, since - miniblocks.length, since);
+  };
+  if (limit === 0) return { done };
+  if (latest !== undefined) {
+    quotas.check(quota, streamId, Number(last - latest));
+    return { done };
+  }
+  const known = quotas.latestSnapshotOf(streamId);
+  if (known !== undefined && last - known <= BigInt(limit)) return { done };
+  const check = async () => {
+    const stored = await latestSnapshot(store, call);
+    // Of a stream that is unknown its write will tell.
+    if (stored === undefined) return;
+    quotas.learnSnapshot(streamId, stored);
+    quotas.check(quota, streamId, Number(last - stored));
+  };
+  return { check, done };
+}
+
+async function latestSnapshot(
+  store: Store,
+  { name, streamId }: StreamCall,
+): Promise<bigint | undefined> {
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId },
+    [bind(store.catalog.of(streamId, selectLatestSnapshot), streamId)],
+  );
+  return row?.[0];
+}

@@ -1,0 +1,153 @@
+/**
+ * Limits on what single streams may grow to, all off unless they are set.
+ *
+ * A quota must not cost a write its one round trip or its company in a shared
+ * transaction. So each write is admitted by what is known: the slot tells the
+ * number of events; of bytes and of the latest snapshot this process remembers
+ * what it has written, which is never too little. Only a write that can't be
+ * admitted so, because nothing is known of its stream yet or because it seems
+ * to be over the limit, runs alone and looks at what is stored, in its stream's
+ * turn. Since nobody else writes (ownership.ts), what it finds is exact, and
+ * only that refuses. Candidates are counted by the statement that adds them.
+ */
+
+import { z } from "zod";
+import { StreamStorageError } from "../storage/errors.ts";
+import type { StreamId } from "../storage/stream_id.ts";
+import { BoundedMap } from "./bounded_map.ts";
+import { MinipoolBytes } from "./minipool_bytes.ts";
+
+/** Limits on single streams; absent or 0: no limit. */
+export interface QuotaOptions {
+  /** Events of a minipool. */
+  minipoolEvents?: number;
+  /** Bytes of a minipool's events. */
+  minipoolBytes?: number;
+  /** Candidates for one block number. */
+  candidatesPerHeight?: number;
+  /** Blocks behind the latest snapshot. */
+  blocksSinceSnapshot?: number;
+  /** The part of a limit at which a warning is logged. Default 0.8. */
+  warnAt?: number;
+}
+
+/** The name of a quota. */
+export type QuotaName = Exclude<keyof QuotaOptions, "warnAt">;
+
+const limit = z.int().min(0).default(0);
+
+/** Checks the option and fills in defaults. */
+export const quotasSchema = z.strictObject({
+  minipoolEvents: limit,
+  minipoolBytes: limit,
+  candidatesPerHeight: limit,
+  blocksSinceSnapshot: limit,
+  warnAt: z.number().gt(0).max(1).default(0.8),
+});
+
+/** The option with every default filled in. */
+export type ResolvedQuotas = z.output<typeof quotasSchema>;
+
+/** Hears that a stream comes near a limit. */
+export type OnNear = (
+  quota: QuotaName,
+  details: { streamId: StreamId; limit: number; actual: number },
+) => void;
+
+const reasons: Record<QuotaName, string> = {
+  minipoolEvents: "minipool_events_quota",
+  minipoolBytes: "minipool_bytes_quota",
+  candidatesPerHeight: "candidates_quota",
+  blocksSinceSnapshot: "blocks_since_snapshot_quota",
+};
+
+const maxRemembered = 100_000;
+
+/** The quotas of a store that has some; see the file's head. */
+export class Quotas {
+  /** Undefined: no limit. */
+  readonly minipoolBytes: MinipoolBytes | undefined;
+  readonly #limits: ResolvedQuotas;
+  readonly #onNear: OnNear;
+  readonly #latestSnapshots = new BoundedMap<StreamId, bigint>(maxRemembered);
+
+  private constructor(limits: ResolvedQuotas, onNear: OnNear) {
+    this.#limits = limits;
+    this.#onNear = onNear;
+    if (limits.minipoolBytes === 0) return;
+    this.minipoolBytes = new MinipoolBytes({
+      limit: limits.minipoolBytes,
+      maxStreams: maxRemembered,
+      check: (streamId, bytes) => this.check("minipoolBytes", streamId, bytes),
+      grown: (...growth) => this.grown("minipoolBytes", ...growth),
+    });
+  }
+
+  /** Undefined when there is no limit at all. */
+  static of(limits: ResolvedQuotas, onNear: OnNear): Quotas | undefined {
+    const { warnAt: _warnAt, ...all } = limits;
+    const isOff = Object.values(all).every((limit) => limit === 0);
+    return isOff ? undefined : new Quotas(limits, onNear);
+  }
+
+  /** The limit; 0: none. */
+  limitOf(quota: QuotaName): number {
+    return this.#limits[quota];
+  }
+
+  /**
+   * Refuses a write that would make it so many.
+   *
+   * @throws {StreamStorageError} RESOURCE_EXHAUSTED, with reason, limit, actual.
+   */
+  check(quota: QuotaName, streamId: StreamId, actual: number): void {
+    const limit = this.#limits[quota];
+    if (limit > 0 && actual > limit) {
+      throw this.exceeded(quota, streamId, actual);
+    }
+  }
+
+  /** The error of a write that would make it so many. */
+  exceeded(
+    quota: QuotaName,
+    streamId: StreamId,
+    actual: number,
+  ): StreamStorageError {
+    const limit = this.#limits[quota];
+    return new StreamStorageError({
+      code: "RESOURCE_EXHAUSTED",
+      message: `Quota ${quota} of stream ${streamId} is ${limit}, ` +
+        `this write would make it ${actual}`,
+      details: { reason: reasons[quota], quota, streamId, limit, actual },
+    });
+  }
+
+  /** A write has made it `actual`, from `before`; warns when that is near. */
+  grown(
+    quota: QuotaName,
+    streamId: StreamId,
+    before: number,
+    actual: number,
+  ): void {
+    const { warnAt, [quota]: limit } = this.#limits;
+    const near = Math.ceil(limit * warnAt);
+    if (limit === 0 || before >= near || actual < near) return;
+    this.#onNear(quota, { streamId, limit, actual });
+  }
+
+  /** The latest snapshot, or an older one; undefined when none is known. */
+  latestSnapshotOf(streamId: StreamId): bigint | undefined {
+    return this.#latestSnapshots.get(streamId);
+  }
+
+  /** A snapshot was committed, or found to be the latest. */
+  learnSnapshot(streamId: StreamId, latest: bigint): void {
+    this.#latestSnapshots.set(streamId, latest);
+  }
+
+  /** The stream may be another one from now on. */
+  forget(streamId: StreamId): void {
+    this.minipoolBytes?.forget(streamId);
+    this.#latestSnapshots.delete(streamId);
+  }
+}

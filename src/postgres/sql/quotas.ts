@@ -1,0 +1,56 @@
+/** Statements that count what quotas limit. */
+
+import { rejectSql } from "../../database/rejection.ts";
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+import { dueCandidate } from "./candidates.ts";
+
+/** The bytes of a minipool's events. */
+export const selectMinipoolBytes = (t: StreamTables) =>
+  statement({
+    text: `SELECT coalesce(sum(octet_length(envelope)), 0)::int8
+      FROM ${t.minipools} WHERE stream_id = $1`,
+    params: ["bpchar"],
+    columns: ["int8"],
+  });
+
+export const selectLatestSnapshot = (t: StreamTables) =>
+  statement({
+    text: `SELECT greatest(latest_snapshot_miniblock, 0) FROM ${t.streams}
+      WHERE stream_id = $1`,
+    params: ["bpchar"],
+    columns: ["int8"],
+  });
+
+/**
+ * `insertDueCandidate` where there are fewer than $6 for its number. Counts 1
+ * when it was added, then tells how many there were.
+ */
+export const insertCandidateWithin = (t: StreamTables) =>
+  statement({
+    text: `WITH others AS MATERIALIZED (
+        SELECT count(*) AS n FROM ${t.candidates}
+        WHERE stream_id = $1 AND seq_num = $2),
+      added AS (
+        ${dueCandidate(t)} AND (SELECT n < $6 FROM others)
+        ON CONFLICT (stream_id, seq_num, block_hash) DO NOTHING RETURNING 1)
+      SELECT (SELECT count(*) FROM added), n FROM others`,
+    params: ["bpchar", "int8", "bpchar", "bytea", "bytea?", "int8"],
+    columns: ["int8", "int8"],
+  });
+
+/**
+ * Stops the transaction when there are $4 candidates or more for the number $2
+ * and that with the hash $3 is none of them. Tells how many there are.
+ */
+export const checkCandidates = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE WHEN n >= $4 AND NOT EXISTS (
+          SELECT 1 FROM ${t.candidates} WHERE stream_id = $1 AND seq_num = $2
+            AND block_hash = $3)
+        THEN ${rejectSql("candidates_quota", { actual: "n + 1" })} END, n
+      FROM (SELECT count(*) AS n FROM ${t.candidates}
+        WHERE stream_id = $1 AND seq_num = $2) AS others`,
+    params: ["bpchar", "int8", "bpchar", "int8"],
+    columns: ["int4?", "int8"],
+  });
