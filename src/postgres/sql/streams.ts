@@ -36,13 +36,16 @@ export const claimStream = (t: StreamTables) =>
     columns: ["int4"],
   });
 
-/** Locks several streams in the order of their ids, so no two lock crosswise. */
+/**
+ * Locks several streams. In no order: who never waits for a lock takes part in
+ * no deadlock, and a sort and a row for each would be a fifth of the work.
+ */
 export const lockStreams = (t: StreamTables) =>
   statement({
-    text: `SELECT 1 FROM ${t.streams} WHERE stream_id = ANY($1)
-      ORDER BY stream_id FOR UPDATE NOWAIT`,
+    text: `SELECT count(*) FROM (SELECT 1 FROM ${t.streams}
+      WHERE stream_id = ANY($1) FOR UPDATE NOWAIT) AS locked`,
     params: ["bpchar[]"],
-    columns: ["int4"],
+    columns: ["int8"],
   });
 
 /** {@linkcode claimStream} for several streams. */
@@ -50,12 +53,14 @@ export const claimStreams = (t: StreamTables) =>
   statement({
     text: `WITH locked AS MATERIALIZED (
         SELECT stream_id FROM ${t.streams} WHERE stream_id = ANY($1)
-        ORDER BY stream_id FOR UPDATE NOWAIT)
-      UPDATE ${t.streams} AS es
-      SET latest_snapshot_miniblock = es.latest_snapshot_miniblock
-      FROM locked WHERE es.stream_id = locked.stream_id RETURNING 1`,
+        FOR UPDATE NOWAIT),
+      claimed AS (
+        UPDATE ${t.streams} AS es
+        SET latest_snapshot_miniblock = es.latest_snapshot_miniblock
+        FROM locked WHERE es.stream_id = locked.stream_id RETURNING 1)
+      SELECT count(*) FROM claimed`,
     params: ["bpchar[]"],
-    columns: ["int4"],
+    columns: ["int8"],
   });
 
 /**
