@@ -1,6 +1,8 @@
 /** What a store does behind a real PgBouncer, and what it refuses. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { PgError } from "../src/database/pg_error.ts";
+import { bind, statement } from "../src/database/statement.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { StreamStorageOptions } from "../src/postgres/options.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
@@ -239,6 +241,31 @@ describe("a store behind PgBouncer in transaction mode", () => {
     const left = await next.script(`SELECT ${settingsSeen}`);
     const own = await session.script(`SELECT ${settingsSeen}`);
     assert.deepEqual(left, own);
+  });
+
+  it("shortens the timeout of a flush that is late, and only its", async () => {
+    await using pooler = await startPgBouncer(await testDatabaseUrl(), {
+      default_pool_size: 1,
+    });
+    await using session = await testSession({
+      url: pooler.url,
+      preparedStatements: false,
+      transactionSettings: { statement_timeout: "9000", lock_timeout: "7" },
+    });
+    const sleep = statement({ text: "SELECT pg_sleep(60)", once: true });
+    await assert.rejects(
+      session.run([bind(sleep)], 50),
+      (error: unknown) =>
+        error instanceof PgError && error.sqlState === "57014",
+    );
+    const timeouts = bind(statement({
+      text: "SELECT current_setting('statement_timeout'), " +
+        "current_setting('lock_timeout')",
+      columns: ["text", "text"],
+    }));
+    const [first, second] = await session.run([timeouts, timeouts]);
+    assert.deepEqual(first.rows, [["9s", "7ms"]]);
+    assert.deepEqual(second.rows, [["9s", "7ms"]]);
   });
 
   it("goes on when the pooler's connections are killed", async () => {

@@ -16,6 +16,8 @@ export type SessionSettings = Readonly<Record<string, string>>;
 
 const setStatementTimeout = settingStatement({});
 
+const none: readonly Bound[] = [];
+
 /** What a flush has to set before its work. */
 export class TransactionSettings {
   readonly #setAll: Statement<["text"]> | undefined;
@@ -39,10 +41,10 @@ export class TransactionSettings {
   }
 
   /** The statements; none when the session has its settings already. */
-  statements(withinMs: number | undefined): Bound[] {
+  statements(withinMs: number | undefined): readonly Bound[] {
     const shorter = withinMs && String(Math.ceil(withinMs));
     if (this.#setAll === undefined) {
-      return shorter ? [bind(setStatementTimeout, shorter)] : [];
+      return shorter ? [bind(setStatementTimeout, shorter)] : none;
     }
     const all = bind(this.#setAll, shorter || this.#timeout);
     return this.#isolation === undefined ? [all] : [this.#isolation, all];
