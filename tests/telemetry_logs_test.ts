@@ -228,6 +228,7 @@ describe("Told once, with what it has cost", () => {
     tell("worker_recovered");
     run("done");
     tell("worker_ran");
+    tell("worker_failed");
     run("failed");
     tell("worker_failed");
     assert.deepEqual(log.codes(), [
@@ -235,6 +236,8 @@ describe("Told once, with what it has cost", () => {
       "worker_suspended",
       "worker_recovered",
       "worker_ran",
+      // Not of a run.
+      "worker_failed",
       "worker_failed",
     ]);
     assert.equal(log.of("worker_recovered")[0]?.details?.["failures"], 4);

@@ -60,6 +60,7 @@ describe("A call's span", () => {
       await storage.writeEvent(id, 1n, 0, secret);
       await storage.readStreamFromLastSnapshot(id, 0);
       for await (const _ of storage.streamMiniblocks(id, 0n, 5n)) break;
+      await storage.maintenance.sweepEphemeralStreams({ dryRun: true });
       return parent.spanContext();
     });
     const all = sdk.takeSpans();
@@ -68,6 +69,7 @@ describe("A call's span", () => {
       "writeEvent",
       "readStreamFromLastSnapshot",
       "streamMiniblocks",
+      "sweepEphemeralStreams",
     ];
     assert.equal(all.length, operations.length + 1);
     for (const operation of operations) {
@@ -77,7 +79,8 @@ describe("A call's span", () => {
       assert.equal(span.parentSpanContext?.spanId, parent.spanId);
       assert.equal(span.spanContext().traceId, parent.traceId);
       assert.equal(span.attributes[attributes.system], "postgresql");
-      assert.equal(span.attributes[attributes.streamId], id);
+      const stream = operation === "sweepEphemeralStreams" ? undefined : id;
+      assert.equal(span.attributes[attributes.streamId], stream);
       assert.match(
         String(span.attributes[attributes.namespace]),
         new RegExp(`^.+\\|${schema}$`),

@@ -115,6 +115,20 @@ export class Operation {
     span.end();
   }
 
+  /** A call, from beginning to end. */
+  async run<T>(body: () => Promise<T>): Promise<T> {
+    const span = this.startSpan();
+    const since = performance.now();
+    try {
+      const result = await inSpan(span, body);
+      this.succeeded(since, span);
+      return result;
+    } catch (error) {
+      this.failed(since, span, error);
+      throw error;
+    }
+  }
+
   /**
    * A call that returns one thing after another: one span over all of it, and
    * the time during which its caller waited for us.

@@ -53,7 +53,7 @@ export class WorkerRuns {
     },
   ): void {
     const isKnown = code === "worker_recovered" ||
-      (code === "worker_failed" && this.#failures.get(worker) !== 1);
+      (code === "worker_failed" && (this.#failures.get(worker) ?? 0) > 1);
     if (!isKnown) this.#log.tell(code, details, message);
   }
 }

@@ -3,15 +3,18 @@ import { checkOptions } from "../storage/arguments.ts";
 import { canceled, closed } from "../storage/contract_errors.ts";
 import { isStreamStorageError } from "../storage/errors.ts";
 import type { OperationOptions } from "../storage/model.ts";
+import type { Operations } from "../telemetry/operations.ts";
 
 /** Maintenance that callers ask for, checked and named like every operation. */
 export class Calls {
   readonly #store: Store;
+  readonly #operations: Operations;
   readonly #closed = new AbortController();
   readonly #underWay = new Set<Promise<unknown>>();
 
-  constructor(store: Store) {
+  constructor(store: Store, operations: Operations) {
     this.#store = store;
+    this.#operations = operations;
   }
 
   /** Refuses new calls, aborts those under way and waits for their end. */
@@ -24,7 +27,16 @@ export class Calls {
    * Runs the body with a signal that aborts for the caller, for the end of the
    * store and for the loss of the schema.
    */
-  async call<T>(
+  call<T>(
+    name: string,
+    options: OperationOptions | undefined,
+    body: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const operation = this.#operations.of(name);
+    return operation.run(() => this.#call(name, options, body));
+  }
+
+  async #call<T>(
     name: string,
     options: OperationOptions | undefined,
     body: (signal: AbortSignal) => Promise<T>,

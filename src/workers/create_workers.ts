@@ -19,7 +19,7 @@ const trimIntervalMs = 60_000;
 /** The workers of a store, and the maintenance that callers can ask for. */
 export function createWorkers(background: Background): Workers {
   const { store, options, telemetry } = background;
-  const calls = new Calls(store);
+  const calls = new Calls(store, telemetry.operations);
   const loopOf = loopMaker(background);
   const { loop: sweeperLoop, worker: sweeper, runs: sweeps } = loopOf(
     new EphemeralSweeper(store, options.ephemeralTtlMs),
