@@ -13,6 +13,7 @@ import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_s
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import { openSession } from "./migration_connection.ts";
 import { invariantCheck } from "./model_invariants.ts";
+import { reduceSequence } from "./model_reduce.ts";
 import { runSequence, sequenceIds, type Subject } from "./model_run.ts";
 import { sequences, type Step } from "./model_steps.ts";
 import { plant } from "./plant.ts";
@@ -43,6 +44,9 @@ export interface ModelCounts {
 
 const partitions = 2;
 
+/** How long a sequence that fails is made smaller. */
+const reduceMs = 30_000;
+
 /**
  * Runs the check in a schema of its own.
  *
@@ -53,16 +57,19 @@ export async function checkModel(options: ModelOptions): Promise<ModelCounts> {
   const { seed, path, runs, maxSteps, timeLimitMs, onProgress } = options;
   const counts: ModelCounts = { sequences: 0, steps: 0, calls: 0 };
   await using ground = await openGround();
+  const run = async (steps: readonly Step[]): Promise<number> => {
+    const ids = sequenceIds();
+    const model = new MemoryStreamStorage({ partitions });
+    try {
+      return await runSequence(ground.subject, model, ids, steps);
+    } finally {
+      await ground.remove(ids);
+    }
+  };
   const property = fc.asyncProperty(
     sequences(maxSteps),
     async (steps: Step[]) => {
-      const ids = sequenceIds();
-      const model = new MemoryStreamStorage({ partitions });
-      try {
-        counts.calls += await runSequence(ground.subject, model, ids, steps);
-      } finally {
-        await ground.remove(ids);
-      }
+      counts.calls += await run(steps);
       counts.sequences++;
       counts.steps += steps.length;
       onProgress?.(counts);
@@ -70,6 +77,7 @@ export async function checkModel(options: ModelOptions): Promise<ModelCounts> {
   );
   const details = await fc.check(property, {
     numRuns: runs,
+    endOnFailure: true,
     ...(seed === undefined ? {} : { seed }),
     ...(path === undefined ? {} : { path }),
     ...(timeLimitMs === undefined ? {} : {
@@ -77,13 +85,17 @@ export async function checkModel(options: ModelOptions): Promise<ModelCounts> {
     }),
   });
   if (details.failed) {
+    const { error, steps } = await reduceSequence(
+      { steps: details.counterexample![0], error: details.errorInstance },
+      (steps) => run(steps).then(() => undefined, (error) => error),
+      reduceMs,
+    );
     throw new Error(
       `Seed ${details.seed}, path ${
         JSON.stringify(details.counterexamplePath)
-      }` +
-        ` after ${details.numRuns} sequences and ${details.numShrinks} ` +
-        `shrinks:\n${String(details.errorInstance)}`,
-      { cause: details.errorInstance },
+      } after ${details.numRuns} sequences, reduced to ${steps.length} ` +
+        `steps:\n${String(error)}`,
+      { cause: error },
     );
   }
   return counts;
