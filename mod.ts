@@ -13,6 +13,11 @@ export type { TrimmingOptions } from "./src/postgres/trimming_options.ts";
 export { openStreamStorage } from "./src/open_stream_storage.ts";
 export type {
   FailedStream,
+  OffloadMediaOptions,
+  OffloadMediaReport,
+  ReconcileMediaOptions,
+  ReconcileMediaReport,
+  RehydrateMediaReport,
   StreamMaintenance,
   SweepOptions,
   SweepReport,
@@ -22,6 +27,11 @@ export type {
   TrimStreamsOptions,
   WorkerStatus,
 } from "./src/postgres/maintenance.ts";
+export type {
+  GcsMediaStorageOptions,
+  MediaStorageOptions,
+  S3MediaStorageOptions,
+} from "./src/postgres/media_options.ts";
 export type {
   MigrationSession,
   RetryPolicy,

@@ -22,6 +22,12 @@ export interface StreamTables {
   trimmingMarks: string;
   /** Our own: how far workers have come. */
   workers: string;
+  /** Which bytes of an object are which block; media partitions only. */
+  external: string;
+  /** Our own: what `external` has no place for. */
+  mediaBlocks: string;
+  /** Our own: what is to be moved into object storage, and deleted there. */
+  mediaTasks: string;
 }
 
 /** Makes one thing (a statement, mostly) for a partition's tables. */
@@ -69,6 +75,9 @@ export class Catalog {
         ephemeralAges: this.table("stream_storage_ephemeral"),
         trimmingMarks: this.table("stream_storage_trimming"),
         workers: this.table("stream_storage_workers"),
+        external: this.table(`miniblocks_ext_${suffix}`),
+        mediaBlocks: this.table("stream_storage_media_blocks"),
+        mediaTasks: this.table("stream_storage_media_tasks"),
       };
       this.#tables.set(suffix, tables);
     }

@@ -93,6 +93,88 @@ export interface TrimReport {
   failures: FailedStream[];
 }
 
+/** How `offloadMedia` differs from a run in the background. */
+export interface OffloadMediaOptions extends OperationOptions {
+  /**
+   * Only this stream, even if it was set aside, brought back on purpose, or is
+   * not known to be complete.
+   */
+  streamId?: StreamId;
+}
+
+/** What `offloadMedia` has done. */
+export interface OffloadMediaReport {
+  /** Streams that were moved into object storage. */
+  offloaded: number;
+  /** The first 1000 of them. */
+  streamIds: StreamId[];
+  /** The size of their blocks. */
+  bytes: number;
+  /** Objects of deleted streams that were deleted. */
+  deletedObjects: number;
+  /** Streams that failed or can't be moved; they are set aside for a while. */
+  failures: FailedStream[];
+}
+
+/** What `rehydrateMedia` has done. */
+export interface RehydrateMediaReport {
+  /** False: the stream was in the database already. */
+  rehydrated: boolean;
+  /** How many blocks were brought back. */
+  blocks: number;
+  /** Their size. */
+  bytes: number;
+}
+
+/** How `reconcileMedia` compares, and what it may delete. */
+export interface ReconcileMediaOptions extends OperationOptions {
+  /** Only tells what would be deleted. Default false. */
+  dryRun?: boolean;
+  /**
+   * Milliseconds; unused objects that are younger stay, another process may be
+   * about to use them. Default one hour.
+   */
+  minAgeMs?: number;
+  /**
+   * Deletes unused objects if there are at most so many. Default: 10 or a tenth
+   * of all objects, and none if the database does not seem to be theirs.
+   */
+  maxDeleted?: number;
+}
+
+/** What `reconcileMedia` has found and done. */
+export interface ReconcileMediaReport {
+  /** Whether it only looked. */
+  dryRun: boolean;
+  /** Objects under this schema's name. */
+  objects: number;
+  /** Streams with their blocks in this bucket. */
+  streams: number;
+  /** Objects that no stream uses: traces of crashes. */
+  unused: number;
+  /** Their size. */
+  unusedBytes: number;
+  /** The first 1000 of them. */
+  unusedObjects: string[];
+  /** Those of them that are too young to be deleted. */
+  young: number;
+  /** Objects that are not named as ours are; they are never deleted. */
+  foreign: number;
+  /** Streams whose object is not there. Nothing can bring them back. */
+  missing: number;
+  /** Streams whose object has another size than their blocks. */
+  damaged: number;
+  /** The first 1000 of both. */
+  brokenStreams: StreamId[];
+  /** Unused objects that were deleted. */
+  deleted: number;
+  /**
+   * Why none was deleted: more of them than is likely, or no stream that uses
+   * the bucket, or many that miss their object.
+   */
+  refused?: "too_many_unused" | "database_does_not_fit";
+}
+
 /** How a worker of the background is doing. */
 export interface WorkerStatus {
   /** Its name: `ephemeral_sweeper` and others. */
@@ -132,6 +214,32 @@ export interface StreamMaintenance {
    * Errors: `BAD_CONFIG`, as when the store is opened.
    */
   updateTrimming(trimming: TrimmingOptions): Promise<void>;
+  /**
+   * Moves the blocks of media streams into object storage, as the offloader
+   * does: newly sealed streams, and existing ones with `migrateExisting`.
+   *
+   * Errors: `FAILED_PRECONDITION` without `mediaStorage`; for a single stream
+   * those of the stream; for many, what made several in a row fail.
+   */
+  offloadMedia(options?: OffloadMediaOptions): Promise<OffloadMediaReport>;
+  /**
+   * Brings the blocks of a stream back into the database, deletes its object,
+   * and keeps the stream there until `offloadMedia` is called for it.
+   *
+   * Errors: `NOT_FOUND`; `FAILED_PRECONDITION` when its storage is not
+   * configured; `MINIBLOCKS_NOT_FOUND`, `DOWNSTREAM_NETWORK_ERROR`.
+   */
+  rehydrateMedia(
+    streamId: StreamId,
+    options?: OperationOptions,
+  ): Promise<RehydrateMediaReport>;
+  /**
+   * Compares bucket and database both ways, and deletes objects that nothing
+   * refers to, within bounds.
+   */
+  reconcileMedia(
+    options?: ReconcileMediaOptions,
+  ): Promise<ReconcileMediaReport>;
   /** How each worker that runs in the background is doing. */
   workers(): WorkerStatus[];
 }

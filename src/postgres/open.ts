@@ -32,6 +32,8 @@ import type { CreateWorkers } from "./background.ts";
 import { BoundedMap } from "./bounded_map.ts";
 import { Catalog } from "./catalog.ts";
 import { LegacySnapshots } from "./legacy_snapshots.ts";
+import { Media } from "./media.ts";
+import { openBucket } from "./media_options.ts";
 import {
   type ResolvedOptions,
   resolveOptions,
@@ -237,6 +239,7 @@ function assemble(
         telemetry.log.tell("quota_near", { quota, ...details }),
     ),
     snapshotWritten: (streamId) => workers.snapshotWritten(streamId),
+    media: mediaOf(options),
     writes: new WriteQueue({
       ...queueBounds,
       lanes,
@@ -290,6 +293,14 @@ function assemble(
     telemetry,
     operationTimeoutMs: options.operationTimeoutMs,
     closeBudgetMs,
+  });
+}
+
+function mediaOf({ mediaStorage, schema }: ResolvedOptions) {
+  return mediaStorage && new Media({
+    objects: openBucket(mediaStorage),
+    schema,
+    migrateExisting: mediaStorage.migrateExisting,
   });
 }
 

@@ -13,6 +13,10 @@ import {
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import type { Logger } from "../telemetry/log_events.ts";
 import { type QuotaOptions, quotasSchema } from "./quotas.ts";
+import {
+  type MediaStorageOptions,
+  mediaStorageSchema,
+} from "./media_options.ts";
 import type { IsolationLevel } from "./store.ts";
 import {
   type ResolvedTrimming,
@@ -120,6 +124,8 @@ export interface StreamStorageOptions {
    * and `maintenance` still works. Default 2.
    */
   workerConcurrency?: number;
+  /** Where sealed media streams are moved to; default: they stay. */
+  mediaStorage?: MediaStorageOptions;
   /** Takes notable events; default: nobody. */
   logger?: Logger;
   /** Runs in a transaction of its own before the first migration. */
@@ -186,6 +192,7 @@ const schema = z.strictObject({
   trimming: trimmingSchema.prefault({}),
   quotas: quotasSchema.prefault({}),
   workerConcurrency: z.int().min(0).max(64).default(2),
+  mediaStorage: mediaStorageSchema.optional(),
   logger: z.custom<Logger>(isFunction, "must be a function").optional(),
   beforeMigration: z.custom<
     NonNullable<StreamStorageOptions["beforeMigration"]>
@@ -216,6 +223,7 @@ export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
   const parsed = schema.safeParse(options);
   const faults = parsed.success ? [] : faultsOf(parsed.error);
   const target = connectionTarget(options ?? {}, faults);
+  if (parsed.success) checkObjectNames(parsed.data, faults);
   const direct = ownershipTarget(options ?? {}, faults);
   if (!parsed.success || target === undefined || faults.length > 0) {
     throw badConfig(faults);
@@ -257,6 +265,18 @@ function faultsOf(error: z.ZodError, above: readonly string[] = []): Fault[] {
     option: [...above, ...issue.path].join(".") || unknownKeys(issue),
     message: issue.message,
   }));
+}
+
+/** In an address such a part of a name would be lost. */
+function checkObjectNames(
+  { schema, mediaStorage }: { schema: string; mediaStorage?: unknown },
+  faults: Fault[],
+): void {
+  if (mediaStorage === undefined || !/(^|\/)\.{0,2}(\/|$)/.test(schema)) return;
+  faults.push({
+    option: "schema",
+    message: "can't name objects of mediaStorage, an empty part or dots alone",
+  });
 }
 
 interface Fault {

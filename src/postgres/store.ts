@@ -20,6 +20,7 @@ import type { BoundedMap } from "./bounded_map.ts";
 import type { Catalog } from "./catalog.ts";
 import type { LegacySnapshots } from "./legacy_snapshots.ts";
 import type { Quotas } from "./quotas.ts";
+import type { Media } from "./media.ts";
 import { claimStream, lockStream } from "./sql/streams.ts";
 import type { WriteQueue } from "./write_queue.ts";
 
@@ -45,6 +46,8 @@ export interface Store {
   readonly ownership: Ownership;
   /** Undefined: no limits. */
   readonly quotas?: Quotas | undefined;
+  /** Object storage for media streams, if it is configured. */
+  readonly media?: Media | undefined;
   /** Its writes are nobody's call: they keep out of the callers' way. */
   readonly background?: boolean;
   /** To be called after commit when a stream that was there has a new one. */

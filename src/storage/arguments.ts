@@ -62,6 +62,26 @@ function checkDryRun(dryRun: unknown): void {
   }
 }
 
+/** Checks `maintenance.offloadMedia`. */
+export function checkOffloadMedia({ streamId }: { streamId?: unknown }): void {
+  if (streamId !== undefined) checkStreamId(streamId);
+}
+
+/** Checks `maintenance.reconcileMedia`. */
+export function checkReconcileMedia(
+  { minAgeMs, maxDeleted, dryRun }: {
+    minAgeMs?: number;
+    maxDeleted?: number;
+    dryRun?: boolean;
+  },
+): void {
+  if (minAgeMs !== undefined) checkCount("options.minAgeMs", minAgeMs);
+  if (maxDeleted !== undefined) checkCount("options.maxDeleted", maxDeleted);
+  if (dryRun !== undefined && typeof dryRun !== "boolean") {
+    throw wrongType("options.dryRun", "a boolean", dryRun);
+  }
+}
+
 /** Checks `createStreamStorage` and `createEphemeralStreamStorage`. */
 export function checkGenesis(genesis: MiniblockDescriptor): void {
   checkObject("genesis", genesis);

@@ -101,6 +101,22 @@ export function storedExternally(streamId: string): StreamStorageError {
   );
 }
 
+/** `FAILED_PRECONDITION`, `media_storage_not_configured`. */
+export function mediaStorageNotConfigured(
+  location: string,
+  streamId?: string,
+): StreamStorageError {
+  const who = streamId === undefined
+    ? "Media offload"
+    : `Stream ${streamId} has its miniblocks in ${location} and`;
+  return fault(
+    "FAILED_PRECONDITION",
+    "media_storage_not_configured",
+    `${who} needs option mediaStorage for it`,
+    streamId === undefined ? { location } : { location, streamId },
+  );
+}
+
 /** `stream_not_ephemeral`: only ephemeral streams can do this. */
 export function notEphemeral(
   code: "NOT_FOUND" | "ALREADY_EXISTS",

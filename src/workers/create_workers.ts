@@ -6,12 +6,19 @@ import { Calls } from "./calls.ts";
 import { systemClock } from "./clock.ts";
 import { EphemeralSweeper } from "./ephemeral_sweeper.ts";
 import { Gate } from "./gate.ts";
+import { mediaMaintenance } from "./media_maintenance.ts";
+import { MediaOffloader } from "./media_offloader.ts";
 import { StreamTrimmer } from "./stream_trimmer.ts";
 import type { Worker } from "./worker.ts";
 import { faultOf, WorkerLoop } from "./worker_loop.ts";
 
 /** Milliseconds that a run may last; what is left is for the next. */
 const runTimeoutMs = 600_000;
+
+/** Uploading and reading back one large stream can take hours. */
+const offloadTimeoutMs = 6 * 3_600_000;
+/** Newly sealed streams wake the offloader; this is for what was set aside. */
+const offloadIntervalMs = 60_000;
 
 /** Milliseconds between runs of the trimmer that nothing wakes. */
 const trimIntervalMs = 60_000;
@@ -34,11 +41,19 @@ export function createWorkers(background: Background): Workers {
     }),
     trimIntervalMs,
   );
+  const offloader = store.media && loopOf(
+    new MediaOffloader(store, store.media),
+    offloadIntervalMs,
+    offloadTimeoutMs,
+  );
+  if (store.media) store.media.wake = () => offloader?.loop.wake();
   const loops = [
     ...(sweeps ? [sweeperLoop] : []),
     ...(trims ? [trimmerLoop] : []),
+    ...(offloader?.runs ? [offloader.loop] : []),
   ];
   const maintenance: StreamMaintenance = {
+    ...mediaMaintenance(store, calls, offloader),
     sweepEphemeralStreams: (sweep = {}) =>
       calls.call("sweepEphemeralStreams", sweep, (signal) => {
         checkSweep(sweep);
@@ -75,11 +90,15 @@ export function createWorkers(background: Background): Workers {
 function loopMaker({ options, telemetry }: Background) {
   const { workerConcurrency } = options;
   const gate = new Gate(Math.max(1, workerConcurrency));
-  return <W extends Worker>(worker: W, intervalMs: number) => ({
+  return <W extends Worker>(
+    worker: W,
+    intervalMs: number,
+    timeoutMs = runTimeoutMs,
+  ) => ({
     worker,
     loop: new WorkerLoop(worker, {
       intervalMs,
-      timeoutMs: runTimeoutMs,
+      timeoutMs,
       clock: systemClock,
       gate,
       onEvent: (event) => telemetry.workers.heard(worker.name, event),

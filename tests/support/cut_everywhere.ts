@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { StreamStorageOptions } from "../../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import { newStreamId } from "../../src/testing/contract/support.ts";
@@ -10,6 +11,7 @@ import { openTestStorage } from "./storage.ts";
 
 /** A write, what it needs before, and what must be stored after. */
 export interface Case {
+  options?: Partial<StreamStorageOptions>;
   prepare?(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
   write(storage: PostgresStreamStorage, id: StreamId): Promise<unknown>;
   check(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
@@ -36,10 +38,11 @@ async function countMessages(
  * invariants whole.
  */
 export async function assertSurvivesCuts(
-  { prepare, write, check }: Case,
+  { options, prepare, write, check }: Case,
 ): Promise<void> {
   await using proxy = await startProxy(await testDatabaseUrl());
   await using test = await openTestStorage({
+    ...options,
     url: proxy.url,
     // One connection and one partition, so that every run is alike.
     maxConnections: 3,

@@ -16,6 +16,8 @@ export const ownTables = [
   "@.stream_storage_ephemeral",
   "@.stream_storage_trimming",
   "@.stream_storage_workers",
+  "@.stream_storage_media_blocks",
+  "@.stream_storage_media_tasks",
 ];
 
 /** What a test of the migrations works with. */

@@ -34,6 +34,12 @@ import ownDown2 from "../../../migrations/own/0002_trimming.down.sql" with {
 import ownUp2 from "../../../migrations/own/0002_trimming.up.sql" with {
   type: "text",
 };
+import ownDown3 from "../../../migrations/own/0003_media.down.sql" with {
+  type: "text",
+};
+import ownUp3 from "../../../migrations/own/0003_media.up.sql" with {
+  type: "text",
+};
 import prepare from "../../../migrations/prepare.sql" with { type: "text" };
 
 /**
@@ -83,13 +89,14 @@ export const nodeMigrations: readonly Migration[] = [
 export const ownMigrations: readonly Migration[] = [
   ownMigration(1, ownUp1, ownDown1),
   ownMigration(2, ownUp2, ownDown2),
+  ownMigration(3, ownUp3, ownDown3),
 ];
 
 /** The first version whose layout we know; 1 to 5 are folded into it. */
 export const firstVersion = 6;
 
 /** The versions that this module works on. */
-export const currentVersions: TrackVersions = { node: 9, own: 2 };
+export const currentVersions: TrackVersions = { node: 9, own: 3 };
 
 /** The most partitions that two hex digits can name. */
 export const maxPartitions = 256;

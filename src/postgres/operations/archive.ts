@@ -87,8 +87,8 @@ export async function writeArchive(
 
 function checkArchive(state: StreamState, start: bigint): void {
   const { streamId, last = -1n } = state;
+  if (state.blockdataExt !== "D") throw storedExternally(streamId);
   if (last + 1n !== start) throw archivePositionMismatch(streamId, start, last);
   if (state.ephemeral) throw ephemeralStream(streamId);
-  if (state.blockdataExt !== "D") throw storedExternally(streamId);
   if (state.hasMinipool) throw streamHasMinipool(streamId);
 }

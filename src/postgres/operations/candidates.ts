@@ -4,6 +4,7 @@ import {
   candidateNotFound,
   candidateTooOld,
   noMiniblocks,
+  storedExternally,
   streamNotFound,
 } from "../../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
@@ -19,6 +20,7 @@ import {
 } from "../sql/candidates.ts";
 import { checkCandidates, insertCandidateWithin } from "../sql/quotas.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
+import { streamFacts } from "./stream_facts.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
 
 const quota = "candidatesPerHeight";
@@ -67,9 +69,10 @@ export async function writeCandidate(
       if (afterUnknown && await isStored(store, call, candidate)) return;
       throw candidateExists(streamId, number, hash);
     },
-    refused: ({ reason, figures }) => {
+    refused: async ({ reason, figures }) => {
       switch (reason) {
         case "no_miniblocks":
+          await refuseExternal(store, call);
           throw noMiniblocks("NOT_FOUND", streamId);
         case "candidates_quota":
           throw quotas!.exceeded(quota, streamId, Number(figures["actual"]));
@@ -80,6 +83,12 @@ export async function writeCandidate(
       }
     },
   });
+}
+
+/** A stream without blocks in the database may have them elsewhere. */
+async function refuseExternal(store: Store, call: StreamCall): Promise<void> {
+  const { location } = await streamFacts(store, call);
+  if (location !== "db") throw storedExternally(call.streamId);
 }
 
 async function isStored(

@@ -5,18 +5,33 @@ import type {
   DebugReadStreamStatisticsResult,
 } from "../../storage/model.ts";
 import { descriptorOf, latestSnapshotOf } from "../../storage/rules.ts";
-import { hexToBytes } from "../../storage/stream_id.ts";
+import { hexToBytes, streamType } from "../../storage/stream_id.ts";
+import { deleteExternalIn } from "../sql/external.ts";
 import { deleteMiniblocksIn } from "../sql/miniblocks.ts";
 import { selectEverything, selectStatistics } from "../sql/state.ts";
 import { checkStream } from "../sql/streams.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
+import {
+  following,
+  moved,
+  readExternal,
+  readExternalNumbers,
+} from "./external_blocks.ts";
 import { rangesWithSnapshots } from "./snapshot_search.ts";
 
 /** Everything that is stored of a stream. */
-export async function debugReadData(
+export function debugReadData(
   store: Store,
-  { name, streamId, signal }: StreamCall,
+  call: StreamCall,
 ): Promise<DebugReadStreamDataResult> {
+  return following(call.streamId, () => readOnce(store, call));
+}
+
+async function readOnce(
+  store: Store,
+  call: StreamCall,
+): Promise<DebugReadStreamDataResult | typeof moved> {
+  const { name, streamId, signal } = call;
   const [{ rows: [stream, ...rows] }] = await store.transactions.read(
     { name, tags: streamId, signal },
     [bind(store.catalog.of(streamId, selectEverything), streamId)],
@@ -41,8 +56,14 @@ export async function debugReadData(
       result.miniblockCandidates.push({ ...block, hash: hexToBytes(hash!) });
     }
   }
-  return result;
+  if (stream[3] === "D") return result;
+  const found = await readExternal(store, call, everything);
+  if (found === moved) return moved;
+  const miniblocks = found.blocks.map((block) => descriptorOf(block));
+  return { ...result, miniblocks };
 }
+
+const everything = { first: 0n, last: 2n ** 63n - 1n, omitSnapshot: false };
 
 /** What is stored of a stream, in numbers. */
 export async function debugReadStatistics(
@@ -53,22 +74,24 @@ export async function debugReadStatistics(
   const { ranges, stream, candidates } = await rangesWithSnapshots(
     store,
     call,
-    async () => {
-      const [{ rows: [stream, ...rows] }] = await store.transactions.read(
-        { name, tags: streamId, signal },
-        [bind(store.catalog.of(streamId, selectStatistics), streamId)],
-      );
-      if (stream?.[0] !== 0) throw streamNotFound(streamId);
-      const ofKind = (kind: number) => rows.filter((row) => row[0] === kind);
-      return {
-        stream,
-        candidates: ofKind(3),
-        blocks: ofKind(1).map(([, number, hasOwn]) => ({
-          number,
-          hasOwn: hasOwn === 1n,
-        })),
-      };
-    },
+    () =>
+      following(streamId, async () => {
+        const [{ rows: [stream, ...rows] }] = await store.transactions.read(
+          { name, tags: streamId, signal },
+          [bind(store.catalog.of(streamId, selectStatistics), streamId)],
+        );
+        if (stream?.[0] !== 0) throw streamNotFound(streamId);
+        const ofKind = (kind: number) => rows.filter((row) => row[0] === kind);
+        const blocks = stream[3] === "D"
+          ? ofKind(1).map(([, number, hasOwn]) => ({
+            number,
+            hasOwn: hasOwn === 1n,
+          }))
+          : await readExternalNumbers(store, call);
+        return blocks === moved
+          ? moved
+          : { stream, candidates: ofKind(3), blocks };
+      }),
   );
   return {
     streamId,
@@ -98,6 +121,9 @@ export async function debugDelete(
       bound: [
         bind(catalog.of(streamId, checkStream), streamId),
         bind(catalog.of(streamId, deleteMiniblocksIn), streamId, from, to),
+        ...(streamType(streamId) === "media"
+          ? [bind(catalog.of(streamId, deleteExternalIn), streamId, from, to)]
+          : []),
       ],
       settle: () => {},
       refused: () => {

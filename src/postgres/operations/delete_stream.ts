@@ -1,36 +1,70 @@
-import { bind } from "../../database/statement.ts";
+import { bind, type Bound } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
+import { streamType } from "../../storage/stream_id.ts";
+import { mediaAt } from "../media.ts";
+import { deleteExternal, deleteMediaBlocks } from "../sql/external.ts";
+import { deleteTask, putTask } from "../sql/media_tasks.ts";
 import { deleteEphemeralAge, deleteStreamRow } from "../sql/streams.ts";
 import { deleteTrimmingMark } from "../sql/trimming.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
 import { leftoversGone } from "./create_stream.ts";
+import { findLocation } from "./external_blocks.ts";
+import { deleteObjectSoon } from "./media_objects.ts";
 
-/** Removes every row of a stream. */
+/** Removes every row of a stream, then its object if it has one. */
 export async function deleteStream(
   store: Store,
   call: StreamCall,
 ): Promise<void> {
   const { catalog } = store;
+  const { streamId } = call;
+  const rows = [
+    bind(catalog.of(streamId, deleteStreamRow), streamId),
+    bind(catalog.of(streamId, deleteEphemeralAge), streamId),
+    bind(catalog.of(streamId, deleteTrimmingMark), streamId),
+    ...leftoversGone(catalog, streamId),
+  ];
+  const isMedia = streamType(streamId) === "media";
+  let hasObject = false;
   try {
     await writeStream(store, call, {
       bytes: 0,
-      bound: [
-        bind(catalog.of(call.streamId, deleteStreamRow), call.streamId),
-        bind(catalog.of(call.streamId, deleteEphemeralAge), call.streamId),
-        bind(catalog.of(call.streamId, deleteTrimmingMark), call.streamId),
-        ...leftoversGone(catalog, call.streamId),
-      ],
+      bound: !isMedia ? rows : async () => {
+        const location = await findLocation(store, call) ?? "D";
+        hasObject = location !== "D";
+        if (hasObject) mediaAt(store, location, streamId);
+        return [...rows, ...mediaGone(store, call, hasObject)];
+      },
       settle: () => {
-        store.knownMinipools.delete(call.streamId);
+        store.knownMinipools.delete(streamId);
       },
       refused: (_, afterUnknown) => {
         // Gone is what the caller wanted, and an attempt whose answer was lost
         // is the likeliest to have done it: nobody else writes here.
-        if (!afterUnknown) throw streamNotFound(call.streamId);
+        if (!afterUnknown) throw streamNotFound(streamId);
       },
     });
   } finally {
-    store.legacySnapshots.forget(call.streamId);
-    store.quotas?.forget(call.streamId);
+    store.legacySnapshots.forget(streamId);
+    store.quotas?.forget(streamId);
   }
+  if (hasObject) await deleteObjectSoon(store, call);
+}
+
+/**
+ * The rows of a media stream beside the others. That its object is to be
+ * deleted is written down with them: a crash in between loses nothing.
+ */
+function mediaGone(
+  { catalog }: Store,
+  { streamId }: StreamCall,
+  hasObject: boolean,
+): Bound[] {
+  return [
+    bind(catalog.of(streamId, deleteExternal), streamId),
+    bind(catalog.of(streamId, deleteMediaBlocks), streamId),
+    hasObject
+      ? bind(catalog.of(streamId, putTask), streamId, "delete")
+      : bind(catalog.of(streamId, deleteTask), streamId),
+  ];
 }

@@ -7,6 +7,8 @@ import {
 } from "../../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
 import { checkSealable } from "../../storage/write_rules.ts";
+import { streamType } from "../../storage/stream_id.ts";
+import { putTask } from "../sql/media_tasks.ts";
 import {
   insertChunk,
   insertFreeMiniblock,
@@ -139,6 +141,8 @@ export async function normalizeEphemeral(
 ): Promise<Uint8Array> {
   const { catalog, transactions } = store;
   const { name, streamId } = call;
+  const isMoved = store.media !== undefined &&
+    streamType(streamId) === "media";
   let sealed: { headerHash: Uint8Array; last: bigint } | undefined;
   return await writeStream(store, call, {
     bytes: 0,
@@ -160,9 +164,16 @@ export async function normalizeEphemeral(
         bind(catalog.of(streamId, deleteEphemeralAge), streamId),
         bind(catalog.of(streamId, deleteMinipool), streamId),
         bind(catalog.of(streamId, insertMarker), streamId, sealed.last + 1n),
+        // Written with the rest, so that no crash loses it.
+        ...(isMoved
+          ? [bind(catalog.of(streamId, putTask), streamId, "offload")]
+          : []),
       ];
     },
-    settle: () => sealed!.headerHash,
+    settle: () => {
+      if (isMoved) store.media?.wake();
+      return sealed!.headerHash;
+    },
     refused: async (_, afterUnknown) => {
       if (afterUnknown) {
         const { ephemeral, last } = await readState(

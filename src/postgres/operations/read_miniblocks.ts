@@ -12,6 +12,12 @@ import {
   selectMiniblocksWithoutSnapshots,
 } from "../sql/reading.ts";
 import type { Store, StreamCall } from "../store.ts";
+import {
+  following,
+  moved,
+  readExternal,
+  readExternalPage,
+} from "./external_blocks.ts";
 
 /** A range of blocks, and whether their snapshots are left out. */
 export interface MiniblocksRead {
@@ -21,11 +27,19 @@ export interface MiniblocksRead {
 }
 
 /** Reads the stored blocks of a range. */
-export async function readMiniblocks(
+export function readMiniblocks(
   store: Store,
   call: StreamCall,
   read: MiniblocksRead,
 ): Promise<ReadMiniblocksResult> {
+  return following(call.streamId, () => readOnce(store, call, read));
+}
+
+async function readOnce(
+  store: Store,
+  call: StreamCall,
+  read: MiniblocksRead,
+): Promise<ReadMiniblocksResult | typeof moved> {
   const { catalog, transactions } = store;
   const { name, streamId, signal } = call;
   const { from, to, omitSnapshot } = read;
@@ -37,21 +51,23 @@ export async function readMiniblocks(
     [bind(catalog.of(streamId, select), streamId, from, to)],
   );
   if (stream === undefined) throw streamNotFound(streamId);
-  const below = stream[1];
-  return assembleMiniblocks(
-    streamId,
-    blocks.map(([, number, data, snapshot]) => ({
-      number,
-      data: data!,
-      snapshot,
-    })),
-    {
-      from,
-      hasBlockBefore: (below & 1n) !== 0n,
-      hasBlockBelow: (below & 2n) !== 0n,
-      omitSnapshot,
-    },
-  );
+  const range = { first: from, last: to - 1n, omitSnapshot };
+  const found = stream[4] === "D"
+    ? {
+      below: stream[1],
+      blocks: blocks.map(([, number, data, snapshot]) => ({
+        number,
+        data: data!,
+        snapshot,
+      })),
+    }
+    : await readExternal(store, call, range);
+  if (found === moved) return moved;
+  return assembleMiniblocks(streamId, found.blocks, {
+    from,
+    ...neighbours(found.below),
+    omitSnapshot,
+  });
 }
 
 /** Bytes of blocks that are held at a time. */
@@ -97,12 +113,26 @@ export interface MiniblocksPage {
   hasNext: boolean;
 }
 
+/** Which blocks a page begins with. */
+export interface PageRead extends Omit<MiniblocksRead, "to"> {
+  last: bigint;
+}
+
 /** Reads a page of the blocks `from` to `last`; none of an unknown stream. */
-export async function findPage(
+export function findPage(
   store: Store,
-  { name, streamId, signal }: StreamCall,
-  { from, last, omitSnapshot }: Omit<MiniblocksRead, "to"> & { last: bigint },
+  call: StreamCall,
+  read: PageRead,
 ): Promise<MiniblocksPage | undefined> {
+  return following(call.streamId, () => findPageOnce(store, call, read));
+}
+
+async function findPageOnce(
+  store: Store,
+  call: StreamCall,
+  { from, last, omitSnapshot }: PageRead,
+): Promise<MiniblocksPage | undefined | typeof moved> {
+  const { name, streamId, signal } = call;
   const [{ rows: [stream, ...rows] }] = await store.transactions.read(
     { name, tags: streamId, signal },
     [bind(
@@ -115,6 +145,17 @@ export async function findPage(
     )],
   );
   if (stream === undefined) return undefined;
+  if (stream[4] !== "D") {
+    const page = await readExternalPage(store, call, {
+      first: from,
+      last,
+      omitSnapshot,
+      maxBytes: pageBytes,
+    });
+    if (page === moved) return moved;
+    const { below, ...found } = page;
+    return { ...found, ...neighbours(below) };
+  }
   const hasNext = rows.at(-1)?.[0] === pageRowKind.next;
   if (hasNext) rows.pop();
   return {
@@ -123,8 +164,15 @@ export async function findPage(
       data: data!,
       snapshot,
     })),
-    hasBlockBefore: (stream[1] & 1n) !== 0n,
-    hasBlockBelow: (stream[1] & 2n) !== 0n,
+    ...neighbours(stream[1]),
     hasNext,
+  };
+}
+
+/** What the bits of `selectMiniblocks` say. */
+function neighbours(bits: bigint) {
+  return {
+    hasBlockBefore: (bits & 1n) !== 0n,
+    hasBlockBelow: (bits & 2n) !== 0n,
   };
 }

@@ -3,22 +3,29 @@ import { streamNotFound } from "../../storage/contract_errors.ts";
 import type { ReadStreamFromLastSnapshotResult } from "../../storage/model.ts";
 import {
   assembleStreamView,
+  latestSnapshotOf,
   type MiniblockRow,
   type MinipoolRow,
 } from "../../storage/rules.ts";
-import {
-  miniblockSlot,
-  selectLastMiniblock,
-  selectStream,
-} from "../sql/reading.ts";
+import { miniblockSlot, selectStream } from "../sql/reading.ts";
 import type { Store, StreamCall } from "../store.ts";
+import { following, moved, readExternal } from "./external_blocks.ts";
+import { findLast } from "./miniblock_numbers.ts";
 
 /** Reads what a client needs to follow a stream. */
-export async function readStream(
+export function readStream(
   store: Store,
   call: StreamCall,
   numPreceding: number,
 ): Promise<ReadStreamFromLastSnapshotResult> {
+  return following(call.streamId, () => readOnce(store, call, numPreceding));
+}
+
+async function readOnce(
+  store: Store,
+  call: StreamCall,
+  numPreceding: number,
+): Promise<ReadStreamFromLastSnapshotResult | typeof moved> {
   const { name, streamId, signal } = call;
   const [{ rows: [stream, ...rows] }] = await store.transactions.read(
     { name, tags: streamId, signal },
@@ -31,7 +38,7 @@ export async function readStream(
   if (stream === undefined || stream[1] >= miniblockSlot) {
     throw streamNotFound(streamId);
   }
-  const blocks: MiniblockRow[] = [];
+  let blocks: MiniblockRow[] = [];
   const minipool: MinipoolRow[] = [];
   for (const [number, slot, data, snapshot] of rows) {
     if (slot === miniblockSlot) {
@@ -39,6 +46,15 @@ export async function readStream(
     } else {
       minipool.push({ generation: number, slot: Number(slot), envelope: data });
     }
+  }
+  if (stream[1] !== -inDatabase) {
+    const found = await readExternal(store, call, {
+      first: latestSnapshotOf(stream[0]) - BigInt(numPreceding),
+      last: maxNumber,
+      omitSnapshot: false,
+    });
+    if (found === moved) return moved;
+    blocks = found.blocks;
   }
   return assembleStreamView(streamId, {
     latestSnapshot: stream[0],
@@ -49,14 +65,15 @@ export async function readStream(
   });
 }
 
+/** The character of `blockdata_ext` for it. */
+const inDatabase = BigInt("D".charCodeAt(0));
+
+const maxNumber = 2n ** 63n - 1n;
+
 /** Only a corrupt stream has nothing from its latest snapshot on. */
 async function lastStored(
   store: Store,
-  { name, streamId, signal }: StreamCall,
+  call: StreamCall,
 ): Promise<bigint | undefined> {
-  const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId, signal },
-    [bind(store.catalog.of(streamId, selectLastMiniblock), streamId)],
-  );
-  return row?.[0] ?? undefined;
+  return (await findLast(store, call))?.last;
 }

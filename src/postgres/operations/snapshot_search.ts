@@ -22,14 +22,9 @@ import type { MiniblockRange } from "../../storage/model.ts";
 import { rangesOf } from "../../storage/rules.ts";
 import type { SearchedBlocks } from "../legacy_snapshots.ts";
 import type { Store, StreamCall } from "../store.ts";
+import type { SeenBlock } from "./external_blocks.ts";
 import { findPage } from "./read_miniblocks.ts";
 import { streamChanged } from "./stream_state.ts";
-
-/** A stored block, and whether a snapshot stands beside its data. */
-export interface SeenBlock {
-  number: bigint;
-  hasOwn: boolean;
-}
 
 /** A stream that is trimmed more often during one call is told of as changing. */
 const maxLooks = 10;
@@ -53,9 +48,10 @@ export async function rangesWithSnapshots<
       const seen = await look();
       const found = await search(store, call, known, seen.blocks);
       if (found === undefined) continue;
-      const ranges = rangesOf(seen.blocks.map(({ number, hasOwn }) => ({
+      const ranges = rangesOf(seen.blocks.map(({ number, hasOwn, holds }) => ({
         number,
-        hasSnapshot: hasOwn || (known.get(number) ?? found.has(number)),
+        hasSnapshot: hasOwn ||
+          (holds ?? known.get(number) ?? found.has(number)),
       })));
       return { ...seen, ranges };
     } finally {
@@ -77,8 +73,8 @@ async function search(
 ): Promise<ReadonlySet<bigint> | undefined> {
   const unsearched = new Set<bigint>();
   let last = 0n;
-  for (const { number, hasOwn } of blocks) {
-    if (hasOwn || known.get(number) !== undefined) continue;
+  for (const { number, hasOwn, holds } of blocks) {
+    if (hasOwn || (holds ?? known.get(number)) !== undefined) continue;
     unsearched.add(number);
     last = number;
   }

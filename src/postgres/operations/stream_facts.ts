@@ -1,9 +1,9 @@
 import { bind } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
 import type { MiniblocksStoredLocation } from "../../storage/model.ts";
-import { selectLastMiniblock } from "../sql/reading.ts";
 import { selectStreamRow } from "../sql/streams.ts";
 import type { Store, StreamCall } from "../store.ts";
+import { findLast } from "./miniblock_numbers.ts";
 
 const locations: Readonly<Record<string, MiniblocksStoredLocation>> = {
   D: "db",
@@ -28,12 +28,9 @@ export async function streamFacts(
 /** The number of the last block, -1 without any. */
 export async function maxArchivedNumber(
   store: Store,
-  { name, streamId, signal }: StreamCall,
+  call: StreamCall,
 ): Promise<bigint> {
-  const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId, signal },
-    [bind(store.catalog.of(streamId, selectLastMiniblock), streamId)],
-  );
-  if (row === undefined) throw streamNotFound(streamId);
-  return row[0] ?? -1n;
+  const found = await findLast(store, call);
+  if (found === undefined) throw streamNotFound(call.streamId);
+  return found.last ?? -1n;
 }

@@ -1,6 +1,7 @@
 import { bind } from "../../database/statement.ts";
 import {
   latestSnapshotProtected,
+  storedExternally,
   streamNotFound,
   trimAboveSnapshot,
 } from "../../storage/contract_errors.ts";
@@ -29,6 +30,8 @@ export async function trimStream(
       // Trimming twice is trimming once, so no answer that was lost matters.
       refused: ({ reason, figures }) => {
         switch (reason) {
+          case "stored_externally":
+            throw storedExternally(streamId);
           case "above_latest_snapshot":
             throw trimAboveSnapshot(streamId, to, figures["latest"]!);
           case "latest_snapshot_protected":

@@ -128,29 +128,33 @@ export const selectMiniblocksPage = (t: StreamTables) =>
 /** The kinds of rows in {@linkcode selectMiniblocksPage}. */
 export const pageRowKind = { stream: 0, miniblock: 1, next: 2 } as const;
 
-/** The number of the last block, and whether it is a genesis without data. */
+/**
+ * The number of the last block, whether it is a genesis without data, and
+ * where the stream's blocks are.
+ */
 export const selectLastMiniblock = (t: StreamTables) =>
   statement({
     text: `SELECT block.seq_num,
-        block.seq_num = 0 AND block.size = 0
+        block.seq_num = 0 AND block.size = 0, es.blockdata_ext::text
       FROM ${t.streams} AS es
       LEFT JOIN LATERAL (
         SELECT seq_num, octet_length(blockdata) AS size FROM ${t.miniblocks}
         WHERE stream_id = $1 ORDER BY seq_num DESC LIMIT 1) AS block ON true
       WHERE es.stream_id = $1`,
     params: ["bpchar"],
-    columns: ["int8?", "bool?"],
+    columns: ["int8?", "bool?", "text"],
   });
 
 /**
  * Every block's number and whether a snapshot stands beside it; none of what
- * an earlier stream has left behind.
+ * an earlier stream has left behind, nor of a stream in object storage.
  */
 export const selectMiniblockNumbers = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num, coalesce(octet_length(snapshot) > 0, false)
       FROM ${t.miniblocks} WHERE stream_id = $1
-        AND EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)
+        AND EXISTS (SELECT 1 FROM ${t.streams}
+          WHERE stream_id = $1 AND blockdata_ext = 'D')
       ORDER BY seq_num`,
     params: ["bpchar"],
     columns: ["int8", "bool"],

@@ -78,10 +78,13 @@ export const checkUnchanged = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-/** Everything: the row, blocks, minipool and candidates, kinds 0 to 3. */
+/**
+ * Everything: the row (text: where the blocks are), blocks, minipool and
+ * candidates, kinds 0 to 3.
+ */
 export const selectEverything = (t: StreamTables) =>
   statement({
-    text: `SELECT 0, latest_snapshot_miniblock, 0::int8, NULL::text,
+    text: `SELECT 0, latest_snapshot_miniblock, 0::int8, blockdata_ext::text,
         NULL::bytea, NULL::bytea
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (SELECT 1, seq_num, 0, NULL, blockdata, snapshot
@@ -97,14 +100,14 @@ export const selectEverything = (t: StreamTables) =>
   });
 
 /**
- * The row with the number of events, kind 0; every block's number and, as 1,
+ * The row with the number of events (text: where the blocks are), kind 0; every block's number and, as 1,
  * that a snapshot stands beside it, kind 1; the candidates' keys, kind 3.
  */
 export const selectStatistics = (t: StreamTables) =>
   statement({
     text: `SELECT 0, latest_snapshot_miniblock,
         (SELECT count(*) FROM ${t.minipools}
-          WHERE stream_id = $1 AND slot_num >= 0), NULL::text
+          WHERE stream_id = $1 AND slot_num >= 0), blockdata_ext::text
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (SELECT 1, seq_num,
           coalesce(octet_length(snapshot) > 0, false)::int4, NULL

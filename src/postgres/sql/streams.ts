@@ -216,6 +216,7 @@ export const checkTrim = (t: StreamTables) =>
   statement({
     text: `SELECT CASE
         WHEN latest IS NULL THEN ${rejectSql("stream_not_found")}
+        WHEN ext <> 'D' THEN ${rejectSql("stored_externally")}
         WHEN $2 > latest THEN ${
       rejectSql("above_latest_snapshot", { latest: "latest" })
     }
@@ -223,7 +224,9 @@ export const checkTrim = (t: StreamTables) =>
       rejectSql("latest_snapshot_protected", { latest: "latest" })
     } END
       FROM (VALUES ((SELECT greatest(latest_snapshot_miniblock, 0)
-        FROM ${t.streams} WHERE stream_id = $1))) AS stream (latest)`,
+          FROM ${t.streams} WHERE stream_id = $1),
+        (SELECT blockdata_ext FROM ${t.streams} WHERE stream_id = $1)))
+        AS stream (latest, ext)`,
     params: ["bpchar", "int8", "int8[]"],
     columns: ["int4?"],
   });

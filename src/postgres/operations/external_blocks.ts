@@ -1,0 +1,259 @@
+/**
+ * Reading blocks that are in object storage.
+ *
+ * A first statement says where they are; the bytes are fetched after it, so
+ * the stream may be moved, or deleted with its object, in between. Then what
+ * was found is worth nothing, and the whole read begins again: see
+ * {@linkcode following}.
+ */
+
+import { createHash } from "node:crypto";
+import { bind } from "../../database/statement.ts";
+import { streamNotFound } from "../../storage/contract_errors.ts";
+import {
+  isStreamStorageError,
+  StreamStorageError,
+} from "../../storage/errors.ts";
+import type { MiniblockRow } from "../../storage/rules.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import { type Media, mediaAt } from "../media.ts";
+import {
+  selectExternal,
+  selectExternalNumbers,
+  selectExternalPageEnd,
+} from "../sql/external.ts";
+import { selectStreamRow } from "../sql/streams.ts";
+import type { Store, StreamCall } from "../store.ts";
+
+/** The stream's blocks are elsewhere now: read again from the start. */
+export const moved = Symbol("moved");
+
+/** Moves in a row that a read follows. */
+const maxMoves = 5;
+
+/** Runs a read until it has not lost its stream on the way. */
+export async function following<T>(
+  streamId: StreamId,
+  read: () => Promise<T | typeof moved>,
+): Promise<T> {
+  for (let moves = 0; moves <= maxMoves; moves++) {
+    const result = await read();
+    if (result !== moved) return result;
+  }
+  throw new StreamStorageError({
+    code: "MINIBLOCKS_NOT_FOUND",
+    message: `Stream ${streamId} was moved again and again`,
+    details: { reason: "stream_moved", streamId },
+    retryable: true,
+  });
+}
+
+/** A range of blocks, both ends included. */
+export interface ExternalRead {
+  first: bigint;
+  last: bigint;
+  omitSnapshot: boolean;
+}
+
+/** Blocks, and what is stored below them; see `selectMiniblocks`. */
+export interface ExternalBlocks {
+  below: bigint;
+  blocks: MiniblockRow[];
+}
+
+/** A stored block, and what is known of its snapshots. */
+export interface SeenBlock {
+  number: bigint;
+  /** Whether one stands beside its data. */
+  hasOwn: boolean;
+  /** Whether its data hold one; absent when only they tell. */
+  holds?: boolean;
+}
+
+/** Where a block is, and what is known of it. */
+export interface ExternalPlace {
+  number: bigint;
+  start: bigint;
+  size: bigint;
+  sha256: Uint8Array | null;
+  snapshot: Uint8Array | null;
+}
+
+/** The first blocks of a range, as many as fit into `maxBytes`. */
+export async function readExternalPage(
+  store: Store,
+  call: StreamCall,
+  { maxBytes, ...read }: ExternalRead & { maxBytes: bigint },
+): Promise<(ExternalBlocks & { hasNext: boolean }) | typeof moved> {
+  const { name, streamId, signal } = call;
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(
+      store.catalog.of(streamId, selectExternalPageEnd),
+      streamId,
+      read.first,
+      read.last,
+      maxBytes,
+    )],
+  );
+  const [end, hasNext] = row ?? [];
+  const last = end ?? read.last;
+  const found = await readExternal(store, call, { ...read, last });
+  return found === moved ? moved : { ...found, hasNext: hasNext === true };
+}
+
+/** The numbers of all blocks, and what is known of their snapshots. */
+export async function readExternalNumbers(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+): Promise<SeenBlock[] | typeof moved> {
+  const [{ rows: [stream, ...rows] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(store.catalog.of(streamId, selectExternalNumbers), streamId)],
+  );
+  const location = stream?.[3] ?? undefined;
+  if (location === undefined) return [];
+  if (location === "D") return moved;
+  return rows.map(([number, hasOwn, holds]) => ({
+    number,
+    hasOwn,
+    ...(holds === null ? {} : { holds }),
+  }));
+}
+
+/** Reads the blocks of a range, one request for each run of bytes. */
+export async function readExternal(
+  store: Store,
+  call: StreamCall,
+  read: ExternalRead,
+): Promise<ExternalBlocks | typeof moved> {
+  const { streamId } = call;
+  const found = await readPlaces(store, call, read);
+  if (found === moved) return moved;
+  const media = mediaAt(store, found.location, streamId);
+  try {
+    const blocks: MiniblockRow[] = [];
+    for (const run of runsOf(found.places)) {
+      blocks.push(...await fetchRun(media, call, run));
+    }
+    return { below: found.below, blocks };
+  } catch (error) {
+    if (!isStreamStorageError(error, "MINIBLOCKS_NOT_FOUND")) throw error;
+    if (await findLocation(store, call) !== found.location) return moved;
+    throw error;
+  }
+}
+
+/** Where the blocks of a range are. */
+export async function readPlaces(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+  { first, last, omitSnapshot }: ExternalRead,
+): Promise<
+  { below: bigint; location: string; places: ExternalPlace[] } | typeof moved
+> {
+  const [{ rows: [stream, ...rows] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(
+      store.catalog.of(streamId, selectExternal),
+      streamId,
+      first,
+      last,
+      omitSnapshot,
+    )],
+  );
+  if (stream === undefined) throw streamNotFound(streamId);
+  const [, below, , , , , location] = stream;
+  if (location === "D" || location === null) return moved;
+  return {
+    below,
+    location,
+    places: rows.map(([, number, start, size, sha256, snapshot]) => ({
+      number,
+      start,
+      size,
+      sha256,
+      snapshot,
+    })),
+  };
+}
+
+/** Where the stream's blocks are; undefined for an unknown stream. */
+export async function findLocation(
+  store: Store,
+  { name, streamId, signal, afterUnknown = false }: StreamCall,
+): Promise<string | undefined> {
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId, signal, afterUnknown },
+    [bind(store.catalog.of(streamId, selectStreamRow), streamId)],
+  );
+  return row?.[1];
+}
+
+/** Cuts blocks into runs whose bytes follow each other. */
+export function runsOf(places: readonly ExternalPlace[]): ExternalPlace[][] {
+  const runs: ExternalPlace[][] = [];
+  for (const place of places) {
+    const run = runs.at(-1);
+    const before = run?.at(-1);
+    if (run && before && before.start + before.size === place.start) {
+      run.push(place);
+    } else runs.push([place]);
+  }
+  return runs;
+}
+
+/** Attempts to get bytes that are those that were written. */
+const maxFetches = 2;
+
+/** Fetches a run and cuts it into blocks, each a piece of memory of its own. */
+export async function fetchRun(
+  media: Media,
+  { streamId, signal }: StreamCall,
+  run: readonly ExternalPlace[],
+): Promise<MiniblockRow[]> {
+  const start = run[0]!.start;
+  const size = run.at(-1)!.start + run.at(-1)!.size - start;
+  for (let fetches = 1;; fetches++) {
+    const bytes = size === 0n ? new Uint8Array() : await media.objects.getRange(
+      media.nameOf(streamId),
+      { start: Number(start), size: Number(size) },
+      { signal },
+    );
+    const blocks = run.map((place) => {
+      const at = Number(place.start - start);
+      const data = bytes.slice(at, at + Number(place.size));
+      return { number: place.number, data, snapshot: place.snapshot };
+    });
+    const wrong = blocks.find(({ data }, i) => {
+      const { sha256 } = run[i]!;
+      return sha256 !== null && !isSame(hashOf(data), sha256);
+    });
+    if (wrong === undefined) return blocks;
+    if (fetches === maxFetches) throw wrongBytes(streamId, wrong.number);
+  }
+}
+
+/** The SHA-256 of a block. */
+export function hashOf(data: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(data).digest());
+}
+
+/** Whether two byte arrays are equal. */
+export function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/** The object is not the one that was written. */
+export function wrongBytes(
+  streamId: StreamId,
+  miniblock: bigint,
+): StreamStorageError {
+  return new StreamStorageError({
+    code: "DOWNSTREAM_NETWORK_ERROR",
+    message: `Object storage gave other bytes than were written for ` +
+      `miniblock ${miniblock} of stream ${streamId}`,
+    details: { reason: "checksum_mismatch", streamId, miniblock },
+    retryable: true,
+  });
+}

@@ -1,0 +1,88 @@
+import { bind } from "../../database/statement.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import {
+  deleteTask,
+  selectDueTasks,
+  selectMediaStreams,
+  setTaskAside,
+} from "../sql/media_tasks.ts";
+import { type Store, writeOwnRows } from "../store.ts";
+
+const name = "offloadMedia";
+
+/** Something to be done about a media stream. */
+export interface MediaTask {
+  streamId: StreamId;
+  kind: "offload" | "delete";
+}
+
+/** At most so many tasks that are due, the longest first. */
+export async function listDueTasks(
+  store: Store,
+  limit: number,
+  signal: AbortSignal,
+): Promise<MediaTask[]> {
+  const [{ rows }] = await store.transactions.read({ name, signal }, [
+    bind(store.catalog.at("", selectDueTasks), BigInt(limit)),
+  ]);
+  return rows.map(([streamId, kind]) => ({
+    streamId: streamId as StreamId,
+    kind: kind as MediaTask["kind"],
+  }));
+}
+
+/**
+ * Looks at the next media streams after an id: those that wait in the database
+ * without a task, and the last id, undefined at the end.
+ */
+export async function listUnmoved(
+  store: Store,
+  after: string,
+  limit: number,
+  signal: AbortSignal,
+): Promise<{ streamIds: StreamId[]; last: string | undefined }> {
+  const [{ rows }] = await store.transactions.read({ name, signal }, [
+    bind(store.catalog.at("", selectMediaStreams), after, BigInt(limit)),
+  ]);
+  return {
+    streamIds: rows.filter(([, waits]) => waits)
+      .map(([id]) => id as StreamId),
+    last: rows.length < limit ? undefined : rows.at(-1)![0],
+  };
+}
+
+/** How long a task that has failed is set aside, milliseconds. */
+export interface Aside {
+  /** At first; doubled by every failure. */
+  minMs: number;
+  maxMs: number;
+}
+
+/** Sets a task aside for a while. */
+export async function setAside(
+  store: Store,
+  { streamId, kind }: MediaTask,
+  reason: string,
+  { minMs, maxMs }: Aside,
+): Promise<void> {
+  await writeOwnRows(store, { name, tags: streamId }, [
+    bind(
+      store.catalog.at("", setTaskAside),
+      streamId,
+      kind,
+      reason,
+      BigInt(minMs),
+      BigInt(maxMs),
+    ),
+  ]);
+}
+
+/** There is nothing to be done. */
+export async function dropTask(
+  store: Store,
+  streamId: StreamId,
+): Promise<void> {
+  await writeOwnRows(store, { name, tags: streamId }, [
+    bind(store.catalog.at("", deleteTask), streamId),
+  ]);
+}

@@ -1,0 +1,314 @@
+/**
+ * Moving the blocks of a sealed media stream into object storage.
+ *
+ *     look ──▶ upload ──▶ verify ──▶ commit
+ *
+ * - *look*: is it a media stream that nobody writes any more, and which blocks
+ *   has it: number, size and version of each.
+ * - *upload*: the blocks one after the other, page by page, as one object. The
+ *   server hashes each block as it reads it, and we do as we receive it.
+ * - *verify*: the object has the size, and every block of it, read back, the
+ *   hash.
+ * - *commit*: one transaction under the stream's lock finds just those blocks
+ *   in those versions, writes down where they are, deletes them and sets the
+ *   location.
+ *
+ * A crash before the commit leaves the stream as it was, and perhaps an object
+ * that nobody refers to: the next attempt replaces it, `reconcileMedia` finds
+ * it. After the commit the object is there, and verified.
+ */
+
+import { bind } from "../../database/statement.ts";
+import {
+  corruptStream,
+  ephemeralStream,
+  noMiniblocks,
+  streamNotFound,
+} from "../../storage/contract_errors.ts";
+import type { StreamStorageError } from "../../storage/errors.ts";
+import { fault } from "../../storage/fault.ts";
+import { hasLegacySnapshot } from "../../storage/miniblock_proto.ts";
+import { type StreamId, streamType } from "../../storage/stream_id.ts";
+import { checkSealable } from "../../storage/write_rules.ts";
+import type { Media } from "../media.ts";
+import {
+  deleteExternal,
+  deleteMediaBlocks,
+  updateLocation,
+} from "../sql/external.ts";
+import { deleteTask } from "../sql/media_tasks.ts";
+import { deleteMiniblocks } from "../sql/miniblocks.ts";
+import {
+  checkMovable,
+  insertExternal,
+  insertMediaBlocks,
+  selectHashed,
+  selectMovable,
+  selectVersions,
+} from "../sql/offloading.ts";
+import { selectMiniblock } from "../sql/state.ts";
+import { type Store, type StreamCall, writeStream } from "../store.ts";
+import {
+  type ExternalPlace,
+  fetchRun,
+  findLocation,
+  hashOf,
+  isSame,
+  wrongBytes,
+} from "./external_blocks.ts";
+import { looking } from "./recognise.ts";
+import { streamChanged } from "./stream_state.ts";
+
+/** Blocks and bytes that were moved. */
+export interface Moved {
+  blocks: number;
+  bytes: number;
+}
+
+/** A block to be moved, and what is found out about it on its way. */
+interface Movable extends ExternalPlace {
+  version: bigint;
+  holdsSnapshot: boolean;
+}
+
+/** The facts of one block take some hundred bytes until the commit. */
+const maxBlocks = 200_000;
+
+/** Bytes of blocks that are held at a time. */
+const pageBytes = 4n * 1024n * 1024n;
+
+/**
+ * Moves a stream; undefined: it is there already. `onlySealed` leaves alone a
+ * stream that may still be written to: one whose last block is not the last
+ * chunk that its inception announces.
+ */
+export function offloadStream(
+  store: Store,
+  call: StreamCall,
+  media: Media,
+  { onlySealed }: { onlySealed: boolean },
+): Promise<Moved | undefined> {
+  const { streamId } = call;
+  return media.turn(streamId, async () => {
+    if (!await isHere(store, call)) return undefined;
+    const blocks = await look(store, call);
+    if (onlySealed) await checkSealed(store, call, blocks);
+    const last = blocks.at(-1)!;
+    const size = Number(last.start + last.size);
+    await cleaningUp(media, streamId, async () => {
+      const pieces = readBlocks(store, call, blocks);
+      const { signal } = call;
+      const name = media.nameOf(streamId);
+      await media.objects.putObject(name, size, pieces, { signal });
+      await verify(media, call, blocks, size);
+    });
+    await commit(store, call, media, blocks);
+    return { blocks: blocks.length, bytes: size };
+  });
+}
+
+/** Whether the blocks are in the database, in a stream that can be moved. */
+async function isHere(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+): Promise<boolean> {
+  if (streamType(streamId) !== "media") throw notMovable(streamId, "not_media");
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(store.catalog.of(streamId, selectMovable), streamId)],
+  );
+  if (row === undefined) throw streamNotFound(streamId);
+  const [ephemeral, location, events] = row;
+  if (ephemeral) throw ephemeralStream(streamId);
+  if (location !== "D") return false;
+  // The block that they wait for could not be written any more.
+  if (events > 0n) throw notMovable(streamId, "minipool_not_empty");
+  return true;
+}
+
+async function look(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+): Promise<Movable[]> {
+  const [{ rows }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(
+      store.catalog.of(streamId, selectVersions),
+      streamId,
+      BigInt(maxBlocks + 1),
+    )],
+  );
+  if (rows.length === 0) throw noMiniblocks("FAILED_PRECONDITION", streamId);
+  if (rows.length > maxBlocks) throw notMovable(streamId, "too_many_blocks");
+  let start = 0n;
+  return rows.map(([number, size, version]) => {
+    if (size === 0n) throw corruptStream(streamId, number);
+    const place = { number, start, size, version };
+    start += size;
+    return { ...place, sha256: null, snapshot: null, holdsSnapshot: false };
+  });
+}
+
+/** Refuses a stream that a client may still be writing, block by block. */
+async function checkSealed(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+  blocks: readonly Movable[],
+): Promise<void> {
+  const [{ rows: [genesis] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(store.catalog.of(streamId, selectMiniblock), streamId, 0n)],
+  );
+  try {
+    checkSealable(streamId, genesis?.[0], blocks.map(({ number }) => number));
+  } catch {
+    throw notMovable(streamId, "not_sealed");
+  }
+}
+
+/** The blocks' data, one after the other, with the facts noted down. */
+async function* readBlocks(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+  blocks: readonly Movable[],
+): AsyncGenerator<Uint8Array> {
+  for (const page of pagesOf(blocks)) {
+    const [{ rows }] = await store.transactions.read(
+      { name, tags: streamId, signal },
+      [bind(
+        store.catalog.of(streamId, selectHashed),
+        streamId,
+        page[0]!.number,
+        page.at(-1)!.number,
+      )],
+    );
+    if (rows.length !== page.length) throw streamChanged(streamId);
+    for (const [i, [number, data, sha256, version]] of rows.entries()) {
+      const block = page[i]!;
+      const isAsSeen = number === block.number && version === block.version &&
+        BigInt(data.length) === block.size;
+      if (!isAsSeen || !isSame(hashOf(data), sha256)) {
+        throw streamChanged(streamId);
+      }
+      block.sha256 = sha256;
+      block.holdsSnapshot = hasLegacySnapshot(data);
+      yield data;
+    }
+  }
+}
+
+/** Cuts blocks into pages, each of one at least. */
+export function* pagesOf<P extends ExternalPlace>(
+  blocks: readonly P[],
+): Generator<P[]> {
+  let page: P[] = [];
+  let bytes = 0n;
+  for (const block of blocks) {
+    if (page.length > 0 && bytes + block.size > pageBytes) {
+      yield page;
+      page = [];
+      bytes = 0n;
+    }
+    page.push(block);
+    bytes += block.size;
+  }
+  if (page.length > 0) yield page;
+}
+
+/** Reads the whole object back: nothing is deleted for a store's word. */
+async function verify(
+  media: Media,
+  call: StreamCall,
+  blocks: readonly Movable[],
+  size: number,
+): Promise<void> {
+  const name = media.nameOf(call.streamId);
+  const found = await media.objects.headObject(name, { signal: call.signal });
+  if (found?.size !== size) throw wrongBytes(call.streamId, blocks[0]!.number);
+  for (const page of pagesOf(blocks)) await fetchRun(media, call, page);
+}
+
+/** Removes the object again when it is not to be used. */
+async function cleaningUp(
+  media: Media,
+  streamId: StreamId,
+  body: () => Promise<void>,
+): Promise<void> {
+  try {
+    await body();
+  } catch (error) {
+    await removeUnused(media, streamId);
+    throw error;
+  }
+}
+
+/** Only before a commit or after its refusal. What stays, reconcile finds. */
+async function removeUnused(media: Media, streamId: StreamId): Promise<void> {
+  const signal = AbortSignal.timeout(cleanUpMs);
+  const name = media.nameOf(streamId);
+  await media.objects.deleteObject(name, { signal }).catch(() => {});
+}
+
+const cleanUpMs = 5000;
+
+async function commit(
+  store: Store,
+  call: StreamCall,
+  media: Media,
+  blocks: readonly Movable[],
+): Promise<void> {
+  const { catalog } = store;
+  const { name, streamId, signal } = call;
+  signal?.throwIfAborted();
+  const numbers = blocks.map(({ number }) => number);
+  const sizes = blocks.map(({ size }) => size);
+  // Without the signal: a commit that is under way is never given up.
+  await writeStream(store, { name, streamId }, {
+    bytes: 0,
+    bound: [
+      bind(
+        catalog.of(streamId, checkMovable),
+        streamId,
+        numbers,
+        sizes,
+        blocks.map(({ version }) => version),
+      ),
+      bind(catalog.of(streamId, deleteExternal), streamId),
+      bind(catalog.of(streamId, deleteMediaBlocks), streamId),
+      bind(
+        catalog.of(streamId, insertExternal),
+        streamId,
+        numbers,
+        blocks.map(({ start }) => start),
+        sizes,
+      ),
+      bind(
+        catalog.of(streamId, insertMediaBlocks),
+        streamId,
+        numbers,
+        blocks.map(({ sha256 }) => sha256),
+        blocks.map(({ holdsSnapshot }) => holdsSnapshot ? 1n : 0n),
+      ),
+      bind(catalog.of(streamId, deleteMiniblocks), streamId),
+      bind(catalog.of(streamId, updateLocation), streamId, media.location),
+      bind(catalog.of(streamId, deleteTask), streamId),
+    ],
+    settle: () => {},
+    refused: async (_, afterUnknown) => {
+      const location = await findLocation(store, looking(call));
+      if (afterUnknown && location === media.location) return;
+      if (!afterUnknown) await removeUnused(media, streamId);
+      throw streamChanged(streamId);
+    },
+  });
+}
+
+function notMovable(streamId: StreamId, reason: string): StreamStorageError {
+  return fault(
+    "FAILED_PRECONDITION",
+    reason,
+    `Stream ${streamId} can't be moved to object storage: ` +
+      reason.replaceAll("_", " "),
+    { streamId },
+  );
+}

@@ -1,0 +1,255 @@
+/**
+ * Comparing the bucket with the database, both ways.
+ *
+ * The bucket is listed once, page by page; for every page the streams are
+ * looked up whose ids lie up to its greatest name, so every stream is looked
+ * up once, in whatever order the store lists. An object that no stream refers
+ * to is *unused*; a stream whose object was not listed is looked at by itself
+ * before it counts as *missing*.
+ *
+ * Only unused objects are ever deleted, and only after everything was listed
+ * and the guards have agreed: a store that points at the wrong bucket, or at a
+ * bucket of another database with a schema of the same name, finds that most
+ * objects are unused, and refuses. Each object is looked at again, in its
+ * turn, right before it goes.
+ */
+
+import { bind } from "../../database/statement.ts";
+import type { StoredObject } from "../../media/object_store.ts";
+import {
+  isStreamId,
+  type StreamId,
+  streamType,
+} from "../../storage/stream_id.ts";
+import type { Media } from "../media.ts";
+import type { ReconcileMediaReport } from "../maintenance.ts";
+import { selectExternalEnd } from "../sql/external.ts";
+import { selectAtLocation, selectLocations } from "../sql/media_tasks.ts";
+import type { Store } from "../store.ts";
+import { findLocation } from "./external_blocks.ts";
+
+/** How a reconciliation is bounded. */
+export interface ReconcileBounds {
+  dryRun: boolean;
+  /** Younger objects are left alone, milliseconds. */
+  minAgeMs: number;
+  /** More unused objects than this are not deleted; undefined: a tenth. */
+  maxDeleted: number | undefined;
+  signal: AbortSignal;
+}
+
+const name = "reconcileMedia";
+const pageSize = 1000;
+const maxListed = 1000;
+/** Unused objects that are remembered; what is beyond waits for the next time. */
+const maxRemembered = 10_000;
+/** Fewer than this can be more than a tenth. */
+const alwaysDeletable = 10;
+
+/** Compares, and deletes unused objects unless it is a dry run. */
+export async function reconcileMedia(
+  store: Store,
+  media: Media,
+  bounds: ReconcileBounds,
+): Promise<ReconcileMediaReport> {
+  const report: ReconcileMediaReport = {
+    dryRun: bounds.dryRun,
+    objects: 0,
+    streams: 0,
+    unused: 0,
+    unusedBytes: 0,
+    unusedObjects: [],
+    young: 0,
+    foreign: 0,
+    missing: 0,
+    damaged: 0,
+    brokenStreams: [],
+    deleted: 0,
+  };
+  const unused: StoredObject[] = [];
+  let after = "ff";
+  for await (const page of pagesOf(media, bounds.signal)) {
+    const listed = new Map<string, StoredObject>();
+    for (const object of page) {
+      report.objects++;
+      const id = object.name.slice(media.prefix.length);
+      if (isStreamId(id) && streamType(id) === "media") listed.set(id, object);
+      else report.foreign++;
+    }
+    const to = [...listed.keys()].sort().at(-1) ?? after;
+    if (to > after) {
+      await lookUp(store, media, { after, to, listed, report, bounds });
+      after = to;
+    }
+    const used = await usedOf(store, media, [...listed.keys()], bounds);
+    for (const [id, object] of listed) {
+      if (used.has(id)) await checkSize(store, media, { id, object, report });
+      else noteUnused(object, { report, unused, bounds });
+    }
+  }
+  const listed = new Map<string, StoredObject>();
+  await lookUp(store, media, { after, to: "fg", listed, report, bounds });
+  return await removeUnused(store, media, { unused, report, bounds });
+}
+
+async function* pagesOf(
+  media: Media,
+  signal: AbortSignal,
+): AsyncGenerator<StoredObject[]> {
+  let page: StoredObject[] = [];
+  for await (
+    const object of media.objects.listObjects(media.prefix, { signal })
+  ) {
+    page.push(object);
+    if (page.length < pageSize) continue;
+    yield page;
+    page = [];
+  }
+  if (page.length > 0) yield page;
+}
+
+interface Look {
+  after: string;
+  to: string;
+  listed: ReadonlyMap<string, StoredObject>;
+  report: ReconcileMediaReport;
+  bounds: ReconcileBounds;
+}
+
+/** Finds the streams of a range of ids that lack their object. */
+async function lookUp(
+  store: Store,
+  media: Media,
+  { after, to, listed, report, bounds: { signal } }: Look,
+): Promise<void> {
+  for (let from = after;;) {
+    const [{ rows }] = await store.transactions.read({ name, signal }, [
+      bind(
+        store.catalog.at("", selectLocations),
+        from,
+        to,
+        media.location,
+        BigInt(pageSize),
+      ),
+    ]);
+    for (const [id, isThere] of rows) {
+      if (!isThere) continue;
+      report.streams++;
+      if (listed.has(id)) continue;
+      const streamId = id as StreamId;
+      const object = await media.objects.headObject(media.nameOf(streamId), {
+        signal,
+      });
+      const location = await findLocation(store, { name, streamId, signal });
+      if (location !== media.location) continue;
+      if (object !== undefined) {
+        await checkSize(store, media, { id, object, report });
+        continue;
+      }
+      report.missing++;
+      noteBroken(report, streamId);
+    }
+    if (rows.length < pageSize) return;
+    from = rows.at(-1)![0];
+  }
+}
+
+async function usedOf(
+  store: Store,
+  media: Media,
+  ids: readonly string[],
+  { signal }: ReconcileBounds,
+): Promise<Set<string>> {
+  const [{ rows }] = await store.transactions.read({ name, signal }, [
+    bind(store.catalog.at("", selectAtLocation), ids, media.location),
+  ]);
+  return new Set(rows.map(([id]) => id));
+}
+
+/** A stream whose object ends too early has lost blocks. */
+async function checkSize(
+  store: Store,
+  media: Media,
+  { id, object, report }: {
+    id: string;
+    object: StoredObject;
+    report: ReconcileMediaReport;
+  },
+): Promise<void> {
+  const streamId = id as StreamId;
+  const [{ rows: [row] }] = await store.transactions.read({ name }, [
+    bind(store.catalog.of(streamId, selectExternalEnd), streamId),
+  ]);
+  if (row !== undefined && row[0] === BigInt(object.size)) return;
+  const location = await findLocation(store, { name, streamId });
+  if (location !== media.location) return;
+  report.damaged++;
+  noteBroken(report, streamId);
+}
+
+function noteBroken(report: ReconcileMediaReport, streamId: StreamId): void {
+  if (report.brokenStreams.length < maxListed) {
+    report.brokenStreams.push(streamId);
+  }
+}
+
+function noteUnused(
+  object: StoredObject,
+  { report, unused, bounds }: {
+    report: ReconcileMediaReport;
+    unused: StoredObject[];
+    bounds: ReconcileBounds;
+  },
+): void {
+  report.unused++;
+  report.unusedBytes += object.size;
+  if (report.unusedObjects.length < maxListed) {
+    report.unusedObjects.push(object.name);
+  }
+  if (Date.now() - object.modifiedAt.getTime() < bounds.minAgeMs) {
+    report.young++;
+  } else if (unused.length < maxRemembered) unused.push(object);
+}
+
+async function removeUnused(
+  store: Store,
+  media: Media,
+  { unused, report, bounds }: {
+    unused: readonly StoredObject[];
+    report: ReconcileMediaReport;
+    bounds: ReconcileBounds;
+  },
+): Promise<ReconcileMediaReport> {
+  const refused = refusalOf(report, bounds);
+  if (refused !== undefined) return { ...report, refused };
+  if (bounds.dryRun) return report;
+  const { signal } = bounds;
+  for (const { name: objectName, etag } of unused) {
+    const streamId = objectName.slice(media.prefix.length) as StreamId;
+    await media.turn(streamId, async () => {
+      signal.throwIfAborted();
+      const location = await findLocation(store, { name, streamId, signal });
+      if (location === media.location) return;
+      const now = await media.objects.headObject(objectName, { signal });
+      if (now === undefined || now.etag !== etag) return;
+      await media.objects.deleteObject(objectName, { signal });
+      report.deleted++;
+    });
+  }
+  return report;
+}
+
+/** Why nothing is deleted, if so. */
+function refusalOf(
+  { unused, young, objects, streams, missing }: ReconcileMediaReport,
+  { maxDeleted }: ReconcileBounds,
+): ReconcileMediaReport["refused"] {
+  const candidates = unused - young;
+  if (candidates === 0) return undefined;
+  if (maxDeleted !== undefined) {
+    return candidates > maxDeleted ? "too_many_unused" : undefined;
+  }
+  if (streams === 0 || missing > streams / 10) return "database_does_not_fit";
+  const most = Math.max(alwaysDeletable, Math.floor(objects / 10));
+  return candidates > most ? "too_many_unused" : undefined;
+}

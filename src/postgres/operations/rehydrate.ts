@@ -1,0 +1,132 @@
+/**
+ * Bringing a media stream back into the database: page by page, each page a
+ * transaction. Until the last of them the stream's location says that its
+ * blocks are in object storage, so nobody sees those that are back already; a
+ * crash leaves rows that nobody reads and that the next attempt replaces.
+ */
+
+import { bind, type Bound } from "../../database/statement.ts";
+import { type Media, mediaAt } from "../media.ts";
+import {
+  checkLocation,
+  deleteExternal,
+  deleteMediaBlocks,
+  updateLocation,
+} from "../sql/external.ts";
+import { putTask } from "../sql/media_tasks.ts";
+import { deleteMiniblocks, deleteMiniblocksIn } from "../sql/miniblocks.ts";
+import { checkBack } from "../sql/offloading.ts";
+import { type Store, type StreamCall, writeStream } from "../store.ts";
+import {
+  type ExternalPlace,
+  fetchRun,
+  findLocation,
+  moved,
+  readPlaces,
+  runsOf,
+} from "./external_blocks.ts";
+import { deleteObjectSoon } from "./media_objects.ts";
+import { type Moved, pagesOf } from "./offload.ts";
+import { looking } from "./recognise.ts";
+import { streamChanged } from "./stream_state.ts";
+import { miniblockRows } from "./write_miniblocks.ts";
+
+/** Brings a stream back; undefined: it is in the database already. */
+export async function rehydrateStream(
+  store: Store,
+  call: StreamCall,
+): Promise<Moved | undefined> {
+  const everything = { first: 0n, last: 2n ** 63n - 1n, omitSnapshot: false };
+  const found = await readPlaces(store, call, everything);
+  if (found === moved) return undefined;
+  const { location, places } = found;
+  const media = mediaAt(store, location, call.streamId);
+  const blocks = await media.turn(call.streamId, async () => {
+    await clear(store, call, location);
+    for (const page of pagesOf(places)) {
+      for (const run of runsOf(page)) await restore(store, call, media, run);
+    }
+    await settle(store, call, location);
+    return places.length;
+  });
+  await deleteObjectSoon(store, call);
+  return {
+    blocks,
+    bytes: places.reduce((bytes, { size }) => bytes + Number(size), 0),
+  };
+}
+
+/** Removes what an attempt that was broken off has left. */
+async function clear(
+  store: Store,
+  call: StreamCall,
+  location: string,
+): Promise<void> {
+  const { streamId } = call;
+  const remove = store.catalog.of(streamId, deleteMiniblocks);
+  await write(store, call, location, [bind(remove, streamId)]);
+}
+
+async function restore(
+  store: Store,
+  call: StreamCall,
+  media: Media,
+  run: readonly ExternalPlace[],
+): Promise<void> {
+  const { catalog } = store;
+  const { streamId } = call;
+  const rows = await fetchRun(media, call, run);
+  const blocks = rows.map(({ number, data, snapshot }) => ({
+    number,
+    data,
+    ...(snapshot ? { snapshot } : {}),
+  }));
+  const [first, last] = [blocks[0]!.number, blocks.at(-1)!.number];
+  await write(store, call, media.location, [
+    // Done twice is done once.
+    bind(
+      catalog.of(streamId, deleteMiniblocksIn),
+      streamId,
+      first,
+      last + 1n,
+    ),
+    ...miniblockRows(catalog, call, blocks),
+  ]);
+}
+
+/** The switch: from here on the rows count, and the object is to be deleted. */
+async function settle(
+  store: Store,
+  call: StreamCall,
+  location: string,
+): Promise<void> {
+  const { catalog } = store;
+  const { streamId } = call;
+  await write(store, call, location, [
+    bind(catalog.of(streamId, checkBack), streamId),
+    bind(catalog.of(streamId, deleteExternal), streamId),
+    bind(catalog.of(streamId, deleteMediaBlocks), streamId),
+    bind(catalog.of(streamId, updateLocation), streamId, "D"),
+    bind(catalog.of(streamId, putTask), streamId, "delete"),
+  ]);
+}
+
+async function write(
+  store: Store,
+  call: StreamCall,
+  location: string,
+  bound: Bound[],
+): Promise<void> {
+  const { name, streamId, signal } = call;
+  signal?.throwIfAborted();
+  const check = store.catalog.of(streamId, checkLocation);
+  await writeStream(store, { name, streamId }, {
+    bytes: 0,
+    bound: [bind(check, streamId, location), ...bound],
+    settle: () => {},
+    refused: async (_, afterUnknown) => {
+      const isBack = await findLocation(store, looking(call)) === "D";
+      if (!afterUnknown || !isBack) throw streamChanged(streamId);
+    },
+  });
+}

@@ -1,0 +1,135 @@
+/**
+ * Statements over the blocks in object storage: `miniblocks_ext_*`, which says
+ * where in the object they are, and our own table of what it has no place for.
+ * Rows count only while the stream's location says that its blocks are there.
+ */
+
+import { rejectSql } from "../../database/rejection.ts";
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+
+/**
+ * The stream's row (number: bits as in `selectMiniblocks`; where the blocks
+ * are), then the places of the blocks $2 to $3, the SHA-256 and, unless $4,
+ * the snapshots of those that we have put there.
+ */
+export const selectExternal = (t: StreamTables) =>
+  statement({
+    text: `SELECT 0, (EXISTS (SELECT 1 FROM ${t.external}
+          WHERE stream_id = $1 AND seq_num = $2 - 1)::int4
+        + 2 * EXISTS (SELECT 1 FROM ${t.external}
+          WHERE stream_id = $1 AND seq_num < $2)::int4)::int8,
+        0::int8, 0::int8, NULL::bytea, NULL::bytea, blockdata_ext::text
+      FROM ${t.streams} WHERE stream_id = $1
+      UNION ALL (
+        SELECT 1, block.seq_num, start_byte, size, sha256,
+          CASE WHEN $4 THEN NULL ELSE snapshot END, NULL
+        FROM ${t.external} AS block
+        LEFT JOIN ${t.mediaBlocks} AS own
+          ON own.stream_id = $1 AND own.seq_num = block.seq_num
+        WHERE block.stream_id = $1
+          AND block.seq_num >= $2 AND block.seq_num <= $3
+          AND EXISTS (SELECT 1 FROM ${t.streams}
+            WHERE stream_id = $1 AND blockdata_ext <> 'D')
+        ORDER BY block.seq_num)`,
+    params: ["bpchar", "int8", "int8", "bool"],
+    columns: ["int4", "int8", "int8", "int8", "bytea?", "bytea?", "text?"],
+  });
+
+/** Blocks that a page looks at, whatever their sizes. */
+const maxPageBlocks = 1024;
+
+/** Where a page of at most $4 bytes of the blocks $2 to $3 ends, and whether
+ * more follow. */
+export const selectExternalPageEnd = (t: StreamTables) =>
+  statement({
+    text: `SELECT max(seq_num) FILTER (WHERE fits), bool_or(NOT fits)
+      FROM (
+        SELECT seq_num, (row_number() OVER numbered = 1
+            OR sum(size) OVER numbered <= $4)
+          AND row_number() OVER numbered < ${maxPageBlocks} AS fits
+        FROM (SELECT seq_num, size FROM ${t.external}
+          WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
+          ORDER BY seq_num LIMIT ${maxPageBlocks}) AS block
+        WINDOW numbered AS (ORDER BY seq_num)) AS page`,
+    params: ["bpchar", "int8", "int8", "int8"],
+    columns: ["int8?", "bool?"],
+  });
+
+/** As `selectLastMiniblock`. */
+export const selectLastExternal = (t: StreamTables) =>
+  statement({
+    text: `SELECT block.seq_num, block.seq_num = 0 AND block.size = 0,
+        es.blockdata_ext::text
+      FROM ${t.streams} AS es
+      LEFT JOIN LATERAL (
+        SELECT seq_num, size FROM ${t.external}
+        WHERE stream_id = $1 ORDER BY seq_num DESC LIMIT 1) AS block ON true
+      WHERE es.stream_id = $1`,
+    params: ["bpchar"],
+    columns: ["int8?", "bool?", "text"],
+  });
+
+/**
+ * The stream's row (text: where the blocks are), then every block's number,
+ * whether a snapshot stands beside it, and whether it holds one inside: null
+ * when only its data tell.
+ */
+export const selectExternalNumbers = (t: StreamTables) =>
+  statement({
+    text: `SELECT 0::int8, false, NULL::bool, blockdata_ext::text
+      FROM ${t.streams} WHERE stream_id = $1
+      UNION ALL (
+        SELECT block.seq_num, coalesce(octet_length(snapshot) > 0, false),
+          holds_snapshot, NULL
+        FROM ${t.external} AS block
+        LEFT JOIN ${t.mediaBlocks} AS own
+          ON own.stream_id = $1 AND own.seq_num = block.seq_num
+        WHERE block.stream_id = $1 ORDER BY block.seq_num)`,
+    params: ["bpchar"],
+    columns: ["int8", "bool", "bool?", "text?"],
+  });
+
+/** Where the object of the stream must end. */
+export const selectExternalEnd = (t: StreamTables) =>
+  statement({
+    text: `SELECT start_byte + size FROM ${t.external}
+      WHERE stream_id = $1 ORDER BY seq_num DESC LIMIT 1`,
+    params: ["bpchar"],
+    columns: ["int8"],
+  });
+
+export const deleteExternal = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.external} WHERE stream_id = $1`,
+    params: ["bpchar"],
+  });
+
+export const deleteExternalIn = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.external}
+      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3`,
+    params: ["bpchar", "int8", "int8"],
+  });
+
+export const deleteMediaBlocks = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.mediaBlocks} WHERE stream_id = $1`,
+    params: ["bpchar"],
+  });
+
+/** Stops the transaction unless the blocks are at $2. */
+export const checkLocation = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM ${t.streams}
+        WHERE stream_id = $1 AND blockdata_ext = $2)
+      THEN ${rejectSql("stream_moved")} END`,
+    params: ["bpchar", "bpchar"],
+    columns: ["int4?"],
+  });
+
+export const updateLocation = (t: StreamTables) =>
+  statement({
+    text: `UPDATE ${t.streams} SET blockdata_ext = $2 WHERE stream_id = $1`,
+    params: ["bpchar", "bpchar"],
+  });

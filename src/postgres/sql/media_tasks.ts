@@ -1,0 +1,109 @@
+/**
+ * Statements over the tasks of the media offloader: one a stream, the latest
+ * intention. The server's clock alone counts.
+ */
+
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+
+/** Task $2 for the stream, due now, instead of any other. */
+export const putTask = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.mediaTasks} AS old (stream_id, task)
+      VALUES ($1, $2)
+      ON CONFLICT (stream_id) DO UPDATE SET task = excluded.task,
+        due_at = now(), attempts = 0, reason = NULL`,
+    params: ["bpchar", "text"],
+  });
+
+export const deleteTask = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.mediaTasks} WHERE stream_id = $1`,
+    params: ["bpchar"],
+  });
+
+/**
+ * Task $2 has failed for reason $3: it is due again after $4 milliseconds,
+ * doubled by every failure up to $5, give or take a half.
+ */
+export const setTaskAside = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.mediaTasks} AS old
+        (stream_id, task, due_at, attempts, reason)
+      VALUES ($1, $2,
+        now() + $4 * (0.5 + random()) * interval '1 millisecond', 1, $3)
+      ON CONFLICT (stream_id) DO UPDATE SET reason = excluded.reason,
+        attempts = old.attempts + 1,
+        due_at = now() + (0.5 + random()) * interval '1 millisecond'
+          * least($4 * power(2, least(old.attempts, 30)), $5)
+      WHERE old.task = excluded.task`,
+    params: ["bpchar", "text", "text", "int8", "int8"],
+  });
+
+/** At most $1 tasks that are due, the longest first. */
+export const selectDueTasks = (t: StreamTables) =>
+  statement({
+    text: `SELECT stream_id, task FROM ${t.mediaTasks}
+      WHERE task <> 'keep' AND due_at <= now()
+      ORDER BY due_at LIMIT $1`,
+    params: ["int8"],
+    columns: ["bpchar", "text"],
+  });
+
+/** The object is gone: a stream that is back in the database stays there. */
+export const keepStream = (t: StreamTables) =>
+  statement({
+    text: `UPDATE ${t.mediaTasks} SET task = 'keep', reason = NULL
+      WHERE stream_id = $1 AND task = 'delete'
+        AND EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)`,
+    params: ["bpchar"],
+  });
+
+/** The object is gone, and so is its stream. */
+export const deleteDoneTask = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.mediaTasks}
+      WHERE stream_id = $1 AND task = 'delete'
+        AND NOT EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)`,
+    params: ["bpchar"],
+  });
+
+/**
+ * The next $2 media streams after id $1, and whether each waits in the
+ * database without a task.
+ */
+export const selectMediaStreams = (t: StreamTables) =>
+  statement({
+    text: `WITH page AS MATERIALIZED (
+        SELECT stream_id, NOT ephemeral AND blockdata_ext = 'D' AS is_here
+        FROM ${t.streams} WHERE stream_id > $1 AND stream_id < 'fg'
+        ORDER BY stream_id LIMIT $2)
+      SELECT stream_id, is_here AND NOT EXISTS (
+          SELECT 1 FROM ${t.mediaTasks} AS task
+          WHERE task.stream_id = page.stream_id)
+      FROM page ORDER BY stream_id`,
+    params: ["bpchar", "int8"],
+    columns: ["bpchar", "bool"],
+  });
+
+/** Which of the streams $1 have their blocks at $2. */
+export const selectAtLocation = (t: StreamTables) =>
+  statement({
+    text: `SELECT stream_id FROM ${t.streams}
+      WHERE stream_id = ANY($1) AND blockdata_ext = $2`,
+    params: ["bpchar[]", "bpchar"],
+    columns: ["bpchar"],
+  });
+
+/**
+ * The next $4 media streams after id $1, up to and with $2, and whether the
+ * blocks of each are at $3.
+ */
+export const selectLocations = (t: StreamTables) =>
+  statement({
+    text: `SELECT stream_id, blockdata_ext = $3 FROM ${t.streams}
+      WHERE stream_id > $1 AND stream_id <= $2
+      ORDER BY stream_id LIMIT $4`,
+    params: ["bpchar", "bpchar", "bpchar", "int8"],
+    columns: ["bpchar", "bool"],
+  });

@@ -1,0 +1,105 @@
+/**
+ * Statements that move blocks into object storage and back. That no block has
+ * changed since it was read tells `xmin`, the transaction that wrote its row:
+ * another row, or the same one written again, has another.
+ */
+
+import { rejectSql } from "../../database/rejection.ts";
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+
+/** Whether the stream can be moved: its kind, place and waiting events. */
+export const selectMovable = (t: StreamTables) =>
+  statement({
+    text: `SELECT ephemeral, blockdata_ext::text,
+        (SELECT count(*) FROM ${t.minipools}
+          WHERE stream_id = $1 AND slot_num >= 0)
+      FROM ${t.streams} WHERE stream_id = $1`,
+    params: ["bpchar"],
+    columns: ["bool", "text", "int8"],
+  });
+
+/** At most $2 blocks: number, size and version. */
+export const selectVersions = (t: StreamTables) =>
+  statement({
+    text: `SELECT seq_num, octet_length(blockdata)::int8, xmin::text::int8
+      FROM ${t.miniblocks} WHERE stream_id = $1 ORDER BY seq_num LIMIT $2`,
+    params: ["bpchar", "int8"],
+    columns: ["int8", "int8", "int8"],
+  });
+
+/** The blocks $2 to $3 with the server's own SHA-256 of them. */
+export const selectHashed = (t: StreamTables) =>
+  statement({
+    text: `SELECT seq_num, blockdata, sha256(blockdata), xmin::text::int8
+      FROM ${t.miniblocks}
+      WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
+      ORDER BY seq_num`,
+    params: ["bpchar", "int8", "int8"],
+    columns: ["int8", "bytea", "bytea", "int8"],
+  });
+
+/**
+ * Stops the transaction unless the stream's blocks are in the database, are
+ * just those with the numbers $2, sizes $3 and versions $4, and no event waits
+ * for another.
+ */
+export const checkMovable = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM ${t.streams}
+          WHERE stream_id = $1 AND NOT ephemeral AND blockdata_ext = 'D')
+        OR EXISTS (SELECT 1 FROM ${t.minipools}
+          WHERE stream_id = $1 AND slot_num >= 0)
+        OR (SELECT count(*) FROM ${t.miniblocks} WHERE stream_id = $1)
+          <> cardinality($2)
+        OR EXISTS (SELECT 1 FROM unnest($2, $3, $4)
+            AS uploaded (seq_num, size, version)
+          WHERE (SELECT octet_length(block.blockdata) = uploaded.size
+              AND block.xmin::text::int8 = uploaded.version
+            FROM ${t.miniblocks} AS block WHERE block.stream_id = $1
+              AND block.seq_num = uploaded.seq_num) IS NOT TRUE)
+      THEN ${rejectSql("stream_changed")} END`,
+    params: ["bpchar", "int8[]", "int8[]", "int8[]"],
+    columns: ["int4?"],
+  });
+
+/** The places $3 and sizes $4 of the blocks $2. */
+export const insertExternal = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.external} (stream_id, seq_num, start_byte, size)
+      SELECT $1, seq_num, start_byte, size
+      FROM unnest($2, $3, $4) AS place (seq_num, start_byte, size)`,
+    params: ["bpchar", "int8[]", "int8[]", "int8[]"],
+  });
+
+/**
+ * What is kept of the blocks $2: their SHA-256 $3, their snapshots, which do
+ * not leave the server, and whether they hold one inside ($4, 0 or 1).
+ */
+export const insertMediaBlocks = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.mediaBlocks}
+        (stream_id, seq_num, sha256, snapshot, holds_snapshot)
+      SELECT $1, uploaded.seq_num, uploaded.hash,
+        (SELECT nullif(block.snapshot, ''::bytea) FROM ${t.miniblocks} AS block
+          WHERE block.stream_id = $1 AND block.seq_num = uploaded.seq_num),
+        uploaded.holds = 1
+      FROM unnest($2, $3, $4) AS uploaded (seq_num, hash, holds)`,
+    params: ["bpchar", "int8[]", "bytea[]", "int8[]"],
+  });
+
+/** Stops the transaction unless every block is back, and nothing else. */
+export const checkBack = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE WHEN (SELECT count(*) FROM ${t.miniblocks}
+          WHERE stream_id = $1)
+        <> (SELECT count(*) FROM ${t.external} WHERE stream_id = $1)
+        OR EXISTS (SELECT 1 FROM ${t.external} AS place
+          WHERE place.stream_id = $1
+            AND (SELECT octet_length(block.blockdata) = place.size
+              FROM ${t.miniblocks} AS block WHERE block.stream_id = $1
+                AND block.seq_num = place.seq_num) IS NOT TRUE)
+      THEN ${rejectSql("not_back")} END`,
+    params: ["bpchar"],
+    columns: ["int4?"],
+  });

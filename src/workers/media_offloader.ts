@@ -1,0 +1,204 @@
+import type {
+  FailedStream,
+  OffloadMediaReport,
+} from "../postgres/maintenance.ts";
+import type { Media } from "../postgres/media.ts";
+import { deleteObject } from "../postgres/operations/media_objects.ts";
+import {
+  type Aside,
+  dropTask,
+  listDueTasks,
+  listUnmoved,
+  type MediaTask,
+  setAside,
+} from "../postgres/operations/media_tasks.ts";
+import { offloadStream } from "../postgres/operations/offload.ts";
+import type { Store } from "../postgres/store.ts";
+import {
+  isStreamStorageError,
+  type StreamStorageError,
+} from "../storage/errors.ts";
+import type { StreamId } from "../storage/stream_id.ts";
+import { StreamFailures } from "./stream_failures.ts";
+import type { Worker, WorkerReport } from "./worker.ts";
+
+const name = "offloadMedia";
+/** Few, because a run keeps other workers waiting; the next one goes on. */
+const tasksAtATime = 8;
+const pageSize = 200;
+/** Each holds a part of an object and a page of blocks. */
+const streamsAtATime = 2;
+const maxListed = 1000;
+/** Before every id of a media stream. */
+const start = "ff";
+
+/** What failed may work soon. */
+const briefly: Aside = { minMs: 60_000, maxMs: 86_400_000 };
+/** What can't be moved may be another stream some day. */
+const long: Aside = { minMs: 86_400_000, maxMs: 30 * 86_400_000 };
+
+/**
+ * Moves sealed media streams into object storage, and deletes the objects of
+ * streams that are gone. What is to be done is in a table, written with what
+ * calls for it; existing streams are found by their ids. A stream that fails
+ * is set aside in that table, for longer every time.
+ */
+export class MediaOffloader implements Worker<WorkerReport> {
+  readonly name = "media_offloader";
+  readonly #store: Store;
+  readonly #media: Media;
+  /** How far the search for existing streams has come; lost at a restart. */
+  #after: string | undefined = start;
+
+  constructor(store: Store, media: Media) {
+    this.#store = store;
+    this.#media = media;
+  }
+
+  /** The tasks that are due, and a page of existing streams. */
+  async runOnce(signal: AbortSignal): Promise<WorkerReport> {
+    const run = new Run(this.#store, this.#media, signal);
+    const isMore = await run.tasks();
+    this.#after = await run.existing(this.#after ?? start);
+    const { offloaded, deletedObjects, failures } = run.report();
+    return {
+      done: offloaded + deletedObjects,
+      failed: failures.length,
+      more: isMore || this.#after !== undefined,
+    };
+  }
+
+  /** All that is due, and all existing streams, told in full. */
+  async offload(signal: AbortSignal): Promise<OffloadMediaReport> {
+    const run = new Run(this.#store, this.#media, signal);
+    while (await run.tasks());
+    for (let after: string | undefined = start; after !== undefined;) {
+      after = await run.existing(after);
+    }
+    return run.report();
+  }
+
+  /** One stream, whatever is known of it. */
+  async offloadOne(
+    streamId: StreamId,
+    signal: AbortSignal,
+  ): Promise<OffloadMediaReport> {
+    const run = new Run(this.#store, this.#media, signal);
+    await run.move(streamId, false);
+    return run.report();
+  }
+}
+
+/** One run: what it has done so far. */
+class Run {
+  readonly #store: Store;
+  readonly #media: Media;
+  readonly #signal: AbortSignal;
+  readonly #failures = new StreamFailures();
+  readonly #unfit: FailedStream[] = [];
+  readonly #moved: StreamId[] = [];
+  #offloaded = 0;
+  #bytes = 0;
+  #deleted = 0;
+
+  constructor(store: Store, media: Media, signal: AbortSignal) {
+    this.#store = store;
+    this.#media = media;
+    this.#signal = signal;
+  }
+
+  report(): OffloadMediaReport {
+    return {
+      offloaded: this.#offloaded,
+      streamIds: this.#moved,
+      bytes: this.#bytes,
+      deletedObjects: this.#deleted,
+      failures: [...this.#failures.list, ...this.#unfit],
+    };
+  }
+
+  /** Deals with tasks that are due; true: there may be more. */
+  async tasks(): Promise<boolean> {
+    const tasks = await listDueTasks(this.#store, tasksAtATime, this.#signal);
+    await this.#all(tasks);
+    return tasks.length === tasksAtATime;
+  }
+
+  /** Moves existing streams after an id; the next id, undefined at the end. */
+  async existing(after: string): Promise<string | undefined> {
+    if (!this.#media.migrateExisting) return undefined;
+    const { streamIds, last } = await listUnmoved(
+      this.#store,
+      after,
+      pageSize,
+      this.#signal,
+    );
+    const taken = streamIds.slice(0, tasksAtATime);
+    await this.#all(taken.map((streamId) => ({ streamId, kind: "offload" })));
+    return taken.length < streamIds.length ? taken.at(-1) : last;
+  }
+
+  /** Moves one stream. */
+  async move(streamId: StreamId, onlySealed: boolean): Promise<void> {
+    const call = { name, streamId, signal: this.#signal };
+    const moved = await offloadStream(this.#store, call, this.#media, {
+      onlySealed,
+    });
+    if (moved === undefined) return;
+    this.#offloaded++;
+    this.#bytes += moved.bytes;
+    if (this.#moved.length < maxListed) this.#moved.push(streamId);
+  }
+
+  /** Several at a time. The first one that gives up stops the others. */
+  async #all(tasks: readonly MediaTask[]): Promise<void> {
+    const left = tasks.values();
+    let givenUp: { error: unknown } | undefined;
+    const lane = async () => {
+      for (const task of left) {
+        if (givenUp !== undefined) return;
+        try {
+          await this.#failures.guard(
+            task.streamId,
+            this.#signal,
+            () => this.#deal(task),
+          );
+        } catch (error) {
+          givenUp ??= { error };
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: streamsAtATime }, lane));
+    if (givenUp !== undefined) throw givenUp.error;
+  }
+
+  async #deal(task: MediaTask): Promise<void> {
+    const { streamId, kind } = task;
+    try {
+      if (kind === "offload") {
+        await this.move(streamId, true);
+        return;
+      }
+      const call = { name, streamId, signal: this.#signal };
+      await deleteObject(this.#store, call, this.#media);
+      this.#deleted++;
+    } catch (error) {
+      if (this.#signal.aborted || !isStreamStorageError(error)) throw error;
+      await this.#setAside(task, error);
+    }
+  }
+
+  async #setAside(task: MediaTask, error: StreamStorageError): Promise<void> {
+    const { streamId } = task;
+    if (error.code === "NOT_FOUND") {
+      return await dropTask(this.#store, streamId);
+    }
+    const reason = String(error.details["reason"] ?? error.code);
+    const isUnfit = error.code === "FAILED_PRECONDITION";
+    await setAside(this.#store, task, reason, isUnfit ? long : briefly);
+    if (!isUnfit) throw error;
+    if (this.#unfit.length < maxListed) {
+      this.#unfit.push({ streamId, code: error.code, reason });
+    }
+  }
+}
