@@ -62,6 +62,20 @@ async function lockWasWanted(
   }
 }
 
+/** Resolves when somebody waits for an advisory lock. */
+async function advisoryLockIsWaitedFor(
+  { url }: TestStreamStorage,
+): Promise<void> {
+  await using session = await openSession(url);
+  for (;;) {
+    const [row] = await session.script(
+      `SELECT count(*) FROM pg_locks
+        WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted`,
+    );
+    if (row![0] !== "0") return;
+  }
+}
+
 /** Ids in ascending order. */
 function mediaIds(count: number): StreamId[] {
   return Array.from({ length: count }, () => newStreamId("media")).sort();
@@ -234,6 +248,61 @@ describe("Sweeping", () => {
     });
     assert.deepEqual(await storage.getStreams(), [sealed, renewed].sort());
     assert.equal(await storage.isStreamEphemeral(sealed), false);
+  });
+
+  it("keeps no caller waiting, however long a stream takes to go", async () => {
+    await using test = await openTestStorage({ maxConnections: 5 });
+    const { storage, url } = test;
+    const [slow] = mediaIds(1) as [StreamId];
+    await storage.writeEphemeralMiniblock(slow, block(1));
+    await using other = await openSession(url);
+    await other.script("SELECT pg_advisory_lock(4711)");
+    await sql(
+      test,
+      `CREATE FUNCTION @.hang() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN OLD; END';
+      CREATE TRIGGER hang BEFORE DELETE ON @.es FOR EACH ROW
+        WHEN (OLD.stream_id = '${slow}') EXECUTE FUNCTION @.hang()`,
+    );
+    let isSwept = false;
+    const sweeping = storage.maintenance.sweepEphemeralStreams({ ttlMs: 0 })
+      .finally(() => isSwept = true);
+    await advisoryLockIsWaitedFor(test);
+    const ids = Array.from({ length: 20 }, () => newStreamId());
+    await Promise.all(ids.map(async (id) => {
+      await storage.createStreamStorage(id, snapshotBlock(0));
+      await storage.writeEvent(id, 1n, 0, new Uint8Array(100_000));
+      await storage.writeMiniblocks(
+        id,
+        run(1, 5).map((n) => block(n)),
+        { generation: 6n, envelopes: [] },
+        { generation: 1n, size: 1 },
+      );
+      await storage.readStreamFromLastSnapshot(id, 0);
+    }));
+    assert.equal(isSwept, false);
+    await other.script("SELECT pg_advisory_unlock(4711)");
+    assert.equal((await sweeping).removed, 1);
+  });
+
+  it("is over when another instance owns the schema", async () => {
+    await using test = await openTestStorage({
+      workerConcurrency: 1,
+      ephemeralSweepIntervalMs: 1,
+    });
+    const { url, schema } = test;
+    await using _successor = await openStreamStorage({
+      url,
+      schema,
+      startupDelayMs: 0,
+      maxConnections: 5,
+      workerConcurrency: 0,
+    });
+    await assert.rejects(
+      test.storage.maintenance.sweepEphemeralStreams(),
+      (error) => error === test.storage.signal.reason,
+    );
+    assert.equal(test.storage.maintenance.workers()[0]!.running, false);
   });
 
   it("checks its options and the life of the store", async () => {

@@ -440,6 +440,41 @@ describe("Trimming against writers", () => {
     assert.equal(await firstOf(store, id), 40n);
   });
 
+  it("what was interrupted is finished by the next look", async () => {
+    await using store = await openMaintenanceStore({
+      trimming: {
+        historyMiniblocks: { default: 1n },
+        snapshotRetentionInterval: 100n,
+        batchSize: 10,
+      },
+    });
+    const [id] = ids(1) as [StreamId];
+    await store.plant(id, every(10, 0, 200));
+    const { maintenance } = store.storage;
+    const whole = await maintenance.trimStreams({ dryRun: true });
+    // Stops behind the third step, as a process that dies there.
+    const table = await tableOf(store, id);
+    await store.sql(
+      `CREATE FUNCTION @.stop() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN RAISE EXCEPTION ''enough''; END';
+      CREATE TRIGGER stop BEFORE DELETE ON @.${table} FOR EACH ROW
+        WHEN (OLD.seq_num = 33) EXECUTE FUNCTION @.stop()`,
+    );
+    await assertFails(maintenance.trimStreams({ streamId: id }), {
+      code: "DB_OPERATION_FAILURE",
+    });
+    assert.equal(await firstOf(store, id), 30n, "paused at a snapshot");
+    await store.assertInvariants();
+    await store.sql(`DROP TRIGGER stop ON @.${table}`);
+    const rest = await maintenance.trimStreams();
+    assert.equal(await firstOf(store, id), 190n);
+    assert.equal(rest.miniblocks, whole.miniblocks - 30);
+    await assert.rejects(
+      maintenance.trimStreams({ signal: AbortSignal.abort() }),
+      (error) => isStreamStorageError(error, "CANCELED"),
+    );
+  });
+
   it("neither loses anything of the other", async () => {
     await using store = await openMaintenanceStore({
       ...busy,

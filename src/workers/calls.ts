@@ -62,8 +62,9 @@ export class Calls {
   }
 
   #checkOpen(name: string): void {
-    if (this.#closed.signal.aborted) throw closed().withOperation(name);
+    // An instance that lost the schema has closed these calls too.
     this.#store.ownership.signal.throwIfAborted();
+    if (this.#closed.signal.aborted) throw closed().withOperation(name);
   }
 }
 

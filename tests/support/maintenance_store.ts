@@ -68,6 +68,7 @@ export async function openMaintenanceStore(
       store.storage = await openStreamStorage({
         url,
         schema,
+        partitions: ground.partitions,
         startupDelayMs: 0,
         maxConnections: 5,
         workerConcurrency: 0,

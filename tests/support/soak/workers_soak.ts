@@ -1,0 +1,224 @@
+/**
+ * Writers and readers of many streams, with all workers at work behind them,
+ * options that change all the time, and restarts in between. What was
+ * acknowledged must be there, but for what the rules let go, and the invariants
+ * must hold at every restart.
+ */
+import assert from "node:assert/strict";
+import { Random } from "../../../scripts/demo/random.ts";
+import type { StreamMaintenance } from "../../../src/postgres/maintenance.ts";
+import type { TrimmingOptions } from "../../../src/postgres/trimming_options.ts";
+import {
+  type MaintenanceStore,
+  openMaintenanceStore,
+} from "../maintenance_store.ts";
+import { soakQuotas, StreamAuthor } from "./stream_author.ts";
+import { UploadAuthor } from "./upload_author.ts";
+
+/** How much is done. */
+export interface WorkersSoakOptions {
+  seed: string;
+  /** Streams that are written at a time, and as many files uploaded. */
+  authors: number;
+  /** Steps of each author between two restarts. */
+  steps: number;
+  /** Restarts; more while `goesOn` says so. */
+  rounds: number;
+  goesOn?: () => boolean;
+  onRound?: (counts: WorkersSoakCounts) => void;
+}
+
+/** What was done. */
+export interface WorkersSoakCounts {
+  rounds: number;
+  steps: number;
+  checks: number;
+  sealed: number;
+  abandoned: number;
+  /** Streams that workers have dealt with. */
+  swept: number;
+  trimmed: number;
+}
+
+/** Uploads are swept while they are written; that is what is tested. */
+const ephemeralTtlMs = 20;
+
+/** Runs it in a schema of its own; throws what was wrong. */
+export async function soakWorkers(
+  options: WorkersSoakOptions,
+): Promise<WorkersSoakCounts> {
+  const { seed, authors, goesOn = () => false } = options;
+  const random = new Random(seed);
+  const lively = {
+    workerConcurrency: 2,
+    ephemeralTtlMs,
+    ephemeralSweepIntervalMs: 5,
+    maxConnections: 8,
+    quotas: soakQuotas,
+  };
+  await using store = await openMaintenanceStore({
+    ...lively,
+    trimming: trimmingOf(random),
+  });
+  const streams = Array.from(
+    { length: authors },
+    (_, i) => new StreamAuthor(new Random(`${seed} stream ${i}`)),
+  );
+  const uploads = Array.from(
+    { length: authors },
+    (_, i) => new UploadAuthor(new Random(`${seed} upload ${i}`)),
+  );
+  let counts = countsOf(store, { rounds: 0, steps: 0, streams, uploads });
+  for (let round = 1; round <= options.rounds || goesOn(); round++) {
+    await runRound(store, { ...options, random, streams, uploads });
+    for (const author of [...streams, ...uploads]) {
+      await author.check(store.storage);
+    }
+    await store.storage.close();
+    await store.assertInvariants();
+    assertNothingWrong(store);
+    await store.reopen({ ...lively, trimming: trimmingOf(random) });
+    const steps = round * options.steps * authors * 2;
+    counts = countsOf(store, { rounds: round, steps, streams, uploads });
+    options.onRound?.(counts);
+  }
+  await checkEnd(store, streams, uploads);
+  return counts;
+}
+
+type Round = WorkersSoakOptions & {
+  random: Random;
+  streams: StreamAuthor[];
+  uploads: UploadAuthor[];
+};
+
+async function runRound(
+  { storage }: MaintenanceStore,
+  { steps, random, streams, uploads }: Round,
+): Promise<void> {
+  const left = new Set<StreamAuthor | UploadAuthor>([...streams, ...uploads]);
+  const writing = Array.from(left, async (author) => {
+    for (let step = 0; step < steps; step++) await author.step(storage);
+    left.delete(author);
+  });
+  const meddling = (async () => {
+    while (left.size > 0) await meddle(storage.maintenance, random);
+  })();
+  await Promise.all(writing);
+  await meddling;
+}
+
+/** Something that an operator may do at any time. */
+async function meddle(
+  maintenance: StreamMaintenance,
+  random: Random,
+): Promise<void> {
+  switch (random.between(0, 4)) {
+    case 0:
+      return await maintenance.updateTrimming(trimmingOf(random));
+    case 1:
+    case 2: {
+      const report = await maintenance.trimStreams({
+        dryRun: random.chance(50),
+      });
+      // There never is a gap, whatever happens at the same time.
+      assert.deepEqual(report.refusals, []);
+      for (const { reason } of report.failures) {
+        assert.match(reason, /^(stream_changed|stream_not_found)$/);
+      }
+      return;
+    }
+    default: {
+      const report = await maintenance.sweepEphemeralStreams({
+        dryRun: random.chance(50),
+      });
+      assert.deepEqual(report.failures, []);
+    }
+  }
+}
+
+function trimmingOf(random: Random): TrimmingOptions {
+  return {
+    activationFactor: random.between(0, 3),
+    historyMiniblocks: { default: BigInt(random.between(0, 40)) },
+    snapshotRetentionInterval: random.chance(70) ? 100n : 0n,
+    batchSize: random.chance(50) ? random.between(1, 10) : 1000,
+  };
+}
+
+/** Whether the log tells of anything that should not be. */
+function assertNothingWrong({ events }: MaintenanceStore): void {
+  const wrong = events.filter(({ level, code, details }) => {
+    const first = details?.["first"] as { reason?: string } | undefined;
+    const isRace = code === "worker_streams_failed" &&
+      first?.reason === "stream_changed";
+    return (level === "warn" || level === "error") && !isRace &&
+      !/^(quota_near|ownership_)/.test(code);
+  });
+  assert.deepEqual(wrong, []);
+}
+
+/** When all is quiet, nothing is left that the rules let go. */
+async function checkEnd(
+  store: MaintenanceStore,
+  streams: readonly StreamAuthor[],
+  uploads: readonly UploadAuthor[],
+): Promise<void> {
+  const { storage } = store;
+  const history = 10n;
+  const retention = 100n;
+  const { maintenance } = storage;
+  await maintenance.updateTrimming({
+    historyMiniblocks: { default: history },
+    snapshotRetentionInterval: retention,
+  });
+  await maintenance.sweepEphemeralStreams({ ttlMs: 0 });
+  await maintenance.trimStreams();
+  const again = await maintenance.trimStreams();
+  assert.equal(again.trimmed, 0, "it converges");
+  for (const { id, last, latest } of streams) {
+    if (last < 0n) continue;
+    const [range, ...others] = await storage.getMiniblockNumberRanges(id);
+    assert.deepEqual(others, []);
+    const { startInclusive: start, snapshotSeqNums: snapshots } = range!;
+    assert.ok(start === 0n || snapshots.includes(start), "cut at a snapshot");
+    const droppable = snapshots.filter((n) =>
+      n > start && n <= latest - history
+    );
+    assert.deepEqual(droppable, [], "history");
+    const old = snapshots.filter((n) => n <= last - 100n && n !== latest);
+    const intervals = old.map((n) => n / retention);
+    assert.equal(new Set(intervals).size, intervals.length, "retention");
+  }
+  const sealed = uploads.reduce((sum, { sealed }) => sum + sealed.size, 0);
+  const alive = streams.filter(({ last }) => last >= 0n).length;
+  assert.equal(await storage.getStreamsNumber(), alive + sealed);
+  for (const author of streams) await author.check(storage);
+  for (const author of uploads) await author.check(storage, Infinity);
+  await store.assertInvariants();
+}
+
+function countsOf(
+  { events }: MaintenanceStore,
+  { rounds, steps, streams, uploads }: {
+    rounds: number;
+    steps: number;
+    streams: readonly StreamAuthor[];
+    uploads: readonly UploadAuthor[];
+  },
+): WorkersSoakCounts {
+  const done = (worker: string) =>
+    events.filter(({ code, details }) =>
+      code === "worker_ran" && details?.["worker"] === worker
+    ).reduce((sum, { details }) => sum + Number(details!["done"]), 0);
+  const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
+  return {
+    rounds,
+    steps,
+    checks: sum(streams.map(({ checks }) => checks)),
+    sealed: sum(uploads.map(({ sealed }) => sealed.size)),
+    abandoned: sum(uploads.map(({ abandoned }) => abandoned)),
+    swept: done("ephemeral_sweeper"),
+    trimmed: done("stream_trimmer"),
+  };
+}
