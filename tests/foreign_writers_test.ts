@@ -220,25 +220,34 @@ describe("An owner that was replaced and noticed nothing", () => {
     );
   }
 
-  for (const [name, write] of Object.entries(writes)) {
-    it(`writes nothing any more: ${name}`, async () => {
-      const { url, schema } = test;
-      await using storage = await openStreamStorage({
-        url,
-        schema,
-        startupDelayMs: 0,
-        maxConnections: 3,
-      });
-      const before = await allRows();
-      await session.script(`UPDATE ${owner} SET uuid = 'another'`);
-      await assertFails(write(storage, ids), {
-        code: "RESOURCE_EXHAUSTED",
-        reason: "ownership_lost",
-        operation: name.split(",")[0]!,
-      });
-      assert.ok(storage.signal.aborted);
-      assert.deepEqual(await allRows(), before);
-      await session.script(`DELETE FROM ${owner}`);
+  async function assertStopped(change: string, name: string): Promise<void> {
+    const { url, schema } = test;
+    await using storage = await openStreamStorage({
+      url,
+      schema,
+      startupDelayMs: 0,
+      maxConnections: 3,
     });
+    const before = await allRows();
+    await session.script(change);
+    await assertFails(writes[name]!(storage, ids), {
+      code: "RESOURCE_EXHAUSTED",
+      reason: "ownership_lost",
+      operation: name.split(",")[0]!,
+    });
+    assert.ok(storage.signal.aborted);
+    assert.deepEqual(await allRows(), before);
+    await session.script(`DELETE FROM ${owner}`);
   }
+
+  for (const name of Object.keys(writes)) {
+    it(`writes nothing any more: ${name}`, () =>
+      assertStopped(`UPDATE ${owner} SET uuid = 'another'`, name));
+  }
+
+  it("writes nothing while there is another beside it, or nobody", async () => {
+    const another = `INSERT INTO ${owner} VALUES ('another', now(), '')`;
+    await assertStopped(another, "writeEvent");
+    await assertStopped(`DELETE FROM ${owner}`, "writeEvent");
+  });
 });
