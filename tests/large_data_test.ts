@@ -217,6 +217,27 @@ describe("Large data", () => {
     await storage.deleteStream(id);
   });
 
+  it("streams blocks that are larger than a page, with their snapshots", async () => {
+    const { storage } = test;
+    const id = newStreamId();
+    const sizes = [3, 3, 0.01, 9, 0.01, 5, 1, 1, 1, 1, 1, 0.01];
+    const blocks = sizes.map((megabytes, i): MiniblockDescriptor => ({
+      number: BigInt(i),
+      data: payload(Math.round(megabytes * MB), i),
+      ...(i % 3 === 0 ? { snapshot: payload(2 * MB, i + 100) } : {}),
+    }));
+    await storage.createStreamArchiveStorage(id);
+    await storage.writeArchiveMiniblocks(id, 0n, blocks);
+    const read = (options: { omitSnapshot: boolean }) =>
+      Array.fromAsync(storage.streamMiniblocks(id, 0n, 99n, options));
+    assertSame(await read({ omitSnapshot: false }), blocks);
+    assertSame(
+      await read({ omitSnapshot: true }),
+      blocks.map(({ number, data }) => ({ number, data })),
+    );
+    await storage.deleteStream(id);
+  });
+
   it("streams 200 MB in bounded memory", async () => {
     const id = newStreamId();
     const blockBytes = 100 * 1024;

@@ -239,36 +239,6 @@ function testStreaming(suite: Suite): void {
     },
   );
 
-  suite.test("streamMiniblocks yields large blocks with their snapshots", async ({ storage }) => {
-    const id = newStreamId();
-    const sizes = [3, 3, 0.01, 9, 0.01, 5, 1, 1, 1, 1, 1, 0.01];
-    const stored = sizes.map((megabytes, number): MiniblockDescriptor => ({
-      number: BigInt(number),
-      data: new Uint8Array(megabytes * 1e6).fill(number + 1),
-      ...(number % 3 === 0
-        ? { snapshot: new Uint8Array(2e6).fill(number + 100) }
-        : {}),
-    }));
-    await storage.createStreamStorage(id, stored[0]!);
-    await storage.writeMiniblocks(
-      id,
-      stored.slice(1),
-      { generation: BigInt(stored.length), envelopes: [] },
-      { generation: 1n, size: 0 },
-    );
-    const all = await collect(storage.streamMiniblocks(id, 0n, 99n));
-    assert.equal(all.length, stored.length);
-    for (const [number, read] of all.entries()) {
-      const { data, snapshot = new Uint8Array() } = stored[number]!;
-      assert.equal(read.number, BigInt(number));
-      assert.deepEqual(
-        [read.data.length, read.data[0], read.snapshot?.length ?? 0],
-        [data.length, data[0], snapshot.length],
-      );
-      assert.equal(read.snapshot?.at(-1), snapshot.at(-1));
-    }
-  });
-
   suite.planted(
     "streamMiniblocks finds a gap wherever its pages end",
     async ({ storage, plant }) => {
