@@ -15,6 +15,7 @@ import {
 const limits = {
   lanes: 3,
   sharedLanes: 2,
+  minDivided: 2,
   maxShared: 4,
   maxSharedBytes: 10,
   maxWaiting: 12,

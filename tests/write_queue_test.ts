@@ -27,6 +27,7 @@ function fakeQueue(options: Partial<WriteQueueOptions> = {}) {
   const queue = new WriteQueue({
     lanes: 2,
     sharedLanes: 1,
+    minDivided: 100,
     maxShared: 100,
     maxSharedBytes: 1000,
     maxWaiting: 1000,
@@ -95,6 +96,25 @@ describe("Sharing a transaction", () => {
     assert.deepEqual(await underWay(), ["a0"]);
     database.underWay[0]!.commit();
     assert.deepEqual(await underWay(), ["b0 b1 b2 c0"]);
+  });
+
+  it("free lanes divide what is ready, unless it is little", async () => {
+    const { submit, underWay, database } = fakeQueue({
+      sharedLanes: 2,
+      minDivided: 2,
+    });
+    for (const name of ["a0", "a1", "a2"]) void submit(a, name);
+    void submit(b, "b0");
+    assert.deepEqual(await underWay(), ["a0 a1 a2 b0"]);
+    database.underWay[0]!.commit();
+    await underWay();
+    for (const id of [a, b, c, d, "e" as StreamId]) void submit(id, `${id}5`);
+    assert.deepEqual(await underWay(), ["a5 b5 c5", "d5 e5"]);
+    for (const id of [a, b, c, d]) void submit(id, `${id}6`);
+    assert.deepEqual(await underWay(), ["a5 b5 c5", "d5 e5"]);
+    // One lane is free: it takes all that is ready.
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["d5 e5", "a6 b6 c6"]);
   });
 
   it("the number of writes is limited", async () => {

@@ -34,6 +34,7 @@ interface PgbenchWork {
 /** Names of these contenders in the table. */
 export const pipelinedInserts = "pipelined INSERTs (pgbench)";
 export const singleInserts = "one INSERT at a time (pgbench)";
+export const parallelInserts = "an INSERT at a time each (pgbench)";
 export const pipelinedSwaps = "one pipeline a swap (pgbench)";
 
 const inserted = "(stream_id, generation, slot_num, envelope)";
@@ -63,16 +64,22 @@ export function manyInserts(
   });
 }
 
-/** Events one at a time, on one connection. */
-export function oneInsertEach(place: PgbenchPlace): ToolContender {
+/** Events one at a time on each connection, as many streams as connections. */
+export function oneInsertEach(
+  place: PgbenchPlace,
+  connections = 1,
+): ToolContender {
   return contender(place, {
-    name: singleInserts,
-    connections: 1,
+    name: connections === 1 ? singleInserts : parallelInserts,
+    connections,
     perTransaction: 1,
     scripts() {
-      const [id] = newStreamIds(1) as [StreamId];
-      const tables = place.site.catalog.tablesOf(id);
-      return Promise.resolve([[insertEvents(tables, id, [0])]]);
+      return Promise.resolve(
+        newStreamIds(connections).map((id) => {
+          const tables = place.site.catalog.tablesOf(id);
+          return [insertEvents(tables, id, [0])];
+        }),
+      );
     },
   });
 }
@@ -129,7 +136,7 @@ function contender(
         "--no-vacuum",
         "--protocol=prepared",
         `--client=${connections}`,
-        `--jobs=${connections}`,
+        `--jobs=${Math.min(connections, 2)}`,
         `--time=${Math.max(1, Math.round(seconds))}`,
         `--define=envelope=${"e".repeat(1024)}`,
         `--define=block=${"b".repeat(10 * 1024)}`,

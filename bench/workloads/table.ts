@@ -6,6 +6,7 @@ import {
   manyInserts,
   oneInsertEach,
   oneSwapEach,
+  parallelInserts,
   pipelinedInserts,
   pipelinedSwaps,
   singleInserts,
@@ -41,6 +42,7 @@ export function tableWorkloads(arena: Arena): Workload[] {
   const limits: Record<string, Contender[]> = {
     "write-event-many": [arena.plain, manyInserts(arena, sizes.writers)],
     "write-event-alone": [oneInsertEach(arena)],
+    "write-event-few": [oneInsertEach(arena, sizes.fewWriters)],
     "write-miniblocks-one": [
       oneSwapEach(arena, {
         streams: sizes.fewWriters,
@@ -143,7 +145,7 @@ function eventPaths(sizes: Sizes): HotPath[] {
           streamsPerClient: streamsOf(calls),
           events,
         }),
-      goals: [[baseline, 5]],
+      goals: [[baseline, 5], [parallelInserts]],
     },
   ];
 }

@@ -68,7 +68,8 @@ export function statement<
 }): Statement<P, C> {
   const columns = definition.columns ?? ([] as unknown as C);
   return {
-    text: definition.text,
+    // The server copies it at every execution.
+    text: definition.text.replaceAll(/\s+/g, " "),
     params: definition.params ?? ([] as unknown as P),
     columns,
     decoders: columns.map(decoderOf),
