@@ -3,12 +3,15 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { toStorageError } from "../src/database/failures.ts";
 import { PgError } from "../src/database/pg_error.ts";
+import { openStreamStorage } from "../src/open_stream_storage.ts";
+import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { StreamStorageError } from "../src/storage/errors.ts";
 import {
   type LogEvent,
   logEvents,
   type Logger,
 } from "../src/telemetry/log_events.ts";
+import { attributes, metrics } from "../src/telemetry/names.ts";
 import { StoreTelemetry } from "../src/telemetry/store_telemetry.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
 import { testDatabaseUrl } from "./support/database.ts";
@@ -60,7 +63,6 @@ describe("An outage", () => {
     await using test = await openTestStorage({
       url: proxy.url,
       logger: log.logger,
-      operationTimeoutMs: 1000,
       ephemeralSweepIntervalMs: 0,
       retry: { attempts: 3, minDelayMs: 1, maxDelayMs: 5 },
     });
@@ -73,7 +75,7 @@ describe("An outage", () => {
     const calls = Array.from(
       { length: 1000 },
       (_, i) =>
-        i % 2 === 0
+        i % 10 > 0
           ? storage.getLastMiniblockNumber(id)
           : storage.writeEvent(id, 1n, i, data),
     );
@@ -244,15 +246,53 @@ describe("Told once, with what it has cost", () => {
   });
 });
 
-describe("A logger", () => {
-  it("that throws harms no call", async () => {
+describe("Ownership that passes to another instance", () => {
+  it("is told by both, and ends the state of the former owner", async () => {
+    const [former, next] = [heard(), heard()];
     await using test = await openTestStorage({
-      logger: () => {
-        throw new Error("The logger's own fault");
-      },
+      logger: former.logger,
+      ephemeralSweepIntervalMs: 0,
     });
-    await test.storage.createStreamStorage(newStreamId(), genesis);
+    const { storage, url, schema } = test;
+    const stateOf = (of: PostgresStreamStorage) =>
+      of.metrics().find(({ definition }) =>
+        definition === metrics.ownershipStatus
+      )!.samples.filter(({ value }) => value === 1)
+        .map((sample) => sample.attributes[attributes.ownershipState]);
+    assert.deepEqual(stateOf(storage), ["owner"]);
+    await using taker = await openStreamStorage({
+      url,
+      schema,
+      partitions: storage.partitions,
+      startupDelayMs: 0,
+      maxConnections: 3,
+      logger: next.logger,
+    });
+    assert.equal(storage.signal.aborted, true);
+    assert.deepEqual(stateOf(storage), ["stopped"]);
+    assert.deepEqual(stateOf(taker), ["owner"]);
+    for (let i = 0; i < 3; i++) {
+      await assert.rejects(storage.getLastMiniblockNumber(newStreamId()));
+    }
+    assert.deepEqual(former.codes(), ["ownership_taken", "ownership_lost"]);
+    assert.deepEqual(next.codes(), ["ownership_takeover", "ownership_taken"]);
   });
+});
+
+describe("A logger", () => {
+  const fault = () => new Error("The logger's own fault");
+  const faulty: Record<string, Logger> = {
+    throws: () => {
+      throw fault();
+    },
+    rejects: () => Promise.reject(fault()),
+  };
+  for (const [how, logger] of Object.entries(faulty)) {
+    it(`that ${how} harms no call`, async () => {
+      await using test = await openTestStorage({ logger });
+      await test.storage.createStreamStorage(newStreamId(), genesis);
+    });
+  }
 
   it("gets the level and, by default, the meaning from the table", () => {
     const log = heard();

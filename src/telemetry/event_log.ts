@@ -15,12 +15,13 @@ export class EventLog {
     message: string = logEvents[code].meaning,
   ): void {
     try {
-      this.#logger?.({
+      const answer: unknown = this.#logger?.({
         level: logEvents[code].level,
         code,
         message,
         ...(details === undefined ? {} : { details }),
       });
+      if (answer instanceof Promise) answer.catch(() => {});
     } catch {
       // A fault of the host's logger must not become one of a write.
     }

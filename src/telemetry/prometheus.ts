@@ -18,7 +18,9 @@ export interface MetricsSource {
 export const prometheusContentType = "text/plain; version=0.0.4; charset=utf-8";
 
 /**
- * The metrics of one or several stores, as Prometheus scrapes them.
+ * The metrics of one or several stores, as Prometheus scrapes them. Stores are
+ * told apart by database and schema, so leave a closed one out once its schema
+ * is open again.
  *
  * ```ts
  * import { prometheusText } from "@towns/stream-storage/telemetry";
