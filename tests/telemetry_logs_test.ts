@@ -75,7 +75,7 @@ describe("An outage", () => {
     const calls = Array.from(
       { length: 1000 },
       (_, i) =>
-        i % 10 > 0
+        i % 40 > 0
           ? storage.getLastMiniblockNumber(id)
           : storage.writeEvent(id, 1n, i, data),
     );
