@@ -125,6 +125,17 @@ describe("The stored rows", () => {
     await marker(1n);
   });
 
+  it("are gone when the stream is deleted", async () => {
+    await storage.createStreamStorage(id, block(0));
+    await storage.writeEvent(id, 1n, 0, bytes("event"));
+    await storage.writeMiniblockCandidate(id, candidate(1));
+    await storage.deleteStream(id);
+    const kinds = ["miniblocks", "minipools", "miniblock_candidates"];
+    for (const table of ["es", ...kinds.map((kind) => `${kind}_m00`)]) {
+      assert.deepEqual(await query("1", table), [], table);
+    }
+  });
+
   it("tell the age of an ephemeral stream, from its own creation on", async () => {
     const ages = "stream_storage_ephemeral";
     const isNew = "created_at > now() - interval '1 hour'";
