@@ -23,6 +23,7 @@ import {
   legacyBlock,
   MAX_NUMBER,
   mediaGenesis,
+  minipool,
   newStreamId,
   readBack,
   run,
@@ -279,6 +280,22 @@ function testNormalizing(suite: Suite): void {
       });
     });
   }
+
+  suite.planted(
+    "normalizeEphemeralStream leaves no minipool but its own",
+    async ({ storage, plant }) => {
+      const id = newStreamId("media");
+      await plant(id, {
+        latestSnapshot: 0n,
+        ephemeral: true,
+        blocks: [mediaGenesis(0).genesis],
+        minipool: minipool(7, 2),
+      });
+      await storage.normalizeEphemeralStream(id);
+      const { events } = await storage.debugReadStreamData(id);
+      assert.deepEqual(events, [{ generation: 1n, slot: -1 }]);
+    },
+  );
 
   suite.test("of several calls of normalizeEphemeralStream exactly one wins", async ({ storage }) => {
     const id = newStreamId("media");
