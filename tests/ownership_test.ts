@@ -7,20 +7,15 @@ import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import { parseStreamId, schemaLockId } from "../src/storage/stream_id.ts";
+import { aborted } from "./support/aborted.ts";
 import { testDatabaseUrl } from "./support/database.ts";
+import { ExistingNode } from "./support/existing_node.ts";
 import { openSession } from "./support/migration_connection.ts";
 import { openTestStorage } from "./support/storage.ts";
 
 const streamId = parseStreamId("20".padEnd(64, "0"));
 const genesis = { number: 0n, data: new Uint8Array([1]) };
 const event = new Uint8Array([2]);
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-}
 
 const isLost = (error: unknown) =>
   isStreamStorageError(error, "RESOURCE_EXHAUSTED") &&
@@ -37,66 +32,6 @@ async function openAgain(
     maxConnections: 4,
     ...options,
   });
-}
-
-/** What an instance of the existing system does, by hand. */
-class Node implements AsyncDisposable {
-  readonly #session: Session;
-  readonly #schema: string;
-  #notify: () => void = () => {};
-
-  constructor(session: Session, schema: string) {
-    this.#session = session;
-    this.#schema = schema;
-    session.onNotification(({ payload }) => {
-      if (payload === schema) this.#notify();
-    });
-  }
-
-  static async start(schema: string): Promise<Node> {
-    const session = await openSession(await testDatabaseUrl());
-    await session.script("LISTEN singlenodekey");
-    return new Node(session, schema);
-  }
-
-  async takeRow(): Promise<void> {
-    await this.#session.script(
-      `BEGIN; DELETE FROM ${this.#schema}.singlenodekey;
-       INSERT INTO ${this.#schema}.singlenodekey
-         (uuid, storage_connection_time, info) VALUES ('node', now(), 'node');
-       COMMIT`,
-    );
-  }
-
-  async tryLock(): Promise<boolean> {
-    const [row] = await this.#session.script(
-      `SELECT pg_try_advisory_lock(${schemaLockId(this.#schema)})`,
-    );
-    return row?.[0] === "t";
-  }
-
-  /** As nodes do: polls until the lock is free. */
-  async lock(): Promise<void> {
-    await this.#session.script(
-      `SELECT pg_advisory_lock(${schemaLockId(this.#schema)})`,
-    );
-  }
-
-  /** Fulfilled when a notification finds another row than the node's own. */
-  async overtaken(): Promise<void> {
-    for (;;) {
-      const heard = new Promise<void>((resolve) => this.#notify = resolve);
-      const [row] = await this.#session.script(
-        `SELECT uuid FROM ${this.#schema}.singlenodekey`,
-      );
-      if (row?.[0] !== "node") return;
-      await heard;
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#session.close();
-  }
 }
 
 async function rows(session: Session, schema: string): Promise<number> {
@@ -154,7 +89,7 @@ describe("Ownership of a schema", () => {
 
   it("goes to an existing node, which finds the lock free", async () => {
     await using ours = await openTestStorage();
-    await using node = await Node.start(ours.schema);
+    await using node = await ExistingNode.start(ours.schema);
     assert.equal(await node.tryLock(), false);
     await node.takeRow();
     await aborted(ours.storage.signal);
@@ -163,7 +98,7 @@ describe("Ownership of a schema", () => {
 
   it("comes from an existing node, which hears of it", async () => {
     await using ours = await openTestStorage();
-    await using node = await Node.start(ours.schema);
+    await using node = await ExistingNode.start(ours.schema);
     await node.takeRow();
     await node.lock();
     {
@@ -177,7 +112,7 @@ describe("Ownership of a schema", () => {
 
   it("can be given up waiting for", async () => {
     await using ours = await openTestStorage();
-    await using node = await Node.start(ours.schema);
+    await using node = await ExistingNode.start(ours.schema);
     await node.takeRow();
     await node.lock();
     const controller = new AbortController();
@@ -292,7 +227,7 @@ describe("Ownership of a schema", () => {
     await ours.storage.close();
     await using session = await openSession(ours.url);
     assert.equal(await rows(session, ours.schema), 0);
-    await using node = await Node.start(ours.schema);
+    await using node = await ExistingNode.start(ours.schema);
     assert.equal(await node.tryLock(), true);
   });
 });

@@ -17,15 +17,22 @@
  * - starting: LISTEN is in place before the row is written, so no takeover
  *   after that goes unnoticed. Writing the row removes all others, under a
  *   table lock that starters and nodes respect: of two starters the later one
- *   stands alone in the table.
+ *   stands alone in the table. It waits for the writes of the present owner
+ *   that are under way; one that is still there after any write's time has lost
+ *   its client in the middle of it (frozen while it was sending, say) and is
+ *   ended.
  * - waiting: tries the lock, at first often, then once a second. Its row being
- *   gone means that yet another instance has started: it stops.
+ *   gone, in the delay too, means that yet another instance has started: it
+ *   stops.
  * - owner: looks at the table after every notification for its schema, at a
  *   slow beat, and after every reconnection of its lock session. If the lock
  *   session breaks it connects again and goes on if the row is still its own
  *   and the lock is to be had; meanwhile writes are safe by the fence.
  * - stopped is for good: `signal` aborts, every call rejects. Writes that were
  *   under way end, then the lock is released and the successor's wait is over.
+ *
+ * A row is ours if it has our name and our time: an instance that is started
+ * again under the same name is another one.
  *
  * The fence. Every write begins with `fence`: it locks the table's rows FOR
  * SHARE and stops the transaction unless ours is there and no other. Proof that
@@ -49,6 +56,8 @@ import {
   type StreamStorageOutcome,
 } from "../storage/errors.ts";
 import type { LogCode } from "../telemetry/log_events.ts";
+import { deadClientSettings } from "./dead_clients.ts";
+import { sqlStateOf } from "./failures.ts";
 import { quoteIdentifier } from "./migrations/mod.ts";
 import { rejectSql } from "./rejection.ts";
 import type { Session } from "./session.ts";
@@ -66,6 +75,8 @@ export interface OwnershipOptions {
   connect(signal?: AbortSignal): Promise<Session>;
   /** Milliseconds to wait after an owner had to be replaced. */
   startupDelayMs: number;
+  /** Milliseconds that no write of an owner takes. */
+  stuckWriteMs: number;
   signal?: AbortSignal | undefined;
   /** Hears what happens: a stable word, a text, plain data. */
   onEvent(
@@ -78,19 +89,22 @@ export interface OwnershipOptions {
 const channel = "singlenodekey";
 const pollMs = 1000;
 const beatMs = 5000;
+/** How long one attempt to write the row waits for the owner's writes. */
+const rowLockMs = 500;
 /** How long a lost lock is sought while the row is still ours. */
 const recoverMs = 60_000;
 
 /** This instance's ownership of a schema; see the file's head. */
 export class Ownership {
-  /** Sent first in every write: stops the transaction of a former owner. */
-  readonly fence: Bound;
   readonly #options: OwnershipOptions;
   readonly #sql: ReturnType<typeof ownershipSql>;
   readonly #stopped = new AbortController();
   /** Ends every wait: stopped or closing. */
   readonly #ended = new AbortController();
   #session: Session | undefined;
+  /** When our row was written, in microseconds; with the name it is ours. */
+  #rowTime = 0n;
+  #fence: Bound | undefined;
   #beforeRelease: () => Promise<void> = () => Promise.resolve();
   #checking: Promise<void> | undefined;
   #checkAgain = false;
@@ -99,7 +113,6 @@ export class Ownership {
   private constructor(options: OwnershipOptions) {
     this.#options = options;
     this.#sql = ownershipSql(options.schema);
-    this.fence = bind(this.#sql.fence, options.instanceId);
   }
 
   /**
@@ -124,6 +137,11 @@ export class Ownership {
   /** Aborts when this instance must stop; the reason is the error to tell. */
   get signal(): AbortSignal {
     return this.#stopped.signal;
+  }
+
+  /** Sent first in every write: stops the transaction of a former owner. */
+  get fence(): Bound {
+    return this.#fence!;
   }
 
   /** What has to end before the lock is released. */
@@ -169,7 +187,11 @@ export class Ownership {
     try {
       if (session.usable) {
         await session.run([
-          bind(this.#sql.deleteOwn, this.#options.instanceId),
+          bind(
+            this.#sql.deleteOwn,
+            this.#options.instanceId,
+            this.#rowTime,
+          ),
         ]);
       }
     } catch {
@@ -180,33 +202,71 @@ export class Ownership {
   }
 
   async #start(): Promise<void> {
-    const { signal, startupDelayMs, instanceId, onEvent } = this.#options;
+    const { signal, onEvent } = this.#options;
     const session = await this.#connect(signal);
-    const [, , others] = await session.run([
-      bind(this.#sql.begin),
-      bind(this.#sql.lockTable),
-      bind(this.#sql.selectOthers, instanceId),
-      bind(this.#sql.deleteAll),
-      bind(this.#sql.insertOwn, instanceId, this.#info()),
-      bind(this.#sql.commit),
-    ]);
-    if (others.rows.length > 0) {
+    const others = await this.#replaceRows(session);
+    if (others.length > 0) {
       onEvent("ownership_takeover", "Another instance owns the schema", {
-        others: others.rows.map(([info]) => info),
+        others,
       });
     }
     if (!await this.#tryLock(session)) {
       for (let nth = 0; !await this.#poll(); nth++) {
         await this.#wait(Math.min(pollMs, 50 * 2 ** nth), signal);
       }
-      await this.#wait(startupDelayMs, signal);
-      if (!await this.#isOurs()) throw ownershipLost();
+      await this.#delayStart();
     }
     onEvent("ownership_taken", "This instance owns the schema");
     this.#beat = setInterval(() => this.#check(), beatMs);
     this.#watch(session);
     // For a notification that came together with the last answer.
     this.#check();
+  }
+
+  /**
+   * Puts our row in the place of all others once their writes have ended;
+   * returns what the others say of themselves.
+   */
+  async #replaceRows(session: Session): Promise<(string | null)[]> {
+    const { instanceId, signal } = this.#options;
+    for (;;) {
+      try {
+        const [, , , others, , { rows: [own] }] = await session.run([
+          bind(this.#sql.begin),
+          bind(this.#sql.setLockTimeout),
+          bind(this.#sql.lockTable),
+          bind(this.#sql.selectAll),
+          bind(this.#sql.deleteAll),
+          bind(this.#sql.insertOwn, instanceId, this.#info()),
+          bind(this.#sql.commit),
+        ]);
+        this.#rowTime = own![0];
+        this.#fence = bind(this.#sql.fence, instanceId, this.#rowTime);
+        return others.rows.map(([info]) => info);
+      } catch (error) {
+        if (sqlStateOf(error) !== "55P03") throw error;
+        await session.run([bind(this.#sql.rollback)]);
+        signal?.throwIfAborted();
+        await this.#endStuckWrites(session);
+      }
+    }
+  }
+
+  /** Writes hold the row; one that is too old for a write has no client. */
+  async #endStuckWrites(session: Session): Promise<void> {
+    const { onEvent, stuckWriteMs } = this.#options;
+    try {
+      const [{ rows }] = await session.run([
+        bind(this.#sql.endStuck, this.#sql.table, BigInt(stuckWriteMs)),
+      ]);
+      if (rows.length === 0) return;
+      onEvent("ownership_write_ended", "A write of the last owner was stuck", {
+        sessions: rows.length,
+      });
+    } catch (error) {
+      // Of another role: it must be waited for.
+      if (sqlStateOf(error) !== "42501") throw error;
+    }
   }
 
   /** A session that listens; its loss is noticed once we are the owner. */
@@ -216,7 +276,7 @@ export class Ownership {
     session.onNotification(({ channel: heard, payload }) => {
       if (heard === channel && payload === this.#options.schema) this.#check();
     });
-    await session.run([bind(this.#sql.listen)]);
+    await session.run([bind(setForDeadClients), bind(this.#sql.listen)]);
     return session;
   }
 
@@ -224,6 +284,15 @@ export class Ownership {
     void session.closed.then(() => {
       if (!this.#ended.signal.aborted) void this.#recover();
     });
+  }
+
+  /** For what a replaced owner has still to do elsewhere. */
+  async #delayStart(): Promise<void> {
+    const { signal, startupDelayMs } = this.#options;
+    for (let left = startupDelayMs; left > 0; left -= pollMs) {
+      await this.#wait(Math.min(pollMs, left), signal);
+      if (!await this.#isOurs()) throw ownershipLost();
+    }
   }
 
   /** One more try for the lock while our row is the one that counts. */
@@ -240,8 +309,11 @@ export class Ownership {
   }
 
   async #isOurs(): Promise<boolean> {
-    const [{ rows }] = await this.#session!.run([bind(this.#sql.selectIds)]);
-    return rows.length === 1 && rows[0]![0] === this.#options.instanceId;
+    const [{ rows: [first, second] }] = await this.#session!.run([
+      bind(this.#sql.selectIds),
+    ]);
+    return second === undefined && first?.[0] === this.#options.instanceId &&
+      first[1] === this.#rowTime;
   }
 
   /** Looks at the table, once at a time, and once more if asked meanwhile. */
@@ -344,31 +416,51 @@ function hostName(): string {
 function ownershipSql(schema: string) {
   const table = `${quoteIdentifier(schema)}.singlenodekey`;
   return {
-    begin: statement({ text: "BEGIN", once: true }),
+    table,
+    begin: statement({
+      text: "BEGIN ISOLATION LEVEL READ COMMITTED",
+      once: true,
+    }),
     commit: statement({ text: "COMMIT", once: true }),
+    rollback: statement({ text: "ROLLBACK", once: true }),
     listen: statement({ text: `LISTEN ${channel}`, once: true }),
+    setLockTimeout: statement({
+      text: `SET LOCAL lock_timeout = ${rowLockMs}`,
+      once: true,
+    }),
     lockTable: statement({
       text: `LOCK TABLE ${table} IN SHARE ROW EXCLUSIVE MODE`,
       once: true,
     }),
-    selectOthers: statement({
-      text: `SELECT info::text FROM ${table} WHERE uuid <> $1`,
-      params: ["varchar"],
+    endStuck: statement({
+      text: `SELECT pg_terminate_backend(lock.pid)
+        FROM pg_locks AS lock JOIN pg_stat_activity AS holder USING (pid)
+        WHERE lock.relation = to_regclass($1) AND lock.granted
+          AND lock.mode = 'RowShareLock' AND lock.database =
+            (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND holder.xact_start < now() - $2 * interval '1 millisecond'`,
+      params: ["text", "int8"],
+      columns: ["bool"],
+      once: true,
+    }),
+    selectAll: statement({
+      text: `SELECT info::text FROM ${table}`,
       columns: ["text?"],
     }),
     selectIds: statement({
-      text: `SELECT uuid::text FROM ${table}`,
-      columns: ["text"],
+      text: `SELECT uuid::text, ${rowTime} FROM ${table}`,
+      columns: ["text", "int8"],
     }),
     deleteAll: statement({ text: `DELETE FROM ${table}`, once: true }),
     deleteOwn: statement({
-      text: `DELETE FROM ${table} WHERE uuid = $1`,
-      params: ["varchar"],
+      text: `DELETE FROM ${table} WHERE uuid = $1 AND ${rowTime} = $2`,
+      params: ["varchar", "int8"],
     }),
     insertOwn: statement({
       text: `INSERT INTO ${table} (uuid, storage_connection_time, info)
-        VALUES ($1, now(), $2)`,
+        VALUES ($1, now(), $2) RETURNING ${rowTime}`,
       params: ["varchar", "varchar"],
+      columns: ["int8"],
     }),
     tryLock: statement({
       text: "SELECT pg_try_advisory_lock($1)",
@@ -376,11 +468,24 @@ function ownershipSql(schema: string) {
       columns: ["bool"],
     }),
     fence: statement({
-      text: `WITH owner AS (SELECT uuid FROM ${table} FOR SHARE)
-        SELECT CASE WHEN (SELECT bool_and(uuid = $1) FROM owner) IS NOT true
+      text: `WITH owner AS (
+          SELECT uuid = $1 AND ${rowTime} = $2 AS ours FROM ${table} FOR SHARE)
+        SELECT CASE WHEN (SELECT bool_and(ours) FROM owner) IS NOT true
           THEN ${rejectSql(notOwnerReason)} END`,
-      params: ["varchar"],
+      params: ["varchar", "int8"],
       columns: ["int4?"],
     }),
   };
 }
+
+const setForDeadClients = statement({
+  text: `SELECT ${
+    Object.entries(deadClientSettings)
+      .map(([name, value]) => `set_config('${name}', '${value}', false)`)
+  }`,
+  columns: Object.keys(deadClientSettings).map(() => "text" as const),
+  once: true,
+});
+
+/** Whatever the session's time zone and date style. */
+const rowTime = "(extract(epoch FROM storage_connection_time) * 1000000)::int8";

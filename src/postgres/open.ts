@@ -4,6 +4,7 @@
  */
 
 import { connectSession } from "../database/driver.ts";
+import { deadClientSettings } from "../database/dead_clients.ts";
 import { connectLastingSession } from "../database/lasting_session.ts";
 import { sqlStateOf, toStorageError, verdictOf } from "../database/failures.ts";
 import {
@@ -151,6 +152,7 @@ function takeOwnership(
     schema,
     instanceId,
     startupDelayMs,
+    stuckWriteMs: options.operationTimeoutMs * 2,
     signal,
     connect: (opening) =>
       connectLastingSession(options.ownershipTarget, {
@@ -385,6 +387,7 @@ function poolOf(
   };
   const settings = sessionSettings(options);
   const isLasting = options.preparedStatements;
+  const ofSession = isLasting ? { ...settings, ...deadClientSettings } : {};
   const behaviour = {
     ...sessionOptions(options),
     traffic: telemetry.traffic(name),
@@ -394,7 +397,7 @@ function poolOf(
     connect: () =>
       telemetry.connect(
         name,
-        () => connectSession(target, isLasting ? settings : {}, behaviour),
+        () => connectSession(target, ofSession, behaviour),
         toStorageError,
       ),
     max,

@@ -17,6 +17,11 @@ export const logEvents = {
     level: "warn",
     meaning: "Another instance owns the schema, this one replaces it",
   },
+  ownership_write_ended: {
+    level: "warn",
+    meaning:
+      "A write of the last owner lost its client in the middle and was ended",
+  },
   ownership_taken: {
     level: "info",
     meaning: "This instance owns the schema",

@@ -1,0 +1,64 @@
+import type { Session } from "../../src/database/session.ts";
+import { schemaLockId } from "../../src/storage/stream_id.ts";
+import { testDatabaseUrl } from "./database.ts";
+import { openSession } from "./migration_connection.ts";
+
+/** What an instance of the existing system does, by hand. */
+export class ExistingNode implements AsyncDisposable {
+  readonly #session: Session;
+  readonly #schema: string;
+  #notify: () => void = () => {};
+
+  constructor(session: Session, schema: string) {
+    this.#session = session;
+    this.#schema = schema;
+    session.onNotification(({ payload }) => {
+      if (payload === schema) this.#notify();
+    });
+  }
+
+  static async start(schema: string): Promise<ExistingNode> {
+    const session = await openSession(await testDatabaseUrl());
+    await session.script("LISTEN singlenodekey");
+    return new ExistingNode(session, schema);
+  }
+
+  async takeRow(): Promise<void> {
+    await this.#session.script(
+      `BEGIN; DELETE FROM ${this.#schema}.singlenodekey;
+       INSERT INTO ${this.#schema}.singlenodekey
+         (uuid, storage_connection_time, info) VALUES ('node', now(), 'node');
+       COMMIT`,
+    );
+  }
+
+  async tryLock(): Promise<boolean> {
+    const [row] = await this.#session.script(
+      `SELECT pg_try_advisory_lock(${schemaLockId(this.#schema)})`,
+    );
+    return row?.[0] === "t";
+  }
+
+  /** As nodes do: polls until the lock is free. */
+  async lock(): Promise<void> {
+    await this.#session.script(
+      `SELECT pg_advisory_lock(${schemaLockId(this.#schema)})`,
+    );
+  }
+
+  /** Fulfilled when a notification finds another row than the node's own. */
+  async overtaken(): Promise<void> {
+    for (;;) {
+      const heard = new Promise<void>((resolve) => this.#notify = resolve);
+      const [row] = await this.#session.script(
+        `SELECT uuid FROM ${this.#schema}.singlenodekey`,
+      );
+      if (row?.[0] !== "node") return;
+      await heard;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#session.close();
+  }
+}
