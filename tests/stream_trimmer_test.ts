@@ -339,6 +339,33 @@ describe("The trimmer in the background", () => {
     assert.equal(await firstOf(store, id), 9n);
   });
 
+  it("clears as much from where it left off as from the start", async () => {
+    await using store = await openMaintenanceStore({
+      ...busy,
+      trimming: { activationFactor: 1, snapshotRetentionInterval: 150n },
+    });
+    const [id] = ids(1) as [StreamId];
+    const { storage } = store;
+    await storage.createStreamStorage(id, snapshotBlock(0));
+    for (let first = 1n; first <= 600n; first += 40n) {
+      const before = trimmings(store);
+      await storage.writeMiniblocks(
+        id,
+        run(first, first + 39n).map((n) =>
+          n % 7n === 0n || n === first ? snapshotBlock(n) : block(n)
+        ),
+        { generation: first + 40n, envelopes: [] },
+        { generation: first, size: 0 },
+      );
+      await store.logged(() => trimmings(store) > before);
+    }
+    const dry = await storage.maintenance.trimStreams({ dryRun: true });
+    assert.equal(dry.trimmed, 0);
+    const [range] = await storage.getMiniblockNumberRanges(id);
+    const old = range!.snapshotSeqNums.filter((n) => n <= 500n);
+    assert.deepEqual(old, [0n, 154n, 301n, 455n]);
+  });
+
   it("cuts targets at once, dormant streams too, and once they can be", async () => {
     const [dormant, growing, gone] = ids(3) as [StreamId, StreamId, StreamId];
     await using store = await openMaintenanceStore();

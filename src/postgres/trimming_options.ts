@@ -52,6 +52,11 @@ export interface TrimmingRules {
   /** The block to cut at, if there is one. */
   target: bigint | undefined;
   batchSize: number;
+  /**
+   * Up to this block snapshots were cleared by the same interval before.
+   * Default: nowhere. Only saves work.
+   */
+  clearedTo?: bigint | undefined;
 }
 
 const types = [

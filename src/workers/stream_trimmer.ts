@@ -11,6 +11,7 @@ import {
   readTrimmingPage,
   snapshotsSinceTrimmed,
 } from "../postgres/operations/trimming_state.ts";
+import { BoundedMap } from "../postgres/bounded_map.ts";
 import type { Store } from "../postgres/store.ts";
 import {
   type ResolvedTrimming,
@@ -27,6 +28,7 @@ import type { Worker, WorkerReport } from "./worker.ts";
 import type { WorkerEvent } from "./worker_loop.ts";
 
 const name = "trimStreams";
+const maxRemembered = 100_000;
 /** Streams of each kind that one run looks at. */
 const maxLooks = 100;
 const pageSize = 1000;
@@ -61,6 +63,11 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   readonly #targets = new Map<StreamId, bigint>();
   /** Those of them that are to be looked at. */
   readonly #dueTargets = new Set<StreamId>();
+  /** Up to where snapshots were cleared, and by which interval. */
+  readonly #cleared = new BoundedMap<
+    StreamId,
+    { retention: bigint; to: bigint }
+  >(maxRemembered);
 
   constructor(options: StreamTrimmerOptions) {
     this.#options = options;
@@ -249,8 +256,16 @@ export class StreamTrimmer implements Worker<WorkerReport> {
         return false;
       }
     }
-    await this.#look(streamId, rules, signal);
+    const { retention } = rules;
+    const cleared = this.#cleared.get(streamId);
+    const clearedTo = cleared?.retention === retention ? cleared.to : undefined;
+    this.#cleared.delete(streamId);
+    const trimmed = await this.#look(streamId, { ...rules, clearedTo }, signal);
     this.#told.count(streamId, 0);
+    if (trimmed !== undefined) {
+      // What was the latest then, or among the newest, is looked at again.
+      this.#cleared.set(streamId, { retention, to: trimmed.latest - 100n });
+    }
     return true;
   }
 

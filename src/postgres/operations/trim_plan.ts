@@ -242,13 +242,15 @@ async function* clearingSteps(
   { name, streamId, signal }: StreamCall,
   { latest, last, runStart, cut, rules }: TrimPlan,
 ): AsyncGenerator<TrimStep, void, undefined> {
-  const { retention, batchSize } = rules;
+  const { retention, batchSize, clearedTo = -1n } = rules;
   const start = cut ?? runStart;
+  // From the snapshot on that stays in the interval where it ended.
+  const again = clearedTo - clearedTo % retention;
   const select = store.catalog.of(streamId, selectSnapshots);
   const size = BigInt(batchSize);
   /** The snapshot that stays in the interval where the last page ended. */
   let stays: bigint | undefined;
-  for (let from = start;;) {
+  for (let from = again > start && again <= latest ? again : start;;) {
     const [{ rows }] = await store.transactions.read(
       { name, tags: streamId, signal },
       [bind(select, streamId, from, last - minKeep, size)],
