@@ -119,7 +119,15 @@ describe("Metrics through an OpenTelemetry SDK", () => {
     await closed;
     recordAll(telemetry);
     const collected = await sdk.collect();
+    telemetry.workers.record({
+      worker: "sweeper",
+      outcome: "done",
+      milliseconds: 1,
+      report: { done: 2 },
+    });
+    const later = await sdk.collect();
     telemetry.close();
+    assert.equal(pointOf(later, metrics.workerItems, {}), 5);
     for (const definition of Object.values<MetricDefinition>(metrics)) {
       const { name, unit, kind } = definition;
       const metric = collected.get(name);
