@@ -79,6 +79,8 @@ export function createWorkers(background: Background): Workers {
     start: () => {
       for (const loop of loops) loop.start();
       if (trims && trimmer.isNeeded) trimmerLoop.wake();
+      // What was sealed before a restart has waited long enough.
+      offloader?.loop.wake();
     },
     stop: async () => {
       await Promise.all([calls.close(), ...loops.map((loop) => loop.stop())]);
