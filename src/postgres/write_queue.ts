@@ -41,40 +41,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Bound, Result } from "../database/statement.ts";
 import { closed } from "../storage/contract_errors.ts";
-import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
+import { isStreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
-
-/** A write that may share a transaction with others. */
-export interface SharedWrite {
-  /** Does nothing, rather than fail, where its own rules forbid it. */
-  bound: Bound;
-  /** Whether the statement did the write. */
-  isDone(result: Result): boolean;
-  /**
-   * The statement did nothing: settles the write in another way. `later` tells
-   * how many later writes of the stream were done by the same transaction.
-   */
-  explain(later: number): Promise<unknown>;
-  /**
-   * No other write of the stream may be in the same transaction: what it does,
-   * or why it did nothing, could not be told from the state behind them.
-   */
-  isSingle: boolean;
-}
-
-/** A write of one stream. */
-export interface Write<T = unknown> {
-  streamId: StreamId;
-  /** Size of its payload, for the bounds. */
-  bytes: number;
-  /** Runs it as a transaction of its own, with retries. */
-  runAlone(afterUnknown: boolean): Promise<T>;
-  /** Absent: always a transaction of its own. */
-  shared?: SharedWrite;
-  /** Nobody waits for it: it takes a lane of those that callers never take. */
-  background?: boolean;
-  signal?: AbortSignal | undefined;
-}
+import type { Write } from "./queued_write.ts";
+import { queueFull, queueTimeout } from "./write_queue_errors.ts";
 
 /** The bounds of a {@linkcode WriteQueue}. */
 export interface WriteQueueOptions {
@@ -213,16 +183,9 @@ export class WriteQueue {
       this.#waiting.size >= maxWaiting ||
       (this.#waiting.size > 0 && bytes > maxWaitingBytes)
     ) {
-      return new StreamStorageError({
-        code: "RESOURCE_EXHAUSTED",
-        message: `Too many writes are waiting, expected fewer than ` +
-          `${maxWaiting} of ${maxWaitingBytes} bytes`,
-        details: {
-          reason: "write_queue_full",
-          waiting: this.#waiting.size,
-          waitingBytes: this.#waitingBytes,
-        },
-        retryable: true,
+      return queueFull(this.#options, {
+        waiting: this.#waiting.size,
+        waitingBytes: this.#waitingBytes,
       });
     }
     return undefined;
@@ -533,14 +496,4 @@ async function settleShared(
 /** Jittered: 5 to 10 ms at first, at last 50 to 100. */
 function lockPauseMs(nth: number): number {
   return Math.min(100, 10 * 2 ** nth) * (0.5 + Math.random() / 2);
-}
-
-function queueTimeout(maxWaitMs: number, unknown = false): StreamStorageError {
-  return new StreamStorageError({
-    code: "DEADLINE_EXCEEDED",
-    message: `Write was not started within ${maxWaitMs} ms`,
-    details: { reason: "queue_timeout", waitedMs: maxWaitMs },
-    retryable: true,
-    outcome: unknown ? "unknown" : "rolled_back",
-  });
 }

@@ -4,7 +4,7 @@ import {
   type Result,
   statement,
 } from "../../src/database/statement.ts";
-import type { Write } from "../../src/postgres/write_queue.ts";
+import type { Write } from "../../src/postgres/queued_write.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 
 /** A transaction that is under way, and how it ends. */

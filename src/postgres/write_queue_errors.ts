@@ -1,0 +1,36 @@
+/** Why the write queue refuses; nothing of the write was sent. */
+import { StreamStorageError } from "../storage/errors.ts";
+
+/** `RESOURCE_EXHAUSTED`, `write_queue_full`: too much is waiting. */
+export function queueFull(
+  { maxWaiting, maxWaitingBytes }: {
+    maxWaiting: number;
+    maxWaitingBytes: number;
+  },
+  figures: { waiting: number; waitingBytes: number },
+): StreamStorageError {
+  return new StreamStorageError({
+    code: "RESOURCE_EXHAUSTED",
+    message: `Too many writes are waiting, expected fewer than ` +
+      `${maxWaiting} of ${maxWaitingBytes} bytes`,
+    details: { reason: "write_queue_full", ...figures },
+    retryable: true,
+  });
+}
+
+/**
+ * `DEADLINE_EXCEEDED`, `queue_timeout`: it was not started in time. `unknown`
+ * says that an earlier attempt may have been committed.
+ */
+export function queueTimeout(
+  maxWaitMs: number,
+  unknown = false,
+): StreamStorageError {
+  return new StreamStorageError({
+    code: "DEADLINE_EXCEEDED",
+    message: `Write was not started within ${maxWaitMs} ms`,
+    details: { reason: "queue_timeout", waitedMs: maxWaitMs },
+    retryable: true,
+    outcome: unknown ? "unknown" : "rolled_back",
+  });
+}
