@@ -113,10 +113,12 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     done += await this.#trimTold(failures, signal);
     done += await this.#trimPage(failures, signal);
     const left = this.#dueTargets.size + this.#told.size;
+    const isScanning = this.#trimming.activationFactor > 0 &&
+      this.#scan.isUnderWay;
     return {
       done,
       ...failures.reported,
-      more: this.#scan.isUnderWay || left > failures.count,
+      more: isScanning || left > failures.count,
     };
   }
 
@@ -176,17 +178,24 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     const target = this.#targets.get(streamId)!;
     const { batchSize } = this.#trimming;
     const rules = { history: 0n, retention: 0n, target, batchSize };
-    const isDone = await failures.guard(streamId, signal, async () => {
-      this.#dueTargets.delete(streamId);
-      const trimmed = await this.#look(streamId, rules, signal);
-      const isSame = this.#targets.get(streamId) === target;
-      if (trimmed && trimmed.latest >= target && isSame) {
-        this.#targets.delete(streamId);
+    // Told while it is looked at, it is to be looked at once more.
+    this.#dueTargets.delete(streamId);
+    let isDone = false;
+    try {
+      await failures.guard(streamId, signal, async () => {
+        const trimmed = await this.#look(streamId, rules, signal);
+        isDone = true;
+        const isSame = this.#targets.get(streamId) === target;
+        if (trimmed && trimmed.latest >= target && isSame) {
+          this.#targets.delete(streamId);
+        }
+      });
+      return isDone;
+    } finally {
+      if (!isDone && this.#targets.has(streamId)) {
+        this.#dueTargets.add(streamId);
       }
-      return true;
-    });
-    if (!isDone && this.#targets.has(streamId)) this.#dueTargets.add(streamId);
-    return isDone ?? false;
+    }
   }
 
   async #trimTold(

@@ -49,9 +49,14 @@ export async function openMaintenanceStore(
     logged: (fits) => {
       const past = events.find(fits);
       if (past !== undefined) return Promise.resolve(past);
-      const { promise, resolve } = Promise.withResolvers<LogEvent>();
+      const { promise, resolve, reject } = Promise.withResolvers<LogEvent>();
       listeners.add((event) => fits(event) && resolve(event));
-      return promise;
+      // Only so that a test which waits in vain fails instead of hanging.
+      const timer = setTimeout(
+        () => reject(new Error("Nothing was logged that fits")),
+        45_000,
+      );
+      return promise.finally(() => clearTimeout(timer));
     },
     sql: async (text) => {
       await using session = await openSession(url);
