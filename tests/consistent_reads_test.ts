@@ -21,7 +21,7 @@ import {
   snapshotBlock,
 } from "../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
-import { testDatabaseUrl } from "./support/database.ts";
+import { queryOnce, testDatabaseUrl } from "./support/database.ts";
 import { plant } from "./support/plant.ts";
 import { type Proxy, startProxy } from "./support/proxy.ts";
 import { openTestStorage } from "./support/storage.ts";
@@ -126,6 +126,20 @@ describe("A change between the statements of a read", () => {
       () => storage.trimStream(id, 3n, []),
     );
     assert.deepEqual(ranges, [range(3n, 9n, [4n, 8n, 9n])]);
+  });
+
+  it("blocks are gone before it is known who removed them: all is seen anew", async () => {
+    const id = await plantBlocks();
+    const ranges = await between(
+      () => storage.getMiniblockNumberRanges(id),
+      async () =>
+        await queryOnce(
+          await testDatabaseUrl(),
+          `DELETE FROM "${test.schema}".miniblocks_r00
+            WHERE stream_id = '${id}' AND seq_num < 5`,
+        ),
+    );
+    assert.deepEqual(ranges, [range(5n, 9n, [8n, 9n])]);
   });
 
   it("blocks are written again with other data: all is seen anew", async () => {
