@@ -1,0 +1,29 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+/** A program that runs by itself. */
+export interface Running {
+  process: ChildProcess;
+  /** Resolves when it has ended, with what it printed. */
+  ended: Promise<{ code: number | null; printed: string }>;
+}
+
+/** Runs a program of this folder with the runtime of these tests. */
+export function runProgram(name: string, args: string[]): Running {
+  const child = spawn(
+    process.execPath,
+    [
+      "run",
+      ...("Deno" in globalThis ? ["-A", "--no-check"] : []),
+      fileURLToPath(new URL(name, import.meta.url)),
+      ...args,
+    ],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  let printed = "";
+  child.stdout!.on("data", (data) => printed += data);
+  const ended = once(child, "close").then(([code]) => ({ code, printed }));
+  return { process: child, ended };
+}
