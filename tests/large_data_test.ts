@@ -283,6 +283,11 @@ describe("Large data", () => {
     );
     assert.ok(omitted.rows > 0);
     assert.equal(omitted.data, 0);
+    const streamed = await pagesOf(() =>
+      Array.fromAsync(storage.streamMiniblocks(other, 0n, 50n, options))
+    );
+    assert.ok(streamed.rows > 0);
+    assert.equal(streamed.data, 0);
   });
 });
 

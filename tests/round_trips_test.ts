@@ -108,6 +108,21 @@ const calls: Record<string, Call> = {
     ),
   "streamMiniblocks, two pages": (s, { archive }) =>
     Array.fromAsync(s.streamMiniblocks(archive, 0n, 2000n)),
+  "writeArchiveMiniblocks, large snapshots": (s, { archive }) =>
+    s.writeArchiveMiniblocks(
+      archive,
+      1501n,
+      Array.from({ length: 3 }, () => ({
+        ...block(0n),
+        snapshot: new Uint8Array(1_900_000),
+      })),
+    ),
+  "streamMiniblocks, two pages of snapshots": (s, { archive }) =>
+    Array.fromAsync(s.streamMiniblocks(archive, 1501n, 2000n)),
+  "streamMiniblocks, without snapshots": (s, { archive }) =>
+    Array.fromAsync(
+      s.streamMiniblocks(archive, 1501n, 2000n, { omitSnapshot: true }),
+    ),
   getMaxArchivedMiniblockNumber: (s, { archive }) =>
     s.getMaxArchivedMiniblockNumber(archive),
   createEphemeralStreamStorage: (s, { media }) =>
@@ -132,7 +147,9 @@ const rare = new Set([
   "writePrecedingMiniblocks",
   "writeArchiveMiniblocks",
   "writeArchiveMiniblocks, many",
+  "writeArchiveMiniblocks, large snapshots",
   "streamMiniblocks, two pages",
+  "streamMiniblocks, two pages of snapshots",
   "normalizeEphemeralStream",
 ]);
 
