@@ -150,12 +150,12 @@ describe("Sweeping", () => {
     const { storage, url, schema } = test;
     const [ours, node, again] = mediaIds(3) as [StreamId, StreamId, StreamId];
     await storage.writeEphemeralMiniblock(ours, block(1));
-    await age(test, ours, ttlMs - 1000);
+    await age(test, ours, ttlMs - 300_000);
     const ground = { url, schema, partitions: storage.partitions };
     await plant(ground, node, plantedStream(run(0, 3), { ephemeral: true }));
     const first = await storage.maintenance.sweepEphemeralStreams();
     assert.deepEqual([first.removed, first.firstSeen], [0, 1]);
-    await age(test, node, ttlMs - 1000);
+    await age(test, node, ttlMs - 300_000);
     await storage.close();
 
     await using reopened = await openStreamStorage({
@@ -168,7 +168,7 @@ describe("Sweeping", () => {
     const { maintenance } = reopened;
     const kept = await maintenance.sweepEphemeralStreams();
     assert.deepEqual([kept.removed, kept.firstSeen], [0, 0]);
-    for (const id of [ours, node]) await age(test, id, 1000);
+    for (const id of [ours, node]) await age(test, id, 300_000);
     // An age without its upload, as a node that sealed it has left it.
     await plant(ground, again, plantedStream(run(0, 3)));
     await sql(
@@ -185,10 +185,7 @@ describe("Sweeping", () => {
   });
 
   it("takes more than a page, and one failure stops no other", async () => {
-    await using test = await openTestStorage({
-      retry: { attempts: 1 },
-      operationTimeoutMs: 1000,
-    });
+    await using test = await openTestStorage();
     const { storage } = test;
     const ids = mediaIds(230);
     await Promise.all(

@@ -40,8 +40,11 @@ export interface WorkersSoakCounts {
   trimmed: number;
 }
 
-/** Uploads are swept while they are written; that is what is tested. */
-const ephemeralTtlMs = 20;
+/**
+ * By rounds: uploads are swept while they are written, which is what is tested,
+ * or in peace, so that some are complete on the slowest machine.
+ */
+const ttls = [20, 600_000, 5, 100];
 
 /** Runs it in a schema of its own; throws what was wrong. */
 export async function soakWorkers(
@@ -51,13 +54,14 @@ export async function soakWorkers(
   const random = new Random(seed);
   const lively = {
     workerConcurrency: 2,
-    ephemeralTtlMs,
     ephemeralSweepIntervalMs: 5,
     maxConnections: 8,
+    operationTimeoutMs: 60_000,
     quotas: soakQuotas,
   };
   await using store = await openMaintenanceStore({
     ...lively,
+    ephemeralTtlMs: ttls[0]!,
     trimming: trimmingOf(random),
   });
   const streams = Array.from(
@@ -77,7 +81,11 @@ export async function soakWorkers(
     await store.storage.close();
     await store.assertInvariants();
     assertNothingWrong(store);
-    await store.reopen({ ...lively, trimming: trimmingOf(random) });
+    await store.reopen({
+      ...lively,
+      ephemeralTtlMs: ttls[round % ttls.length]!,
+      trimming: trimmingOf(random),
+    });
     const steps = round * options.steps * authors * 2;
     counts = countsOf(store, { rounds: round, steps, streams, uploads });
     options.onRound?.(counts);
