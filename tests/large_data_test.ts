@@ -217,6 +217,29 @@ describe("Large data", () => {
     await storage.deleteStream(id);
   });
 
+  it("lists 25 000 streams", async () => {
+    const { storage } = test;
+    const idOf = (n: number) => n.toString(16).padStart(64, "0") as StreamId;
+    const es = `"${test.schema}".es`;
+    await session.script(
+      `INSERT INTO ${es} (stream_id, latest_snapshot_miniblock)
+        SELECT lpad(to_hex(n), 64, '0'), 0 FROM generate_series(1, 25000) AS n`,
+    );
+    const ids = run(1, 25_000).map((n) => idOf(Number(n)));
+    const isListed = (id: string) => id.startsWith("0".repeat(60));
+    assertSame((await storage.getStreams()).filter(isListed), ids);
+    assertSame(
+      await storage.getStreams({ limit: 20_000 }),
+      ids.slice(0, 20_000),
+    );
+    const after = idOf(4000);
+    assertSame(
+      await storage.getStreams({ after, limit: 12_345 }),
+      ids.slice(4000, 16_345),
+    );
+    await session.script(`DELETE FROM ${es} WHERE stream_id < '01'`);
+  });
+
   it("streams blocks that are larger than a page, with their snapshots", async () => {
     const { storage } = test;
     const id = newStreamId();
