@@ -346,6 +346,7 @@ describe("Sweeping", () => {
     assert.equal(status?.name, "ephemeral_sweeper");
     assert.equal(status.circuit, "closed");
     assert.ok(status.runs > 0);
+    assert.equal(status.lastRun?.failed, 0);
     await storage.close();
     const { runs } = storage.maintenance.workers()[0]!;
     await storage.close();

@@ -187,6 +187,8 @@ export interface WorkerStatus {
   runs: number;
   /** Failures since the last success. */
   failuresInARow: number;
+  /** Streams that the last run which did not fail dealt with, and could not. */
+  lastRun?: { done: number; failed: number };
 }
 
 /** The work of the background, now and for a caller who waits for it. */

@@ -1,5 +1,8 @@
 import type { Background, Workers } from "../postgres/background.ts";
-import type { StreamMaintenance } from "../postgres/maintenance.ts";
+import type {
+  StreamMaintenance,
+  WorkerStatus,
+} from "../postgres/maintenance.ts";
 import { resolveTrimming } from "../postgres/options.ts";
 import { checkSweep, checkTrimStreams } from "../storage/arguments.ts";
 import { Calls } from "./calls.ts";
@@ -128,7 +131,9 @@ async function endOrderly(
   }
 }
 
-function statusOf({ state }: WorkerLoop) {
-  const { lastReport: _lastReport, ...status } = state;
-  return status;
+function statusOf({ state }: WorkerLoop): WorkerStatus {
+  const { lastReport, ...status } = state;
+  if (lastReport === undefined) return status;
+  const { done, failed } = lastReport;
+  return { ...status, lastRun: { done, failed } };
 }
