@@ -141,6 +141,14 @@ describe("Runs of a session", () => {
     assert.equal(session.inFlight, 0);
   });
 
+  it("a statement loses its indentation, and nothing that is quoted", () => {
+    const { text } = statement({
+      text: `SELECT '  it''s\n  me'
+        FROM "a  ""b""\n  c".d`,
+    });
+    assert.equal(text, `SELECT '  it''s\n  me' FROM "a  ""b""\n  c".d`);
+  });
+
   it("an empty run is answered too", async () => {
     await using session = await testSession();
     assert.deepEqual(await session.run([]), []);

@@ -68,13 +68,23 @@ export function statement<
 }): Statement<P, C> {
   const columns = definition.columns ?? ([] as unknown as C);
   return {
-    // The server copies it at every execution.
-    text: definition.text.replaceAll(/\s+/g, " "),
+    text: withoutIndentation(definition.text),
     params: definition.params ?? ([] as unknown as P),
     columns,
     decoders: columns.map(decoderOf),
     once: definition.once ?? false,
   };
+}
+
+/**
+ * The server copies a statement's text at every execution. What is quoted stays
+ * as it is: a schema may have any name.
+ */
+function withoutIndentation(text: string): string {
+  return text.replaceAll(
+    /"(?:[^"]|"")*"|'(?:[^']|'')*'|\s+/g,
+    (part) => part.trim() === "" ? " " : part,
+  );
 }
 
 /** Gives a statement its values. */
