@@ -12,7 +12,7 @@ import process from "node:process";
 import { countTests, type TestCounts } from "./junit.ts";
 
 /** A task that hangs fails. */
-const taskDeadlineMs = 6 * 60_000;
+const taskDeadlineMs = 10 * 60_000;
 
 const checks = ["fmt", "lint", "check", "arrows", "doc", "publish-dry"];
 
