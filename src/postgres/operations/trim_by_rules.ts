@@ -95,7 +95,7 @@ async function measure(
 async function remove(
   store: Store,
   { name, streamId }: StreamCall,
-  { cut, isCutLegacy, runStart }: TrimPlan,
+  { cut, isCutLegacy, runStart, latest }: TrimPlan,
   { from, to, clear }: TrimStep,
 ): Promise<Figures> {
   const { catalog } = store;
@@ -110,6 +110,7 @@ async function remove(
           cut ?? runStart,
           isCutLegacy || cut === undefined,
           clear,
+          latest,
         ),
         bind(catalog.of(streamId, deleteMeasured), streamId, from, to),
         bind(catalog.of(streamId, clearMeasured), streamId, clear),

@@ -83,21 +83,22 @@ export const countSnapshotsAbove = (t: StreamTables) =>
 
 /**
  * Stops the transaction unless all that a plan was made from still holds: the
- * stream is a regular one in the database, the cut $2 is not above the latest
- * snapshot and has one itself (beside it, or else $3 knows of one inside), and
- * the latest is not among those to be cleared ($4).
+ * stream is a regular one in the database, its latest snapshot is $5 or a later
+ * one and not among those to be cleared ($4), and the cut $2 is not above it and
+ * has a snapshot itself (beside it, or else $3 knows of one inside).
  */
 export const checkCut = (t: StreamTables) =>
   statement({
     text: `SELECT CASE
-        WHEN latest IS NULL OR $2 > latest OR latest = ANY($4)
+        WHEN latest IS NULL OR latest < $5 OR $2 > latest
+          OR latest = ANY($4)
           OR NOT coalesce((SELECT $3 OR octet_length(snapshot) > 0
             FROM ${t.miniblocks} WHERE stream_id = $1 AND seq_num = $2), false)
         THEN ${rejectSql("stream_changed")} END
       FROM (VALUES ((SELECT greatest(latest_snapshot_miniblock, 0)
         FROM ${t.streams} WHERE stream_id = $1
           AND NOT ephemeral AND blockdata_ext = 'D'))) AS stream (latest)`,
-    params: ["bpchar", "int8", "bool", "int8[]"],
+    params: ["bpchar", "int8", "bool", "int8[]", "int8"],
     columns: ["int4?"],
   });
 
