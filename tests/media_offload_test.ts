@@ -208,6 +208,21 @@ describe("The media offloader", () => {
     assert.deepEqual(await tasksOf(test), []);
   });
 
+  it("has nothing left to do about a stream that was moved by hand", async () => {
+    await using test = await idle();
+    const { storage, url, schema } = test;
+    const id = await sealMedia(storage);
+    await storage.maintenance.offloadMedia({ streamId: id });
+    await queryOnce(
+      url,
+      `INSERT INTO "${schema}".stream_storage_media_tasks (stream_id, task)
+        VALUES ('${id}', 'offload'), ('${newMediaId()}', 'offload')`,
+    );
+    const report = await storage.maintenance.offloadMedia();
+    assert.deepEqual([report.offloaded, report.failures], [0, []]);
+    assert.deepEqual(await tasksOf(test), []);
+  });
+
   it("gives up when it is the bucket that fails", async () => {
     await using test = await idle();
     const { storage } = test;

@@ -313,6 +313,40 @@ async function openStore(
   });
 }
 
+describe("Object storage that does not answer", () => {
+  it("is not waited for longer than a call may take", async () => {
+    await using server = await startS3Server();
+    await using test = await openTestStorage({
+      mediaStorage: onS3(server),
+      operationTimeoutMs: 500,
+    });
+    const { storage } = test;
+    const id = await sealMedia(storage);
+    await storage.maintenance.offloadMedia({ streamId: id });
+    server.interfere = () => Promise.resolve("hang");
+    for (
+      const read of [
+        () => storage.readMiniblocks(id, 0n, 9n),
+        () => storage.readStreamFromLastSnapshot(id, 0),
+        () => Array.fromAsync(storage.streamMiniblocks(id, 0n, 9n)),
+      ]
+    ) {
+      await fails(read(), "DEADLINE_EXCEEDED", "object_storage_timeout");
+    }
+    const abort = new AbortController();
+    const { signal } = abort;
+    const reading = storage.readMiniblocks(id, 0n, 9n, { signal });
+    abort.abort(new Error("enough"));
+    await fails(reading, "CANCELED", "aborted");
+    server.interfere = undefined;
+    assert.equal((await storage.readMiniblocks(id, 0n, 9n)).terminus, true);
+    const family = storage.metrics().find(({ definition }) =>
+      definition.name === "stream_storage.object_storage.call.duration"
+    );
+    assert.ok(family !== undefined);
+  });
+});
+
 describe("A stream that a node has put into object storage", () => {
   it("is read, and searched for snapshots once", async () => {
     await using server = await startS3Server();

@@ -66,6 +66,11 @@ function recordAll(telemetry: StoreTelemetry): void {
     milliseconds: 1500,
     report: { done: 3 },
   });
+  telemetry.objectStorage()({
+    action: "read",
+    milliseconds: 20,
+    errorType: "timeout",
+  });
 }
 
 /** The point of a metric whose attributes include these. */

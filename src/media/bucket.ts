@@ -19,6 +19,8 @@ import {
 import type {
   ByteRange,
   ObjectStore,
+  ObjectStoreAction,
+  ObjectStoreListener,
   ObjectStoreOptions,
   ObjectStoreProvider,
   StoredObject,
@@ -35,6 +37,8 @@ export interface BucketParts {
   policy: HttpPolicy;
   /** Bytes of one part of a large object. */
   partBytes: number;
+  /** Hears of every call. */
+  onCall: ObjectStoreListener;
 }
 
 /** More parts than this an object can't have. */
@@ -76,7 +80,7 @@ export class Bucket implements ObjectStore {
     name: string,
     { signal }: ObjectStoreOptions = {},
   ): Promise<StoredObject | undefined> {
-    return this.#naming("look at", name, () =>
+    return this.#naming("look", name, () =>
       this.#http.send(
         { method: "HEAD", url: this.#url(name), signal },
         (reply) => {
@@ -297,16 +301,23 @@ export class Bucket implements ObjectStore {
   }
 
   async #naming<T>(
-    action: string,
+    action: ObjectStoreAction,
     object: string,
     body: () => Promise<T>,
   ): Promise<T> {
+    const { provider, onCall } = this.#parts;
+    const since = performance.now();
+    let errorType: string | undefined;
     try {
       return await body();
     } catch (error) {
+      errorType = "aborted";
       if (!(error instanceof ReplyFault)) throw error;
-      const { provider } = this.#parts;
+      errorType = error.init.reason;
       throw error.toStorageError({ provider, action, object });
+    } finally {
+      const milliseconds = performance.now() - since;
+      onCall({ action, milliseconds, errorType });
     }
   }
 }

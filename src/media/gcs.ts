@@ -19,7 +19,8 @@ export interface GcsOptions {
 /** A bucket whose requests carry a service account's access token. */
 export function openGcsBucket(
   { bucket, credentials, endpoint }: GcsOptions,
-  { policy, partBytes = defaultPartBytes }: BucketTuning = {},
+  { policy, partBytes = defaultPartBytes, onCall = () => {} }: BucketTuning =
+    {},
 ): ObjectStore {
   const complete = { ...defaultHttpPolicy, ...policy };
   const base = (endpoint ?? "https://storage.googleapis.com")
@@ -30,6 +31,7 @@ export function openGcsBucket(
     authorizer: bearer(new AccessTokens(credentials, complete)),
     policy: complete,
     partBytes,
+    onCall,
   });
 }
 

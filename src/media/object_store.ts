@@ -23,6 +23,20 @@ export interface ByteRange {
   size: number;
 }
 
+/** What is asked of an object store. */
+export type ObjectStoreAction = "write" | "look" | "read" | "delete" | "list";
+
+/** A call on an object store that has ended, its retries included. */
+export interface ObjectStoreCall {
+  action: ObjectStoreAction;
+  milliseconds: number;
+  /** The reason of its failure. */
+  errorType: string | undefined;
+}
+
+/** Hears of calls; must not throw. */
+export type ObjectStoreListener = (call: ObjectStoreCall) => void;
+
 /** Where media streams can be. */
 export type ObjectStoreProvider = "s3" | "gcs";
 

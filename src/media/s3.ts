@@ -7,7 +7,7 @@ import {
   type HttpPolicy,
   type HttpRequest,
 } from "./http_client.ts";
-import type { ObjectStore } from "./object_store.ts";
+import type { ObjectStore, ObjectStoreListener } from "./object_store.ts";
 
 /** A bucket of S3 or of a server that speaks its protocol. */
 export interface S3Options {
@@ -26,15 +26,17 @@ export interface S3Options {
 export interface BucketTuning {
   policy?: Partial<HttpPolicy>;
   partBytes?: number;
+  onCall?: ObjectStoreListener;
 }
 
-/** S3 takes parts of 5 MiB or more, MiniO and R2 best of one size. */
+/** S3 takes parts of 5 MiB or more, MinIO and R2 best of one size. */
 export const defaultPartBytes = 8 * 1024 * 1024;
 
 /** A bucket whose requests are signed with AWS's Signature Version 4. */
 export function openS3Bucket(
   options: S3Options,
-  { policy, partBytes = defaultPartBytes }: BucketTuning = {},
+  { policy, partBytes = defaultPartBytes, onCall = () => {} }: BucketTuning =
+    {},
 ): ObjectStore {
   return new Bucket({
     provider: "s3",
@@ -42,6 +44,7 @@ export function openS3Bucket(
     authorizer: signer(options),
     policy: { ...defaultHttpPolicy, ...policy },
     partBytes,
+    onCall,
   });
 }
 

@@ -1,5 +1,6 @@
-import type { ObjectStore } from "../media/object_store.ts";
+import type { ByteRange, ObjectStore } from "../media/object_store.ts";
 import { mediaStorageNotConfigured } from "../storage/contract_errors.ts";
+import { StreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import type { Store } from "./store.ts";
 
@@ -12,7 +13,12 @@ export interface MediaParts {
   schema: string;
   /** Existing streams are moved too, not only those that are sealed now. */
   migrateExisting: boolean;
+  /** Milliseconds that a caller waits for bytes, and more for many. */
+  readTimeoutMs: number;
 }
+
+/** Bytes that are waited for are expected to come at least so fast. */
+const minBytesPerSecond = 1024 * 1024;
 
 /** The object storage of a store. */
 export class Media {
@@ -22,13 +28,17 @@ export class Media {
   /** Tells the offloader that there is work; it sets this. */
   wake: () => void = () => {};
   readonly #schema: string;
+  readonly #readTimeoutMs: number;
   readonly #turns = new Map<StreamId, Promise<void>>();
 
-  constructor({ objects, schema, migrateExisting }: MediaParts) {
+  constructor(
+    { objects, schema, migrateExisting, readTimeoutMs }: MediaParts,
+  ) {
     this.objects = objects;
     this.location = objects.provider === "s3" ? "S" : "G";
     this.migrateExisting = migrateExisting;
     this.#schema = schema;
+    this.#readTimeoutMs = readTimeoutMs;
   }
 
   /** What all objects of this store begin with. */
@@ -39,6 +49,33 @@ export class Media {
   /** The object of a stream, named as the nodes name it. */
   nameOf(streamId: StreamId): string {
     return this.prefix + streamId;
+  }
+
+  /**
+   * Reads bytes of a stream's object. For a caller within his time, retries
+   * included; without a caller as long as the store is tried.
+   */
+  async read(
+    streamId: StreamId,
+    range: ByteRange,
+    { signal, isPatient }: {
+      signal?: AbortSignal | undefined;
+      isPatient: boolean;
+    },
+  ): Promise<Uint8Array> {
+    const name = this.nameOf(streamId);
+    if (isPatient) return await this.objects.getRange(name, range, { signal });
+    const timeoutMs = this.#readTimeoutMs +
+      Math.ceil(range.size * 1000 / minBytesPerSecond);
+    const late = AbortSignal.timeout(timeoutMs);
+    try {
+      return await this.objects.getRange(name, range, {
+        signal: signal ? AbortSignal.any([signal, late]) : late,
+      });
+    } catch (error) {
+      if (signal?.aborted || error !== late.reason) throw error;
+      throw readTimedOut(streamId, timeoutMs);
+    }
   }
 
   /**
@@ -56,6 +93,19 @@ export class Media {
       if (this.#turns.get(streamId) === ended) this.#turns.delete(streamId);
     }
   }
+}
+
+function readTimedOut(
+  streamId: StreamId,
+  timeoutMs: number,
+): StreamStorageError {
+  return new StreamStorageError({
+    code: "DEADLINE_EXCEEDED",
+    message: `Object storage gave no miniblocks of stream ${streamId} within ` +
+      `${timeoutMs} ms`,
+    details: { reason: "object_storage_timeout", streamId, timeoutMs },
+    retryable: true,
+  });
 }
 
 /** The object storage that holds a stream's blocks. */

@@ -2,7 +2,10 @@
 
 import { z } from "zod";
 import { openGcsBucket } from "../media/gcs.ts";
-import type { ObjectStore } from "../media/object_store.ts";
+import type {
+  ObjectStore,
+  ObjectStoreListener,
+} from "../media/object_store.ts";
 import { openS3Bucket } from "../media/s3.ts";
 
 /** A bucket of S3, or of a server that speaks its protocol. */
@@ -102,10 +105,13 @@ export const mediaStorageSchema = z.discriminatedUnion("provider", [
 export type ResolvedMediaStorage = z.output<typeof mediaStorageSchema>;
 
 /** Opens the bucket; nothing is sent yet. */
-export function openBucket(options: ResolvedMediaStorage): ObjectStore {
+export function openBucket(
+  options: ResolvedMediaStorage,
+  onCall: ObjectStoreListener,
+): ObjectStore {
   return options.provider === "s3"
-    ? openS3Bucket(options)
-    : openGcsBucket(options);
+    ? openS3Bucket(options, { onCall })
+    : openGcsBucket(options, { onCall });
 }
 
 function isEndpoint(value: string): boolean {

@@ -241,7 +241,7 @@ function assemble(
         telemetry.log.tell("quota_near", { quota, ...details }),
     ),
     snapshotWritten: (streamId) => workers.snapshotWritten(streamId),
-    media: mediaOf(options),
+    media: mediaOf(options, telemetry),
     writes: new WriteQueue({
       ...queueBounds,
       lanes,
@@ -298,11 +298,15 @@ function assemble(
   });
 }
 
-function mediaOf({ mediaStorage, schema }: ResolvedOptions) {
+function mediaOf(
+  { mediaStorage, schema, operationTimeoutMs }: ResolvedOptions,
+  telemetry: StoreTelemetry,
+): Media | undefined {
   return mediaStorage && new Media({
-    objects: openBucket(mediaStorage),
+    objects: openBucket(mediaStorage, telemetry.objectStorage()),
     schema,
     migrateExisting: mediaStorage.migrateExisting,
+    readTimeoutMs: operationTimeoutMs,
   });
 }
 

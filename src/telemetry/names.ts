@@ -54,6 +54,7 @@ export const attributes = {
   ownershipState: "stream_storage.ownership.state",
   worker: "stream_storage.worker.name",
   workerOutcome: "stream_storage.worker.outcome",
+  objectStorageAction: "stream_storage.object_storage.action",
 } as const;
 
 const a = attributes;
@@ -235,6 +236,15 @@ export const metrics = {
     unit: "{item}",
     description: "What workers have dealt with: streams, objects",
     attributes: [a.worker],
+  },
+  objectStorageDuration: {
+    name: "stream_storage.object_storage.call.duration",
+    kind: "histogram",
+    unit: "s",
+    description:
+      "Time of a call on object storage (write, look, read, delete, list), its retries included; error.type is the reason of its failure",
+    attributes: [a.objectStorageAction, a.errorType],
+    buckets: [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300],
   },
 } as const satisfies Record<string, MetricDefinition>;
 

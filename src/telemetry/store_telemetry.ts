@@ -30,6 +30,14 @@ export interface WatchedQueue {
   state: { waiting: number; waitingBytes: number; busyLanes: number };
 }
 
+/** A call on object storage that has ended. */
+export interface ObjectStorageCall {
+  action: string;
+  milliseconds: number;
+  /** The reason of its failure. */
+  errorType: string | undefined;
+}
+
 /** Hears how the waiting for a connection ends. */
 export interface PoolWaits {
   acquired(waitedMs: number): void;
@@ -125,6 +133,17 @@ export class StoreTelemetry {
       acquired: (waitedMs) => times.record(waitedMs / 1000),
       timedOut: () => timeouts.add(),
     };
+  }
+
+  /** Takes the calls on object storage. */
+  objectStorage(): (call: ObjectStorageCall) => void {
+    return ({ action, milliseconds, errorType }) =>
+      this.#registry.histogram(metrics.objectStorageDuration, {
+        [attributes.objectStorageAction]: action,
+        ...(errorType === undefined ? {} : {
+          [attributes.errorType]: errorType,
+        }),
+      }).record(milliseconds / 1000);
   }
 
   /** Counts the bytes of a pool's connections. */

@@ -138,16 +138,17 @@ class Run {
     return taken.length < streamIds.length ? taken.at(-1) : last;
   }
 
-  /** Moves one stream. */
-  async move(streamId: StreamId, onlySealed: boolean): Promise<void> {
+  /** Moves one stream; false: it is there already. */
+  async move(streamId: StreamId, onlySealed: boolean): Promise<boolean> {
     const call = { name, streamId, signal: this.#signal };
     const moved = await offloadStream(this.#store, call, this.#media, {
       onlySealed,
     });
-    if (moved === undefined) return;
+    if (moved === undefined) return false;
     this.#offloaded++;
     this.#bytes += moved.bytes;
     if (this.#moved.length < maxListed) this.#moved.push(streamId);
+    return true;
   }
 
   /** Several at a time. The first one that gives up stops the others. */
@@ -176,7 +177,8 @@ class Run {
     const { streamId, kind } = task;
     try {
       if (kind === "offload") {
-        await this.move(streamId, true);
+        const isMoved = await this.move(streamId, true);
+        if (!isMoved) await dropTask(this.#store, task);
         return;
       }
       const call = { name, streamId, signal: this.#signal };
@@ -191,7 +193,7 @@ class Run {
   async #setAside(task: MediaTask, error: StreamStorageError): Promise<void> {
     const { streamId } = task;
     if (error.code === "NOT_FOUND") {
-      return await dropTask(this.#store, streamId);
+      return await dropTask(this.#store, task);
     }
     const reason = String(error.details["reason"] ?? error.code);
     const isUnfit = error.code === "FAILED_PRECONDITION";

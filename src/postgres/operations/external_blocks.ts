@@ -134,7 +134,8 @@ export async function readExternal(
   try {
     const blocks: MiniblockRow[] = [];
     for (const run of runsOf(found.places)) {
-      blocks.push(...await fetchRun(media, call, run));
+      const { background: isPatient = false } = store;
+      blocks.push(...await fetchRun(media, call, run, isPatient));
     }
     return { below: found.below, blocks };
   } catch (error) {
@@ -206,20 +207,23 @@ export function runsOf(places: readonly ExternalPlace[]): ExternalPlace[][] {
 /** Attempts to get bytes that are those that were written. */
 const maxFetches = 2;
 
-/** Fetches a run and cuts it into blocks, each a piece of memory of its own. */
+/**
+ * Fetches a run and cuts it into blocks, each a piece of memory of its own.
+ * Only a caller can't wait long.
+ */
 export async function fetchRun(
   media: Media,
   { streamId, signal }: StreamCall,
   run: readonly ExternalPlace[],
+  isPatient: boolean,
 ): Promise<MiniblockRow[]> {
   const start = run[0]!.start;
   const size = run.at(-1)!.start + run.at(-1)!.size - start;
   for (let fetches = 1;; fetches++) {
-    const bytes = size === 0n ? new Uint8Array() : await media.objects.getRange(
-      media.nameOf(streamId),
-      { start: Number(start), size: Number(size) },
-      { signal },
-    );
+    const range = { start: Number(start), size: Number(size) };
+    const bytes = size === 0n
+      ? new Uint8Array()
+      : await media.read(streamId, range, { signal, isPatient });
     const blocks = run.map((place) => {
       const at = Number(place.start - start);
       const data = bytes.slice(at, at + Number(place.size));

@@ -40,7 +40,8 @@ export async function deleteObject(
   const { catalog } = store;
   const { name, streamId, signal } = call;
   await media.turn(streamId, async () => {
-    store.ownership.signal.throwIfAborted();
+    // Only the owner may: another instance could be using the object.
+    await writeOwnRows(store, { name, tags: streamId }, []);
     if (await findLocation(store, call) === media.location) return;
     await media.objects.deleteObject(media.nameOf(streamId), { signal });
     await writeOwnRows(store, { name, tags: streamId }, [

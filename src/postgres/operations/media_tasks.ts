@@ -1,7 +1,7 @@
 import { bind } from "../../database/statement.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import {
-  deleteTask,
+  deleteTaskOf,
   selectDueTasks,
   selectMediaStreams,
   setTaskAside,
@@ -80,9 +80,9 @@ export async function setAside(
 /** There is nothing to be done. */
 export async function dropTask(
   store: Store,
-  streamId: StreamId,
+  { streamId, kind }: MediaTask,
 ): Promise<void> {
   await writeOwnRows(store, { name, tags: streamId }, [
-    bind(store.catalog.at("", deleteTask), streamId),
+    bind(store.catalog.at("", deleteTaskOf), streamId, kind),
   ]);
 }

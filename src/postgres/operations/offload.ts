@@ -225,7 +225,7 @@ async function verify(
   const name = media.nameOf(call.streamId);
   const found = await media.objects.headObject(name, { signal: call.signal });
   if (found?.size !== size) throw wrongBytes(call.streamId, blocks[0]!.number);
-  for (const page of pagesOf(blocks)) await fetchRun(media, call, page);
+  for (const page of pagesOf(blocks)) await fetchRun(media, call, page, true);
 }
 
 /** Removes the object again when it is not to be used. */

@@ -25,7 +25,7 @@ import type { Media } from "../media.ts";
 import type { ReconcileMediaReport } from "../maintenance.ts";
 import { selectExternalEnd } from "../sql/external.ts";
 import { selectAtLocation, selectLocations } from "../sql/media_tasks.ts";
-import type { Store } from "../store.ts";
+import { type Store, writeOwnRows } from "../store.ts";
 import { findLocation } from "./external_blocks.ts";
 
 /** How a reconciliation is bounded. */
@@ -228,6 +228,8 @@ async function removeUnused(
     const streamId = objectName.slice(media.prefix.length) as StreamId;
     await media.turn(streamId, async () => {
       signal.throwIfAborted();
+      // Only the owner may: another instance could be using the object.
+      await writeOwnRows(store, { name, tags: streamId }, []);
       const location = await findLocation(store, { name, streamId, signal });
       if (location === media.location) return;
       const now = await media.objects.headObject(objectName, { signal });

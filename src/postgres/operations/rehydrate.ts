@@ -75,7 +75,7 @@ async function restore(
 ): Promise<void> {
   const { catalog } = store;
   const { streamId } = call;
-  const rows = await fetchRun(media, call, run);
+  const rows = await fetchRun(media, call, run, true);
   const blocks = rows.map(({ number, data, snapshot }) => ({
     number,
     data,

@@ -22,6 +22,13 @@ export const deleteTask = (t: StreamTables) =>
     params: ["bpchar"],
   });
 
+/** The same, if it still is task $2. */
+export const deleteTaskOf = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.mediaTasks} WHERE stream_id = $1 AND task = $2`,
+    params: ["bpchar", "text"],
+  });
+
 /**
  * Task $2 has failed for reason $3: it is due again after $4 milliseconds,
  * doubled by every failure up to $5, give or take a half.
