@@ -7,7 +7,7 @@ import type { MediaStorageOptions } from "../src/postgres/media_options.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { openS3Bucket } from "../src/media/s3.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
-import type { StreamId } from "../src/storage/stream_id.ts";
+import { partitionSuffix, type StreamId } from "../src/storage/stream_id.ts";
 import {
   block,
   bytes,
@@ -335,13 +335,77 @@ describe("The media offloader", () => {
     assert.notEqual(await bucket().headObject(name), undefined);
   });
 
-  it("leaves no object when the stream changed on the way", async () => {
+  it("deletes no rows for an object that reads back differently", async () => {
     await using test = await idle();
     const { storage, schema } = test;
     const id = await sealMedia(storage);
+    const before = await everyRead(storage, id);
     const name = `${schema}/${id}`;
+    let isWritten = false;
+    server.interfere = ({ method }, answer) => {
+      if (method !== "PUT" || isWritten) return undefined;
+      isWritten = true;
+      return answer().then(async (reply) => {
+        const { size } = (await bucket().headObject(name))!;
+        const stored = await bucket().getRange(name, { start: 0, size });
+        stored[size - 1]! ^= 1;
+        await bucket().putObject(
+          name,
+          size,
+          async function* () {
+            yield await Promise.resolve(stored);
+          }(),
+        );
+        return reply;
+      });
+    };
+    const moving = storage.maintenance.offloadMedia({ streamId: id });
+    await fails(moving, "DOWNSTREAM_NETWORK_ERROR", "checksum_mismatch");
+    server.interfere = undefined;
+    assert.equal(await storage.streamMiniblocksStoredLocation(id), "db");
+    assert.deepEqual(await everyRead(storage, id), before);
+  });
+
+  it("gives up no object for rows that are not all there", async () => {
+    await using test = await idle();
+    const { storage, url, schema } = test;
+    const blocks = mediaBlocks({ chunkBytes: 3_000_000 });
+    const id = await sealMedia(storage, blocks);
+    await storage.maintenance.offloadMedia({ streamId: id });
+    let gets = 0;
+    server.interfere = ({ method }, answer) => {
+      if (method !== "GET" || ++gets < 3) return undefined;
+      const partition = partitionSuffix(id, storage.partitions);
+      return queryOnce(
+        url,
+        `DELETE FROM "${schema}".miniblocks_${partition} WHERE seq_num = 1`,
+      ).then(answer);
+    };
+    const bringing = storage.maintenance.rehydrateMedia(id);
+    await fails(bringing, "DB_OPERATION_FAILURE", "stream_changed");
+    server.interfere = undefined;
+    assert.equal(await storage.streamMiniblocksStoredLocation(id), "s3");
+    await storage.maintenance.rehydrateMedia(id);
+    const { miniblocks } = await storage.readMiniblocks(id, 0n, 9n);
+    assert.ok(miniblocks.every(({ data }, i) => equal(data, blocks[i]!.data)));
+    assert.equal(miniblocks.length, blocks.length);
+  });
+
+  it("leaves no object when the stream changed on the way", async () => {
+    await using test = await idle();
+    const { storage, schema, url } = test;
+    const id = await sealMedia(storage);
+    const name = `${schema}/${id}`;
+    const partition = partitionSuffix(id, storage.partitions);
     const changes = [
       () => storage.writeEvent(id, 4n, 0, bytes("event")),
+      // A foreign writer: the same number and size, other bytes.
+      () =>
+        queryOnce(
+          url,
+          `UPDATE "${schema}".miniblocks_${partition}
+            SET blockdata = set_byte(blockdata, 9, 7) WHERE seq_num = 2`,
+        ),
       () => storage.debugDeleteMiniblocks(id, 2n, 3n),
       () => storage.deleteStream(id),
     ];
@@ -350,7 +414,7 @@ describe("The media offloader", () => {
       server.interfere = ({ method }, answer) => {
         if (method !== "HEAD" || isDone) return undefined;
         isDone = true;
-        return change().then(answer);
+        return Promise.resolve(change()).then(answer);
       };
       const moving = storage.maintenance.offloadMedia({ streamId: id });
       await fails(moving, "DB_OPERATION_FAILURE", "stream_changed");
