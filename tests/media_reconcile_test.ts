@@ -200,6 +200,37 @@ describe("Reconciling", () => {
   });
 });
 
+describe("Reconciling a bucket of several pages", () => {
+  it("looks every stream and every object up once", async () => {
+    await using server = await startGcsServer({ pageSize: 700 });
+    await using test = await openTestStorage({ mediaStorage: onGcs(server) });
+    const { schema, storage } = test;
+    const ids = [];
+    for (let i = 0; i < 8; i++) ids.push(await sealMedia(storage));
+    await storage.maintenance.offloadMedia();
+    for (let i = 0; i < 2500; i++) {
+      server.objects.set(`${schema}/${newMediaId()}`, new Uint8Array(1));
+    }
+    server.objects.delete(`${schema}/${ids[3]}`);
+    const look = () =>
+      storage.maintenance.reconcileMedia({ dryRun: true, minAgeMs: 0 });
+    const report = await look();
+    assert.deepEqual(
+      [report.objects, report.streams, report.unused, report.unusedBytes],
+      [2507, 8, 2500, 2500],
+    );
+    assert.deepEqual([report.missing, report.brokenStreams], [1, [ids[3]]]);
+    assert.equal(report.unusedObjects.length, 1000);
+    assert.equal(report.refused, "database_does_not_fit");
+    const done = await storage.maintenance.reconcileMedia({
+      minAgeMs: 0,
+      maxDeleted: 2500,
+    });
+    assert.equal(done.deleted, 2500);
+    assert.equal(server.objects.size, 7);
+  });
+});
+
 describe("Option mediaStorage", () => {
   const s3 = {
     provider: "s3",
