@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { describe, it } from "node:test";
-import {
-  WriteQueue,
-  type WriteQueueOptions,
-} from "../src/postgres/write_queue.ts";
+import { WriteQueue } from "../src/postgres/write_queue.ts";
+import type { WriteQueueOptions } from "../src/postgres/write_queue_options.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import {
@@ -47,7 +45,8 @@ function fakeQueue(options: Partial<WriteQueueOptions> = {}) {
   };
   /** The names in the transactions under way, when nothing more happens. */
   const underWay = async () => {
-    await setImmediate();
+    // What was answered, what is written then, and what goes on without it.
+    for (let turn = 0; turn < 3; turn++) await setImmediate();
     return database.underWay.map(({ names }) => names.join(" "));
   };
   return { queue, database, submit, settled, underWay };
@@ -104,8 +103,7 @@ describe("Sharing a transaction", () => {
       minDivided: 2,
     });
     for (const name of ["a0", "a1", "a2"]) void submit(a, name);
-    void submit(b, "b0");
-    assert.deepEqual(await underWay(), ["a0 a1 a2 b0"]);
+    assert.deepEqual(await underWay(), ["a0 a1 a2"]);
     database.underWay[0]!.commit();
     await underWay();
     for (const id of [a, b, c, d, "e" as StreamId]) void submit(id, `${id}5`);
@@ -115,6 +113,32 @@ describe("Sharing a transaction", () => {
     // One lane is free: it takes all that is ready.
     database.underWay[0]!.commit();
     assert.deepEqual(await underWay(), ["d5 e5", "a6 b6 c6"]);
+  });
+
+  it("a few wait for the transaction under way, but not for long", async () => {
+    const { submit, database } = fakeQueue({ sharedLanes: 2, lanes: 3 });
+    const names = () => database.underWay.map(({ names }) => names.join(" "));
+    void submit(a, "a0");
+    await until(() => names().length === 1);
+    void submit(b, "b0");
+    void submit(c, "c0", { solo: true });
+    // What shares nothing has a lane of its own at once.
+    await until(() => names().length === 2);
+    assert.deepEqual(names(), ["a0", "c0"]);
+    await until(() => names().length === 3);
+    assert.deepEqual(names(), ["a0", "c0", "b0"]);
+  });
+
+  it("who was answered goes on together with those who waited", async () => {
+    const { submit, underWay, database } = fakeQueue();
+    const first = submit(a, "a0");
+    await setImmediate();
+    void submit(b, "b0");
+    const next = first.then(() => void submit(a, "a1"));
+    assert.deepEqual(await underWay(), ["a0"]);
+    database.underWay[0]!.commit();
+    await next;
+    assert.deepEqual(await underWay(), ["b0 a1"]);
   });
 
   it("the number of writes is limited", async () => {
@@ -184,7 +208,10 @@ describe("Sharing a transaction", () => {
   });
 
   it("a stream is under way once at most", async () => {
-    const { submit, underWay, database } = fakeQueue({ sharedLanes: 2 });
+    const { submit, underWay, database } = fakeQueue({
+      sharedLanes: 2,
+      minDivided: 1,
+    });
     void submit(a, "a0");
     await setImmediate();
     void submit(a, "a1");
@@ -321,7 +348,10 @@ describe("A write whose stream somebody else has locked", () => {
   });
 
   it("can be given up, unless it may have been done", async () => {
-    const { submit, underWay, database } = fakeQueue({ sharedLanes: 2 });
+    const { submit, underWay, database } = fakeQueue({
+      sharedLanes: 2,
+      minDivided: 1,
+    });
     const controller = new AbortController();
     const { signal } = controller;
     const given = submit(a, "a0", { solo: true, signal });

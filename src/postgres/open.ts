@@ -345,7 +345,7 @@ const readDepth = 4;
 
 const queueBounds = {
   sharedLanes: 2,
-  minDivided: 16,
+  minDivided: 32,
   maxShared: 128,
   maxSharedBytes: 1024 * 1024,
   maxWaiting: 50_000,

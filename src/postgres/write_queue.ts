@@ -11,9 +11,7 @@
  * way. A *lane* is one transaction under way; there are few of them. When a
  * lane is free it takes at once what is ready: alone in an idle store, so that
  * nothing waits for company; together with everything that gathered while all
- * lanes were busy, up to the limits, in a loaded one. Several that are free at
- * once divide what is ready: 64 new streams are then stored in two thirds of
- * the time.
+ * lanes were busy, up to the limits, in a loaded one.
  *
  *     waiting → under way → settled
  *       │ aborted, too old: refused, nothing was written
@@ -38,6 +36,7 @@
  * the time a write waits.
  */
 
+import { setImmediate } from "node:timers";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Bound, Result } from "../database/statement.ts";
 import { closed } from "../storage/contract_errors.ts";
@@ -45,46 +44,10 @@ import { isStreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import type { Write } from "./queued_write.ts";
 import { queueFull, queueTimeout } from "./write_queue_errors.ts";
+import type { WriteQueueOptions } from "./write_queue_options.ts";
 
-/** The bounds of a {@linkcode WriteQueue}. */
-export interface WriteQueueOptions {
-  /** Transactions under way at most. */
-  lanes: number;
-  /** Beside them, transactions of background writes; default 0. */
-  backgroundLanes?: number;
-  /**
-   * Shared transactions under way at most. Few are enough to keep the server
-   * busy while another waits for the disk; more would make each smaller, and
-   * let more connections prepare the same statements.
-   */
-  sharedLanes: number;
-  /** Fewer lines than this are not divided among free lanes. */
-  minDivided: number;
-  /** Writes and bytes of one shared transaction at most. */
-  maxShared: number;
-  maxSharedBytes: number;
-  /** Waiting writes and bytes at most. */
-  maxWaiting: number;
-  maxWaitingBytes: number;
-  /** Milliseconds that a write waits at most. */
-  maxWaitMs: number;
-  /** Milliseconds that it tries for its stream's lock, of these, at most. */
-  maxLockWaitMs: number;
-  /**
-   * Runs the statements as one transaction under the locks of the streams,
-   * until `latest` in the time of `performance.now()`; an error makes each
-   * write run alone.
-   */
-  runShared(
-    streamIds: readonly StreamId[],
-    bound: readonly Bound[],
-    latest: number,
-  ): Promise<readonly Result[]>;
-  /** Whether the error leaves open if the writes were committed. */
-  isUnknown(error: unknown): boolean;
-  /** Whether the error says that somebody else holds a lock. */
-  isLocked(error: unknown): boolean;
-}
+/** Longer than a commit takes; what lasts longer waits for something else. */
+const patienceMs = 10;
 
 interface Task {
   write: Write;
@@ -120,6 +83,10 @@ export class WriteQueue {
   #waitingBytes = 0;
   #oldTimer: ReturnType<typeof setTimeout> | undefined;
   #pumping = false;
+  #pumpingLater = false;
+  /** When the latest shared transaction began. */
+  #sharedSince = 0;
+  #patience: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
   #drained: (() => void) | undefined;
 
@@ -168,6 +135,7 @@ export class WriteQueue {
     await promise;
     clearTimeout(timer);
     clearTimeout(this.#oldTimer);
+    clearTimeout(this.#patience);
     for (const line of this.#lines.values()) {
       for (const task of [...line.tasks]) this.#refuse(task, closed());
     }
@@ -202,12 +170,14 @@ export class WriteQueue {
     this.#waiting.add(task);
     this.#waitingBytes += bytes;
     this.#refuseOldLater(task);
-    if (!line.underWay) this.#ready.add(line);
+    if (!line.underWay) {
+      this.#ready.add(line);
+      this.#pumpSoon();
+    }
     if (signal !== undefined) {
       task.onAbort = () => this.#refuse(task, signal.reason);
       signal.addEventListener("abort", task.onAbort, { once: true });
     }
-    this.#pumpSoon();
   }
 
   /** Takes a waiting task out; it was never sent. */
@@ -245,6 +215,20 @@ export class WriteQueue {
     });
   }
 
+  /**
+   * A lane is free, or a line. Whoever was just answered is given the time to
+   * ask for more: else those who waited would go without them, and they
+   * without those the next time, in two small loads instead of one.
+   */
+  #pumpLater(): void {
+    if (this.#pumpingLater) return;
+    this.#pumpingLater = true;
+    setImmediate(() => {
+      this.#pumpingLater = false;
+      this.#pump();
+    });
+  }
+
   #pump(): void {
     while (this.#busyLanes < this.#options.lanes) {
       const taken = this.#take();
@@ -268,7 +252,7 @@ export class WriteQueue {
   #leave(lane: Lane): void {
     if (--lane.users > 0) return;
     this.#countLane(lane, -1);
-    this.#pumpSoon();
+    this.#pumpLater();
   }
 
   #countLane({ background }: Lane, step: 1 | -1): void {
@@ -315,15 +299,27 @@ export class WriteQueue {
   }
 
   /**
-   * How many lines a shared transaction may take now. Lanes that are free
-   * divide what is ready among them, so that the server works on all of it at
-   * once; a few writes are not worth a commit more.
+   * How many lines a shared transaction may take now. A few wait for the one
+   * that is under way, unless that takes long: two commits would wait for the
+   * disk one after the other. Many are divided among the free lanes, so that
+   * the server works on all of them at once.
    */
   #mostLines(): number {
     const { sharedLanes, minDivided } = this.#options;
     const free = sharedLanes - this.#busySharedLanes;
-    if (free <= 0) return 0;
-    return Math.max(minDivided, Math.ceil(this.#ready.size / free));
+    const ready = this.#ready.size;
+    if (free <= 0 || ready === 0) return 0;
+    if (ready < minDivided && free < sharedLanes) {
+      const waitMs = this.#sharedSince + patienceMs - performance.now();
+      if (waitMs > 0) {
+        this.#patience ??= setTimeout(() => {
+          this.#patience = undefined;
+          this.#pump();
+        }, waitMs);
+        return 0;
+      }
+    }
+    return Math.max(minDivided, Math.ceil(ready / free));
   }
 
   /** Adds a line's shareable writes; false when there was no room for any. */
@@ -353,6 +349,7 @@ export class WriteQueue {
     const lines = Map.groupBy(tasks, ({ write }) => write.streamId);
     this.#enter(lane);
     this.#busySharedLanes++;
+    this.#sharedSince = performance.now();
     try {
       const results = await this.#options.runShared(
         [...lines.keys()].sort(),
@@ -375,7 +372,7 @@ export class WriteQueue {
     }
     this.#busySharedLanes--;
     this.#leave(lane);
-    this.#pumpSoon();
+    this.#pumpLater();
   }
 
   /** The line is under way, and in the lane, until its writes are settled. */
@@ -403,7 +400,7 @@ export class WriteQueue {
     line.underWay = false;
     if (line.tasks.length > 0) this.#ready.add(line);
     this.#retire(line);
-    this.#pumpSoon();
+    this.#pumpLater();
   }
 
   /** One after another; those not started in time are refused. */
