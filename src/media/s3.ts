@@ -29,8 +29,8 @@ export interface BucketTuning {
   onCall?: ObjectStoreListener;
 }
 
-/** S3 takes parts of 5 MiB or more, MinIO and R2 best of one size. */
-export const defaultPartBytes = 8 * 1024 * 1024;
+/** The least that S3 takes: memory is what a part costs here. */
+export const defaultPartBytes = 5 * 1024 * 1024;
 
 /** A bucket whose requests are signed with AWS's Signature Version 4. */
 export function openS3Bucket(

@@ -13,7 +13,6 @@ import {
   newStreamId,
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
-import { chunk } from "./media_streams.ts";
 
 /** What the program prints. */
 export interface LargeMediaReport {
@@ -50,13 +49,20 @@ async function readBack(streamId: StreamId): Promise<void> {
       throw new Error(`Block ${read.blocks} is due, received ${block.number}`);
     }
     const { data } = block;
-    const written = chunk(block.number, data.length);
-    if (block.number > 0n && data.some((byte, i) => byte !== written[i])) {
+    if (block.number > 0n && !isChunk(data, Number(block.number))) {
       throw new Error(`Block ${block.number} is not what was written`);
     }
     read.blocks++;
     read.bytes += data.length;
   }
+}
+
+/** Compares with what `chunk` makes, without making it: memory is watched. */
+function isChunk(data: Uint8Array, number: number): boolean {
+  for (let i = 0; i < data.length; i++) {
+    if (data[i] !== (i * 7 + number * 13) % 251) return false;
+  }
+  return true;
 }
 
 const steps = {

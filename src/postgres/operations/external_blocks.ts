@@ -135,7 +135,11 @@ export async function readExternal(
     const blocks: MiniblockRow[] = [];
     for (const run of runsOf(found.places)) {
       const { background: isPatient = false } = store;
-      blocks.push(...await fetchRun(media, call, run, isPatient));
+      for (const block of await fetchRun(media, call, run, isPatient)) {
+        // Memory of its own: who keeps one block must not keep all.
+        const data = run.length === 1 ? block.data : block.data.slice();
+        blocks.push({ ...block, data });
+      }
     }
     return { below: found.below, blocks };
   } catch (error) {
@@ -208,8 +212,8 @@ export function runsOf(places: readonly ExternalPlace[]): ExternalPlace[][] {
 const maxFetches = 2;
 
 /**
- * Fetches a run and cuts it into blocks, each a piece of memory of its own.
- * Only a caller can't wait long.
+ * Fetches a run and cuts it into blocks, which share its memory. Only a caller
+ * can't wait long.
  */
 export async function fetchRun(
   media: Media,
@@ -224,17 +228,22 @@ export async function fetchRun(
     const bytes = size === 0n
       ? new Uint8Array()
       : await media.read(streamId, range, { signal, isPatient });
-    const blocks = run.map((place) => {
+    const parts = run.map((place) => {
       const at = Number(place.start - start);
-      const data = bytes.slice(at, at + Number(place.size));
-      return { number: place.number, data, snapshot: place.snapshot };
+      return bytes.subarray(at, at + Number(place.size));
     });
-    const wrong = blocks.find(({ data }, i) => {
+    const wrong = parts.findIndex((data, i) => {
       const { sha256 } = run[i]!;
       return sha256 !== null && !isSame(hashOf(data), sha256);
     });
-    if (wrong === undefined) return blocks;
-    if (fetches === maxFetches) throw wrongBytes(streamId, wrong.number);
+    if (wrong < 0) {
+      return run.map(({ number, snapshot }, i) => ({
+        number,
+        data: parts[i]!,
+        snapshot,
+      }));
+    }
+    if (fetches === maxFetches) throw wrongBytes(streamId, run[wrong]!.number);
   }
 }
 

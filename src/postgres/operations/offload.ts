@@ -75,7 +75,7 @@ interface Movable extends ExternalPlace {
 const maxBlocks = 200_000;
 
 /** Bytes of blocks that are held at a time. */
-const pageBytes = 4n * 1024n * 1024n;
+const pageBytes = 2n * 1024n * 1024n;
 
 /**
  * Moves a stream; undefined: it is there already. `onlySealed` leaves alone a
