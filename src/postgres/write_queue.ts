@@ -38,7 +38,7 @@
 
 import { setImmediate } from "node:timers";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Bound, Result } from "../database/statement.ts";
+import type { Result } from "../database/statement.ts";
 import { closed } from "../storage/contract_errors.ts";
 import { isStreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
