@@ -14,6 +14,17 @@ import { openLoadedSites, scaleWorkloads } from "./workloads/scale.ts";
 import { growthWorkloads, tableWorkloads } from "./workloads/table.ts";
 import type { Workload } from "./workload.ts";
 
+/**
+ * As a server of this size is run. By default it would write out its buffers
+ * every few seconds under this load, and who is measured then is a matter of
+ * chance. Commits wait for the disk.
+ */
+const serverSettings = {
+  shared_buffers: "1GB",
+  max_wal_size: "8GB",
+  checkpoint_timeout: "30min",
+};
+
 /** What a test may have otherwise than a user. */
 export interface RunSurroundings {
   /** Default: the store's own. */
@@ -27,7 +38,8 @@ export async function runBenchmark(
   around: RunSurroundings,
 ): Promise<BenchResult> {
   await using stack = new AsyncDisposableStack();
-  const url = options.url ?? stack.use(await startEmbeddedPostgres()).url;
+  const url = options.url ??
+    stack.use(await startEmbeddedPostgres({ settings: serverSettings })).url;
   const { rounds, seconds } = options;
   const table = await measureTable(url, options, around);
   const scale = options.scale ? await measureScale(url, options, around) : [];
