@@ -1,11 +1,14 @@
 /** Timing of batches. */
 
+import process from "node:process";
+import type { CpuMeter } from "./server_cpu.ts";
 import type {
   Batch,
   BatchContender,
   Contender,
   Measurement,
   Operation,
+  ToolContender,
 } from "./workload.ts";
 
 /** How long and how carefully is measured. */
@@ -14,6 +17,8 @@ export interface Effort {
   seconds: number;
   /** Whether the tables are looked at after every batch. */
   check: boolean;
+  /** Tells what the server has used, where that is to be seen. */
+  serverCpu?: CpuMeter | undefined;
 }
 
 /** Measures a contender; undefined where its tool is missing. */
@@ -21,26 +26,49 @@ export async function measure(
   contender: Contender,
   effort: Effort,
 ): Promise<Measurement | undefined> {
-  if ("measure" in contender) return await contender.measure(effort.seconds);
+  if ("measure" in contender) return await measureTool(contender, effort);
   return await measureBatches(contender, effort);
+}
+
+async function measureTool(
+  contender: ToolContender,
+  { seconds, serverCpu }: Effort,
+): Promise<Measurement | undefined> {
+  const start = performance.now();
+  const before = serverCpu?.();
+  const found = await contender.measure(seconds);
+  if (found === undefined || before === undefined) return found;
+  const operations = found.operationsPerSecond *
+    (performance.now() - start) / 1000;
+  return { ...found, serverCpuUs: (serverCpu!() - before) / operations };
 }
 
 async function measureBatches(
   contender: BatchContender,
-  { seconds, check }: Effort,
+  { seconds, check, serverCpu }: Effort,
 ): Promise<Measurement> {
   const latencies: number[] = [];
   let elapsedMs = 0;
+  let clientUs = 0;
+  let serverUs = 0;
   do {
     const batch = await contender.nextBatch();
+    const serverBefore = serverCpu?.() ?? 0;
+    const clientBefore = process.cpuUsage();
     elapsedMs += await runBatch(batch, latencies);
+    const { user, system } = process.cpuUsage(clientBefore);
+    clientUs += user + system;
+    serverUs += (serverCpu?.() ?? 0) - serverBefore;
     if (check) await batch.check?.();
   } while (elapsedMs < seconds * 1000);
   latencies.sort((a, b) => a - b);
+  const operations = latencies.length;
   return {
-    operationsPerSecond: latencies.length / elapsedMs * 1000,
+    operationsPerSecond: operations / elapsedMs * 1000,
     p50Ms: quantile(latencies, 0.5),
     p99Ms: quantile(latencies, 0.99),
+    clientCpuUs: clientUs / operations,
+    ...(serverCpu === undefined ? {} : { serverCpuUs: serverUs / operations }),
   };
 }
 

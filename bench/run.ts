@@ -6,7 +6,8 @@ import { openArena } from "./arena.ts";
 import { findTools } from "./limits/tools.ts";
 import { type Surroundings, surroundings } from "./machine.ts";
 import type { BenchResult } from "./report/result.ts";
-import { runRounds, type WorkloadResult } from "./rounds.ts";
+import { type RunOptions, runRounds, type WorkloadResult } from "./rounds.ts";
+import { serverCpu } from "./server_cpu.ts";
 import { statementMemory } from "./statement_memory.ts";
 import { fullSizes, type Sizes, smokeSizes } from "./sizes.ts";
 import type { BenchOptions } from "./options.ts";
@@ -66,7 +67,7 @@ async function measureTable(
   const workloads = await measureAll(
     [...tableWorkloads(arena), ...growthWorkloads(arena)],
     options,
-    around,
+    { ...around, serverCpu: await serverCpu(arena.site.back) },
   );
   if (options.only.length > 0) return { workloads };
   return { workloads, statementMemory: await statementMemory(arena.site) };
@@ -82,13 +83,14 @@ async function measureScale(
   await using sites = await openLoadedSites(url, sizes, storage, onProgress);
   return await measureAll(scaleWorkloads(sites, sizes), options, {
     onProgress,
+    serverCpu: await serverCpu(sites.few.entrant.site.back),
   });
 }
 
 function measureAll(
   workloads: readonly Workload[],
   { only, rounds, seconds, smoke }: BenchOptions,
-  { onProgress }: RunSurroundings,
+  { onProgress, serverCpu }: Pick<RunOptions, "onProgress" | "serverCpu">,
 ): Promise<WorkloadResult[]> {
   const wanted = workloads.filter(({ id }) =>
     only.length === 0 || only.some((word) => id.startsWith(word))
@@ -99,6 +101,7 @@ function measureAll(
     // Long enough for every connection to prepare what it will need.
     warmUpSeconds: 2 * seconds,
     check: smoke,
+    serverCpu,
     onProgress,
   });
 }

@@ -29,6 +29,9 @@ export interface Measurement {
   /** Latencies in milliseconds, where single calls can be seen. */
   p50Ms?: number;
   p99Ms?: number;
+  /** Processor time of an operation, in this process and in the server's. */
+  clientCpuUs?: number;
+  serverCpuUs?: number;
 }
 
 /** Somebody who does a workload's work in batches that we time. */

@@ -2,23 +2,37 @@
 
 import { median } from "../measure.ts";
 import type { ContenderResult, RatioResult } from "../rounds.ts";
+import type { Measurement } from "../workload.ts";
 
 /** The medians of a contender's rounds; undefined if it was not measured. */
-export function mediansOf(
-  { rounds }: ContenderResult,
-): { perSecond: number; p50Ms?: number; p99Ms?: number } | undefined {
+export function mediansOf({ rounds }: ContenderResult): Medians | undefined {
   if (rounds.length === 0) return undefined;
-  const of = (values: (number | undefined)[]) => {
-    const known = values.filter((value) => value !== undefined);
+  const of = (key: keyof Measurement) => {
+    const known = rounds.map((round) => round[key])
+      .filter((value) => value !== undefined);
     return known.length === 0 ? undefined : median(known);
   };
-  const p50Ms = of(rounds.map((round) => round.p50Ms));
-  const p99Ms = of(rounds.map((round) => round.p99Ms));
   return {
-    perSecond: median(rounds.map((round) => round.operationsPerSecond)),
-    ...(p50Ms === undefined ? {} : { p50Ms }),
-    ...(p99Ms === undefined ? {} : { p99Ms }),
+    perSecond: of("operationsPerSecond")!,
+    p50Ms: of("p50Ms"),
+    p99Ms: of("p99Ms"),
+    clientCpuUs: of("clientCpuUs"),
+    serverCpuUs: of("serverCpuUs"),
   };
+}
+
+/** Medians; undefined what could not be seen. */
+export interface Medians {
+  perSecond: number;
+  p50Ms: number | undefined;
+  p99Ms: number | undefined;
+  clientCpuUs: number | undefined;
+  serverCpuUs: number | undefined;
+}
+
+/** Microseconds, or `–` where they are unknown. */
+export function microseconds(value: number | undefined): string {
+  return value === undefined ? "–" : `${figure(value)} µs`;
 }
 
 /** Three significant digits, thousands apart: `31 200`, `2.41`. */

@@ -6,6 +6,7 @@ import {
   demand,
   figure,
   mediansOf,
+  microseconds,
   milliseconds,
   ratio,
   verdict,
@@ -57,16 +58,18 @@ function ratioTable({ workloads }: BenchResult): string[] {
 
 function figureTable({ workloads }: BenchResult): string[] {
   return [
-    "| work | who | a second | p50 | p99 |",
-    "| --- | --- | ---: | ---: | ---: |",
+    "| work | who | a second | p50 | p99 | CPU of client, server |",
+    "| --- | --- | ---: | ---: | ---: | ---: |",
     ...workloads.flatMap(({ title, unit, contenders }) =>
       contenders.map((contender) => {
         const medians = mediansOf(contender);
         const figures = medians === undefined
-          ? "not measured | – | –"
+          ? "not measured | – | – | –"
           : `${figure(medians.perSecond)} ${unit} | ${
             milliseconds(medians.p50Ms)
-          } | ${milliseconds(medians.p99Ms)}`;
+          } | ${milliseconds(medians.p99Ms)} | ${
+            microseconds(medians.clientCpuUs)
+          }, ${microseconds(medians.serverCpuUs)}`;
         return `| ${title} | ${contender.name} | ${figures} |`;
       })
     ),

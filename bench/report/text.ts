@@ -7,6 +7,7 @@ import {
   demand,
   figure,
   mediansOf,
+  microseconds,
   milliseconds,
   ratio,
   verdict,
@@ -56,9 +57,10 @@ function linesOf(
       const medians = mediansOf(contender);
       const name = contender.name.padEnd(30);
       if (medians === undefined) return `  ${name} not measured`;
-      const { perSecond, p50Ms, p99Ms } = medians;
+      const { perSecond, p50Ms, p99Ms, clientCpuUs, serverCpuUs } = medians;
       return `  ${name} ${figure(perSecond).padStart(8)} ${unit}/s` +
-        `   p50 ${milliseconds(p50Ms)}   p99 ${milliseconds(p99Ms)}`;
+        `   p50 ${milliseconds(p50Ms)}   p99 ${milliseconds(p99Ms)}` +
+        `   CPU ${microseconds(clientCpuUs)} + ${microseconds(serverCpuUs)}`;
     }),
     ...ratios.map((item) =>
       `  ${comparison(item).padEnd(30)} ${ratio(item)}` +
