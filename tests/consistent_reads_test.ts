@@ -204,8 +204,8 @@ describe("A change between the statements of a read", () => {
   /** Deletes a block whenever a page of data is to be read, so many times. */
   function deleteAtEachLook(id: StreamId, times: bigint): void {
     let from = 0n;
-    // 4 MB, the size of a page, as a parameter.
-    const pageBytes = new Uint8Array([0, 0, 0, 8, 0, 0, 0, 0, 0, 64, 0, 0]);
+    // 1 MB, the size of a page, as a parameter.
+    const pageBytes = new Uint8Array([0, 0, 0, 8, 0, 0, 0, 0, 0, 16, 0, 0]);
     proxy.setRule(({ side, type, bytes }) => {
       const isLook = side === "frontend" && type === "B" &&
         bytes.includes(pageBytes);

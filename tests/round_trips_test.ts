@@ -114,7 +114,7 @@ const calls: Record<string, Call> = {
       1501n,
       Array.from({ length: 3 }, () => ({
         ...block(0n),
-        snapshot: new Uint8Array(1_900_000),
+        snapshot: new Uint8Array(450_000),
       })),
     ),
   "streamMiniblocks, two pages of snapshots": (s, { archive }) =>
