@@ -300,9 +300,9 @@ export class WriteQueue {
 
   /**
    * How many lines a shared transaction may take now. A few wait for the one
-   * that is under way, unless that takes long: two commits would wait for the
-   * disk one after the other. Many are divided among the free lanes, so that
-   * the server works on all of them at once.
+   * that is under way, unless that takes long, which a timer sees to: two
+   * commits would wait for the disk one after the other. Many are divided among
+   * the free lanes, so that the server works on all of them at once.
    */
   #mostLines(): number {
     const { sharedLanes, minDivided } = this.#options;
