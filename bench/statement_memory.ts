@@ -12,7 +12,7 @@ import { baseType, type PgType } from "../src/database/wire/types.ts";
 import type { StreamTables } from "../src/postgres/catalog.ts";
 import { insertDueCandidate } from "../src/postgres/sql/candidates.ts";
 import { swapMiniblocks } from "../src/postgres/sql/miniblocks.ts";
-import { insertEvent, insertNextEvent } from "../src/postgres/sql/minipools.ts";
+import { appendEvent, insertEvent } from "../src/postgres/sql/minipools.ts";
 import { selectMiniblocks, selectStream } from "../src/postgres/sql/reading.ts";
 import { insertWholeStream } from "../src/postgres/sql/streams.ts";
 import { times } from "./data.ts";
@@ -27,8 +27,8 @@ export interface StatementMemory {
 
 const kinds = {
   "small writes: events, blocks, candidates, new streams": [
+    appendEvent,
     insertEvent,
-    insertNextEvent,
     insertWholeStream,
     insertDueCandidate,
     swapMiniblocks,

@@ -92,6 +92,23 @@ const cases: Record<string, Case> = {
         [0, 1, 2, 3].map((slot) => `event ${slot}`),
       ),
   },
+  "writeEvent, to a minipool that is known": {
+    prepare: async (storage, id) => {
+      await create(storage, id);
+      await storage.writeEvent(id, 1n, 0, bytes("event 0"));
+    },
+    write: (storage, id) =>
+      Promise.all(
+        [1, 2].map((slot) =>
+          storage.writeEvent(id, 1n, slot, bytes(`event ${slot}`))
+        ),
+      ),
+    check: async (storage, id) =>
+      assert.deepEqual(
+        await events(storage, id),
+        [0, 1, 2].map((slot) => `event ${slot}`),
+      ),
+  },
   "writeMiniblocks, small": miniblocksCase(1, 100),
   "writeMiniblocks, large": miniblocksCase(8, 20_000),
   writeMiniblockCandidate: {

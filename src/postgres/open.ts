@@ -21,17 +21,15 @@ import {
   type Session,
   type SessionOptions,
 } from "../database/session.ts";
-import { bind } from "../database/statement.ts";
 import type { SessionSettings } from "../database/transaction_settings.ts";
 import { TransactionRing } from "../database/transaction_ring.ts";
 import { Transactions } from "../database/transactions.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import { StreamStorageError } from "../storage/errors.ts";
 import { StoreTelemetry } from "../telemetry/store_telemetry.ts";
-import type { StreamId } from "../storage/stream_id.ts";
 import type { CreateWorkers } from "./background.ts";
-import { BoundedMap } from "./bounded_map.ts";
 import { Catalog } from "./catalog.ts";
+import { KnownMinipools } from "./known_minipools.ts";
 import { LegacySnapshots } from "./legacy_snapshots.ts";
 import { Media } from "./media.ts";
 import { openBucket } from "./media_options.ts";
@@ -43,8 +41,9 @@ import {
 import { StreamStorageFacade } from "./facade.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { Quotas } from "./quotas.ts";
-import { claimStreams, lockStreams } from "./sql/streams.ts";
-import { lockOf, type Store } from "./store.ts";
+import type { LoadedWrite } from "./queued_write.ts";
+import { runShared } from "./shared_writes.ts";
+import type { Store } from "./store.ts";
 import { WriteQueue } from "./write_queue.ts";
 
 /** Opens a store; see `openStreamStorage`, which brings the workers. */
@@ -225,14 +224,16 @@ function assemble(
     metrics: telemetry.transactions,
   });
   // Not worth a text while nobody looks; the ring is bounded, so are they.
-  const tagsOf = (streamIds: readonly StreamId[]) =>
-    ring.enabled ? streamIds.slice(0, 8).join(" ") : "";
+  const tagsOf = (writes: readonly LoadedWrite[]) =>
+    ring.enabled
+      ? writes.slice(0, 8).map(({ streamId }) => streamId).join(" ")
+      : "";
   const catalog = new Catalog(options.schema, partitions);
   const store: Store = {
     catalog,
     transactions,
     legacySnapshots: new LegacySnapshots(),
-    knownMinipools: new BoundedMap(100_000),
+    knownMinipools: new KnownMinipools(),
     isolationLevel: options.isolationLevel,
     ownership,
     quotas: Quotas.of(
@@ -247,13 +248,10 @@ function assemble(
       lanes,
       backgroundLanes: Math.max(background, 1),
       maxWaitMs: options.operationTimeoutMs,
-      runShared: async (streamIds, bound, latest) => {
-        batched(bound.length);
-        const [, , ...results] = await transactions.attemptShared(
-          { name: "sharedWrites", tags: tagsOf(streamIds), latest },
-          [ownership.fence, lockAll(store, streamIds), ...bound],
-        );
-        return results;
+      runShared: (writes, latest) => {
+        batched(writes.length);
+        const tags = tagsOf(writes);
+        return runShared(store, { name: "sharedWrites", tags, latest }, writes);
       },
       maxLockWaitMs: options.lockTimeoutMs,
       isUnknown: (error) => verdictOf(error, "write") === "unknown",
@@ -366,14 +364,6 @@ function watch(
       waitingBytes < queueBounds.maxWaitingBytes / 2 &&
       pools.every(({ state }) => state.waiting < maxPoolWaiting / 2);
   });
-}
-
-function lockAll(store: Store, streamIds: readonly StreamId[]) {
-  if (streamIds.length === 1) return lockOf(store, streamIds[0]!);
-  const template = store.isolationLevel === "read committed"
-    ? lockStreams
-    : claimStreams;
-  return bind(store.catalog.at("", template), streamIds);
 }
 
 function poolOf(

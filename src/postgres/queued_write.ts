@@ -1,10 +1,24 @@
 import type { Bound, Result } from "../database/statement.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import type { KnownMinipool, MinipoolEnd } from "./known_minipools.ts";
+
+/** A write as a statement among others of its transaction. */
+export interface BoundWrite {
+  /** Does nothing, rather than fail, where its own rules forbid it. */
+  bound: Bound;
+  /** How the stream's minipool ends once the statement has counted 1. */
+  end?: MinipoolEnd;
+  /** It asks nothing: the minipool must be as it is known. */
+  isBlind?: boolean;
+}
 
 /** A write that may share a transaction with others. */
 export interface SharedWrite {
-  /** Does nothing, rather than fail, where its own rules forbid it. */
-  bound: Bound;
+  /**
+   * Its statement, when its transaction is put together. `known` is how the
+   * stream's minipool will end then, if that is known.
+   */
+  bind(known: KnownMinipool | undefined): BoundWrite;
   /** Whether the statement did the write. */
   isDone(result: Result): boolean;
   /**
@@ -31,4 +45,10 @@ export interface Write<T = unknown> {
   /** Nobody waits for it: it takes a lane of those that callers never take. */
   background?: boolean;
   signal?: AbortSignal | undefined;
+}
+
+/** A write of a load that shares a transaction. */
+export interface LoadedWrite {
+  streamId: StreamId;
+  shared: SharedWrite;
 }

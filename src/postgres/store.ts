@@ -16,8 +16,8 @@ import {
 } from "../database/transactions.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import { type CallContext, inContext } from "../telemetry/operations.ts";
-import type { BoundedMap } from "./bounded_map.ts";
 import type { Catalog } from "./catalog.ts";
+import type { KnownMinipools } from "./known_minipools.ts";
 import type { LegacySnapshots } from "./legacy_snapshots.ts";
 import type { Quotas } from "./quotas.ts";
 import type { Media } from "./media.ts";
@@ -36,12 +36,8 @@ export interface Store {
   readonly transactions: Transactions;
   readonly writes: WriteQueue;
   readonly legacySnapshots: LegacySnapshots;
-  /**
-   * Streams to the generation of the minipool that this process has found
-   * whole. It stays so: every writer adds to its end or moves to another
-   * generation. Only speeds up, may be forgotten at any time.
-   */
-  readonly knownMinipools: BoundedMap<StreamId, bigint>;
+  /** Only speeds up, may be forgotten at any time. */
+  readonly knownMinipools: KnownMinipools;
   readonly isolationLevel: IsolationLevel;
   readonly ownership: Ownership;
   /** Undefined: no limits. */
@@ -93,11 +89,12 @@ export interface StreamWrite<B extends readonly Bound[], T> {
    */
   refused?(rejection: Rejection, afterUnknown: boolean): T | Promise<T>;
   /**
-   * The same as one statement, to share a transaction with other writes. Its
-   * first column counts 1 when it was done; else the write is run alone, which
-   * finds the reason or does what a single statement can't.
+   * The same as one statement, to share a transaction with other writes; made
+   * in the stream's turn. Its first column counts 1 when it was done; else the
+   * write is run alone, which finds the reason or does what a single statement
+   * can't.
    */
-  shared?: Bound;
+  shared?: () => Bound;
   /** Hears the first row of that statement once it was done and committed. */
   sharedRow?(row: readonly unknown[]): void;
 }
@@ -124,7 +121,7 @@ export function writeStream<const B extends readonly Bound[], T>(
     runAlone: run,
     ...(shared === undefined || bytes > maxSharedBytes ? {} : {
       shared: {
-        bound: shared,
+        bind: () => ({ bound: shared() }),
         isDone: ({ rows: [row] }) => {
           if (row?.[0] !== 1n) return false;
           write.sharedRow?.(row);
@@ -146,6 +143,7 @@ export async function runAlone<const B extends readonly Bound[], T>(
 ): Promise<T> {
   const { name, streamId, latest } = call;
   const context = { name, tags: streamId, afterUnknown, latest };
+  store.knownMinipools.forget(streamId);
   const locks = write.withoutLock
     ? [store.ownership.fence]
     : [store.ownership.fence, lockOf(store, call.streamId)];

@@ -42,7 +42,7 @@ import type { Result } from "../database/statement.ts";
 import { closed } from "../storage/contract_errors.ts";
 import { isStreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
-import type { Write } from "./queued_write.ts";
+import type { LoadedWrite, Write } from "./queued_write.ts";
 import { queueFull, queueTimeout } from "./write_queue_errors.ts";
 import type { WriteQueueOptions } from "./write_queue_options.ts";
 
@@ -352,8 +352,7 @@ export class WriteQueue {
     this.#sharedSince = performance.now();
     try {
       const results = await this.#options.runShared(
-        [...lines.keys()].sort(),
-        tasks.map((task) => task.write.shared!.bound),
+        tasks.map((task) => task.write as LoadedWrite),
         this.#latestOf(tasks),
       );
       const resultOf = new Map(tasks.map((task, i) => [task, results[i]!]));

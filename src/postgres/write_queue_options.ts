@@ -1,5 +1,5 @@
-import type { Bound, Result } from "../database/statement.ts";
-import type { StreamId } from "../storage/stream_id.ts";
+import type { Result } from "../database/statement.ts";
+import type { LoadedWrite } from "./queued_write.ts";
 
 /** The bounds of a `WriteQueue`. */
 export interface WriteQueueOptions {
@@ -26,13 +26,12 @@ export interface WriteQueueOptions {
   /** Milliseconds that it tries for its stream's lock, of these, at most. */
   maxLockWaitMs: number;
   /**
-   * Runs the statements as one transaction under the locks of the streams,
-   * until `latest` in the time of `performance.now()`; an error makes each
-   * write run alone.
+   * Runs the writes as one transaction under the locks of their streams, until
+   * `latest` in the time of `performance.now()`; an error makes each write run
+   * alone.
    */
   runShared(
-    streamIds: readonly StreamId[],
-    bound: readonly Bound[],
+    writes: readonly LoadedWrite[],
     latest: number,
   ): Promise<readonly Result[]>;
   /** Whether the error leaves open if the writes were committed. */

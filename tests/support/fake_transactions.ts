@@ -1,10 +1,5 @@
-import {
-  bind,
-  type Bound,
-  type Result,
-  statement,
-} from "../../src/database/statement.ts";
-import type { Write } from "../../src/postgres/queued_write.ts";
+import { bind, type Result, statement } from "../../src/database/statement.ts";
+import type { LoadedWrite, Write } from "../../src/postgres/queued_write.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 
 /** A transaction that is under way, and how it ends. */
@@ -51,10 +46,12 @@ export class FakeTransactions {
 
   /** For the queue's options. */
   readonly runShared = (
-    streamIds: readonly StreamId[],
-    bound: readonly Bound[],
+    writes: readonly LoadedWrite[],
   ): Promise<Result[]> => {
-    const names = bound.map(({ statement }) => statement.text);
+    const streamIds = [...new Set(writes.map(({ streamId }) => streamId))];
+    const names = writes.map(({ shared }) =>
+      shared.bind(undefined).bound.statement.text
+    );
     return this.#begin(
       { streamIds, names, kind: "shared", afterUnknown: false },
       (without) =>
@@ -87,7 +84,7 @@ export class FakeTransactions {
         ),
       ...(solo || background ? {} : {
         shared: {
-          bound: bind(statement({ text: name })),
+          bind: () => ({ bound: bind(statement({ text: name })) }),
           isDone: ({ count }) => count === 1,
           explain: (later) => {
             this.explained.push([name, later]);

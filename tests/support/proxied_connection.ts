@@ -22,6 +22,7 @@ export class ProxiedConnection {
   };
   readonly #timers: Partial<Record<Side, ReturnType<typeof setTimeout>>> = {};
   readonly #held = new Set<Side>();
+  readonly #hungUp = new Set<Side>();
   #loggedIn = false;
   #clientSpoke = false;
   #muted = false;
@@ -53,9 +54,11 @@ export class ProxiedConnection {
     return !this.#isCut && this.#closed.size === 0;
   }
 
-  /** Whether the server has not yet ended the session although it was cut. */
+  /** Whether the server has not yet ended the session although its client is gone. */
   get isEnding(): boolean {
-    return this.#isCut && !this.#closed.has("backend");
+    const isLeft = this.#isCut ||
+      (this.#closed.has("frontend") && !this.#muted);
+    return isLeft && !this.#closed.has("backend");
   }
 
   /** Whether both sides are closed. */
@@ -90,9 +93,12 @@ export class ProxiedConnection {
     }
   }
 
+  /** What is held up goes first. */
   #hangUp(side: Side): void {
+    this.#hungUp.add(side);
     // Behind a dead router nobody hears of the other's end.
-    if (!this.#muted) this.#sockets[other(side)].end();
+    if (this.#muted || this.#held.has(side)) return;
+    this.#sockets[other(side)].end();
   }
 
   #advance(side: Side): void {
@@ -122,6 +128,7 @@ export class ProxiedConnection {
         this.#held.delete(side);
         if (!this.#isCut && !this.#muted) target.write(bytes);
         this.#advance(side);
+        if (this.#hungUp.has(side)) this.#hangUp(side);
       };
       if ("until" in verdict) void verdict.until.then(release);
       else this.#timers[side] = setTimeout(release, verdict.delayMs);

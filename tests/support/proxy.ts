@@ -104,7 +104,7 @@ export interface Proxy extends AsyncDisposable {
    * stay open, and those that lived through it say nothing ever again.
    */
   silence(isOn: boolean): void;
-  /** Resolves when the server has ended all sessions that were cut. */
+  /** Resolves when the server has ended all sessions whose clients are gone. */
   settled(): Promise<void>;
   close(): Promise<void>;
 }

@@ -191,6 +191,9 @@ export class FrontendWriter {
       case "int4":
         this.#int32(4);
         return this.#int32(value as number);
+      case "xid":
+        this.#int32(4);
+        return this.#int32((value as number) | 0);
       case "int2":
         this.#int32(2);
         return this.#int16(value as number);
@@ -209,6 +212,7 @@ export class FrontendWriter {
       case "int8[]":
       case "bpchar[]":
       case "bytea[]":
+      case "xid[]":
         return this.#array(base, value as readonly unknown[]);
     }
   }
@@ -233,10 +237,7 @@ export class FrontendWriter {
   }
 
   /** One dimension: dimensions, has-null flag, element type, size, lower bound. */
-  #array(
-    type: "int8[]" | "bpchar[]" | "bytea[]",
-    values: readonly unknown[],
-  ): void {
+  #array(type: ArrayType, values: readonly unknown[]): void {
     const element = elementOf(type);
     this.#int32(sizeOf(type, values));
     this.#int32(values.length === 0 ? 0 : 1);
@@ -253,7 +254,9 @@ function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
   return new DataView(buffer, byteOffset, length);
 }
 
-function elementOf(type: "int8[]" | "bpchar[]" | "bytea[]"): PgType {
+type ArrayType = "int8[]" | "bpchar[]" | "bytea[]" | "xid[]";
+
+function elementOf(type: ArrayType): PgType {
   return type.slice(0, -2) as PgType;
 }
 
@@ -269,6 +272,7 @@ function sizeOf(type: PgType, value: unknown): number {
     case "int2":
       return 2;
     case "int4":
+    case "xid":
       return 4;
     case "int8":
     case "float8":
@@ -279,7 +283,8 @@ function sizeOf(type: PgType, value: unknown): number {
       return Buffer.byteLength(value as string);
     case "int8[]":
     case "bpchar[]":
-    case "bytea[]": {
+    case "bytea[]":
+    case "xid[]": {
       const values = value as readonly unknown[];
       const element = elementOf(base);
       let size = values.length === 0 ? 12 : 20;

@@ -18,9 +18,12 @@ export interface PgTypes {
   bpchar: string;
   varchar: string;
   bytea: Uint8Array;
+  /** The number of a transaction, without a sign. */
+  xid: number;
   "int8[]": readonly bigint[];
   "bpchar[]": readonly string[];
   "bytea[]": readonly (Uint8Array | null)[];
+  "xid[]": readonly number[];
 }
 
 /** A type's name; with `?` behind it the value can be null. */
@@ -43,12 +46,14 @@ const oids: Record<keyof PgTypes, number> = {
   int2: 21,
   int4: 23,
   text: 25,
+  xid: 28,
   float8: 701,
   bpchar: 1042,
   varchar: 1043,
   "int8[]": 1016,
   "bpchar[]": 1014,
   "bytea[]": 1001,
+  "xid[]": 1011,
 };
 
 /** The type's name without the mark of nullability. */
@@ -109,6 +114,7 @@ const decoders: Partial<Record<keyof PgTypes, Decoder>> = {
   bpchar: readText,
   varchar: readText,
   bytea: decodeBytes,
+  xid: sized(4, (bytes, start) => bytes.readUInt32BE(start)),
   "int8[]": readInt8Array,
 };
 

@@ -31,12 +31,13 @@ export async function createStream(
   await writeStream(store, call, {
     bytes: genesis.data.length + (snapshot?.length ?? 0),
     withoutLock: true,
-    shared: bind(
-      catalog.of(streamId, insertWholeStream),
-      streamId,
-      genesis.data,
-      snapshot,
-    ),
+    shared: () =>
+      bind(
+        catalog.of(streamId, insertWholeStream),
+        streamId,
+        genesis.data,
+        snapshot,
+      ),
     bound: [
       bind(catalog.of(streamId, insertStream), streamId, false),
       ...leftoversGone(catalog, streamId),

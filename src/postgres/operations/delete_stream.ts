@@ -35,9 +35,7 @@ export async function deleteStream(
         if (hasObject) mediaAt(store, location, streamId);
         return [...rows, ...mediaGone(store, call, hasObject)];
       },
-      settle: () => {
-        store.knownMinipools.delete(streamId);
-      },
+      settle: () => {},
       refused: (_, afterUnknown) => {
         // Gone is what the caller wanted, and an attempt whose answer was lost
         // is the likeliest to have done it: nobody else writes here.

@@ -84,13 +84,14 @@ export async function writeEphemeral(
   const { streamId } = call;
   await writeStream(store, call, {
     bytes: miniblocksBytes([block]),
-    shared: bind(
-      catalog.of(streamId, insertChunk),
-      streamId,
-      block.number,
-      block.data,
-      snapshotOf(block),
-    ),
+    shared: () =>
+      bind(
+        catalog.of(streamId, insertChunk),
+        streamId,
+        block.number,
+        block.data,
+        snapshotOf(block),
+      ),
     bound: [
       bind(catalog.of(streamId, checkEphemeral), streamId),
       bind(

@@ -4,8 +4,8 @@ import { StreamStorageError } from "../../storage/errors.ts";
 import { checkMinipoolHead } from "../../storage/write_rules.ts";
 import type { Quotas } from "../quotas.ts";
 import {
+  appendEvent,
   insertEvent,
-  insertNextEvent,
   selectMinipoolEnds,
 } from "../sql/minipools.ts";
 import { selectMinipoolBytes } from "../sql/quotas.ts";
@@ -79,21 +79,15 @@ function submitEvent(
 ): Promise<void> {
   const { streamId } = call;
   const { generation, slot, envelope } = event;
-  const isKnown = store.knownMinipools.get(streamId) === generation;
-  const bound = bind(
-    store.catalog.of(streamId, isKnown ? insertNextEvent : insertEvent),
-    streamId,
-    generation,
-    BigInt(slot),
-    envelope,
-  );
-  const isDone = (result: Result) => {
-    if (result.count !== 1) return false;
-    // The first event was added because nothing but the marker was there. For
-    // a later one the ends were compared, and there may be a hole inside.
-    if (!isKnown && slot === 0) store.knownMinipools.set(streamId, generation);
-    return true;
-  };
+  const bindAs = (template: typeof insertEvent) =>
+    bind(
+      store.catalog.of(streamId, template),
+      streamId,
+      generation,
+      BigInt(slot),
+      envelope,
+    );
+  const isDone = (result: Result) => result.count === 1;
   return store.writes.submit({
     streamId,
     bytes: envelope.length,
@@ -102,8 +96,8 @@ function submitEvent(
       runAlone(store, call, {
         bytes: envelope.length,
         bound: check === undefined || afterUnknown
-          ? [bound]
-          : () => check().then(() => [bound] as const),
+          ? [bindAs(insertEvent)]
+          : () => check().then(() => [bindAs(insertEvent)] as const),
         settle: async ([result], unknown) => {
           if (isDone(result)) return;
           await explain(store, call, event, {
@@ -114,7 +108,15 @@ function submitEvent(
       }, afterUnknown),
     ...(check === undefined && {
       shared: {
-        bound,
+        bind: (known) => {
+          const isBlind = known?.generation === generation &&
+            known.next === slot;
+          return {
+            bound: bindAs(isBlind ? appendEvent : insertEvent),
+            end: { generation, next: slot + 1 },
+            isBlind,
+          };
+        },
         isDone,
         explain: (later) =>
           explain(store, call, event, { afterUnknown: false, later }),

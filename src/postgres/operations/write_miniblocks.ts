@@ -33,7 +33,7 @@ import {
   newMinipoolRows,
   selectMinipoolKeys,
 } from "../sql/minipools.ts";
-import { updateLatestSnapshot } from "../sql/streams.ts";
+import { updateHead } from "../sql/streams.ts";
 import { type Store, type StreamCall, writeStream } from "../store.ts";
 import { admitBlocks } from "./block_quota.ts";
 import { isBlockStored } from "./recognise.ts";
@@ -51,49 +51,19 @@ export async function writeMiniblocks(
   call: StreamCall,
   write: MiniblocksWrite,
 ): Promise<void> {
-  const { catalog } = store;
-  const { streamId } = call;
-  const { miniblocks, newMinipool, prevMinipool } = write;
+  const { miniblocks } = write;
   const latest = lastSnapshotIn(miniblocks);
-  const size = prevMinipool.size;
-  const bound: Bound[] = [
-    bind(
-      catalog.of(streamId, checkSwap),
-      streamId,
-      prevMinipool.generation,
-      size === undefined ? null : BigInt(size),
-    ),
-    bind(catalog.of(streamId, deleteMinipool), streamId),
-    ...minipoolRows(catalog, call, newMinipool),
-    ...miniblockRows(catalog, call, miniblocks),
-    bind(
-      catalog.of(streamId, deleteCandidatesBelow),
-      streamId,
-      newMinipool.generation,
-    ),
-  ];
-  if (latest !== undefined) {
-    bound.push(
-      bind(catalog.of(streamId, updateLatestSnapshot), streamId, latest),
-    );
-  }
   const admission = admitBlocks(store, call, write, latest);
   const check = admission?.check;
   await writeStream(store, call, {
     bytes: payloadBytes(write),
     ...(check === undefined && {
-      shared: bind(
-        catalog.of(streamId, swapMiniblocks),
-        streamId,
-        prevMinipool.generation,
-        size === undefined ? null : BigInt(size),
-        miniblocks.map(({ data }) => data),
-        miniblocks.map(snapshotOf),
-        newMinipool.envelopes,
-        latest ?? null,
-      ),
+      shared: () => wholeSwap(store, call, write, latest),
     }),
-    bound: check === undefined ? bound : () => check().then(() => bound),
+    bound: async () => {
+      await check?.();
+      return swap(store, call, write, latest);
+    },
     settle: () => {},
     refused: async (rejection, afterUnknown) => {
       const last = miniblocks.at(-1)!;
@@ -107,7 +77,58 @@ export async function writeMiniblocks(
     },
   });
   admission?.done();
-  if (latest !== undefined) store.snapshotWritten?.(streamId);
+  if (latest !== undefined) store.snapshotWritten?.(call.streamId);
+}
+
+/** The statements of a swap of any size. */
+function swap(
+  { catalog }: Store,
+  call: StreamCall,
+  { miniblocks, newMinipool, prevMinipool: { generation, size } }:
+    MiniblocksWrite,
+  latest: bigint | undefined,
+): Bound[] {
+  const { streamId } = call;
+  return [
+    bind(
+      catalog.of(streamId, checkSwap),
+      streamId,
+      generation,
+      size === undefined ? null : BigInt(size),
+    ),
+    bind(catalog.of(streamId, deleteMinipool), streamId),
+    ...minipoolRows(catalog, call, newMinipool),
+    ...miniblockRows(catalog, call, miniblocks),
+    bind(
+      catalog.of(streamId, deleteCandidatesBelow),
+      streamId,
+      newMinipool.generation,
+    ),
+    // Without a snapshot, too: known_minipools.ts says why. Beside the rest of
+    // a write that runs alone it costs nothing.
+    bind(catalog.of(streamId, updateHead), streamId, latest ?? null),
+  ];
+}
+
+/** The same as one statement. */
+function wholeSwap(
+  { catalog, knownMinipools }: Store,
+  { streamId }: StreamCall,
+  { miniblocks, newMinipool, prevMinipool: { generation, size } }:
+    MiniblocksWrite,
+  latest: bigint | undefined,
+): Bound {
+  return bind(
+    catalog.of(streamId, swapMiniblocks),
+    streamId,
+    generation,
+    size === undefined ? null : BigInt(size),
+    miniblocks.map(({ data }) => data),
+    miniblocks.map(snapshotOf),
+    newMinipool.envelopes,
+    latest ?? null,
+    knownMinipools.isDoubted(streamId),
+  );
 }
 
 /** From some rows on COPY costs less than one INSERT a row. */

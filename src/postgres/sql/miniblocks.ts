@@ -75,7 +75,8 @@ export const checkSwap = (t: StreamTables) =>
 /**
  * A whole writeMiniblocks in one statement: the rules of {@linkcode checkSwap},
  * then blocks $4 with snapshots $5, numbered from $2 on, events $6 in the new
- * minipool, latest snapshot $7 unless it is null. Counts 1 when it was done.
+ * minipool, latest snapshot $7 unless it is null. With $8 the stream's row is
+ * written in any case. Counts 1 when it was done.
  */
 export const swapMiniblocks = (t: StreamTables) =>
   statement({
@@ -106,9 +107,10 @@ export const swapMiniblocks = (t: StreamTables) =>
       old_candidates AS (
         DELETE FROM ${t.candidates} WHERE stream_id = $1
           AND seq_num < (SELECT next FROM due)),
-      snapshot AS (
-        UPDATE ${t.streams} SET latest_snapshot_miniblock = $7
-        WHERE stream_id = $1 AND $7 IS NOT NULL
+      head AS (
+        UPDATE ${t.streams} SET latest_snapshot_miniblock =
+          coalesce($7, latest_snapshot_miniblock)
+        WHERE stream_id = $1 AND ($7 IS NOT NULL OR $8)
           AND EXISTS (SELECT 1 FROM due))
       SELECT count(*) FROM due`,
     params: [
@@ -119,6 +121,7 @@ export const swapMiniblocks = (t: StreamTables) =>
       "bytea[]",
       "bytea[]",
       "int8?",
+      "bool",
     ],
     columns: ["int8"],
   });

@@ -25,18 +25,15 @@ export const insertEvent = (t: StreamTables) =>
   });
 
 /**
- * The same for a minipool that was whole when this process wrote to it last:
- * then the event is due if the one before it is there and its own slot is
- * free. One step into the primary key instead of two and a comparison; half of
- * the server's work of {@linkcode insertEvent}.
+ * The same without a look: only behind `lockUntouchedStreams`, which stops the
+ * transaction unless the minipool is as this process knows it. A fifth of the
+ * work on an event is saved, and most of a plan of 256.
  */
-export const insertNextEvent = (t: StreamTables) =>
+export const appendEvent = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.minipools}
         (stream_id, generation, slot_num, envelope)
-      SELECT $1, $2, $3, $4 FROM ${t.minipools}
-      WHERE stream_id = $1 AND generation = $2 AND slot_num = $3 - 1
-      ON CONFLICT (stream_id, generation, slot_num) DO NOTHING`,
+      VALUES ($1, $2, $3, $4)`,
     params: ["bpchar", "int8", "int8", "bytea"],
   });
 

@@ -48,6 +48,45 @@ export const lockStreams = (t: StreamTables) =>
     columns: ["int8"],
   });
 
+/** The same, and tells which are there, and the number of this transaction. */
+export const lockStreamsTelling = (t: StreamTables) =>
+  statement({
+    text: `SELECT stream_id, pg_current_xact_id()::xid
+      FROM ${t.streams} WHERE stream_id = ANY($1) FOR UPDATE NOWAIT`,
+    params: ["bpchar[]"],
+    columns: ["bpchar", "xid"],
+  });
+
+/** The reason of the rejection when a stream was touched. */
+export const touchedReason = "stream_touched";
+
+/**
+ * Locks streams and stops the transaction unless the transactions $2 were the
+ * last to lock them: known_minipools.ts says what follows from that. Tells the
+ * number of this transaction.
+ */
+export const lockUntouchedStreams = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE WHEN count(*) <> cardinality($1)
+        THEN ${rejectSql(touchedReason)} END, pg_current_xact_id()::xid
+      FROM (SELECT 1 FROM unnest($1, $2) AS known (id, locked_by)
+        JOIN ${t.streams} AS es
+          ON es.stream_id = known.id AND es.xmax = known.locked_by
+        FOR UPDATE OF es NOWAIT) AS untouched`,
+    params: ["bpchar[]", "xid[]"],
+    columns: ["int4?", "xid"],
+  });
+
+/** {@linkcode lockUntouchedStreams} for one. */
+export const lockUntouchedStream = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM ${t.streams}
+          WHERE stream_id = $1 AND xmax = $2 FOR UPDATE NOWAIT)
+        THEN ${rejectSql(touchedReason)} END, pg_current_xact_id()::xid`,
+    params: ["bpchar", "xid"],
+    columns: ["int4?", "xid"],
+  });
+
 /** {@linkcode claimStream} for several streams. */
 export const claimStreams = (t: StreamTables) =>
   statement({
@@ -136,11 +175,13 @@ export const deleteStreamRow = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-export const updateLatestSnapshot = (t: StreamTables) =>
+/** Latest snapshot $2; the row is written even if that is null. */
+export const updateHead = (t: StreamTables) =>
   statement({
-    text: `UPDATE ${t.streams} SET latest_snapshot_miniblock = $2
+    text: `UPDATE ${t.streams} SET latest_snapshot_miniblock =
+        coalesce($2, latest_snapshot_miniblock)
       WHERE stream_id = $1`,
-    params: ["bpchar", "int8"],
+    params: ["bpchar", "int8?"],
   });
 
 export const selectStreamIds = (t: StreamTables) =>

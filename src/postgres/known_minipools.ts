@@ -1,0 +1,77 @@
+/**
+ * What this process knows of minipools, so that an event can be added without
+ * a look at those before it.
+ *
+ * Known of a stream is how its minipool ends, and who locked the stream's row
+ * last: the number of a transaction, which the row keeps (PostgreSQL's `xmax`).
+ * Every writer locks the row first, this process, one before it or a node, so
+ * whoever was there since has left another number. An event is added blindly
+ * only behind a lock that stops the transaction unless the number is the same
+ * (`lockUntouchedStreams`). So it does not matter how old the knowledge is or
+ * where it came from:
+ *
+ * - On a server that has lost the last commits in a failover, an earlier
+ *   transaction has locked the row.
+ * - A vacuumed row may have lost the number. It is looked at again.
+ * - A flush that was sent by a connection that is lost by now, and is done when
+ *   its caller has long gone on, finds another number.
+ *
+ * The last one has a gap: the row could be locked and released again between
+ * the server's look at the number and its own lock. An event that fits in there
+ * takes the slot that the late one wants, which then fails. A swap of the
+ * minipool must not fit in there. So the streams of a flush whose answer was
+ * lost are *doubted*: whoever gives them another minipool writes their row, even
+ * if nothing in it changes. The server looks again at a row that was written
+ * since its first look, and the new row is locked by nobody.
+ *
+ * Knowledge must never be ahead of the tables: it is taken from what is
+ * committed, and dropped with every write of which that is not certain.
+ */
+
+import type { StreamId } from "../storage/stream_id.ts";
+import { BoundedMap } from "./bounded_map.ts";
+
+/** How a minipool ends. */
+export interface MinipoolEnd {
+  generation: bigint;
+  /** The slot of the next event. */
+  next: number;
+}
+
+/** It, and the transaction that locked the stream's row last. */
+export interface KnownMinipool extends MinipoolEnd {
+  lockedBy: number;
+}
+
+/** Of so many streams something is known, or doubted, at most. */
+const maxStreams = 100_000;
+
+/** See the file's head. */
+export class KnownMinipools {
+  readonly #known = new BoundedMap<StreamId, KnownMinipool>(maxStreams);
+  /** Never forgotten: nothing tells when the late flush has come or can't. */
+  readonly #doubted = new Set<StreamId>();
+
+  get(streamId: StreamId): KnownMinipool | undefined {
+    return this.#known.get(streamId);
+  }
+
+  /** To be called with what is committed. */
+  learn(streamId: StreamId, known: KnownMinipool): void {
+    this.#known.set(streamId, known);
+  }
+
+  forget(streamId: StreamId): void {
+    this.#known.delete(streamId);
+  }
+
+  /** A flush that trusted what was known of the stream may still be done. */
+  doubt(streamId: StreamId): void {
+    if (this.#doubted.size < maxStreams) this.#doubted.add(streamId);
+  }
+
+  /** Whether another minipool needs the stream's row to be written. */
+  isDoubted(streamId: StreamId): boolean {
+    return this.#doubted.size >= maxStreams || this.#doubted.has(streamId);
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * A load of the write queue as one transaction: the fence, the locks of its
+ * streams, then a statement for each write.
+ */
+
+import { verdictOf } from "../database/failures.ts";
+import { rejectionOf } from "../database/rejection.ts";
+import { bind, type Bound, type Result } from "../database/statement.ts";
+import type { TransactionContext } from "../database/transactions.ts";
+import type { StreamId } from "../storage/stream_id.ts";
+import type { KnownMinipool } from "./known_minipools.ts";
+import type { BoundWrite, LoadedWrite } from "./queued_write.ts";
+import {
+  claimStreams,
+  lockStreams,
+  lockStreamsTelling,
+  lockUntouchedStream,
+  lockUntouchedStreams,
+  touchedReason,
+} from "./sql/streams.ts";
+import { lockOf, type Store } from "./store.ts";
+
+/** The writes with their statements, and their streams by how they are locked. */
+interface Load {
+  bound: BoundWrite[];
+  /** To what is known, and will be when the load is done. */
+  trusted: Map<StreamId, KnownMinipool>;
+  /** Their minipools are known when the load is done. */
+  learned: Set<StreamId>;
+  others: Set<StreamId>;
+}
+
+/** Runs the writes once; the driver's errors come as they are. */
+export async function runShared(
+  store: Store,
+  context: TransactionContext,
+  writes: readonly LoadedWrite[],
+): Promise<readonly Result[]> {
+  try {
+    return await runLoad(store, context, writes);
+  } catch (error) {
+    if (rejectionOf(error)?.reason !== touchedReason) throw error;
+  }
+  // Nothing was done, and now nothing is taken as known.
+  return await runLoad(store, context, writes);
+}
+
+async function runLoad(
+  store: Store,
+  context: TransactionContext,
+  writes: readonly LoadedWrite[],
+): Promise<readonly Result[]> {
+  const load = loadOf(store, writes);
+  const locks = locksOf(store, load);
+  try {
+    const [, ...results] = await store.transactions.attemptShared(context, [
+      store.ownership.fence,
+      ...locks,
+      ...load.bound.map(({ bound }) => bound),
+    ]);
+    const done = results.slice(locks.length);
+    learn(store, writes, load, { lockers: lockersOf(load, results), done });
+    return done;
+  } catch (error) {
+    const { knownMinipools } = store;
+    const isUnknown = verdictOf(error, "write") === "unknown";
+    for (const { streamId } of writes) {
+      knownMinipools.forget(streamId);
+      if (isUnknown) knownMinipools.doubt(streamId);
+    }
+    throw error;
+  }
+}
+
+function loadOf(store: Store, writes: readonly LoadedWrite[]): Load {
+  // Higher levels see the row as it was when they began.
+  const trusts = store.isolationLevel === "read committed";
+  const trusted: Load["trusted"] = new Map();
+  const learned: Load["learned"] = new Set();
+  const others: Load["others"] = new Set();
+  const bound = writes.map(({ streamId, shared }) => {
+    const known = trusted.get(streamId) ??
+      (trusts ? store.knownMinipools.get(streamId) : undefined);
+    const write = shared.bind(known);
+    const { end, isBlind } = write;
+    if (!trusts || end === undefined) others.add(streamId);
+    else if (isBlind) trusted.set(streamId, { ...known!, ...end });
+    else learned.add(streamId);
+    return write;
+  });
+  return { bound, trusted, learned, others };
+}
+
+/** Each stream once; the trusted ones first, then those to learn about. */
+function locksOf(store: Store, { trusted, learned, others }: Load): Bound[] {
+  const { catalog, isolationLevel } = store;
+  const locks: Bound[] = [];
+  if (trusted.size === 1) {
+    const [[streamId, { lockedBy }]] = [...trusted] as [
+      [StreamId, KnownMinipool],
+    ];
+    const lock = catalog.at("", lockUntouchedStream);
+    locks.push(bind(lock, streamId, lockedBy));
+  } else if (trusted.size > 1) {
+    locks.push(bind(
+      catalog.at("", lockUntouchedStreams),
+      [...trusted.keys()],
+      Array.from(trusted.values(), ({ lockedBy }) => lockedBy),
+    ));
+  }
+  if (learned.size > 0) {
+    locks.push(bind(catalog.at("", lockStreamsTelling), [...learned]));
+  }
+  if (others.size === 1) {
+    const [streamId] = others;
+    locks.push(lockOf(store, streamId!));
+  } else if (others.size > 1) {
+    const lock = isolationLevel === "read committed"
+      ? lockStreams
+      : claimStreams;
+    locks.push(bind(catalog.at("", lock), [...others]));
+  }
+  return locks;
+}
+
+/**
+ * Which transaction has locked the trusted and the learned ones now, from the
+ * results of {@linkcode locksOf}: this one, but they must be there.
+ */
+function lockersOf(
+  { trusted, learned }: Load,
+  [first, second]: readonly Result[],
+): Map<StreamId, number> {
+  const lockers = new Map<StreamId, number>();
+  if (trusted.size > 0) {
+    const [[, self]] = first!.rows as unknown as [[unused: null, xid: number]];
+    for (const streamId of trusted.keys()) lockers.set(streamId, self);
+  }
+  if (learned.size > 0) {
+    const { rows } = trusted.size > 0 ? second! : first!;
+    for (const [streamId, self] of rows as unknown as [StreamId, number][]) {
+      lockers.set(streamId, self);
+    }
+  }
+  return lockers;
+}
+
+/** Every write has locked its stream, so what was known before is over. */
+function learn(
+  { knownMinipools }: Store,
+  writes: readonly LoadedWrite[],
+  { bound }: Load,
+  { lockers, done }: {
+    lockers: ReadonlyMap<StreamId, number>;
+    done: readonly Result[];
+  },
+): void {
+  for (const [i, { streamId }] of writes.entries()) {
+    const { end } = bound[i]!;
+    const lockedBy = lockers.get(streamId);
+    if (end === undefined || lockedBy === undefined || done[i]!.count !== 1) {
+      knownMinipools.forget(streamId);
+    } else {
+      const { generation, next } = end;
+      knownMinipools.learn(streamId, { generation, next, lockedBy });
+    }
+  }
+}

@@ -1,0 +1,464 @@
+/**
+ * Events that are added without a look at the minipool, and everything that
+ * must stop them: src/postgres/known_minipools.ts says what and why.
+ */
+import assert from "node:assert/strict";
+import { after, before, beforeEach, describe, it } from "node:test";
+import type { Session } from "../src/database/session.ts";
+import { bind, type Statement } from "../src/database/statement.ts";
+import { rejectionOf } from "../src/database/rejection.ts";
+import { Catalog } from "../src/postgres/catalog.ts";
+import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
+import {
+  lockStreamsTelling,
+  lockUntouchedStream,
+  lockUntouchedStreams,
+  touchedReason,
+} from "../src/postgres/sql/streams.ts";
+import { isStreamStorageError } from "../src/storage/errors.ts";
+import type { StreamId } from "../src/storage/stream_id.ts";
+import {
+  assertFails,
+  block,
+  bytes,
+  candidate,
+  newStreamId,
+  snapshotBlock,
+} from "../src/testing/contract/support.ts";
+import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
+import { testDatabaseUrl } from "./support/database.ts";
+import { assertInvariants } from "./support/invariants.ts";
+import { openSession } from "./support/migration_connection.ts";
+import { type Proxy, startProxy } from "./support/proxy.ts";
+import { blocked } from "./support/sessions.ts";
+import { openTestStorage } from "./support/storage.ts";
+
+const event = (slot: number) => bytes(`event ${slot}`);
+
+async function eventsOf(
+  storage: PostgresStreamStorage,
+  id: StreamId,
+): Promise<string[]> {
+  const { minipoolEnvelopes } = await storage.readStreamFromLastSnapshot(id, 0);
+  return minipoolEnvelopes.map((envelope) =>
+    new TextDecoder().decode(envelope)
+  );
+}
+
+/** A new stream with so many events, the next of which needs no look. */
+async function knownStream(
+  storage: PostgresStreamStorage,
+  events = 1,
+): Promise<StreamId> {
+  const id = newStreamId();
+  await storage.createStreamStorage(id, snapshotBlock(0));
+  for (let slot = 0; slot < events; slot++) {
+    await storage.writeEvent(id, 1n, slot, event(slot));
+  }
+  return id;
+}
+
+const swapAfter = (events: number) =>
+  [
+    [block(1)],
+    { generation: 2n, envelopes: [] },
+    { generation: 1n, size: events },
+  ] as [
+    Parameters<PostgresStreamStorage["writeMiniblocks"]>[1],
+    Parameters<PostgresStreamStorage["writeMiniblocks"]>[2],
+    Parameters<PostgresStreamStorage["writeMiniblocks"]>[3],
+  ];
+
+describe("An event to a minipool that is known", () => {
+  let proxy: Proxy;
+  let test: TestStreamStorage;
+  let storage: PostgresStreamStorage;
+  let session: Session;
+  let minipools: string;
+  let es: string;
+  /** The tables that an insert without a look was sent for. */
+  let blind: number;
+
+  before(async () => {
+    proxy = await startProxy(await testDatabaseUrl());
+    test = await openTestStorage({ url: proxy.url, partitions: 1 });
+    ({ storage } = test);
+    session = await openSession(await testDatabaseUrl());
+    minipools = `"${test.schema}".minipools_r00`;
+    es = `"${test.schema}".es`;
+  });
+  after(async () => {
+    await session.close();
+    await test[Symbol.asyncDispose]();
+    await proxy.close();
+  });
+  beforeEach(() => {
+    blind = 0;
+    // Statements stay prepared: their names tell them apart.
+    proxy.setRule(({ side, type, bytes: message, connection }) => {
+      if (side !== "frontend") return "forward";
+      const text = message.toString("latin1");
+      if (type === "P" && text.includes(blindText)) {
+        blindNames.add(`${connection} ${nameIn(text, 5)}`);
+      } else if (type === "B") {
+        blind += +blindNames.has(`${connection} ${nameIn(text, 6)}`);
+      }
+      return "forward";
+    });
+  });
+  const blindNames = new Set<string>();
+  const blindText = "slot_num, envelope) VALUES ($1, $2, $3, $4)";
+  const nameIn = (text: string, at: number) =>
+    text.slice(at, text.indexOf("\0", at));
+
+  /** Another writer of the stream, which locks its row first as all do. */
+  const foreign = (id: StreamId, sql: string) =>
+    session.script(
+      `BEGIN; SELECT 1 FROM ${es} WHERE stream_id = '${id}' FOR UPDATE;
+       ${sql}; COMMIT`,
+    );
+
+  /** As an existing node does it: without a snapshot it leaves the row alone. */
+  const foreignSwap = (id: StreamId) =>
+    foreign(
+      id,
+      `DELETE FROM ${minipools} WHERE stream_id = '${id}';
+       INSERT INTO "${test.schema}".miniblocks_r00 VALUES ('${id}', 1, 'b');
+       INSERT INTO ${minipools} VALUES ('${id}', 2, -1)`,
+    );
+
+  it("is added without a look from the second on", async () => {
+    const id = await knownStream(storage, 3);
+    assert.equal(blind, 2);
+    await Promise.all(
+      [3, 4, 5].map((slot) => storage.writeEvent(id, 1n, slot, event(slot))),
+    );
+    assert.equal(blind, 5);
+    assert.equal((await eventsOf(storage, id)).length, 6);
+  });
+
+  it("so it is for many streams at once", async () => {
+    const ids = await Promise.all(
+      Array.from({ length: 70 }, () => knownStream(storage, 2)),
+    );
+    blind = 0;
+    await Promise.all(
+      ids.flatMap((id) =>
+        [2, 3].map((slot) => storage.writeEvent(id, 1n, slot, event(slot)))
+      ),
+    );
+    assert.equal(blind, 140);
+    for (const id of ids) {
+      assert.equal((await eventsOf(storage, id)).length, 4);
+    }
+  });
+
+  it("is looked at again after another write of the stream", async () => {
+    const id = await knownStream(storage);
+    const large = new Uint8Array(100_000);
+    await storage.writeMiniblockCandidate(id, candidate(1));
+    await storage.writeEvent(id, 1n, 1, event(1));
+    await storage.writeMiniblockCandidate(id, { ...candidate(2), data: large });
+    await storage.writeEvent(id, 1n, 2, event(2));
+    assert.equal(blind, 0);
+    await storage.writeMiniblocks(id, ...swapAfter(3));
+    await storage.writeEvent(id, 2n, 0, event(0));
+    assert.equal(blind, 0);
+    await storage.writeEvent(id, 2n, 1, event(1));
+    assert.equal(blind, 1);
+  });
+
+  it("is refused in the wrong slot, and those behind it go on", async () => {
+    const id = await knownStream(storage, 2);
+    const outcomes = await Promise.allSettled(
+      [2, 9, 3, 3, 4].map((slot) =>
+        storage.writeEvent(id, 1n, slot, event(slot))
+      ),
+    );
+    assert.deepEqual(
+      outcomes.map(({ status }) => status === "fulfilled"),
+      [true, false, true, false, true],
+    );
+    assert.deepEqual(
+      await eventsOf(storage, id),
+      [0, 1, 2, 3, 4].map((slot) => `event ${slot}`),
+    );
+  });
+
+  it("is refused in a slot that was refused before", async () => {
+    const id = await knownStream(storage);
+    for (const slot of [5, 6]) {
+      await assertFails(storage.writeEvent(id, 1n, slot, event(slot)), {
+        code: "DB_OPERATION_FAILURE",
+        reason: "minipool_slot_mismatch",
+      });
+    }
+  });
+
+  it("is refused after another has swapped the minipool", async () => {
+    const id = await knownStream(storage);
+    await foreignSwap(id);
+    await assertFails(storage.writeEvent(id, 1n, 1, event(1)), {
+      code: "DB_OPERATION_FAILURE",
+      reason: "minipool_generation_mismatch",
+    });
+    await storage.writeEvent(id, 2n, 0, event(0));
+  });
+
+  it("is refused where the last events were lost", async () => {
+    const id = await knownStream(storage, 2);
+    // As on a server that has taken over without the latest commits.
+    await foreign(
+      id,
+      `DELETE FROM ${minipools} WHERE stream_id = '${id}' AND slot_num = 1`,
+    );
+    await assertFails(storage.writeEvent(id, 1n, 2, event(2)), {
+      code: "DB_OPERATION_FAILURE",
+      reason: "minipool_slot_mismatch",
+    });
+    await storage.writeEvent(id, 1n, 1, event(1));
+  });
+
+  it("is refused when the stream is gone, or is another one", async () => {
+    const id = await knownStream(storage);
+    await foreign(
+      id,
+      `DELETE FROM ${minipools} WHERE stream_id = '${id}';
+       DELETE FROM "${test.schema}".miniblocks_r00 WHERE stream_id = '${id}';
+       DELETE FROM ${es} WHERE stream_id = '${id}'`,
+    );
+    await assertFails(storage.writeEvent(id, 1n, 1, event(1)), {
+      code: "NOT_FOUND",
+      reason: "stream_not_found",
+    });
+    await storage.createStreamStorage(id, snapshotBlock(0));
+    await assertFails(storage.writeEvent(id, 1n, 1, event(1)), {
+      code: "DB_OPERATION_FAILURE",
+      reason: "minipool_slot_mismatch",
+    });
+  });
+
+  it("fails nobody else when it can't be added so", async () => {
+    const ids = await Promise.all(
+      [0, 1, 2].map(() => knownStream(storage)),
+    );
+    await foreign(ids[1]!, "SELECT 1");
+    blind = 0;
+    await Promise.all(
+      ids.map((id) => storage.writeEvent(id, 1n, 1, event(1))),
+    );
+    for (const id of ids) {
+      assert.deepEqual(await eventsOf(storage, id), ["event 0", "event 1"]);
+    }
+    // Tried so, then looked at, and known again.
+    assert.equal(blind, 3);
+    await Promise.all(
+      ids.map((id) => storage.writeEvent(id, 1n, 2, event(2))),
+    );
+    assert.equal(blind, 6);
+  });
+
+  it("is refused among others that are added", async () => {
+    const ids = await Promise.all(
+      [0, 1, 2].map(() => knownStream(storage)),
+    );
+    const [swapped, ...others] = ids as [StreamId, StreamId, StreamId];
+    await foreignSwap(swapped);
+    const outcomes = await Promise.allSettled(
+      ids.map((id) => storage.writeEvent(id, 1n, 1, event(1))),
+    );
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ["rejected", "fulfilled", "fulfilled"],
+    );
+    assert.deepEqual(await eventsOf(storage, swapped), []);
+    for (const id of others) {
+      assert.deepEqual(await eventsOf(storage, id), ["event 0", "event 1"]);
+    }
+  });
+
+  it("is added after the server has frozen the rows", async () => {
+    const id = await knownStream(storage);
+    await session.script(`VACUUM (FREEZE) ${es}`);
+    await storage.writeEvent(id, 1n, 1, event(1));
+    assert.equal((await eventsOf(storage, id)).length, 2);
+  });
+});
+
+describe("A flush that is done when its connection is long lost", () => {
+  /** Sends an event, and holds it up until the store has given it up. */
+  async function loseEvent(
+    proxy: Proxy,
+    storage: PostgresStreamStorage,
+    id: StreamId,
+  ): Promise<() => Promise<void>> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let held: number | undefined;
+    proxy.setRule(({ side, connection }) => {
+      if (side !== "frontend") return "forward";
+      held ??= connection;
+      return connection === held ? { until: promise } : "forward";
+    });
+    await assert.rejects(
+      storage.writeEvent(id, 1n, 1, event(1)),
+      (error) => isStreamStorageError(error) && error.outcome === "unknown",
+    );
+    return async () => {
+      resolve();
+      proxy.setRule(undefined);
+      // It was delivered, and then the session was ended.
+      await proxy.settled();
+    };
+  }
+
+  async function withLostEvent(
+    goOn: (
+      storage: PostgresStreamStorage,
+      id: StreamId,
+      schema: string,
+    ) => Promise<void>,
+  ): Promise<string[]> {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    await using test = await openTestStorage({
+      url: proxy.url,
+      partitions: 1,
+      operationTimeoutMs: 300,
+      retry: { minDelayMs: 1, maxDelayMs: 10 },
+    });
+    const { storage, schema } = test;
+    const id = await knownStream(storage);
+    const deliver = await loseEvent(proxy, storage, id);
+    await goOn(storage, id, schema);
+    await deliver();
+    await using session = await openSession(await testDatabaseUrl());
+    await assertInvariants(session, { schema, partitions: 1 });
+    return await eventsOf(storage, id);
+  }
+
+  it("adds nothing to the next minipool", async () => {
+    const events = await withLostEvent(async (storage, id) => {
+      await storage.writeEvent(id, 1n, 1, bytes("again"));
+      await storage.writeMiniblocks(id, ...swapAfter(2));
+    });
+    assert.deepEqual(events, []);
+  });
+
+  it("makes the next swap write the stream's row, and only that stream's", async () => {
+    await withLostEvent(async (storage, id, schema) => {
+      await using session = await openSession(await testDatabaseUrl());
+      const writerOf = (id: StreamId) =>
+        session.script(
+          `SELECT xmin FROM "${schema}".es WHERE stream_id = '${id}'`,
+        );
+      const other = await knownStream(storage);
+      const before = [await writerOf(id), await writerOf(other)];
+      await storage.writeMiniblocks(id, ...swapAfter(1));
+      await storage.writeMiniblocks(other, ...swapAfter(1));
+      assert.notDeepEqual(await writerOf(id), before[0]);
+      assert.deepEqual(await writerOf(other), before[1]);
+    });
+  });
+
+  it("adds nothing beside the event that was written again", async () => {
+    const events = await withLostEvent(async (storage, id) => {
+      await storage.writeEvent(id, 1n, 1, bytes("again"));
+      await storage.writeEvent(id, 1n, 2, event(2));
+    });
+    assert.deepEqual(events, ["event 0", "again", "event 2"]);
+  });
+
+  it("adds nothing to a stream of the same name", async () => {
+    const events = await withLostEvent(async (storage, id) => {
+      await storage.deleteStream(id);
+      await storage.createStreamStorage(id, snapshotBlock(0));
+    });
+    assert.deepEqual(events, []);
+  });
+});
+
+describe("The lock of an untouched stream", () => {
+  let test: TestStreamStorage;
+  let early: Session;
+  let late: Session;
+  let catalog: Catalog;
+  const gate = 4_711;
+
+  before(async () => {
+    test = await openTestStorage({ partitions: 1 });
+    early = await openSession(test.url);
+    late = await openSession(test.url);
+    catalog = new Catalog(test.schema, 1);
+  });
+  after(async () => {
+    await early.close();
+    await late.close();
+    await test[Symbol.asyncDispose]();
+  });
+
+  /** The transaction that has locked the stream's row now. */
+  async function lockOnce(id: StreamId): Promise<number> {
+    const [{ rows: [row] }] = await early.run([
+      bind(catalog.at("", lockStreamsTelling), [id]),
+    ]);
+    return row![1];
+  }
+
+  /**
+   * The statement, stopped between its look at the number and its lock for as
+   * long as another session holds the gate.
+   */
+  function slow<S extends Statement>(of: S, name: string): S {
+    const { text } = of;
+    const last = name === "one" ? "xmax = $2" : "es.xmax = known.locked_by";
+    assert.ok(text.includes(last));
+    return {
+      ...of,
+      text: text.replace(
+        last,
+        `${last} AND pg_advisory_xact_lock_shared(${gate}) IS NOT NULL`,
+      ),
+    };
+  }
+
+  for (const name of ["one", "several"]) {
+    it(`sees that the row was written meanwhile: ${name}`, async () => {
+      const id = await knownStream(test.storage);
+      const lockedBy = await lockOnce(id);
+      await early.script(`SELECT pg_advisory_lock(${gate})`);
+      const lock = name === "one"
+        ? bind(
+          slow(catalog.at("", lockUntouchedStream), name),
+          id,
+          lockedBy,
+        )
+        : bind(
+          slow(catalog.at("", lockUntouchedStreams), name),
+          [id],
+          [lockedBy],
+        );
+      const result = late.run([lock]).catch((error) => error);
+      await blocked(late.processId);
+      await early.script(
+        `UPDATE ${catalog.table("es")} SET migrated = migrated
+          WHERE stream_id = '${id}'`,
+      );
+      await early.script(`SELECT pg_advisory_unlock(${gate})`);
+      assert.equal(rejectionOf(await result)?.reason, touchedReason);
+    });
+  }
+
+  it("is not waited for", async () => {
+    const id = await knownStream(test.storage);
+    const lockedBy = await lockOnce(id);
+    await early.script(
+      `BEGIN; SELECT 1 FROM ${catalog.table("es")}
+        WHERE stream_id = '${id}' FOR UPDATE`,
+    );
+    const lock = catalog.at("", lockUntouchedStreams);
+    // Its number stands there already.
+    const error = await late.run([bind(lock, [id], [lockedBy])])
+      .catch((error) => error);
+    assert.equal(rejectionOf(error)?.reason, touchedReason);
+    await early.script("ROLLBACK");
+  });
+});
