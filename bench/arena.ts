@@ -2,11 +2,12 @@
 
 import { type Entrant, storeAndBaseline } from "./entrant.ts";
 import { plainInsert } from "./limits/plain_insert.ts";
+import { Unchecked, uncheckedName } from "./limits/unchecked.ts";
 import { makeScratch } from "./limits/scratch.ts";
 import type { Tools } from "./limits/tools.ts";
 import { openSite, type Site } from "./site.ts";
 import type { Sizes } from "./sizes.ts";
-import type { BatchContender } from "./workload.ts";
+import type { BatchContender, WriteSubject } from "./workload.ts";
 
 /** A site with its entrants, and what the limits need. */
 export interface Arena extends AsyncDisposable {
@@ -15,6 +16,7 @@ export interface Arena extends AsyncDisposable {
   store: Entrant;
   nodeWay: Entrant;
   plain: BatchContender;
+  unchecked: Entrant<WriteSubject>;
   /** A store with many connections, opened when it is first asked for. */
   wideSite(): Promise<Site>;
   tools: Tools;
@@ -44,6 +46,7 @@ export async function openArena(
   const plain = stack.use(
     plainInsert(site, { clients: sizes.writers, events: sizes.minipoolEvents }),
   );
+  const unchecked = stack.use(new Unchecked(site));
   const cleanUp = stack.move();
   let opening: Promise<Site> | undefined;
   const openWide = async () => {
@@ -56,6 +59,7 @@ export async function openArena(
     store,
     nodeWay,
     plain,
+    unchecked: { name: uncheckedName, subject: unchecked, site },
     wideSite: () => opening ??= openWide(),
     tools,
     scratch: scratch.path,

@@ -3,9 +3,9 @@ import type { Site } from "./site.ts";
 import { baseline, ours, type Subject } from "./workload.ts";
 
 /** Somebody who does the work of a workload, and where. */
-export interface Entrant {
+export interface Entrant<S = Subject> {
   name: string;
-  subject: Subject;
+  subject: S;
   site: Site;
 }
 

@@ -12,6 +12,12 @@ export type Subject = Pick<
   | "readMiniblocks"
 >;
 
+/** The writes among them. */
+export type WriteSubject = Pick<
+  Subject,
+  "createStreamStorage" | "writeEvent" | "writeMiniblocks"
+>;
+
 /** One call with what it needs at hand. */
 export type Operation = () => Promise<void>;
 

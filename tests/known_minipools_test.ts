@@ -161,10 +161,40 @@ describe("An event to a minipool that is known", () => {
     await storage.writeMiniblockCandidate(id, { ...candidate(2), data: large });
     await storage.writeEvent(id, 1n, 2, event(2));
     assert.equal(blind, 0);
-    await storage.writeMiniblocks(id, ...swapAfter(3));
+    await storage.writeMiniblocks(id, [snapshotBlock(1)], {
+      generation: 2n,
+      envelopes: [],
+    }, { generation: 1n, size: 3 });
     await storage.writeEvent(id, 2n, 0, event(0));
     assert.equal(blind, 0);
     await storage.writeEvent(id, 2n, 1, event(1));
+    assert.equal(blind, 1);
+  });
+
+  it("is known from the swap on, if that leaves the stream's row alone", async () => {
+    const id = await knownStream(storage);
+    await storage.writeMiniblocks(id, [block(1)], {
+      generation: 2n,
+      envelopes: [event(0), event(1)],
+    }, { generation: 1n, size: 1 });
+    await storage.writeEvent(id, 2n, 2, event(2));
+    assert.equal(blind, 1);
+    assert.equal((await eventsOf(storage, id)).length, 3);
+    // One that does nothing teaches nothing.
+    await assertFails(
+      storage.writeMiniblocks(id, [block(3)], {
+        generation: 4n,
+        envelopes: [],
+      }, { generation: 3n, size: 0 }),
+      {
+        code: "INTERNAL",
+        reason: "last_miniblock_mismatch",
+      },
+    );
+    await assertFails(storage.writeEvent(id, 4n, 0, event(0)), {
+      code: "DB_OPERATION_FAILURE",
+      reason: "minipool_generation_mismatch",
+    });
     assert.equal(blind, 1);
   });
 

@@ -4,7 +4,7 @@ import type { StreamId } from "../../src/storage/stream_id.ts";
 import { newStreamIds, randomBytes, times } from "../data.ts";
 import type { Entrant } from "../entrant.ts";
 import { countRows, plant, type RowCounts } from "../plant.ts";
-import type { BatchContender, Operation } from "../workload.ts";
+import type { BatchContender, Operation, WriteSubject } from "../workload.ts";
 
 /** An event and a genesis. */
 const smallBytes = 1024;
@@ -21,7 +21,7 @@ export interface EventWrites {
 
 /** writeEvent of 1 KB into minipools that grow from nothing to `events`. */
 export function eventWrites(
-  entrant: Entrant,
+  entrant: Entrant<WriteSubject>,
   { clients, streamsPerClient, events }: EventWrites,
 ): BatchContender {
   const { name, subject, site } = entrant;
@@ -55,7 +55,7 @@ export function eventWrites(
  * many new ones come. One client, some streams in turn.
  */
 export function minipoolSwaps(
-  entrant: Entrant,
+  entrant: Entrant<WriteSubject>,
   { calls, events }: { calls: number; events: number },
 ): BatchContender {
   const { name, subject, site } = entrant;
@@ -94,7 +94,7 @@ export function minipoolSwaps(
 
 /** writeMiniblocks of many blocks of 10 KB in one call, a stream a call. */
 export function manyBlockWrites(
-  entrant: Entrant,
+  entrant: Entrant<WriteSubject>,
   { calls, blocks }: { calls: number; blocks: number },
 ): BatchContender {
   const { name, subject, site } = entrant;
@@ -130,7 +130,7 @@ export function manyBlockWrites(
 
 /** createStreamStorage with a genesis of 1 KB and a snapshot of 1 KB. */
 export function creations(
-  entrant: Entrant,
+  entrant: Entrant<WriteSubject>,
   { clients, calls }: { clients: number; calls: number },
 ): BatchContender {
   const { name, subject } = entrant;
@@ -164,7 +164,7 @@ export function creations(
 
 /** Throws unless just these rows are stored of the streams. */
 export async function expectRows(
-  { name, site }: Entrant,
+  { name, site }: Pick<Entrant, "name" | "site">,
   streamIds: readonly StreamId[],
   expected: RowCounts,
 ): Promise<void> {

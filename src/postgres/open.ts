@@ -344,7 +344,7 @@ const readDepth = 4;
 const queueBounds = {
   sharedLanes: 2,
   minDivided: 32,
-  maxShared: 128,
+  maxShared: 256,
   maxSharedBytes: 1024 * 1024,
   maxWaiting: 50_000,
   maxWaitingBytes: 256 * 1024 * 1024,

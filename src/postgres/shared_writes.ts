@@ -158,11 +158,17 @@ function learn(
   for (const [i, { streamId }] of writes.entries()) {
     const { end } = bound[i]!;
     const lockedBy = lockers.get(streamId);
-    if (end === undefined || lockedBy === undefined || done[i]!.count !== 1) {
+    const isDone = countOf(done[i]!) === 1;
+    if (end === undefined || lockedBy === undefined || !isDone) {
       knownMinipools.forget(streamId);
     } else {
       const { generation, next } = end;
       knownMinipools.learn(streamId, { generation, next, lockedBy });
     }
   }
+}
+
+/** Of an insert its rows; any other statement tells in its first column. */
+function countOf({ rows: [row], count }: Result): number {
+  return row === undefined ? count : Number(row[0]);
 }

@@ -21,6 +21,7 @@ import type { KnownMinipools } from "./known_minipools.ts";
 import type { LegacySnapshots } from "./legacy_snapshots.ts";
 import type { Quotas } from "./quotas.ts";
 import type { Media } from "./media.ts";
+import type { BoundWrite } from "./queued_write.ts";
 import { claimStream, lockStream } from "./sql/streams.ts";
 import type { WriteQueue } from "./write_queue.ts";
 
@@ -94,7 +95,7 @@ export interface StreamWrite<B extends readonly Bound[], T> {
    * write is run alone, which finds the reason or does what a single statement
    * can't.
    */
-  shared?: () => Bound;
+  shared?: () => BoundWrite;
   /** Hears the first row of that statement once it was done and committed. */
   sharedRow?(row: readonly unknown[]): void;
 }
@@ -121,7 +122,7 @@ export function writeStream<const B extends readonly Bound[], T>(
     runAlone: run,
     ...(shared === undefined || bytes > maxSharedBytes ? {} : {
       shared: {
-        bind: () => ({ bound: shared() }),
+        bind: shared,
         isDone: ({ rows: [row] }) => {
           if (row?.[0] !== 1n) return false;
           write.sharedRow?.(row);

@@ -346,32 +346,58 @@ export class WriteQueue {
 
   /** Each line goes on when its own writes are settled, not all of them. */
   async #runShared(tasks: readonly Task[], lane: Lane): Promise<void> {
-    const lines = Map.groupBy(tasks, ({ write }) => write.streamId);
     this.#enter(lane);
     this.#busySharedLanes++;
     this.#sharedSince = performance.now();
+    let results: readonly Result[] | undefined;
+    let isUnknown = false;
     try {
-      const results = await this.#options.runShared(
+      results = await this.#options.runShared(
         tasks.map((task) => task.write as LoadedWrite),
         this.#latestOf(tasks),
       );
-      const resultOf = new Map(tasks.map((task, i) => [task, results[i]!]));
-      for (const line of lines.values()) {
-        this.#occupy(
-          lane,
-          line,
-          () => settleShared(line, (task) => resultOf.get(task)!),
-        );
-      }
     } catch (error) {
-      const unknown = this.#options.isUnknown(error);
-      for (const line of lines.values()) {
-        this.#occupy(lane, line, () => this.#runEach(line, unknown, lane));
+      isUnknown = this.#options.isUnknown(error);
+    }
+    for (const [line, start] of linesOf(tasks)) {
+      if (results === undefined) {
+        this.#occupy(lane, line, () => this.#runEach(line, isUnknown, lane));
+      } else {
+        const own = results.slice(start, start + line.length);
+        this.#settleShared(line, own, lane);
       }
     }
     this.#busySharedLanes--;
     this.#leave(lane);
     this.#pumpLater();
+  }
+
+  /** Settles the writes of one stream that were done, or not, by one transaction. */
+  #settleShared(
+    line: readonly Task[],
+    results: readonly Result[],
+    lane: Lane,
+  ): void {
+    const done = line.map(({ write }, i) => write.shared!.isDone(results[i]!));
+    let later = done.filter(Boolean).length;
+    if (later === line.length) {
+      for (const task of line) task.resolve(undefined);
+      this.#release(line);
+      return;
+    }
+    this.#occupy(lane, line, async () => {
+      const unsettled: Promise<void>[] = [];
+      for (const [i, task] of line.entries()) {
+        if (done[i]) {
+          later--;
+          task.resolve(undefined);
+        } else {
+          const explained = task.write.shared!.explain(later);
+          unsettled.push(explained.then(task.resolve, task.reject));
+        }
+      }
+      await Promise.all(unsettled);
+    });
   }
 
   /** The line is under way, and in the lane, until its writes are settled. */
@@ -467,26 +493,16 @@ export class WriteQueue {
   }
 }
 
-/** Settles the writes of one stream that were done, or not, by one transaction. */
-async function settleShared(
-  tasks: readonly Task[],
-  resultOf: (task: Task) => Result,
-): Promise<void> {
-  const done = new Set(
-    tasks.filter((task) => task.write.shared!.isDone(resultOf(task))),
-  );
-  let later = done.size;
-  const unsettled: Promise<void>[] = [];
-  for (const task of tasks) {
-    if (done.has(task)) {
-      later--;
-      task.resolve(undefined);
-    } else {
-      const explained = task.write.shared!.explain(later);
-      unsettled.push(explained.then(task.resolve, task.reject));
-    }
+/** The tasks of each line, which stand together, and where they begin. */
+function linesOf(tasks: readonly Task[]): [line: Task[], start: number][] {
+  const lines: [Task[], number][] = [];
+  let streamId: StreamId | undefined;
+  for (const [i, task] of tasks.entries()) {
+    if (task.write.streamId !== streamId) lines.push([[], i]);
+    streamId = task.write.streamId;
+    lines.at(-1)![0].push(task);
   }
-  await Promise.all(unsettled);
+  return lines;
 }
 
 /** Jittered: 5 to 10 ms at first, at last 50 to 100. */

@@ -42,10 +42,11 @@ export async function writeCandidate(
     quotas?.grown(quota, streamId, Number(others), Number(others) + 1);
   await writeStream(store, call, {
     bytes: data.length + (snapshot?.length ?? 0),
-    shared: () =>
-      limit === 0n
+    shared: () => ({
+      bound: limit === 0n
         ? bind(catalog.of(streamId, insertDueCandidate), ...row)
         : bind(catalog.of(streamId, insertCandidateWithin), ...row, limit),
+    }),
     sharedRow: ([, others]) => limit > 0n && grown(others as bigint),
     bound: [
       bind(catalog.of(streamId, checkCandidate), streamId, number),

@@ -31,13 +31,14 @@ export async function createStream(
   await writeStream(store, call, {
     bytes: genesis.data.length + (snapshot?.length ?? 0),
     withoutLock: true,
-    shared: () =>
-      bind(
+    shared: () => ({
+      bound: bind(
         catalog.of(streamId, insertWholeStream),
         streamId,
         genesis.data,
         snapshot,
       ),
+    }),
     bound: [
       bind(catalog.of(streamId, insertStream), streamId, false),
       ...leftoversGone(catalog, streamId),

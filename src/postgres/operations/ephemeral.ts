@@ -84,14 +84,15 @@ export async function writeEphemeral(
   const { streamId } = call;
   await writeStream(store, call, {
     bytes: miniblocksBytes([block]),
-    shared: () =>
-      bind(
+    shared: () => ({
+      bound: bind(
         catalog.of(streamId, insertChunk),
         streamId,
         block.number,
         block.data,
         snapshotOf(block),
       ),
+    }),
     bound: [
       bind(catalog.of(streamId, checkEphemeral), streamId),
       bind(

@@ -19,6 +19,7 @@ import type {
 import { checkMinipool } from "../../storage/rules.ts";
 import { lastSnapshotIn } from "../../storage/write_rules.ts";
 import type { Catalog } from "../catalog.ts";
+import type { BoundWrite } from "../queued_write.ts";
 import { deleteCandidatesBelow } from "../sql/candidates.ts";
 import {
   checkSwap,
@@ -117,8 +118,9 @@ function wholeSwap(
   { miniblocks, newMinipool, prevMinipool: { generation, size } }:
     MiniblocksWrite,
   latest: bigint | undefined,
-): Bound {
-  return bind(
+): BoundWrite {
+  const isDoubted = knownMinipools.isDoubted(streamId);
+  const bound = bind(
     catalog.of(streamId, swapMiniblocks),
     streamId,
     generation,
@@ -127,8 +129,12 @@ function wholeSwap(
     miniblocks.map(snapshotOf),
     newMinipool.envelopes,
     latest ?? null,
-    knownMinipools.isDoubted(streamId),
+    isDoubted,
   );
+  // A row that is written anew is locked by nobody.
+  if (latest !== undefined || isDoubted) return { bound };
+  const { generation: next, envelopes } = newMinipool;
+  return { bound, end: { generation: next, next: envelopes.length } };
 }
 
 /** From some rows on COPY costs less than one INSERT a row. */
