@@ -45,8 +45,9 @@ describe("Types of a session", () => {
     ["float8", "float8", [0, -0, 1.5, 5e-324, Infinity, NaN, null]],
     ["text", "text", ["", "é 漢 🙂", "' \\ \n", "x".repeat(100_000), null]],
     ["varchar", "varchar(9)", ["", "nine char", null]],
-    ["bpchar", "char(3)", ["abc", "äöü", null]],
+    ["bpchar", "char(3)", ["abc", "~~~", null]],
     ["bytea", "bytea", [patterned(0), patterned(256), null]],
+    ["xid", "xid", [0, 3, 2 ** 31, 2 ** 32 - 1, null]],
     ["int8[]", "int8[]", [[], [-(2n ** 63n), 0n, 2n ** 63n - 1n]]],
   ];
   for (const [type, sql, values] of samples) {
@@ -84,6 +85,13 @@ describe("Types of a session", () => {
     assert.deepEqual(first.rows, [["abcd"], ["wxyz"]]);
     assert.deepEqual(second.rows, blobs.map((blob) => [blob]));
     assert.deepEqual(third.rows, []);
+    const numbers = statement({
+      text: "SELECT * FROM unnest($1::xid[])",
+      params: ["xid[]"],
+      columns: ["xid"],
+    });
+    const [{ rows }] = await session.run([bind(numbers, [1, 2 ** 32 - 1])]);
+    assert.deepEqual(rows, [[1], [2 ** 32 - 1]]);
   });
 
   it("bytes of any size come back as they went", async () => {

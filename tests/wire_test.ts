@@ -242,6 +242,15 @@ describe("FrontendWriter", () => {
     }
   }
 
+  it("refuses an id that is not ASCII, whose size would be another", () => {
+    for (const id of ["é", "\u0080", "🙂"]) {
+      assert.throws(
+        () => new FrontendWriter().bindExecute("", ["bpchar"], [id]),
+        RangeError,
+      );
+    }
+  });
+
   function byteaArray(list: (Uint8Array | null)[]): Buffer {
     return Buffer.concat([
       int32(list.length === 0 ? 0 : 1),

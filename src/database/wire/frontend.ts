@@ -205,8 +205,9 @@ export class FrontendWriter {
         this.#int32(1);
         this.#chunk[this.#at++] = value === true ? 1 : 0;
         return;
-      case "text":
       case "bpchar":
+        return this.#ascii(value as string);
+      case "text":
       case "varchar":
         return this.#string(value as string);
       case "int8[]":
@@ -215,6 +216,21 @@ export class FrontendWriter {
       case "xid[]":
         return this.#array(base, value as readonly unknown[]);
     }
+  }
+
+  /** Ids and hashes: their size needs no count, which is a call of the runtime. */
+  #ascii(value: string): void {
+    const { length } = value;
+    this.#int32(length);
+    this.#reserve(length);
+    const chunk = this.#chunk;
+    const at = this.#at;
+    for (let i = 0; i < length; i++) {
+      const code = value.charCodeAt(i);
+      if (code > 0x7f) throw new RangeError("Expected a char(n) in ASCII");
+      chunk[at + i] = code;
+    }
+    this.#at += length;
   }
 
   #string(value: string): void {
@@ -277,8 +293,9 @@ function sizeOf(type: PgType, value: unknown): number {
     case "int8":
     case "float8":
       return 8;
-    case "text":
     case "bpchar":
+      return (value as string).length;
+    case "text":
     case "varchar":
       return Buffer.byteLength(value as string);
     case "int8[]":

@@ -14,7 +14,7 @@ export interface PgTypes {
   int8: bigint;
   float8: number;
   text: string;
-  /** `char(n)`, the type of stream ids: another type would defeat the index. */
+  /** `char(n)` in ASCII, the type of ids: another would defeat the index. */
   bpchar: string;
   varchar: string;
   bytea: Uint8Array;
