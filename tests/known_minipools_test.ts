@@ -426,7 +426,7 @@ describe("The lock of an untouched stream", () => {
   });
 
   /** The transaction that has locked the stream's row now. */
-  async function lockOnce(id: StreamId): Promise<number> {
+  async function lockOnce(id: StreamId): Promise<bigint> {
     const [{ rows: [row] }] = await early.run([
       bind(catalog.at("", lockStreamsTelling), [id]),
     ]);
@@ -439,7 +439,9 @@ describe("The lock of an untouched stream", () => {
    */
   function slow<S extends Statement>(of: S, name: string): S {
     const { text } = of;
-    const last = name === "one" ? "xmax = $2" : "es.xmax = known.locked_by";
+    const last = name === "one"
+      ? "xmax = $2::xid"
+      : "es.xmax = known.locked_by::xid";
     assert.ok(text.includes(last));
     return {
       ...of,
@@ -450,22 +452,49 @@ describe("The lock of an untouched stream", () => {
     };
   }
 
+  const lockOf = (
+    name: string,
+    id: StreamId,
+    lockedBy: bigint,
+    change: typeof slow = (of) => of,
+  ) =>
+    name === "one"
+      ? bind(change(catalog.at("", lockUntouchedStream), name), id, lockedBy)
+      : bind(
+        change(catalog.at("", lockUntouchedStreams), name),
+        [id],
+        [lockedBy],
+        [lockedBy],
+      );
+
   for (const name of ["one", "several"]) {
+    it(`is refused where the last locker was not committed: ${name}`, async () => {
+      const id = await knownStream(test.storage);
+      const lockedBy = await lockOnce(id);
+      await late.run([lockOf(name, id, lockedBy)]);
+      const { text } = catalog.at("", lockStreamsTelling);
+      // As a server that was promoted has it: the lock, but not the commit.
+      const rows = await late.script(
+        `BEGIN; ${text.replace("$1", `'{${id}}'`)}; ROLLBACK`,
+      );
+      const aborted = BigInt(rows[0]![1]!);
+      const other = await knownStream(test.storage);
+      const committed = await lockOnce(other);
+      const lock = name === "one" ? lockOf(name, id, aborted) : bind(
+        catalog.at("", lockUntouchedStreams),
+        [id, other],
+        [aborted, committed],
+        [aborted, committed],
+      );
+      const error = await late.run([lock]).catch((error) => error);
+      assert.equal(rejectionOf(error)?.reason, touchedReason);
+    });
+
     it(`sees that the row was written meanwhile: ${name}`, async () => {
       const id = await knownStream(test.storage);
       const lockedBy = await lockOnce(id);
       await early.script(`SELECT pg_advisory_lock(${gate})`);
-      const lock = name === "one"
-        ? bind(
-          slow(catalog.at("", lockUntouchedStream), name),
-          id,
-          lockedBy,
-        )
-        : bind(
-          slow(catalog.at("", lockUntouchedStreams), name),
-          [id],
-          [lockedBy],
-        );
+      const lock = lockOf(name, id, lockedBy, slow);
       const result = late.run([lock]).catch((error) => error);
       await blocked(late.processId);
       await early.script(
@@ -484,9 +513,8 @@ describe("The lock of an untouched stream", () => {
       `BEGIN; SELECT 1 FROM ${catalog.table("es")}
         WHERE stream_id = '${id}' FOR UPDATE`,
     );
-    const lock = catalog.at("", lockUntouchedStreams);
     // Its number stands there already.
-    const error = await late.run([bind(lock, [id], [lockedBy])])
+    const error = await late.run([lockOf("several", id, lockedBy)])
       .catch((error) => error);
     assert.equal(rejectionOf(error)?.reason, touchedReason);
     await early.script("ROLLBACK");

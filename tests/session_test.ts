@@ -47,7 +47,7 @@ describe("Types of a session", () => {
     ["varchar", "varchar(9)", ["", "nine char", null]],
     ["bpchar", "char(3)", ["abc", "~~~", null]],
     ["bytea", "bytea", [patterned(0), patterned(256), null]],
-    ["xid", "xid", [0, 3, 2 ** 31, 2 ** 32 - 1, null]],
+    ["xid8", "xid8", [0n, 3n, 2n ** 32n, 2n ** 63n - 1n, null]],
     ["int8[]", "int8[]", [[], [-(2n ** 63n), 0n, 2n ** 63n - 1n]]],
   ];
   for (const [type, sql, values] of samples) {
@@ -86,12 +86,12 @@ describe("Types of a session", () => {
     assert.deepEqual(second.rows, blobs.map((blob) => [blob]));
     assert.deepEqual(third.rows, []);
     const numbers = statement({
-      text: "SELECT * FROM unnest($1::xid[])",
-      params: ["xid[]"],
-      columns: ["xid"],
+      text: "SELECT * FROM unnest($1::xid8[])",
+      params: ["xid8[]"],
+      columns: ["xid8"],
     });
-    const [{ rows }] = await session.run([bind(numbers, [1, 2 ** 32 - 1])]);
-    assert.deepEqual(rows, [[1], [2 ** 32 - 1]]);
+    const [{ rows }] = await session.run([bind(numbers, [1n, 2n ** 40n])]);
+    assert.deepEqual(rows, [[1n], [2n ** 40n]]);
   });
 
   it("bytes of any size come back as they went", async () => {

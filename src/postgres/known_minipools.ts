@@ -11,7 +11,8 @@
  * where it came from:
  *
  * - On a server that has lost the last commits in a failover, an earlier
- *   transaction has locked the row.
+ *   transaction has locked the row; or the last one has, but was not committed
+ *   there, which the server is asked as well.
  * - A vacuumed row may have lost the number. It is looked at again.
  * - A flush that was sent by a connection that is lost by now, and is done when
  *   its caller has long gone on, finds another number.
@@ -40,7 +41,7 @@ export interface MinipoolEnd {
 
 /** It, and the transaction that locked the stream's row last. */
 export interface KnownMinipool extends MinipoolEnd {
-  lockedBy: number;
+  lockedBy: bigint;
 }
 
 /** Of so many streams something is known, or doubted, at most. */

@@ -102,10 +102,12 @@ function locksOf(store: Store, { trusted, learned, others }: Load): Bound[] {
     const lock = catalog.at("", lockUntouchedStream);
     locks.push(bind(lock, streamId, lockedBy));
   } else if (trusted.size > 1) {
+    const lockers = Array.from(trusted.values(), ({ lockedBy }) => lockedBy);
     locks.push(bind(
       catalog.at("", lockUntouchedStreams),
       [...trusted.keys()],
-      Array.from(trusted.values(), ({ lockedBy }) => lockedBy),
+      lockers,
+      [...new Set(lockers)],
     ));
   }
   if (learned.size > 0) {
@@ -130,15 +132,15 @@ function locksOf(store: Store, { trusted, learned, others }: Load): Bound[] {
 function lockersOf(
   { trusted, learned }: Load,
   [first, second]: readonly Result[],
-): Map<StreamId, number> {
-  const lockers = new Map<StreamId, number>();
+): Map<StreamId, bigint> {
+  const lockers = new Map<StreamId, bigint>();
   if (trusted.size > 0) {
-    const [[, self]] = first!.rows as unknown as [[unused: null, xid: number]];
+    const [[, self]] = first!.rows as unknown as [[unused: null, xid: bigint]];
     for (const streamId of trusted.keys()) lockers.set(streamId, self);
   }
   if (learned.size > 0) {
     const { rows } = trusted.size > 0 ? second! : first!;
-    for (const [streamId, self] of rows as unknown as [StreamId, number][]) {
+    for (const [streamId, self] of rows as unknown as [StreamId, bigint][]) {
       lockers.set(streamId, self);
     }
   }
@@ -151,7 +153,7 @@ function learn(
   writes: readonly LoadedWrite[],
   { bound }: Load,
   { lockers, done }: {
-    lockers: ReadonlyMap<StreamId, number>;
+    lockers: ReadonlyMap<StreamId, bigint>;
     done: readonly Result[];
   },
 ): void {

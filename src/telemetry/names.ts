@@ -205,7 +205,7 @@ export const metrics = {
     unit: "{write}",
     description: "Writes that shared a transaction (group commit)",
     attributes: [],
-    buckets: [1, 2, 4, 8, 16, 32, 64, 128],
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
   },
   ownershipStatus: {
     name: "stream_storage.ownership.status",

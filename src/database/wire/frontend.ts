@@ -186,14 +186,12 @@ export class FrontendWriter {
         this.#int32((value as Uint8Array).length);
         return this.#raw(value as Uint8Array);
       case "int8":
+      case "xid8":
         this.#int32(8);
         return this.#int64(value as bigint);
       case "int4":
         this.#int32(4);
         return this.#int32(value as number);
-      case "xid":
-        this.#int32(4);
-        return this.#int32((value as number) | 0);
       case "int2":
         this.#int32(2);
         return this.#int16(value as number);
@@ -213,7 +211,7 @@ export class FrontendWriter {
       case "int8[]":
       case "bpchar[]":
       case "bytea[]":
-      case "xid[]":
+      case "xid8[]":
         return this.#array(base, value as readonly unknown[]);
     }
   }
@@ -270,7 +268,7 @@ function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
   return new DataView(buffer, byteOffset, length);
 }
 
-type ArrayType = "int8[]" | "bpchar[]" | "bytea[]" | "xid[]";
+type ArrayType = "int8[]" | "bpchar[]" | "bytea[]" | "xid8[]";
 
 function elementOf(type: ArrayType): PgType {
   return type.slice(0, -2) as PgType;
@@ -288,9 +286,9 @@ function sizeOf(type: PgType, value: unknown): number {
     case "int2":
       return 2;
     case "int4":
-    case "xid":
       return 4;
     case "int8":
+    case "xid8":
     case "float8":
       return 8;
     case "bpchar":
@@ -301,7 +299,7 @@ function sizeOf(type: PgType, value: unknown): number {
     case "int8[]":
     case "bpchar[]":
     case "bytea[]":
-    case "xid[]": {
+    case "xid8[]": {
       const values = value as readonly unknown[];
       const element = elementOf(base);
       let size = values.length === 0 ? 12 : 20;

@@ -18,12 +18,12 @@ export interface PgTypes {
   bpchar: string;
   varchar: string;
   bytea: Uint8Array;
-  /** The number of a transaction, without a sign. */
-  xid: number;
+  /** The number of a transaction that never comes again. */
+  xid8: bigint;
   "int8[]": readonly bigint[];
   "bpchar[]": readonly string[];
   "bytea[]": readonly (Uint8Array | null)[];
-  "xid[]": readonly number[];
+  "xid8[]": readonly bigint[];
 }
 
 /** A type's name; with `?` behind it the value can be null. */
@@ -46,14 +46,14 @@ const oids: Record<keyof PgTypes, number> = {
   int2: 21,
   int4: 23,
   text: 25,
-  xid: 28,
   float8: 701,
   bpchar: 1042,
   varchar: 1043,
   "int8[]": 1016,
   "bpchar[]": 1014,
   "bytea[]": 1001,
-  "xid[]": 1011,
+  xid8: 5069,
+  "xid8[]": 271,
 };
 
 /** The type's name without the mark of nullability. */
@@ -114,7 +114,7 @@ const decoders: Partial<Record<keyof PgTypes, Decoder>> = {
   bpchar: readText,
   varchar: readText,
   bytea: decodeBytes,
-  xid: sized(4, (bytes, start) => bytes.readUInt32BE(start)),
+  xid8: sized(8, (bytes, start) => bytes.readBigInt64BE(start)),
   "int8[]": readInt8Array,
 };
 

@@ -51,10 +51,10 @@ export const lockStreams = (t: StreamTables) =>
 /** The same, and tells which are there, and the number of this transaction. */
 export const lockStreamsTelling = (t: StreamTables) =>
   statement({
-    text: `SELECT stream_id, pg_current_xact_id()::xid
+    text: `SELECT stream_id, pg_current_xact_id()
       FROM ${t.streams} WHERE stream_id = ANY($1) FOR UPDATE NOWAIT`,
     params: ["bpchar[]"],
-    columns: ["bpchar", "xid"],
+    columns: ["bpchar", "xid8"],
   });
 
 /** The reason of the rejection when a stream was touched. */
@@ -62,29 +62,32 @@ export const touchedReason = "stream_touched";
 
 /**
  * Locks streams and stops the transaction unless the transactions $2 were the
- * last to lock them: known_minipools.ts says what follows from that. Tells the
- * number of this transaction.
+ * last to lock them: known_minipools.ts says what follows from that. $3 are the
+ * same, each once: all must have been committed. Tells the number of this one.
  */
 export const lockUntouchedStreams = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN count(*) <> cardinality($1)
-        THEN ${rejectSql(touchedReason)} END, pg_current_xact_id()::xid
+          OR (SELECT bool_and(pg_xact_status(xid) = 'committed')
+            FROM unnest($3) AS xid) IS NOT true
+        THEN ${rejectSql(touchedReason)} END, pg_current_xact_id()
       FROM (SELECT 1 FROM unnest($1, $2) AS known (id, locked_by)
         JOIN ${t.streams} AS es
-          ON es.stream_id = known.id AND es.xmax = known.locked_by
+          ON es.stream_id = known.id AND es.xmax = known.locked_by::xid
         FOR UPDATE OF es NOWAIT) AS untouched`,
-    params: ["bpchar[]", "xid[]"],
-    columns: ["int4?", "xid"],
+    params: ["bpchar[]", "xid8[]", "xid8[]"],
+    columns: ["int4?", "xid8"],
   });
 
 /** {@linkcode lockUntouchedStreams} for one. */
 export const lockUntouchedStream = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM ${t.streams}
-          WHERE stream_id = $1 AND xmax = $2 FOR UPDATE NOWAIT)
-        THEN ${rejectSql(touchedReason)} END, pg_current_xact_id()::xid`,
-    params: ["bpchar", "xid"],
-    columns: ["int4?", "xid"],
+            WHERE stream_id = $1 AND xmax = $2::xid FOR UPDATE NOWAIT)
+          OR pg_xact_status($2) IS DISTINCT FROM 'committed'
+        THEN ${rejectSql(touchedReason)} END, pg_current_xact_id()`,
+    params: ["bpchar", "xid8"],
+    columns: ["int4?", "xid8"],
   });
 
 /** {@linkcode claimStream} for several streams. */
