@@ -32,10 +32,14 @@ describe("A writer that comes while another holds the stream", () => {
       const { storage, schema } = test;
       const id = newStreamId();
       await storage.createStreamStorage(id, genesis);
-      await storage.writeEvent(id, 1n, 0, data);
       const t = new Catalog(schema, storage.partitions).tablesOf(id);
       await using gate = await openSession(test.url);
       await using other = await openSession(test.url);
+      // Not by our own write: nothing of the minipool is known.
+      await other.script(
+        `INSERT INTO ${t.minipools} (stream_id, generation, slot_num, envelope)
+           VALUES ('${id}', 1, 0, 'event')`,
+      );
       // Our write has begun, and waits where it looks whether it may.
       await gate.script(
         `BEGIN; SELECT 1 FROM ${schema}.singlenodekey FOR UPDATE`,
