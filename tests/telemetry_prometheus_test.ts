@@ -94,7 +94,7 @@ describe("Prometheus' text", () => {
     assert.equal(samples[0]?.labels.get("db_namespace"), `d|${schema}`);
     assert.deepEqual(
       samples.map(({ value }) => value),
-      [1, 2, 2, 2, 2, 2, 2, 2, 3, 1_000_002, 3],
+      [1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 1_000_002, 3],
     );
   });
 
