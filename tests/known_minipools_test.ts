@@ -5,16 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import type { Session } from "../src/database/session.ts";
-import { bind, type Statement } from "../src/database/statement.ts";
-import { rejectionOf } from "../src/database/rejection.ts";
-import { Catalog } from "../src/postgres/catalog.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
-import {
-  lockStreamsTelling,
-  lockUntouchedStream,
-  lockUntouchedStreams,
-  touchedReason,
-} from "../src/postgres/sql/streams.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import {
@@ -30,7 +21,6 @@ import { testDatabaseUrl } from "./support/database.ts";
 import { assertInvariants } from "./support/invariants.ts";
 import { openSession } from "./support/migration_connection.ts";
 import { type Proxy, startProxy } from "./support/proxy.ts";
-import { blocked } from "./support/sessions.ts";
 import { openTestStorage } from "./support/storage.ts";
 
 const event = (slot: number) => bytes(`event ${slot}`);
@@ -403,120 +393,5 @@ describe("A flush that is done when its connection is long lost", () => {
       await storage.createStreamStorage(id, snapshotBlock(0));
     });
     assert.deepEqual(events, []);
-  });
-});
-
-describe("The lock of an untouched stream", () => {
-  let test: TestStreamStorage;
-  let early: Session;
-  let late: Session;
-  let catalog: Catalog;
-  const gate = 4_711;
-
-  before(async () => {
-    test = await openTestStorage({ partitions: 1 });
-    early = await openSession(test.url);
-    late = await openSession(test.url);
-    catalog = new Catalog(test.schema, 1);
-  });
-  after(async () => {
-    await early.close();
-    await late.close();
-    await test[Symbol.asyncDispose]();
-  });
-
-  /** The transaction that has locked the stream's row now. */
-  async function lockOnce(id: StreamId): Promise<bigint> {
-    const [{ rows: [row] }] = await early.run([
-      bind(catalog.at("", lockStreamsTelling), [id]),
-    ]);
-    return row![1];
-  }
-
-  /**
-   * The statement, stopped between its look at the number and its lock for as
-   * long as another session holds the gate.
-   */
-  function slow<S extends Statement>(of: S, name: string): S {
-    const { text } = of;
-    const last = name === "one"
-      ? "xmax = $2::xid"
-      : "es.xmax = known.locked_by::xid";
-    assert.ok(text.includes(last));
-    return {
-      ...of,
-      text: text.replace(
-        last,
-        `${last} AND pg_advisory_xact_lock_shared(${gate}) IS NOT NULL`,
-      ),
-    };
-  }
-
-  const lockOf = (
-    name: string,
-    id: StreamId,
-    lockedBy: bigint,
-    change: typeof slow = (of) => of,
-  ) =>
-    name === "one"
-      ? bind(change(catalog.at("", lockUntouchedStream), name), id, lockedBy)
-      : bind(
-        change(catalog.at("", lockUntouchedStreams), name),
-        [id],
-        [lockedBy],
-        [lockedBy],
-      );
-
-  for (const name of ["one", "several"]) {
-    it(`is refused where the last locker was not committed: ${name}`, async () => {
-      const id = await knownStream(test.storage);
-      const lockedBy = await lockOnce(id);
-      await late.run([lockOf(name, id, lockedBy)]);
-      const { text } = catalog.at("", lockStreamsTelling);
-      // As a server that was promoted has it: the lock, but not the commit.
-      const rows = await late.script(
-        `BEGIN; ${text.replace("$1", `'{${id}}'`)}; ROLLBACK`,
-      );
-      const aborted = BigInt(rows[0]![1]!);
-      const other = await knownStream(test.storage);
-      const committed = await lockOnce(other);
-      const lock = name === "one" ? lockOf(name, id, aborted) : bind(
-        catalog.at("", lockUntouchedStreams),
-        [id, other],
-        [aborted, committed],
-        [aborted, committed],
-      );
-      const error = await late.run([lock]).catch((error) => error);
-      assert.equal(rejectionOf(error)?.reason, touchedReason);
-    });
-
-    it(`sees that the row was written meanwhile: ${name}`, async () => {
-      const id = await knownStream(test.storage);
-      const lockedBy = await lockOnce(id);
-      await early.script(`SELECT pg_advisory_lock(${gate})`);
-      const lock = lockOf(name, id, lockedBy, slow);
-      const result = late.run([lock]).catch((error) => error);
-      await blocked(late.processId);
-      await early.script(
-        `UPDATE ${catalog.table("es")} SET migrated = migrated
-          WHERE stream_id = '${id}'`,
-      );
-      await early.script(`SELECT pg_advisory_unlock(${gate})`);
-      assert.equal(rejectionOf(await result)?.reason, touchedReason);
-    });
-  }
-
-  it("is not waited for", async () => {
-    const id = await knownStream(test.storage);
-    const lockedBy = await lockOnce(id);
-    await early.script(
-      `BEGIN; SELECT 1 FROM ${catalog.table("es")}
-        WHERE stream_id = '${id}' FOR UPDATE`,
-    );
-    // Its number stands there already.
-    const error = await late.run([lockOf("several", id, lockedBy)])
-      .catch((error) => error);
-    assert.equal(rejectionOf(error)?.reason, touchedReason);
-    await early.script("ROLLBACK");
   });
 });

@@ -1,8 +1,9 @@
 /**
  * The same rows through the store's own driver, with nothing checked: no
  * ownership, no lock, no look at what is there, each row a bare INSERT. What
- * waits together shares a transaction as in the store. So this is what Deno or
- * Bun can do here with this driver, whatever the store's rules cost.
+ * waits together shares a transaction as in the store, but not by its queue,
+ * whose cost is one of those to be told apart. So this is what Deno or Bun can do
+ * here with this driver, whatever the store's rules cost.
  */
 
 import { setImmediate } from "node:timers";

@@ -12,6 +12,14 @@ export interface BoundWrite {
   isBlind?: boolean;
 }
 
+/**
+ * What the statement of a {@linkcode BoundWrite} counts: an insert its rows, any
+ * other tells it in its first column.
+ */
+export function countOf({ rows: [row], count }: Result): number {
+  return row === undefined ? count : Number(row[0]);
+}
+
 /** A write that may share a transaction with others. */
 export interface SharedWrite {
   /**

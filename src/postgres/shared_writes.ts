@@ -9,7 +9,7 @@ import { bind, type Bound, type Result } from "../database/statement.ts";
 import type { TransactionContext } from "../database/transactions.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import type { KnownMinipool } from "./known_minipools.ts";
-import type { BoundWrite, LoadedWrite } from "./queued_write.ts";
+import { type BoundWrite, countOf, type LoadedWrite } from "./queued_write.ts";
 import {
   claimStreams,
   lockStreams,
@@ -168,9 +168,4 @@ function learn(
       knownMinipools.learn(streamId, { generation, next, lockedBy });
     }
   }
-}
-
-/** Of an insert its rows; any other statement tells in its first column. */
-function countOf({ rows: [row], count }: Result): number {
-  return row === undefined ? count : Number(row[0]);
 }

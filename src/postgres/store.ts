@@ -21,7 +21,7 @@ import type { KnownMinipools } from "./known_minipools.ts";
 import type { LegacySnapshots } from "./legacy_snapshots.ts";
 import type { Quotas } from "./quotas.ts";
 import type { Media } from "./media.ts";
-import type { BoundWrite } from "./queued_write.ts";
+import { type BoundWrite, countOf } from "./queued_write.ts";
 import { claimStream, lockStream } from "./sql/streams.ts";
 import type { WriteQueue } from "./write_queue.ts";
 
@@ -37,7 +37,7 @@ export interface Store {
   readonly transactions: Transactions;
   readonly writes: WriteQueue;
   readonly legacySnapshots: LegacySnapshots;
-  /** Only speeds up, may be forgotten at any time. */
+  /** What is known may be forgotten at any time, what is doubted never. */
   readonly knownMinipools: KnownMinipools;
   readonly isolationLevel: IsolationLevel;
   readonly ownership: Ownership;
@@ -123,9 +123,9 @@ export function writeStream<const B extends readonly Bound[], T>(
     ...(shared === undefined || bytes > maxSharedBytes ? {} : {
       shared: {
         bind: shared,
-        isDone: ({ rows: [row] }) => {
-          if (row?.[0] !== 1n) return false;
-          write.sharedRow?.(row);
+        isDone: (result) => {
+          if (countOf(result) !== 1) return false;
+          write.sharedRow?.(result.rows[0]!);
           return true;
         },
         explain: () => run(false),

@@ -3,6 +3,7 @@ import { streamNotFound } from "../../storage/contract_errors.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 import { checkMinipoolHead } from "../../storage/write_rules.ts";
 import type { Quotas } from "../quotas.ts";
+import { countOf } from "../queued_write.ts";
 import {
   appendEvent,
   insertEvent,
@@ -87,7 +88,7 @@ function submitEvent(
       BigInt(slot),
       envelope,
     );
-  const isDone = (result: Result) => result.count === 1;
+  const isDone = (result: Result) => countOf(result) === 1;
   return store.writes.submit({
     streamId,
     bytes: envelope.length,
