@@ -353,7 +353,9 @@ describe("scripts/migrate.ts", () => {
   );
   const prefix = "Deno" in globalThis ? ["run", "-A"] : [];
   const run = (args: string[]) =>
-    promisify(execFile)(process.execPath, [...prefix, script, ...args]);
+    promisify(execFile)(process.execPath, [...prefix, script, ...args], {
+      maxBuffer: 8 << 20,
+    });
 
   it(
     "goes up, checks, prints and goes down",

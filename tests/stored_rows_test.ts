@@ -125,6 +125,27 @@ describe("The stored rows", () => {
     await marker(1n);
   });
 
+  it("hold values of up to 3.9 KB themselves, not the TOAST table", async () => {
+    const chunks = async () => {
+      const [[table]] = await session.script(
+        `SELECT reltoastrelid::regclass FROM pg_class
+          WHERE oid = '"${test.schema}".minipools_m00'::regclass`,
+      ) as [[string]];
+      const [[count]] = await session.script(
+        `SELECT count(*) FROM ${table}`,
+      ) as [
+        [string],
+      ];
+      return Number(count);
+    };
+    await storage.createStreamStorage(id, block(0));
+    const before = await chunks();
+    await storage.writeEvent(id, 1n, 0, new Uint8Array(3900));
+    assert.equal(await chunks(), before);
+    await storage.writeEvent(id, 1n, 1, new Uint8Array(4100));
+    assert.ok(await chunks() > before);
+  });
+
   it("are gone when the stream is deleted", async () => {
     await storage.createStreamStorage(id, block(0));
     await storage.writeEvent(id, 1n, 0, bytes("event"));

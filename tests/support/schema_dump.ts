@@ -19,12 +19,14 @@ export async function dumpSchema(
 // NOT NULL is told with the column: as a constraint only newer servers know it.
 const dumpSql = (schema: string) =>
   `WITH relations AS (
-  SELECT c.oid, c.relname, c.relkind
+  SELECT c.oid, c.relname, c.relkind, c.reloptions
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = ${schema} AND c.relkind NOT IN ('i', 't')
 ), lines AS (
   SELECT relname AS at, 0 AS part, 0 AS nth,
-    'relation ' || relname || ' kind ' || relkind::text AS line FROM relations
+    'relation ' || relname || ' kind ' || relkind::text
+      || coalesce(' with ' || array_to_string(reloptions, ', '), '') AS line
+    FROM relations
   UNION ALL
   SELECT r.relname, 1, a.attnum,
     '  column ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) ||

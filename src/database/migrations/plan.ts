@@ -6,9 +6,9 @@
  * with its version row. One that is cut up (see versions.ts) records going up
  * in its last transaction, after all partition tables, and going down in its
  * first, before any is dropped. In between there are at most partition tables
- * above the recorded version, each complete with its storage settings, and
- * every statement on them is idempotent, so the next run in either direction
- * completes the work. Going up over rows that an interrupted way down left is
+ * above the recorded version, each complete with its storage settings, or tables
+ * that have a storage parameter ahead of it, and every statement on them is
+ * idempotent, so the next run in either direction completes the work. Going up over rows that an interrupted way down left is
  * refused (migrate.ts), so nothing is taken for new that is not.
  *
  * Each transaction first checks the recorded version, so that a printed script

@@ -40,6 +40,12 @@ import ownDown3 from "../../../migrations/own/0003_media.down.sql" with {
 import ownUp3 from "../../../migrations/own/0003_media.up.sql" with {
   type: "text",
 };
+import ownDown4 from "../../../migrations/own/0004_inline_values.down.sql" with {
+  type: "text",
+};
+import ownUp4 from "../../../migrations/own/0004_inline_values.up.sql" with {
+  type: "text",
+};
 import prepare from "../../../migrations/prepare.sql" with { type: "text" };
 
 /**
@@ -72,8 +78,9 @@ export const prepareSql: string = prepare;
  *
  * Measured on PostgreSQL 15 and 18, version 6: 16 suffixes take 300 locks to
  * make and up to 510 to drop, so all 512 at once would take the whole table.
- * The other versions are one transaction even with 512 suffixes: version 8
- * takes 1030 locks, version 9 takes 780, and 2320 on its way down.
+ * Our version 4 would take 3080. The others are one transaction even with 512
+ * suffixes: version 8 takes 1030 locks, version 9 takes 780, and 2320 on its way
+ * down.
  */
 export const suffixesPerBatch = 16;
 
@@ -90,13 +97,14 @@ export const ownMigrations: readonly Migration[] = [
   ownMigration(1, ownUp1, ownDown1),
   ownMigration(2, ownUp2, ownDown2),
   ownMigration(3, ownUp3, ownDown3),
+  ownMigration(4, ownUp4, ownDown4, suffixesPerBatch),
 ];
 
 /** The first version whose layout we know; 1 to 5 are folded into it. */
 export const firstVersion = 6;
 
 /** The versions that this module works on. */
-export const currentVersions: TrackVersions = { node: 9, own: 3 };
+export const currentVersions: TrackVersions = { node: 9, own: 4 };
 
 /** The most partitions that two hex digits can name. */
 export const maxPartitions = 256;
@@ -110,7 +118,11 @@ function nodeMigration(
   return { track: "node", version, up, down, suffixesPerTransaction };
 }
 
-function ownMigration(version: number, up: string, down: string): Migration {
-  const suffixesPerTransaction = Infinity;
+function ownMigration(
+  version: number,
+  up: string,
+  down: string,
+  suffixesPerTransaction = Infinity,
+): Migration {
   return { track: "own", version, up, down, suffixesPerTransaction };
 }
