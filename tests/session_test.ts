@@ -48,6 +48,15 @@ describe("Types of a session", () => {
     ["bpchar", "char(3)", ["abc", "~~~", null]],
     ["bytea", "bytea", [patterned(0), patterned(256), null]],
     ["xid8", "xid8", [0n, 3n, 2n ** 32n, 2n ** 63n - 1n, null]],
+    ["tid", "tid", [
+      0,
+      1,
+      0xffff,
+      0x10000,
+      2 ** 47 + 0x8001,
+      2 ** 48 - 1,
+      null,
+    ]],
     ["int8[]", "int8[]", [[], [-(2n ** 63n), 0n, 2n ** 63n - 1n]]],
   ];
   for (const [type, sql, values] of samples) {
@@ -92,6 +101,13 @@ describe("Types of a session", () => {
     });
     const [{ rows }] = await session.run([bind(numbers, [1n, 2n ** 40n])]);
     assert.deepEqual(rows, [[1n], [2n ** 40n]]);
+    const places = statement({
+      text: "SELECT * FROM unnest($1::tid[])",
+      params: ["tid[]"],
+      columns: ["tid"],
+    });
+    const [{ rows: found }] = await session.run([bind(places, [7, 2 ** 40])]);
+    assert.deepEqual(found, [[7], [2 ** 40]]);
   });
 
   it("bytes of any size come back as they went", async () => {

@@ -14,6 +14,7 @@ import {
   lockUntouchedStreams,
   touchedReason,
 } from "../src/postgres/sql/streams.ts";
+import type { KnownRow } from "../src/postgres/known_minipools.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import { newStreamId, snapshotBlock } from "../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
@@ -46,12 +47,13 @@ describe("The lock of an untouched stream", () => {
     return id;
   }
 
-  /** The transaction that has locked the stream's row now. */
-  async function lockOnce(id: StreamId): Promise<bigint> {
+  /** Locks the stream's row, and tells of it. */
+  async function lockOnce(id: StreamId): Promise<KnownRow> {
     const [{ rows: [row] }] = await early.run([
       bind(catalog.at("", lockStreamsTelling), [id]),
     ]);
-    return row![1];
+    const [, at, lockedBy] = row!;
+    return { at, lockedBy };
   }
 
   /**
@@ -59,30 +61,40 @@ describe("The lock of an untouched stream", () => {
    * long as another session holds the gate.
    */
   function slow<S extends Statement>(of: S, name: string): S {
-    const { text } = of;
-    const last = name === "one"
-      ? "xmax = $2::xid"
-      : "es.xmax = known.locked_by::xid";
-    assert.ok(text.includes(last));
-    return {
-      ...of,
-      text: text.replace(
-        last,
-        `${last} AND pg_advisory_xact_lock_shared(${gate}) IS NOT NULL`,
-      ),
-    };
+    const passed = `pg_advisory_xact_lock_shared(${gate}) IS NOT NULL`;
+    const changes = name === "one"
+      ? [["xmax = $3::xid", `xmax = $3::xid AND ${passed}`]]
+      : [
+        ["xmax AS locked_by", `xmax AS locked_by, ${passed} AS passed`],
+        [
+          "array_agg(locked_by)",
+          "array_agg(CASE WHEN passed THEN locked_by END)",
+        ],
+      ];
+    let { text } = of;
+    for (const [from, to] of changes as [string, string][]) {
+      assert.ok(text.includes(from));
+      text = text.replace(from, to);
+    }
+    return { ...of, text };
   }
 
   const lockOf = (
     name: string,
     id: StreamId,
-    lockedBy: bigint,
+    { at, lockedBy }: KnownRow,
     change: typeof slow = (of) => of,
   ) =>
     name === "one"
-      ? bind(change(catalog.at("", lockUntouchedStream), name), id, lockedBy)
+      ? bind(
+        change(catalog.at("", lockUntouchedStream), name),
+        at,
+        id,
+        lockedBy,
+      )
       : bind(
         change(catalog.at("", lockUntouchedStreams), name),
+        [at],
         [id],
         [lockedBy],
         [lockedBy],
@@ -91,31 +103,36 @@ describe("The lock of an untouched stream", () => {
   for (const name of ["one", "several"]) {
     it(`is refused where the last locker was not committed: ${name}`, async () => {
       const id = await newStream();
-      const lockedBy = await lockOnce(id);
-      await late.run([lockOf(name, id, lockedBy)]);
+      const row = await lockOnce(id);
+      await late.run([lockOf(name, id, row)]);
       const { text } = catalog.at("", lockStreamsTelling);
       // As a server that was promoted has it: the lock, but not the commit.
       const rows = await late.script(
         `BEGIN; ${text.replace("$1", `'{${id}}'`)}; ROLLBACK`,
       );
-      const aborted = BigInt(rows[0]![1]!);
+      const aborted = BigInt(rows[0]![2]!);
       const other = await newStream();
       const committed = await lockOnce(other);
-      const lock = name === "one" ? lockOf(name, id, aborted) : bind(
-        catalog.at("", lockUntouchedStreams),
-        [id, other],
-        [aborted, committed],
-        [aborted, committed],
-      );
+      const { at } = row;
+      const lockers = [aborted, committed.lockedBy];
+      const lock = name === "one"
+        ? lockOf(name, id, { at, lockedBy: aborted })
+        : bind(
+          catalog.at("", lockUntouchedStreams),
+          [at, committed.at],
+          [id, other],
+          lockers,
+          lockers,
+        );
       const error = await late.run([lock]).catch((error) => error);
       assert.equal(rejectionOf(error)?.reason, touchedReason);
     });
 
     it(`sees that the row was written meanwhile: ${name}`, async () => {
       const id = await newStream();
-      const lockedBy = await lockOnce(id);
+      const row = await lockOnce(id);
       await early.script(`SELECT pg_advisory_lock(${gate})`);
-      const lock = lockOf(name, id, lockedBy, slow);
+      const lock = lockOf(name, id, row, slow);
       const result = late.run([lock]).catch((error) => error);
       await blocked(late.processId);
       await early.script(
@@ -127,17 +144,62 @@ describe("The lock of an untouched stream", () => {
     });
   }
 
-  it("is not waited for", async () => {
-    const id = await newStream();
-    const lockedBy = await lockOnce(id);
-    await early.script(
-      `BEGIN; SELECT 1 FROM ${catalog.table("es")}
-        WHERE stream_id = '${id}' FOR UPDATE`,
-    );
-    // Its number stands there already.
-    const error = await late.run([lockOf("several", id, lockedBy)])
-      .catch((error) => error);
+  for (
+    const [name, refusal] of [["one", touchedReason], ["several", "55P03"]]
+  ) {
+    it(`is not waited for: ${name}`, async () => {
+      const id = await newStream();
+      const row = await lockOnce(id);
+      await early.script(
+        `BEGIN; SELECT 1 FROM ${catalog.table("es")}
+          WHERE stream_id = '${id}' FOR UPDATE`,
+      );
+      const error = await late.run([lockOf(name!, id, row)])
+        .catch((error) => error);
+      assert.equal(rejectionOf(error)?.reason ?? error.sqlState, refusal);
+      await early.script("ROLLBACK");
+    });
+  }
+
+  for (const name of ["one", "several"]) {
+    it(`is refused when another stream is at its place: ${name}`, async () => {
+      const id = await newStream();
+      const row = await lockOnce(id);
+      const error = await late.run([lockOf(name, newStreamId(), row)])
+        .catch((error) => error);
+      assert.equal(rejectionOf(error)?.reason, touchedReason);
+    });
+
+    it(`is refused when nothing is there any more: ${name}`, async () => {
+      const id = await newStream();
+      const row = await lockOnce(id);
+      await test.storage.deleteStream(id);
+      const error = await late.run([lockOf(name, id, row)])
+        .catch((error) => error);
+      assert.equal(rejectionOf(error)?.reason, touchedReason);
+    });
+  }
+
+  it("takes many in the order of their places only", async () => {
+    const lock = (of: readonly (KnownRow & { id: StreamId })[]) =>
+      late.run([
+        bind(
+          catalog.at("", lockUntouchedStreams),
+          of.map(({ at }) => at),
+          of.map(({ id }) => id),
+          of.map(({ lockedBy }) => lockedBy),
+          of.map(({ lockedBy }) => lockedBy),
+        ),
+      ]);
+    const rows: (KnownRow & { id: StreamId })[] = [];
+    for (let i = 0; i < 20; i++) {
+      const id = await newStream();
+      rows.push({ id, ...await lockOnce(id) });
+    }
+    rows.sort((a, b) => a.at - b.at);
+    const [{ rows: [told] }] = await lock(rows);
+    const relocked = rows.map((row) => ({ ...row, lockedBy: told![1] }));
+    const error = await lock(relocked.toReversed()).catch((error) => error);
     assert.equal(rejectionOf(error)?.reason, touchedReason);
-    await early.script("ROLLBACK");
   });
 });

@@ -4,6 +4,7 @@
  *
  * Known of a stream is how its minipool ends, and who locked the stream's row
  * last: the number of a transaction, which the row keeps (PostgreSQL's `xmax`).
+ * Where the row is, is known as well, but only to find it faster.
  * Every writer locks the row first, this process, one before it or a node, so
  * whoever was there since has left another number. An event is added blindly
  * only behind a lock that stops the transaction unless the number is the same
@@ -39,10 +40,16 @@ export interface MinipoolEnd {
   next: number;
 }
 
-/** It, and the transaction that locked the stream's row last. */
-export interface KnownMinipool extends MinipoolEnd {
+/** What the lock of a stream has told of its row. */
+export interface KnownRow {
+  /** The transaction that locked it last. */
   lockedBy: bigint;
+  /** Where it is, until it is written: a `tid`. */
+  at: number;
 }
+
+/** How a stream's minipool ends, as of the last lock of its row. */
+export interface KnownMinipool extends MinipoolEnd, KnownRow {}
 
 /** Of so many streams something is known, or doubted, at most. */
 const maxStreams = 100_000;

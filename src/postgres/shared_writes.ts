@@ -8,7 +8,8 @@ import { rejectionOf } from "../database/rejection.ts";
 import { bind, type Bound, type Result } from "../database/statement.ts";
 import type { TransactionContext } from "../database/transactions.ts";
 import type { StreamId } from "../storage/stream_id.ts";
-import type { KnownMinipool } from "./known_minipools.ts";
+import type { Catalog } from "./catalog.ts";
+import type { KnownMinipool, KnownRow } from "./known_minipools.ts";
 import { type BoundWrite, countOf, type LoadedWrite } from "./queued_write.ts";
 import {
   claimStreams,
@@ -59,7 +60,7 @@ async function runLoad(
       ...load.bound.map(({ bound }) => bound),
     ]);
     const done = results.slice(locks.length);
-    learn(store, writes, load, { lockers: lockersOf(load, results), done });
+    learn(store, writes, load, { rows: rowsOf(load, results), done });
     return done;
   } catch (error) {
     const { knownMinipools } = store;
@@ -95,21 +96,7 @@ function loadOf(store: Store, writes: readonly LoadedWrite[]): Load {
 function locksOf(store: Store, { trusted, learned, others }: Load): Bound[] {
   const { catalog, isolationLevel } = store;
   const locks: Bound[] = [];
-  if (trusted.size === 1) {
-    const [[streamId, { lockedBy }]] = [...trusted] as [
-      [StreamId, KnownMinipool],
-    ];
-    const lock = catalog.at("", lockUntouchedStream);
-    locks.push(bind(lock, streamId, lockedBy));
-  } else if (trusted.size > 1) {
-    const lockers = Array.from(trusted.values(), ({ lockedBy }) => lockedBy);
-    locks.push(bind(
-      catalog.at("", lockUntouchedStreams),
-      [...trusted.keys()],
-      lockers,
-      [...new Set(lockers)],
-    ));
-  }
+  if (trusted.size > 0) locks.push(trustingLock(catalog, trusted));
   if (learned.size > 0) {
     locks.push(bind(catalog.at("", lockStreamsTelling), [...learned]));
   }
@@ -125,26 +112,48 @@ function locksOf(store: Store, { trusted, learned, others }: Load): Bound[] {
   return locks;
 }
 
+function trustingLock(catalog: Catalog, trusted: Load["trusted"]): Bound {
+  const rows = [...trusted].sort(([, a], [, b]) => a.at - b.at);
+  if (rows.length === 1) {
+    const [[streamId, { at, lockedBy }]] = rows as [typeof rows[0]];
+    return bind(catalog.at("", lockUntouchedStream), at, streamId, lockedBy);
+  }
+  const lockers = rows.map(([, { lockedBy }]) => lockedBy);
+  return bind(
+    catalog.at("", lockUntouchedStreams),
+    rows.map(([, { at }]) => at),
+    rows.map(([streamId]) => streamId),
+    lockers,
+    [...new Set(lockers)],
+  );
+}
+
 /**
- * Which transaction has locked the trusted and the learned ones now, from the
- * results of {@linkcode locksOf}: this one, but they must be there.
+ * The rows of the trusted and the learned ones, as they are now by the results
+ * of {@linkcode locksOf}: locked by this transaction, if they are there.
  */
-function lockersOf(
+function rowsOf(
   { trusted, learned }: Load,
   [first, second]: readonly Result[],
-): Map<StreamId, bigint> {
-  const lockers = new Map<StreamId, bigint>();
+): Map<StreamId, KnownRow> {
+  const rows = new Map<StreamId, KnownRow>();
   if (trusted.size > 0) {
-    const [[, self]] = first!.rows as unknown as [[unused: null, xid: bigint]];
-    for (const streamId of trusted.keys()) lockers.set(streamId, self);
-  }
-  if (learned.size > 0) {
-    const { rows } = trusted.size > 0 ? second! : first!;
-    for (const [streamId, self] of rows as unknown as [StreamId, bigint][]) {
-      lockers.set(streamId, self);
+    const [[, lockedBy]] = first!.rows as unknown as [[unused: null, bigint]];
+    for (const [streamId, { at }] of trusted) {
+      rows.set(streamId, { lockedBy, at });
     }
   }
-  return lockers;
+  if (learned.size > 0) {
+    const told = (trusted.size > 0 ? second! : first!).rows;
+    for (
+      const [streamId, at, lockedBy] of told as unknown as [
+        StreamId,
+        number,
+        bigint,
+      ][]
+    ) rows.set(streamId, { lockedBy, at });
+  }
+  return rows;
 }
 
 /** Every write has locked its stream, so what was known before is over. */
@@ -152,20 +161,21 @@ function learn(
   { knownMinipools }: Store,
   writes: readonly LoadedWrite[],
   { bound }: Load,
-  { lockers, done }: {
-    lockers: ReadonlyMap<StreamId, bigint>;
+  { rows, done }: {
+    rows: ReadonlyMap<StreamId, KnownRow>;
     done: readonly Result[];
   },
 ): void {
   for (const [i, { streamId }] of writes.entries()) {
     const { end } = bound[i]!;
-    const lockedBy = lockers.get(streamId);
+    const row = rows.get(streamId);
     const isDone = countOf(done[i]!) === 1;
-    if (end === undefined || lockedBy === undefined || !isDone) {
+    if (end === undefined || row === undefined || !isDone) {
       knownMinipools.forget(streamId);
     } else {
       const { generation, next } = end;
-      knownMinipools.learn(streamId, { generation, next, lockedBy });
+      const { lockedBy, at } = row;
+      knownMinipools.learn(streamId, { generation, next, lockedBy, at });
     }
   }
 }

@@ -195,6 +195,11 @@ export class FrontendWriter {
       case "int2":
         this.#int32(2);
         return this.#int16(value as number);
+      case "tid":
+        this.#int32(6);
+        this.#int32(Math.floor((value as number) / 0x10000) | 0);
+        // Of two bytes, as a signed one.
+        return this.#int16(((value as number) << 16) >> 16);
       case "float8":
         this.#int32(8);
         this.#at = this.#chunk.writeDoubleBE(value as number, this.#at);
@@ -212,6 +217,7 @@ export class FrontendWriter {
       case "bpchar[]":
       case "bytea[]":
       case "xid8[]":
+      case "tid[]":
         return this.#array(base, value as readonly unknown[]);
     }
   }
@@ -268,7 +274,7 @@ function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
   return new DataView(buffer, byteOffset, length);
 }
 
-type ArrayType = "int8[]" | "bpchar[]" | "bytea[]" | "xid8[]";
+type ArrayType = "int8[]" | "bpchar[]" | "bytea[]" | "xid8[]" | "tid[]";
 
 function elementOf(type: ArrayType): PgType {
   return type.slice(0, -2) as PgType;
@@ -287,6 +293,8 @@ function sizeOf(type: PgType, value: unknown): number {
       return 2;
     case "int4":
       return 4;
+    case "tid":
+      return 6;
     case "int8":
     case "xid8":
     case "float8":
@@ -299,7 +307,8 @@ function sizeOf(type: PgType, value: unknown): number {
     case "int8[]":
     case "bpchar[]":
     case "bytea[]":
-    case "xid8[]": {
+    case "xid8[]":
+    case "tid[]": {
       const values = value as readonly unknown[];
       const element = elementOf(base);
       let size = values.length === 0 ? 12 : 20;

@@ -20,10 +20,13 @@ export interface PgTypes {
   bytea: Uint8Array;
   /** The number of a transaction that never comes again. */
   xid8: bigint;
+  /** Where a row is: its block, times 2^16, plus its place there. */
+  tid: number;
   "int8[]": readonly bigint[];
   "bpchar[]": readonly string[];
   "bytea[]": readonly (Uint8Array | null)[];
   "xid8[]": readonly bigint[];
+  "tid[]": readonly number[];
 }
 
 /** A type's name; with `?` behind it the value can be null. */
@@ -54,6 +57,8 @@ const oids: Record<keyof PgTypes, number> = {
   "bytea[]": 1001,
   xid8: 5069,
   "xid8[]": 271,
+  tid: 27,
+  "tid[]": 1010,
 };
 
 /** The type's name without the mark of nullability. */
@@ -115,6 +120,11 @@ const decoders: Partial<Record<keyof PgTypes, Decoder>> = {
   varchar: readText,
   bytea: decodeBytes,
   xid8: sized(8, (bytes, start) => bytes.readBigInt64BE(start)),
+  tid: sized(
+    6,
+    (bytes, start) =>
+      bytes.readUInt32BE(start) * 0x10000 + bytes.readUInt16BE(start + 4),
+  ),
   "int8[]": readInt8Array,
 };
 
