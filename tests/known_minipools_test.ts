@@ -215,6 +215,22 @@ describe("An event to a minipool that is known", () => {
     }
   });
 
+  for (const known of [0, 2]) {
+    it(`is refused behind one that is refused, with ${known} before`, async () => {
+      const id = await knownStream(storage, known);
+      const outcomes = await Promise.allSettled(
+        [known + 3, known + 4, known, known + 5].map((slot) =>
+          storage.writeEvent(id, 1n, slot, event(slot))
+        ),
+      );
+      assert.deepEqual(
+        outcomes.map(({ status }) => status === "fulfilled"),
+        [false, false, true, false],
+      );
+      assert.equal((await eventsOf(storage, id)).length, known + 1);
+    });
+  }
+
   it("is refused after another has swapped the minipool", async () => {
     const id = await knownStream(storage);
     await foreignSwap(id);

@@ -1,6 +1,6 @@
 import type { Bound, Result } from "../database/statement.ts";
 import type { StreamId } from "../storage/stream_id.ts";
-import type { KnownMinipool, MinipoolEnd } from "./known_minipools.ts";
+import type { MinipoolEnd } from "./known_minipools.ts";
 
 /** A write as a statement among others of its transaction. */
 export interface BoundWrite {
@@ -26,7 +26,7 @@ export interface SharedWrite {
    * Its statement, when its transaction is put together. `known` is how the
    * stream's minipool will end then, if that is known.
    */
-  bind(known: KnownMinipool | undefined): BoundWrite;
+  bind(known: MinipoolEnd | undefined): BoundWrite;
   /** Whether the statement did the write. */
   isDone(result: Result): boolean;
   /**
@@ -49,7 +49,7 @@ export interface Write<T = unknown> {
   /** Runs it as a transaction of its own, with retries. */
   runAlone(afterUnknown: boolean): Promise<T>;
   /** Absent: always a transaction of its own. */
-  shared?: SharedWrite;
+  shared?: SharedWrite | undefined;
   /** Nobody waits for it: it takes a lane of those that callers never take. */
   background?: boolean;
   signal?: AbortSignal | undefined;

@@ -9,8 +9,12 @@ import { bind, type Bound, type Result } from "../database/statement.ts";
 import type { TransactionContext } from "../database/transactions.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import type { Catalog } from "./catalog.ts";
-import type { KnownMinipool, KnownRow } from "./known_minipools.ts";
-import { type BoundWrite, countOf, type LoadedWrite } from "./queued_write.ts";
+import type {
+  KnownMinipool,
+  KnownRow,
+  MinipoolEnd,
+} from "./known_minipools.ts";
+import { countOf, type LoadedWrite } from "./queued_write.ts";
 import {
   claimStreams,
   lockStreams,
@@ -21,14 +25,26 @@ import {
 } from "./sql/streams.ts";
 import { lockOf, type Store } from "./store.ts";
 
-/** The writes with their statements, and their streams by how they are locked. */
+/** A stream of a load. */
+interface LoadedStream {
+  streamId: StreamId;
+  /** What the load trusts. */
+  trusted: KnownMinipool | undefined;
+  /** How its minipool ends when all was done; undefined: nobody knows. */
+  end: MinipoolEnd | undefined;
+  /** Which writes of the load are its own. */
+  from: number;
+  to: number;
+}
+
+/** The statements of a load, and its streams by how they are locked. */
 interface Load {
-  bound: BoundWrite[];
-  /** To what is known, and will be when the load is done. */
-  trusted: Map<StreamId, KnownMinipool>;
-  /** Their minipools are known when the load is done. */
-  learned: Set<StreamId>;
-  others: Set<StreamId>;
+  bound: Bound[];
+  /** To what is known; in the order of their rows' places. */
+  trusted: LoadedStream[];
+  /** Known when the load is done. */
+  learned: LoadedStream[];
+  others: LoadedStream[];
 }
 
 /** Runs the writes once; the driver's errors come as they are. */
@@ -57,10 +73,10 @@ async function runLoad(
     const [, ...results] = await store.transactions.attemptShared(context, [
       store.ownership.fence,
       ...locks,
-      ...load.bound.map(({ bound }) => bound),
+      ...load.bound,
     ]);
     const done = results.slice(locks.length);
-    learn(store, writes, load, { rows: rowsOf(load, results), done });
+    learn(store, load, results, done);
     return done;
   } catch (error) {
     const { knownMinipools } = store;
@@ -73,109 +89,118 @@ async function runLoad(
   }
 }
 
+/** The writes of a stream stand together. */
 function loadOf(store: Store, writes: readonly LoadedWrite[]): Load {
+  const load: Load = { bound: [], trusted: [], learned: [], others: [] };
+  for (let from = 0; from < writes.length;) {
+    const stream = streamAt(store, writes, from, load.bound);
+    if (stream.trusted !== undefined) load.trusted.push(stream);
+    else if (stream.end !== undefined) load.learned.push(stream);
+    else load.others.push(stream);
+    from = stream.to;
+  }
+  load.trusted.sort((a, b) => a.trusted!.at - b.trusted!.at);
+  return load;
+}
+
+/** The stream whose writes begin here; adds their statements. */
+function streamAt(
+  { isolationLevel, knownMinipools }: Store,
+  writes: readonly LoadedWrite[],
+  from: number,
+  bound: Bound[],
+): LoadedStream {
+  const { streamId } = writes[from]!;
   // Higher levels see the row as it was when they began.
-  const trusts = store.isolationLevel === "read committed";
-  const trusted: Load["trusted"] = new Map();
-  const learned: Load["learned"] = new Set();
-  const others: Load["others"] = new Set();
-  const bound = writes.map(({ streamId, shared }) => {
-    const known = trusted.get(streamId) ??
-      (trusts ? store.knownMinipools.get(streamId) : undefined);
-    const write = shared.bind(known);
-    const { end, isBlind } = write;
-    if (!trusts || end === undefined) others.add(streamId);
-    else if (isBlind) trusted.set(streamId, { ...known!, ...end });
-    else learned.add(streamId);
-    return write;
-  });
-  return { bound, trusted, learned, others };
+  const trusts = isolationLevel === "read committed";
+  const trusted = trusts ? knownMinipools.get(streamId) : undefined;
+  let isTrusted = false;
+  // What the next write finds, as long as none before it has to look: whether
+  // that one does anything is not known yet.
+  let known: MinipoolEnd | undefined = trusted;
+  let end: MinipoolEnd | undefined;
+  let to = from;
+  for (; to < writes.length && writes[to]!.streamId === streamId; to++) {
+    const write = writes[to]!.shared.bind(known);
+    bound.push(write.bound);
+    end = trusts ? write.end : undefined;
+    known = write.isBlind ? end : undefined;
+    isTrusted ||= write.isBlind === true;
+  }
+  return { streamId, trusted: isTrusted ? trusted : undefined, end, from, to };
 }
 
 /** Each stream once; the trusted ones first, then those to learn about. */
 function locksOf(store: Store, { trusted, learned, others }: Load): Bound[] {
   const { catalog, isolationLevel } = store;
   const locks: Bound[] = [];
-  if (trusted.size > 0) locks.push(trustingLock(catalog, trusted));
-  if (learned.size > 0) {
-    locks.push(bind(catalog.at("", lockStreamsTelling), [...learned]));
+  if (trusted.length > 0) locks.push(trustingLock(catalog, trusted));
+  if (learned.length > 0) {
+    locks.push(bind(catalog.at("", lockStreamsTelling), idsOf(learned)));
   }
-  if (others.size === 1) {
-    const [streamId] = others;
-    locks.push(lockOf(store, streamId!));
-  } else if (others.size > 1) {
+  if (others.length === 1) {
+    locks.push(lockOf(store, others[0]!.streamId));
+  } else if (others.length > 1) {
     const lock = isolationLevel === "read committed"
       ? lockStreams
       : claimStreams;
-    locks.push(bind(catalog.at("", lock), [...others]));
+    locks.push(bind(catalog.at("", lock), idsOf(others)));
   }
   return locks;
 }
 
-function trustingLock(catalog: Catalog, trusted: Load["trusted"]): Bound {
-  const rows = [...trusted].sort(([, a], [, b]) => a.at - b.at);
-  if (rows.length === 1) {
-    const [[streamId, { at, lockedBy }]] = rows as [typeof rows[0]];
+function trustingLock(catalog: Catalog, streams: Load["trusted"]): Bound {
+  if (streams.length === 1) {
+    const { streamId, trusted } = streams[0]!;
+    const { at, lockedBy } = trusted!;
     return bind(catalog.at("", lockUntouchedStream), at, streamId, lockedBy);
   }
-  const lockers = rows.map(([, { lockedBy }]) => lockedBy);
+  const lockers = streams.map(({ trusted }) => trusted!.lockedBy);
   return bind(
     catalog.at("", lockUntouchedStreams),
-    rows.map(([, { at }]) => at),
-    rows.map(([streamId]) => streamId),
+    streams.map(({ trusted }) => trusted!.at),
+    idsOf(streams),
     lockers,
     [...new Set(lockers)],
   );
 }
 
-/**
- * The rows of the trusted and the learned ones, as they are now by the results
- * of {@linkcode locksOf}: locked by this transaction, if they are there.
- */
-function rowsOf(
-  { trusted, learned }: Load,
-  [first, second]: readonly Result[],
-): Map<StreamId, KnownRow> {
-  const rows = new Map<StreamId, KnownRow>();
-  if (trusted.size > 0) {
-    const [[, lockedBy]] = first!.rows as unknown as [[unused: null, bigint]];
-    for (const [streamId, { at }] of trusted) {
-      rows.set(streamId, { lockedBy, at });
-    }
-  }
-  if (learned.size > 0) {
-    const told = (trusted.size > 0 ? second! : first!).rows;
-    for (
-      const [streamId, at, lockedBy] of told as unknown as [
-        StreamId,
-        number,
-        bigint,
-      ][]
-    ) rows.set(streamId, { lockedBy, at });
-  }
-  return rows;
+function idsOf(streams: readonly LoadedStream[]): StreamId[] {
+  return streams.map(({ streamId }) => streamId);
 }
 
-/** Every write has locked its stream, so what was known before is over. */
+/**
+ * Every write has locked its stream, so what was known before is over. The
+ * results are those of {@linkcode locksOf}, and what the writes have done.
+ */
 function learn(
   { knownMinipools }: Store,
-  writes: readonly LoadedWrite[],
-  { bound }: Load,
-  { rows, done }: {
-    rows: ReadonlyMap<StreamId, KnownRow>;
-    done: readonly Result[];
-  },
+  { trusted, learned, others }: Load,
+  [first, second]: readonly Result[],
+  done: readonly Result[],
 ): void {
-  for (const [i, { streamId }] of writes.entries()) {
-    const { end } = bound[i]!;
-    const row = rows.get(streamId);
-    const isDone = countOf(done[i]!) === 1;
-    if (end === undefined || row === undefined || !isDone) {
-      knownMinipools.forget(streamId);
-    } else {
-      const { generation, next } = end;
-      const { lockedBy, at } = row;
-      knownMinipools.learn(streamId, { generation, next, lockedBy, at });
+  const keep = (stream: LoadedStream, row: KnownRow | undefined) => {
+    const { streamId, end, from, to } = stream;
+    const isDone = row !== undefined && end !== undefined &&
+      done.slice(from, to).every((result) => countOf(result) === 1);
+    if (!isDone) return knownMinipools.forget(streamId);
+    const { generation, next } = end;
+    const { lockedBy, at } = row;
+    knownMinipools.learn(streamId, { generation, next, lockedBy, at });
+  };
+  if (trusted.length > 0) {
+    const [[, lockedBy]] = first!.rows as unknown as [[unused: null, bigint]];
+    for (const stream of trusted) {
+      keep(stream, { lockedBy, at: stream.trusted!.at });
     }
   }
+  if (learned.length > 0) {
+    const { rows } = trusted.length > 0 ? second! : first!;
+    const told = new Map(
+      (rows as unknown as [StreamId, number, bigint][])
+        .map(([id, at, lockedBy]) => [id, { at, lockedBy }]),
+    );
+    for (const stream of learned) keep(stream, told.get(stream.streamId));
+  }
+  for (const { streamId } of others) knownMinipools.forget(streamId);
 }

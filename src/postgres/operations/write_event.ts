@@ -1,9 +1,16 @@
-import { bind, type Result } from "../../database/statement.ts";
+import { bind, type Bound, type Result } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 import { checkMinipoolHead } from "../../storage/write_rules.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import type { MinipoolEnd } from "../known_minipools.ts";
 import type { Quotas } from "../quotas.ts";
-import { countOf } from "../queued_write.ts";
+import {
+  type BoundWrite,
+  countOf,
+  type SharedWrite,
+  type Write,
+} from "../queued_write.ts";
 import {
   appendEvent,
   insertEvent,
@@ -67,64 +74,98 @@ async function minipoolBytes(
   return Number(row![0]);
 }
 
-/**
- * Adds an event to the minipool. The insert itself compares; a row count of 0
- * means that it refused, and only then are the reasons looked up. With `check`
- * it runs alone, behind it.
- */
 function submitEvent(
   store: Store,
   call: StreamCall,
   event: EventWrite,
   check?: () => Promise<void>,
 ): Promise<void> {
-  const { streamId } = call;
-  const { generation, slot, envelope } = event;
-  const bindAs = (template: typeof insertEvent) =>
-    bind(
-      store.catalog.of(streamId, template),
-      streamId,
-      generation,
-      BigInt(slot),
-      envelope,
-    );
-  const isDone = (result: Result) => countOf(result) === 1;
-  return store.writes.submit({
-    streamId,
-    bytes: envelope.length,
-    signal: call.signal,
-    runAlone: (afterUnknown) =>
-      runAlone(store, call, {
-        bytes: envelope.length,
-        bound: check === undefined || afterUnknown
-          ? [bindAs(insertEvent)]
-          : () => check().then(() => [bindAs(insertEvent)] as const),
-        settle: async ([result], unknown) => {
-          if (isDone(result)) return;
-          await explain(store, call, event, {
-            afterUnknown: unknown,
-            later: 0,
-          });
-        },
-      }, afterUnknown),
-    ...(check === undefined && {
-      shared: {
-        bind: (known) => {
-          const isBlind = known?.generation === generation &&
-            known.next === slot;
-          return {
-            bound: bindAs(isBlind ? appendEvent : insertEvent),
-            end: { generation, next: slot + 1 },
-            isBlind,
-          };
-        },
-        isDone,
-        explain: (later) =>
-          explain(store, call, event, { afterUnknown: false, later }),
-        isSingle: false,
+  return store.writes.submit(new QueuedEvent(store, call, event, check));
+}
+
+/**
+ * An event on its way through the queue. The insert itself compares; a row
+ * count of 0 means that it refused, and only then are the reasons looked up.
+ * With a check it runs alone, behind it.
+ *
+ * One object for each event rather than one for each of its functions: there
+ * are tens of thousands a second.
+ */
+class QueuedEvent implements Write<void>, SharedWrite {
+  readonly streamId: StreamId;
+  readonly bytes: number;
+  readonly signal: AbortSignal | undefined;
+  readonly isSingle = false;
+  readonly #store: Store;
+  readonly #call: StreamCall;
+  readonly #event: EventWrite;
+  readonly #check: (() => Promise<void>) | undefined;
+
+  constructor(
+    store: Store,
+    call: StreamCall,
+    event: EventWrite,
+    check: (() => Promise<void>) | undefined,
+  ) {
+    this.streamId = call.streamId;
+    this.bytes = event.envelope.length;
+    this.signal = call.signal;
+    this.#store = store;
+    this.#call = call;
+    this.#event = event;
+    this.#check = check;
+  }
+
+  get shared(): SharedWrite | undefined {
+    return this.#check === undefined ? this : undefined;
+  }
+
+  bind(known: MinipoolEnd | undefined): BoundWrite {
+    const { generation, slot } = this.#event;
+    const isBlind = known !== undefined && known.generation === generation &&
+      known.next === slot;
+    return {
+      bound: this.#bind(isBlind ? appendEvent : insertEvent),
+      end: { generation, next: slot + 1 },
+      isBlind,
+    };
+  }
+
+  isDone(result: Result): boolean {
+    return countOf(result) === 1;
+  }
+
+  explain(later: number): Promise<void> {
+    return explain(this.#store, this.#call, this.#event, {
+      afterUnknown: false,
+      later,
+    });
+  }
+
+  runAlone(afterUnknown: boolean): Promise<void> {
+    const check = afterUnknown ? undefined : this.#check;
+    return runAlone(this.#store, this.#call, {
+      bytes: this.bytes,
+      bound: async () => {
+        await check?.();
+        return [this.#bind(insertEvent)] as const;
       },
-    }),
-  });
+      settle: async ([result], afterUnknown) => {
+        if (this.isDone(result)) return;
+        await explain(this.#store, this.#call, this.#event, {
+          afterUnknown,
+          later: 0,
+        });
+      },
+    }, afterUnknown);
+  }
+
+  #bind(template: typeof insertEvent): Bound<[]> {
+    const { generation, slot, envelope } = this.#event;
+    const { streamId } = this;
+    const statement = this.#store.catalog.of(streamId, template);
+    return bind(statement, streamId, generation, BigInt(slot), envelope);
+  }
 }
 
 /** Throws the reason, unless this very event is there already. */
