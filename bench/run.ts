@@ -1,12 +1,12 @@
 /** One run from the server to the result. */
 
 import pg from "pg";
-import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
 import { openArena } from "./arena.ts";
 import { findTools } from "./limits/tools.ts";
 import { type Surroundings, surroundings } from "./machine.ts";
 import type { BenchResult } from "./report/result.ts";
 import { type RunOptions, runRounds, type WorkloadResult } from "./rounds.ts";
+import { startServer } from "./server.ts";
 import { serverCpu } from "./server_cpu.ts";
 import { statementMemory } from "./statement_memory.ts";
 import { fullSizes, type Sizes, smokeSizes } from "./sizes.ts";
@@ -14,17 +14,6 @@ import type { BenchOptions } from "./options.ts";
 import { openLoadedSites, scaleWorkloads } from "./workloads/scale.ts";
 import { growthWorkloads, tableWorkloads } from "./workloads/table.ts";
 import type { Workload } from "./workload.ts";
-
-/**
- * As a server of this size is run. By default it would write out its buffers
- * every few seconds under this load, and who is measured then is a matter of
- * chance. Commits wait for the disk.
- */
-const serverSettings = {
-  shared_buffers: "1GB",
-  max_wal_size: "8GB",
-  checkpoint_timeout: "30min",
-};
 
 /** What a test may have otherwise than a user. */
 export interface RunSurroundings {
@@ -40,7 +29,7 @@ export async function runBenchmark(
 ): Promise<BenchResult> {
   await using stack = new AsyncDisposableStack();
   const url = options.url ??
-    stack.use(await startEmbeddedPostgres({ settings: serverSettings })).url;
+    stack.use(await startServer({ settled: !options.smoke })).url;
   const { rounds, seconds } = options;
   const table = await measureTable(url, options, around);
   const scale = options.scale ? await measureScale(url, options, around) : [];

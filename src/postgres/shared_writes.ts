@@ -179,19 +179,16 @@ function learn(
   [first, second]: readonly Result[],
   done: readonly Result[],
 ): void {
-  const keep = (stream: LoadedStream, row: KnownRow | undefined) => {
-    const { streamId, end, from, to } = stream;
-    const isDone = row !== undefined && end !== undefined &&
-      done.slice(from, to).every((result) => countOf(result) === 1);
-    if (!isDone) return knownMinipools.forget(streamId);
-    const { generation, next } = end;
-    const { lockedBy, at } = row;
-    knownMinipools.learn(streamId, { generation, next, lockedBy, at });
-  };
+  const endOf = ({ end, from, to }: LoadedStream) =>
+    done.slice(from, to).every((result) => countOf(result) === 1)
+      ? end
+      : undefined;
   if (trusted.length > 0) {
     const [[, lockedBy]] = first!.rows as unknown as [[unused: null, bigint]];
     for (const stream of trusted) {
-      keep(stream, { lockedBy, at: stream.trusted!.at });
+      const end = endOf(stream);
+      if (end === undefined) knownMinipools.forget(stream.streamId);
+      else Object.assign(stream.trusted!, end, { lockedBy });
     }
   }
   if (learned.length > 0) {
@@ -200,7 +197,14 @@ function learn(
       (rows as unknown as [StreamId, number, bigint][])
         .map(([id, at, lockedBy]) => [id, { at, lockedBy }]),
     );
-    for (const stream of learned) keep(stream, told.get(stream.streamId));
+    for (const stream of learned) {
+      const { streamId } = stream;
+      const end = endOf(stream);
+      const row = told.get(streamId);
+      if (end === undefined || row === undefined) {
+        knownMinipools.forget(streamId);
+      } else knownMinipools.learn(streamId, { ...end, ...row });
+    }
   }
   for (const { streamId } of others) knownMinipools.forget(streamId);
 }

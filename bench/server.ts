@@ -1,0 +1,48 @@
+/** The server that a run is made on unless it is given one. */
+
+import pg from "pg";
+import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
+
+/**
+ * As a server of this size is run. By default it would write out its buffers
+ * every few seconds under this load, and who is measured then is a matter of
+ * chance. Commits wait for the disk.
+ */
+const settings = {
+  shared_buffers: "1GB",
+  max_wal_size: "8GB",
+  min_wal_size: "4GB",
+  checkpoint_timeout: "30min",
+};
+
+/** Files of 16 MB: what `min_wal_size` keeps. */
+const logFiles = 256;
+
+/** Starts it; with `settled` as one that has been running for a while. */
+export async function startServer(
+  { settled }: { settled: boolean },
+): Promise<{ url: string } & AsyncDisposable> {
+  const server = await startEmbeddedPostgres({ settings });
+  if (settled) await makeLogFiles(server.url);
+  return server;
+}
+
+/**
+ * A server that has been running writes its log into files that it has used
+ * before. A new one makes a file for every 16 MB, and all commits wait for that,
+ * 25 ms at least: several times a second, for those who write fastest.
+ */
+async function makeLogFiles(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    for (let i = 0; i < logFiles; i++) {
+      await client.query("SELECT pg_logical_emit_message(true, '', '')");
+      await client.query("SELECT pg_switch_wal()");
+    }
+    // From here on they are used again.
+    await client.query("CHECKPOINT");
+  } finally {
+    await client.end();
+  }
+}
