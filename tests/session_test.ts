@@ -48,6 +48,7 @@ describe("Types of a session", () => {
     ["bpchar", "char(3)", ["abc", "~~~", null]],
     ["bytea", "bytea", [patterned(0), patterned(256), null]],
     ["xid8", "xid8", [0n, 3n, 2n ** 32n, 2n ** 63n - 1n, null]],
+    ["timestamp", "timestamp", [-1n, 0n, 848_707_200_000_001n, null]],
     ["tid", "tid", [
       0,
       1,

@@ -34,8 +34,8 @@
  * A row is ours if it has our name and our time: an instance that is started
  * again under the same name is another one.
  *
- * The fence. Every write begins with `fence`: it locks the table's rows FOR
- * SHARE and stops the transaction unless ours is there and no other. Proof that
+ * The fence. Every write begins with `fence`: it locks our row FOR SHARE and
+ * stops the transaction unless it is there and no other. Proof that
  * no write of a former owner commits after a successor has written its row: a
  * successor's DELETE waits for every transaction that holds the share lock, so
  * each of those ends before the row is gone; a fence that runs later finds no
@@ -448,35 +448,38 @@ function ownershipSql(schema: string) {
       columns: ["text?"],
     }),
     selectIds: statement({
-      text: `SELECT uuid::text, ${rowTime} FROM ${table}`,
-      columns: ["text", "int8"],
+      text: `SELECT uuid::text, storage_connection_time FROM ${table}`,
+      columns: ["text", "timestamp"],
     }),
     deleteAll: statement({ text: `DELETE FROM ${table}`, once: true }),
     deleteOwn: statement({
-      text: `DELETE FROM ${table} WHERE uuid = $1 AND ${rowTime} = $2`,
-      params: ["varchar", "int8"],
+      text: `DELETE FROM ${table} WHERE ${isOurs}`,
+      params: ["varchar", "timestamp"],
     }),
     insertOwn: statement({
       text: `INSERT INTO ${table} (uuid, storage_connection_time, info)
-        VALUES ($1, now(), $2) RETURNING ${rowTime}`,
+        VALUES ($1, now(), $2) RETURNING storage_connection_time`,
       params: ["varchar", "varchar"],
-      columns: ["int8"],
+      columns: ["timestamp"],
     }),
     tryLock: statement({
       text: "SELECT pg_try_advisory_lock($1)",
       params: ["int8"],
       columns: ["bool"],
     }),
+    // As little as possible: it is a part of every write.
     fence: statement({
-      text: `WITH owner AS (
-          SELECT uuid = $1 AND ${rowTime} = $2 AS ours FROM ${table} FOR SHARE)
-        SELECT CASE WHEN (SELECT bool_and(ours) FROM owner) IS NOT true
-          THEN ${rejectSql(notOwnerReason)} END`,
-      params: ["varchar", "int8"],
+      text: `SELECT CASE
+        WHEN NOT EXISTS (SELECT 1 FROM ${table} WHERE ${isOurs} FOR SHARE)
+          OR EXISTS (SELECT 1 FROM ${table} WHERE NOT (${isOurs}))
+        THEN ${rejectSql(notOwnerReason)} END`,
+      params: ["varchar", "timestamp"],
       columns: ["int4?"],
     }),
   };
 }
+
+const isOurs = "uuid = $1 AND storage_connection_time = $2";
 
 const setForDeadClients = statement({
   text: `SELECT ${
@@ -486,6 +489,3 @@ const setForDeadClients = statement({
   columns: Object.keys(deadClientSettings).map(() => "text" as const),
   once: true,
 });
-
-/** Whatever the session's time zone and date style. */
-const rowTime = "(extract(epoch FROM storage_connection_time) * 1000000)::int8";

@@ -25,8 +25,9 @@ export interface Rejection {
  * expressions of type bigint; both come from our own statements, never from
  * a caller.
  *
- * json_build_object is not immutable, so the planner cannot evaluate the cast
- * ahead of the CASE branch in which it stands.
+ * Neither concat nor json_build_object is immutable, so the planner cannot
+ * evaluate the cast ahead of the CASE branch in which it stands. The server
+ * prepares the expression at every execution, needed or not: concat costs less.
  */
 export function rejectSql(
   reason: string,
@@ -35,6 +36,9 @@ export function rejectSql(
   const parts = Object.entries(figures).map(
     ([name, expression]) => `, '${name}', (${expression})::text`,
   );
+  if (parts.length === 0) {
+    return `concat('${marker}{"reason": "${reason}"}')::int4`;
+  }
   return `('${marker}' || json_build_object('reason', '${reason}'${
     parts.join("")
   })::text)::int4`;

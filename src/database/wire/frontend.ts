@@ -187,6 +187,7 @@ export class FrontendWriter {
         return this.#raw(value as Uint8Array);
       case "int8":
       case "xid8":
+      case "timestamp":
         this.#int32(8);
         return this.#int64(value as bigint);
       case "int4":
@@ -297,6 +298,7 @@ function sizeOf(type: PgType, value: unknown): number {
       return 6;
     case "int8":
     case "xid8":
+    case "timestamp":
     case "float8":
       return 8;
     case "bpchar":

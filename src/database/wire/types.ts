@@ -20,6 +20,8 @@ export interface PgTypes {
   bytea: Uint8Array;
   /** The number of a transaction that never comes again. */
   xid8: bigint;
+  /** Microseconds since 2000 began, of a clock whose zone is not told. */
+  timestamp: bigint;
   /** Where a row is: its block, times 2^16, plus its place there. */
   tid: number;
   "int8[]": readonly bigint[];
@@ -57,6 +59,7 @@ const oids: Record<keyof PgTypes, number> = {
   "bytea[]": 1001,
   xid8: 5069,
   "xid8[]": 271,
+  timestamp: 1114,
   tid: 27,
   "tid[]": 1010,
 };
@@ -120,6 +123,7 @@ const decoders: Partial<Record<keyof PgTypes, Decoder>> = {
   varchar: readText,
   bytea: decodeBytes,
   xid8: sized(8, (bytes, start) => bytes.readBigInt64BE(start)),
+  timestamp: sized(8, (bytes, start) => bytes.readBigInt64BE(start)),
   tid: sized(
     6,
     (bytes, start) =>
