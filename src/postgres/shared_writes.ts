@@ -9,11 +9,7 @@ import { bind, type Bound, type Result } from "../database/statement.ts";
 import type { TransactionContext } from "../database/transactions.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import type { Catalog } from "./catalog.ts";
-import type {
-  KnownMinipool,
-  KnownRow,
-  MinipoolEnd,
-} from "./known_minipools.ts";
+import type { KnownMinipool, MinipoolEnd } from "./known_minipools.ts";
 import { countOf, type LoadedWrite } from "./queued_write.ts";
 import {
   claimStreams,
