@@ -9,14 +9,14 @@ import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
  * chance. Commits wait for the disk.
  */
 const settings = {
-  shared_buffers: "1GB",
+  shared_buffers: "4GB",
   max_wal_size: "8GB",
-  min_wal_size: "4GB",
+  min_wal_size: "8GB",
   checkpoint_timeout: "30min",
 };
 
-/** Files of 16 MB: what `min_wal_size` keeps. */
-const logFiles = 256;
+/** Files of 16 MB: what is written until a checkpoint lets some be used again. */
+const logFiles = 512;
 
 /** Starts it; with `settled` as one that has been running for a while. */
 export async function startServer(
