@@ -91,12 +91,12 @@ export interface StreamWrite<B extends readonly Bound[], T> {
   refused?(rejection: Rejection, afterUnknown: boolean): T | Promise<T>;
   /**
    * The same as one statement, to share a transaction with other writes; made
-   * in the stream's turn. Its first column counts 1 when it was done; else the
+   * in the stream's turn. It counts 1 (`countOf`) when it was done; else the
    * write is run alone, which finds the reason or does what a single statement
    * can't.
    */
   shared?: () => BoundWrite;
-  /** Hears the first row of that statement once it was done and committed. */
+  /** Hears the row of that statement once it was done and committed. */
   sharedRow?(row: readonly unknown[]): void;
 }
 

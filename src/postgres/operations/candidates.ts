@@ -47,7 +47,9 @@ export async function writeCandidate(
         ? bind(catalog.of(streamId, insertDueCandidate), ...row)
         : bind(catalog.of(streamId, insertCandidateWithin), ...row, limit),
     }),
-    sharedRow: ([, others]) => limit > 0n && grown(others as bigint),
+    ...(limit > 0n && {
+      sharedRow: ([, others]: readonly unknown[]) => grown(others as bigint),
+    }),
     bound: [
       bind(catalog.of(streamId, checkCandidate), streamId, number),
       // Without a limit it is not sent: one statement less.

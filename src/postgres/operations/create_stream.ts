@@ -39,18 +39,20 @@ export async function createStream(
         snapshot,
       ),
     }),
-    bound: [
-      bind(catalog.of(streamId, insertStream), streamId, false),
-      ...leftoversGone(catalog, streamId),
-      bind(
-        catalog.of(streamId, insertMiniblock),
-        streamId,
-        0n,
-        genesis.data,
-        snapshot,
-      ),
-      bind(catalog.of(streamId, insertMarker), streamId, 1n),
-    ],
+    // Made when they are needed, which is seldom.
+    bound: () =>
+      Promise.resolve([
+        bind(catalog.of(streamId, insertStream), streamId, false),
+        ...leftoversGone(catalog, streamId),
+        bind(
+          catalog.of(streamId, insertMiniblock),
+          streamId,
+          0n,
+          genesis.data,
+          snapshot,
+        ),
+        bind(catalog.of(streamId, insertMarker), streamId, 1n),
+      ]),
     settle: () => {},
     refused: async ({ figures }, afterUnknown) => {
       if (figures["repairable"] && await repair(store, call, genesis)) return;

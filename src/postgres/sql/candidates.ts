@@ -42,12 +42,9 @@ export function dueCandidate(t: StreamTables): string {
 /** A candidate with its rules in one statement. Counts 1 when it was added. */
 export const insertDueCandidate = (t: StreamTables) =>
   statement({
-    text: `WITH added AS (
-        ${dueCandidate(t)}
-        ON CONFLICT (stream_id, seq_num, block_hash) DO NOTHING RETURNING 1)
-      SELECT count(*) FROM added`,
+    text: `${dueCandidate(t)}
+      ON CONFLICT (stream_id, seq_num, block_hash) DO NOTHING`,
     params: ["bpchar", "int8", "bpchar", "bytea", "bytea?"],
-    columns: ["int8"],
   });
 
 export const selectCandidate = (t: StreamTables) =>

@@ -147,14 +147,11 @@ export const insertFreeMiniblock = (t: StreamTables) =>
 /** A chunk of an ephemeral stream. Counts 1 when it was added. */
 export const insertChunk = (t: StreamTables) =>
   statement({
-    text: `WITH added AS (
-        INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
-        SELECT $1, $2, $3, $4 FROM ${t.streams}
-        WHERE stream_id = $1 AND ephemeral
-        ON CONFLICT (stream_id, seq_num) DO NOTHING RETURNING 1)
-      SELECT count(*) FROM added`,
+    text: `INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
+      SELECT $1, $2, $3, $4 FROM ${t.streams}
+      WHERE stream_id = $1 AND ephemeral
+      ON CONFLICT (stream_id, seq_num) DO NOTHING`,
     params: ["bpchar", "int8", "bytea", "bytea?"],
-    columns: ["int8"],
   });
 
 export const deleteMiniblocksIn = (t: StreamTables) =>

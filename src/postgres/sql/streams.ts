@@ -153,14 +153,10 @@ export const insertWholeStream = (t: StreamTables) =>
         ON CONFLICT (stream_id) DO NOTHING RETURNING stream_id),
       block AS (
         INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
-        SELECT stream_id, 0, $2, $3 FROM created),
-      marker AS (
-        INSERT INTO ${t.minipools}
-          (stream_id, generation, slot_num, envelope)
-        SELECT stream_id, 1, -1, NULL FROM created)
-      SELECT count(*) FROM created`,
+        SELECT stream_id, 0, $2, $3 FROM created)
+      INSERT INTO ${t.minipools} (stream_id, generation, slot_num, envelope)
+      SELECT stream_id, 1, -1, NULL FROM created`,
     params: ["bpchar", "bytea", "bytea?"],
-    columns: ["int8"],
   });
 
 const isRepairable = `NOT es.ephemeral AND es.latest_snapshot_miniblock <= 0
