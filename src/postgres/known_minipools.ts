@@ -4,10 +4,10 @@
  *
  * Known of a stream is how its minipool ends, and who locked the stream's row
  * last: the number of a transaction, which the row keeps (PostgreSQL's `xmax`).
- * Where the row is, is known as well, but only to find it faster.
- * Every writer locks the row first, this process, one before it or a node, so
- * whoever was there since has left another number. An event is added blindly
- * only behind a lock that stops the transaction unless the number is the same
+ * Where the row is, is known as well, but only to find it faster. Every writer
+ * locks the row first, this process, one before it or a node, so whoever was
+ * there since has left another number. An event is added blindly only behind a
+ * lock that stops the transaction unless the number is the same
  * (`lockUntouchedStreams`). So it does not matter how old the knowledge is or
  * where it came from:
  *

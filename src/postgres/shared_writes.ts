@@ -24,7 +24,7 @@ import { lockOf, type Store } from "./store.ts";
 /** A stream of a load. */
 interface LoadedStream {
   streamId: StreamId;
-  /** What the load trusts. */
+  /** What is known of it, if the load relies on that. */
   trusted: KnownMinipool | undefined;
   /** How its minipool ends when all was done; undefined: nobody knows. */
   end: MinipoolEnd | undefined;
@@ -36,7 +36,7 @@ interface LoadedStream {
 /** The statements of a load, and its streams by how they are locked. */
 interface Load {
   bound: Bound[];
-  /** To what is known; in the order of their rows' places. */
+  /** Taken to be as they are known; in the order of their rows' places. */
   trusted: LoadedStream[];
   /** Known when the load is done. */
   learned: LoadedStream[];
