@@ -1,15 +1,19 @@
 /** The server that a run is made on unless it is given one. */
 
+import { totalmem } from "node:os";
 import pg from "pg";
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
 
+const mib = 1024 * 1024;
+
 /**
- * As a server of this size is run. By default it would write out its buffers
- * every few seconds under this load, and who is measured then is a matter of
- * chance. Commits wait for the disk.
+ * As a server of this size is run: a quarter of the memory for its buffers
+ * (PostgreSQL documentation, "Resource Consumption"), 4 GB at most. By default
+ * it would write them out every few seconds under this load, and who is measured
+ * then is a matter of chance. Commits wait for the disk.
  */
 const settings = {
-  shared_buffers: "4GB",
+  shared_buffers: `${Math.min(4096, Math.floor(totalmem() / 4 / mib))}MB`,
   max_wal_size: "8GB",
   min_wal_size: "8GB",
   checkpoint_timeout: "30min",
