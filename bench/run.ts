@@ -29,7 +29,12 @@ export async function runBenchmark(
 ): Promise<BenchResult> {
   await using stack = new AsyncDisposableStack();
   const url = options.url ??
-    stack.use(await startServer({ settled: !options.smoke })).url;
+    stack.use(
+      await startServer({
+        settled: !options.smoke,
+        onProgress: around.onProgress,
+      }),
+    ).url;
   const { rounds, seconds } = options;
   const table = await measureTable(url, options, around);
   const scale = options.scale ? await measureScale(url, options, around) : [];

@@ -24,10 +24,13 @@ const logFiles = 512;
 
 /** Starts it; with `settled` as one that has been running for a while. */
 export async function startServer(
-  { settled }: { settled: boolean },
+  { settled, onProgress }: {
+    settled: boolean;
+    onProgress(text: string): void;
+  },
 ): Promise<{ url: string } & AsyncDisposable> {
   const server = await startEmbeddedPostgres({ settings });
-  if (settled) await makeLogFiles(server.url);
+  if (settled) await makeLogFiles(server.url, onProgress);
   return server;
 }
 
@@ -36,11 +39,15 @@ export async function startServer(
  * before. A new one makes a file for every 16 MB, and all commits wait for that,
  * 25 ms at least: several times a second, for those who write fastest.
  */
-async function makeLogFiles(url: string): Promise<void> {
+async function makeLogFiles(
+  url: string,
+  onProgress: (text: string) => void,
+): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
     for (let i = 0; i < logFiles; i++) {
+      if (i % 16 === 0) onProgress(`log of the server, ${i} of ${logFiles}`);
       await client.query("SELECT pg_logical_emit_message(true, '', '')");
       await client.query("SELECT pg_switch_wal()");
     }
