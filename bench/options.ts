@@ -26,7 +26,7 @@ export const usage = `Usage: deno task bench [options]
   --pgbin DIR     where psql and pgbench are; default: PGBIN, PATH, pg_config
   --json          print the result as JSON instead of the table
   --save          also update the figures in bench/ that the docs show
-  --smoke         tiny batches: whether it runs, not how fast
+  --smoke         one tiny batch of each: whether it runs, not how fast
   --help          this text`;
 
 /**
@@ -39,8 +39,8 @@ export function readOptions(args: string[]): BenchOptions | undefined {
     args,
     options: {
       url: { type: "string" },
-      rounds: { type: "string", default: "5" },
-      seconds: { type: "string", default: "1.5" },
+      rounds: { type: "string" },
+      seconds: { type: "string" },
       only: { type: "string", default: "" },
       scale: { type: "boolean", default: false },
       smoke: { type: "boolean", default: false },
@@ -51,8 +51,8 @@ export function readOptions(args: string[]): BenchOptions | undefined {
     },
   });
   if (values.help) return undefined;
-  const rounds = Number(values.rounds);
-  const seconds = Number(values.seconds);
+  const rounds = Number(values.rounds ?? (values.smoke ? 1 : 5));
+  const seconds = Number(values.seconds ?? (values.smoke ? 0 : 1.5));
   if (!Number.isInteger(rounds) || rounds < 1) {
     throw new Error(`Expected --rounds 1 or more, received ${values.rounds}`);
   }

@@ -18,7 +18,7 @@ describe("benchmarks", () => {
 
   before(async () => {
     tools = await findTools();
-    const args = ["--smoke", "--scale", "--rounds=1", "--seconds=0"];
+    const args = ["--smoke", "--scale"];
     const url = await testDatabaseUrl();
     // Each batch is checked against the tables and throws if rows are wrong.
     result = await runBenchmark(readOptions([`--url=${url}`, ...args])!, {
