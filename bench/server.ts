@@ -29,9 +29,11 @@ export async function startServer(
     onProgress(text: string): void;
   },
 ): Promise<{ url: string } & AsyncDisposable> {
-  const server = await startEmbeddedPostgres({ settings });
-  if (settled) await makeLogFiles(server.url, onProgress);
-  return server;
+  await using stack = new AsyncDisposableStack();
+  const { url } = stack.use(await startEmbeddedPostgres({ settings }));
+  if (settled) await makeLogFiles(url, onProgress);
+  const cleanUp = stack.move();
+  return { url, [Symbol.asyncDispose]: () => cleanUp.disposeAsync() };
 }
 
 /**

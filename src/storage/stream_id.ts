@@ -53,14 +53,7 @@ export function parseStreamId(value: string | Uint8Array): StreamId {
 
 /** Whether `value` is a stream id as it is stored: 64 lowercase hex. */
 export function isStreamId(value: unknown): value is StreamId {
-  if (typeof value !== "string" || value.length !== 64) return false;
-  // Every call checks one; a regular expression takes twice as long.
-  for (let i = 0; i < 64; i++) {
-    const code = value.charCodeAt(i);
-    const isDigit = code >= 0x30 && code <= 0x39;
-    if (!isDigit && (code < 0x61 || code > 0x66)) return false;
-  }
-  return true;
+  return typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
 }
 
 /** The stream's type, `"unknown"` for a first byte that no type has. */

@@ -8,8 +8,9 @@
  * first, before any is dropped. In between there are at most partition tables
  * above the recorded version, each complete with its storage settings, or tables
  * that have a storage parameter ahead of it, and every statement on them is
- * idempotent, so the next run in either direction completes the work. Going up over rows that an interrupted way down left is
- * refused (migrate.ts), so nothing is taken for new that is not.
+ * idempotent, so the next run in either direction completes the work. Going up
+ * over rows that an interrupted way down left is refused (migrate.ts), so nothing
+ * is taken for new that is not.
  *
  * Each transaction first checks the recorded version, so that a printed script
  * run at the wrong moment stops before it changes anything.

@@ -78,9 +78,9 @@ export const prepareSql: string = prepare;
  *
  * Measured on PostgreSQL 15 and 18, version 6: 16 suffixes take 300 locks to
  * make and up to 510 to drop, so all 512 at once would take the whole table.
- * Our version 4 would take 3080. The others are one transaction even with 512
- * suffixes: version 8 takes 1030 locks, version 9 takes 780, and 2320 on its way
- * down.
+ * Our version 4 would take 3080 (on 18). The others are one transaction even with
+ * 512 suffixes: version 8 takes 1030 locks, version 9 takes 780, and 2320 on its
+ * way down.
  */
 export const suffixesPerBatch = 16;
 
