@@ -106,11 +106,17 @@ function outline(plan: PlanNode, indent = "  "): string {
   return line + children.join("");
 }
 
+/** One row, and no key: the scan makes sure that there is no other row. */
+const ownerTable = "singlenodekey";
+
 /** What would take longer the more is stored. */
 function faultsOf(name: string, plan: PlanNode): string[] {
   const nodes = nodesOf(plan);
   const types = nodes.map((node) => node["Node Type"]);
-  if (types.includes("Seq Scan")) return [`${name} reads a whole table`];
+  const whole = nodes.filter((node) => node["Node Type"] === "Seq Scan")
+    .map((node) => node["Relation Name"])
+    .filter((table) => table !== ownerTable);
+  if (whole.length > 0) return [`${name} reads all of ${whole}`];
   const unbound = nodes.filter((node) =>
     /Index/.test(node["Node Type"]) && node["Index Cond"] === undefined
   );

@@ -34,8 +34,9 @@
  * A row is ours if it has our name and our time: an instance that is started
  * again under the same name is another one.
  *
- * The fence. Every write begins with `fence`: it locks our row FOR SHARE and
- * stops the transaction unless it is there and no other. Proof that no write of
+ * The fence. Every write begins with `fence`, or with a statement of its own that
+ * has the same in it (`notOwnerSql`): it locks our row FOR SHARE and stops the
+ * transaction unless it is there and no other. Proof that no write of
  * a former owner commits after a successor has written its row: a successor's
  * DELETE waits for every transaction that holds the share lock, so each of
  * those ends before the row is gone; a fence that runs later finds no row (it
@@ -62,6 +63,7 @@ import { quoteIdentifier } from "./migrations/mod.ts";
 import { rejectSql } from "./rejection.ts";
 import type { Session } from "./session.ts";
 import { bind, type Bound, statement } from "./statement.ts";
+import type { ValuesOf } from "./wire/types.ts";
 
 /** The reason of the rejection when the fence is closed. */
 export const notOwnerReason = "not_owner";
@@ -144,6 +146,11 @@ export class Ownership {
     return this.#fence!;
   }
 
+  /** Our row, for a write that has the fence in a statement of its own. */
+  get owner(): ValuesOf<typeof ownerParams> {
+    return [this.#options.instanceId, this.#rowTime];
+  }
+
   /** What has to end before the lock is released. */
   beforeRelease(callback: () => Promise<void>): void {
     this.#beforeRelease = callback;
@@ -186,13 +193,7 @@ export class Ownership {
     if (session === undefined) return;
     try {
       if (session.usable) {
-        await session.run([
-          bind(
-            this.#sql.deleteOwn,
-            this.#options.instanceId,
-            this.#rowTime,
-          ),
-        ]);
+        await session.run([bind(this.#sql.deleteOwn, ...this.owner)]);
       }
     } catch {
       // The successor removes it; there is nobody left to tell.
@@ -241,7 +242,7 @@ export class Ownership {
           bind(this.#sql.commit),
         ]);
         this.#rowTime = own![0];
-        this.#fence = bind(this.#sql.fence, instanceId, this.#rowTime);
+        this.#fence = bind(this.#sql.fence, ...this.owner);
         return others.rows.map(([info]) => info);
       } catch (error) {
         if (sqlStateOf(error) !== "55P03") throw error;
@@ -453,8 +454,8 @@ function ownershipSql(schema: string) {
     }),
     deleteAll: statement({ text: `DELETE FROM ${table}`, once: true }),
     deleteOwn: statement({
-      text: `DELETE FROM ${table} WHERE ${isOurs}`,
-      params: ["varchar", "timestamp"],
+      text: `DELETE FROM ${table} WHERE ${isOwnerSql(1)}`,
+      params: ownerParams,
     }),
     insertOwn: statement({
       text: `INSERT INTO ${table} (uuid, storage_connection_time, info)
@@ -467,19 +468,31 @@ function ownershipSql(schema: string) {
       params: ["int8"],
       columns: ["bool"],
     }),
-    // As little as possible: it is a part of every write.
     fence: statement({
-      text: `SELECT CASE
-        WHEN NOT EXISTS (SELECT 1 FROM ${table} WHERE ${isOurs} FOR SHARE)
-          OR EXISTS (SELECT 1 FROM ${table} WHERE NOT (${isOurs}))
+      text: `SELECT CASE WHEN ${notOwnerSql(table, 1)}
         THEN ${rejectSql(notOwnerReason)} END`,
-      params: ["varchar", "timestamp"],
+      params: ownerParams,
       columns: ["int4?"],
     }),
   };
 }
 
-const isOurs = "uuid = $1 AND storage_connection_time = $2";
+/** Whose row it is: the types of {@linkcode Ownership.owner}. */
+export const ownerParams = ["varchar", "timestamp"] as const;
+
+/**
+ * SQL that is false while the row of the owner, parameters $`at` and the next,
+ * is the only one in the table, and that keeps it there until the transaction
+ * has ended. As little as possible: it is a part of every write.
+ */
+export function notOwnerSql(table: string, at: number): string {
+  const isOwner = isOwnerSql(at);
+  return `(NOT EXISTS (SELECT 1 FROM ${table} WHERE ${isOwner} FOR SHARE)
+    OR EXISTS (SELECT 1 FROM ${table} WHERE NOT (${isOwner})))`;
+}
+
+const isOwnerSql = (at: number) =>
+  `uuid = $${at} AND storage_connection_time = $${at + 1}`;
 
 const setForDeadClients = statement({
   text: `SELECT ${

@@ -12,6 +12,8 @@ import { BoundedMap } from "./bounded_map.ts";
 export interface StreamTables {
   /** The partition: `r3f`, `m00`. */
   suffix: string;
+  /** The owner of the schema; see database/ownership.ts. */
+  owner: string;
   streams: string;
   miniblocks: string;
   minipools: string;
@@ -68,6 +70,7 @@ export class Catalog {
     if (tables === undefined) {
       tables = {
         suffix,
+        owner: this.table("singlenodekey"),
         streams: this.table("es"),
         miniblocks: this.table(`miniblocks_${suffix}`),
         minipools: this.table(`minipools_${suffix}`),

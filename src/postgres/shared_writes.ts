@@ -1,5 +1,5 @@
 /**
- * A load of the write queue as one transaction: the fence, the locks of its
+ * A load of the write queue as one transaction: the fence and the locks of its
  * streams, then a statement for each write.
  */
 
@@ -8,7 +8,6 @@ import { rejectionOf } from "../database/rejection.ts";
 import { bind, type Bound, type Result } from "../database/statement.ts";
 import type { TransactionContext } from "../database/transactions.ts";
 import type { StreamId } from "../storage/stream_id.ts";
-import type { Catalog } from "./catalog.ts";
 import type { KnownMinipool, MinipoolEnd } from "./known_minipools.ts";
 import { countOf, type LoadedWrite } from "./queued_write.ts";
 import {
@@ -17,6 +16,7 @@ import {
   lockStreamsTelling,
   lockUntouchedStream,
   lockUntouchedStreams,
+  lockUntouchedStreamsOfMany,
   touchedReason,
 } from "./sql/streams.ts";
 import { lockOf, type Store } from "./store.ts";
@@ -64,14 +64,13 @@ async function runLoad(
   writes: readonly LoadedWrite[],
 ): Promise<readonly Result[]> {
   const load = loadOf(store, writes);
-  const locks = locksOf(store, load);
+  const checks = checksOf(store, load);
   try {
-    const [, ...results] = await store.transactions.attemptShared(context, [
-      store.ownership.fence,
-      ...locks,
+    const results = await store.transactions.attemptShared(context, [
+      ...checks,
       ...load.bound,
     ]);
-    const done = results.slice(locks.length);
+    const done = results.slice(checks.length);
     learn(store, load, results, done);
     return done;
   } catch (error) {
@@ -126,39 +125,48 @@ function streamAt(
   return { streamId, trusted: isTrusted ? trusted : undefined, end, from, to };
 }
 
-/** Each stream once; the trusted ones first, then those to learn about. */
-function locksOf(store: Store, { trusted, learned, others }: Load): Bound[] {
-  const { catalog, isolationLevel } = store;
-  const locks: Bound[] = [];
-  if (trusted.length > 0) locks.push(trustingLock(catalog, trusted));
+/**
+ * The fence, with the lock of the trusted streams or without any; then the locks
+ * of the streams to learn about, and of the others.
+ */
+function checksOf(store: Store, { trusted, learned, others }: Load): Bound[] {
+  const { catalog, isolationLevel, ownership } = store;
+  const checks = [
+    trusted.length > 0 ? trustingLock(store, trusted) : ownership.fence,
+  ];
   if (learned.length > 0) {
-    locks.push(bind(catalog.at("", lockStreamsTelling), idsOf(learned)));
+    checks.push(bind(catalog.at("", lockStreamsTelling), idsOf(learned)));
   }
   if (others.length === 1) {
-    locks.push(lockOf(store, others[0]!.streamId));
+    checks.push(lockOf(store, others[0]!.streamId));
   } else if (others.length > 1) {
     const lock = isolationLevel === "read committed"
       ? lockStreams
       : claimStreams;
-    locks.push(bind(catalog.at("", lock), idsOf(others)));
+    checks.push(bind(catalog.at("", lock), idsOf(others)));
   }
-  return locks;
+  return checks;
 }
 
-function trustingLock(catalog: Catalog, streams: Load["trusted"]): Bound {
+function trustingLock(
+  { catalog, ownership: { owner } }: Store,
+  streams: Load["trusted"],
+): Bound {
+  const { streamId, trusted } = streams[0]!;
+  const { at, lockedBy } = trusted!;
   if (streams.length === 1) {
-    const { streamId, trusted } = streams[0]!;
-    const { at, lockedBy } = trusted!;
-    return bind(catalog.at("", lockUntouchedStream), at, streamId, lockedBy);
+    const lock = catalog.at("", lockUntouchedStream);
+    return bind(lock, at, streamId, lockedBy, ...owner);
+  }
+  const places = streams.map(({ trusted }) => trusted!.at);
+  const ids = idsOf(streams);
+  if (streams.every(({ trusted }) => trusted!.lockedBy === lockedBy)) {
+    const lock = catalog.at("", lockUntouchedStreams);
+    return bind(lock, places, ids, lockedBy, ...owner);
   }
   const lockers = streams.map(({ trusted }) => trusted!.lockedBy);
-  return bind(
-    catalog.at("", lockUntouchedStreams),
-    streams.map(({ trusted }) => trusted!.at),
-    idsOf(streams),
-    lockers,
-    [...new Set(lockers)],
-  );
+  const lock = catalog.at("", lockUntouchedStreamsOfMany);
+  return bind(lock, places, ids, lockers, [...new Set(lockers)], ...owner);
 }
 
 function idsOf(streams: readonly LoadedStream[]): StreamId[] {
@@ -167,7 +175,7 @@ function idsOf(streams: readonly LoadedStream[]): StreamId[] {
 
 /**
  * Every write has locked its stream, so what was known before is over. The
- * results are those of {@linkcode locksOf}, and what the writes have done.
+ * results are those of {@linkcode checksOf}, and what the writes have done.
  */
 function learn(
   { knownMinipools }: Store,
@@ -188,7 +196,7 @@ function learn(
     }
   }
   if (learned.length > 0) {
-    const { rows } = trusted.length > 0 ? second! : first!;
+    const { rows } = second!;
     const told = new Map(
       (rows as unknown as [StreamId, number, bigint][])
         .map(([id, at, lockedBy]) => [id, { at, lockedBy }]),

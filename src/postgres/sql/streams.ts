@@ -1,5 +1,6 @@
 /** Statements over `es`, the table of streams. */
 
+import { notOwnerSql, ownerParams } from "../../database/ownership.ts";
 import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
@@ -60,14 +61,17 @@ export const lockStreamsTelling = (t: StreamTables) =>
     columns: ["bpchar", "tid", "xid8"],
   });
 
-/** The reason of the rejection when a stream was touched. */
+/**
+ * The reason of the rejection when a stream was touched, or the fence is closed:
+ * who then tries again behind the fence itself learns which.
+ */
 export const touchedReason = "stream_touched";
 
 /**
  * Locks the streams $2, whose rows are at $1, and stops the transaction unless
- * the transactions $3 were the last to lock them: known_minipools.ts says what
- * follows from that. $4 are the same, each once: all must have been committed.
- * Tells the number of this one.
+ * transaction $3 was the last to lock each of them, and was committed:
+ * known_minipools.ts says what follows from that. The fence of the owner, $4 and
+ * $5, is in it, which saves a statement. Tells the number of this transaction.
  *
  * Rows are found by where they are, which takes half the time of the index. A
  * row that was written since is elsewhere, and what is there now has another id
@@ -76,26 +80,45 @@ export const touchedReason = "stream_touched";
  */
 export const lockUntouchedStreams = (t: StreamTables) =>
   statement({
-    text: `SELECT CASE WHEN array_agg(stream_id) IS DISTINCT FROM $2
+    text: `SELECT CASE WHEN ${notOwnerSql(t.owner, 4)}
+          OR array_agg(stream_id) IS DISTINCT FROM $2
+          OR pg_xact_status($3) IS DISTINCT FROM 'committed'
+        THEN ${rejectSql(touchedReason)} END, pg_current_xact_id()
+      FROM (SELECT stream_id FROM ${t.streams}
+        WHERE ctid = ANY($1) AND xmax = $3::xid
+        FOR UPDATE NOWAIT) AS untouched`,
+    params: ["tid[]", "bpchar[]", "xid8", ...ownerParams],
+    columns: ["int4?", "xid8"],
+  });
+
+/**
+ * The same where there were several lockers: $3 has each stream's, $4 each once,
+ * and the owner is $5 and $6.
+ */
+export const lockUntouchedStreamsOfMany = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE WHEN ${notOwnerSql(t.owner, 5)}
+          OR array_agg(stream_id) IS DISTINCT FROM $2
           OR array_agg(locked_by) IS DISTINCT FROM $3::xid[]
-          OR (SELECT bool_and(pg_xact_status(xid) = 'committed')
-            FROM unnest($4) AS xid) IS NOT true
+          OR EXISTS (SELECT 1 FROM unnest($4) AS xid
+            WHERE pg_xact_status(xid) IS DISTINCT FROM 'committed')
         THEN ${rejectSql(touchedReason)} END, pg_current_xact_id()
       FROM (SELECT stream_id, xmax AS locked_by FROM ${t.streams}
         WHERE ctid = ANY($1) FOR UPDATE NOWAIT) AS untouched`,
-    params: ["tid[]", "bpchar[]", "xid8[]", "xid8[]"],
+    params: ["tid[]", "bpchar[]", "xid8[]", "xid8[]", ...ownerParams],
     columns: ["int4?", "xid8"],
   });
 
 /** {@linkcode lockUntouchedStreams} for one. */
 export const lockUntouchedStream = (t: StreamTables) =>
   statement({
-    text: `SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM ${t.streams}
+    text: `SELECT CASE WHEN ${notOwnerSql(t.owner, 4)}
+          OR NOT EXISTS (SELECT 1 FROM ${t.streams}
             WHERE ctid = $1 AND stream_id = $2 AND xmax = $3::xid
             FOR UPDATE NOWAIT)
           OR pg_xact_status($3) IS DISTINCT FROM 'committed'
         THEN ${rejectSql(touchedReason)} END, pg_current_xact_id()`,
-    params: ["tid", "bpchar", "xid8"],
+    params: ["tid", "bpchar", "xid8", ...ownerParams],
     columns: ["int4?", "xid8"],
   });
 
