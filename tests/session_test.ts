@@ -12,6 +12,7 @@ import {
 } from "../src/database/statement.ts";
 import type { PgType } from "../src/database/wire/types.ts";
 import { testSession, testTable } from "./support/sessions.ts";
+import { checkUnread } from "./support/unread.ts";
 
 /** The statement that returns its parameter. */
 function echo<const T extends PgType>(
@@ -172,6 +173,12 @@ describe("Runs of a session", () => {
         FROM "a  ""b""\n  c".d`,
     });
     assert.equal(text, `SELECT '  it''s\n  me' FROM "a  ""b""\n  c".d`);
+  });
+
+  it("what the network does not take yet arrives as it was given", async () => {
+    await using session = await testSession();
+    await using holder = await testSession();
+    await checkUnread(session, holder);
   });
 
   it("an empty run is answered too", async () => {

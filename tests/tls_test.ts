@@ -18,13 +18,28 @@ import {
   type SslOptions,
 } from "../src/database/connection_target.ts";
 import { connectSession } from "../src/database/driver.ts";
+import type { Session } from "../src/database/session.ts";
 import {
   type EmbeddedPostgres,
   startEmbeddedPostgres,
 } from "../src/embedded/mod.ts";
+import { checkUnread } from "./support/unread.ts";
 
 const fixture = (name: string) =>
   new URL(`./fixtures/tls/${name}`, import.meta.url);
+
+function connect(
+  url: string,
+  host: string,
+  ssl: SslOptions,
+): Promise<Session> {
+  const target = parseConnectionUrl(url);
+  return connectSession(
+    { ...target, hosts: [{ ...target.hosts[0]!, host }], ssl },
+    {},
+    { preparedStatements: false, maxPrepared: 1, answerTimeoutMs: 10_000 },
+  );
+}
 
 /** Whether the session is encrypted, as the server sees it. */
 async function isEncrypted(
@@ -32,20 +47,11 @@ async function isEncrypted(
   host: string,
   ssl: SslOptions,
 ): Promise<boolean> {
-  const target = parseConnectionUrl(url);
-  const session = await connectSession(
-    { ...target, hosts: [{ ...target.hosts[0]!, host }], ssl },
-    {},
-    { preparedStatements: false, maxPrepared: 1, answerTimeoutMs: 10_000 },
+  await using session = await connect(url, host, ssl);
+  const [row] = await session.script(
+    "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
   );
-  try {
-    const [row] = await session.script(
-      "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
-    );
-    return row![0] === "t";
-  } finally {
-    await session.close();
-  }
+  return row![0] === "t";
 }
 
 describe("TLS", () => {
@@ -112,5 +118,12 @@ describe("TLS", () => {
     await assert.rejects(
       isEncrypted(server.url, "localhost", { ...ssl, ca: otherCa }),
     );
+  });
+
+  it("what the network does not take yet arrives as it was given", async () => {
+    const ssl: SslOptions = { mode: "require" };
+    await using session = await connect(server.url, "127.0.0.1", ssl);
+    await using holder = await connect(server.url, "127.0.0.1", ssl);
+    await checkUnread(session, holder);
   });
 });

@@ -301,41 +301,75 @@ describe("FrontendWriter", () => {
     ]);
   }
 
-  it("writes any sequence of messages of any size", () => {
+  it("writes any sequence of messages of any size, and nothing over what has not left", () => {
+    const flush = fc.record({
+      items: fc.array(fc.oneof(bound, copied, parsed), { maxLength: 5 }),
+      left: fc.boolean(),
+    });
     fc.assert(
-      fc.property(
-        fc.array(fc.array(fc.oneof(bound, copied, parsed), { maxLength: 5 })),
-        (flushes) => {
-          const writer = new FrontendWriter();
-          for (const items of flushes) {
-            for (const item of items) write(writer, item);
-            writer.sync();
-            const { bytes } = writer;
-            const sent = Buffer.concat(writer.take());
-            const expected = [
-              ...items.map(reference),
-              message("S", Buffer.alloc(0)),
-            ];
-            assert.equal(bytes, sent.length);
-            assert.ok(sent.equals(Buffer.concat(expected)));
-            assert.equal(writer.bytes, 0);
+      fc.property(fc.array(flush, { maxLength: 20 }), (flushes) => {
+        const writer = new FrontendWriter();
+        const leaving: [sent: Buffer[], expected: Buffer][] = [];
+        const leave = () => {
+          for (const [sent, expected] of leaving.splice(0)) {
+            assert.ok(Buffer.concat(sent).equals(expected));
           }
-        },
-      ),
+          writer.reuse();
+        };
+        for (const { items, left } of flushes) {
+          for (const item of items) write(writer, item);
+          writer.sync();
+          const expected = Buffer.concat([
+            ...items.map(reference),
+            message("S", Buffer.alloc(0)),
+          ]);
+          assert.equal(writer.bytes, expected.length);
+          leaving.push([writer.take(), expected]);
+          assert.equal(writer.bytes, 0);
+          if (left) leave();
+        }
+        leave();
+      }),
       { numRuns: 300 },
     );
   });
 
+  it("writes again where it wrote before, once that has left", () => {
+    const writer = new FrontendWriter();
+    const memory = () => {
+      // As much as a full load of events, in some chunks.
+      for (let nth = 0; nth < 40; nth++) write(writer, large);
+      return new Set(writer.take().map(({ buffer }) => buffer));
+    };
+    const large = {
+      kind: "bind",
+      text: "",
+      list: [],
+      first: patterned(5000),
+      second: null,
+    };
+    const first = memory();
+    writer.reuse();
+    assert.deepEqual(memory(), first);
+  });
+
+  it("does not write over what was not taken", () => {
+    const writer = new FrontendWriter();
+    writer.sync();
+    writer.reuse();
+    assert.equal(Buffer.concat(writer.take()).length, 5);
+  });
+
   it("writes values that end where a chunk of memory ends", () => {
-    // 16 KB are reserved at a time; values below 8 KB are copied into them.
+    // 64 KB are reserved at a time; values below 8 KB are copied into them.
     for (let size = 3960; size < 4110; size++) {
       const writer = new FrontendWriter();
-      const values = [patterned(size), patterned(size)];
-      const item = { kind: "bind", text: "", list: values };
-      const items = [0, 1].map((nth) => ({
-        ...item,
-        first: values[nth] ?? null,
-        second: values[nth] ?? null,
+      const items = Array.from({ length: 9 }, () => ({
+        kind: "bind",
+        text: "",
+        list: [],
+        first: patterned(size),
+        second: patterned(size),
       }));
       for (const each of items) write(writer, each);
       const sent = Buffer.concat(writer.take());

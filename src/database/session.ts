@@ -347,6 +347,8 @@ export class Session implements AsyncDisposable {
       this.#options.traffic?.sent.add(chunk.length);
     }
     if (chunks.length > 1) socket.uncork();
+    // Mostly the system has taken them already.
+    if (socket.writableLength === 0) this.#writer.reuse();
   }
 
   /**

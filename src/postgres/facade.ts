@@ -680,6 +680,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       name,
       streamId,
       signal: options?.signal,
+      since,
       latest: since + this.#parts.operationTimeoutMs,
       context: activeContext(),
     };

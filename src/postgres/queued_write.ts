@@ -16,8 +16,8 @@ export interface BoundWrite {
  * What the statement of a {@linkcode BoundWrite} counts: an insert its rows, any
  * other tells it in its first column.
  */
-export function countOf({ rows: [row], count }: Result): number {
-  return row === undefined ? count : Number(row[0]);
+export function countOf({ rows, count }: Result): number {
+  return rows.length === 0 ? count : Number(rows[0]![0]);
 }
 
 /** A write that may share a transaction with others. */
@@ -46,6 +46,8 @@ export interface Write<T = unknown> {
   streamId: StreamId;
   /** Size of its payload, for the bounds. */
   bytes: number;
+  /** When it was asked for, in the time of `performance.now()`; default now. */
+  since?: number | undefined;
   /** Runs it as a transaction of its own, with retries. */
   runAlone(afterUnknown: boolean): Promise<T>;
   /** Absent: always a transaction of its own. */

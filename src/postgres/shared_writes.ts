@@ -183,16 +183,17 @@ function learn(
   [first, second]: readonly Result[],
   done: readonly Result[],
 ): void {
-  const endOf = ({ end, from, to }: LoadedStream) =>
-    done.slice(from, to).every((result) => countOf(result) === 1)
-      ? end
-      : undefined;
   if (trusted.length > 0) {
-    const [[, lockedBy]] = first!.rows as unknown as [[unused: null, bigint]];
+    const lockedBy = first!.rows[0]![1] as bigint;
     for (const stream of trusted) {
-      const end = endOf(stream);
+      const end = endOf(stream, done);
       if (end === undefined) knownMinipools.forget(stream.streamId);
-      else Object.assign(stream.trusted!, end, { lockedBy });
+      else {
+        const known = stream.trusted!;
+        known.generation = end.generation;
+        known.next = end.next;
+        known.lockedBy = lockedBy;
+      }
     }
   }
   if (learned.length > 0) {
@@ -203,7 +204,7 @@ function learn(
     );
     for (const stream of learned) {
       const { streamId } = stream;
-      const end = endOf(stream);
+      const end = endOf(stream, done);
       const row = told.get(streamId);
       if (end === undefined || row === undefined) {
         knownMinipools.forget(streamId);
@@ -211,4 +212,13 @@ function learn(
     }
   }
   for (const { streamId } of others) knownMinipools.forget(streamId);
+}
+
+/** How the stream's minipool ends, if all that was to be done was done. */
+function endOf(
+  { end, from, to }: LoadedStream,
+  done: readonly Result[],
+): MinipoolEnd | undefined {
+  for (let i = from; i < to; i++) if (countOf(done[i]!) !== 1) return undefined;
+  return end;
 }

@@ -57,6 +57,8 @@ export interface StreamCall {
   name: string;
   streamId: StreamId;
   signal?: AbortSignal | undefined;
+  /** When it was made, in the time of `performance.now()`. */
+  since?: number;
   /** Its deadline, in the time of `performance.now()`. */
   latest?: number;
   /** For its spans: the queue runs it in the context of another call. */
@@ -117,6 +119,7 @@ export function writeStream<const B extends readonly Bound[], T>(
   return store.writes.submit({
     streamId: call.streamId,
     bytes,
+    since: call.since,
     background,
     signal: call.signal,
     runAlone: run,

@@ -41,27 +41,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Result } from "../database/statement.ts";
 import { closed } from "../storage/contract_errors.ts";
 import { isStreamStorageError } from "../storage/errors.ts";
-import type { StreamId } from "../storage/stream_id.ts";
 import type { LoadedWrite, Write } from "./queued_write.ts";
+import { type Task, WriteLines } from "./write_lines.ts";
 import { queueFull, queueTimeout } from "./write_queue_errors.ts";
 import type { WriteQueueOptions } from "./write_queue_options.ts";
 
 /** Longer than a commit takes; what lasts longer waits for something else. */
 const patienceMs = 10;
-
-interface Task {
-  write: Write;
-  since: number;
-  resolve(value: unknown): void;
-  reject(error: unknown): void;
-  onAbort: (() => void) | undefined;
-}
-
-interface Line {
-  streamId: StreamId;
-  tasks: Task[];
-  underWay: boolean;
-}
 
 /** Busy while anybody uses it. */
 interface Lane {
@@ -72,15 +58,10 @@ interface Lane {
 /** Orders and groups writes; see the file's head. */
 export class WriteQueue {
   readonly #options: WriteQueueOptions;
-  readonly #lines = new Map<StreamId, Line>();
-  /** Lines with waiting tasks that are not under way, longest ready first. */
-  readonly #ready = new Set<Line>();
+  readonly #lines = new WriteLines();
   #busyLanes = 0;
   #busyBackgroundLanes = 0;
   #busySharedLanes = 0;
-  /** The waiting tasks of all lines, the oldest first. */
-  readonly #waiting = new Set<Task>();
-  #waitingBytes = 0;
   #oldTimer: ReturnType<typeof setTimeout> | undefined;
   #pumping = false;
   #pumpingLater = false;
@@ -96,11 +77,8 @@ export class WriteQueue {
 
   /** Waiting writes and busy lanes, for metrics. */
   get state(): { waiting: number; waitingBytes: number; busyLanes: number } {
-    return {
-      waiting: this.#waiting.size,
-      waitingBytes: this.#waitingBytes,
-      busyLanes: this.#busyLanes,
-    };
+    const { waiting, waitingBytes } = this.#lines;
+    return { waiting, waitingBytes, busyLanes: this.#busyLanes };
   }
 
   /**
@@ -116,7 +94,7 @@ export class WriteQueue {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     const task: Task = {
       write,
-      since: performance.now(),
+      since: write.since ?? performance.now(),
       resolve,
       reject,
       onAbort: undefined,
@@ -136,44 +114,27 @@ export class WriteQueue {
     clearTimeout(timer);
     clearTimeout(this.#oldTimer);
     clearTimeout(this.#patience);
-    for (const line of this.#lines.values()) {
-      for (const task of [...line.tasks]) this.#refuse(task, closed());
-    }
+    for (const task of this.#lines.all()) this.#refuse(task, closed());
   }
 
   #refusal(write: Write): unknown {
     if (this.#closed) return closed();
     if (write.signal?.aborted) return write.signal.reason;
     const { maxWaiting, maxWaitingBytes } = this.#options;
-    const bytes = this.#waitingBytes + write.bytes;
+    const { waiting, waitingBytes } = this.#lines;
     // One write is always taken, however large, or it could never be.
     if (
-      this.#waiting.size >= maxWaiting ||
-      (this.#waiting.size > 0 && bytes > maxWaitingBytes)
-    ) {
-      return queueFull(this.#options, {
-        waiting: this.#waiting.size,
-        waitingBytes: this.#waitingBytes,
-      });
-    }
+      waiting >= maxWaiting ||
+      (waiting > 0 && waitingBytes + write.bytes > maxWaitingBytes)
+    ) return queueFull(this.#options, { waiting, waitingBytes });
     return undefined;
   }
 
   #enqueue(task: Task): void {
-    const { streamId, bytes, signal } = task.write;
-    let line = this.#lines.get(streamId);
-    if (line === undefined) {
-      line = { streamId, tasks: [], underWay: false };
-      this.#lines.set(streamId, line);
-    }
-    line.tasks.push(task);
-    this.#waiting.add(task);
-    this.#waitingBytes += bytes;
-    this.#refuseOldLater(task);
-    if (!line.underWay) {
-      this.#ready.add(line);
-      this.#pumpSoon();
-    }
+    const { signal } = task.write;
+    const isReady = this.#lines.add(task);
+    this.#refuseOldLater(task.since);
+    if (isReady) this.#pumpSoon();
     if (signal !== undefined) {
       task.onAbort = () => this.#refuse(task, signal.reason);
       signal.addEventListener("abort", task.onAbort, { once: true });
@@ -182,27 +143,10 @@ export class WriteQueue {
 
   /** Takes a waiting task out; it was never sent. */
   #refuse(task: Task, error: unknown): void {
-    const line = this.#lines.get(task.write.streamId)!;
-    line.tasks.splice(line.tasks.indexOf(task), 1);
-    this.#started(task);
-    if (line.tasks.length === 0) this.#ready.delete(line);
-    this.#retire(line);
+    this.#lines.remove(task);
+    ignoreAbort(task);
     task.reject(error);
     this.#checkDrained();
-  }
-
-  /** The task waits no longer. */
-  #started(task: Task): void {
-    this.#waiting.delete(task);
-    this.#waitingBytes -= task.write.bytes;
-    if (task.onAbort !== undefined) {
-      task.write.signal!.removeEventListener("abort", task.onAbort);
-    }
-  }
-
-  #retire(line: Line): void {
-    if (line.tasks.length > 0 || line.underWay) return;
-    this.#lines.delete(line.streamId);
   }
 
   /** Calls made in one turn of the event loop are seen together. */
@@ -262,13 +206,15 @@ export class WriteQueue {
 
   #pumpBackground(): void {
     const { backgroundLanes = 0 } = this.#options;
-    for (const line of this.#ready) {
-      if (this.#busyBackgroundLanes >= backgroundLanes) return;
-      if (!line.tasks[0]!.write.background) continue;
-      const task = line.tasks.shift()!;
-      line.underWay = true;
-      this.#ready.delete(line);
-      this.#started(task);
+    let free = backgroundLanes - this.#busyBackgroundLanes;
+    const taken = this.#lines.take(([first]) => {
+      if (free <= 0) return undefined;
+      if (!first!.write.background) return 0;
+      free--;
+      return 1;
+    });
+    for (const task of taken) {
+      ignoreAbort(task);
       this.#start([task], true);
     }
   }
@@ -279,22 +225,27 @@ export class WriteQueue {
    */
   #take(): readonly Task[] {
     const most = this.#mostLines();
-    const taken: Task[] = [];
     const load = { lines: 0, writes: 0, bytes: 0 };
-    for (const line of this.#ready) {
-      const { shared, background } = line.tasks[0]!.write;
-      if (background) continue;
-      const isShareable = shared !== undefined;
-      if (isShareable ? load.lines >= most : taken.length > 0) continue;
-      if (isShareable) {
-        if (!this.#fill(taken, line, load)) break;
-        load.lines++;
-      } else taken.push(line.tasks.shift()!);
-      line.underWay = true;
-      this.#ready.delete(line);
-      if (!isShareable) break;
-    }
-    for (const task of taken) this.#started(task);
+    let isFull = false;
+    const taken = this.#lines.take((tasks) => {
+      if (isFull) return undefined;
+      const { shared, background } = tasks[0]!.write;
+      if (background) return 0;
+      if (shared === undefined) {
+        if (load.lines > 0) return 0;
+        isFull = true;
+        return 1;
+      }
+      if (load.lines >= most) {
+        isFull = most > 0;
+        return 0;
+      }
+      const count = this.#fitting(tasks, load);
+      if (count === 0) return undefined;
+      load.lines++;
+      return count;
+    });
+    taken.forEach(ignoreAbort);
     return taken;
   }
 
@@ -307,7 +258,7 @@ export class WriteQueue {
   #mostLines(): number {
     const { sharedLanes, minDivided } = this.#options;
     const free = sharedLanes - this.#busySharedLanes;
-    const ready = this.#ready.size;
+    const { ready } = this.#lines;
     if (free <= 0 || ready === 0) return 0;
     if (ready < minDivided && free < sharedLanes) {
       const waitMs = this.#sharedSince + patienceMs - performance.now();
@@ -322,26 +273,24 @@ export class WriteQueue {
     return Math.max(minDivided, Math.ceil(ready / free));
   }
 
-  /** Adds a line's shareable writes; false when there was no room for any. */
-  #fill(
-    taken: Task[],
-    line: Line,
+  /** How many of a line's shareable writes the load has room for. */
+  #fitting(
+    tasks: readonly Task[],
     load: { writes: number; bytes: number },
-  ): boolean {
+  ): number {
     const { maxShared, maxSharedBytes } = this.#options;
-    const before = load.writes;
-    for (;;) {
-      const write = line.tasks[0]?.write;
-      if (write?.shared === undefined) break;
+    let count = 0;
+    for (const { write: { shared, bytes } } of tasks) {
+      if (shared === undefined) break;
       const fits = load.writes === 0 ||
-        (load.writes < maxShared && load.bytes + write.bytes <= maxSharedBytes);
-      if (!fits || (write.shared.isSingle && load.writes > before)) break;
+        (load.writes < maxShared && load.bytes + bytes <= maxSharedBytes);
+      if (!fits || (shared.isSingle && count > 0)) break;
       load.writes++;
-      load.bytes += write.bytes;
-      taken.push(line.tasks.shift()!);
-      if (write.shared.isSingle) break;
+      load.bytes += bytes;
+      count++;
+      if (shared.isSingle) break;
     }
-    return load.writes > before;
+    return count;
   }
 
   /** Each line goes on when its own writes are settled, not all of them. */
@@ -359,13 +308,12 @@ export class WriteQueue {
     } catch (error) {
       isUnknown = this.#options.isUnknown(error);
     }
-    for (const [line, start] of linesOf(tasks)) {
+    for (let from = 0, to; from < tasks.length; from = to) {
+      to = endOfLine(tasks, from);
       if (results === undefined) {
+        const line = tasks.slice(from, to);
         this.#occupy(lane, line, () => this.#runEach(line, isUnknown, lane));
-      } else {
-        const own = results.slice(start, start + line.length);
-        this.#settleShared(line, own, lane);
-      }
+      } else this.#settleShared(tasks, from, to, results, lane);
     }
     this.#busySharedLanes--;
     this.#leave(lane);
@@ -374,15 +322,20 @@ export class WriteQueue {
 
   /** Settles the writes of one stream that were done, or not, by one transaction. */
   #settleShared(
-    line: readonly Task[],
+    tasks: readonly Task[],
+    from: number,
+    to: number,
     results: readonly Result[],
     lane: Lane,
   ): void {
-    const done = line.map(({ write }, i) => write.shared!.isDone(results[i]!));
+    const line = tasks.slice(from, to);
+    const done = line.map(({ write }, i) =>
+      write.shared!.isDone(results[from + i]!)
+    );
     let later = done.filter(Boolean).length;
     if (later === line.length) {
       for (const task of line) task.resolve(undefined);
-      this.#release(line);
+      this.#release(line[0]!);
       return;
     }
     this.#occupy(lane, line, async () => {
@@ -408,7 +361,7 @@ export class WriteQueue {
   ): void {
     this.#enter(lane);
     void settle().then(() => {
-      this.#release(line);
+      this.#release(line[0]!);
       this.#leave(lane);
     });
   }
@@ -416,15 +369,14 @@ export class WriteQueue {
   /** The oldest decides, but must not leave its company without any time. */
   #latestOf(tasks: readonly Task[]): number {
     const { maxWaitMs } = this.#options;
-    const oldest = Math.min(...tasks.map((task) => task.since));
+    let oldest = Infinity;
+    for (const { since } of tasks) oldest = Math.min(oldest, since);
     return Math.max(oldest + maxWaitMs, performance.now() + maxWaitMs / 4);
   }
 
-  #release(tasks: readonly Task[]): void {
-    const line = this.#lines.get(tasks[0]!.write.streamId)!;
-    line.underWay = false;
-    if (line.tasks.length > 0) this.#ready.add(line);
-    this.#retire(line);
+  /** Nothing more of the stream is under way. */
+  #release({ write: { streamId } }: Task): void {
+    this.#lines.release(streamId);
     this.#pumpLater();
   }
 
@@ -469,11 +421,11 @@ export class WriteQueue {
   }
 
   /** One timer for all that wait: the oldest is due first. */
-  #refuseOldLater(oldest: Task): void {
+  #refuseOldLater(oldest: number): void {
     const { maxWaitMs } = this.#options;
     this.#oldTimer ??= setTimeout(
       () => this.#refuseOld(),
-      Math.max(0, oldest.since + maxWaitMs - performance.now()),
+      Math.max(0, oldest + maxWaitMs - performance.now()),
     );
   }
 
@@ -481,28 +433,33 @@ export class WriteQueue {
   #refuseOld(): void {
     const { maxWaitMs } = this.#options;
     this.#oldTimer = undefined;
-    const oldest = performance.now() - maxWaitMs;
-    for (const task of this.#waiting) {
-      if (task.since > oldest) return this.#refuseOldLater(task);
-      this.#refuse(task, queueTimeout(maxWaitMs));
+    const latest = performance.now() - maxWaitMs;
+    let oldest = Infinity;
+    for (const task of this.#lines.all()) {
+      if (task.since > latest) oldest = Math.min(oldest, task.since);
+      else this.#refuse(task, queueTimeout(maxWaitMs));
     }
+    if (oldest < Infinity) this.#refuseOldLater(oldest);
   }
 
   #checkDrained(): void {
-    if (this.#lines.size === 0) this.#drained?.();
+    if (this.#lines.isEmpty) this.#drained?.();
   }
 }
 
-/** The tasks of each line, which stand together, and where they begin. */
-function linesOf(tasks: readonly Task[]): [line: Task[], start: number][] {
-  const lines: [Task[], number][] = [];
-  let streamId: StreamId | undefined;
-  for (const [i, task] of tasks.entries()) {
-    if (task.write.streamId !== streamId) lines.push([[], i]);
-    streamId = task.write.streamId;
-    lines.at(-1)![0].push(task);
+/** The writes of a stream stand together: where the next stream's begin. */
+function endOfLine(tasks: readonly Task[], from: number): number {
+  const { streamId } = tasks[from]!.write;
+  let to = from + 1;
+  while (to < tasks.length && tasks[to]!.write.streamId === streamId) to++;
+  return to;
+}
+
+/** The task waits no longer: from here on it is done or it fails. */
+function ignoreAbort({ write, onAbort }: Task): void {
+  if (onAbort !== undefined) {
+    write.signal!.removeEventListener("abort", onAbort);
   }
-  return lines;
 }
 
 /** Jittered: 5 to 10 ms at first, at last 50 to 100. */

@@ -9,13 +9,19 @@ import { baseType, oidOf, type PgType } from "./types.ts";
 
 /** Bytes of this size or more are handed to the socket as they are. */
 const zeroCopyBytes = 8 * 1024;
-const chunkBytes = 16 * 1024;
+const chunkBytes = 64 * 1024;
+/** With the one in use as much as a full load of small writes takes. */
+const maxSpare = 4;
 /** Up to this length ASCII is faster in a loop than in a call of the runtime. */
 const asciiLoop = 128;
 
 const copyHeader = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
 
-/** Writes frontend messages; `take` hands over what was written. */
+/**
+ * Writes frontend messages; `take` hands over what was written. Its memory is
+ * used again once that has left: new memory for all that is sent would make the
+ * runtime collect garbage every few hundred transactions.
+ */
 export class FrontendWriter {
   #full: Buffer[] = [];
   #chunk: Buffer = Buffer.allocUnsafe(chunkBytes);
@@ -24,6 +30,9 @@ export class FrontendWriter {
   #start = 0;
   #at = 0;
   #bytes = 0;
+  /** Full chunks that may not have left yet, and those that have. */
+  readonly #leaving: Buffer[] = [];
+  readonly #spare: Buffer[] = [];
 
   /** Simple query: one or several statements as text. */
   query(text: string): void {
@@ -110,6 +119,13 @@ export class FrontendWriter {
     return full;
   }
 
+  /** All that was ever taken has left: its memory may be written again. */
+  reuse(): void {
+    if (this.bytes > 0) return;
+    for (const chunk of this.#leaving.splice(0)) this.#keep(chunk);
+    this.#begin(this.#chunk);
+  }
+
   /**
    * Starts a message: its code, and the length that counts itself and the
    * body. Reserves room for the fixed parts; large values leave the chunk.
@@ -123,10 +139,25 @@ export class FrontendWriter {
   #reserve(bytes: number): void {
     if (this.#at + bytes <= this.#chunk.length) return;
     this.#seal();
-    this.#chunk = Buffer.allocUnsafe(Math.max(chunkBytes, bytes));
-    this.#view = viewOf(this.#chunk);
+    if (this.#leaving.length < maxSpare) this.#leaving.push(this.#chunk);
+    this.#begin(
+      bytes > chunkBytes
+        ? Buffer.allocUnsafe(bytes)
+        : this.#spare.pop() ?? Buffer.allocUnsafe(chunkBytes),
+    );
+  }
+
+  #begin(chunk: Buffer): void {
+    if (chunk !== this.#chunk) this.#view = viewOf(chunk);
+    this.#chunk = chunk;
     this.#start = 0;
     this.#at = 0;
+  }
+
+  /** A longer one was made for one long text. */
+  #keep(chunk: Buffer): void {
+    const isUsual = chunk.length === chunkBytes;
+    if (isUsual && this.#spare.length < maxSpare) this.#spare.push(chunk);
   }
 
   /** Moves what the chunk holds to the list; the rest of it stays in use. */

@@ -94,6 +94,7 @@ function submitEvent(
 class QueuedEvent implements Write<void>, SharedWrite {
   readonly streamId: StreamId;
   readonly bytes: number;
+  readonly since: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly isSingle = false;
   readonly #store: Store;
@@ -109,6 +110,7 @@ class QueuedEvent implements Write<void>, SharedWrite {
   ) {
     this.streamId = call.streamId;
     this.bytes = event.envelope.length;
+    this.since = call.since;
     this.signal = call.signal;
     this.#store = store;
     this.#call = call;
