@@ -84,6 +84,13 @@ export interface SessionOptions {
   transactionSettings?: SessionSettings | undefined;
 }
 
+/** A statement that the server has under a name. */
+interface Prepared {
+  readonly name: string;
+  /** The number of its last use. */
+  usedAt: number;
+}
+
 interface Exchange {
   bound: readonly Bound[];
   results: Result[];
@@ -105,9 +112,10 @@ export class Session implements AsyncDisposable {
   readonly #reader: BackendReader;
   readonly #writer = new FrontendWriter();
   readonly #exchanges: Exchange[] = [];
-  /** Statement text to its name on the server, least recently used first. */
-  readonly #prepared = new Map<string, string>();
+  /** By the statements' texts. */
+  readonly #prepared = new Map<string, Prepared>();
   #names = 0;
+  #uses = 0;
   #flushing = false;
   #failure: ConnectionLostError | undefined;
   #answerTimer: ReturnType<typeof setTimeout> | undefined;
@@ -291,22 +299,25 @@ export class Session implements AsyncDisposable {
     const { text } = statement;
     const known = this.#prepared.get(text);
     if (known !== undefined) {
-      // Most recently used last; cheap enough only while there is pressure.
-      if (this.#prepared.size > this.#options.maxPrepared / 2) {
-        this.#prepared.delete(text);
-        this.#prepared.set(text, known);
-      }
-      return known;
+      known.usedAt = ++this.#uses;
+      return known.name;
     }
-    if (this.#prepared.size >= this.#options.maxPrepared) {
-      const [oldest, name] = this.#prepared.entries().next().value!;
-      this.#prepared.delete(oldest);
-      this.#writer.closeStatement(name);
-    }
+    if (this.#prepared.size >= this.#options.maxPrepared) this.#closeOldest();
     const name = `s${++this.#names}`;
-    this.#prepared.set(text, name);
+    this.#prepared.set(text, { name, usedAt: ++this.#uses });
     this.#writer.parse(name, text, statement.params);
     return name;
+  }
+
+  /** A search through all, which costs less than what is prepared instead. */
+  #closeOldest(): void {
+    let oldest: [text: string, Prepared] | undefined;
+    for (const entry of this.#prepared) {
+      if (entry[1].usedAt < (oldest?.[1].usedAt ?? Infinity)) oldest = entry;
+    }
+    const [text, { name }] = oldest!;
+    this.#prepared.delete(text);
+    this.#writer.closeStatement(name);
   }
 
   #send(

@@ -1,12 +1,13 @@
 /**
  * What this process knows of minipools, so that an event can be added without
- * a look at those before it.
+ * a look at those before it, and all of them swapped for a block without reading
+ * one.
  *
  * Known of a stream is how its minipool ends, and who locked the stream's row
  * last: the number of a transaction, which the row keeps (PostgreSQL's `xmax`).
  * Where the row is, is known as well, but only to find it faster. Every writer
  * locks the row first, this process, one before it or a node, so whoever was
- * there since has left another number. An event is added blindly only behind a
+ * there since has left another number. What is known is relied on only behind a
  * lock that stops the transaction unless the number is the same
  * (`lockUntouchedStreams`). So it does not matter how old the knowledge is or
  * where it came from:
@@ -19,12 +20,13 @@
  *   its caller has long gone on, finds another number.
  *
  * The last one has a gap: the row could be locked and released again between
- * the server's look at the number and its own lock. An event that fits in there
- * takes the slot that the late one wants, which then fails. A swap of the
- * minipool must not fit in there. So the streams of a flush whose answer was
- * lost are *doubted*: whoever gives them another minipool writes their row, even
- * if nothing in it changes. The server looks again at a row that was written
- * since its first look, and the new row is locked by nobody.
+ * the server's look at the number and its own lock. A late swap would then remove
+ * an event that was acknowledged meanwhile, a late event would add to a minipool
+ * that is gone. So the streams of a flush whose answer was lost are *doubted*,
+ * and the next write of each, whatever it does, writes its row as well
+ * (`touchStreams`). The server looks again at a row that was written since its
+ * first look, and the new one is locked by nobody. When that is committed no flush
+ * from before can be done any more, and the doubt is over.
  *
  * Knowledge must never be ahead of the tables: it is taken from what is
  * committed, and dropped with every write of which that is not certain.
@@ -38,6 +40,11 @@ export interface MinipoolEnd {
   generation: bigint;
   /** The slot of the next event. */
   next: number;
+  /**
+   * As a swap has left it but for the events since: no hole is in it, and it
+   * follows the stream's last block, which is in the database.
+   */
+  isWhole: boolean;
 }
 
 /** What the lock of a stream has told of its row. */
@@ -57,8 +64,9 @@ const maxStreams = 100_000;
 /** See the file's head. */
 export class KnownMinipools {
   readonly #known = new BoundedMap<StreamId, KnownMinipool>(maxStreams);
-  /** Never forgotten: nothing tells when the late flush has come or can't. */
   readonly #doubted = new Set<StreamId>();
+  /** There were too many to know which. */
+  #doubtsAll = false;
 
   get(streamId: StreamId): KnownMinipool | undefined {
     return this.#known.get(streamId);
@@ -76,10 +84,16 @@ export class KnownMinipools {
   /** A flush that trusted what was known of the stream may still be done. */
   doubt(streamId: StreamId): void {
     if (this.#doubted.size < maxStreams) this.#doubted.add(streamId);
+    else this.#doubtsAll = true;
   }
 
-  /** Whether another minipool needs the stream's row to be written. */
+  /** Whether the next write has to write the stream's row. */
   isDoubted(streamId: StreamId): boolean {
-    return this.#doubted.size >= maxStreams || this.#doubted.has(streamId);
+    return this.#doubtsAll || this.#doubted.has(streamId);
+  }
+
+  /** The stream's row was written since, and that is committed. */
+  settleDoubt(streamId: StreamId): void {
+    this.#doubted.delete(streamId);
   }
 }

@@ -8,8 +8,8 @@ export interface BoundWrite {
   bound: Bound;
   /** How the stream's minipool ends once the statement has counted 1. */
   end?: MinipoolEnd;
-  /** It asks nothing: the minipool must be as it is known. */
-  isBlind?: boolean;
+  /** The minipool must be as it is known: the statement does not ask. */
+  trusts?: boolean;
 }
 
 /**

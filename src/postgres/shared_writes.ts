@@ -18,6 +18,7 @@ import {
   lockUntouchedStreams,
   lockUntouchedStreamsOfMany,
   touchedReason,
+  touchStreams,
 } from "./sql/streams.ts";
 import { lockOf, type Store } from "./store.ts";
 
@@ -41,6 +42,8 @@ interface Load {
   /** Known when the load is done. */
   learned: LoadedStream[];
   others: LoadedStream[];
+  /** Of the others: those that are doubted. */
+  doubted: LoadedStream[];
 }
 
 /** Runs the writes once; the driver's errors come as they are. */
@@ -75,10 +78,9 @@ async function runLoad(
     return done;
   } catch (error) {
     const { knownMinipools } = store;
-    const isUnknown = verdictOf(error, "write") === "unknown";
-    for (const { streamId } of writes) {
-      knownMinipools.forget(streamId);
-      if (isUnknown) knownMinipools.doubt(streamId);
+    for (const { streamId } of writes) knownMinipools.forget(streamId);
+    if (verdictOf(error, "write") === "unknown") {
+      for (const { streamId } of load.trusted) knownMinipools.doubt(streamId);
     }
     throw error;
   }
@@ -86,12 +88,21 @@ async function runLoad(
 
 /** The writes of a stream stand together. */
 function loadOf(store: Store, writes: readonly LoadedWrite[]): Load {
-  const load: Load = { bound: [], trusted: [], learned: [], others: [] };
+  const load: Load = {
+    bound: [],
+    trusted: [],
+    learned: [],
+    others: [],
+    doubted: [],
+  };
   for (let from = 0; from < writes.length;) {
     const stream = streamAt(store, writes, from, load.bound);
     if (stream.trusted !== undefined) load.trusted.push(stream);
     else if (stream.end !== undefined) load.learned.push(stream);
     else load.others.push(stream);
+    if (store.knownMinipools.isDoubted(stream.streamId)) {
+      load.doubted.push(stream);
+    }
     from = stream.to;
   }
   load.trusted.sort((a, b) => a.trusted!.at - b.trusted!.at);
@@ -106,8 +117,10 @@ function streamAt(
   bound: Bound[],
 ): LoadedStream {
   const { streamId } = writes[from]!;
-  // Higher levels see the row as it was when they began.
-  const trusts = isolationLevel === "read committed";
+  // Higher levels see the row as it was when they began. A row that is to be
+  // written is another one then.
+  const trusts = isolationLevel === "read committed" &&
+    !knownMinipools.isDoubted(streamId);
   const trusted = trusts ? knownMinipools.get(streamId) : undefined;
   let isTrusted = false;
   // What the next write finds, as long as none before it has to look: whether
@@ -119,17 +132,20 @@ function streamAt(
     const write = writes[to]!.shared.bind(known);
     bound.push(write.bound);
     end = trusts ? write.end : undefined;
-    known = write.isBlind ? end : undefined;
-    isTrusted ||= write.isBlind === true;
+    known = write.trusts ? end : undefined;
+    isTrusted ||= write.trusts === true;
   }
   return { streamId, trusted: isTrusted ? trusted : undefined, end, from, to };
 }
 
 /**
  * The fence, with the lock of the trusted streams or without any; then the locks
- * of the streams to learn about, and of the others.
+ * of the streams to learn about, and of the others, and what ends the doubt.
  */
-function checksOf(store: Store, { trusted, learned, others }: Load): Bound[] {
+function checksOf(
+  store: Store,
+  { trusted, learned, others, doubted }: Load,
+): Bound[] {
   const { catalog, isolationLevel, ownership } = store;
   const checks = [
     trusted.length > 0 ? trustingLock(store, trusted) : ownership.fence,
@@ -144,6 +160,9 @@ function checksOf(store: Store, { trusted, learned, others }: Load): Bound[] {
       ? lockStreams
       : claimStreams;
     checks.push(bind(catalog.at("", lock), idsOf(others)));
+  }
+  if (doubted.length > 0) {
+    checks.push(bind(catalog.at("", touchStreams), idsOf(doubted)));
   }
   return checks;
 }
@@ -179,7 +198,7 @@ function idsOf(streams: readonly LoadedStream[]): StreamId[] {
  */
 function learn(
   { knownMinipools }: Store,
-  { trusted, learned, others }: Load,
+  { trusted, learned, others, doubted }: Load,
   [first, second]: readonly Result[],
   done: readonly Result[],
 ): void {
@@ -192,6 +211,7 @@ function learn(
         const known = stream.trusted!;
         known.generation = end.generation;
         known.next = end.next;
+        known.isWhole = end.isWhole;
         known.lockedBy = lockedBy;
       }
     }
@@ -212,6 +232,7 @@ function learn(
     }
   }
   for (const { streamId } of others) knownMinipools.forget(streamId);
+  for (const { streamId } of doubted) knownMinipools.settleDoubt(streamId);
 }
 
 /** How the stream's minipool ends, if all that was to be done was done. */

@@ -17,12 +17,12 @@ import {
 import type { StreamId } from "../storage/stream_id.ts";
 import { type CallContext, inContext } from "../telemetry/operations.ts";
 import type { Catalog } from "./catalog.ts";
-import type { KnownMinipools } from "./known_minipools.ts";
+import type { KnownMinipools, MinipoolEnd } from "./known_minipools.ts";
 import type { LegacySnapshots } from "./legacy_snapshots.ts";
 import type { Quotas } from "./quotas.ts";
 import type { Media } from "./media.ts";
 import { type BoundWrite, countOf } from "./queued_write.ts";
-import { claimStream, lockStream } from "./sql/streams.ts";
+import { claimStream, lockStream, touchStreams } from "./sql/streams.ts";
 import type { WriteQueue } from "./write_queue.ts";
 
 /** PostgreSQL's isolation levels that a store can run at. */
@@ -93,11 +93,11 @@ export interface StreamWrite<B extends readonly Bound[], T> {
   refused?(rejection: Rejection, afterUnknown: boolean): T | Promise<T>;
   /**
    * The same as one statement, to share a transaction with other writes; made
-   * in the stream's turn. It counts 1 (`countOf`) when it was done; else the
+   * in the stream's turn, with what is known of its minipool then. It counts 1 (`countOf`) when it was done; else the
    * write is run alone, which finds the reason or does what a single statement
    * can't.
    */
-  shared?: () => BoundWrite;
+  shared?: (known: MinipoolEnd | undefined) => BoundWrite;
   /** Hears the row of that statement once it was done and committed. */
   sharedRow?(row: readonly unknown[]): void;
 }
@@ -147,10 +147,16 @@ export async function runAlone<const B extends readonly Bound[], T>(
 ): Promise<T> {
   const { name, streamId, latest } = call;
   const context = { name, tags: streamId, afterUnknown, latest };
-  store.knownMinipools.forget(streamId);
-  const locks = write.withoutLock
-    ? [store.ownership.fence]
-    : [store.ownership.fence, lockOf(store, call.streamId)];
+  const { knownMinipools } = store;
+  knownMinipools.forget(streamId);
+  const endsDoubt = !write.withoutLock && knownMinipools.isDoubted(streamId);
+  const locks = [
+    store.ownership.fence,
+    ...(write.withoutLock ? [] : [lockOf(store, streamId)]),
+    ...(endsDoubt
+      ? [bind(store.catalog.at("", touchStreams), [streamId])]
+      : []),
+  ];
   try {
     const bound = typeof write.bound === "function"
       ? await write.bound()
@@ -160,6 +166,7 @@ export async function runAlone<const B extends readonly Bound[], T>(
       call.context,
       () => store.transactions.write(context, all),
     );
+    if (endsDoubt) knownMinipools.settleDoubt(streamId);
     return await write.settle(
       committed.results.slice(locks.length) as ResultsOf<B>,
       committed.afterUnknown,

@@ -42,10 +42,12 @@ export async function writeCandidate(
     quotas?.grown(quota, streamId, Number(others), Number(others) + 1);
   await writeStream(store, call, {
     bytes: data.length + (snapshot?.length ?? 0),
-    shared: () => ({
+    shared: (known) => ({
       bound: limit === 0n
         ? bind(catalog.of(streamId, insertDueCandidate), ...row)
         : bind(catalog.of(streamId, insertCandidateWithin), ...row, limit),
+      // It leaves the minipool alone, and so would have it known no longer.
+      ...(known !== undefined && { end: known, trusts: true }),
     }),
     ...(limit > 0n && {
       sharedRow: ([, others]: readonly unknown[]) => grown(others as bigint),

@@ -128,8 +128,12 @@ class QueuedEvent implements Write<void>, SharedWrite {
       known.next === slot;
     return {
       bound: this.#bind(isBlind ? appendEvent : insertEvent),
-      end: { generation, next: slot + 1 },
-      isBlind,
+      end: {
+        generation,
+        next: slot + 1,
+        isWhole: isBlind && known.isWhole,
+      },
+      trusts: isBlind,
     };
   }
 

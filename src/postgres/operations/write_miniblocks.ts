@@ -19,12 +19,14 @@ import type {
 import { checkMinipool } from "../../storage/rules.ts";
 import { lastSnapshotIn } from "../../storage/write_rules.ts";
 import type { Catalog } from "../catalog.ts";
+import type { MinipoolEnd } from "../known_minipools.ts";
 import type { BoundWrite } from "../queued_write.ts";
 import { deleteCandidatesBelow } from "../sql/candidates.ts";
 import {
   checkSwap,
   copyMiniblocks,
   insertMiniblock,
+  swapKnownMinipool,
   swapMiniblocks,
 } from "../sql/miniblocks.ts";
 import {
@@ -59,7 +61,7 @@ export async function writeMiniblocks(
   await writeStream(store, call, {
     bytes: payloadBytes(write),
     ...(check === undefined && {
-      shared: () => wholeSwap(store, call, write, latest),
+      shared: (known) => sharedSwap(store, call, write, { latest, known }),
     }),
     bound: async () => {
       await check?.();
@@ -105,36 +107,71 @@ function swap(
       streamId,
       newMinipool.generation,
     ),
-    // Without a snapshot, too: known_minipools.ts says why. Beside the rest of
-    // a write that runs alone it costs nothing.
-    bind(catalog.of(streamId, updateHead), streamId, latest ?? null),
+    ...(latest === undefined
+      ? []
+      : [bind(catalog.of(streamId, updateHead), streamId, latest)]),
   ];
 }
 
-/** The same as one statement. */
-function wholeSwap(
-  { catalog, knownMinipools }: Store,
+/** The same as one statement, which asks nothing where all is known. */
+function sharedSwap(
+  store: Store,
+  call: StreamCall,
+  write: MiniblocksWrite,
+  { latest, known }: {
+    latest: bigint | undefined;
+    known: MinipoolEnd | undefined;
+  },
+): BoundWrite {
+  // A row that is written anew is locked by nobody.
+  if (latest !== undefined) {
+    return { bound: checkedSwap(store, call, write, latest) };
+  }
+  const { miniblocks, newMinipool, prevMinipool } = write;
+  const trusts = known !== undefined && known.isWhole &&
+    known.generation === prevMinipool.generation &&
+    known.next === (prevMinipool.size ?? known.next) &&
+    miniblocks.length === 1;
+  return {
+    bound: trusts
+      ? blindSwap(store, call, write)
+      : checkedSwap(store, call, write, null),
+    end: {
+      generation: newMinipool.generation,
+      next: newMinipool.envelopes.length,
+      isWhole: true,
+    },
+    trusts,
+  };
+}
+
+function checkedSwap(
+  { catalog }: Store,
   { streamId }: StreamCall,
   { miniblocks, newMinipool, prevMinipool: { generation, size } }:
     MiniblocksWrite,
-  latest: bigint | undefined,
-): BoundWrite {
-  const isDoubted = knownMinipools.isDoubted(streamId);
-  const bound = bind(
+  latest: bigint | null,
+): Bound {
+  return bind(
     catalog.of(streamId, swapMiniblocks),
     streamId,
     generation,
     size === undefined ? null : BigInt(size),
     miniblocks.map(({ data }) => data),
     miniblocks.map(snapshotOf),
-    newMinipool.envelopes,
-    latest ?? null,
-    isDoubted,
+    [null, ...newMinipool.envelopes],
+    latest,
   );
-  // A row that is written anew is locked by nobody.
-  if (latest !== undefined || isDoubted) return { bound };
-  const { generation: next, envelopes } = newMinipool;
-  return { bound, end: { generation: next, next: envelopes.length } };
+}
+
+function blindSwap(
+  { catalog }: Store,
+  { streamId }: StreamCall,
+  { miniblocks: [block], newMinipool: { envelopes } }: MiniblocksWrite,
+): Bound {
+  const { number, data } = block!;
+  const swap = catalog.of(streamId, swapKnownMinipool);
+  return bind(swap, streamId, number, data, [null, ...envelopes]);
 }
 
 /** From some rows on COPY costs less than one INSERT a row. */

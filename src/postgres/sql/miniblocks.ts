@@ -74,9 +74,9 @@ export const checkSwap = (t: StreamTables) =>
 
 /**
  * A whole writeMiniblocks in one statement: the rules of {@linkcode checkSwap},
- * then blocks $4 with snapshots $5, numbered from $2 on, events $6 in the new
- * minipool, latest snapshot $7 unless it is null. With $8 the stream's row is
- * written in any case. Counts 1 when it was done.
+ * then blocks $4 with snapshots $5, numbered from $2 on, the rows $6 of the new
+ * minipool, its marker first, latest snapshot $7 unless it is null. Counts 1 when
+ * it was done.
  */
 export const swapMiniblocks = (t: StreamTables) =>
   statement({
@@ -96,9 +96,7 @@ export const swapMiniblocks = (t: StreamTables) =>
       new_minipool AS (
         INSERT INTO ${t.minipools}
           (stream_id, generation, slot_num, envelope)
-        SELECT $1, next, -1, NULL FROM due
-        UNION ALL
-        SELECT $1, next, nth - 1, envelope FROM due,
+        SELECT $1, next, nth - 2, envelope FROM due,
           unnest($6) WITH ORDINALITY AS event (envelope, nth)),
       block AS (
         INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
@@ -108,9 +106,8 @@ export const swapMiniblocks = (t: StreamTables) =>
         DELETE FROM ${t.candidates} WHERE stream_id = $1
           AND seq_num < (SELECT next FROM due)),
       head AS (
-        UPDATE ${t.streams} SET latest_snapshot_miniblock =
-          coalesce($7, latest_snapshot_miniblock)
-        WHERE stream_id = $1 AND ($7 IS NOT NULL OR $8)
+        UPDATE ${t.streams} SET latest_snapshot_miniblock = $7
+        WHERE stream_id = $1 AND $7 IS NOT NULL
           AND EXISTS (SELECT 1 FROM due))
       SELECT count(*) FROM due`,
     params: [
@@ -121,9 +118,29 @@ export const swapMiniblocks = (t: StreamTables) =>
       "bytea[]",
       "bytea[]",
       "int8?",
-      "bool",
     ],
     columns: ["int8"],
+  });
+
+/**
+ * Block $2 without a snapshot in the place of the minipool, and the rows of the
+ * next one, $4, its marker first. Only behind `lockUntouchedStreams`, for a minipool that is known
+ * to be whole: a sixth of the time of {@linkcode swapMiniblocks} is its looks.
+ */
+export const swapKnownMinipool = (t: StreamTables) =>
+  statement({
+    text: `WITH old_minipool AS (
+        DELETE FROM ${t.minipools} WHERE stream_id = $1),
+      new_minipool AS (
+        INSERT INTO ${t.minipools}
+          (stream_id, generation, slot_num, envelope)
+        SELECT $1, $2 + 1, nth - 2, envelope
+        FROM unnest($4) WITH ORDINALITY AS event (envelope, nth)),
+      old_candidates AS (
+        DELETE FROM ${t.candidates} WHERE stream_id = $1 AND seq_num <= $2)
+      INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
+      VALUES ($1, $2, $3, NULL)`,
+    params: ["bpchar", "int8", "bytea", "bytea[]"],
   });
 
 /** Whether a block is stored with just this data. */

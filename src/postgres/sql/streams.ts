@@ -206,13 +206,21 @@ export const deleteStreamRow = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-/** Latest snapshot $2; the row is written even if that is null. */
+/** Writes the streams' rows as they are: known_minipools.ts says what for. */
+export const touchStreams = (t: StreamTables) =>
+  statement({
+    text: `UPDATE ${t.streams}
+      SET latest_snapshot_miniblock = latest_snapshot_miniblock
+      WHERE stream_id = ANY($1)`,
+    params: ["bpchar[]"],
+  });
+
+/** The number of the latest snapshot's block. */
 export const updateHead = (t: StreamTables) =>
   statement({
-    text: `UPDATE ${t.streams} SET latest_snapshot_miniblock =
-        coalesce($2, latest_snapshot_miniblock)
+    text: `UPDATE ${t.streams} SET latest_snapshot_miniblock = $2
       WHERE stream_id = $1`,
-    params: ["bpchar", "int8?"],
+    params: ["bpchar", "int8"],
   });
 
 export const selectStreamIds = (t: StreamTables) =>
