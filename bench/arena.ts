@@ -2,7 +2,7 @@
 
 import { type Entrant, storeAndBaseline } from "./entrant.ts";
 import { plainInsert } from "./limits/plain_insert.ts";
-import { Unchecked, uncheckedName } from "./limits/unchecked.ts";
+import { lockedName, Unchecked, uncheckedName } from "./limits/unchecked.ts";
 import { makeScratch } from "./limits/scratch.ts";
 import type { Tools } from "./limits/tools.ts";
 import { openSite, type Site } from "./site.ts";
@@ -17,6 +17,7 @@ export interface Arena extends AsyncDisposable {
   nodeWay: Entrant;
   plain: BatchContender;
   unchecked: Entrant<WriteSubject>;
+  locked: Entrant<WriteSubject>;
   /** A store with many connections, opened when it is first asked for. */
   wideSite(): Promise<Site>;
   tools: Tools;
@@ -46,7 +47,8 @@ export async function openArena(
   const plain = stack.use(
     plainInsert(site, { clients: sizes.writers, events: sizes.minipoolEvents }),
   );
-  const unchecked = stack.use(new Unchecked(site));
+  const unchecked = stack.use(new Unchecked(site, { locks: false }));
+  const locked = stack.use(new Unchecked(site, { locks: true }));
   const cleanUp = stack.move();
   let opening: Promise<Site> | undefined;
   const openWide = async () => {
@@ -60,6 +62,7 @@ export async function openArena(
     nodeWay,
     plain,
     unchecked: { name: uncheckedName, subject: unchecked, site },
+    locked: { name: lockedName, subject: locked, site },
     wideSite: () => opening ??= openWide(),
     tools,
     scratch: scratch.path,

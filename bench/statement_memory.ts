@@ -11,7 +11,10 @@ import { bind, type Statement, statement } from "../src/database/statement.ts";
 import { baseType, type PgType } from "../src/database/wire/types.ts";
 import type { StreamTables } from "../src/postgres/catalog.ts";
 import { insertDueCandidate } from "../src/postgres/sql/candidates.ts";
-import { swapMiniblocks } from "../src/postgres/sql/miniblocks.ts";
+import {
+  swapKnownMinipool,
+  swapMiniblocks,
+} from "../src/postgres/sql/miniblocks.ts";
 import { appendEvent, insertEvent } from "../src/postgres/sql/minipools.ts";
 import { selectMiniblocks, selectStream } from "../src/postgres/sql/reading.ts";
 import { insertWholeStream } from "../src/postgres/sql/streams.ts";
@@ -32,6 +35,7 @@ const kinds = {
     insertWholeStream,
     insertDueCandidate,
     swapMiniblocks,
+    swapKnownMinipool,
   ],
   "reads of streams and of blocks": [selectStream, selectMiniblocks],
 } satisfies Record<string, ((tables: StreamTables) => unknown)[]>;

@@ -4,23 +4,25 @@
  * waits together shares a transaction as in the store, but not by its queue,
  * whose cost is one of those to be told apart. So this is what Deno or Bun can do
  * here with this driver, whatever the store's rules cost.
+ *
+ * And the same behind the fence and the locks of the streams, as the protocol of
+ * the nodes wants them for each write, still without a look at what is there.
  */
 
 import { setImmediate } from "node:timers";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
 import { connectSession } from "../../src/database/driver.ts";
+import { notOwnerSql, ownerParams } from "../../src/database/ownership.ts";
+import { rejectSql } from "../../src/database/rejection.ts";
 import type { Session } from "../../src/database/session.ts";
 import { bind, type Bound, statement } from "../../src/database/statement.ts";
 import type { StreamTables } from "../../src/postgres/catalog.ts";
-import { deleteCandidatesBelow } from "../../src/postgres/sql/candidates.ts";
-import { insertMiniblock } from "../../src/postgres/sql/miniblocks.ts";
 import {
-  appendEvent,
-  copyMinipool,
-  deleteMinipool,
-  insertMarker,
-  newMinipoolRows,
-} from "../../src/postgres/sql/minipools.ts";
+  insertMiniblock,
+  swapKnownMinipool,
+} from "../../src/postgres/sql/miniblocks.ts";
+import { appendEvent, insertMarker } from "../../src/postgres/sql/minipools.ts";
+import { lockStreams } from "../../src/postgres/sql/streams.ts";
 import type {
   MiniblockDescriptor,
   NewMinipool,
@@ -29,8 +31,9 @@ import type { StreamId } from "../../src/storage/stream_id.ts";
 import type { Site } from "../site.ts";
 import type { WriteSubject } from "../workload.ts";
 
-/** The name of this contender in the table. */
+/** The names of these contenders in the table. */
 export const uncheckedName = "bare INSERTs (same driver)";
+export const lockedName = "the same behind fence and locks";
 
 /** As in the store's queue: fewer than these wait for the load under way. */
 const minDivided = 32;
@@ -38,28 +41,29 @@ const maxLoad = 256;
 const connections = 2;
 
 interface Waiting {
+  id: StreamId;
   bound: Bound[];
   resolve(): void;
   reject(error: unknown): void;
 }
 
-/** Does the store's writes without its rules. */
+/** Does the store's writes without its rules, or with those two only. */
 export class Unchecked implements WriteSubject, AsyncDisposable {
   readonly #site: Site;
+  readonly #locks: boolean;
   readonly #sessions: Promise<Session[]>;
+  #fence: Bound | undefined;
   readonly #idle: Session[] = [];
   #waiting: Waiting[] = [];
   #pumping = false;
 
-  constructor(site: Site) {
+  constructor(site: Site, { locks }: { locks: boolean }) {
     this.#site = site;
+    this.#locks = locks;
     this.#sessions = Promise.all(
       Array.from({ length: connections }, () => connect(site.url)),
     );
-    this.#sessions.then((sessions) => {
-      this.#idle.push(...sessions);
-      this.#pump();
-    }, () => {});
+    this.#sessions.then((sessions) => this.#open(sessions), () => {});
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -73,7 +77,9 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
     envelope: Uint8Array,
   ): Promise<void> {
     const append = this.#site.catalog.of(id, appendEvent);
-    return this.#write([bind(append, id, generation, BigInt(slot), envelope)]);
+    return this.#write(id, [
+      bind(append, id, generation, BigInt(slot), envelope),
+    ]);
   }
 
   createStreamStorage(
@@ -81,39 +87,39 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
     { data, snapshot }: MiniblockDescriptor,
   ): Promise<void> {
     const { catalog } = this.#site;
-    return this.#write([
+    return this.#write(id, [
       bind(catalog.at("", insertStreamRow), id),
       bind(catalog.of(id, insertMiniblock), id, 0n, data, snapshot ?? null),
       bind(catalog.of(id, insertMarker), id, 1n),
     ]);
   }
 
+  /** Of one block without a snapshot, as the store does it. */
   writeMiniblocks(
     id: StreamId,
-    miniblocks: MiniblockDescriptor[],
-    { generation, envelopes }: NewMinipool,
+    [block]: MiniblockDescriptor[],
+    { envelopes }: NewMinipool,
   ): Promise<void> {
-    const { catalog } = this.#site;
-    const copy = catalog.of(id, copyMinipool);
-    return this.#write([
-      bind(catalog.of(id, deleteMinipool), id),
-      newMinipoolRows(copy, id, generation, envelopes),
-      ...miniblocks.map(({ number, data, snapshot }) =>
-        bind(
-          catalog.of(id, insertMiniblock),
-          id,
-          number,
-          data,
-          snapshot ?? null,
-        )
-      ),
-      bind(catalog.of(id, deleteCandidatesBelow), id, generation),
+    const swap = this.#site.catalog.of(id, swapKnownMinipool);
+    const { number, data } = block!;
+    return this.#write(id, [
+      bind(swap, id, number, data, [null, ...envelopes]),
     ]);
   }
 
-  #write(bound: Bound[]): Promise<void> {
+  async #open(sessions: Session[]): Promise<void> {
+    const { catalog } = this.#site;
+    const [{ rows: [owner] }] = await sessions[0]!.run([
+      bind(catalog.at("", selectOwner)),
+    ]);
+    this.#fence = bind(catalog.at("", fence), ...owner!);
+    this.#idle.push(...sessions);
+    this.#pump();
+  }
+
+  #write(id: StreamId, bound: Bound[]): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting.push({ bound, resolve, reject });
+    this.#waiting.push({ id, bound, resolve, reject });
     if (!this.#pumping) {
       this.#pumping = true;
       queueMicrotask(() => {
@@ -134,9 +140,16 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
     }
   }
 
+  #checksOf(load: readonly Waiting[]): Bound[] {
+    if (!this.#locks) return [];
+    const lock = this.#site.catalog.at("", lockStreams);
+    return [this.#fence!, bind(lock, load.map(({ id }) => id))];
+  }
+
   async #run(session: Session, load: readonly Waiting[]): Promise<void> {
     try {
-      await session.run(load.flatMap(({ bound }) => bound));
+      const rows = load.flatMap(({ bound }) => bound);
+      await session.run([...this.#checksOf(load), ...rows]);
       for (const { resolve } of load) resolve();
     } catch (error) {
       for (const { reject } of load) reject(error);
@@ -161,4 +174,18 @@ const insertStreamRow = (t: StreamTables) =>
         (stream_id, latest_snapshot_miniblock, migrated)
       VALUES ($1, 0, true)`,
     params: ["bpchar"],
+  });
+
+const selectOwner = (t: StreamTables) =>
+  statement({
+    text: `SELECT uuid, storage_connection_time FROM ${t.owner}`,
+    columns: ownerParams,
+  });
+
+const fence = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE WHEN ${notOwnerSql(t.owner, 1)}
+      THEN ${rejectSql("not_owner")} END`,
+    params: ownerParams,
+    columns: ["int4?"],
   });

@@ -12,7 +12,7 @@ import {
   singleInserts,
 } from "../limits/pgbench.ts";
 import { plainInsertName } from "../limits/plain_insert.ts";
-import { uncheckedName } from "../limits/unchecked.ts";
+import { lockedName, uncheckedName } from "../limits/unchecked.ts";
 import { copyIn, copyOut, rawCopyIn, rawCopyOut } from "../limits/psql.ts";
 import type { Shape } from "../plant.ts";
 import type { Sizes } from "../sizes.ts";
@@ -61,8 +61,10 @@ export function tableWorkloads(arena: Arena): Workload[] {
     "read-miniblocks": [copyOutOf(arena)],
   };
   for (const { id, contender, goals } of writePaths(sizes)) {
-    if (goals.every(([name]) => name !== uncheckedName)) continue;
-    (limits[id] ??= []).push(contender(arena.unchecked));
+    for (const entrant of [arena.unchecked, arena.locked]) {
+      if (goals.every(([name]) => name !== entrant.name)) continue;
+      (limits[id] ??= []).push(contender(entrant));
+    }
   }
   return hotPaths(sizes).map(({ contender, goals, ...row }) => ({
     ...row,
@@ -133,6 +135,7 @@ function eventPaths(sizes: Sizes): HotPath<WriteSubject>[] {
         [plainInsertName, 2.5],
         [pipelinedInserts, 0.33],
         [uncheckedName],
+        [lockedName],
       ],
     },
     {
@@ -145,7 +148,7 @@ function eventPaths(sizes: Sizes): HotPath<WriteSubject>[] {
           streamsPerClient: 1,
           events: calls,
         }),
-      goals: [[baseline, 3], [singleInserts], [uncheckedName]],
+      goals: [[baseline, 3], [singleInserts], [uncheckedName], [lockedName]],
     },
     {
       id: "write-event-few",
@@ -157,7 +160,7 @@ function eventPaths(sizes: Sizes): HotPath<WriteSubject>[] {
           streamsPerClient: streamsOf(calls),
           events,
         }),
-      goals: [[baseline, 5], [parallelInserts], [uncheckedName]],
+      goals: [[baseline, 5], [parallelInserts], [uncheckedName], [lockedName]],
     },
   ];
 }
@@ -171,7 +174,7 @@ function blockPaths(sizes: Sizes): HotPath<WriteSubject>[] {
         "swapped",
       unit: "calls",
       contender: (entrant) => minipoolSwaps(entrant, { calls, events }),
-      goals: [[baseline, 4], [pipelinedSwaps], [uncheckedName]],
+      goals: [[baseline, 4], [pipelinedSwaps], [uncheckedName], [lockedName]],
     },
     {
       id: "write-miniblocks-many",
