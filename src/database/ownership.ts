@@ -36,17 +36,16 @@
  *
  * The fence. Every write begins with `fence`, or with a statement of its own that
  * has the same in it (`notOwnerSql`): it locks our row FOR SHARE and stops the
- * transaction unless it is there and no other. Proof that no write of
- * a former owner commits after a successor has written its row: a successor's
- * DELETE waits for every transaction that holds the share lock, so each of
- * those ends before the row is gone; a fence that runs later finds no row (it
- * waits for a DELETE under way, and under higher isolation levels fails with
- * 40001 and finds none at its next attempt). A second row is there only when a
- * node whose snapshot was too old to see ours has left it; it is the later one
- * and waits for the lock. This needs no clock, no timely notification and no
- * lock session: an owner that was frozen for a day finds the fence closed at
- * its first write. Since only the row decides, the two connections of an owner
- * can break independently.
+ * transaction unless it is there and no other. Proof that no write of a former
+ * owner commits after a successor has written its row: a successor's DELETE waits
+ * for every transaction that holds the share lock, so each of those ends before
+ * the row is gone; a fence that runs later finds no row (it waits for a DELETE
+ * under way, and under higher isolation levels fails with 40001 and finds none at
+ * its next attempt). A second row is there only when a node whose snapshot was
+ * too old to see ours has left it; it is the later one and waits for the lock.
+ * This needs no clock, no timely notification and no lock session: an owner that
+ * was frozen for a day finds the fence closed at its first write. Since only the
+ * row decides, the two connections of an owner can break independently.
  */
 
 import { hostname } from "node:os";

@@ -93,9 +93,9 @@ export interface StreamWrite<B extends readonly Bound[], T> {
   refused?(rejection: Rejection, afterUnknown: boolean): T | Promise<T>;
   /**
    * The same as one statement, to share a transaction with other writes; made
-   * in the stream's turn, with what is known of its minipool then. It counts 1 (`countOf`) when it was done; else the
-   * write is run alone, which finds the reason or does what a single statement
-   * can't.
+   * in the stream's turn, with what is known of its minipool then. It counts 1
+   * (`countOf`) when it was done; else the write is run alone, which finds the
+   * reason or does what a single statement can't.
    */
   shared?: (known: MinipoolEnd | undefined) => BoundWrite;
   /** Hears the row of that statement once it was done and committed. */

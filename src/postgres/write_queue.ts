@@ -226,20 +226,17 @@ export class WriteQueue {
   #take(): readonly Task[] {
     const most = this.#mostLines();
     const load = { lines: 0, writes: 0, bytes: 0 };
-    let isFull = false;
+    let isAlone = false;
     const taken = this.#lines.take((tasks) => {
-      if (isFull) return undefined;
+      if (isAlone) return undefined;
       const { shared, background } = tasks[0]!.write;
       if (background) return 0;
       if (shared === undefined) {
-        if (load.lines > 0) return 0;
-        isFull = true;
-        return 1;
+        isAlone = load.lines === 0;
+        return isAlone ? 1 : 0;
       }
-      if (load.lines >= most) {
-        isFull = most > 0;
-        return 0;
-      }
+      // With no lane of its kind it waits, but whoever runs alone may go.
+      if (load.lines >= most) return most > 0 ? undefined : 0;
       const count = this.#fitting(tasks, load);
       if (count === 0) return undefined;
       load.lines++;

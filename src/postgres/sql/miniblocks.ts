@@ -123,9 +123,10 @@ export const swapMiniblocks = (t: StreamTables) =>
   });
 
 /**
- * Block $2 without a snapshot in the place of the minipool, and the rows of the
- * next one, $4, its marker first. Only behind `lockUntouchedStreams`, for a minipool that is known
- * to be whole: a sixth of the time of {@linkcode swapMiniblocks} is its looks.
+ * Block $2 without a snapshot in the place of the minipool, and the rows $4 of
+ * the next one, its marker first. Only behind `lockUntouchedStreams`, for a
+ * minipool that is known to be whole: looking costs {@linkcode swapMiniblocks} a
+ * sixth of its time.
  */
 export const swapKnownMinipool = (t: StreamTables) =>
   statement({
