@@ -13,6 +13,7 @@ const settingNames = [
   "wal_sync_method",
   "shared_buffers",
   "max_wal_size",
+  "min_wal_size",
   "checkpoint_timeout",
   "max_connections",
 ];
