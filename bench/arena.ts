@@ -47,8 +47,8 @@ export async function openArena(
   const plain = stack.use(
     plainInsert(site, { clients: sizes.writers, events: sizes.minipoolEvents }),
   );
-  const unchecked = stack.use(new Unchecked(site, { locks: false }));
-  const locked = stack.use(new Unchecked(site, { locks: true }));
+  const unchecked = stack.use(await Unchecked.open(site, { locks: false }));
+  const locked = stack.use(await Unchecked.open(site, { locks: true }));
   const cleanUp = stack.move();
   let opening: Promise<Site> | undefined;
   const openWide = async () => {

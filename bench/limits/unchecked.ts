@@ -12,8 +12,7 @@
 import { setImmediate } from "node:timers";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
 import { connectSession } from "../../src/database/driver.ts";
-import { notOwnerSql, ownerParams } from "../../src/database/ownership.ts";
-import { rejectSql } from "../../src/database/rejection.ts";
+import { fence, ownerParams } from "../../src/database/fence.ts";
 import type { Session } from "../../src/database/session.ts";
 import { bind, type Bound, statement } from "../../src/database/statement.ts";
 import type { StreamTables } from "../../src/postgres/catalog.ts";
@@ -50,24 +49,42 @@ interface Waiting {
 /** Does the store's writes without its rules, or with those two only. */
 export class Unchecked implements WriteSubject, AsyncDisposable {
   readonly #site: Site;
-  readonly #locks: boolean;
-  readonly #sessions: Promise<Session[]>;
-  #fence: Bound | undefined;
-  readonly #idle: Session[] = [];
+  readonly #sessions: readonly Session[];
+  readonly #fence: Bound | undefined;
+  readonly #idle: Session[];
   #waiting: Waiting[] = [];
   #pumping = false;
 
-  constructor(site: Site, { locks }: { locks: boolean }) {
+  /** With a fence each load begins with it and with the streams' locks. */
+  private constructor(
+    site: Site,
+    sessions: readonly Session[],
+    fence: Bound | undefined,
+  ) {
     this.#site = site;
-    this.#locks = locks;
-    this.#sessions = Promise.all(
+    this.#sessions = sessions;
+    this.#idle = [...sessions];
+    this.#fence = fence;
+  }
+
+  /** Connects; with `locks` it does not go without those two rules. */
+  static async open(
+    site: Site,
+    { locks }: { locks: boolean },
+  ): Promise<Unchecked> {
+    const sessions = await Promise.all(
       Array.from({ length: connections }, () => connect(site.url)),
     );
-    this.#sessions.then((sessions) => this.#open(sessions), () => {});
+    const { owner: table } = site.catalog.tablesAt("");
+    const [{ rows: [owner] }] = await sessions[0]!.run([
+      bind(site.catalog.at("", selectOwner)),
+    ]);
+    const bound = locks ? bind(fence(table), ...owner!) : undefined;
+    return new Unchecked(site, sessions, bound);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const session of await this.#sessions) await session.close();
+    for (const session of this.#sessions) await session.close();
   }
 
   writeEvent(
@@ -107,16 +124,6 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
     ]);
   }
 
-  async #open(sessions: Session[]): Promise<void> {
-    const { catalog } = this.#site;
-    const [{ rows: [owner] }] = await sessions[0]!.run([
-      bind(catalog.at("", selectOwner)),
-    ]);
-    this.#fence = bind(catalog.at("", fence), ...owner!);
-    this.#idle.push(...sessions);
-    this.#pump();
-  }
-
   #write(id: StreamId, bound: Bound[]): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiting.push({ id, bound, resolve, reject });
@@ -141,9 +148,9 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
   }
 
   #checksOf(load: readonly Waiting[]): Bound[] {
-    if (!this.#locks) return [];
+    if (this.#fence === undefined) return [];
     const lock = this.#site.catalog.at("", lockStreams);
-    return [this.#fence!, bind(lock, load.map(({ id }) => id))];
+    return [this.#fence, bind(lock, load.map(({ id }) => id))];
   }
 
   async #run(session: Session, load: readonly Waiting[]): Promise<void> {
@@ -180,12 +187,4 @@ const selectOwner = (t: StreamTables) =>
   statement({
     text: `SELECT uuid, storage_connection_time FROM ${t.owner}`,
     columns: ownerParams,
-  });
-
-const fence = (t: StreamTables) =>
-  statement({
-    text: `SELECT CASE WHEN ${notOwnerSql(t.owner, 1)}
-      THEN ${rejectSql("not_owner")} END`,
-    params: ownerParams,
-    columns: ["int4?"],
   });

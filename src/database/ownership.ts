@@ -58,14 +58,11 @@ import {
 import type { LogCode } from "../telemetry/log_events.ts";
 import { deadClientSettings } from "./dead_clients.ts";
 import { sqlStateOf } from "./failures.ts";
+import { fence, isOwnerSql, ownerParams } from "./fence.ts";
 import { quoteIdentifier } from "./migrations/mod.ts";
-import { rejectSql } from "./rejection.ts";
 import type { Session } from "./session.ts";
 import { bind, type Bound, statement } from "./statement.ts";
 import type { ValuesOf } from "./wire/types.ts";
-
-/** The reason of the rejection when the fence is closed. */
-export const notOwnerReason = "not_owner";
 
 /** How ownership is taken. */
 export interface OwnershipOptions {
@@ -467,31 +464,9 @@ function ownershipSql(schema: string) {
       params: ["int8"],
       columns: ["bool"],
     }),
-    fence: statement({
-      text: `SELECT CASE WHEN ${notOwnerSql(table, 1)}
-        THEN ${rejectSql(notOwnerReason)} END`,
-      params: ownerParams,
-      columns: ["int4?"],
-    }),
+    fence: fence(table),
   };
 }
-
-/** Whose row it is: the types of {@linkcode Ownership.owner}. */
-export const ownerParams = ["varchar", "timestamp"] as const;
-
-/**
- * SQL that is false while the row of the owner, parameters $`at` and the next,
- * is the only one in the table, and that keeps it there until the transaction
- * has ended. As little as possible: it is a part of every write.
- */
-export function notOwnerSql(table: string, at: number): string {
-  const isOwner = isOwnerSql(at);
-  return `(NOT EXISTS (SELECT 1 FROM ${table} WHERE ${isOwner} FOR SHARE)
-    OR EXISTS (SELECT 1 FROM ${table} WHERE NOT (${isOwner})))`;
-}
-
-const isOwnerSql = (at: number) =>
-  `uuid = $${at} AND storage_connection_time = $${at + 1}`;
 
 const setForDeadClients = statement({
   text: `SELECT ${

@@ -20,6 +20,7 @@
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import { ConnectionLostError, PgError, readErrorFields } from "./pg_error.ts";
+import { PreparedStatements } from "./prepared_statements.ts";
 import type { Bound, Result, ResultsOf, Statement } from "./statement.ts";
 import {
   type SessionSettings,
@@ -84,13 +85,6 @@ export interface SessionOptions {
   transactionSettings?: SessionSettings | undefined;
 }
 
-/** A statement that the server has under a name. */
-interface Prepared {
-  readonly name: string;
-  /** The number of its last use. */
-  usedAt: number;
-}
-
 interface Exchange {
   bound: readonly Bound[];
   results: Result[];
@@ -112,10 +106,7 @@ export class Session implements AsyncDisposable {
   readonly #reader: BackendReader;
   readonly #writer = new FrontendWriter();
   readonly #exchanges: Exchange[] = [];
-  /** By the statements' texts. */
-  readonly #prepared = new Map<string, Prepared>();
-  #names = 0;
-  #uses = 0;
+  readonly #prepared: PreparedStatements;
   #flushing = false;
   #failure: ConnectionLostError | undefined;
   #answerTimer: ReturnType<typeof setTimeout> | undefined;
@@ -131,6 +122,7 @@ export class Session implements AsyncDisposable {
     this.#transport = transport;
     this.#options = options;
     this.#settings = new TransactionSettings(options.transactionSettings);
+    this.#prepared = new PreparedStatements(options.maxPrepared);
     this.processId = transport.processId;
     this.#reader = new BackendReader({
       rowDecoders: () => this.#currentDecoders(),
@@ -297,27 +289,12 @@ export class Session implements AsyncDisposable {
 
   #nameOf(statement: Statement): string {
     const { text } = statement;
-    const known = this.#prepared.get(text);
-    if (known !== undefined) {
-      known.usedAt = ++this.#uses;
-      return known.name;
-    }
-    if (this.#prepared.size >= this.#options.maxPrepared) this.#closeOldest();
-    const name = `s${++this.#names}`;
-    this.#prepared.set(text, { name, usedAt: ++this.#uses });
+    const known = this.#prepared.use(text);
+    if (known !== undefined) return known;
+    const { name, closes } = this.#prepared.add(text);
+    if (closes !== undefined) this.#writer.closeStatement(closes);
     this.#writer.parse(name, text, statement.params);
     return name;
-  }
-
-  /** A search through all, which costs less than what is prepared instead. */
-  #closeOldest(): void {
-    let oldest: [text: string, Prepared] | undefined;
-    for (const entry of this.#prepared) {
-      if (entry[1].usedAt < (oldest?.[1].usedAt ?? Infinity)) oldest = entry;
-    }
-    const [text, { name }] = oldest!;
-    this.#prepared.delete(text);
-    this.#writer.closeStatement(name);
   }
 
   #send(

@@ -24,7 +24,7 @@
  * an event that was acknowledged meanwhile, a late event would add to a minipool
  * that is gone. So the streams of a flush whose answer was lost are *doubted*,
  * and the next write of each, whatever it does, writes its row as well
- * (`touchStreams`). The server looks again at a row that was written since its
+ * (`claimStream`). The server looks again at a row that was written since its
  * first look, and the new one is locked by nobody. When that is committed no flush
  * from before can be done any more, and the doubt is over.
  *

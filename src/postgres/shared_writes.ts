@@ -18,7 +18,6 @@ import {
   lockUntouchedStreams,
   lockUntouchedStreamsOfMany,
   touchedReason,
-  touchStreams,
 } from "./sql/streams.ts";
 import { lockOf, type Store } from "./store.ts";
 
@@ -41,9 +40,9 @@ interface Load {
   trusted: LoadedStream[];
   /** Known when the load is done. */
   learned: LoadedStream[];
-  others: LoadedStream[];
-  /** Of the others: those that are doubted. */
+  /** Their rows have to be written. */
   doubted: LoadedStream[];
+  others: LoadedStream[];
 }
 
 /** Runs the writes once; the driver's errors come as they are. */
@@ -92,17 +91,16 @@ function loadOf(store: Store, writes: readonly LoadedWrite[]): Load {
     bound: [],
     trusted: [],
     learned: [],
-    others: [],
     doubted: [],
+    others: [],
   };
   for (let from = 0; from < writes.length;) {
     const stream = streamAt(store, writes, from, load.bound);
     if (stream.trusted !== undefined) load.trusted.push(stream);
     else if (stream.end !== undefined) load.learned.push(stream);
-    else load.others.push(stream);
-    if (store.knownMinipools.isDoubted(stream.streamId)) {
+    else if (store.knownMinipools.isDoubted(stream.streamId)) {
       load.doubted.push(stream);
-    }
+    } else load.others.push(stream);
     from = stream.to;
   }
   load.trusted.sort((a, b) => a.trusted!.at - b.trusted!.at);
@@ -140,11 +138,11 @@ function streamAt(
 
 /**
  * The fence, with the lock of the trusted streams or without any; then the locks
- * of the streams to learn about, and of the others, and what ends the doubt.
+ * of the streams to learn about, of the doubted ones, and of the others.
  */
 function checksOf(
   store: Store,
-  { trusted, learned, others, doubted }: Load,
+  { trusted, learned, doubted, others }: Load,
 ): Bound[] {
   const { catalog, isolationLevel, ownership } = store;
   const checks = [
@@ -153,6 +151,9 @@ function checksOf(
   if (learned.length > 0) {
     checks.push(bind(catalog.at("", lockStreamsTelling), idsOf(learned)));
   }
+  if (doubted.length > 0) {
+    checks.push(bind(catalog.at("", claimStreams), idsOf(doubted)));
+  }
   if (others.length === 1) {
     checks.push(lockOf(store, others[0]!.streamId));
   } else if (others.length > 1) {
@@ -160,9 +161,6 @@ function checksOf(
       ? lockStreams
       : claimStreams;
     checks.push(bind(catalog.at("", lock), idsOf(others)));
-  }
-  if (doubted.length > 0) {
-    checks.push(bind(catalog.at("", touchStreams), idsOf(doubted)));
   }
   return checks;
 }
@@ -198,7 +196,7 @@ function idsOf(streams: readonly LoadedStream[]): StreamId[] {
  */
 function learn(
   { knownMinipools }: Store,
-  { trusted, learned, others, doubted }: Load,
+  { trusted, learned, doubted, others }: Load,
   [first, second]: readonly Result[],
   done: readonly Result[],
 ): void {
@@ -231,8 +229,11 @@ function learn(
       } else knownMinipools.learn(streamId, { ...end, ...row });
     }
   }
+  for (const { streamId } of doubted) {
+    knownMinipools.forget(streamId);
+    knownMinipools.settleDoubt(streamId);
+  }
   for (const { streamId } of others) knownMinipools.forget(streamId);
-  for (const { streamId } of doubted) knownMinipools.settleDoubt(streamId);
 }
 
 /** How the stream's minipool ends, if all that was to be done was done. */

@@ -2,11 +2,8 @@
  * What every operation works with, and the one way in which operations write.
  */
 
-import {
-  notOwnerReason,
-  type Ownership,
-  ownershipLost,
-} from "../database/ownership.ts";
+import { notOwnerReason } from "../database/fence.ts";
+import { type Ownership, ownershipLost } from "../database/ownership.ts";
 import type { Rejection } from "../database/rejection.ts";
 import { bind, type Bound, type ResultsOf } from "../database/statement.ts";
 import {
@@ -22,7 +19,7 @@ import type { LegacySnapshots } from "./legacy_snapshots.ts";
 import type { Quotas } from "./quotas.ts";
 import type { Media } from "./media.ts";
 import { type BoundWrite, countOf } from "./queued_write.ts";
-import { claimStream, lockStream, touchStreams } from "./sql/streams.ts";
+import { claimStream, lockStream } from "./sql/streams.ts";
 import type { WriteQueue } from "./write_queue.ts";
 
 /** PostgreSQL's isolation levels that a store can run at. */
@@ -153,9 +150,6 @@ export async function runAlone<const B extends readonly Bound[], T>(
   const locks = [
     store.ownership.fence,
     ...(write.withoutLock ? [] : [lockOf(store, streamId)]),
-    ...(endsDoubt
-      ? [bind(store.catalog.at("", touchStreams), [streamId])]
-      : []),
   ];
   try {
     const bound = typeof write.bound === "function"
@@ -207,8 +201,9 @@ function checkFence(store: Store, error: RejectedError): void {
 
 /** The statement that makes this transaction the stream's only writer. */
 export function lockOf(store: Store, streamId: StreamId): Bound {
-  const template = store.isolationLevel === "read committed"
-    ? lockStream
-    : claimStream;
+  const { isolationLevel, knownMinipools } = store;
+  const isLockEnough = isolationLevel === "read committed" &&
+    !knownMinipools.isDoubted(streamId);
+  const template = isLockEnough ? lockStream : claimStream;
   return bind(store.catalog.of(streamId, template), streamId);
 }

@@ -5,8 +5,8 @@
  *
  * Tens of thousands of lines come and go in a second. A map or set from which
  * so much is deleted is copied again and again, and each copy keeps the next one
- * from being collected, with all that is in it: a third of the client's time
- * went there. Hence an array for what is ready, and lines that stay in the map
+ * from being collected, with all that is in it: without the wire a third of the
+ * client's time went there. Hence an array for what is ready, and lines that stay in the map
  * for a while when nothing is in them.
  */
 

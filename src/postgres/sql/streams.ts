@@ -1,6 +1,6 @@
 /** Statements over `es`, the table of streams. */
 
-import { notOwnerSql, ownerParams } from "../../database/ownership.ts";
+import { notOwnerSql, ownerParams } from "../../database/fence.ts";
 import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
@@ -19,7 +19,8 @@ export const lockStream = (t: StreamTables) =>
   });
 
 /**
- * The same for REPEATABLE READ and SERIALIZABLE. There a transaction sees what
+ * The same for REPEATABLE READ and SERIALIZABLE, and for a doubted stream, whose
+ * row has to be written (known_minipools.ts). There a transaction sees what
  * was committed before its first statement, so the lock would be followed by a
  * look at old rows if another writer ended in between: two would take the same
  * slot. Writing the row makes the server refuse the one who comes second
@@ -204,15 +205,6 @@ export const deleteStreamRow = (t: StreamTables) =>
         THEN ${rejectSql("stream_not_found")} END`,
     params: ["bpchar"],
     columns: ["int4?"],
-  });
-
-/** Writes the streams' rows as they are: known_minipools.ts says what for. */
-export const touchStreams = (t: StreamTables) =>
-  statement({
-    text: `UPDATE ${t.streams}
-      SET latest_snapshot_miniblock = latest_snapshot_miniblock
-      WHERE stream_id = ANY($1)`,
-    params: ["bpchar[]"],
   });
 
 /** The number of the latest snapshot's block. */
