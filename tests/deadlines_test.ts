@@ -508,4 +508,27 @@ describe("Close", () => {
     }
     await holder.script("COMMIT");
   });
+
+  it("does not wait as long for the background as that is let wait", async () => {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    await using test = await openTestStorage({
+      url: proxy.url,
+      operationTimeoutMs: foreverMs,
+      statementTimeoutMs: operationTimeoutMs,
+      workerConcurrency: 1,
+      ephemeralSweepIntervalMs: 1000,
+    });
+    const silent = Promise.withResolvers<void>();
+    let sweeper: number | undefined;
+    proxy.setRule(({ connection, bytes }) => {
+      if (bytes.includes("stream_storage_ephemeral")) {
+        sweeper ??= connection;
+        silent.resolve();
+      }
+      return connection === sweeper ? "swallow" : "forward";
+    });
+    await ended(silent.promise);
+    await ended(test.storage.close());
+    proxy.setRule(undefined);
+  });
 });

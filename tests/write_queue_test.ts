@@ -3,7 +3,10 @@ import { setImmediate } from "node:timers/promises";
 import { describe, it } from "node:test";
 import { WriteQueue } from "../src/postgres/write_queue.ts";
 import type { WriteQueueOptions } from "../src/postgres/write_queue_options.ts";
-import { isStreamStorageError } from "../src/storage/errors.ts";
+import {
+  isStreamStorageError,
+  StreamStorageError,
+} from "../src/storage/errors.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import {
   FakeTransactions,
@@ -320,6 +323,33 @@ describe("A write whose stream somebody else has locked", () => {
     }
     await queue.close(60_000);
     assert.equal(queue.state.busyLanes, 0);
+  });
+
+  it("is tried again when its reason was to be found out", async () => {
+    const lockTimeout = new StreamStorageError({
+      code: "DEADLINE_EXCEEDED",
+      message: "The first answer was lost, the second found the lock taken",
+      outcome: "unknown",
+    });
+    const { submit, underWay, database, queue } = fakeQueue({
+      lanes: 1,
+      isLocked: (error) => error === lockTimeout,
+    });
+    const a0 = submit(a, "a0", { single: true });
+    void submit(a, "a1");
+    await underWay();
+    database.underWay[0]!.commit({ without: ["a0"] });
+    assert.deepEqual(await underWay(), ["a0"]);
+    assert.equal(database.underWay[0]!.afterUnknown, false);
+    database.underWay[0]!.fail(lockTimeout);
+    await setImmediate();
+    assert.equal(queue.state.busyLanes, 0);
+    await until(() => database.underWay.length > 0);
+    assert.deepEqual(await underWay(), ["a0"]);
+    assert.equal(database.underWay[0]!.afterUnknown, true);
+    database.underWay[0]!.commit();
+    assert.equal(await a0, "a0");
+    assert.deepEqual(await underWay(), ["a1"]);
   });
 
   it("holds up the close until it is settled", async () => {

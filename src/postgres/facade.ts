@@ -87,13 +87,18 @@ export interface FacadeParts {
   instanceId: string;
   store: Store;
   workers: Workers;
+  /** Of the calls. */
   pools: readonly Pool[];
+  /** Of the workers alone. */
+  workerPool: Pool | undefined;
   ring: TransactionRing;
   telemetry: StoreTelemetry;
   /** Milliseconds for one call. */
   operationTimeoutMs: number;
   /** Milliseconds that closing waits for what is under way. */
   closeBudgetMs: number;
+  /** Milliseconds of them for the workers, which can be cut off at any time. */
+  workersBudgetMs: number;
 }
 
 /**
@@ -598,16 +603,20 @@ export class StreamStorageFacade implements PostgresStreamStorage {
   }
 
   async #close(): Promise<void> {
-    const { pools, workers, closeBudgetMs, telemetry } = this.#parts;
+    const { pools, workers, workerPool, telemetry } = this.#parts;
+    const { closeBudgetMs, workersBudgetMs } = this.#parts;
     const started = performance.now();
-    const left = () =>
-      Math.max(0, closeBudgetMs - (performance.now() - started));
+    const left = (budgetMs = closeBudgetMs) =>
+      Math.max(0, budgetMs - (performance.now() - started));
     try {
       const workersStopped = workers.stop();
       await this.#store.writes.close(closeBudgetMs);
-      await atMost(workersStopped, left());
+      await atMost(workersStopped, left(workersBudgetMs));
       telemetry.closing();
-      await Promise.all(pools.map((pool) => pool.close(left())));
+      await Promise.all([
+        workerPool?.close(left(workersBudgetMs)),
+        ...pools.map((pool) => pool.close(left())),
+      ]);
       await workersStopped;
       await this.#store.ownership.release(Math.max(left(), 1000));
     } finally {

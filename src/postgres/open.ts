@@ -261,7 +261,7 @@ function assemble(
   const patient = patientOptions(options);
   const workerPool = background > 0
     ? pool("background", background, 1, patient)
-    : readPool;
+    : undefined;
   const workers = createWorkers({
     options,
     telemetry,
@@ -269,8 +269,8 @@ function assemble(
       ...store,
       background: true,
       transactions: new Transactions({
-        readPool: workerPool,
-        writePool: workerPool,
+        readPool: workerPool ?? readPool,
+        writePool: workerPool ?? readPool,
         retry: options.retry,
         operationTimeoutMs: patient.operationTimeoutMs,
         ring,
@@ -288,11 +288,13 @@ function assemble(
     instanceId: options.instanceId,
     store,
     workers,
-    pools: [...new Set([writePool, readPool, workerPool])],
+    pools: [writePool, readPool],
+    workerPool,
     ring,
     telemetry,
     operationTimeoutMs: options.operationTimeoutMs,
     closeBudgetMs,
+    workersBudgetMs: sessionOptions(options).answerTimeoutMs,
   });
 }
 

@@ -31,9 +31,10 @@ export interface SharedWrite {
   isDone(result: Result): boolean;
   /**
    * The statement did nothing: settles the write in another way. `later` tells
-   * how many later writes of the stream were done by the same transaction.
+   * how many later writes of the stream were done by the same transaction;
+   * `unknown` that this was tried before and the answer was lost.
    */
-  explain(later: number): Promise<unknown>;
+  explain(later: number, unknown: boolean): Promise<unknown>;
   /**
    * No other write of the stream may be in the same transaction: what it does,
    * or why it did nothing, could not be told from the state behind them.

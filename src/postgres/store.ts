@@ -128,7 +128,7 @@ export function writeStream<const B extends readonly Bound[], T>(
           write.sharedRow?.(result.rows[0]!);
           return true;
         },
-        explain: () => run(false),
+        explain: (_, unknown) => run(unknown),
         isSingle: true,
       },
     }),

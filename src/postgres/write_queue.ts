@@ -330,24 +330,27 @@ export class WriteQueue {
       write.shared!.isDone(results[from + i]!)
     );
     let later = done.filter(Boolean).length;
-    if (later === line.length) {
-      for (const task of line) task.resolve(undefined);
-      this.#release(line[0]!);
-      return;
+    const unsettled: Promise<void>[] = [];
+    for (const [i, task] of line.entries()) {
+      if (done[i]) {
+        later--;
+        task.resolve(undefined);
+      } else unsettled.push(this.#explain(task, later, lane));
     }
-    this.#occupy(lane, line, async () => {
-      const unsettled: Promise<void>[] = [];
-      for (const [i, task] of line.entries()) {
-        if (done[i]) {
-          later--;
-          task.resolve(undefined);
-        } else {
-          const explained = task.write.shared!.explain(later);
-          unsettled.push(explained.then(task.resolve, task.reject));
-        }
-      }
-      await Promise.all(unsettled);
-    });
+    if (unsettled.length === 0) this.#release(line[0]!);
+    else void Promise.all(unsettled).then(() => this.#release(line[0]!));
+  }
+
+  async #explain(task: Task, later: number, lane: Lane): Promise<void> {
+    const { shared } = task.write;
+    this.#enter(lane);
+    await this.#whenUnlocked(
+      task,
+      false,
+      lane,
+      (unknown) => shared!.explain(later, unknown),
+    );
+    this.#leave(lane);
   }
 
   /** The line is under way, and in the lane, until its writes are settled. */
@@ -387,12 +390,28 @@ export class WriteQueue {
     for (const task of tasks) {
       if (performance.now() - task.since > maxWaitMs) {
         task.reject(queueTimeout(maxWaitMs, unknown));
-      } else await this.#runAlone(task, unknown, lane);
+      } else {
+        const { write } = task;
+        await this.#whenUnlocked(
+          task,
+          unknown,
+          lane,
+          (unknown) => write.runAlone(unknown),
+        );
+      }
     }
   }
 
-  /** Again and again while somebody else holds the lock of its stream. */
-  async #runAlone(task: Task, unknown: boolean, lane: Lane): Promise<void> {
+  /**
+   * Settles a write by running it, again and again while somebody else holds
+   * the lock of its stream.
+   */
+  async #whenUnlocked(
+    task: Task,
+    unknown: boolean,
+    lane: Lane,
+    run: (unknown: boolean) => Promise<unknown>,
+  ): Promise<void> {
     const { maxWaitMs, maxLockWaitMs, isLocked } = this.#options;
     const latest = Math.min(
       task.since + maxWaitMs,
@@ -400,7 +419,7 @@ export class WriteQueue {
     );
     for (let nth = 0;; nth++) {
       try {
-        return task.resolve(await task.write.runAlone(unknown));
+        return task.resolve(await run(unknown));
       } catch (error) {
         const pause = lockPauseMs(nth);
         if (!isLocked(error) || performance.now() + pause > latest) {

@@ -69,25 +69,28 @@ export class FakeTransactions {
     { bytes = 1, solo, single, background = false, signal }: FakeWriteOptions =
       {},
   ): Write<string | undefined> {
+    const runAlone = (afterUnknown: boolean) =>
+      this.#begin(
+        { streamIds: [streamId], names: [name], kind: "alone", afterUnknown },
+        (without) => {
+          if (without.includes(name)) throw new Error(`${name} is refused`);
+          return name;
+        },
+      );
     return {
       streamId,
       bytes,
       background,
       signal,
-      runAlone: (afterUnknown) =>
-        this.#begin(
-          { streamIds: [streamId], names: [name], kind: "alone", afterUnknown },
-          (without) => {
-            if (without.includes(name)) throw new Error(`${name} is refused`);
-            return name;
-          },
-        ),
+      runAlone,
       ...(solo || background ? {} : {
         shared: {
           bind: () => ({ bound: bind(statement({ text: name })) }),
           isDone: ({ count }) => count === 1,
-          explain: (later) => {
+          explain: (later, unknown) => {
             this.explained.push([name, later]);
+            // As the store's own: the reason shows when it runs alone.
+            if (single) return runAlone(unknown);
             return Promise.reject(new Error(`${name} is refused`));
           },
           isSingle: single ?? false,
