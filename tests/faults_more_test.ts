@@ -68,10 +68,31 @@ function sharedEvents(): Case {
   };
 }
 
+/** Streams whose rows are added together. */
+function createdTogether(): Case {
+  const together = new Map<StreamId, StreamId[]>();
+  return {
+    write: (storage, id) => {
+      const ids = [id, newStreamId(), newStreamId(), newStreamId()];
+      together.set(id, ids);
+      return Promise.all(
+        ids.map((each) => storage.createStreamStorage(each, genesis)),
+      );
+    },
+    check: async (storage, id) => {
+      for (const each of together.get(id)!) {
+        assert.deepEqual(await stored(storage, each), [genesis]);
+        await storage.writeEvent(each, 1n, 0, bytes("the first"));
+      }
+    },
+  };
+}
+
 const media = mediaGenesis(2);
 
 const cases: Record<string, Case> = {
   "writeEvent, of many streams": sharedEvents(),
+  "createStreamStorage, of many streams": createdTogether(),
   createEphemeralStreamStorage: {
     write: (storage, id) => storage.createEphemeralStreamStorage(id, genesis),
     check: async (storage, id) =>

@@ -3,7 +3,7 @@
  * streams, then a statement for each write.
  */
 
-import { verdictOf } from "../database/failures.ts";
+import { sqlStateOf, verdictOf } from "../database/failures.ts";
 import { rejectionOf } from "../database/rejection.ts";
 import { bind, type Bound, type Result } from "../database/statement.ts";
 import type { TransactionContext } from "../database/transactions.ts";
@@ -12,6 +12,8 @@ import type { KnownMinipool, MinipoolEnd } from "./known_minipools.ts";
 import { countOf, type LoadedWrite } from "./queued_write.ts";
 import {
   claimStreams,
+  insertNewStreams,
+  leftoversReason,
   lockStreams,
   lockStreamsTelling,
   lockUntouchedStream,
@@ -33,6 +35,13 @@ interface LoadedStream {
   to: number;
 }
 
+/** A creation: which statement of the load it is, and what can take its place. */
+interface NewStream {
+  streamId: StreamId;
+  at: number;
+  behindRow: () => Bound;
+}
+
 /** The statements of a load, and its streams by how they are locked. */
 interface Load {
   bound: Bound[];
@@ -43,6 +52,8 @@ interface Load {
   /** Their rows have to be written. */
   doubted: LoadedStream[];
   others: LoadedStream[];
+  /** Those of them that are new, if their rows are added ahead of the rest. */
+  created: NewStream[];
 }
 
 /** Runs the writes once; the driver's errors come as they are. */
@@ -52,20 +63,30 @@ export async function runShared(
   writes: readonly LoadedWrite[],
 ): Promise<readonly Result[]> {
   try {
-    return await runLoad(store, context, writes);
+    return await runLoad(store, context, writes, { careful: false });
   } catch (error) {
-    if (rejectionOf(error)?.reason !== touchedReason) throw error;
+    if (!wasHasty(error)) throw error;
   }
-  // Nothing was done, and now nothing is taken as known.
-  return await runLoad(store, context, writes);
+  // Nothing was done, what was known is forgotten.
+  return await runLoad(store, context, writes, { careful: true });
 }
+
+/** Something was not as it was taken to be: a known stream, or a new one. */
+function wasHasty(error: unknown): boolean {
+  const reason = rejectionOf(error)?.reason;
+  return reason === touchedReason || reason === leftoversReason ||
+    sqlStateOf(error) === uniqueViolation;
+}
+
+const uniqueViolation = "23505";
 
 async function runLoad(
   store: Store,
   context: TransactionContext,
   writes: readonly LoadedWrite[],
+  { careful }: { careful: boolean },
 ): Promise<readonly Result[]> {
-  const load = loadOf(store, writes);
+  const load = loadOf(store, writes, careful);
   const checks = checksOf(store, load);
   try {
     const results = await store.transactions.attemptShared(context, [
@@ -86,16 +107,21 @@ async function runLoad(
 }
 
 /** The writes of a stream stand together. */
-function loadOf(store: Store, writes: readonly LoadedWrite[]): Load {
+function loadOf(
+  store: Store,
+  writes: readonly LoadedWrite[],
+  careful: boolean,
+): Load {
   const load: Load = {
     bound: [],
     trusted: [],
     learned: [],
     doubted: [],
     others: [],
+    created: [],
   };
   for (let from = 0; from < writes.length;) {
-    const stream = streamAt(store, writes, from, load.bound);
+    const stream = streamAt(store, writes, from, load);
     if (stream.trusted !== undefined) load.trusted.push(stream);
     else if (stream.end !== undefined) load.learned.push(stream);
     else if (store.knownMinipools.isDoubted(stream.streamId)) {
@@ -104,15 +130,18 @@ function loadOf(store: Store, writes: readonly LoadedWrite[]): Load {
     from = stream.to;
   }
   load.trusted.sort((a, b) => a.trusted!.at - b.trusted!.at);
+  // The row of a single one costs less in its own statement.
+  if (careful || load.created.length === 1) load.created = [];
+  for (const { at, behindRow } of load.created) load.bound[at] = behindRow();
   return load;
 }
 
-/** The stream whose writes begin here; adds their statements. */
+/** The stream whose writes begin here; adds their statements to the load. */
 function streamAt(
   { isolationLevel, knownMinipools }: Store,
   writes: readonly LoadedWrite[],
   from: number,
-  bound: Bound[],
+  { bound, created }: Load,
 ): LoadedStream {
   const { streamId } = writes[from]!;
   // Higher levels see the row as it was when they began. A row that is to be
@@ -128,6 +157,8 @@ function streamAt(
   let to = from;
   for (; to < writes.length && writes[to]!.streamId === streamId; to++) {
     const write = writes[to]!.shared.bind(known);
+    const { behindRow } = write;
+    if (behindRow) created.push({ streamId, at: bound.length, behindRow });
     bound.push(write.bound);
     end = trusts ? write.end : undefined;
     known = write.trusts ? end : undefined;
@@ -138,11 +169,12 @@ function streamAt(
 
 /**
  * The fence, with the lock of the trusted streams or without any; then the locks
- * of the streams to learn about, of the doubted ones, and of the others.
+ * of the streams to learn about, of the doubted ones, and of the others; then
+ * the rows of new streams.
  */
 function checksOf(
   store: Store,
-  { trusted, learned, doubted, others }: Load,
+  { trusted, learned, doubted, others, created }: Load,
 ): Bound[] {
   const { catalog, isolationLevel, ownership } = store;
   const checks = [
@@ -161,6 +193,9 @@ function checksOf(
       ? lockStreams
       : claimStreams;
     checks.push(bind(catalog.at("", lock), idsOf(others)));
+  }
+  if (created.length > 0) {
+    checks.push(bind(catalog.at("", insertNewStreams), idsOf(created)));
   }
   return checks;
 }
@@ -186,7 +221,7 @@ function trustingLock(
   return bind(lock, places, ids, lockers, [...new Set(lockers)], ...owner);
 }
 
-function idsOf(streams: readonly LoadedStream[]): StreamId[] {
+function idsOf(streams: readonly { streamId: StreamId }[]): StreamId[] {
   return streams.map(({ streamId }) => streamId);
 }
 

@@ -11,6 +11,7 @@ import {
   insertMissingMarker,
 } from "../sql/minipools.ts";
 import {
+  fillNewStream,
   insertStream,
   insertWholeStream,
   repairGenesis,
@@ -31,14 +32,13 @@ export async function createStream(
   await writeStream(store, call, {
     bytes: genesis.data.length + (snapshot?.length ?? 0),
     withoutLock: true,
-    shared: () => ({
-      bound: bind(
-        catalog.of(streamId, insertWholeStream),
-        streamId,
-        genesis.data,
-        snapshot,
-      ),
-    }),
+    shared: () => {
+      const row = [streamId, genesis.data, snapshot] as const;
+      return {
+        bound: bind(catalog.of(streamId, insertWholeStream), ...row),
+        behindRow: () => bind(catalog.of(streamId, fillNewStream), ...row),
+      };
+    },
     // Made when they are needed, which is seldom.
     bound: () =>
       Promise.resolve([

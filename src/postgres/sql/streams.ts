@@ -183,6 +183,39 @@ export const insertWholeStream = (t: StreamTables) =>
     params: ["bpchar", "bytea", "bytea?"],
   });
 
+/** The reason of the rejection when anything of an earlier stream is left. */
+export const leftoversReason = "leftovers";
+
+/**
+ * The rows of several new streams, which takes a good part of the time of one
+ * statement each. Fails with 23505 when one of them is there.
+ */
+export const insertNewStreams = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.streams} (stream_id, latest_snapshot_miniblock,
+        migrated, ephemeral, blockdata_ext)
+      SELECT stream_id, 0, true, false, 'D' FROM unnest($1) AS stream_id`,
+    params: ["bpchar[]"],
+  });
+
+/**
+ * What {@linkcode insertWholeStream} writes besides that row. It stops the
+ * transaction if an earlier stream has left anything, the row must go with it.
+ */
+export const fillNewStream = (t: StreamTables) =>
+  statement({
+    text: `WITH block AS (
+        INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
+        VALUES ($1, CASE
+            WHEN EXISTS (SELECT 1 FROM ${t.miniblocks} WHERE stream_id = $1)
+              OR EXISTS (SELECT 1 FROM ${t.minipools} WHERE stream_id = $1)
+              OR EXISTS (SELECT 1 FROM ${t.candidates} WHERE stream_id = $1)
+            THEN ${rejectSql(leftoversReason)} ELSE 0 END, $2, $3))
+      INSERT INTO ${t.minipools} (stream_id, generation, slot_num, envelope)
+      VALUES ($1, 1, -1, NULL)`,
+    params: ["bpchar", "bytea", "bytea?"],
+  });
+
 const isRepairable = `NOT es.ephemeral AND es.latest_snapshot_miniblock <= 0
   AND block.seq_num = 0 AND octet_length(block.blockdata) = 0`;
 
