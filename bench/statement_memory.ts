@@ -17,7 +17,10 @@ import {
 } from "../src/postgres/sql/miniblocks.ts";
 import { appendEvent, insertEvent } from "../src/postgres/sql/minipools.ts";
 import { selectMiniblocks, selectStream } from "../src/postgres/sql/reading.ts";
-import { insertWholeStream } from "../src/postgres/sql/streams.ts";
+import {
+  fillNewStream,
+  insertWholeStream,
+} from "../src/postgres/sql/streams.ts";
 import { times } from "./data.ts";
 import type { Site } from "./site.ts";
 
@@ -33,6 +36,7 @@ const kinds = {
     appendEvent,
     insertEvent,
     insertWholeStream,
+    fillNewStream,
     insertDueCandidate,
     swapMiniblocks,
     swapKnownMinipool,

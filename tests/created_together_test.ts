@@ -94,13 +94,13 @@ describe("Streams that are created together", () => {
     await assertInvariants(session, ground);
   }
 
-  function assertBound(expected: Record<string, number>): void {
-    const { rows, filled, whole } = {
-      rows: 0,
-      filled: 0,
-      whole: 0,
-      ...expected,
-    };
+  function assertBound(
+    { rows = 0, filled = 0, whole = 0 }: {
+      rows?: number;
+      filled?: number;
+      whole?: number;
+    },
+  ): void {
     assert.deepEqual(
       [binds.of("rows"), binds.of("filled"), binds.of("whole")],
       [rows, filled, whole],

@@ -35,8 +35,8 @@
  * again under the same name is another one.
  *
  * The fence. Every write begins with `fence`, or with a statement of its own that
- * has the same in it (`notOwnerSql`): it locks our row FOR SHARE and stops the
- * transaction unless it is there and no other. Proof that no write of a former
+ * has the same in it (`notOwnerSql`): it locks the rows FOR SHARE and stops the
+ * transaction unless there is ours and no other. Proof that no write of a former
  * owner commits after a successor has written its row: a successor's DELETE waits
  * for every transaction that holds the share lock, so each of those ends before
  * the row is gone; a fence that runs later finds no row (it waits for a DELETE

@@ -11,9 +11,9 @@ export interface BoundWrite {
   /** The minipool must be as it is known: the statement does not ask. */
   trusts?: boolean;
   /**
-   * For a new stream, which nobody can lock: the same behind the statement that
-   * adds the rows of all new streams of the transaction, `insertNewStreams`.
-   * Where its rules forbid it, it stops the transaction.
+   * Of a creation: the same behind the statement that adds the rows of all new
+   * streams of the transaction, `insertNewStreams`. Where its rules forbid it,
+   * it stops the transaction.
    */
   behindRow?: () => Bound;
 }

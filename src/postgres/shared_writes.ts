@@ -52,7 +52,7 @@ interface Load {
   /** Their rows have to be written. */
   doubted: LoadedStream[];
   others: LoadedStream[];
-  /** Those of them that are new, if their rows are added ahead of the rest. */
+  /** New streams whose rows are added ahead of the rest; locked like any. */
   created: NewStream[];
 }
 
@@ -86,7 +86,7 @@ async function runLoad(
   writes: readonly LoadedWrite[],
   { careful }: { careful: boolean },
 ): Promise<readonly Result[]> {
-  const load = loadOf(store, writes, careful);
+  const load = loadOf(store, writes, { careful });
   const checks = checksOf(store, load);
   try {
     const results = await store.transactions.attemptShared(context, [
@@ -110,7 +110,7 @@ async function runLoad(
 function loadOf(
   store: Store,
   writes: readonly LoadedWrite[],
-  careful: boolean,
+  { careful }: { careful: boolean },
 ): Load {
   const load: Load = {
     bound: [],
@@ -130,7 +130,7 @@ function loadOf(
     from = stream.to;
   }
   load.trusted.sort((a, b) => a.trusted!.at - b.trusted!.at);
-  // The row of a single one costs less in its own statement.
+  // A single one would gain nothing, and lose an attempt if it is there.
   if (careful || load.created.length === 1) load.created = [];
   for (const { at, behindRow } of load.created) load.bound[at] = behindRow();
   return load;
@@ -170,7 +170,8 @@ function streamAt(
 /**
  * The fence, with the lock of the trusted streams or without any; then the locks
  * of the streams to learn about, of the doubted ones, and of the others; then
- * the rows of new streams.
+ * the rows of new streams. These are locked before, in case that they are there
+ * and a stranger has them: to add a row that he is deleting would wait for him.
  */
 function checksOf(
   store: Store,

@@ -6,8 +6,8 @@
  * Tens of thousands of lines come and go in a second. A map or set from which
  * so much is deleted is copied again and again, and each copy keeps the next one
  * from being collected, with all that is in it: without the wire a third of the
- * client's time went there. Hence an array for what is ready, and lines that stay in the map
- * for a while when nothing is in them.
+ * client's time went there. Hence an array for what is ready, and lines that
+ * stay in the map for a while when nothing is in them.
  */
 
 import type { StreamId } from "../storage/stream_id.ts";

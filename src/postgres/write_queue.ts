@@ -307,10 +307,12 @@ export class WriteQueue {
     }
     for (let from = 0, to; from < tasks.length; from = to) {
       to = endOfLine(tasks, from);
-      if (results === undefined) {
-        const line = tasks.slice(from, to);
+      const line = tasks.slice(from, to);
+      if (results !== undefined) {
+        this.#settleShared(line, results.slice(from, to), lane);
+      } else {
         this.#occupy(lane, line, () => this.#runEach(line, isUnknown, lane));
-      } else this.#settleShared(tasks, from, to, results, lane);
+      }
     }
     this.#busySharedLanes--;
     this.#leave(lane);
@@ -319,16 +321,11 @@ export class WriteQueue {
 
   /** Settles the writes of one stream that were done, or not, by one transaction. */
   #settleShared(
-    tasks: readonly Task[],
-    from: number,
-    to: number,
+    line: readonly Task[],
     results: readonly Result[],
     lane: Lane,
   ): void {
-    const line = tasks.slice(from, to);
-    const done = line.map(({ write }, i) =>
-      write.shared!.isDone(results[from + i]!)
-    );
+    const done = line.map(({ write }, i) => write.shared!.isDone(results[i]!));
     let later = done.filter(Boolean).length;
     const unsettled: Promise<void>[] = [];
     for (const [i, task] of line.entries()) {
@@ -341,6 +338,7 @@ export class WriteQueue {
     else void Promise.all(unsettled).then(() => this.#release(line[0]!));
   }
 
+  /** The transaction did nothing of this write: it is settled by itself. */
   async #explain(task: Task, later: number, lane: Lane): Promise<void> {
     const { shared } = task.write;
     this.#enter(lane);
