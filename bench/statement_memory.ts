@@ -12,15 +12,12 @@ import { baseType, type PgType } from "../src/database/wire/types.ts";
 import type { StreamTables } from "../src/postgres/catalog.ts";
 import { insertDueCandidate } from "../src/postgres/sql/candidates.ts";
 import {
-  swapKnownMinipool,
   swapMiniblocks,
+  swapUnchecked,
 } from "../src/postgres/sql/miniblocks.ts";
 import { appendEvent, insertEvent } from "../src/postgres/sql/minipools.ts";
 import { selectMiniblocks, selectStream } from "../src/postgres/sql/reading.ts";
-import {
-  fillNewStream,
-  insertWholeStream,
-} from "../src/postgres/sql/streams.ts";
+import { insertWholeStream } from "../src/postgres/sql/streams.ts";
 import { times } from "./data.ts";
 import type { Site } from "./site.ts";
 
@@ -36,10 +33,9 @@ const kinds = {
     appendEvent,
     insertEvent,
     insertWholeStream,
-    fillNewStream,
     insertDueCandidate,
     swapMiniblocks,
-    swapKnownMinipool,
+    swapUnchecked,
   ],
   "reads of streams and of blocks": [selectStream, selectMiniblocks],
 } satisfies Record<string, ((tables: StreamTables) => unknown)[]>;

@@ -4,7 +4,10 @@ import { describe, it } from "node:test";
 import { sqlStateOf } from "../src/database/failures.ts";
 import { bind } from "../src/database/statement.ts";
 import { insertEvent } from "../src/postgres/sql/minipools.ts";
-import { claimStream, lockStream } from "../src/postgres/sql/streams.ts";
+import {
+  lockStream,
+  lockStreamByUpdate,
+} from "../src/postgres/sql/stream_locks.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
 import { Catalog } from "../src/postgres/catalog.ts";
@@ -86,7 +89,7 @@ describe("A writer that comes while another holds the stream", () => {
       });
       const lock = isolationLevel === "read committed"
         ? lockStream(t)
-        : claimStream(t);
+        : lockStreamByUpdate(t);
       /** As another store does it: true if the slot was its. */
       const foreign = async (slot: bigint): Promise<boolean> => {
         try {

@@ -20,6 +20,7 @@ import * as offloading from "../src/postgres/sql/offloading.ts";
 import * as reading from "../src/postgres/sql/reading.ts";
 import * as state from "../src/postgres/sql/state.ts";
 import * as trimming from "../src/postgres/sql/trimming.ts";
+import * as streamLocks from "../src/postgres/sql/stream_locks.ts";
 import * as streams from "../src/postgres/sql/streams.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
@@ -38,6 +39,7 @@ const modules = {
   offloading,
   reading,
   state,
+  streamLocks,
   streams,
   trimming,
 };

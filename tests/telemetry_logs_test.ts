@@ -33,7 +33,7 @@ function heard() {
 
 function telemetryOf(logger: Logger, hasRoom = () => true): StoreTelemetry {
   const telemetry = new StoreTelemetry({ database: "d", schema: "s", logger });
-  const state = { waiting: 0, waitingBytes: 0, busyLanes: 0 };
+  const state = { waiting: 0, waitingBytes: 0, busySlots: 0 };
   telemetry.watchQueue({ state }, hasRoom);
   telemetry.close();
   return telemetry;

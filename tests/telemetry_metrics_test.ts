@@ -44,7 +44,7 @@ const common: string[] = [
 /** Records every metric of the table once. */
 function recordAll(telemetry: StoreTelemetry): void {
   telemetry.watchPool("read", { state: { open: 3, idle: 1, waiting: 2 } }, 5);
-  const state = { waiting: 1, waitingBytes: 2, busyLanes: 3 };
+  const state = { waiting: 1, waitingBytes: 2, busySlots: 3 };
   telemetry.watchQueue({ state }, () => true);
   telemetry.batchSizes()(7);
   telemetry.waits("read").acquired(3);
@@ -248,21 +248,21 @@ describe("Metrics through an OpenTelemetry SDK", () => {
     await session.script(
       `BEGIN; LOCK TABLE "${schema}".singlenodekey IN ACCESS EXCLUSIVE MODE`,
     );
-    // Too large to share a transaction: one is under way in each of two lanes.
+    // Too large to share a transaction: one is under way in each of two slots.
     const large = new Uint8Array(100_000);
     const block = { number: 1n, data: large, hash: new Uint8Array(32) };
     const writes = ids.map((id) => storage.writeMiniblockCandidate(id, block));
-    await until(() => gaugeOf(storage, metrics.queueBusyLanes) === 2);
+    await until(() => gaugeOf(storage, metrics.queueBusySlots) === 2);
     await until(() => gaugeOf(storage, metrics.connectionCount, used) === 2);
     assert.equal(gaugeOf(storage, metrics.queueWrites), 6);
     assert.ok(gaugeOf(storage, metrics.queueSize) >= 600_000);
     const collected = await sdk.collect();
-    const lanes = collected.get(metrics.queueBusyLanes.name)?.dataPoints ?? [];
-    assert.ok(lanes.some(({ value }) => value === 2));
+    const slots = collected.get(metrics.queueBusySlots.name)?.dataPoints ?? [];
+    assert.ok(slots.some(({ value }) => value === 2));
     await session.script("ROLLBACK");
     await Promise.all(writes);
     // The lane is freed just after its writes are settled.
-    await until(() => gaugeOf(storage, metrics.queueBusyLanes) === 0);
+    await until(() => gaugeOf(storage, metrics.queueBusySlots) === 0);
     assert.equal(gaugeOf(storage, metrics.queueWrites), 0);
     assert.equal(gaugeOf(storage, metrics.queueSize), 0);
     assert.equal(gaugeOf(storage, metrics.connectionCount, used), 0);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { toStorageError, verdictOf } from "../src/database/failures.ts";
+import { Fence } from "../src/database/fence.ts";
 import { ConnectionLostError, PgError } from "../src/database/pg_error.ts";
 import {
   Pool,
@@ -23,44 +24,70 @@ import { until } from "./support/until.ts";
 const work = [
   bind(statement({ text: "SELECT 1", columns: ["int4"] })),
 ] as const;
+const send = () => work;
 const done = [{ rows: [[1]], count: 1 }];
 
 const pgError = (sqlState: string, message = "refused", routine = "") =>
   new PgError(new Map([["C", sqlState], ["M", message], ["R", routine]]), 0);
 const lostSent = () => new ConnectionLostError("Gone", true);
 const lostUnsent = () => new ConnectionLostError("Gone", false);
+const once = { attempts: 1, minDelayMs: 1, maxDelayMs: 2 };
 const rejected = () =>
   pgError("22P02", `invalid "stream-storage:{"reason":"no", "last":"7"}"`);
 
-/** Transactions whose attempts end as listed, the last way for ever. */
+const fenceOf = (onClosed = () => {}) =>
+  new Fence({ table: "owners", instanceId: "us", epoch: 1000n, onClosed });
+
+/**
+ * Transactions whose attempts end as listed, the last way for ever; so do those
+ * to raise the epoch, which are done by default.
+ */
 function fakeTransactions(
   ends: readonly (Error | "done")[],
-  options: Partial<TransactionsOptions> = {},
+  { raises = ["done"], ...options }:
+    & Partial<TransactionsOptions>
+    & { raises?: readonly (Error | "done" | "gone")[] } = {},
 ) {
-  const calls: { mode: string; latest: number }[] = [];
+  const calls: { mode: string; deadline: number; epoch: bigint }[] = [];
+  const epochs: bigint[] = [];
   const ring = new TransactionRing();
   ring.enabled = true;
+  const fence = options.fence ?? fenceOf();
+  const nth = <T>(list: readonly T[], n: number) =>
+    list[Math.min(n, list.length - 1)]!;
+  const raise = (bound: readonly Bound[]) => {
+    const end = nth(raises, epochs.length);
+    epochs.push(bound[1]!.values[2] as bigint);
+    if (end instanceof Error) return Promise.reject(end);
+    return Promise.resolve([done, { rows: [], count: +(end === "done") }]);
+  };
   const pool = {
     run: (
-      _bound: readonly Bound[],
+      bound: readonly Bound[],
       mode: string,
       _signal: AbortSignal | undefined,
-      latest: number,
+      deadline: number,
     ) => {
-      const end = ends[Math.min(calls.length, ends.length - 1)]!;
-      calls.push({ mode, latest });
+      if (bound[1]?.statement.text.startsWith("UPDATE")) return raise(bound);
+      const end = nth(ends, calls.length);
+      calls.push({ mode, deadline, epoch: fence.epoch });
       return end === "done" ? Promise.resolve(done) : Promise.reject(end);
     },
   } as unknown as Pool;
   const transactions = new Transactions({
     readPool: pool,
     writePool: pool,
+    fence,
     retry: { attempts: 4, minDelayMs: 1, maxDelayMs: 2 },
     operationTimeoutMs: 60_000,
     ring,
     ...options,
   });
-  return { transactions, calls, ring };
+  const run = {
+    read: () => transactions.read(context, work),
+    write: () => transactions.write(context, send),
+  };
+  return { transactions, run, calls, epochs, fence, ring };
 }
 
 const context = { name: "test", tags: "stream" };
@@ -92,13 +119,8 @@ describe("A transaction is tried again", () => {
   for (const [name, error] of retried) {
     it(`after ${name}: one time less than it may fail`, async () => {
       for (const mode of ["read", "write"] as const) {
-        const { transactions, calls } = fakeTransactions([
-          error,
-          error,
-          error,
-          "done",
-        ]);
-        await transactions[mode](context, work);
+        const { run, calls } = fakeTransactions([error, error, error, "done"]);
+        await run[mode]();
         assert.deepEqual(calls.map((call) => call.mode), Array(4).fill(mode));
       }
     });
@@ -106,7 +128,7 @@ describe("A transaction is tried again", () => {
     it(`after ${name}: not more often than it may`, async () => {
       const { transactions, calls } = fakeTransactions([error]);
       const { outcome, cause } = await failure(
-        transactions.write(context, work),
+        transactions.write(context, send),
         StreamStorageError,
       );
       assert.equal(calls.length, 4);
@@ -150,7 +172,7 @@ describe("A transaction is tried again", () => {
     it(`never after ${name}`, async () => {
       const { transactions, calls } = fakeTransactions([error, "done"]);
       const told = await failure(
-        transactions.write(context, work),
+        transactions.write(context, send),
         StreamStorageError,
       );
       assert.equal(calls.length, 1);
@@ -165,7 +187,7 @@ describe("A transaction is tried again", () => {
     const error = pgError("40001");
     const { transactions, calls } = fakeTransactions([error]);
     const told = await failure(
-      transactions.attemptShared(context, work),
+      transactions.attemptShared(context, send),
       PgError,
     );
     assert.equal(told, error);
@@ -178,12 +200,14 @@ describe("A transaction is tried again", () => {
       operationTimeoutMs: 100,
     });
     const started = performance.now();
-    await failure(transactions.write(context, work), StreamStorageError);
+    await failure(transactions.write(context, send), StreamStorageError);
     assert.ok(performance.now() - started < 5000);
     assert.ok(calls.length > 3 && calls.length < 50);
-    const [latest, ...others] = new Set(calls.map((call) => call.latest));
+    const [deadline, ...others] = new Set(
+      calls.map(({ deadline }) => deadline),
+    );
     assert.deepEqual(others, []);
-    assert.ok(Math.abs(latest! - started - 100) < 50);
+    assert.ok(Math.abs(deadline! - started - 100) < 50);
   });
 
   it("after ever longer delays, up to the longest", async () => {
@@ -191,71 +215,153 @@ describe("A transaction is tried again", () => {
       retry: { attempts: 6, minDelayMs: 10, maxDelayMs: 40 },
     });
     const started = performance.now();
-    await failure(transactions.write(context, work), StreamStorageError);
+    await failure(transactions.write(context, send), StreamStorageError);
     const took = performance.now() - started;
     assert.ok(took >= 10 + 20 + 3 * 40 - 5, `Took ${took} ms`);
   });
 });
 
-describe("A transaction whose answer was lost", () => {
-  it("is told apart from one that was simply done", async () => {
-    const plain = fakeTransactions([pgError("40001"), "done"]);
-    const first = await plain.transactions.write(context, work);
-    assert.equal(first.afterUnknown, false);
-    const lost = fakeTransactions([lostSent(), pgError("40001"), "done"]);
-    const second = await lost.transactions.write(context, work);
-    assert.equal(second.afterUnknown, true);
+describe("A write whose answer was lost", () => {
+  /** A look that finds, each time, what is listed. */
+  const looks = (...found: boolean[]) => {
+    const asked: boolean[] = [];
+    const wasDone = () => {
+      asked.push(found[asked.length]!);
+      return Promise.resolve(asked.at(-1)!);
+    };
+    return { asked, wasDone };
+  };
+
+  it("is looked for after the epoch was raised, and sent no more if it was done", async () => {
+    const { transactions, calls, epochs } = fakeTransactions([lostSent()]);
+    const { asked, wasDone } = looks(true);
+    const results = await transactions.write({ ...context, wasDone }, send);
+    assert.equal(results, undefined);
+    assert.deepEqual([calls.length, epochs, asked], [1, [1001n], [true]]);
   });
 
-  it("tells so when a check refuses the next attempt", async () => {
-    for (
-      const [ends, afterUnknown] of [
-        [[rejected()], false],
-        [[pgError("40001"), rejected()], false],
-        [[lostSent(), rejected()], true],
-      ] as const
-    ) {
-      const { transactions } = fakeTransactions(ends);
-      const error = await failure(
-        transactions.write(context, work),
-        RejectedError,
-      );
-      assert.deepEqual(error.rejection, {
-        reason: "no",
-        figures: { last: 7n },
-      });
-      assert.equal(error.afterUnknown, afterUnknown);
-    }
+  it("is sent again with the new epoch if it was not done", async () => {
+    const ends = [lostSent(), lostSent(), "done"] as const;
+    const { transactions, calls, epochs } = fakeTransactions(ends);
+    const { asked, wasDone } = looks(false, false);
+    const results = await transactions.write({ ...context, wasDone }, send);
+    assert.equal(results?.length, 1);
+    assert.deepEqual(calls.map(({ epoch }) => epoch), [1000n, 1001n, 1002n]);
+    assert.deepEqual([epochs, asked], [[1001n, 1002n], [false, false]]);
   });
 
-  it("stays unknown, whatever stops the next attempt", async () => {
+  it("is sent again without a look if it may be done twice", async () => {
+    const { transactions, calls, epochs } = fakeTransactions([
+      lostSent(),
+      "done",
+    ]);
+    await transactions.write(context, send);
+    assert.deepEqual([calls.length, epochs], [2, [1001n]]);
+  });
+
+  it("is refused like one that was never sent when it was not done", async () => {
+    const { transactions } = fakeTransactions([lostSent(), rejected()]);
+    const { wasDone } = looks(false);
+    const { rejection } = await failure(
+      transactions.write({ ...context, wasDone }, send),
+      RejectedError,
+    );
+    assert.deepEqual(rejection, { reason: "no", figures: { last: 7n } });
+  });
+
+  it("is not written once it is certain, whatever stops the next attempt", async () => {
     for (const error of [pgError("55P03"), new PoolTimeoutError(1)]) {
       const { transactions } = fakeTransactions([lostSent(), error]);
+      const { wasDone } = looks(false);
       const told = await failure(
-        transactions.write(context, work),
+        transactions.write({ ...context, wasDone }, send),
         StreamStorageError,
       );
-      assert.equal(told.outcome, "unknown");
+      assert.equal(told.outcome, "rolled_back");
     }
   });
 
-  it("was lost in an earlier run: it is known from the start", async () => {
-    const earlier = { ...context, afterUnknown: true };
-    const again = fakeTransactions(["done"]);
-    const { afterUnknown } = await again.transactions.write(earlier, work);
-    assert.equal(afterUnknown, true);
-    const { transactions } = fakeTransactions([lostUnsent()]);
-    for (const mode of ["read", "write"] as const) {
+  it("stays unknown while the epoch can't be raised, or nothing be seen", async () => {
+    for (const error of [lostSent(), lostUnsent(), pgError("57014")]) {
+      const { transactions, calls } = fakeTransactions([lostSent(), "done"], {
+        raises: [error],
+      });
       const told = await failure(
-        transactions[mode](earlier, work),
+        transactions.write(context, send),
         StreamStorageError,
       );
-      assert.equal(told.outcome, "unknown");
+      assert.deepEqual([told.outcome, calls.length], ["unknown", 1]);
     }
+    const blind = fakeTransactions([lostSent(), lostUnsent()]);
+    const told = await failure(
+      blind.transactions.write({
+        ...context,
+        wasDone: async () => {
+          await blind.transactions.read(context, work);
+          return false;
+        },
+      }, send),
+      StreamStorageError,
+    );
+    assert.deepEqual([told.outcome, told.code], ["unknown", "UNAVAILABLE"]);
+  });
+
+  it("lets nothing be sent before the epoch was raised", async () => {
+    const { transactions, calls, epochs } = fakeTransactions(
+      [lostSent(), "done"],
+      { raises: [lostUnsent(), lostSent(), "done"], retry: once },
+    );
+    await failure(transactions.write(context, send), StreamStorageError);
+    for (let tries = 0; tries < 2; tries++) {
+      // Another write; its own outcome is no matter of doubt.
+      const told = await failure(
+        transactions.write(context, send),
+        StreamStorageError,
+      );
+      assert.equal(told.outcome, "rolled_back");
+      assert.equal(calls.length, 1);
+    }
+    await transactions.attemptShared(context, send);
+    assert.equal(calls[1]!.epoch, 1003n);
+    // None is sent twice: its late copy would come between.
+    assert.deepEqual(epochs, [1001n, 1002n, 1003n]);
+  });
+
+  it("ends the instance when its row is gone", async () => {
+    let isClosed = false;
+    const fence = fenceOf(() => isClosed = true);
+    const { transactions, calls } = fakeTransactions([lostSent(), "done"], {
+      fence,
+      raises: ["gone"],
+    });
+    for (const [outcome, sent] of [["unknown", 1], ["rolled_back", 1]]) {
+      const told = await failure(
+        transactions.write(context, send),
+        StreamStorageError,
+      );
+      assert.deepEqual(
+        [told.details["reason"], told.outcome, calls.length],
+        ["ownership_lost", outcome, sent],
+      );
+    }
+    assert.ok(isClosed);
+  });
+
+  it("was lost in an earlier run: it is looked for before it is prepared", async () => {
+    const { transactions, calls } = fakeTransactions(["done"]);
+    const order: string[] = [];
+    const again = {
+      ...context,
+      isInDoubt: true,
+      wasDone: () => Promise.resolve(order.push("looked") < 0),
+      prepare: () => Promise.resolve(void order.push("prepared")),
+    };
+    await transactions.write(again, send);
+    assert.deepEqual([order, calls.length], [["looked", "prepared"], 1]);
   });
 
   it("is nothing to worry about when it was a read", async () => {
-    const { transactions } = fakeTransactions([lostSent()]);
+    const { transactions, epochs } = fakeTransactions([lostSent()]);
     const told = await failure(
       transactions.read(context, work),
       StreamStorageError,
@@ -263,6 +369,35 @@ describe("A transaction whose answer was lost", () => {
     assert.equal(told.outcome, "rolled_back");
     assert.equal(told.code, "UNAVAILABLE");
     assert.equal(told.retryable, true);
+    assert.deepEqual(epochs, []);
+  });
+});
+
+describe("A write that the fence stops", () => {
+  const stopped = pgError("22P02", '"stream-storage:{"reason": "not_owner"}"');
+
+  it("is sent again at once when only the epoch has risen", async () => {
+    const { transactions, calls, fence, epochs } = fakeTransactions(
+      [stopped, stopped, "done"],
+      { retry: once },
+    );
+    // Raised for another write while this one was on its way.
+    fence.doubt(fence.epoch);
+    await transactions.write(context, send);
+    assert.deepEqual(calls.map(({ epoch }) => epoch), [1001n, 1002n, 1003n]);
+    assert.deepEqual(epochs, [1001n, 1002n, 1003n]);
+  });
+
+  it("ends the instance when the row is gone", async () => {
+    const { transactions } = fakeTransactions([stopped], { raises: ["gone"] });
+    const told = await failure(
+      transactions.write(context, send),
+      StreamStorageError,
+    );
+    assert.deepEqual(
+      [told.details["reason"], told.outcome],
+      ["ownership_lost", "rolled_back"],
+    );
   });
 });
 
@@ -324,7 +459,7 @@ describe("The ring of transactions", () => {
   it("tells what happened, the oldest first", async () => {
     const ends = [pgError("40001"), lostSent(), "done"] as const;
     const { transactions, ring } = fakeTransactions(ends);
-    await transactions.write(context, work);
+    await transactions.write(context, send);
     const records = ring.dump();
     assert.deepEqual(records.map(({ event }) => event), [
       "begin",
@@ -369,6 +504,7 @@ describe("Transactions on a server", () => {
     const transactions = new Transactions({
       readPool: pool,
       writePool: pool,
+      fence: fenceOf(),
       retry: { attempts: 3, minDelayMs: 1, maxDelayMs: 10 },
       operationTimeoutMs: 10_000,
       ring: new TransactionRing(),
@@ -409,9 +545,12 @@ describe("Transactions on a server", () => {
       columns: ["int4?"],
     });
     const write = (given: bigint) =>
-      server.transactions.write(context, [bind(insert), bind(check, given)]);
-    const { results } = await write(0n);
-    assert.deepEqual(results[1].rows, [[null]]);
+      server.transactions.write(
+        context,
+        () => [bind(insert), bind(check, given)] as const,
+      );
+    const results = await write(0n);
+    assert.deepEqual(results?.[1].rows, [[null]]);
     const { rejection } = await failure(write(2n ** 63n - 1n), RejectedError);
     assert.deepEqual(rejection, {
       reason: "too_much",

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { WriteQueue } from "../src/postgres/write_queue.ts";
+import { WriteQueue } from "../src/postgres/write_path/write_queue.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import {
   FakeTransactions,
@@ -13,8 +13,8 @@ import {
 } from "./support/fake_transactions.ts";
 
 const limits = {
-  lanes: 3,
-  sharedLanes: 2,
+  slots: 3,
+  sharedSlots: 2,
   minDivided: 2,
   maxShared: 4,
   maxSharedBytes: 10,
@@ -91,7 +91,7 @@ class Model {
     ...limits,
     maxWaitMs: 60_000,
     maxLockWaitMs: 60_000,
-    runShared: this.database.runShared,
+    runBatch: this.database.runBatch,
     isUnknown: (error) => error instanceof UnknownOutcome,
     isLocked: (error) => error instanceof Locked,
   });
@@ -190,8 +190,8 @@ class Model {
     const streams = underWay.flatMap(({ streamIds }) => streamIds);
     assert.equal(new Set(streams).size, streams.length, "One at a time");
     const shared = underWay.filter(({ kind }) => kind === "shared");
-    assert.ok(shared.length <= limits.sharedLanes);
-    assert.ok(this.queue.state.busyLanes <= limits.lanes + this.locked);
+    assert.ok(shared.length <= limits.sharedSlots);
+    assert.ok(this.queue.state.busySlots <= limits.slots + this.locked);
     assert.ok(this.queue.state.waiting <= limits.maxWaiting);
     for (const { names } of shared) this.checkShared(names);
   }
@@ -214,7 +214,7 @@ class Model {
     assert.deepEqual(this.queue.state, {
       waiting: 0,
       waitingBytes: 0,
-      busyLanes: 0,
+      busySlots: 0,
     });
     const first = new Map<StreamId, string[]>();
     for (const { name, streamId, outcomes } of this.writes.values()) {

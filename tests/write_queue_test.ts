@@ -1,12 +1,9 @@
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { describe, it } from "node:test";
-import { WriteQueue } from "../src/postgres/write_queue.ts";
-import type { WriteQueueOptions } from "../src/postgres/write_queue_options.ts";
-import {
-  isStreamStorageError,
-  StreamStorageError,
-} from "../src/storage/errors.ts";
+import { WriteQueue } from "../src/postgres/write_path/write_queue.ts";
+import type { WriteQueueOptions } from "../src/postgres/write_path/write_queue_options.ts";
+import { isStreamStorageError } from "../src/storage/errors.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import {
   FakeTransactions,
@@ -26,8 +23,8 @@ const [a, b, c, d] = ["a", "b", "c", "d"] as [
 function fakeQueue(options: Partial<WriteQueueOptions> = {}) {
   const database = new FakeTransactions();
   const queue = new WriteQueue({
-    lanes: 2,
-    sharedLanes: 1,
+    slots: 2,
+    sharedSlots: 1,
     minDivided: 100,
     maxShared: 100,
     maxSharedBytes: 1000,
@@ -35,7 +32,7 @@ function fakeQueue(options: Partial<WriteQueueOptions> = {}) {
     maxWaitingBytes: 100_000,
     maxWaitMs: 60_000,
     maxLockWaitMs: 60_000,
-    runShared: database.runShared,
+    runBatch: database.runBatch,
     isUnknown: (error) => error instanceof UnknownOutcome,
     isLocked: (error) => error instanceof Locked,
     ...options,
@@ -73,7 +70,7 @@ describe("Sharing a transaction", () => {
     assert.deepEqual(queue.state, {
       waiting: 0,
       waitingBytes: 0,
-      busyLanes: 0,
+      busySlots: 0,
     });
   });
 
@@ -88,7 +85,7 @@ describe("Sharing a transaction", () => {
     assert.deepEqual(database.underWay[0]!.streamIds, [c, a, b]);
   });
 
-  it("what gathers while the lanes are busy goes together", async () => {
+  it("what gathers while the slots are busy goes together", async () => {
     const { submit, underWay, database } = fakeQueue();
     void submit(a, "a0");
     await setImmediate();
@@ -100,9 +97,9 @@ describe("Sharing a transaction", () => {
     assert.deepEqual(await underWay(), ["b0 b1 b2 c0"]);
   });
 
-  it("free lanes divide what is ready, unless it is little", async () => {
+  it("free slots divide what is ready, unless it is little", async () => {
     const { submit, underWay, database } = fakeQueue({
-      sharedLanes: 2,
+      sharedSlots: 2,
       minDivided: 2,
     });
     for (const name of ["a0", "a1", "a2"]) void submit(a, name);
@@ -119,13 +116,13 @@ describe("Sharing a transaction", () => {
   });
 
   it("a few wait for the transaction under way, but not for long", async () => {
-    const { submit, database } = fakeQueue({ sharedLanes: 2, lanes: 3 });
+    const { submit, database } = fakeQueue({ sharedSlots: 2, slots: 3 });
     const names = () => database.underWay.map(({ names }) => names.join(" "));
     void submit(a, "a0");
     await until(() => names().length === 1);
     void submit(b, "b0");
     void submit(c, "c0", { solo: true });
-    // What shares nothing has a lane of its own at once.
+    // What shares nothing has a slot of its own at once.
     await until(() => names().length === 2);
     assert.deepEqual(names(), ["a0", "c0"]);
     await until(() => names().length === 3);
@@ -181,7 +178,7 @@ describe("Sharing a transaction", () => {
   });
 
   it("a write that can't share runs alone, in its turn", async () => {
-    const { submit, underWay, database } = fakeQueue({ lanes: 1 });
+    const { submit, underWay, database } = fakeQueue({ slots: 1 });
     for (const name of ["a0", "a1"]) void submit(a, name);
     void submit(a, "a2", { solo: true });
     void submit(a, "a3");
@@ -195,8 +192,8 @@ describe("Sharing a transaction", () => {
     assert.deepEqual(await underWay(), ["b1 a3"]);
   });
 
-  it("lanes are limited, of shared transactions more so", async () => {
-    const { submit, underWay, database } = fakeQueue({ lanes: 3 });
+  it("slots are limited, of shared transactions more so", async () => {
+    const { submit, underWay, database } = fakeQueue({ slots: 3 });
     void submit(a, "a0");
     await setImmediate();
     void submit(b, "b0");
@@ -212,7 +209,7 @@ describe("Sharing a transaction", () => {
 
   it("a stream is under way once at most", async () => {
     const { submit, underWay, database } = fakeQueue({
-      sharedLanes: 2,
+      sharedSlots: 2,
       minDivided: 1,
     });
     void submit(a, "a0");
@@ -252,8 +249,8 @@ describe("The verdict of a shared transaction", () => {
     await underWay();
     database.underWay[0]!.fail(new Error("a lock"));
     assert.deepEqual(await underWay(), ["a0", "b0"]);
-    for (const { kind, afterUnknown } of database.underWay) {
-      assert.deepEqual([kind, afterUnknown], ["alone", false]);
+    for (const { kind, isInDoubt } of database.underWay) {
+      assert.deepEqual([kind, isInDoubt], ["alone", false]);
     }
     database.underWay[0]!.fail(new Error("a0 is bad"));
     await assert.rejects(a0, /a0 is bad/);
@@ -270,7 +267,7 @@ describe("The verdict of a shared transaction", () => {
     database.underWay[0]!.fail(new UnknownOutcome());
     for (const name of ["a0", "a1"]) {
       assert.deepEqual(await underWay(), [name]);
-      assert.equal(database.underWay[0]!.afterUnknown, true);
+      assert.equal(database.underWay[0]!.isInDoubt, true);
       database.underWay[0]!.commit();
     }
   });
@@ -296,9 +293,9 @@ describe("The verdict of a shared transaction", () => {
   });
 });
 
-describe("A write whose stream somebody else has locked", () => {
+describe("A write whose stream an outside session has locked", () => {
   it("is tried again, and others have its lane meanwhile", async () => {
-    const { submit, underWay, database, queue } = fakeQueue({ lanes: 1 });
+    const { submit, underWay, database, queue } = fakeQueue({ slots: 1 });
     const [a0, b0] = [submit(a, "a0"), submit(b, "b0")];
     void submit(a, "a1");
     await underWay();
@@ -322,31 +319,21 @@ describe("A write whose stream somebody else has locked", () => {
       database.underWay[0]!.commit();
     }
     await queue.close(60_000);
-    assert.equal(queue.state.busyLanes, 0);
+    assert.equal(queue.state.busySlots, 0);
   });
 
   it("is tried again when its reason was to be found out", async () => {
-    const lockTimeout = new StreamStorageError({
-      code: "DEADLINE_EXCEEDED",
-      message: "The first answer was lost, the second found the lock taken",
-      outcome: "unknown",
-    });
-    const { submit, underWay, database, queue } = fakeQueue({
-      lanes: 1,
-      isLocked: (error) => error === lockTimeout,
-    });
+    const { submit, underWay, database, queue } = fakeQueue({ slots: 1 });
     const a0 = submit(a, "a0", { single: true });
     void submit(a, "a1");
     await underWay();
     database.underWay[0]!.commit({ without: ["a0"] });
     assert.deepEqual(await underWay(), ["a0"]);
-    assert.equal(database.underWay[0]!.afterUnknown, false);
-    database.underWay[0]!.fail(lockTimeout);
+    database.underWay[0]!.fail(new Locked());
     await setImmediate();
-    assert.equal(queue.state.busyLanes, 0);
+    assert.equal(queue.state.busySlots, 0);
     await until(() => database.underWay.length > 0);
     assert.deepEqual(await underWay(), ["a0"]);
-    assert.equal(database.underWay[0]!.afterUnknown, true);
     database.underWay[0]!.commit();
     assert.equal(await a0, "a0");
     assert.deepEqual(await underWay(), ["a1"]);
@@ -377,30 +364,24 @@ describe("A write whose stream somebody else has locked", () => {
     assert.ok(database.begun.length > 1);
   });
 
-  it("can be given up, unless it may have been done", async () => {
-    const { submit, underWay, database } = fakeQueue({
-      sharedLanes: 2,
-      minDivided: 1,
-    });
+  it("can be given up between two attempts, and is in doubt no more", async () => {
+    const { submit, underWay, database } = fakeQueue();
     const controller = new AbortController();
     const { signal } = controller;
-    const given = submit(a, "a0", { solo: true, signal });
-    const kept = submit(b, "b0", { signal });
+    const given = submit(a, "a0", { signal });
     await underWay();
-    database.underWay[1]!.fail(new UnknownOutcome());
-    assert.deepEqual(await underWay(), ["a0", "b0"]);
-    // Under way they are not given up, but they are not tried again either.
+    database.underWay[0]!.fail(new UnknownOutcome());
+    assert.deepEqual(await underWay(), ["a0"]);
+    assert.equal(database.underWay[0]!.isInDoubt, true);
+    database.underWay[0]!.fail(new Locked());
+    await until(() => database.underWay.length > 0);
+    assert.equal(database.underWay[0]!.isInDoubt, false);
+    // In flight it is not given up, but it is not tried again either.
     const reason = new Error("enough");
     controller.abort(reason);
-    for (const transaction of [...database.underWay]) {
-      transaction.fail(new Locked());
-    }
+    await setImmediate();
+    database.underWay[0]!.fail(new Locked());
     await assert.rejects(given, reason);
-    await until(() => database.underWay.length > 0);
-    assert.deepEqual(await underWay(), ["b0"]);
-    assert.equal(database.underWay[0]!.afterUnknown, true);
-    database.underWay[0]!.commit();
-    await kept;
   });
 });
 
@@ -423,7 +404,7 @@ describe("A write that waits", () => {
     assert.deepEqual(queue.state, {
       waiting: 1,
       waitingBytes: 1,
-      busyLanes: 2,
+      busySlots: 2,
     });
     // What is under way is not given up.
     database.underWay[1]!.commit();
@@ -530,8 +511,8 @@ describe("Closing a queue", () => {
 describe("Writes of the background", () => {
   it("take no lane of the callers, nor these one of theirs", async () => {
     const { submit, underWay, database } = fakeQueue({
-      lanes: 1,
-      backgroundLanes: 1,
+      slots: 1,
+      backgroundSlots: 1,
     });
     void submit(a, "a0", { background: true });
     void submit(b, "b0", { background: true });
@@ -546,7 +527,7 @@ describe("Writes of the background", () => {
 
   it("keep their place in the line of their stream", async () => {
     const { submit, underWay, database, settled, queue } = fakeQueue({
-      backgroundLanes: 1,
+      backgroundSlots: 1,
     });
     const names = ["a0", "a1", "a2"];
     for (const name of names) {

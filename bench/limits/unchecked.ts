@@ -12,16 +12,16 @@
 import { setImmediate } from "node:timers";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
 import { connectSession } from "../../src/database/driver.ts";
-import { fence, ownerParams } from "../../src/database/fence.ts";
+import { fenceStatement, ownerParams } from "../../src/database/fence.ts";
 import type { Session } from "../../src/database/session.ts";
 import { bind, type Bound, statement } from "../../src/database/statement.ts";
 import type { StreamTables } from "../../src/postgres/catalog.ts";
 import {
   insertMiniblock,
-  swapKnownMinipool,
+  swapUnchecked,
 } from "../../src/postgres/sql/miniblocks.ts";
 import { appendEvent, insertMarker } from "../../src/postgres/sql/minipools.ts";
-import { lockStreams } from "../../src/postgres/sql/streams.ts";
+import { lockStreams } from "../../src/postgres/sql/stream_locks.ts";
 import type {
   MiniblockDescriptor,
   NewMinipool,
@@ -79,7 +79,7 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
     const [{ rows: [owner] }] = await sessions[0]!.run([
       bind(site.catalog.at("", selectOwner)),
     ]);
-    const bound = locks ? bind(fence(table), ...owner!) : undefined;
+    const bound = locks ? bind(fenceStatement(table), ...owner!) : undefined;
     return new Unchecked(site, sessions, bound);
   }
 
@@ -117,7 +117,7 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
     [block]: MiniblockDescriptor[],
     { envelopes }: NewMinipool,
   ): Promise<void> {
-    const swap = this.#site.catalog.of(id, swapKnownMinipool);
+    const swap = this.#site.catalog.of(id, swapUnchecked);
     const { number, data } = block!;
     return this.#write(id, [
       bind(swap, id, number, data, [null, ...envelopes]),

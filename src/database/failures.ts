@@ -6,6 +6,11 @@
 
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import { canceled } from "../storage/contract_errors.ts";
+import {
+  FenceClosedError,
+  FenceTimeoutError,
+  ownershipLost,
+} from "./fence_errors.ts";
 import { ConnectionLostError, PgError } from "./pg_error.ts";
 import {
   PoolClosedError,
@@ -24,6 +29,8 @@ export type Verdict =
 
 /** Decides what can be done about an error of a transaction. */
 export function verdictOf(error: unknown, mode: "read" | "write"): Verdict {
+  // A look of ours that failed, after retries of its own.
+  if (isStreamStorageError(error)) return "final";
   const lost = findCause(error, ConnectionLostError);
   if (lost !== undefined) {
     if (lost.sent && mode === "write") return "unknown";
@@ -43,15 +50,48 @@ export function verdictOf(error: unknown, mode: "read" | "write"): Verdict {
   }
 }
 
-/** The error as callers get it; one that is ours already stays as it is. */
+/**
+ * The error as callers get it; one that is ours already stays as it is, unless
+ * it hides that the outcome is unknown.
+ */
 export function toStorageError(
   error: unknown,
   options: { unknownOutcome?: boolean; signal?: AbortSignal | undefined } = {},
 ): StreamStorageError {
-  const { signal } = options;
-  if (signal?.aborted && error === signal.reason) return canceled(error);
-  if (isStreamStorageError(error)) return error;
-  const outcome = options.unknownOutcome ? "unknown" : "rolled_back";
+  const { signal, unknownOutcome = false } = options;
+  const outcome = unknownOutcome ? "unknown" : "rolled_back";
+  const told = signal?.aborted && error === signal.reason
+    ? canceled(error)
+    : error;
+  if (!isStreamStorageError(told)) return translated(told, outcome);
+  if (!unknownOutcome || told.outcome === "unknown") return told;
+  const { code, message, operation, details, retryable, cause } = told;
+  return new StreamStorageError({
+    code,
+    message,
+    operation,
+    details,
+    retryable,
+    outcome,
+    cause,
+  });
+}
+
+function translated(
+  error: unknown,
+  outcome: "unknown" | "rolled_back",
+): StreamStorageError {
+  if (error instanceof FenceClosedError) return ownershipLost(outcome, error);
+  if (error instanceof FenceTimeoutError) {
+    return new StreamStorageError({
+      code: "DEADLINE_EXCEEDED",
+      message: `Write could not be sent: ${error.message}`,
+      details: { reason: "fence_timeout", waitedMs: error.waitedMs },
+      retryable: true,
+      outcome,
+      cause: error,
+    });
+  }
   if (error instanceof PoolClosedError) {
     return new StreamStorageError({
       code: "FAILED_PRECONDITION",

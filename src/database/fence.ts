@@ -1,20 +1,52 @@
 /**
- * The fence in SQL: what stops the writes of a former owner. ownership.ts says
- * what it proves.
+ * The fence: what a write must pass to commit, and how a write whose answer was
+ * lost is made final.
+ *
+ * Every write flush begins with the fence. It locks the rows of the owners'
+ * table FOR SHARE and stops the transaction unless the only row is ours, with
+ * our name and exactly our *epoch*, the row's time in microseconds.
+ *
+ *     open ── an answer was lost, or the fence was closed ──▶ in doubt
+ *       ▲                                                        │
+ *       └──────── the row has a new epoch, committed ────────────┤
+ *                                                                │ no row
+ *                                                                ▼
+ *                                                              closed
+ *
+ * In doubt, a flush of ours may still be on its way: a proxy can hold it, and a
+ * kernel retransmits a closed socket's data when a partition heals. Executed
+ * later, it would undo what was acknowledged meanwhile. So nothing is written,
+ * tried again or looked for before the row has a new epoch (*re-fencing*).
+ *
+ * Why that makes every earlier flush final
+ * 1. The UPDATE of the row waits for each transaction that holds the share lock.
+ *    Whatever passed the fence before has therefore ended when it commits.
+ * 2. Each flush carries the epoch of the moment in which it was put together. One
+ *    that comes to the fence later finds another epoch and is stopped.
+ * 3. The epoch only rises: the UPDATE wants a lower one, and no epoch is sent
+ *    twice. A late copy of an UPDATE finds nothing to do; one whose answer was
+ *    lost is covered by the next, which takes any lower epoch of this instance.
+ *
+ * A flush of another transaction slot that is stopped only because the epoch
+ * has risen changed nothing, and is sent again with the new one. While answers
+ * arrive, all this costs nothing.
+ *
+ * The database need not be in reach: then the doubt stays, writes fail with what
+ * the connection says, and the next one to be sent re-fences first.
  */
 
+import { sqlStateOf } from "./failures.ts";
+import { FenceClosedError, FenceTimeoutError } from "./fence_errors.ts";
+import { ConnectionLostError } from "./pg_error.ts";
 import { rejectSql } from "./rejection.ts";
-import { statement } from "./statement.ts";
+import { bind, type Bound, type ResultsOf, statement } from "./statement.ts";
+import type { ValuesOf } from "./wire/types.ts";
 
 /** The reason of the rejection when the fence is closed. */
 export const notOwnerReason = "not_owner";
 
-/** Whose row it is: a name and a time. */
+/** Whose row it is: a name and an epoch. */
 export const ownerParams = ["varchar", "timestamp"] as const;
-
-/** Whether a row is the owner's, parameters $`at` and the next. */
-export const isOwnerSql = (at: number): string =>
-  `uuid = $${at} AND storage_connection_time = $${at + 1}`;
 
 /**
  * SQL that is false while the row of the owner, parameters $`at` and the next,
@@ -23,14 +55,221 @@ export const isOwnerSql = (at: number): string =>
  * that takes in all rows costs less than one for the owner's and one for others.
  */
 export function notOwnerSql(table: string, at: number): string {
-  return `ARRAY(SELECT ${isOwnerSql(at)} FROM ${table} FOR SHARE) <> '{t}'`;
+  return `ARRAY(SELECT uuid = $${at} AND storage_connection_time = $${at + 1}
+    FROM ${table} FOR SHARE) <> '{t}'`;
 }
 
+/** How long one attempt to raise the epoch waits for the writes under way. */
+const rowLockMs = 500;
+
+/**
+ * A transaction that holds the row longer than this while the epoch has to rise
+ * is ended: its client may be gone, and every write waits for it.
+ */
+const stuckMs = 1000;
+
+/** Runs a flush on a session that takes writes. */
+export type RunFlush = <const B extends readonly Bound[]>(
+  bound: B,
+) => Promise<ResultsOf<B>>;
+
+/** What a {@linkcode Fence} is made of. */
+export interface FenceOptions {
+  /** The owners' table, quoted, with its schema. */
+  table: string;
+  instanceId: string;
+  /** The time of our row as it was written: the first epoch. */
+  epoch: bigint;
+  /** Called once when the row turns out to be gone. */
+  onClosed(): void;
+}
+
+/** Our row in the owners' table; see the file's head. */
+export class Fence {
+  readonly #options: FenceOptions;
+  readonly #sql: ReturnType<typeof fenceSql>;
+  #epoch: bigint;
+  /** The highest one that was ever sent: the row may have it. */
+  #highest: bigint;
+  #isInDoubt = false;
+  #isClosed = false;
+  #renewing: Promise<void> | undefined;
+  #statement: Bound;
+
+  constructor(options: FenceOptions) {
+    this.#options = options;
+    this.#sql = fenceSql(options.table);
+    this.#epoch = options.epoch;
+    this.#highest = options.epoch;
+    this.#statement = bind(this.#sql.fence, ...this.owner);
+  }
+
+  /** The epoch that a flush carries which is put together now. */
+  get epoch(): bigint {
+    return this.#epoch;
+  }
+
+  /** Stops the transaction unless the row is ours; of this moment. */
+  get statement(): Bound {
+    return this.#statement;
+  }
+
+  /** Our row, for a write that has the fence in a statement of its own. */
+  get owner(): ValuesOf<typeof ownerParams> {
+    return [this.#options.instanceId, this.#epoch];
+  }
+
+  /** Nothing may be sent before {@linkcode renew} has succeeded. */
+  get isInDoubt(): boolean {
+    return this.#isInDoubt;
+  }
+
+  /** Whether a row is ours: an epoch whose answer was lost is ours, too. */
+  isOurs(uuid: string, epoch: bigint): boolean {
+    return uuid === this.#options.instanceId &&
+      epoch >= this.#options.epoch && epoch <= this.#highest;
+  }
+
+  /** Removes our row, whatever its epoch. */
+  get removal(): Bound {
+    const { instanceId, epoch } = this.#options;
+    return bind(this.#sql.remove, instanceId, epoch, this.#highest);
+  }
+
+  /**
+   * A flush of this epoch has lost its answer, or was stopped by the fence. If
+   * the epoch has risen since, nothing of it is open.
+   */
+  doubt(epoch: bigint): void {
+    if (epoch === this.#epoch) this.#isInDoubt = true;
+  }
+
+  /**
+   * Raises the epoch, once for all that wait for it; `deadline` is the caller's
+   * deadline in the time of `performance.now()`. A failure leaves the doubt, and
+   * the next caller tries again.
+   *
+   * @throws {FenceClosedError} our row is gone.
+   * @throws {FenceTimeoutError} the deadline has passed.
+   * @throws {ConnectionLostError} with `sent` false, since nothing of the
+   *   caller's own write was sent; other errors of the driver and of the pool.
+   */
+  async renew(run: RunFlush, deadline: number): Promise<void> {
+    this.#renewing ??= this.#renew(run).finally(() => {
+      this.#renewing = undefined;
+    });
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const leftMs = Math.max(0, deadline - performance.now());
+    const timer = setTimeout(
+      () => reject(new FenceTimeoutError(Math.round(leftMs))),
+      leftMs,
+    );
+    try {
+      await Promise.race([this.#renewing, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #renew(run: RunFlush): Promise<void> {
+    if (this.#isClosed) throw new FenceClosedError();
+    const { instanceId, epoch } = this.#options;
+    for (;;) {
+      // Never one that was sent before: its late copy would come between.
+      const next = ++this.#highest;
+      try {
+        const [, { count }] = await run([
+          bind(this.#sql.setLockTimeout),
+          bind(this.#sql.raise, instanceId, epoch, next),
+        ]);
+        if (count === 0) this.#close();
+        return this.#raised(next);
+      } catch (error) {
+        if (sqlStateOf(error) !== "55P03") throw unsent(error);
+        await this.#endStuckWrites(run);
+      }
+    }
+  }
+
+  #raised(epoch: bigint): void {
+    this.#epoch = epoch;
+    this.#statement = bind(this.#sql.fence, ...this.owner);
+    this.#isInDoubt = false;
+  }
+
+  #close(): never {
+    this.#isClosed = true;
+    this.#options.onClosed();
+    throw new FenceClosedError();
+  }
+
+  async #endStuckWrites(run: RunFlush): Promise<void> {
+    try {
+      await run([
+        bind(this.#sql.endStuck, this.#options.table, BigInt(stuckMs)),
+      ]);
+    } catch (error) {
+      // Of another role: it must be waited for.
+      if (sqlStateOf(error) !== "42501") throw error;
+    }
+  }
+}
+
+/** A lost answer here is no lost answer of the write that waits. */
+function unsent(error: unknown): unknown {
+  return error instanceof ConnectionLostError
+    ? new ConnectionLostError(error.message, false, error.cause)
+    : error;
+}
+
+/**
+ * Ends the sessions that have held rows of table $1 for $2 milliseconds: a write
+ * locks the owners' row as long as it lasts.
+ */
+export const endStuckWrites = statement({
+  text: `SELECT pg_terminate_backend(lock.pid)
+    FROM pg_locks AS lock JOIN pg_stat_activity AS holder USING (pid)
+    WHERE lock.relation = to_regclass($1) AND lock.granted
+      AND lock.mode = 'RowShareLock' AND lock.database =
+        (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND holder.xact_start < now() - $2 * interval '1 millisecond'`,
+  params: ["text", "int8"],
+  columns: ["bool"],
+  once: true,
+});
+
 /** Stops the transaction unless the owner's row is the only one. */
-export const fence = (table: string) =>
+export const fenceStatement = (table: string) =>
   statement({
     text: `SELECT CASE WHEN ${notOwnerSql(table, 1)}
       THEN ${rejectSql(notOwnerReason)} END`,
     params: ownerParams,
     columns: ["int4?"],
   });
+
+function fenceSql(table: string) {
+  const isOurs = `uuid = $1 AND storage_connection_time >= $2`;
+  return {
+    fence: fenceStatement(table),
+    // Not SET LOCAL, which warns into the server's log outside of BEGIN.
+    setLockTimeout: statement({
+      text: `SELECT set_config('lock_timeout', '${rowLockMs}', true)`,
+      columns: ["text"],
+      once: true,
+    }),
+    raise: statement({
+      text: `UPDATE ${table} SET storage_connection_time = $3
+        WHERE ${isOurs} AND storage_connection_time < $3
+          AND (SELECT count(*) FROM ${table}) = 1`,
+      params: ["varchar", "timestamp", "timestamp"],
+      once: true,
+    }),
+    remove: statement({
+      text: `DELETE FROM ${table}
+        WHERE ${isOurs} AND storage_connection_time <= $3`,
+      params: ["varchar", "timestamp", "timestamp"],
+      once: true,
+    }),
+    endStuck: endStuckWrites,
+  };
+}

@@ -31,18 +31,20 @@
  * - stopped is for good: `signal` aborts, every call rejects. Writes that were
  *   under way end, then the lock is released and the successor's wait is over.
  *
- * A row is ours if it has our name and our time: an instance that is started
- * again under the same name is another one.
+ * A row is ours if it has our name and one of our times: an instance that is
+ * started again under the same name is another one. We change the time ourselves
+ * when a write has lost its answer (fence.ts); nodes compare only the name, and
+ * the notification of that change finds our row in place.
  *
- * The fence. Every write begins with `fence`, or with a statement of its own that
- * has the same in it (`notOwnerSql`): it locks the rows FOR SHARE and stops the
- * transaction unless there is ours and no other. Proof that no write of a former
- * owner commits after a successor has written its row: a successor's DELETE waits
- * for every transaction that holds the share lock, so each of those ends before
- * the row is gone; a fence that runs later finds no row (it waits for a DELETE
- * under way, and under higher isolation levels fails with 40001 and finds none at
- * its next attempt). A second row is there only when a node whose snapshot was
- * too old to see ours has left it; it is the later one and waits for the lock.
+ * Every write begins with the fence (fence.ts), which locks the rows FOR SHARE
+ * and stops the transaction unless there is ours and no other. Proof that no
+ * write of a former owner commits after a successor has written its row: a
+ * successor's DELETE waits for every transaction that holds the share lock, so
+ * each of those ends before the row is gone; a fence that runs later finds no row
+ * (it waits for a DELETE under way, and under higher isolation levels fails with
+ * 40001 and finds none at its next attempt). A second row is there only when a
+ * node whose snapshot was too old to see ours has left it; it is the later one
+ * and waits for the lock.
  * This needs no clock, no timely notification and no lock session: an owner that
  * was frozen for a day finds the fence closed at its first write. Since only the
  * row decides, the two connections of an owner can break independently.
@@ -51,18 +53,14 @@
 import { hostname } from "node:os";
 import process from "node:process";
 import { schemaLockId } from "../storage/stream_id.ts";
-import {
-  StreamStorageError,
-  type StreamStorageOutcome,
-} from "../storage/errors.ts";
 import type { LogCode } from "../telemetry/log_events.ts";
 import { deadClientSettings } from "./dead_clients.ts";
 import { sqlStateOf } from "./failures.ts";
-import { fence, isOwnerSql, ownerParams } from "./fence.ts";
+import { endStuckWrites, Fence } from "./fence.ts";
+import { ownershipLost } from "./fence_errors.ts";
 import { quoteIdentifier } from "./migrations/mod.ts";
 import type { Session } from "./session.ts";
-import { bind, type Bound, statement } from "./statement.ts";
-import type { ValuesOf } from "./wire/types.ts";
+import { bind, statement } from "./statement.ts";
 
 /** How ownership is taken. */
 export interface OwnershipOptions {
@@ -100,9 +98,8 @@ export class Ownership {
   /** Ends every wait: stopped or closing. */
   readonly #ended = new AbortController();
   #session: Session | undefined;
-  /** When our row was written, in microseconds; with the name it is ours. */
-  #rowTime = 0n;
-  #fence: Bound | undefined;
+  #fence: Fence | undefined;
+  #onReconnection: () => void = () => {};
   #beforeRelease: () => Promise<void> = () => Promise.resolve();
   #checking: Promise<void> | undefined;
   #checkAgain = false;
@@ -137,14 +134,14 @@ export class Ownership {
     return this.#stopped.signal;
   }
 
-  /** Sent first in every write: stops the transaction of a former owner. */
-  get fence(): Bound {
+  /** What every write must pass. */
+  get fence(): Fence {
     return this.#fence!;
   }
 
-  /** Our row, for a write that has the fence in a statement of its own. */
-  get owner(): ValuesOf<typeof ownerParams> {
-    return [this.#options.instanceId, this.#rowTime];
+  /** The lock session is back, maybe on a server that has lost commits. */
+  onReconnection(callback: () => void): void {
+    this.#onReconnection = callback;
   }
 
   /** What has to end before the lock is released. */
@@ -188,8 +185,8 @@ export class Ownership {
     this.#session = undefined;
     if (session === undefined) return;
     try {
-      if (session.usable) {
-        await session.run([bind(this.#sql.deleteOwn, ...this.owner)]);
+      if (session.usable && this.#fence !== undefined) {
+        await session.run([this.#fence.removal]);
       }
     } catch {
       // The successor removes it; there is nobody left to tell.
@@ -237,8 +234,12 @@ export class Ownership {
           bind(this.#sql.insertOwn, instanceId, this.#info()),
           bind(this.#sql.commit),
         ]);
-        this.#rowTime = own![0];
-        this.#fence = bind(this.#sql.fence, ...this.owner);
+        this.#fence = new Fence({
+          table: this.#sql.table,
+          instanceId,
+          epoch: own![0],
+          onClosed: () => this.stop(),
+        });
         return others.rows.map(([info]) => info);
       } catch (error) {
         if (sqlStateOf(error) !== "55P03") throw error;
@@ -254,7 +255,7 @@ export class Ownership {
     const { onEvent, stuckWriteMs } = this.#options;
     try {
       const [{ rows }] = await session.run([
-        bind(this.#sql.endStuck, this.#sql.table, BigInt(stuckWriteMs)),
+        bind(endStuckWrites, this.#sql.table, BigInt(stuckWriteMs)),
       ]);
       if (rows.length === 0) return;
       onEvent("ownership_write_ended", "A write of the last owner was stuck", {
@@ -309,8 +310,8 @@ export class Ownership {
     const [{ rows: [first, second] }] = await this.#session!.run([
       bind(this.#sql.selectIds),
     ]);
-    return second === undefined && first?.[0] === this.#options.instanceId &&
-      first[1] === this.#rowTime;
+    return first !== undefined && second === undefined &&
+      this.fence.isOurs(...first);
   }
 
   /** Looks at the table, once at a time, and once more if asked meanwhile. */
@@ -348,6 +349,7 @@ export class Ownership {
         if (this.#ended.signal.aborted) return await session.close();
         if (!await this.#isOurs()) return this.stop();
         if (await this.#tryLock(session)) {
+          this.#onReconnection();
           onEvent("ownership_session_back", "The lock session is back");
           return this.#watch(session);
         }
@@ -389,18 +391,6 @@ export class Ownership {
   }
 }
 
-/** The reason for which an instance stops for good. */
-export function ownershipLost(
-  outcome: StreamStorageOutcome = "rolled_back",
-): StreamStorageError {
-  return new StreamStorageError({
-    code: "RESOURCE_EXHAUSTED",
-    message: "Another instance owns the schema now, this one must stop",
-    details: { reason: "ownership_lost" },
-    outcome,
-  });
-}
-
 /** A sandbox may keep the host's name to itself. */
 function hostName(): string {
   try {
@@ -429,17 +419,6 @@ function ownershipSql(schema: string) {
       text: `LOCK TABLE ${table} IN SHARE ROW EXCLUSIVE MODE`,
       once: true,
     }),
-    endStuck: statement({
-      text: `SELECT pg_terminate_backend(lock.pid)
-        FROM pg_locks AS lock JOIN pg_stat_activity AS holder USING (pid)
-        WHERE lock.relation = to_regclass($1) AND lock.granted
-          AND lock.mode = 'RowShareLock' AND lock.database =
-            (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND holder.xact_start < now() - $2 * interval '1 millisecond'`,
-      params: ["text", "int8"],
-      columns: ["bool"],
-      once: true,
-    }),
     selectAll: statement({
       text: `SELECT info::text FROM ${table}`,
       columns: ["text?"],
@@ -449,10 +428,6 @@ function ownershipSql(schema: string) {
       columns: ["text", "timestamp"],
     }),
     deleteAll: statement({ text: `DELETE FROM ${table}`, once: true }),
-    deleteOwn: statement({
-      text: `DELETE FROM ${table} WHERE ${isOwnerSql(1)}`,
-      params: ownerParams,
-    }),
     insertOwn: statement({
       text: `INSERT INTO ${table} (uuid, storage_connection_time, info)
         VALUES ($1, now(), $2) RETURNING storage_connection_time`,
@@ -464,7 +439,6 @@ function ownershipSql(schema: string) {
       params: ["int8"],
       columns: ["bool"],
     }),
-    fence: fence(table),
   };
 }
 

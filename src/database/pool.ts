@@ -130,7 +130,7 @@ export class Pool {
    * the session finishes by itself; a write that was sent is never given up,
    * its caller would not know what became of it.
    *
-   * After `latest`, in the time of `performance.now()`, the work is not begun
+   * After `deadline`, in the time of `performance.now()`, the work is not begun
    * any more, and what was begun is ended by the server.
    *
    * @throws {PgError | ConnectionLostError | PoolOverloadError |
@@ -140,29 +140,29 @@ export class Pool {
     bound: B,
     use: PoolUse,
     signal?: AbortSignal,
-    latest = Infinity,
+    deadline = Infinity,
   ): Promise<ResultsOf<B>> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const since = performance.now();
-    if (since >= latest) return Promise.reject(new PoolTimeoutError(0));
+    if (since >= deadline) return Promise.reject(new PoolTimeoutError(0));
     const session = this.#pick(use);
     if (session !== undefined && signal === undefined) {
       this.#options.watcher?.acquired(0);
-      return session.run(bound, latest - since);
+      return session.run(bound, deadline - since);
     }
     return new Promise((resolve, reject) => {
       const settled = () => signal?.removeEventListener("abort", onAbort);
       const waiting: Waiting = {
         use,
         since,
-        until: Math.min(since + this.#options.acquireTimeoutMs, latest),
+        until: Math.min(since + this.#options.acquireTimeoutMs, deadline),
         start: (chosen) => {
           const now = performance.now();
-          if (now >= latest) return waiting.refuse(timeout(since, now));
+          if (now >= deadline) return waiting.refuse(timeout(since, now));
           this.#waiting.delete(waiting);
           this.#options.watcher?.acquired(now - since);
           if (use !== "read") settled();
-          chosen.run(bound, latest - now).then(resolve, reject)
+          chosen.run(bound, deadline - now).then(resolve, reject)
             .finally(settled);
         },
         refuse: (error) => {
@@ -189,7 +189,7 @@ export class Pool {
     this.#closed = true;
     clearTimeout(this.#reconnectTimer);
     this.#reconnectTimer = undefined;
-    const latest = performance.now() + budgetMs;
+    const deadline = performance.now() + budgetMs;
     await this.#drain(budgetMs);
     this.#refuseAll(new PoolClosedError());
     clearTimeout(this.#waitingTimer);
@@ -203,7 +203,7 @@ export class Pool {
       for (const session of this.#sessions) {
         session.destroy("The server did not close the connection in time");
       }
-    }, Math.max(0, latest - performance.now()));
+    }, Math.max(0, deadline - performance.now()));
     await Promise.all(
       Array.from(this.#sessions, (session) => session.close()),
     );

@@ -2,17 +2,26 @@
  * Runs transactions: one flush each (session.ts), tried again where that is
  * safe and useful.
  *
- * What may be tried again is decided by the error (failures.ts). A write whose
- * answer was lost is tried again too, which asks one thing of every write here:
- * its own checks must refuse it when it has been done already, so that it can
- * never be done twice. A refusal at a later attempt then says either that the
- * first attempt was committed or that the write was never possible; the
- * rejection tells its operation so (`afterUnknown`), which looks at the rows.
+ * The error decides whether work can be tried again (failures.ts). There are
+ * three cases:
+ *
+ * 1. Nothing was committed, and the same work may succeed now: it is sent again.
+ * 2. The fence stopped a write only because its epoch has risen (fence.ts):
+ *    nothing was committed, so it is sent again at once, with the new epoch. This
+ *    is no failure and counts as no attempt.
+ * 3. The answer to a write was lost. The epoch is raised first, which makes the
+ *    lost attempt final: it has committed or never will. One look at the rows
+ *    (`wasDone`) then tells which. A write that was not done is sent again as if
+ *    for the first time.
+ *
+ * The look goes to the pool that writes, so it sees the server that took the
+ * write. An outcome stays unknown only if the database can't be reached before
+ * the deadline.
  *
  * One deadline holds over all attempts, the wait for a connection included.
- * The server is told what is left of it as statement_timeout (session.ts), so
- * that it ends what we wait for no longer; only if nothing at all is heard from
- * it, an attempt outlives the deadline, by a second.
+ * When less than the statement timeout remains, the server gets the remaining
+ * time as statement_timeout (session.ts) and cancels late work itself. If the
+ * server stays silent, an attempt outlives the deadline, by a second at most.
  */
 
 import pRetry from "p-retry";
@@ -22,6 +31,7 @@ import type {
   TransactionOutcome,
 } from "../telemetry/transaction_metrics.ts";
 import { sqlStateOf, toStorageError, verdictOf } from "./failures.ts";
+import { type Fence, notOwnerReason } from "./fence.ts";
 import type { Pool, PoolUse } from "./pool.ts";
 import { type Rejection, rejectionOf } from "./rejection.ts";
 import type { Bound, ResultsOf } from "./statement.ts";
@@ -39,21 +49,11 @@ export interface RetryOptions {
 export class RejectedError extends Error {
   override readonly name = "RejectedError";
   readonly rejection: Rejection;
-  /** An earlier attempt's answer was lost: it may have been committed. */
-  readonly afterUnknown: boolean;
 
-  constructor(rejection: Rejection, afterUnknown: boolean) {
+  constructor(rejection: Rejection) {
     super(rejection.reason);
     this.rejection = rejection;
-    this.afterUnknown = afterUnknown;
   }
-}
-
-/** The results of a transaction, and how it came to them. */
-export interface Committed<B extends readonly Bound[]> {
-  results: ResultsOf<B>;
-  /** An earlier attempt's answer was lost: it may have been committed. */
-  afterUnknown: boolean;
 }
 
 /** What a transaction is called and how it may be stopped. */
@@ -63,19 +63,40 @@ export interface TransactionContext {
   /** What it is about, for the ring. */
   tags?: string;
   signal?: AbortSignal | undefined;
-  /** An earlier run of the same work lost its answer. */
-  afterUnknown?: boolean;
   /**
    * The deadline, in the time of `performance.now()`. Default: the operation
    * timeout from now on.
    */
-  latest?: number | undefined;
+  deadline?: number | undefined;
+  /** A read that must see what this process has written: on the write pool. */
+  afterWrite?: boolean;
 }
+
+/** A write that can be tried again after its answer was lost. */
+export interface WriteContext extends TransactionContext {
+  /** An earlier run of the same write has lost its answer. */
+  isInDoubt?: boolean;
+  /**
+   * Whether the rows show that the write was done. Called only while nothing of
+   * it can come any more, so the answer is final. Default: it is sent again, and
+   * being done twice is being done once.
+   */
+  wasDone?: (() => Promise<boolean>) | undefined;
+  /** Called once, before anything is sent, when it is certain that it has to be. */
+  prepare?: () => Promise<void>;
+}
+
+/**
+ * Puts a flush together. Called for every attempt, because the fence in it must
+ * be that of the moment.
+ */
+export type Compose<B extends readonly Bound[]> = () => B;
 
 /** What a {@linkcode Transactions} is made of. */
 export interface TransactionsOptions {
   readPool: Pool;
   writePool: Pool;
+  fence: Fence;
   retry: RetryOptions;
   operationTimeoutMs: number;
   ring: TransactionRing;
@@ -96,26 +117,47 @@ export class Transactions {
    *
    * @throws {StreamStorageError}
    */
-  async read<const B extends readonly Bound[]>(
+  read<const B extends readonly Bound[]>(
     context: TransactionContext,
     bound: B,
   ): Promise<ResultsOf<B>> {
-    const { results } = await this.#run("read", context, bound);
-    return results;
+    const use = context.afterWrite ? "write" : "read";
+    return this.#run(
+      { mode: "read", context, isInDoubt: () => false },
+      (deadline) => this.#attempt(use, context, bound, deadline),
+    );
   }
 
   /**
-   * Writes by one flush, tried again as needed; see the file's head for what
-   * it asks of the statements.
+   * Writes by one flush, tried again as needed. The results are undefined when
+   * an attempt whose answer was lost has done it.
    *
    * @throws {RejectedError} a check of the statements refused.
    * @throws {StreamStorageError}
    */
   write<const B extends readonly Bound[]>(
-    context: TransactionContext,
-    bound: B,
-  ): Promise<Committed<B>> {
-    return this.#run("write", context, bound);
+    context: WriteContext,
+    compose: Compose<B>,
+  ): Promise<ResultsOf<B> | undefined> {
+    let { isInDoubt = false, prepare } = context;
+    return this.#run(
+      { mode: "write", context, isInDoubt: () => isInDoubt },
+      async (deadline) => {
+        if (isInDoubt) {
+          await this.#whenCertain(deadline);
+          if (await context.wasDone?.()) return undefined;
+          isInDoubt = false;
+        }
+        await prepare?.();
+        prepare = undefined;
+        try {
+          return await this.#attemptFenced("write", context, compose, deadline);
+        } catch (error) {
+          isInDoubt = verdictOf(error, "write") === "unknown";
+          throw error;
+        }
+      },
+    );
   }
 
   /**
@@ -124,16 +166,21 @@ export class Transactions {
    */
   async attemptShared<const B extends readonly Bound[]>(
     context: TransactionContext,
-    bound: B,
+    compose: Compose<B>,
   ): Promise<ResultsOf<B>> {
     const { operationTimeoutMs, metrics } = this.#options;
     const { name } = context;
     const since = performance.now();
-    const latest = context.latest ?? since + operationTimeoutMs;
+    const deadline = context.deadline ?? since + operationTimeoutMs;
     const ended = (outcome: TransactionOutcome) =>
       metrics?.ended({ name, mode: "write", outcome, since });
     try {
-      const results = await this.#attempt("shared", context, bound, latest);
+      const results = await this.#attemptFenced(
+        "shared",
+        context,
+        compose,
+        deadline,
+      );
       ended("committed");
       return results;
     } catch (error) {
@@ -144,51 +191,50 @@ export class Transactions {
     }
   }
 
-  async #run<const B extends readonly Bound[]>(
-    mode: "read" | "write",
-    context: TransactionContext,
-    bound: B,
-  ): Promise<Committed<B>> {
+  async #run<T>(
+    { mode, context, isInDoubt }: {
+      mode: "read" | "write";
+      context: TransactionContext;
+      isInDoubt: () => boolean;
+    },
+    attemptOnce: (deadline: number) => Promise<T>,
+  ): Promise<T> {
     const { retry, operationTimeoutMs, ring, metrics } = this.#options;
-    const { name } = context;
-    let afterUnknown = context.afterUnknown ?? false;
+    const { name, signal } = context;
     let failure: unknown;
     const now = performance.now();
-    const latest = context.latest ?? now + operationTimeoutMs;
-    const attempt = async (nth: number): Promise<Committed<B>> => {
+    const deadline = context.deadline ?? now + operationTimeoutMs;
+    const attempt = async (nth: number): Promise<T> => {
       if (nth > 1) {
         ring.record(name, context.tags ?? "", "retry");
         metrics?.retried(name, nth, sqlStateOf(failure) ?? "connection_lost");
       }
       try {
-        context.signal?.throwIfAborted();
-        const results = await this.#attempt(mode, context, bound, latest);
-        return { results, afterUnknown };
+        signal?.throwIfAborted();
+        return await attemptOnce(deadline);
       } catch (error) {
         const rejection = rejectionOf(error);
-        if (rejection) throw new RejectedError(rejection, afterUnknown);
-        if (verdictOf(error, mode) === "unknown") afterUnknown = true;
+        if (rejection) throw new RejectedError(rejection);
         failure = error;
         throw error;
       }
     };
-    const { signal } = context;
     try {
-      const committed = await withRetries(attempt, {
+      const result = await withRetries(attempt, {
         ...retry,
-        latest,
+        deadline,
         signal,
         mode,
       });
       metrics?.ended({ name, mode, outcome: "committed", since: now });
-      return committed;
+      return result;
     } catch (error) {
       if (error instanceof RejectedError) {
         metrics?.ended({ name, mode, outcome: "rejected", since: now });
         throw error;
       }
       const told = toStorageError(error, {
-        unknownOutcome: afterUnknown,
+        unknownOutcome: isInDoubt(),
         signal,
       });
       const outcome = outcomeOf(told);
@@ -197,11 +243,46 @@ export class Transactions {
     }
   }
 
+  /** A flush of a write, behind the fence as it is when the flush is sent. */
+  async #attemptFenced<const B extends readonly Bound[]>(
+    use: PoolUse,
+    context: TransactionContext,
+    compose: Compose<B>,
+    deadline: number,
+  ): Promise<ResultsOf<B>> {
+    const { fence } = this.#options;
+    for (;;) {
+      if (fence.isInDoubt) await this.#whenCertain(deadline);
+      const { epoch } = fence;
+      try {
+        return await this.#attempt(use, context, compose(), deadline);
+      } catch (error) {
+        const isStopped = rejectionOf(error)?.reason === notOwnerReason;
+        if (isStopped || verdictOf(error, "write") === "unknown") {
+          fence.doubt(epoch);
+        }
+        if (!isStopped) throw error;
+      }
+    }
+  }
+
+  /** Waits until no flush of an earlier epoch can commit any more. */
+  async #whenCertain(deadline: number): Promise<void> {
+    const { fence, writePool, operationTimeoutMs } = this.#options;
+    if (!fence.isInDoubt) return;
+    // Others wait for the same, and have deadlines of their own.
+    const until = performance.now() + operationTimeoutMs;
+    await fence.renew(
+      (bound) => writePool.run(bound, "write", undefined, until),
+      deadline,
+    );
+  }
+
   async #attempt<const B extends readonly Bound[]>(
     use: PoolUse,
     context: TransactionContext,
     bound: B,
-    latest: number,
+    deadline: number,
   ): Promise<ResultsOf<B>> {
     const { readPool, writePool, ring, metrics } = this.#options;
     const tags = context.tags ?? "";
@@ -209,7 +290,7 @@ export class Transactions {
     ring.record(context.name, tags, "begin");
     try {
       const pool = use === "read" ? readPool : writePool;
-      const results = await pool.run(bound, use, context.signal, latest);
+      const results = await pool.run(bound, use, context.signal, deadline);
       ring.record(context.name, tags, "commit");
       return results;
     } catch (error) {
@@ -224,8 +305,8 @@ export class Transactions {
 /** What retrying takes is set up after a failure; few transactions see one. */
 async function withRetries<T>(
   attempt: (nth: number) => Promise<T>,
-  { attempts, minDelayMs, maxDelayMs, latest, signal, mode }: RetryOptions & {
-    latest: number;
+  { attempts, minDelayMs, maxDelayMs, deadline, signal, mode }: RetryOptions & {
+    deadline: number;
     signal: AbortSignal | undefined;
     mode: "read" | "write";
   },
@@ -241,7 +322,7 @@ async function withRetries<T>(
     minTimeout: minDelayMs,
     maxTimeout: maxDelayMs,
     randomize: true,
-    maxRetryTime: Math.max(0, latest - performance.now()),
+    maxRetryTime: Math.max(0, deadline - performance.now()),
     shouldRetry: ({ error }) => verdictOf(error, mode) !== "final",
     ...(signal === undefined ? {} : { signal }),
   });

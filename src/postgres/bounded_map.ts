@@ -37,4 +37,9 @@ export class BoundedMap<K, V> {
     this.#recent.delete(key);
     this.#older.delete(key);
   }
+
+  clear(): void {
+    this.#recent.clear();
+    this.#older.clear();
+  }
 }

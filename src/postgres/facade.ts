@@ -681,7 +681,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
     name: string,
     streamId: StreamId,
     options: OperationOptions | undefined,
-    since = performance.now(),
+    submittedAt = performance.now(),
   ): StreamCall {
     this.#checkCallable(options);
     checkStreamId(streamId);
@@ -689,8 +689,8 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       name,
       streamId,
       signal: options?.signal,
-      since,
-      latest: since + this.#parts.operationTimeoutMs,
+      submittedAt,
+      deadline: submittedAt + this.#parts.operationTimeoutMs,
       context: activeContext(),
     };
   }

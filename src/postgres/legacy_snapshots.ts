@@ -67,6 +67,13 @@ export class LegacySnapshots {
     this.#groups += 1 + kept.size;
   }
 
+  /** Everything may be other data than what was searched. */
+  forgetAll(): void {
+    for (const blocks of this.#streams.values()) blocks.outdated = true;
+    this.#streams.clear();
+    this.#groups = 0;
+  }
+
   #drop(streamId: StreamId, blocks: SearchedBlocks): void {
     this.#streams.delete(streamId);
     this.#groups -= 1 + blocks.size;

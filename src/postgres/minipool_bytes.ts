@@ -92,6 +92,10 @@ export class MinipoolBytes {
     this.#of(streamId, generation, 0).stored = bytes;
   }
 
+  forgetAll(): void {
+    this.#minipools.clear();
+  }
+
   forget(streamId: StreamId): void {
     this.#minipools.delete(streamId);
   }

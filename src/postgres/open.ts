@@ -29,8 +29,6 @@ import { StreamStorageError } from "../storage/errors.ts";
 import { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import type { CreateWorkers } from "./background.ts";
 import { Catalog } from "./catalog.ts";
-import { KnownMinipools } from "./known_minipools.ts";
-import { LegacySnapshots } from "./legacy_snapshots.ts";
 import { Media } from "./media.ts";
 import { openBucket } from "./media_options.ts";
 import {
@@ -41,10 +39,11 @@ import {
 import { StreamStorageFacade } from "./facade.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { Quotas } from "./quotas.ts";
-import type { LoadedWrite } from "./queued_write.ts";
-import { runShared } from "./shared_writes.ts";
 import type { Store } from "./store.ts";
-import { WriteQueue } from "./write_queue.ts";
+import { StreamCache } from "./stream_cache.ts";
+import type { BatchedWrite } from "./write_path/queued_write.ts";
+import { runBatch } from "./write_path/write_batch.ts";
+import { WriteQueue } from "./write_path/write_queue.ts";
 
 /** Opens a store; see `openStreamStorage`, which brings the workers. */
 export async function openStore(
@@ -177,7 +176,7 @@ async function checkSameDatabase(
       ...sessionOptions(options),
       signal,
     });
-    await session.run([ownership.fence]);
+    await session.run([ownership.fence.statement]);
   } catch (error) {
     await ownership.release(options.operationTimeoutMs);
     if (!isNotTheOwner(error)) throw error;
@@ -209,49 +208,56 @@ function assemble(
 ): PostgresStreamStorage {
   const ring = new TransactionRing();
   ring.enabled = options.debugTransactions;
-  const { lanes, readers, background } = sharesOf(options.maxConnections);
+  const { slots, readers, background } = sharesOf(options.maxConnections);
   const pool = (name: string, max: number, depth: number, of = options) =>
     poolOf(of, telemetry, { name, max, depth });
-  const writePool = pool("write", lanes, 1);
+  const writePool = pool("write", slots, 1);
   const readPool = pool("read", readers, readDepth);
   const batched = telemetry.batchSizes();
   const transactions = new Transactions({
     readPool,
     writePool,
+    fence: ownership.fence,
     retry: options.retry,
     operationTimeoutMs: options.operationTimeoutMs,
     ring,
     metrics: telemetry.transactions,
   });
-  // Not worth a text while nobody looks; the ring is bounded, so are they.
-  const tagsOf = (writes: readonly LoadedWrite[]) =>
+  // Built only while the ring is recording, and of eight streams at most, because
+  // it keeps the text.
+  const tagsOf = (writes: readonly BatchedWrite[]) =>
     ring.enabled
       ? writes.slice(0, 8).map(({ streamId }) => streamId).join(" ")
       : "";
   const catalog = new Catalog(options.schema, partitions);
+  const quotas = Quotas.of(
+    options.quotas,
+    (quota, details) => telemetry.log.tell("quota_near", { quota, ...details }),
+  );
+  const cache = new StreamCache(quotas);
   const store: Store = {
     catalog,
     transactions,
-    legacySnapshots: new LegacySnapshots(),
-    knownMinipools: new KnownMinipools(),
+    cache,
+    legacySnapshots: cache.legacySnapshots,
     isolationLevel: options.isolationLevel,
     ownership,
-    quotas: Quotas.of(
-      options.quotas,
-      (quota, details) =>
-        telemetry.log.tell("quota_near", { quota, ...details }),
-    ),
+    quotas,
     snapshotWritten: (streamId) => workers.snapshotWritten(streamId),
     media: mediaOf(options, telemetry),
     writes: new WriteQueue({
       ...queueBounds,
-      lanes,
-      backgroundLanes: Math.max(background, 1),
+      slots,
+      backgroundSlots: Math.max(background, 1),
       maxWaitMs: options.operationTimeoutMs,
-      runShared: (writes, latest) => {
+      runBatch: (writes, deadline) => {
         batched(writes.length);
-        const tags = tagsOf(writes);
-        return runShared(store, { name: "sharedWrites", tags, latest }, writes);
+        const context = {
+          name: "sharedWrites",
+          tags: tagsOf(writes),
+          deadline,
+        };
+        return runBatch(store, context, writes);
       },
       maxLockWaitMs: options.lockTimeoutMs,
       isUnknown: (error) => verdictOf(error, "write") === "unknown",
@@ -271,6 +277,7 @@ function assemble(
       transactions: new Transactions({
         readPool: workerPool ?? readPool,
         writePool: workerPool ?? readPool,
+        fence: ownership.fence,
         retry: options.retry,
         operationTimeoutMs: patient.operationTimeoutMs,
         ring,
@@ -280,6 +287,7 @@ function assemble(
   });
   const closeBudgetMs = options.operationTimeoutMs * 2;
   watch(telemetry, store.writes, [writePool, readPool]);
+  ownership.onReconnection(() => cache.forgetAll());
   ownership.beforeRelease(() => store.writes.close(closeBudgetMs));
   ownership.signal.addEventListener("abort", () => void workers.stop());
   workers.start();
@@ -318,13 +326,13 @@ function mediaOf(
  */
 function sharesOf(
   maxConnections: number,
-): { lanes: number; readers: number; background: number } {
+): { slots: number; readers: number; background: number } {
   const background = maxConnections < 5
     ? 0
     : Math.max(1, Math.floor(maxConnections / 16));
   const shared = maxConnections - 1 - background;
-  const lanes = Math.min(maxLanes, Math.ceil(shared / 2));
-  return { lanes, readers: shared - lanes, background };
+  const slots = Math.min(maxSlots, Math.ceil(shared / 2));
+  return { slots, readers: shared - slots, background };
 }
 
 /** Nobody waits for the background, and a whole large upload may have to go. */
@@ -337,14 +345,14 @@ function patientOptions(options: ResolvedOptions): ResolvedOptions {
   };
 }
 
-/** Transactions under way at a time; more would make each smaller. */
-const maxLanes = 4;
+/** Transactions in flight at a time; more would make each smaller. */
+const maxSlots = 4;
 
 /** Flushes on one connection that may wait for each other, for reads. */
 const readDepth = 4;
 
 const queueBounds = {
-  sharedLanes: 2,
+  sharedSlots: 2,
   minDivided: 32,
   maxShared: 256,
   maxSharedBytes: 1024 * 1024,

@@ -145,6 +145,11 @@ export class Quotas {
     this.#latestSnapshots.set(streamId, latest);
   }
 
+  forgetAll(): void {
+    this.minipoolBytes?.forgetAll();
+    this.#latestSnapshots.clear();
+  }
+
   /** The stream may be another one from now on. */
   forget(streamId: StreamId): void {
     this.minipoolBytes?.forget(streamId);

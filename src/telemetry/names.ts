@@ -192,10 +192,10 @@ export const metrics = {
     description: "Payload of the writes that wait in the queue",
     attributes: [],
   },
-  queueBusyLanes: {
-    name: "stream_storage.write_queue.busy_lanes",
+  queueBusySlots: {
+    name: "stream_storage.write_queue.busy_slots",
     kind: "updowncounter",
-    unit: "{lane}",
+    unit: "{slot}",
     description: "Write transactions under way",
     attributes: [],
   },

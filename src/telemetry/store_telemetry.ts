@@ -27,7 +27,7 @@ export interface WatchedPool {
 
 /** A queue of writes, as it is watched. */
 export interface WatchedQueue {
-  state: { waiting: number; waitingBytes: number; busyLanes: number };
+  state: { waiting: number; waitingBytes: number; busySlots: number };
 }
 
 /** A call on object storage that has ended. */
@@ -110,7 +110,7 @@ export class StoreTelemetry {
     const gauges = [
       [metrics.queueWrites, "waiting"],
       [metrics.queueSize, "waitingBytes"],
-      [metrics.queueBusyLanes, "busyLanes"],
+      [metrics.queueBusySlots, "busySlots"],
     ] as const;
     for (const [metric, field] of gauges) {
       this.#registry.gauge(metric, {}, () => queue.state[field]);

@@ -1,5 +1,8 @@
 import { bind, type Result, statement } from "../../src/database/statement.ts";
-import type { LoadedWrite, Write } from "../../src/postgres/queued_write.ts";
+import type {
+  BatchedWrite,
+  Write,
+} from "../../src/postgres/write_path/queued_write.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 
 /** A transaction that is under way, and how it ends. */
@@ -10,7 +13,7 @@ export interface FakeTransaction {
   names: readonly string[];
   kind: "shared" | "alone";
   /** Whether a write that runs alone was told that it may be done already. */
-  afterUnknown: boolean;
+  isInDoubt: boolean;
   /** Commits; without `done`, the writes that are named do nothing. */
   commit(options?: { without?: readonly string[] }): void;
   /** Fails, wholly. */
@@ -45,15 +48,15 @@ export class FakeTransactions {
   readonly explained: [name: string, later: number][] = [];
 
   /** For the queue's options. */
-  readonly runShared = (
-    writes: readonly LoadedWrite[],
+  readonly runBatch = (
+    writes: readonly BatchedWrite[],
   ): Promise<Result[]> => {
     const streamIds = [...new Set(writes.map(({ streamId }) => streamId))];
     const names = writes.map(({ shared }) =>
       shared.bind(undefined).bound.statement.text
     );
     return this.#begin(
-      { streamIds, names, kind: "shared", afterUnknown: false },
+      { streamIds, names, kind: "shared", isInDoubt: false },
       (without) =>
         names.map((name) => ({
           rows: [],
@@ -69,9 +72,9 @@ export class FakeTransactions {
     { bytes = 1, solo, single, background = false, signal }: FakeWriteOptions =
       {},
   ): Write<string | undefined> {
-    const runAlone = (afterUnknown: boolean) =>
+    const runAlone = (isInDoubt: boolean) =>
       this.#begin(
-        { streamIds: [streamId], names: [name], kind: "alone", afterUnknown },
+        { streamIds: [streamId], names: [name], kind: "alone", isInDoubt },
         (without) => {
           if (without.includes(name)) throw new Error(`${name} is refused`);
           return name;
@@ -87,10 +90,10 @@ export class FakeTransactions {
         shared: {
           bind: () => ({ bound: bind(statement({ text: name })) }),
           isDone: ({ count }) => count === 1,
-          explain: (later, unknown) => {
+          explain: (later) => {
             this.explained.push([name, later]);
             // As the store's own: the reason shows when it runs alone.
-            if (single) return runAlone(unknown);
+            if (single) return runAlone(false);
             return Promise.reject(new Error(`${name} is refused`));
           },
           isSingle: single ?? false,

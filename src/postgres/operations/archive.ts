@@ -8,9 +8,10 @@ import {
 } from "../../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
 import { insertStream } from "../sql/streams.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import { writeStream } from "../write_path/stream_write.ts";
 import { leftoversGone } from "./create_stream.ts";
-import { isBlockStored, looking } from "./recognise.ts";
+import { endsWithBlock, looking } from "./recognise.ts";
 import {
   findState,
   readState,
@@ -34,10 +35,10 @@ export async function createArchiveStream(
       ...leftoversGone(store.catalog, streamId),
     ],
     settle: () => {},
-    refused: async (_, afterUnknown) => {
-      if (afterUnknown && await isEmptyArchive(store, call)) return;
+    refused: () => {
       throw streamExists(streamId);
     },
+    wasDone: () => isEmptyArchive(store, call),
   });
 }
 
@@ -64,6 +65,7 @@ export async function writeArchive(
     ...block,
     number: start + BigInt(i),
   }));
+  const last = miniblocks.at(-1);
   await writeStream(store, call, {
     bytes: miniblocksBytes(miniblocks),
     bound: async () => {
@@ -76,12 +78,11 @@ export async function writeArchive(
       ];
     },
     settle: () => {},
-    refused: async (_, afterUnknown) => {
-      const last = miniblocks.at(-1);
-      if (last === undefined) return;
-      if (afterUnknown && await isBlockStored(store, call, last)) return;
+    refused: () => {
       throw streamChanged(streamId);
     },
+    wasDone: async () =>
+      last !== undefined && await endsWithBlock(store, call, last),
   });
 }
 

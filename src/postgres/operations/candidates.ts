@@ -19,7 +19,9 @@ import {
   selectCandidate,
 } from "../sql/candidates.ts";
 import { checkCandidates, insertCandidateWithin } from "../sql/quotas.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import { contextOf, type Store, type StreamCall } from "../store.ts";
+import { writeStream } from "../write_path/stream_write.ts";
+import { looking } from "./recognise.ts";
 import { streamFacts } from "./stream_facts.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
 
@@ -42,12 +44,12 @@ export async function writeCandidate(
     quotas?.grown(quota, streamId, Number(others), Number(others) + 1);
   await writeStream(store, call, {
     bytes: data.length + (snapshot?.length ?? 0),
-    shared: (known) => ({
+    shared: (cached) => ({
       bound: limit === 0n
         ? bind(catalog.of(streamId, insertDueCandidate), ...row)
         : bind(catalog.of(streamId, insertCandidateWithin), ...row, limit),
-      // It leaves the minipool alone, and so would have it known no longer.
-      ...(known !== undefined && { end: known, trusts: true }),
+      // It leaves the minipool alone, so what is cached of that stays true.
+      ...(cached !== undefined && { end: cached, isUnchecked: true }),
     }),
     ...(limit > 0n && {
       sharedRow: ([, others]: readonly unknown[]) => grown(others as bigint),
@@ -66,15 +68,16 @@ export async function writeCandidate(
       ]),
       bind(catalog.of(streamId, insertCandidate), ...row),
     ],
-    settle: async (results, afterUnknown) => {
+    settle: (results) => {
+      if (results === undefined) return;
       const [inserted, counted] = results.toReversed();
       if (inserted?.count === 1) {
         if (limit > 0n) grown(counted!.rows[0]![1] as bigint);
         return;
       }
-      if (afterUnknown && await isStored(store, call, candidate)) return;
       throw candidateExists(streamId, number, hash);
     },
+    wasDone: () => isStored(store, looking(call), candidate),
     refused: async ({ reason, figures }) => {
       switch (reason) {
         case "no_miniblocks":
@@ -99,11 +102,12 @@ async function refuseExternal(store: Store, call: StreamCall): Promise<void> {
 
 async function isStored(
   store: Store,
-  { name, streamId }: StreamCall,
+  call: StreamCall,
   { number, hash, data }: MiniblockDescriptor & { hash: Uint8Array },
 ): Promise<boolean> {
+  const { streamId } = call;
   const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId, afterUnknown: true },
+    contextOf(call),
     [bind(
       store.catalog.of(streamId, isCandidateStored),
       streamId,

@@ -11,12 +11,12 @@ import {
   insertMissingMarker,
 } from "../sql/minipools.ts";
 import {
-  fillNewStream,
   insertStream,
   insertWholeStream,
   repairGenesis,
 } from "../sql/streams.ts";
-import { lockOf, type Store, type StreamCall, writeStream } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import { runAlone, writeStream } from "../write_path/stream_write.ts";
 import { isBlockStored, isJustCreated } from "./recognise.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
 
@@ -29,16 +29,18 @@ export async function createStream(
   const { catalog } = store;
   const { streamId } = call;
   const snapshot = snapshotOf(genesis);
+  const block = { number: 0n, data: genesis.data };
   await writeStream(store, call, {
     bytes: genesis.data.length + (snapshot?.length ?? 0),
     withoutLock: true,
-    shared: () => {
-      const row = [streamId, genesis.data, snapshot] as const;
-      return {
-        bound: bind(catalog.of(streamId, insertWholeStream), ...row),
-        behindRow: () => bind(catalog.of(streamId, fillNewStream), ...row),
-      };
-    },
+    shared: () => ({
+      bound: bind(
+        catalog.of(streamId, insertWholeStream),
+        streamId,
+        genesis.data,
+        snapshot,
+      ),
+    }),
     // Made when they are needed, which is seldom.
     bound: () =>
       Promise.resolve([
@@ -54,14 +56,11 @@ export async function createStream(
         bind(catalog.of(streamId, insertMarker), streamId, 1n),
       ]),
     settle: () => {},
-    refused: async ({ figures }, afterUnknown) => {
+    refused: async ({ figures }) => {
       if (figures["repairable"] && await repair(store, call, genesis)) return;
-      const block = { number: 0n, data: genesis.data };
-      if (afterUnknown && await isJustCreated(store, call, block, false)) {
-        return;
-      }
       throw streamExists(streamId);
     },
+    wasDone: () => isJustCreated(store, call, block, false),
   });
 }
 
@@ -78,13 +77,11 @@ async function repair(
   call: StreamCall,
   genesis: MiniblockDescriptor,
 ): Promise<boolean> {
-  const { catalog, transactions } = store;
-  const { name, streamId } = call;
-  const { results: [, , repaired], afterUnknown } = await transactions.write(
-    { name, tags: streamId },
-    [
-      store.ownership.fence,
-      lockOf(store, streamId),
+  const { catalog } = store;
+  const { streamId } = call;
+  const isRepaired = await runAlone(store, call, {
+    bytes: genesis.data.length,
+    bound: [
       bind(
         catalog.of(streamId, repairGenesis),
         streamId,
@@ -93,9 +90,9 @@ async function repair(
       ),
       bind(catalog.of(streamId, insertMissingMarker), streamId),
     ],
-  );
+    settle: (results) => results === undefined || results[0].count === 1,
+    wasDone: () => isBlockStored(store, call, { ...genesis, number: 0n }),
+  }, false);
   store.legacySnapshots.forget(streamId);
-  if (repaired.count === 1) return true;
-  const block = { number: 0n, data: genesis.data };
-  return afterUnknown && await isBlockStored(store, call, block);
+  return isRepaired;
 }

@@ -10,7 +10,8 @@ import { deleteExternalIn } from "../sql/external.ts";
 import { deleteMiniblocksIn } from "../sql/miniblocks.ts";
 import { selectEverything, selectStatistics } from "../sql/state.ts";
 import { checkStream } from "../sql/streams.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import { writeStream } from "../write_path/stream_write.ts";
 import {
   following,
   moved,

@@ -6,10 +6,12 @@ import { deleteExternal, deleteMediaBlocks } from "../sql/external.ts";
 import { deleteTask, putTask } from "../sql/media_tasks.ts";
 import { deleteEphemeralAge, deleteStreamRow } from "../sql/streams.ts";
 import { deleteTrimmingMark } from "../sql/trimming.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import { writeStream } from "../write_path/stream_write.ts";
 import { leftoversGone } from "./create_stream.ts";
 import { findLocation } from "./external_blocks.ts";
 import { deleteObjectSoon } from "./media_objects.ts";
+import { isGone } from "./recognise.ts";
 
 /** Removes every row of a stream, then its object if it has one. */
 export async function deleteStream(
@@ -36,15 +38,13 @@ export async function deleteStream(
         return [...rows, ...mediaGone(store, call, hasObject)];
       },
       settle: () => {},
-      refused: (_, afterUnknown) => {
-        // Gone is what the caller wanted, and an attempt whose answer was lost
-        // is the likeliest to have done it: nobody else writes here.
-        if (!afterUnknown) throw streamNotFound(streamId);
+      refused: () => {
+        throw streamNotFound(streamId);
       },
+      wasDone: () => isGone(store, call),
     });
   } finally {
-    store.legacySnapshots.forget(streamId);
-    store.quotas?.forget(streamId);
+    store.cache.forget(streamId);
   }
   if (hasObject) await deleteObjectSoon(store, call);
 }

@@ -23,16 +23,20 @@ import {
   insertStream,
   regularizeStream,
 } from "../sql/streams.ts";
+import type { Store, StreamCall } from "../store.ts";
 import {
   runAlone,
-  type Store,
-  type StreamCall,
   type StreamWrite,
   writeStream,
-} from "../store.ts";
+} from "../write_path/stream_write.ts";
 import { leftoversGone } from "./create_stream.ts";
 import { isBlockStored, isJustCreated, looking } from "./recognise.ts";
-import { readState, streamChanged, unchanged } from "./stream_state.ts";
+import {
+  findState,
+  readState,
+  streamChanged,
+  unchanged,
+} from "./stream_state.ts";
 import { miniblocksBytes, snapshotOf } from "./write_miniblocks.ts";
 
 /** Creates an ephemeral stream with this block; its age starts now. */
@@ -67,10 +71,10 @@ function creation(
       ),
     ],
     settle: () => {},
-    refused: async (_, afterUnknown) => {
-      if (afterUnknown && await isJustCreated(store, call, block, true)) return;
+    refused: () => {
       throw streamExists(streamId);
     },
+    wasDone: () => isJustCreated(store, call, block, true),
   };
 }
 
@@ -103,20 +107,30 @@ export async function writeEphemeral(
         snapshotOf(block),
       ),
     ],
-    settle: async ([, inserted], afterUnknown) => {
-      if (inserted.count === 1) return;
-      if (afterUnknown && await isBlockStored(store, call, block)) return;
+    settle: (results) => {
+      if (results === undefined || results[1].count === 1) return;
       throw miniblockExists(streamId, block.number);
     },
-    refused: async ({ reason }, afterUnknown) => {
+    wasDone: () => isChunkStored(store, call, block),
+    refused: async ({ reason }) => {
       if (reason !== "stream_not_found") {
         throw notEphemeral("ALREADY_EXISTS", streamId);
       }
-      // In the same turn: whoever called later finds the stream.
-      const create = creation(store, call, block);
-      await runAlone(store, call, create, afterUnknown);
+      // In the same turn: later calls find the stream.
+      await runAlone(store, call, creation(store, call, block), false);
     },
   });
+}
+
+/** A block of this number and data may also be that of a stream of another kind. */
+async function isChunkStored(
+  store: Store,
+  call: StreamCall,
+  block: MiniblockDescriptor,
+): Promise<boolean> {
+  const none = { first: 0n, last: -1n };
+  const state = await findState(store, looking(call), none);
+  return state?.ephemeral === true && await isBlockStored(store, call, block);
 }
 
 /** The stored numbers of an ephemeral stream. */
@@ -176,17 +190,14 @@ export async function normalizeEphemeral(
       if (isMoved) store.media?.wake();
       return sealed!.headerHash;
     },
-    refused: async (_, afterUnknown) => {
-      if (afterUnknown) {
-        const { ephemeral, last } = await readState(
-          store,
-          looking(call),
-          allNumbers,
-        );
-        // Nothing but this makes an ephemeral stream a regular one.
-        if (!ephemeral && last === sealed?.last) return sealed!.headerHash;
-      }
+    refused: () => {
       throw streamChanged(streamId);
+    },
+    // It was ephemeral when this was sent, and nothing else changes that.
+    wasDone: async () => {
+      const none = { first: 0n, last: -1n };
+      const state = await findState(store, looking(call), none);
+      return state?.ephemeral === false;
     },
   });
 }

@@ -23,7 +23,7 @@ import {
   selectExternalPageEnd,
 } from "../sql/external.ts";
 import { selectStreamRow } from "../sql/streams.ts";
-import type { Store, StreamCall } from "../store.ts";
+import { contextOf, type Store, type StreamCall } from "../store.ts";
 
 /** The stream's blocks are elsewhere now: read again from the start. */
 export const moved = Symbol("moved");
@@ -186,10 +186,11 @@ export async function readPlaces(
 /** Where the stream's blocks are; undefined for an unknown stream. */
 export async function findLocation(
   store: Store,
-  { name, streamId, signal, afterUnknown = false }: StreamCall,
+  call: StreamCall,
 ): Promise<string | undefined> {
+  const { streamId } = call;
   const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId, signal, afterUnknown },
+    contextOf(call),
     [bind(store.catalog.of(streamId, selectStreamRow), streamId)],
   );
   return row?.[1];

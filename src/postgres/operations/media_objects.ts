@@ -2,7 +2,8 @@ import { bind } from "../../database/statement.ts";
 import { isStreamStorageError } from "../../storage/errors.ts";
 import type { Media } from "../media.ts";
 import { deleteDoneTask, keepStream } from "../sql/media_tasks.ts";
-import { type Store, type StreamCall, writeOwnRows } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import { writeOwnRows } from "../write_path/stream_write.ts";
 import { findLocation } from "./external_blocks.ts";
 
 /** Milliseconds that a caller waits for an object to go. */

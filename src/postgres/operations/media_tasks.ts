@@ -6,7 +6,8 @@ import {
   selectMediaStreams,
   setTaskAside,
 } from "../sql/media_tasks.ts";
-import { type Store, writeOwnRows } from "../store.ts";
+import type { Store } from "../store.ts";
+import { writeOwnRows } from "../write_path/stream_write.ts";
 
 const name = "offloadMedia";
 

@@ -47,7 +47,8 @@ import {
   selectVersions,
 } from "../sql/offloading.ts";
 import { selectMiniblock } from "../sql/state.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import { writeStream } from "../write_path/stream_write.ts";
 import {
   type ExternalPlace,
   fetchRun,
@@ -294,12 +295,12 @@ async function commit(
       bind(catalog.of(streamId, deleteTask), streamId),
     ],
     settle: () => {},
-    refused: async (_, afterUnknown) => {
-      const location = await findLocation(store, looking(call));
-      if (afterUnknown && location === media.location) return;
-      if (!afterUnknown) await removeUnused(media, streamId);
+    refused: async () => {
+      await removeUnused(media, streamId);
       throw streamChanged(streamId);
     },
+    wasDone: async () =>
+      await findLocation(store, looking(call)) === media.location,
   });
 }
 

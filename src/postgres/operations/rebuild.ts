@@ -14,9 +14,10 @@ import { setSnapshot } from "../sql/miniblocks.ts";
 import { deleteMinipool, insertMarker } from "../sql/minipools.ts";
 import { selectMiniblock } from "../sql/state.ts";
 import { insertStream, regularizeStream } from "../sql/streams.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import { writeStream } from "../write_path/stream_write.ts";
 import { leftoversGone } from "./create_stream.ts";
-import { isBlockStored, looking } from "./recognise.ts";
+import { endsWithBlock, looking } from "./recognise.ts";
 import {
   findState,
   type NumberRange,
@@ -52,13 +53,13 @@ export async function writePreceding(
       ];
     },
     settle: () => {},
-    refused: async (_, afterUnknown) => {
-      const range = rangeOf(miniblocks);
-      if (afterUnknown) {
-        const { numbers } = await readState(store, looking(call), range);
-        if (numbers.length === miniblocks.length) return;
-      }
+    refused: () => {
       throw streamChanged(streamId);
+    },
+    wasDone: async () => {
+      const range = rangeOf(miniblocks);
+      const state = await findState(store, looking(call), range);
+      return state?.numbers.length === miniblocks.length;
     },
   });
 }
@@ -89,13 +90,12 @@ export async function reinitialize(
         : await updateRows(store, call, rebuild, state);
     },
     settle: () => {},
-    refused: async (_, afterUnknown) => {
-      const last = miniblocks.at(-1)!;
-      if (afterUnknown && await isBlockStored(store, call, last)) return;
+    refused: () => {
       throw streamChanged(streamId);
     },
+    wasDone: () => endsWithBlock(store, call, miniblocks.at(-1)!),
   });
-  store.quotas?.forget(streamId);
+  store.cache.forget(streamId);
   if (isKnown) store.snapshotWritten?.(streamId);
 }
 

@@ -1,35 +1,61 @@
+/**
+ * How a write whose answer was lost is recognised by its rows. These looks are
+ * made in the stream's turn and after re-fencing (fence.ts), so what they find is
+ * final: no other write of the stream can have come between.
+ */
+
 import { bind } from "../../database/statement.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
-import { isMiniblockStored } from "../sql/miniblocks.ts";
-import type { Store, StreamCall } from "../store.ts";
+import { isMiniblockStored, selectLastMiniblock } from "../sql/miniblocks.ts";
+import { contextOf, type Store, type StreamCall } from "../store.ts";
 import { findState } from "./stream_state.ts";
 
 /**
- * The call as one that looks what became of its write: nothing may stop it,
- * and if it fails, the write's outcome is unknown.
+ * The call as one that looks what became of its write. Nothing may stop it, and
+ * it asks the server that takes the writes.
  */
-export function looking({ name, streamId }: StreamCall): StreamCall {
-  return { name, streamId, afterUnknown: true };
+export function looking({ name, streamId, deadline }: StreamCall): StreamCall {
+  return {
+    name,
+    streamId,
+    afterWrite: true,
+    ...(deadline === undefined ? {} : { deadline }),
+  };
+}
+
+/** Number and data of a block. */
+type Block = Pick<MiniblockDescriptor, "number" | "data">;
+
+/** Whether the block is stored with just this data. */
+export async function isBlockStored(
+  store: Store,
+  call: StreamCall,
+  { number, data }: Block,
+): Promise<boolean> {
+  const { streamId } = call;
+  const select = store.catalog.of(streamId, isMiniblockStored);
+  const [{ rows: [row] }] = await store.transactions.read(
+    contextOf(looking(call)),
+    [bind(select, streamId, number, data)],
+  );
+  return row?.[0] === true;
 }
 
 /**
- * Whether the block is stored with just this data: how a write whose answer
- * was lost is recognised. Blocks are written with the rest of their
- * transaction or not at all, so one of them tells.
+ * Whether this block, with just this data, is the stream's last one. Blocks are
+ * written with the rest of their transaction or not at all, so the last of them
+ * tells.
  */
-export async function isBlockStored(
+export async function endsWithBlock(
   store: Store,
-  { name, streamId }: StreamCall,
-  block: Pick<MiniblockDescriptor, "number" | "data">,
+  call: StreamCall,
+  { number, data }: Block,
 ): Promise<boolean> {
+  const { streamId } = call;
+  const select = store.catalog.of(streamId, selectLastMiniblock);
   const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId, afterUnknown: true },
-    [bind(
-      store.catalog.of(streamId, isMiniblockStored),
-      streamId,
-      block.number,
-      block.data,
-    )],
+    contextOf(looking(call)),
+    [bind(select, streamId, number, data)],
   );
   return row?.[0] === true;
 }
@@ -41,7 +67,7 @@ export async function isBlockStored(
 export async function isJustCreated(
   store: Store,
   call: StreamCall,
-  block: Pick<MiniblockDescriptor, "number" | "data">,
+  block: Block,
   ephemeral: boolean,
 ): Promise<boolean> {
   const { number } = block;
@@ -50,4 +76,10 @@ export async function isJustCreated(
   return state !== undefined && state.last === number &&
     state.ephemeral === ephemeral && state.hasMinipool !== ephemeral &&
     await isBlockStored(store, call, block);
+}
+
+/** Whether the stream has no row: how its removal is recognised. */
+export async function isGone(store: Store, call: StreamCall): Promise<boolean> {
+  const range = { first: 0n, last: -1n };
+  return await findState(store, looking(call), range) === undefined;
 }

@@ -25,7 +25,8 @@ import type { Media } from "../media.ts";
 import type { ReconcileMediaReport } from "../maintenance.ts";
 import { selectExternalEnd } from "../sql/external.ts";
 import { selectAtLocation, selectLocations } from "../sql/media_tasks.ts";
-import { type Store, writeOwnRows } from "../store.ts";
+import type { Store } from "../store.ts";
+import { writeOwnRows } from "../write_path/stream_write.ts";
 import { findLocation } from "./external_blocks.ts";
 
 /** How a reconciliation is bounded. */

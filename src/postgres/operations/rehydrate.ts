@@ -16,7 +16,8 @@ import {
 import { putTask } from "../sql/media_tasks.ts";
 import { deleteMiniblocks, deleteMiniblocksIn } from "../sql/miniblocks.ts";
 import { checkBack } from "../sql/offloading.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import { writeStream } from "../write_path/stream_write.ts";
 import {
   type ExternalPlace,
   fetchRun,
@@ -124,9 +125,9 @@ async function write(
     bytes: 0,
     bound: [bind(check, streamId, location), ...bound],
     settle: () => {},
-    refused: async (_, afterUnknown) => {
-      const isBack = await findLocation(store, looking(call)) === "D";
-      if (!afterUnknown || !isBack) throw streamChanged(streamId);
+    refused: () => {
+      throw streamChanged(streamId);
     },
+    wasDone: async () => await findLocation(store, looking(call)) === "D",
   });
 }

@@ -3,7 +3,7 @@ import { streamNotFound } from "../../storage/contract_errors.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import { checkUnchanged, selectNumbers, selectState } from "../sql/state.ts";
-import type { Store, StreamCall } from "../store.ts";
+import { contextOf, type Store, type StreamCall } from "../store.ts";
 
 /** Block numbers, both ends included: the greatest one is a number too. */
 export interface NumberRange {
@@ -28,12 +28,13 @@ export interface StreamState {
 /** Looks at a stream; undefined when it is unknown. */
 export async function findState(
   store: Store,
-  { name, streamId, signal, afterUnknown = false }: StreamCall,
+  call: StreamCall,
   range: NumberRange,
 ): Promise<StreamState | undefined> {
   const { catalog } = store;
+  const { streamId } = call;
   const [{ rows: [row] }, { rows: numbers }] = await store.transactions.read(
-    { name, tags: streamId, signal, afterUnknown },
+    contextOf(call),
     [
       bind(catalog.of(streamId, selectState), streamId),
       bind(

@@ -7,13 +7,10 @@ import {
   selectExpired,
 } from "../sql/ephemeral_ages.ts";
 import { deleteEphemeralAge, deleteStreamRow } from "../sql/streams.ts";
-import {
-  type Store,
-  type StreamCall,
-  writeOwnRows,
-  writeStream,
-} from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import { writeOwnRows, writeStream } from "../write_path/stream_write.ts";
 import { leftoversGone } from "./create_stream.ts";
+import { isGone } from "./recognise.ts";
 
 const name = "sweepEphemeralStreams";
 const pageSize = 1000;
@@ -89,10 +86,10 @@ export async function removeExpired(
         ...leftoversGone(catalog, streamId),
       ],
       settle: () => true,
-      // An attempt whose answer was lost is the likeliest to have done it.
-      refused: (_, afterUnknown) => afterUnknown,
+      refused: () => false,
+      wasDone: () => isGone(store, call),
     });
   } finally {
-    store.legacySnapshots.forget(streamId);
+    store.cache.forget(streamId);
   }
 }

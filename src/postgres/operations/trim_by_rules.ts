@@ -6,8 +6,9 @@ import {
   measureBlocks,
   measureSnapshots,
 } from "../sql/trimming.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
 import type { TrimmingRules } from "../trimming_options.ts";
+import { writeStream } from "../write_path/stream_write.ts";
 import { streamChanged } from "./stream_state.ts";
 import {
   planTrim,
@@ -115,8 +116,12 @@ async function remove(
         bind(catalog.of(streamId, deleteMeasured), streamId, from, to),
         bind(catalog.of(streamId, clearMeasured), streamId, clear),
       ],
-      // Done twice it is as if done once, but for the figures.
-      settle: ([, blocks, snapshots]) => figuresOf(blocks.rows, snapshots.rows),
+      // Done twice it is as if done once, apart from the figures: there is no
+      // look, and so there are results.
+      settle: (results) => {
+        const [, blocks, snapshots] = results!;
+        return figuresOf(blocks.rows, snapshots.rows);
+      },
       refused: () => {
         throw streamChanged(streamId);
       },

@@ -7,7 +7,8 @@ import {
 } from "../../storage/contract_errors.ts";
 import { clearSnapshots, deleteMiniblocksIn } from "../sql/miniblocks.ts";
 import { checkTrim } from "../sql/streams.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import { writeStream } from "../write_path/stream_write.ts";
 
 /** Removes the blocks below `to`, then the snapshots that are listed. */
 export async function trimStream(

@@ -10,7 +10,8 @@ import {
   upsertCursor,
   upsertTrimmingMark,
 } from "../sql/trimming.ts";
-import { type Store, type StreamCall, writeOwnRows } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import { writeOwnRows } from "../write_path/stream_write.ts";
 
 /**
  * How many snapshots were written since the stream was trimmed last, up to

@@ -3,21 +3,23 @@ import { streamNotFound } from "../../storage/contract_errors.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 import { checkMinipoolHead } from "../../storage/write_rules.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
-import type { MinipoolEnd } from "../known_minipools.ts";
 import type { Quotas } from "../quotas.ts";
-import {
-  type BoundWrite,
-  countOf,
-  type SharedWrite,
-  type Write,
-} from "../queued_write.ts";
 import {
   appendEvent,
   insertEvent,
   selectMinipoolEnds,
 } from "../sql/minipools.ts";
 import { selectMinipoolBytes } from "../sql/quotas.ts";
-import { runAlone, type Store, type StreamCall } from "../store.ts";
+import { contextOf, type Store, type StreamCall } from "../store.ts";
+import type { MinipoolEnd } from "../write_path/minipool_cache.ts";
+import {
+  type BoundWrite,
+  countOf,
+  type SharedWrite,
+  type Write,
+} from "../write_path/queued_write.ts";
+import { runAlone } from "../write_path/stream_write.ts";
+import { looking } from "./recognise.ts";
 
 /** An event and its place. */
 export interface EventWrite {
@@ -94,7 +96,7 @@ function submitEvent(
 class QueuedEvent implements Write<void>, SharedWrite {
   readonly streamId: StreamId;
   readonly bytes: number;
-  readonly since: number | undefined;
+  readonly submittedAt: number | undefined;
   readonly signal: AbortSignal | undefined;
   readonly isSingle = false;
   readonly #store: Store;
@@ -110,7 +112,7 @@ class QueuedEvent implements Write<void>, SharedWrite {
   ) {
     this.streamId = call.streamId;
     this.bytes = event.envelope.length;
-    this.since = call.since;
+    this.submittedAt = call.submittedAt;
     this.signal = call.signal;
     this.#store = store;
     this.#call = call;
@@ -122,18 +124,18 @@ class QueuedEvent implements Write<void>, SharedWrite {
     return this.#check === undefined ? this : undefined;
   }
 
-  bind(known: MinipoolEnd | undefined): BoundWrite {
+  bind(cached: MinipoolEnd | undefined): BoundWrite {
     const { generation, slot } = this.#event;
-    const isBlind = known !== undefined && known.generation === generation &&
-      known.next === slot;
+    const isNext = cached !== undefined && cached.generation === generation &&
+      cached.next === slot;
     return {
-      bound: this.#bind(isBlind ? appendEvent : insertEvent),
+      bound: this.#bind(isNext ? appendEvent : insertEvent),
       end: {
         generation,
         next: slot + 1,
-        isWhole: isBlind && known.isWhole,
+        isContiguous: isNext && cached.isContiguous,
       },
-      trusts: isBlind,
+      isUnchecked: isNext,
     };
   }
 
@@ -142,28 +144,25 @@ class QueuedEvent implements Write<void>, SharedWrite {
   }
 
   explain(later: number): Promise<void> {
-    return explain(this.#store, this.#call, this.#event, {
-      afterUnknown: false,
-      later,
-    });
+    return explain(this.#store, this.#call, this.#event, later);
   }
 
-  runAlone(afterUnknown: boolean): Promise<void> {
-    const check = afterUnknown ? undefined : this.#check;
+  runAlone(isInDoubt: boolean): Promise<void> {
     return runAlone(this.#store, this.#call, {
       bytes: this.bytes,
       bound: async () => {
-        await check?.();
+        await this.#check?.();
         return [this.#bind(insertEvent)] as const;
       },
-      settle: async ([result], afterUnknown) => {
-        if (this.isDone(result)) return;
-        await explain(this.#store, this.#call, this.#event, {
-          afterUnknown,
-          later: 0,
-        });
+      settle: async (results) => {
+        if (results === undefined || this.isDone(results[0])) return;
+        await explain(this.#store, this.#call, this.#event, 0);
       },
-    }, afterUnknown);
+      wasDone: async () => {
+        const call = looking(this.#call);
+        return (await lookAt(this.#store, call, this.#event)).isStored;
+      },
+    }, isInDoubt);
   }
 
   #bind(template: typeof insertEvent): Bound<[]> {
@@ -174,32 +173,23 @@ class QueuedEvent implements Write<void>, SharedWrite {
   }
 }
 
-/** Throws the reason, unless this very event is there already. */
+/** Throws the reason; `later` events of the same transaction were added. */
 async function explain(
   store: Store,
-  { name, streamId }: StreamCall,
-  { generation, slot, envelope }: EventWrite,
-  { afterUnknown, later }: { afterUnknown: boolean; later: number },
-): Promise<void> {
-  const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId, afterUnknown },
-    [bind(
-      store.catalog.of(streamId, selectMinipoolEnds),
-      streamId,
-      generation,
-      BigInt(slot),
-      envelope,
-    )],
-  );
-  const [exists, lowest, first, highest, last, same] = row!;
-  if (afterUnknown && same === true) return;
+  call: StreamCall,
+  event: EventWrite,
+  later: number,
+): Promise<never> {
+  const { streamId } = call;
+  const { generation, slot } = event;
+  const { exists, oldest, newest } = await lookAt(store, call, event);
   if (!exists) throw streamNotFound(streamId);
   checkMinipoolHead(
     streamId,
-    lowest === null || highest === null ? undefined : {
-      oldest: { generation: lowest, slot: Number(first) },
-      // As it was before the later events of the same transaction.
-      newest: { generation: highest, slot: Number(last) - later },
+    oldest && newest && {
+      oldest,
+      // As it was before the later events.
+      newest: { ...newest, slot: newest.slot - later },
     },
     generation,
     slot,
@@ -210,4 +200,33 @@ async function explain(
     details: { reason: "minipool_changed", streamId },
     retryable: true,
   });
+}
+
+/** Both ends of the minipool, and whether this very event is in its slot. */
+async function lookAt(
+  store: Store,
+  call: StreamCall,
+  { generation, slot, envelope }: EventWrite,
+) {
+  const { streamId } = call;
+  const [{ rows: [row] }] = await store.transactions.read(contextOf(call), [
+    bind(
+      store.catalog.of(streamId, selectMinipoolEnds),
+      streamId,
+      generation,
+      BigInt(slot),
+      envelope,
+    ),
+  ]);
+  const [exists, lowest, first, highest, last, isSame] = row!;
+  return {
+    exists,
+    oldest: placeOf(lowest, first),
+    newest: placeOf(highest, last),
+    isStored: isSame === true,
+  };
+}
+
+function placeOf(generation: bigint | null, slot: bigint | null) {
+  return generation === null ? undefined : { generation, slot: Number(slot) };
 }

@@ -19,15 +19,13 @@ import type {
 import { checkMinipool } from "../../storage/rules.ts";
 import { lastSnapshotIn } from "../../storage/write_rules.ts";
 import type { Catalog } from "../catalog.ts";
-import type { MinipoolEnd } from "../known_minipools.ts";
-import type { BoundWrite } from "../queued_write.ts";
 import { deleteCandidatesBelow } from "../sql/candidates.ts";
 import {
   checkSwap,
   copyMiniblocks,
   insertMiniblock,
-  swapKnownMinipool,
   swapMiniblocks,
+  swapUnchecked,
 } from "../sql/miniblocks.ts";
 import {
   copyMinipool,
@@ -37,9 +35,12 @@ import {
   selectMinipoolKeys,
 } from "../sql/minipools.ts";
 import { updateHead } from "../sql/streams.ts";
-import { type Store, type StreamCall, writeStream } from "../store.ts";
+import type { Store, StreamCall } from "../store.ts";
+import type { MinipoolEnd } from "../write_path/minipool_cache.ts";
+import type { BoundWrite } from "../write_path/queued_write.ts";
+import { writeStream } from "../write_path/stream_write.ts";
 import { admitBlocks } from "./block_quota.ts";
-import { isBlockStored } from "./recognise.ts";
+import { endsWithBlock } from "./recognise.ts";
 
 /** Blocks that end a minipool, and the minipool that follows them. */
 export interface MiniblocksWrite {
@@ -61,23 +62,17 @@ export async function writeMiniblocks(
   await writeStream(store, call, {
     bytes: payloadBytes(write),
     ...(check === undefined && {
-      shared: (known) => sharedSwap(store, call, write, { latest, known }),
+      shared: (cached) => sharedSwap(store, call, write, { latest, cached }),
     }),
     bound: async () => {
       await check?.();
       return swap(store, call, write, latest);
     },
     settle: () => {},
-    refused: async (rejection, afterUnknown) => {
-      const last = miniblocks.at(-1)!;
-      // Whatever is behind it another call has written, and before it: calls
-      // for one stream do not overtake each other.
-      const isLast = rejection.figures["last"] === last.number;
-      if (afterUnknown && isLast && await isBlockStored(store, call, last)) {
-        return;
-      }
+    refused: async (rejection) => {
       throw await explain(store, call, write, rejection);
     },
+    wasDone: () => endsWithBlock(store, call, miniblocks.at(-1)!),
   });
   admission?.done();
   if (latest !== undefined) store.snapshotWritten?.(call.streamId);
@@ -113,35 +108,35 @@ function swap(
   ];
 }
 
-/** The same as one statement, which asks nothing where all is known. */
+/** The same as one statement, unchecked where the minipool is cached. */
 function sharedSwap(
   store: Store,
   call: StreamCall,
   write: MiniblocksWrite,
-  { latest, known }: {
+  { latest, cached }: {
     latest: bigint | undefined;
-    known: MinipoolEnd | undefined;
+    cached: MinipoolEnd | undefined;
   },
 ): BoundWrite {
-  // A row that is written anew is locked by nobody.
+  // This one updates the stream's row, and the new version has no last locker.
   if (latest !== undefined) {
     return { bound: checkedSwap(store, call, write, latest) };
   }
   const { miniblocks, newMinipool, prevMinipool } = write;
-  const trusts = known !== undefined && known.isWhole &&
-    known.generation === prevMinipool.generation &&
-    known.next === (prevMinipool.size ?? known.next) &&
+  const isUnchecked = cached !== undefined && cached.isContiguous &&
+    cached.generation === prevMinipool.generation &&
+    cached.next === (prevMinipool.size ?? cached.next) &&
     miniblocks.length === 1;
   return {
-    bound: trusts
-      ? blindSwap(store, call, write)
+    bound: isUnchecked
+      ? uncheckedSwap(store, call, write)
       : checkedSwap(store, call, write, null),
     end: {
       generation: newMinipool.generation,
       next: newMinipool.envelopes.length,
-      isWhole: true,
+      isContiguous: true,
     },
-    trusts,
+    isUnchecked,
   };
 }
 
@@ -164,13 +159,13 @@ function checkedSwap(
   );
 }
 
-function blindSwap(
+function uncheckedSwap(
   { catalog }: Store,
   { streamId }: StreamCall,
   { miniblocks: [block], newMinipool: { envelopes } }: MiniblocksWrite,
 ): Bound {
   const { number, data } = block!;
-  const swap = catalog.of(streamId, swapKnownMinipool);
+  const swap = catalog.of(streamId, swapUnchecked);
   return bind(swap, streamId, number, data, [null, ...envelopes]);
 }
 

@@ -124,11 +124,11 @@ export const swapMiniblocks = (t: StreamTables) =>
 
 /**
  * Block $2 without a snapshot in the place of the minipool, and the rows $4 of
- * the next one, its marker first. Only behind `lockUntouchedStreams`, for a
- * minipool that is known to be whole: looking costs {@linkcode swapMiniblocks} a
+ * the next one, its marker first. Only behind `lockUnchangedStreams`, for a
+ * minipool that is cached as contiguous: looking costs {@linkcode swapMiniblocks} a
  * sixth of its time.
  */
-export const swapKnownMinipool = (t: StreamTables) =>
+export const swapUnchecked = (t: StreamTables) =>
   statement({
     text: `WITH old_minipool AS (
         DELETE FROM ${t.minipools} WHERE stream_id = $1),
@@ -149,6 +149,15 @@ export const isMiniblockStored = (t: StreamTables) =>
   statement({
     text: `SELECT blockdata = $3 FROM ${t.miniblocks}
       WHERE stream_id = $1 AND seq_num = $2`,
+    params: ["bpchar", "int8", "bytea"],
+    columns: ["bool"],
+  });
+
+/** Whether the stream's last block is number $2 with just this data. */
+export const selectLastMiniblock = (t: StreamTables) =>
+  statement({
+    text: `SELECT seq_num = $2 AND blockdata = $3 FROM ${t.miniblocks}
+      WHERE stream_id = $1 ORDER BY seq_num DESC LIMIT 1`,
     params: ["bpchar", "int8", "bytea"],
     columns: ["bool"],
   });

@@ -2,21 +2,24 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { StreamId } from "../src/storage/stream_id.ts";
-import { type Task, WriteLines } from "../src/postgres/write_lines.ts";
+import {
+  StreamQueues,
+  type Task,
+} from "../src/postgres/write_path/stream_queues.ts";
 
 const idOf = (nth: number) => `stream ${nth}` as StreamId;
 
 function taskOf(streamId: StreamId, bytes: number): Task {
   return {
     write: { streamId, bytes, runAlone: () => Promise.resolve() },
-    since: 0,
+    submittedAt: 0,
     resolve() {},
     reject() {},
     onAbort: undefined,
   };
 }
 
-/** Lines as arrays, each stream's in a map for ever. */
+/** Stream queues as arrays, each stream's in a map for ever. */
 class Model {
   readonly waiting = new Map<StreamId, Task[]>();
   readonly underWay = new Set<StreamId>();
@@ -55,7 +58,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant("release" as const), pick: fc.nat() }),
 );
 
-function play(lines: WriteLines, model: Model, step: Step): void {
+function play(lines: StreamQueues, model: Model, step: Step): void {
   const pickOf = <T>(items: T[], pick: number) => items[pick % items.length];
   switch (step.kind) {
     case "add": {
@@ -109,7 +112,7 @@ function play(lines: WriteLines, model: Model, step: Step): void {
   }
 }
 
-function check(lines: WriteLines, model: Model): void {
+function check(lines: StreamQueues, model: Model): void {
   const all = model.all();
   assert.equal(lines.waiting, all.length);
   assert.equal(
@@ -125,7 +128,7 @@ describe("The lines of writes", () => {
   it("keep the order of each stream and of those that are ready", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 20, maxLength: 80 }), (steps) => {
-        const lines = new WriteLines();
+        const lines = new StreamQueues();
         const model = new Model();
         for (const each of steps) {
           play(lines, model, each);
@@ -137,7 +140,7 @@ describe("The lines of writes", () => {
   });
 
   it("lose nothing when those that are empty go", () => {
-    const lines = new WriteLines();
+    const lines = new StreamQueues();
     const takeAll = () => lines.take((tasks) => tasks.length);
     lines.add(taskOf(idOf(-1), 1));
     lines.add(taskOf(idOf(-2), 1));

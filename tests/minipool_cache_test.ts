@@ -1,6 +1,6 @@
 /**
  * Events that are added without a look at the minipool, and everything that
- * must stop them: src/postgres/known_minipools.ts says what and why.
+ * must stop them: src/postgres/write_path/minipool_cache.ts says what and why.
  */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
@@ -386,48 +386,6 @@ describe("A flush that is done when its connection is long lost", () => {
     });
     assert.deepEqual(events, []);
   });
-
-  const nextWrites: [
-    name: string,
-    write: (storage: PostgresStreamStorage, id: StreamId) => Promise<void>,
-  ][] = [
-    ["event", (storage, id) => storage.writeEvent(id, 1n, 1, event(1))],
-    ["swap", (storage, id) => storage.writeMiniblocks(id, ...swapAfter(1))],
-    [
-      "candidate",
-      (storage, id) => storage.writeMiniblockCandidate(id, candidate(1)),
-    ],
-    ["large candidate", (storage, id) =>
-      storage.writeMiniblockCandidate(id, {
-        ...candidate(1),
-        data: new Uint8Array(100_000),
-      })],
-  ];
-  for (const [name, write] of nextWrites) {
-    it(`makes the next ${name} write the stream's row, once, and no other's`, async () => {
-      await withLostEvent(async (storage, id, schema) => {
-        await using session = await openSession(await testDatabaseUrl());
-        const writerOf = (id: StreamId) =>
-          session.script(
-            `SELECT xmin FROM "${schema}".es WHERE stream_id = '${id}'`,
-          );
-        const other = await knownStream(storage);
-        const before = [await writerOf(id), await writerOf(other)];
-        // Together, as one load if they are small.
-        await Promise.all([write(storage, id), write(storage, other)]);
-        const after = await writerOf(id);
-        assert.notDeepEqual(after, before[0]);
-        assert.deepEqual(await writerOf(other), before[1]);
-        const { generation, slot } = name === "swap"
-          ? { generation: 2n, slot: 0 }
-          : { generation: 1n, slot: name === "event" ? 2 : 1 };
-        for (const next of [slot, slot + 1]) {
-          await storage.writeEvent(id, generation, next, event(next));
-        }
-        assert.deepEqual(await writerOf(id), after);
-      });
-    });
-  }
 
   it("adds nothing beside the event that was written again", async () => {
     const events = await withLostEvent(async (storage, id) => {

@@ -1,5 +1,5 @@
 /** Why the write queue refuses; nothing of the write was sent. */
-import { StreamStorageError } from "../storage/errors.ts";
+import { StreamStorageError } from "../../storage/errors.ts";
 
 /** `RESOURCE_EXHAUSTED`, `write_queue_full`: too much is waiting. */
 export function queueFull(

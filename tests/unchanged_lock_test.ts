@@ -1,6 +1,6 @@
 /**
  * The lock behind which events are added without a look, as the server does it:
- * src/postgres/known_minipools.ts says what it must notice.
+ * src/postgres/write_path/minipool_cache.ts says what it must notice.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -9,13 +9,13 @@ import type { Session } from "../src/database/session.ts";
 import { bind, type Bound, statement } from "../src/database/statement.ts";
 import { Catalog } from "../src/postgres/catalog.ts";
 import {
-  lockStreamsTelling,
-  lockUntouchedStream,
-  lockUntouchedStreams,
-  lockUntouchedStreamsOfMany,
-  touchedReason,
-} from "../src/postgres/sql/streams.ts";
-import type { KnownRow } from "../src/postgres/known_minipools.ts";
+  changedReason,
+  lockStreamsLearning,
+  lockUnchangedStream,
+  lockUnchangedStreams,
+  lockUnchangedStreamsOfMany,
+} from "../src/postgres/sql/stream_locks.ts";
+import type { LockedRow } from "../src/postgres/write_path/minipool_cache.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import { newStreamId, snapshotBlock } from "../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
@@ -23,7 +23,7 @@ import { openSession } from "./support/migration_connection.ts";
 import { blocked } from "./support/sessions.ts";
 import { openTestStorage } from "./support/storage.ts";
 
-type Row = KnownRow & { id: StreamId };
+type Row = LockedRow & { id: StreamId };
 
 const gate = 4_711;
 
@@ -39,7 +39,7 @@ const waitAtGate = () =>
     columns: ["text"],
   });
 
-describe("The lock of what is untouched", () => {
+describe("The lock of what is unchanged", () => {
   let test: TestStreamStorage;
   let early: Session;
   let late: Session;
@@ -75,7 +75,7 @@ describe("The lock of what is untouched", () => {
   /** Locks the streams' rows, and tells of them. */
   async function lockAll(ids: StreamId[]): Promise<Row[]> {
     const [{ rows }] = await early.run([
-      bind(catalog.at("", lockStreamsTelling), ids),
+      bind(catalog.at("", lockStreamsLearning), ids),
     ]);
     return rows.map(([id, at, lockedBy]) => ({
       id: id as StreamId,
@@ -93,17 +93,17 @@ describe("The lock of what is untouched", () => {
   const locks = {
     "a stream": ([row]: Row[]) => {
       const { at, id, lockedBy } = row!;
-      const lock = catalog.at("", lockUntouchedStream);
+      const lock = catalog.at("", lockUnchangedStream);
       return bind(lock, at, id, lockedBy, ...owner);
     },
     "streams of one": (rows: Row[]) => {
       const { places, ids, lockers } = columnsOf(rows);
-      const lock = catalog.at("", lockUntouchedStreams);
+      const lock = catalog.at("", lockUnchangedStreams);
       return bind(lock, places, ids, lockers[0]!, ...owner);
     },
     "streams of many": (rows: Row[]) => {
       const { places, ids, lockers } = columnsOf(rows);
-      const lock = catalog.at("", lockUntouchedStreamsOfMany);
+      const lock = catalog.at("", lockUnchangedStreamsOfMany);
       return bind(lock, places, ids, lockers, lockers, ...owner);
     },
   };
@@ -137,13 +137,13 @@ describe("The lock of what is untouched", () => {
         const row = await lockOnce(await newStream());
         const [{ rows: [told] }] = await late.run([lockOf([row])]);
         await late.run([lockOf([{ ...row, lockedBy: told![1] }])]);
-        assert.equal(await refusalOf(lockOf([row])), touchedReason);
+        assert.equal(await refusalOf(lockOf([row])), changedReason);
       });
 
       it("is refused where the last locker was not committed", async () => {
         const row = await lockOnce(await newStream());
         await late.run([lockOf([row])]);
-        const { text } = catalog.at("", lockStreamsTelling);
+        const { text } = catalog.at("", lockStreamsLearning);
         // As a server that was promoted has it: the lock, but not the commit.
         const rows = await late.script(
           `BEGIN; ${text.replace("$1", `'{${row.id}}'`)}; ROLLBACK`,
@@ -151,7 +151,7 @@ describe("The lock of what is untouched", () => {
         const lockedBy = BigInt(rows[0]![2]!);
         assert.equal(
           await refusalOf(lockOf([{ ...row, lockedBy }])),
-          touchedReason,
+          changedReason,
         );
       });
 
@@ -165,7 +165,7 @@ describe("The lock of what is untouched", () => {
             WHERE stream_id = '${row.id}'`,
         );
         await early.script(`SELECT pg_advisory_unlock(${gate})`);
-        assert.equal(await refusal, touchedReason);
+        assert.equal(await refusal, changedReason);
       });
 
       it("is not waited for", async () => {
@@ -175,7 +175,7 @@ describe("The lock of what is untouched", () => {
             WHERE stream_id = '${row.id}' FOR UPDATE`,
         );
         // Whoever looks for the number does not come as far as the lock.
-        const refusal = name === "streams of many" ? "55P03" : touchedReason;
+        const refusal = name === "streams of many" ? "55P03" : changedReason;
         assert.equal(await refusalOf(lockOf([row])), refusal);
         await early.script("ROLLBACK");
       });
@@ -183,13 +183,13 @@ describe("The lock of what is untouched", () => {
       it("is refused when another stream is at its place", async () => {
         const row = await lockOnce(await newStream());
         const other = { ...row, id: newStreamId() };
-        assert.equal(await refusalOf(lockOf([other])), touchedReason);
+        assert.equal(await refusalOf(lockOf([other])), changedReason);
       });
 
       it("is refused when nothing is there any more", async () => {
         const row = await lockOnce(await newStream());
         await test.storage.deleteStream(row.id);
-        assert.equal(await refusalOf(lockOf([row])), touchedReason);
+        assert.equal(await refusalOf(lockOf([row])), changedReason);
       });
 
       it("is refused who does not own the schema", async () => {
@@ -197,7 +197,7 @@ describe("The lock of what is untouched", () => {
         for (const stranger of [["other", time], [id, time + 1n]] as const) {
           const lock = lockOf([await lockOnce(await newStream())]);
           const values = [...lock.values.slice(0, -2), ...stranger];
-          assert.equal(await refusalOf({ ...lock, values }), touchedReason);
+          assert.equal(await refusalOf({ ...lock, values }), changedReason);
         }
       });
 
@@ -209,7 +209,7 @@ describe("The lock of what is untouched", () => {
             (uuid, storage_connection_time, info)
           VALUES ('other', now(), '')`,
         );
-        assert.equal(await refusalOf(lockOf([row])), touchedReason);
+        assert.equal(await refusalOf(lockOf([row])), changedReason);
         await late.script("ROLLBACK");
       });
 
@@ -243,15 +243,15 @@ describe("The lock of what is untouched", () => {
       const [{ rows: [told] }] = await late.run([locks[name](rows)]);
       const reversed = rows.map((row) => ({ ...row, lockedBy: told![1] }))
         .toReversed();
-      assert.equal(await refusalOf(locks[name](reversed)), touchedReason);
+      assert.equal(await refusalOf(locks[name](reversed)), changedReason);
     });
 
-    it(`refuses ${name} when one of them was touched`, async () => {
+    it(`refuses ${name} when one of them has changed`, async () => {
       const ids = [await newStream(), await newStream(), await newStream()];
       const rows = await lockAll(ids);
       rows.sort((a, b) => a.at - b.at);
       await lockOnce(rows[1]!.id);
-      assert.equal(await refusalOf(locks[name](rows)), touchedReason);
+      assert.equal(await refusalOf(locks[name](rows)), changedReason);
     });
   }
 
@@ -266,7 +266,7 @@ describe("The lock of what is untouched", () => {
       { ...second, lockedBy: first.lockedBy },
     ];
     const lock = locks["streams of many"];
-    assert.equal(await refusalOf(lock(swapped)), touchedReason);
+    assert.equal(await refusalOf(lock(swapped)), changedReason);
   });
 
   it("takes streams of several lockers", async () => {
@@ -280,7 +280,7 @@ describe("The lock of what is untouched", () => {
   it("is refused where one of several lockers was not committed", async () => {
     const id = await newStream();
     const row = await lockOnce(id);
-    const { text } = catalog.at("", lockStreamsTelling);
+    const { text } = catalog.at("", lockStreamsLearning);
     const told = await late.script(
       `BEGIN; ${text.replace("$1", `'{${id}}'`)}; ROLLBACK`,
     );
@@ -288,6 +288,6 @@ describe("The lock of what is untouched", () => {
     const committed = await lockOnce(await newStream());
     const rows = [aborted, committed].sort((a, b) => a.at - b.at);
     const lock = locks["streams of many"];
-    assert.equal(await refusalOf(lock(rows)), touchedReason);
+    assert.equal(await refusalOf(lock(rows)), changedReason);
   });
 });

@@ -1,6 +1,6 @@
 /**
  * Swaps of a minipool that is known to be whole, which read none of it, and
- * everything that must stop them: src/postgres/known_minipools.ts.
+ * everything that must stop them: src/postgres/write_path/minipool_cache.ts.
  */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";

@@ -1,0 +1,259 @@
+/**
+ * A batch of the write queue as one transaction: the fence and the locks of its
+ * streams, then a statement for each write.
+ *
+ * Each stream of a batch is locked in one of three ways, see
+ * {@linkcode StreamLock}. The streams of one kind are locked by one statement.
+ */
+
+import { rejectionOf } from "../../database/rejection.ts";
+import { bind, type Bound, type Result } from "../../database/statement.ts";
+import type { TransactionContext } from "../../database/transactions.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import {
+  changedReason,
+  lockStreams,
+  lockStreamsByUpdate,
+  lockStreamsLearning,
+  lockUnchangedStream,
+  lockUnchangedStreams,
+  lockUnchangedStreamsOfMany,
+} from "../sql/stream_locks.ts";
+import type { Store } from "../store.ts";
+import type { CachedMinipool, MinipoolEnd } from "./minipool_cache.ts";
+import { type BatchedWrite, countOf } from "./queued_write.ts";
+import { lockOf } from "./stream_write.ts";
+
+/** How a stream is locked, and what follows from that. */
+type StreamLock =
+  /** Stops the transaction unless the minipool still ends as it is cached. */
+  | { kind: "unchanged"; cached: CachedMinipool }
+  /** The lock tells what the cache needs. */
+  | { kind: "learning" }
+  /** Nothing is known of the minipool afterwards. */
+  | { kind: "plain" };
+
+/** A stream of a batch. */
+interface BatchStream<L extends StreamLock = StreamLock> {
+  streamId: StreamId;
+  lock: L;
+  /** How its minipool ends when all was done; undefined: that is not known. */
+  end: MinipoolEnd | undefined;
+  /** Its writes are those from `from` to below `to`. */
+  from: number;
+  to: number;
+}
+
+type LockedAs<K extends StreamLock["kind"]> = BatchStream<
+  Extract<StreamLock, { kind: K }>
+>;
+
+/** A statement ahead of the writes, and what its result teaches. */
+interface LockStatement {
+  /** Bound for each attempt: the fence in it must be that of the moment. */
+  bind(): Bound;
+  learn(result: Result, done: readonly Result[]): void;
+}
+
+/** Runs the writes once; the driver's errors come as they are. */
+export async function runBatch(
+  store: Store,
+  context: TransactionContext,
+  writes: readonly BatchedWrite[],
+): Promise<readonly Result[]> {
+  try {
+    return await runOnce(store, context, writes);
+  } catch (error) {
+    if (rejectionOf(error)?.reason !== changedReason) throw error;
+  }
+  // Nothing was done, and what was cached is forgotten.
+  return await runOnce(store, context, writes);
+}
+
+async function runOnce(
+  store: Store,
+  context: TransactionContext,
+  writes: readonly BatchedWrite[],
+): Promise<readonly Result[]> {
+  const { streams, bound } = batchOf(store, writes);
+  const locks = locksOf(store, streams);
+  try {
+    const results = await store.transactions.attemptShared(
+      context,
+      () => [...locks.map((lock) => lock.bind()), ...bound],
+    );
+    const done = results.slice(locks.length);
+    for (const [i, lock] of locks.entries()) lock.learn(results[i]!, done);
+    return done;
+  } catch (error) {
+    for (const { streamId } of streams) store.cache.minipools.forget(streamId);
+    throw error;
+  }
+}
+
+/** The streams of the batch, and a statement for each write. */
+function batchOf(
+  store: Store,
+  writes: readonly BatchedWrite[],
+): { streams: BatchStream[]; bound: Bound[] } {
+  const streams: BatchStream[] = [];
+  const bound: Bound[] = [];
+  while (bound.length < writes.length) {
+    streams.push(streamAt(store, writes, bound));
+  }
+  return { streams, bound };
+}
+
+/** The stream whose writes come next; adds their statements to `bound`. */
+function streamAt(
+  { isolationLevel, cache }: Store,
+  writes: readonly BatchedWrite[],
+  bound: Bound[],
+): BatchStream {
+  const from = bound.length;
+  const { streamId } = writes[from]!;
+  // Higher levels see the row as it was when they began.
+  const isCacheable = isolationLevel === "read committed";
+  const cached = isCacheable ? cache.minipools.get(streamId) : undefined;
+  let isUnchecked = false;
+  // What the next write finds, as long as none before it has to look: whether
+  // that one does anything is not known yet.
+  let known: MinipoolEnd | undefined = cached;
+  let end: MinipoolEnd | undefined;
+  let to = from;
+  // The writes of a stream stand together.
+  for (; to < writes.length && writes[to]!.streamId === streamId; to++) {
+    const write = writes[to]!.shared.bind(known);
+    bound.push(write.bound);
+    end = isCacheable ? write.end : undefined;
+    known = write.isUnchecked ? end : undefined;
+    isUnchecked ||= write.isUnchecked === true;
+  }
+  const lock: StreamLock = isUnchecked
+    ? { kind: "unchanged", cached: cached! }
+    : { kind: end === undefined ? "plain" : "learning" };
+  return { streamId, lock, end, from, to };
+}
+
+/**
+ * The fence, alone or in the lock of the unchanged streams, then the locks of
+ * the others.
+ */
+function locksOf(
+  store: Store,
+  streams: readonly BatchStream[],
+): LockStatement[] {
+  const as = <K extends StreamLock["kind"]>(kind: K) =>
+    streams.filter(({ lock }) => lock.kind === kind) as LockedAs<K>[];
+  const [unchanged, learning, plain] = [
+    as("unchanged"),
+    as("learning"),
+    as("plain"),
+  ];
+  return [
+    unchanged.length > 0 ? unchangedLock(store, unchanged) : fenceAlone(store),
+    ...(learning.length > 0 ? [learningLock(store, learning)] : []),
+    ...(plain.length > 0 ? [plainLock(store, plain)] : []),
+  ];
+}
+
+function fenceAlone({ ownership: { fence } }: Store): LockStatement {
+  return { bind: () => fence.statement, learn: () => {} };
+}
+
+function unchangedLock(
+  store: Store,
+  streams: LockedAs<"unchanged">[],
+): LockStatement {
+  // The server reads rows in the order of their places, and so compares them.
+  streams.sort((a, b) => a.lock.cached.at - b.lock.cached.at);
+  return {
+    bind: () => bindUnchanged(store, streams),
+    learn: ({ rows: [row] }, done) => {
+      const lockedBy = row![1] as bigint;
+      for (const stream of streams) {
+        const end = endOf(stream, done);
+        if (end === undefined) store.cache.minipools.forget(stream.streamId);
+        // Written in place: there are tens of thousands a second.
+        else Object.assign(stream.lock.cached, end, { lockedBy });
+      }
+    },
+  };
+}
+
+function bindUnchanged(
+  { catalog, ownership: { fence: { owner } } }: Store,
+  streams: readonly LockedAs<"unchanged">[],
+): Bound {
+  const { streamId, lock: { cached } } = streams[0]!;
+  const { at, lockedBy } = cached;
+  if (streams.length === 1) {
+    const lock = catalog.at("", lockUnchangedStream);
+    return bind(lock, at, streamId, lockedBy, ...owner);
+  }
+  const places = streams.map(({ lock }) => lock.cached.at);
+  const ids = idsOf(streams);
+  if (streams.every(({ lock }) => lock.cached.lockedBy === lockedBy)) {
+    const lock = catalog.at("", lockUnchangedStreams);
+    return bind(lock, places, ids, lockedBy, ...owner);
+  }
+  const lockers = streams.map(({ lock }) => lock.cached.lockedBy);
+  const lock = catalog.at("", lockUnchangedStreamsOfMany);
+  return bind(lock, places, ids, lockers, [...new Set(lockers)], ...owner);
+}
+
+function learningLock(
+  { catalog, cache: { minipools } }: Store,
+  streams: readonly LockedAs<"learning">[],
+): LockStatement {
+  const lock = bind(catalog.at("", lockStreamsLearning), idsOf(streams));
+  return {
+    bind: () => lock,
+    learn: ({ rows }, done) => {
+      const told = new Map(
+        (rows as unknown as [StreamId, number, bigint][])
+          .map(([id, at, lockedBy]) => [id, { at, lockedBy }]),
+      );
+      for (const stream of streams) {
+        const { streamId } = stream;
+        const end = endOf(stream, done);
+        const row = told.get(streamId);
+        if (end === undefined || row === undefined) minipools.forget(streamId);
+        else minipools.learn(streamId, { ...end, ...row });
+      }
+    },
+  };
+}
+
+function plainLock(
+  store: Store,
+  streams: readonly LockedAs<"plain">[],
+): LockStatement {
+  const { catalog, isolationLevel, cache } = store;
+  const lockMany = isolationLevel === "read committed"
+    ? lockStreams
+    : lockStreamsByUpdate;
+  const lock = streams.length === 1
+    ? lockOf(store, streams[0]!.streamId)
+    : bind(catalog.at("", lockMany), idsOf(streams));
+  return {
+    bind: () => lock,
+    // Every write has locked its stream, so what was cached before is over.
+    learn: () => {
+      for (const { streamId } of streams) cache.minipools.forget(streamId);
+    },
+  };
+}
+
+function idsOf(streams: readonly BatchStream[]): StreamId[] {
+  return streams.map(({ streamId }) => streamId);
+}
+
+/** How the stream's minipool ends, if all that was to be done was done. */
+function endOf(
+  { end, from, to }: BatchStream,
+  done: readonly Result[],
+): MinipoolEnd | undefined {
+  for (let i = from; i < to; i++) if (countOf(done[i]!) !== 1) return undefined;
+  return end;
+}
