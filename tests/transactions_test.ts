@@ -36,7 +36,13 @@ const rejected = () =>
   pgError("22P02", `invalid "stream-storage:{"reason":"no", "last":"7"}"`);
 
 const fenceOf = (onClosed = () => {}) =>
-  new Fence({ table: "owners", instanceId: "us", epoch: 1000n, onClosed });
+  new Fence({
+    table: "owners",
+    instanceId: "us",
+    epoch: 1000n,
+    onRaised() {},
+    onClosed,
+  });
 
 /**
  * Transactions whose attempts end as listed, the last way for ever; so do those
@@ -78,6 +84,7 @@ function fakeTransactions(
     readPool: pool,
     writePool: pool,
     fence,
+    fencePool: pool,
     retry: { attempts: 4, minDelayMs: 1, maxDelayMs: 2 },
     operationTimeoutMs: 60_000,
     ring,
@@ -505,6 +512,7 @@ describe("Transactions on a server", () => {
       readPool: pool,
       writePool: pool,
       fence: fenceOf(),
+      fencePool: pool,
       retry: { attempts: 3, minDelayMs: 1, maxDelayMs: 10 },
       operationTimeoutMs: 10_000,
       ring: new TransactionRing(),

@@ -80,6 +80,8 @@ export interface FenceOptions {
   instanceId: string;
   /** The time of our row as it was written: the first epoch. */
   epoch: bigint;
+  /** Called each time that the epoch was raised. */
+  onRaised(): void;
   /** Called once when the row turns out to be gone. */
   onClosed(): void;
 }
@@ -195,6 +197,7 @@ export class Fence {
     this.#epoch = epoch;
     this.#statement = bind(this.#sql.fence, ...this.owner);
     this.#isInDoubt = false;
+    this.#options.onRaised();
   }
 
   #close(): never {

@@ -222,7 +222,7 @@ export class Ownership {
    * returns what the others say of themselves.
    */
   async #replaceRows(session: Session): Promise<(string | null)[]> {
-    const { instanceId, signal } = this.#options;
+    const { instanceId, signal, onEvent } = this.#options;
     for (;;) {
       try {
         const [, , , others, , { rows: [own] }] = await session.run([
@@ -238,6 +238,8 @@ export class Ownership {
           table: this.#sql.table,
           instanceId,
           epoch: own![0],
+          onRaised: () =>
+            onEvent("ownership_epoch_raised", "An earlier write is final now"),
           onClosed: () => this.stop(),
         });
         return others.rows.map(([info]) => info);

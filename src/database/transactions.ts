@@ -97,6 +97,8 @@ export interface TransactionsOptions {
   readPool: Pool;
   writePool: Pool;
   fence: Fence;
+  /** Raises the epoch. Callers wait for that, so it must not be a worker's. */
+  fencePool: Pool;
   retry: RetryOptions;
   operationTimeoutMs: number;
   ring: TransactionRing;
@@ -268,12 +270,12 @@ export class Transactions {
 
   /** Waits until no flush of an earlier epoch can commit any more. */
   async #whenCertain(deadline: number): Promise<void> {
-    const { fence, writePool, operationTimeoutMs } = this.#options;
+    const { fence, fencePool, operationTimeoutMs } = this.#options;
     if (!fence.isInDoubt) return;
     // Others wait for the same, and have deadlines of their own.
     const until = performance.now() + operationTimeoutMs;
     await fence.renew(
-      (bound) => writePool.run(bound, "write", undefined, until),
+      (bound) => fencePool.run(bound, "write", undefined, until),
       deadline,
     );
   }

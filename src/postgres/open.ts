@@ -21,6 +21,7 @@ import {
   type Session,
   type SessionOptions,
 } from "../database/session.ts";
+import { ServerIdentity } from "../database/server_identity.ts";
 import type { SessionSettings } from "../database/transaction_settings.ts";
 import { TransactionRing } from "../database/transaction_ring.ts";
 import { Transactions } from "../database/transactions.ts";
@@ -208,9 +209,15 @@ function assemble(
 ): PostgresStreamStorage {
   const ring = new TransactionRing();
   ring.enabled = options.debugTransactions;
+  const quotas = Quotas.of(
+    options.quotas,
+    (quota, details) => telemetry.log.tell("quota_near", { quota, ...details }),
+  );
+  const cache = new StreamCache(quotas);
+  const server = new ServerIdentity(() => cache.forgetAll());
   const { slots, readers, background } = sharesOf(options.maxConnections);
   const pool = (name: string, max: number, depth: number, of = options) =>
-    poolOf(of, telemetry, { name, max, depth });
+    poolOf(of, { telemetry, server }, { name, max, depth });
   const writePool = pool("write", slots, 1);
   const readPool = pool("read", readers, readDepth);
   const batched = telemetry.batchSizes();
@@ -218,6 +225,7 @@ function assemble(
     readPool,
     writePool,
     fence: ownership.fence,
+    fencePool: writePool,
     retry: options.retry,
     operationTimeoutMs: options.operationTimeoutMs,
     ring,
@@ -230,11 +238,6 @@ function assemble(
       ? writes.slice(0, 8).map(({ streamId }) => streamId).join(" ")
       : "";
   const catalog = new Catalog(options.schema, partitions);
-  const quotas = Quotas.of(
-    options.quotas,
-    (quota, details) => telemetry.log.tell("quota_near", { quota, ...details }),
-  );
-  const cache = new StreamCache(quotas);
   const store: Store = {
     catalog,
     transactions,
@@ -278,6 +281,7 @@ function assemble(
         readPool: workerPool ?? readPool,
         writePool: workerPool ?? readPool,
         fence: ownership.fence,
+        fencePool: writePool,
         retry: options.retry,
         operationTimeoutMs: patient.operationTimeoutMs,
         ring,
@@ -378,7 +382,10 @@ function watch(
 
 function poolOf(
   options: ResolvedOptions,
-  telemetry: StoreTelemetry,
+  { telemetry, server }: {
+    telemetry: StoreTelemetry;
+    server: ServerIdentity;
+  },
   { name, max, depth }: { name: string; max: number; depth: number },
 ): Pool {
   const { retry, operationTimeoutMs } = options;
@@ -401,7 +408,7 @@ function poolOf(
     connect: () =>
       telemetry.connect(
         name,
-        () => connectSession(target, ofSession, behaviour),
+        () => server.reached(connectSession(target, ofSession, behaviour)),
         toStorageError,
       ),
     max,

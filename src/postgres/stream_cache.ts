@@ -9,8 +9,9 @@
  *
  * - A stream that is deleted, made anew or rebuilt is forgotten ({@link forget}).
  * - All is forgotten when the tables may be others than those that were believed:
- *   the ownership session has come back, maybe to a server that was promoted and
- *   has lost the last commits ({@link forgetAll}).
+ *   a session has reached another server or timeline (server_identity.ts), or the
+ *   ownership session has come back ({@link forgetAll}). A server that was promoted
+ *   may have lost the last commits.
  */
 
 import type { StreamId } from "../storage/stream_id.ts";

@@ -26,6 +26,11 @@ export const logEvents = {
     level: "info",
     meaning: "This instance owns the schema",
   },
+  ownership_epoch_raised: {
+    level: "info",
+    meaning:
+      "A write had lost its answer, or was held up; nothing of it can come any more",
+  },
   ownership_session_lost: {
     level: "warn",
     meaning: "The session that holds the lock broke; writes stay safe",

@@ -196,7 +196,7 @@ export const metrics = {
     name: "stream_storage.write_queue.busy_slots",
     kind: "updowncounter",
     unit: "{slot}",
-    description: "Write transactions under way",
+    description: "Write transactions in flight",
     attributes: [],
   },
   queueBatchSize: {
