@@ -475,38 +475,6 @@ describe("The trimmer in the background", () => {
 });
 
 describe("Trimming against writers", () => {
-  it("a plan that holds no longer is not carried out", async () => {
-    const changes = [
-      // The snapshot at the cut is gone, the stream is another one.
-      ["UPDATE @.blocks SET snapshot = NULL WHERE seq_num = 50", 40n],
-      ["UPDATE @.es SET latest_snapshot_miniblock = 50", 40n],
-      ["UPDATE @.es SET ephemeral = true", undefined],
-    ] as const;
-    for (const [change, firstAfter] of changes) {
-      await using store = await openMaintenanceStore({
-        trimming: { historyMiniblocks: { default: 1n }, batchSize: 5 },
-      });
-      const [id] = ids(1) as [StreamId];
-      await store.plant(id, every(10, 0, 60));
-      const table = await tableOf(store, id);
-      // It happens behind the first step, in the same transaction.
-      await store.sql(
-        `CREATE FUNCTION @.change() RETURNS trigger LANGUAGE plpgsql AS
-          $$ BEGIN ${change.replace("blocks", table)}; RETURN NULL; END $$;
-        CREATE TRIGGER change AFTER DELETE ON @.${table}
-          FOR EACH STATEMENT EXECUTE FUNCTION @.change()`,
-      );
-      await assertFails(
-        store.storage.maintenance.trimStreams({ streamId: id }),
-        { code: "DB_OPERATION_FAILURE", reason: "stream_changed" },
-      );
-      assert.equal(await firstOf(store, id), 5n);
-      await store.sql(`DROP TRIGGER change ON @.${table}`);
-      await store.storage.maintenance.trimStreams({ streamId: id });
-      assert.equal(await firstOf(store, id), firstAfter ?? 5n);
-    }
-  });
-
   it("what was interrupted is finished by the next look", async () => {
     await using store = await openMaintenanceStore({
       trimming: {

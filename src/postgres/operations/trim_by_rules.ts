@@ -1,4 +1,5 @@
-import { bind } from "../../database/statement.ts";
+import { bind, type Bound } from "../../database/statement.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
 import {
   checkCut,
   clearMeasured,
@@ -38,10 +39,10 @@ const maxListed = 1000;
 
 /**
  * Removes what the rules let go, or only measures it. Each step is a write of
- * its own, in the stream's turn and under its lock, where it is checked again
- * that the plan still holds; one that is stopped in between is finished by the
- * next look. A plan that holds no longer is an error (`stream_changed`) and
- * made anew by the next look.
+ * its own, in the stream's turn and under its lock, where everything that
+ * justifies it is read again (`checkCut`); one that is stopped in between is
+ * finished by the next look. A plan that holds no longer is an error
+ * (`stream_changed`) and made anew by the next look.
  */
 export async function trimByRules(
   store: Store,
@@ -96,23 +97,17 @@ async function measure(
 async function remove(
   store: Store,
   { name, streamId }: StreamCall,
-  { cut, isCutLegacy, runStart, latest }: TrimPlan,
-  { from, to, clear }: TrimStep,
+  plan: TrimPlan,
+  step: TrimStep,
 ): Promise<Figures> {
-  const { catalog } = store;
+  const { catalog, legacySnapshots } = store;
+  const { from, to, clear } = step;
   try {
     // Without the signal: a write that is under way is never given up.
     return await writeStream(store, { name, streamId }, {
       bytes: 0,
       bound: [
-        bind(
-          catalog.of(streamId, checkCut),
-          streamId,
-          cut ?? runStart,
-          isCutLegacy || cut === undefined,
-          clear,
-          latest,
-        ),
+        justified(store, streamId, plan, step),
         bind(catalog.of(streamId, deleteMeasured), streamId, from, to),
         bind(catalog.of(streamId, clearMeasured), streamId, clear),
       ],
@@ -123,12 +118,36 @@ async function remove(
         return figuresOf(blocks.rows, snapshots.rows);
       },
       refused: () => {
+        // Whatever is remembered of its blocks was not reliable either.
+        legacySnapshots.forget(streamId);
         throw streamChanged(streamId);
       },
     });
   } finally {
-    store.legacySnapshots.forget(streamId, to);
+    legacySnapshots.forget(streamId, to);
   }
+}
+
+/** The check, in the step's own transaction, of all that justifies it. */
+function justified(
+  { catalog }: Store,
+  streamId: StreamId,
+  { latest, last, runStart, cut, beside, inside }: TrimPlan,
+  { from, to, clear, stay }: TrimStep,
+): Bound {
+  return bind(
+    catalog.of(streamId, checkCut),
+    streamId,
+    latest,
+    last,
+    from,
+    to,
+    cut ?? runStart,
+    clear,
+    [...beside, ...stay],
+    inside.map(({ number }) => number),
+    inside.map(({ sha256 }) => sha256),
+  );
 }
 
 function figuresOf(

@@ -15,6 +15,15 @@
  *   part of it otherwise: it can't be cleared.
  *
  * The same rules on what they have left find nothing more.
+ *
+ * What a plan rests on may be untrue by the time it is carried out: another
+ * caller has trimmed the stream, or a failover has taken commits back. So the
+ * plan names the snapshots that must stay (`beside`, `inside`), and every step is
+ * checked against them in its own transaction (`checkCut`). Which blocks hold a
+ * snapshot in their data is remembered from look to look
+ * (legacy_snapshots.ts). That memory only tells which block to try: its data is
+ * read again before a plan rests on it, and the hash of that data goes with the
+ * plan.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -33,6 +42,8 @@ import {
 } from "../sql/trimming.ts";
 import type { Store, StreamCall } from "../store.ts";
 import type { TrimmingRules } from "../trimming_options.ts";
+import { hashOf } from "./external_blocks.ts";
+import { streamChanged } from "./stream_state.ts";
 
 /** Why a stream is not trimmed. */
 export type TrimRefusalReason =
@@ -42,8 +53,21 @@ export type TrimRefusalReason =
   | "unexpected_gap"
   | "latest_snapshot_missing";
 
+/** A block with a snapshot inside, and the hash of the data that told so. */
+export interface LegacySnapshot {
+  number: bigint;
+  sha256: Uint8Array;
+}
+
+/** The snapshots without which nothing may go: at the cut, and the latest. */
+interface NeededSnapshots {
+  /** Blocks with a snapshot beside them. */
+  beside: readonly bigint[];
+  inside: readonly LegacySnapshot[];
+}
+
 /** What may go of a stream; its steps are found as they are done. */
-export interface TrimPlan {
+export interface TrimPlan extends NeededSnapshots {
   /** The number of the block with the latest snapshot. */
   latest: bigint;
   /** The first stored block, and the last. */
@@ -53,8 +77,6 @@ export interface TrimPlan {
   runStart: bigint;
   /** Blocks below this one go. */
   cut: bigint | undefined;
-  /** The snapshot at the cut is inside the block. */
-  isCutLegacy: boolean;
   rules: TrimmingRules;
 }
 
@@ -65,6 +87,8 @@ export interface TrimStep {
   to: bigint;
   /** The snapshots of these blocks go. */
   clear: readonly bigint[];
+  /** The snapshots of these blocks must be there: for their sake others go. */
+  stay: readonly bigint[];
 }
 
 const minKeep = 100n;
@@ -91,44 +115,57 @@ export async function planTrim(
     return "unexpected_gap";
   }
   const bare = { latest, first, last, runStart, rules };
-  if (latest === 0n) return { ...bare, cut: undefined, isCutLegacy: false };
+  if (latest === 0n) return { ...bare, cut: undefined, beside: [], inside: [] };
   if (latest < runStart || latest > last) return "latest_snapshot_missing";
-  const isLatestOwn = row[8];
-  if (!isLatestOwn && await findLegacy(store, call, [latest]) === undefined) {
-    return "latest_snapshot_missing";
-  }
-  return { ...bare, ...await findCut(store, call, { ...bare, isLatestOwn }) };
+  const found = row[8] ? latest : await readLegacy(store, call, latest);
+  if (found === undefined) return "latest_snapshot_missing";
+  const cut = await findCut(store, call, bare, found);
+  const needed = cut === undefined || cut === found ? [found] : [cut, found];
+  return {
+    ...bare,
+    cut: cut === undefined ? undefined : numberOf(cut),
+    beside: needed.filter((one) => typeof one === "bigint"),
+    inside: needed.filter((one) => typeof one !== "bigint"),
+  };
+}
+
+/** A snapshot: beside the block of this number, or inside a block. */
+type FoundSnapshot = bigint | LegacySnapshot;
+
+function numberOf(found: FoundSnapshot): bigint {
+  return typeof found === "bigint" ? found : found.number;
 }
 
 /** The nearest snapshot that keeps what must be kept. */
 async function findCut(
   store: Store,
   call: StreamCall,
-  { latest, first, last, runStart, rules, isLatestOwn }:
-    & Omit<TrimPlan, "cut" | "isCutLegacy">
-    & { isLatestOwn: boolean },
-): Promise<Pick<TrimPlan, "cut" | "isCutLegacy">> {
+  { latest, first, last, runStart, rules }: Omit<
+    TrimPlan,
+    "cut" | keyof NeededSnapshots
+  >,
+  latestSnapshot: FoundSnapshot,
+): Promise<FoundSnapshot | undefined> {
   const { history, target = -1n } = rules;
-  const none = { cut: undefined, isCutLegacy: false };
   const byHistory = history > 0n ? latest - history : -1n;
   const wanted = byHistory > target ? byHistory : target;
   const at = wanted > latest ? latest : wanted;
-  if (at < runStart || at === first) return none;
-  if (at === latest) return { cut: latest, isCutLegacy: !isLatestOwn };
+  if (at < runStart || at === first) return undefined;
+  if (at === latest) return latestSnapshot;
   const own = await snapshotBelow(store, call, runStart, at);
   const legacy = await findLegacy(
     store,
     call,
     numbersDown(at, own === undefined ? runStart : own + 1n),
   );
-  const found = [own, legacy].filter((number) => number !== undefined);
+  const found = [own, legacy].filter((one) => one !== undefined);
   const range = { startInclusive: runStart, endInclusive: last };
   const cut = closestSnapshotMiniblock(
-    [{ ...range, snapshotSeqNums: found }],
+    [{ ...range, snapshotSeqNums: found.map(numberOf) }],
     at,
   );
-  if (cut === undefined || cut === first) return none;
-  return { cut, isCutLegacy: cut === legacy };
+  if (cut === undefined || cut === first) return undefined;
+  return found.find((one) => numberOf(one) === cut);
 }
 
 /** The greatest number from `from` to `to` with a snapshot beside its block. */
@@ -160,6 +197,42 @@ function numbersDown(from: bigint, to: bigint): bigint[] {
 
 /** The first of the numbers, descending, whose block holds a snapshot. */
 async function findLegacy(
+  store: Store,
+  call: StreamCall,
+  numbers: readonly bigint[],
+): Promise<LegacySnapshot | undefined> {
+  const { streamId } = call;
+  for (let looks = 0; looks < maxLooks; looks++) {
+    const number = await findCandidate(store, call, numbers);
+    if (number === undefined) return undefined;
+    const legacy = await readLegacy(store, call, number);
+    if (legacy !== undefined) return legacy;
+    // It was remembered of other data. So may be the rest.
+    store.legacySnapshots.forget(streamId);
+  }
+  throw streamChanged(streamId);
+}
+
+/** By what is remembered, then by the data. */
+const maxLooks = 2;
+
+/** The block's data, read now, holds a snapshot; undefined: it holds none. */
+async function readLegacy(
+  store: Store,
+  { name, streamId, signal }: StreamCall,
+  number: bigint,
+): Promise<LegacySnapshot | undefined> {
+  const select = store.catalog.of(streamId, selectDataOf);
+  const [{ rows: [row] }] = await store.transactions.read(
+    { name, tags: streamId, signal },
+    [bind(select, streamId, [number])],
+  );
+  if (row === undefined || !hasLegacySnapshot(row[1])) return undefined;
+  return { number, sha256: hashOf(row[1]) };
+}
+
+/** The same as far as is remembered; what is not is read. */
+async function findCandidate(
   store: Store,
   call: StreamCall,
   numbers: readonly bigint[],
@@ -232,7 +305,7 @@ async function* deletingSteps(
     let to = start + BigInt(rules.batchSize);
     if (to >= cut) to = cut;
     else to = await snapshotBelow(store, call, start + 1n, to) ?? to;
-    yield { from, to, clear: [] };
+    yield { from, to, clear: [], stay: [] };
     from = to;
   }
 }
@@ -240,7 +313,7 @@ async function* deletingSteps(
 async function* clearingSteps(
   store: Store,
   { name, streamId, signal }: StreamCall,
-  { latest, last, runStart, cut, rules }: TrimPlan,
+  { latest, first, last, runStart, cut, rules }: TrimPlan,
 ): AsyncGenerator<TrimStep, void, undefined> {
   const { retention, batchSize, clearedTo = -1n } = rules;
   const start = cut ?? runStart;
@@ -250,10 +323,10 @@ async function* clearingSteps(
   const size = BigInt(batchSize);
   /** The snapshot that stays in the interval where the last page ended. */
   let stays: bigint | undefined;
-  for (let from = again > start && again <= latest ? again : start;;) {
+  for (let at = again > start && again <= latest ? again : start;;) {
     const [{ rows }] = await store.transactions.read(
       { name, tags: streamId, signal },
-      [bind(select, streamId, from, last - minKeep, size)],
+      [bind(select, streamId, at, last - minKeep, size)],
     );
     const page = rows.map(([number]) => number);
     const end = page.at(-1);
@@ -261,9 +334,21 @@ async function* clearingSteps(
     const snapshots = stays === undefined ? page : [stays, ...page];
     const clear = snapshotsToNullify(start, last, snapshots, retention, minKeep)
       .filter((number) => number !== latest);
-    if (clear.length > 0) yield { from: start, to: start, clear };
+    const stay = firstOfEach(snapshots, clear, retention);
+    const from = cut ?? first;
+    if (clear.length > 0) yield { from, to: from, clear, stay };
     if (page.length < batchSize) return;
     stays = snapshots.find((n) => n / retention === end / retention);
-    from = end + 1n;
+    at = end + 1n;
   }
+}
+
+/** The first snapshot of each interval in which some are cleared. */
+function firstOfEach(
+  snapshots: readonly bigint[],
+  cleared: readonly bigint[],
+  retention: bigint,
+): bigint[] {
+  const intervals = new Set(cleared.map((number) => number / retention));
+  return snapshots.filter((number) => intervals.delete(number / retention));
 }

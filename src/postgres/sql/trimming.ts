@@ -82,23 +82,53 @@ export const countSnapshotsAbove = (t: StreamTables) =>
   });
 
 /**
- * Stops the transaction unless all that a plan was made from still holds: the
- * stream is a regular one in the database, its latest snapshot is $5 or a later
- * one and not among those to be cleared ($4), and the cut $2 is not above it and
- * has a snapshot itself (beside it, or else $3 knows of one inside).
+ * Stops the transaction unless all that justifies a step of a plan holds in it,
+ * whatever was found before. Without this check a plan from before a failover
+ * that lost commits would remove blocks that the stream, as it is now, needs.
+ *
+ * - The stream is a regular one in the database. Its latest snapshot is $2 or a
+ *   later one, and not among those to be cleared ($7); its last block is $3 or a
+ *   later one.
+ * - The blocks from $4 to below $5 are to go, and none is below them. If there
+ *   are any, none is missing from the cut $6 to block $2.
+ * - Each of the blocks $8 has a snapshot beside it.
+ * - Each of the blocks $9 holds a snapshot inside: its data has the SHA-256 in
+ *   $10, that of the data in which the snapshot was found.
  */
 export const checkCut = (t: StreamTables) =>
   statement({
     text: `SELECT CASE
-        WHEN latest IS NULL OR latest < $5 OR $2 > latest
-          OR latest = ANY($4)
-          OR NOT coalesce((SELECT $3 OR octet_length(snapshot) > 0
-            FROM ${t.miniblocks} WHERE stream_id = $1 AND seq_num = $2), false)
+        WHEN latest IS NULL OR latest < $2 OR latest = ANY($7)
+          OR NOT EXISTS (SELECT 1 FROM ${t.miniblocks}
+            WHERE stream_id = $1 AND seq_num >= $3)
+          OR EXISTS (SELECT 1 FROM ${t.miniblocks}
+            WHERE stream_id = $1 AND seq_num < $4)
+          OR ($4 < $5 AND (SELECT count(*) FROM ${t.miniblocks}
+            WHERE stream_id = $1 AND seq_num >= $6 AND seq_num <= $2)
+            <> $2 - $6 + 1)
+          OR EXISTS (SELECT 1 FROM unnest($8) AS beside (number)
+            WHERE (SELECT octet_length(snapshot) > 0 FROM ${t.miniblocks}
+              WHERE stream_id = $1 AND seq_num = beside.number) IS NOT TRUE)
+          OR EXISTS (SELECT 1 FROM unnest($9, $10) AS inside (number, hash)
+            WHERE (SELECT sha256(blockdata) FROM ${t.miniblocks}
+              WHERE stream_id = $1 AND seq_num = inside.number)
+              IS DISTINCT FROM inside.hash)
         THEN ${rejectSql("stream_changed")} END
       FROM (VALUES ((SELECT greatest(latest_snapshot_miniblock, 0)
         FROM ${t.streams} WHERE stream_id = $1
           AND NOT ephemeral AND blockdata_ext = 'D'))) AS stream (latest)`,
-    params: ["bpchar", "int8", "bool", "int8[]", "int8"],
+    params: [
+      "bpchar",
+      "int8",
+      "int8",
+      "int8",
+      "int8",
+      "int8",
+      "int8[]",
+      "int8[]",
+      "int8[]",
+      "bytea[]",
+    ],
     columns: ["int4?"],
   });
 
