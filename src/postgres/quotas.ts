@@ -4,11 +4,12 @@
  * A quota must not cost a write its one round trip or its company in a shared
  * transaction. So each write is admitted by what is known: the slot tells the
  * number of events; of bytes and of the latest snapshot this process remembers
- * what it has written, which is never too little. Only a write that can't be
- * admitted so, because nothing is known of its stream yet or because it seems
- * to be over the limit, runs alone and looks at what is stored, in its stream's
- * turn. Since nobody else writes (ownership.ts), what it finds is exact, and
- * only that refuses. Candidates are counted by the statement that adds them.
+ * what was committed (minipool_bytes.ts says how that stays exact). Only a write
+ * that can't be admitted so, because nothing is known of its stream yet or
+ * because it seems to be over the limit, runs alone and looks at what is stored,
+ * in its stream's turn. Since nobody else writes (ownership.ts), what it finds is
+ * exact, and only that refuses. Candidates are counted by the statement that adds
+ * them.
  */
 
 import { z } from "zod";
@@ -63,13 +64,19 @@ const reasons: Record<QuotaName, string> = {
 
 const maxRemembered = 100_000;
 
+/** What is known of the latest snapshot of one stream, in its present life. */
+export interface KnownSnapshot {
+  /** The latest one, or an older one; undefined: none is known. */
+  latest: bigint | undefined;
+}
+
 /** The quotas of a store that has some; see the file's head. */
 export class Quotas {
   /** Undefined: no limit. */
   readonly minipoolBytes: MinipoolBytes | undefined;
   readonly #limits: ResolvedQuotas;
   readonly #onNear: OnNear;
-  readonly #latestSnapshots = new BoundedMap<StreamId, bigint>(maxRemembered);
+  readonly #snapshots = new BoundedMap<StreamId, KnownSnapshot>(maxRemembered);
 
   private constructor(limits: ResolvedQuotas, onNear: OnNear) {
     this.#limits = limits;
@@ -135,24 +142,45 @@ export class Quotas {
     this.#onNear(quota, { streamId, limit, actual });
   }
 
-  /** The latest snapshot, or an older one; undefined when none is known. */
-  latestSnapshotOf(streamId: StreamId): bigint | undefined {
-    return this.#latestSnapshots.get(streamId);
+  /**
+   * What is known of the stream's latest snapshot. A write asks for it when it is
+   * submitted, and notes there what it has learned. If the stream is forgotten in
+   * between, nobody reads the note: it is about a stream that may be gone.
+   */
+  snapshotOf(streamId: StreamId): KnownSnapshot {
+    let known = this.#snapshots.get(streamId);
+    if (known === undefined) {
+      known = { latest: undefined };
+      this.#snapshots.set(streamId, known);
+    }
+    return known;
   }
 
-  /** A snapshot was committed, or found to be the latest. */
-  learnSnapshot(streamId: StreamId, latest: bigint): void {
-    this.#latestSnapshots.set(streamId, latest);
-  }
-
-  forgetAll(): void {
-    this.minipoolBytes?.forgetAll();
-    this.#latestSnapshots.clear();
+  /**
+   * A stream is about to be created: its minipool will be empty, its latest
+   * snapshot 0. Returns the function to be called once that is committed.
+   */
+  creates(streamId: StreamId): () => void {
+    const minipool = { generation: 1n, envelopes: [] };
+    const begun = this.minipoolBytes?.begins(streamId, minipool);
+    const known = this.limitOf("blocksSinceSnapshot") > 0
+      ? this.snapshotOf(streamId)
+      : undefined;
+    return () => {
+      begun?.();
+      if (known !== undefined) known.latest = 0n;
+    };
   }
 
   /** The stream may be another one from now on. */
   forget(streamId: StreamId): void {
     this.minipoolBytes?.forget(streamId);
-    this.#latestSnapshots.delete(streamId);
+    this.#snapshots.delete(streamId);
+  }
+
+  /** The tables may have lost what was committed: nothing known is reliable. */
+  forgetAll(): void {
+    this.minipoolBytes?.forgetAll();
+    this.#snapshots.clear();
   }
 }

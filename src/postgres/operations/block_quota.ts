@@ -31,26 +31,29 @@ export function admitBlocks(
   const { streamId } = call;
   const last = miniblocks.at(-1)!.number;
   const limit = quotas.limitOf(quota);
-  const done = () => {
-    quotas.minipoolBytes?.begun(streamId, newMinipool);
-    if (latest !== undefined) quotas.learnSnapshot(streamId, latest);
-    const known = quotas.latestSnapshotOf(streamId);
-    if (limit === 0 || known === undefined) return;
-    const since = Number(last - known);
-    quotas.grown(quota, streamId, since - miniblocks.length, since);
-  };
-  if (limit === 0) return { done };
   if (latest !== undefined) {
     quotas.check(quota, streamId, Number(last - latest));
-    return { done };
   }
-  const known = quotas.latestSnapshotOf(streamId);
-  if (known !== undefined && last - known <= BigInt(limit)) return { done };
+  const begun = quotas.minipoolBytes?.begins(streamId, newMinipool);
+  if (limit === 0) return { done: () => begun?.() };
+  const known = quotas.snapshotOf(streamId);
+  const done = () => {
+    begun?.();
+    if (latest !== undefined) known.latest = latest;
+    if (known.latest === undefined) return;
+    const since = Number(last - known.latest);
+    quotas.grown(quota, streamId, since - miniblocks.length, since);
+  };
+  if (latest !== undefined) return { done };
+  // The latest one at its turn is this one or a later one.
+  const fits = known.latest !== undefined &&
+    last - known.latest <= BigInt(limit);
+  if (fits) return { done };
   const check = async () => {
     const stored = await latestSnapshot(store, call);
     // Of a stream that is unknown its write will tell.
     if (stored === undefined) return;
-    quotas.learnSnapshot(streamId, stored);
+    known.latest = stored;
     quotas.check(quota, streamId, Number(last - stored));
   };
   return { check, done };

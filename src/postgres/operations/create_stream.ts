@@ -30,6 +30,8 @@ export async function createStream(
   const { streamId } = call;
   const snapshot = snapshotOf(genesis);
   const block = { number: 0n, data: genesis.data };
+  const created = store.quotas?.creates(streamId);
+  let isNew = true;
   await writeStream(store, call, {
     bytes: genesis.data.length + (snapshot?.length ?? 0),
     withoutLock: true,
@@ -57,11 +59,13 @@ export async function createStream(
       ]),
     settle: () => {},
     refused: async ({ figures }) => {
+      isNew = false;
       if (figures["repairable"] && await repair(store, call, genesis)) return;
       throw streamExists(streamId);
     },
     wasDone: () => isJustCreated(store, call, block, false),
   });
+  if (isNew) created?.();
 }
 
 /** Removes what an earlier stream of this id has left in its tables. */

@@ -3,6 +3,7 @@ import { streamNotFound } from "../../storage/contract_errors.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 import { checkMinipoolHead } from "../../storage/write_rules.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
+import type { CountedEvent } from "../minipool_bytes.ts";
 import type { Quotas } from "../quotas.ts";
 import {
   appendEvent,
@@ -54,15 +55,39 @@ async function writeEventWithin(
   try {
     await (counted === undefined || counted.fits
       ? submitEvent(store, call, event)
-      : submitEvent(store, call, event, async () => {
-        counted.check(await minipoolBytes(store, call));
-      }));
+      : submitCounted(store, call, event, counted));
   } catch (error) {
     counted?.failed(error);
     throw error;
   }
   counted?.done();
   quotas.grown("minipoolEvents", streamId, slot, slot + 1);
+}
+
+/**
+ * It runs alone, behind a look at what is stored, unless a write before it has
+ * told by then that it fits.
+ */
+function submitCounted(
+  store: Store,
+  call: StreamCall,
+  event: EventWrite,
+  counted: CountedEvent,
+): Promise<void> {
+  const write = new QueuedEvent(store, call, event, async () => {
+    if (!counted.fits) counted.check(await minipoolBytes(store, call));
+  });
+  const { streamId, bytes, submittedAt, signal } = write;
+  return store.writes.submit<void>({
+    streamId,
+    bytes,
+    submittedAt,
+    signal,
+    get shared() {
+      return counted.fits ? write : undefined;
+    },
+    runAlone: (isInDoubt) => write.runAlone(isInDoubt),
+  });
 }
 
 async function minipoolBytes(
@@ -80,9 +105,8 @@ function submitEvent(
   store: Store,
   call: StreamCall,
   event: EventWrite,
-  check?: () => Promise<void>,
 ): Promise<void> {
-  return store.writes.submit(new QueuedEvent(store, call, event, check));
+  return store.writes.submit(new QueuedEvent(store, call, event, undefined));
 }
 
 /**
