@@ -266,6 +266,26 @@ describe("A quota of blocks behind the snapshot", () => {
     );
     await add(storage, id, run(1, 5));
   });
+
+  it("is not measured from the snapshot of an earlier stream", async () => {
+    await using store = await open({ blocksSinceSnapshot: 5 });
+    const { storage } = store;
+    const id = await newStream(storage);
+    await add(storage, id, run(1, 4), { snapshot: true });
+    const calls = [
+      storage.deleteStream(id),
+      storage.createStreamStorage(id, snapshotBlock(0)),
+      add(storage, id, run(1, 4)),
+    ];
+    await Promise.all([
+      ...calls,
+      assertFails(
+        add(storage, id, run(5, 8)),
+        exhausted("blocks_since_snapshot_quota", 5, 8),
+      ),
+    ]);
+    assert.equal(await storage.getLastMiniblockNumber(id), 4n);
+  });
 });
 
 describe("Quotas", () => {

@@ -28,6 +28,9 @@ export async function deleteStream(
   ];
   const isMedia = streamType(streamId) === "media";
   let hasObject = false;
+  // For the writes that are submitted behind it, and once more for what those
+  // before it have told.
+  store.quotas?.forget(streamId);
   try {
     await writeStream(store, call, {
       bytes: 0,
