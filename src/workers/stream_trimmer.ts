@@ -42,6 +42,11 @@ export interface StreamTrimmerOptions {
   onEvent(event: WorkerEvent): void;
 }
 
+interface Cleared {
+  retention: bigint;
+  to: bigint;
+}
+
 /**
  * Cuts old blocks and clears old snapshots, by the option `trimming`.
  *
@@ -64,10 +69,9 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   /** Those of them that are to be looked at. */
   readonly #dueTargets = new Set<StreamId>();
   /** Up to where snapshots were cleared, and by which interval. */
-  readonly #cleared = new BoundedMap<
-    StreamId,
-    { retention: bigint; to: bigint }
-  >(maxRemembered);
+  #cleared = new BoundedMap<StreamId, Cleared>(maxRemembered);
+  /** The stream that a run looks at, unless it was forgotten meanwhile. */
+  #looked: StreamId | undefined;
 
   constructor(options: StreamTrimmerOptions) {
     this.#options = options;
@@ -101,6 +105,25 @@ export class StreamTrimmer implements Worker<WorkerReport> {
       isDue = this.#told.told(streamId, activationFactor) || isDue;
     }
     if (isDue) this.#options.wake();
+  }
+
+  /** The stream may be another one: deleted, rebuilt, or filled up below. */
+  forget(streamId: StreamId): void {
+    this.#cleared.delete(streamId);
+    this.#told.forget(streamId);
+    if (this.#looked === streamId) this.#looked = undefined;
+  }
+
+  /**
+   * The tables may have lost what was committed, trimmings too. What is due is
+   * found as after a start that did not follow an orderly end.
+   */
+  forgetAll(): void {
+    this.#cleared = new BoundedMap(maxRemembered);
+    this.#told.forgetAll();
+    this.#looked = undefined;
+    const { targets, activationFactor } = this.#trimming;
+    if (targets.length + activationFactor > 0) this.replace(this.#trimming);
   }
 
   /** Part of what is due: targets, then what was told, then a page of all. */
@@ -180,12 +203,14 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     const rules = { history: 0n, retention: 0n, target, batchSize };
     // Told while it is looked at, it is to be looked at once more.
     this.#dueTargets.delete(streamId);
+    this.#looked = streamId;
     let isDone = false;
     try {
       await failures.guard(streamId, signal, async () => {
         const trimmed = await this.#look(streamId, rules, signal);
         isDone = true;
-        const isSame = this.#targets.get(streamId) === target;
+        const isSame = this.#looked === streamId &&
+          this.#targets.get(streamId) === target;
         if (trimmed && trimmed.latest >= target && isSame) {
           this.#targets.delete(streamId);
         }
@@ -255,13 +280,14 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     const { activationFactor } = this.#trimming;
     const rules = trimmingRules(this.#trimming, streamId);
     if (rules === undefined || activationFactor === 0) return false;
+    this.#looked = streamId;
     if (!isCertain) {
       const { store } = this.#options;
       const call = { name, streamId, signal };
       const count = await snapshotsSinceTrimmed(store, call, activationFactor);
       if (count === undefined) return false;
       if (count < activationFactor) {
-        this.#told.count(streamId, count);
+        if (this.#looked === streamId) this.#told.count(streamId, count);
         return false;
       }
     }
@@ -270,6 +296,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     const clearedTo = cleared?.retention === retention ? cleared.to : undefined;
     this.#cleared.delete(streamId);
     const trimmed = await this.#look(streamId, { ...rules, clearedTo }, signal);
+    if (this.#looked !== streamId) return true;
     this.#told.count(streamId, 0);
     if (trimmed !== undefined) {
       // What was the latest then, or among the newest, is looked at again.

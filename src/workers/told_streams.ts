@@ -20,7 +20,7 @@ export interface DueStream {
  * bound is found by going through all streams.
  */
 export class ToldStreams {
-  readonly #counts = new BoundedMap<StreamId, number>(maxCounts);
+  #counts = new BoundedMap<StreamId, number>(maxCounts);
   readonly #due = new Map<StreamId, DueStream>();
   #hasOverflowed = false;
 
@@ -65,6 +65,20 @@ export class ToldStreams {
   /** So many snapshots since it was trimmed, unless it was told meanwhile. */
   count(streamId: StreamId, count: number): void {
     if (!this.#due.has(streamId)) this.#counts.set(streamId, count);
+  }
+
+  /** The stream may be another one: its snapshots are to be counted anew. */
+  forget(streamId: StreamId): void {
+    this.#counts.delete(streamId);
+    if (this.#due.has(streamId)) {
+      this.#due.set(streamId, { streamId, isCertain: false });
+    }
+  }
+
+  /** No count is reliable any more; what may be due is still looked at. */
+  forgetAll(): void {
+    this.#counts = new BoundedMap(maxCounts);
+    for (const streamId of this.#due.keys()) this.forget(streamId);
   }
 
   /** Whether a stream was not remembered since this was asked last. */
