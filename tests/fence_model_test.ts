@@ -3,8 +3,8 @@
  * lost answers, flushes that arrive late, re-fences, takeovers, failovers. And
  * each rule is needed: without it an invariant is broken.
  *
- * `FENCE_MODEL=long` explores farther, for minutes and with some gigabytes
- * (under Bun with `--timeout=1200000`).
+ * `FENCE_MODEL=long` explores farther: some minutes, and 2 GB of memory (under
+ * Bun with `--timeout=1200000`).
  */
 import assert from "node:assert/strict";
 import process from "node:process";
@@ -113,7 +113,7 @@ const forward: Bounds = { ...oneStream, times: clockOn };
 const twoStreams: Bounds = { ...oneStream, writes: [[1, 1]] };
 const withFailover: Bounds = { ...oneStream, losses: 1, failovers: 1 };
 
-/** What breaks without a rule: what a caller notices, where there is such. */
+/** The invariant that each rule keeps: one that callers notice, if there is one. */
 const broken: Record<keyof Rules, [invariant: string, within?: Bounds]> = {
   refenceBeforeRetry: [invariants.settledIsFinal],
   refenceBeforeLook: [invariants.settledIsFinal],
@@ -139,13 +139,13 @@ const broken: Record<keyof Rules, [invariant: string, within?: Bounds]> = {
 
 const allInvariants = [...Object.values(invariants), comesToRest];
 
-/** What is broken and the shortest way to it. */
+/** The broken invariant and the shortest way to it. */
 function textOf({ violation }: Exploration): string | undefined {
   return violation &&
     `Broken: ${violation.broken}\n  ${violation.trace.join("\n  ")}`;
 }
 
-describe("Re-fencing, whatever comes when,", () => {
+describe("The protocol of re-fencing", () => {
   for (const bounds of isLong ? longBounds : usualBounds) {
     const { title, minStates } = bounds;
     it(`keeps every invariant with ${title}`, (t) => {

@@ -6,14 +6,14 @@
 /** One step out of a state. */
 export interface Step<State> {
   name: string;
-  /** It need not come: what must come to an end has to do so without it. */
+  /** It may never come, so that nothing may depend on it. */
   isFault: boolean;
   next: State;
   /** The invariant that this step breaks. */
   broken?: string | undefined;
 }
 
-/** States and what leads from one to the next. */
+/** States, and the steps that lead from one to the next. */
 export interface Model<State> {
   first: State;
   steps(state: State): Step<State>[];
@@ -23,7 +23,7 @@ export interface Model<State> {
   isAtRest(state: State): boolean;
 }
 
-/** What the exploration found. */
+/** The result of an exploration. */
 export interface Exploration {
   states: number;
   steps: number;

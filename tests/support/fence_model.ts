@@ -1,8 +1,8 @@
 /**
- * Re-fencing without code and without a server: what an owner does when the
- * answer of a write is lost, what PostgreSQL guarantees (fence_model_server.ts),
- * and what the network may do, as steps that can come in any order. States are
- * small and immutable, so that explore.ts can visit every one of them.
+ * Re-fencing without code and without a server. The owner's reaction to a lost
+ * answer, PostgreSQL's guarantees (fence_model_server.ts) and the network's
+ * faults are steps that can come in any order. States are small and immutable,
+ * so that explore.ts can visit every one of them.
  *
  * The hardest case is modelled throughout:
  * - All instances have the same name, so that only times tell their rows apart.
@@ -11,8 +11,9 @@
  * - A successor is the owner as soon as its row is in; it waits for no lock.
  *
  * An instance that freezes or dies needs no step of its own: its steps do not
- * come, while the server and the network go on. A flush that has its lock and
- * has lost its client ends some day: the server notices, or somebody ends it.
+ * come, while the server and the network go on. The model assumes that the server
+ * ends every transaction some day whose client is gone; without that, a re-fence
+ * waits for its lock for ever.
  */
 
 import type { Model } from "./explore.ts";
@@ -100,7 +101,7 @@ export class FenceModel implements Model<State> {
     return keyOf(state);
   }
 
-  /** What an instance does by itself. */
+  /** The steps that an instance takes by itself. */
   #instance(state: State, one: Instance, id: number): Step[] {
     if (one.phase === "idle") {
       const next = patch(state, id, { phase: "starting" });
@@ -154,7 +155,7 @@ export class FenceModel implements Model<State> {
     return step(`${id} re-fences ${epoch}`, send(next, flush));
   }
 
-  /** What an instance does about the first write of a stream not yet settled. */
+  /** The steps with the first write of a stream that is not yet settled. */
   #write(state: State, one: Instance, at: Place): Step[] {
     const { id, stream, nth } = at;
     const { status, epoch } = one.streams[stream]![nth]!;
@@ -189,7 +190,7 @@ export class FenceModel implements Model<State> {
     return status === "lost" ? this.#afterLoss(state, at, isFixed) : steps;
   }
 
-  /** Fixed is a write that can no more commit, if it has not. */
+  /** A write is fixed once a re-fence has come after its last flush. */
   #afterLoss(state: State, at: Place, isFixed: boolean): Step[] {
     const { refenceBeforeLook, refenceBeforeRetry, lookBeforeRetry } =
       this.#rules;
@@ -251,7 +252,7 @@ export class FenceModel implements Model<State> {
     };
   }
 
-  /** For good: what has no answer is unknown, what was not sent is not done. */
+  /** For good: a write without an answer is unknown, one not sent is not done. */
   #stop(state: State, id: number, why: string): Step[] {
     if (!this.#rules.stopWhenRowGone) return [];
     const streams = state.instances[id]!.streams.map((writes) =>
@@ -310,7 +311,7 @@ export class FenceModel implements Model<State> {
     }
   }
 
-  /** Nothing of what was under way reaches the new primary. */
+  /** No flush that was in flight reaches the new primary. */
   #failover(state: State): Step[] {
     const [row] = state.rows;
     if (state.failoversLeft === 0 || !state.isRefenceLast) return [];
@@ -329,7 +330,7 @@ export class FenceModel implements Model<State> {
     return [step(name, { ...next, flushes: [] }, true)];
   }
 
-  /** What an answer means; a refused flush has certainly done nothing. */
+  /** An answer arrives; a flush that was refused has certainly done nothing. */
   #hear(state: State, flush: Flush): Step[] {
     const { by, kind, stage } = flush;
     const one = state.instances[by]!;

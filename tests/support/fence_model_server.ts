@@ -1,9 +1,9 @@
 /**
- * What PostgreSQL does with the flushes of fence_model.ts: the locks of the
- * owner's row, the fence, the commit.
+ * PostgreSQL's part in fence_model.ts: the locks of the owner's row, the fence,
+ * the commit.
  *
- * Whatever waits for a row lock is a step that cannot be taken yet. When it can,
- * it sees the row as it is then, as under READ COMMITTED.
+ * A flush that waits for a row lock has no step until the lock is free. It then
+ * sees the row as it is at that moment, as under READ COMMITTED.
  */
 
 import {
@@ -34,11 +34,11 @@ export class FenceServer {
     this.#times = times;
   }
 
-  /** What can be done with a flush now. */
+  /** The steps that are possible with a flush now. */
   steps(state: State, flush: Flush): Step[] {
     const { stage, isAwaited } = flush;
     const name = flushName(flush);
-    // What arrives late may never arrive.
+    // A flush whose sender has given up may never arrive.
     const isFault = !isAwaited;
     if (stage === "network" && isRefenceWithSnapshot(flush, this.#rules)) {
       const next = patchFlush(state, flush, {
@@ -130,7 +130,7 @@ export class FenceServer {
   }
 }
 
-/** The answer is on its way, if somebody waits for it. */
+/** The flush does nothing; its sender, if it still waits, gets an answer. */
 function refuse(state: State, flush: Flush, isFault: boolean): Step {
   const next = patchFlush(
     state,
@@ -140,7 +140,7 @@ function refuse(state: State, flush: Flush, isFault: boolean): Step {
   return step(`${flushName(flush)} finds no row of its own`, next, isFault);
 }
 
-/** The write is done: it must be one that may be. */
+/** The write is done; no earlier or later step may forbid that. */
 function commitWrite(state: State, flush: Flush, name: string): Step {
   const place = placeOf(flush);
   const { by, stream, nth } = flush;

@@ -1,6 +1,6 @@
 /**
- * The states of the model of re-fencing (fence_model.ts), its rules and what
- * must hold whatever comes when.
+ * The model of re-fencing (fence_model.ts): its rules, the invariants, the bounds
+ * and the states.
  */
 
 import type { Step as ModelStep } from "./explore.ts";
@@ -35,7 +35,7 @@ export interface Rules {
   stopWhenRowGone: boolean;
   /** An owner whose write is refused stops only if a re-fence finds no row. */
   refenceDecides: boolean;
-  /** After a re-fence, a write that was under way is run again only if refused. */
+  /** After a re-fence, a write in flight is run again only if it was refused. */
   rerunOnlyWhenRefused: boolean;
   /** After a re-fence, a lost write is run again only if it is not there. */
   lookBeforeRetry: boolean;
@@ -73,7 +73,7 @@ export const allRules: Rules = {
   successorIsApart: true,
 };
 
-/** What must hold in every state. */
+/** They hold in every state. */
 export const invariants = {
   /** No write commits that was settled, or that a later one followed. */
   settledIsFinal: "a settled write is final",
@@ -102,7 +102,7 @@ export interface Bounds {
   times: readonly number[];
   /** Writes of each instance: how many to each stream. */
   writes: readonly (readonly number[])[];
-  /** Answers that are lost, of writes, re-fences and takeovers. */
+  /** Lost answers of writes, re-fences and takeovers together. */
   losses: number;
   /** Lost flushes that the network holds back and may deliver at any time. */
   late: number;
@@ -110,7 +110,7 @@ export interface Bounds {
   failovers: number;
 }
 
-/** What has become of a write. */
+/** How far a write has come. */
 export type Status =
   // It was never sent.
   | "waiting"
@@ -134,7 +134,7 @@ export const statuses: Status[] = [
   "unknown",
 ];
 
-/** What an instance knows of a write, and whether it was done. */
+/** An instance's knowledge of a write, and whether it was done. */
 export interface Write {
   status: Status;
   /** Of its last flush. */
@@ -161,7 +161,7 @@ export interface Instance {
   streams: readonly (readonly Write[])[];
 }
 
-/** What a flush is for. */
+/** The purpose of a flush. */
 export type Kind = "write" | "refence" | "takeover";
 /** All of them, for the key. */
 export const kinds: Kind[] = ["write", "refence", "takeover"];
@@ -201,7 +201,7 @@ export interface Flush {
   isAwaited: boolean;
   /** It was sent after a re-fence. */
   isAfterRefence: boolean;
-  /** What a snapshot from the beginning of a re-fence shows. */
+  /** The streams' values when a re-fence began. */
   seen: readonly number[];
 }
 
