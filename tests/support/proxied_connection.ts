@@ -144,10 +144,16 @@ function other(side: Side): Side {
   return side === "frontend" ? "backend" : "frontend";
 }
 
+/** A whole message, its letter and its length included. */
+export interface WireMessageBytes {
+  type: string;
+  bytes: Buffer;
+}
+
 /** Splits a byte stream into whole messages. */
-function messageSplitter(
+export function messageSplitter(
   side: Side,
-): (chunk: Buffer) => { type: string; bytes: Buffer }[] {
+): (chunk: Buffer) => WireMessageBytes[] {
   let chunks: Buffer[] = [];
   let gathered = 0;
   let wanted = 0;
@@ -156,7 +162,7 @@ function messageSplitter(
   return (chunk) => {
     chunks.push(chunk);
     gathered += chunk.length;
-    const messages: { type: string; bytes: Buffer }[] = [];
+    const messages: WireMessageBytes[] = [];
     if (gathered < wanted) return messages;
     let rest = Buffer.concat(chunks);
     for (;;) {

@@ -1,0 +1,100 @@
+/**
+ * The thirteen kinds of combinations that lost acknowledged data when a write
+ * was fenced by its owner alone, and not by a moment in the owner's life.
+ */
+import { showCall } from "./calls.ts";
+import type { Combination } from "./combinations.ts";
+import type { PreparedName } from "./prepared_streams.ts";
+
+interface KnownLoss {
+  name: string;
+  /** Which streams it is about; default all. */
+  prepared?: readonly PreparedName[];
+  first: RegExp;
+  /** The later writes, all of them. */
+  later: readonly RegExp[];
+}
+
+const deleted = /^deleteStream/;
+const created = /^createStreamStorage/;
+const rebuiltAlike: readonly RegExp[] = [deleted, created];
+
+/** See the file's head. */
+export const KNOWN_LOSSES: readonly KnownLoss[] = [
+  { name: "deleted, then created", first: deleted, later: [created] },
+  {
+    name: "deleted, then rebuilt",
+    first: deleted,
+    later: [/^reinitializeStreamStorage/],
+  },
+  {
+    name: "an event, then deleted and created again",
+    prepared: ["new"],
+    first: /^writeEvent/,
+    later: rebuiltAlike,
+  },
+  {
+    name: "blocks with a size, then deleted and created again",
+    prepared: ["new"],
+    first: /^writeMiniblocks \[with a size/,
+    later: rebuiltAlike,
+  },
+  {
+    name: "blocks without a size, then deleted and created again",
+    prepared: ["new"],
+    first: /^writeMiniblocks \[without a size/,
+    later: rebuiltAlike,
+  },
+  { name: "created, then deleted", first: created, later: [deleted] },
+  {
+    name: "an ephemeral stream created, then deleted",
+    first: /^createEphemeralStreamStorage/,
+    later: [deleted],
+  },
+  {
+    name: "rebuilt from nothing, then deleted",
+    first: /^reinitializeStreamStorage \[unknown/,
+    later: [deleted],
+  },
+  {
+    name: "the first chunk, then deleted",
+    prepared: ["unknown"],
+    first: /^writeEphemeralMiniblock/,
+    later: [deleted],
+  },
+  {
+    name: "trimmed, then backfilled",
+    first: /^trimStream \[to/,
+    later: [/^writePrecedingMiniblocks/],
+  },
+  {
+    name: "blocks deleted, then backfilled",
+    first: /^debugDeleteMiniblocks \[the first/,
+    later: [/^writePrecedingMiniblocks/],
+  },
+  {
+    name: "backfilled, then trimmed above",
+    first: /^writePrecedingMiniblocks/,
+    later: [/^trimStream \[to the latest/],
+  },
+  {
+    name: "normalized, then deleted and uploaded again",
+    prepared: ["complete upload of no chunks"],
+    first: /^normalizeEphemeralStream/,
+    later: [deleted, /^createEphemeralStreamStorage \[of no chunks/],
+  },
+];
+
+/** The combinations of one kind. */
+export function combinationsOf(
+  { prepared, first, later }: KnownLoss,
+  all: readonly Combination[],
+): Combination[] {
+  return all.filter((combination) =>
+    combination.company === "alone" &&
+    (prepared?.includes(combination.prepared) ?? true) &&
+    first.test(showCall(combination.first)) &&
+    later.length === combination.later.length &&
+    later.every((call, i) => call.test(showCall(combination.later[i]!)))
+  );
+}

@@ -1,0 +1,131 @@
+/** Many combinations in one setting, and what became of them in numbers. */
+import { showCall } from "./calls.ts";
+import { type Combination, show } from "./combinations.ts";
+import { openLateCopyStore, type SettingName } from "./settings.ts";
+import {
+  CombinationError,
+  countFlushes,
+  type LateCopyResult,
+  tryCombination,
+} from "./try_combination.ts";
+
+/** What became of a setting's combinations. */
+export interface LateCopyReport {
+  setting: SettingName;
+  /** Combinations tried: each flush of a first write counts. */
+  combinations: number;
+  /** First copies that were held back, their clients cut off. */
+  heldBack: number;
+  /** Late copies that the server executed, with effect or without. */
+  executed: number;
+  /** Late copies that the server refused. */
+  refused: number;
+  /** Why it refused them. */
+  refusals: Record<string, number>;
+  /** Combinations whose acknowledged state a late copy changed. */
+  changed: number;
+  /** The same by the lost write: how many of how many. */
+  changedBy: Record<string, { changed: number; of: number }>;
+  /** The first few of them, with what changed. */
+  examples: string[];
+  /** Combinations that say nothing, because something else went wrong. */
+  broken: string[];
+  elapsedMs: number;
+}
+
+/** How combinations are run. */
+export interface LateCopyRun {
+  setting: SettingName;
+  combinations: readonly Combination[];
+  /** Called after each combination. */
+  onProgress?: (done: number, report: LateCopyReport) => void;
+}
+
+const maxExamples = 20;
+/** Rows removed until then slow the looks down. */
+const vacuumEvery = 500;
+/** Nothing will come of the rest. */
+const maxBroken = 20;
+
+/** Runs the combinations one after another on one store. */
+export async function runLateCopies(
+  { setting, combinations, onProgress }: LateCopyRun,
+): Promise<LateCopyReport> {
+  const started = performance.now();
+  const report = emptyReport(setting);
+  await using store = await openLateCopyStore(setting);
+  const flushes = new Map<string, number>();
+  for (const [index, combination] of combinations.entries()) {
+    if (report.broken.length >= maxBroken) break;
+    try {
+      const key = keyOf(combination);
+      const count = flushes.get(key) ?? await countFlushes(store, combination);
+      flushes.set(key, count);
+      for (let nth = 1; nth <= count; nth++) {
+        const result = await tryCombination(store, combination, nth);
+        note(report, combination, nth, result);
+      }
+    } catch (error) {
+      if (!(error instanceof CombinationError)) throw error;
+      report.combinations++;
+      report.broken.push(`${show(combination)}: ${error.message}`);
+      await store.state.empty();
+    }
+    if (index % vacuumEvery === vacuumEvery - 1) await store.state.vacuum();
+    report.elapsedMs = performance.now() - started;
+    onProgress?.(index + 1, report);
+  }
+  return report;
+}
+
+/** Whether no late copy changed anything, and each one counts. */
+export function isClean({ changed, broken }: LateCopyReport): boolean {
+  return changed === 0 && broken.length === 0;
+}
+
+function emptyReport(setting: SettingName): LateCopyReport {
+  return {
+    setting,
+    combinations: 0,
+    heldBack: 0,
+    executed: 0,
+    refused: 0,
+    refusals: {},
+    changed: 0,
+    changedBy: {},
+    examples: [],
+    broken: [],
+    elapsedMs: 0,
+  };
+}
+
+/** What decides how many flushes the first write takes. */
+function keyOf({ prepared, company, first }: Combination): string {
+  return [prepared, company, showCall(first)].join("|");
+}
+
+function note(
+  report: LateCopyReport,
+  combination: Combination,
+  nth: number,
+  { answer, changes }: LateCopyResult,
+): void {
+  report.combinations++;
+  report.heldBack++;
+  const title = `${show(combination)}, flush ${nth}`;
+  if (answer.end === "executed") report.executed++;
+  else if (answer.end === "refused") {
+    report.refused++;
+    const { reason } = answer;
+    report.refusals[reason] = (report.refusals[reason] ?? 0) + 1;
+  } else report.broken.push(`${title}: the late copy was not answered`);
+  const first = showCall(combination.first);
+  const by = report.changedBy[first] ??= { changed: 0, of: 0 };
+  by.of++;
+  if (changes.length === 0) return;
+  by.changed++;
+  report.changed++;
+  if (report.examples.length < maxExamples) {
+    report.examples.push([title, ...changes].join("\n    "));
+  }
+}

@@ -1,0 +1,27 @@
+/** A part of all combinations, chosen by a seed. */
+import { createHash } from "node:crypto";
+import { type Combination, show } from "./combinations.ts";
+import { combinationsOf, KNOWN_LOSSES } from "./known_losses.ts";
+
+/**
+ * One combination of each known kind of loss, and as many others. The same seed
+ * chooses the same ones, whatever is added to the rest.
+ */
+export function sampleOf(
+  all: readonly Combination[],
+  { seed, size }: { seed: string; size: number },
+): Combination[] {
+  const shuffled = all
+    .map((combination) => ({ combination, rank: rank(seed, combination) }))
+    .sort((a, b) => a.rank < b.rank ? -1 : 1)
+    .map(({ combination }) => combination);
+  const known = KNOWN_LOSSES.flatMap((loss) =>
+    combinationsOf(loss, shuffled).slice(0, 1)
+  );
+  return [...new Set([...known, ...shuffled.slice(0, size)])];
+}
+
+function rank(seed: string, combination: Combination): string {
+  return createHash("sha256").update(`${seed}:${show(combination)}`)
+    .digest("hex");
+}

@@ -1,0 +1,114 @@
+/** Where late copies are tried: isolation levels, and ways to the server. */
+import type { Session } from "../../../src/database/session.ts";
+import type { StreamStorageOptions } from "../../../src/postgres/options.ts";
+import type { PostgresStreamStorage } from "../../../src/postgres/postgres_stream_storage.ts";
+import { testDatabaseUrl } from "../database.ts";
+import { openSession } from "../migration_connection.ts";
+import { startPgBouncer } from "../pgbouncer.ts";
+import { openTestStorage } from "../storage.ts";
+import { TRIMMING } from "./background_writes.ts";
+import { type LateProxy, startLateProxy } from "./late_proxy.ts";
+import { StoredState } from "./stored_state.ts";
+
+/** Names the owner in the fence of every write, so that one is known by it. */
+export const LATE_COPY_OWNER = "late-copy-owner";
+
+/** A store whose writes can be delivered late. */
+export interface LateCopyStore extends AsyncDisposable {
+  storage: PostgresStreamStorage;
+  schema: string;
+  proxy: LateProxy;
+  /** Straight to the server. */
+  session: Session;
+  state: StoredState;
+}
+
+interface Setting {
+  isolationLevel?: StreamStorageOptions["isolationLevel"];
+  /** PgBouncer's mode, if it is between the store and the server. */
+  pooler?: "transaction" | "session";
+  /** Where the proxy is: before the pooler, or else before the server. */
+  isBeforePooler?: boolean;
+}
+
+/** By name. */
+export const LATE_COPY_SETTINGS = {
+  "read committed": {},
+  "repeatable read": { isolationLevel: "repeatable read" },
+  "serializable": { isolationLevel: "serializable" },
+  "PgBouncer in transaction mode, held back before it": {
+    pooler: "transaction",
+    isBeforePooler: true,
+  },
+  "PgBouncer in transaction mode, held back behind it": {
+    pooler: "transaction",
+  },
+  "PgBouncer in session mode, held back before it": {
+    pooler: "session",
+    isBeforePooler: true,
+  },
+  "PgBouncer in session mode, held back behind it": { pooler: "session" },
+} as const satisfies Record<string, Setting>;
+
+/** The name of a setting. */
+export type SettingName = keyof typeof LATE_COPY_SETTINGS;
+
+/** All names, in the order in which they are shown. */
+export const SETTING_NAMES = Object.keys(LATE_COPY_SETTINGS) as SettingName[];
+
+/** Opens a store in a schema of its own, behind a proxy of its own. */
+export async function openLateCopyStore(
+  name: SettingName,
+): Promise<LateCopyStore> {
+  const { isolationLevel, ...path }: Setting = LATE_COPY_SETTINGS[name];
+  const direct = await testDatabaseUrl();
+  await using stack = new AsyncDisposableStack();
+  const { proxy, url } = await openPath(stack, direct, path);
+  const { storage, schema } = stack.use(
+    await openTestStorage({
+      url,
+      partitions: 1,
+      maxConnections: 3,
+      instanceId: LATE_COPY_OWNER,
+      // A slow machine is no change of what was acknowledged.
+      operationTimeoutMs: 30_000,
+      trimming: TRIMMING,
+      retry: { attempts: 20, minDelayMs: 1, maxDelayMs: 20 },
+      ...(isolationLevel === undefined ? {} : { isolationLevel }),
+      ...(path.pooler === "transaction" ? { ownershipUrl: direct } : {}),
+      ...(path.pooler === "session" ? { preparedStatements: false } : {}),
+    }),
+  );
+  const session = stack.use(await openSession(direct));
+  const state = await StoredState.open(session, schema);
+  const cleanUp = stack.move();
+  return {
+    storage,
+    schema,
+    proxy,
+    session,
+    state,
+    [Symbol.asyncDispose]: () => cleanUp.disposeAsync(),
+  };
+}
+
+/** The proxy, and the url by which the store comes through it. */
+async function openPath(
+  stack: AsyncDisposableStack,
+  direct: string,
+  { pooler, isBeforePooler = false }: Setting,
+): Promise<{ proxy: LateProxy; url: string }> {
+  if (pooler === undefined) {
+    const proxy = stack.use(await startLateProxy(direct));
+    return { proxy, url: proxy.url };
+  }
+  const settings = { pool_mode: pooler, default_pool_size: 20 };
+  if (isBeforePooler) {
+    const { url } = stack.use(await startPgBouncer(direct, settings));
+    const proxy = stack.use(await startLateProxy(url));
+    return { proxy, url: proxy.url };
+  }
+  const proxy = stack.use(await startLateProxy(direct));
+  const { url } = stack.use(await startPgBouncer(proxy.url, settings));
+  return { proxy, url };
+}

@@ -1,0 +1,180 @@
+/**
+ * One combination on a store: the first write is sent and lost, sent again and
+ * acknowledged; the later ones are acknowledged; then the first copy arrives.
+ */
+import type { StreamId } from "../../../src/storage/stream_id.ts";
+import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
+import {
+  bytes,
+  newStreamId,
+  snapshotBlock,
+} from "../../../src/testing/contract/support.ts";
+import type { PostgresStreamStorage } from "../../../src/postgres/postgres_stream_storage.ts";
+import { makeCall, type WriteCall } from "./calls.ts";
+import type { Combination } from "./combinations.ts";
+import { type LateAnswer, type LateFlush, matchesFlush } from "./late_proxy.ts";
+import { PREPARED_STREAMS } from "./prepared_streams.ts";
+import { LATE_COPY_OWNER, type LateCopyStore } from "./settings.ts";
+import { changesOf } from "./stored_state.ts";
+import { describeContent } from "./stream_content.ts";
+
+/** What became of one late copy. */
+export interface LateCopyResult {
+  /** What the server made of it. */
+  answer: LateAnswer;
+  /** Rows that differ from those before it came. */
+  changes: string[];
+}
+
+/** A combination did not go as it must before the late copy counts. */
+export class CombinationError extends Error {
+  override readonly name = "CombinationError";
+}
+
+/**
+ * The number of flushes that the first write takes, undisturbed. Each of them
+ * can be the one that is lost. Of two writes it is the first flush, which has
+ * both if they share a batch.
+ */
+export async function countFlushes(
+  { storage, proxy, state }: LateCopyStore,
+  combination: Combination,
+): Promise<number> {
+  if (combination.company === "the next write") return 1;
+  const streams = await prepare(storage, combination);
+  const late = proxy.hold(matchesFlush(LATE_COPY_OWNER, streams.id), 0);
+  await writeFirst(storage, combination, streams);
+  await state.empty();
+  return late.matched;
+}
+
+/**
+ * Tries the combination with the nth flush of the first write held back.
+ *
+ * @throws {CombinationError} a write was not acknowledged, or nothing was held.
+ */
+export async function tryCombination(
+  { storage, proxy, state }: LateCopyStore,
+  combination: Combination,
+  nthFlush: number,
+): Promise<LateCopyResult> {
+  const streams = await prepare(storage, combination);
+  const late = proxy.hold(matchesFlush(LATE_COPY_OWNER, streams.id), nthFlush);
+  const rest = await writeFirst(storage, combination, streams);
+  assertHeld(late);
+  for (const call of rest) await write(storage, streams.id, call);
+  if (combination.company === "other streams") {
+    for (const call of LATER_ELSEWHERE) await call(storage, streams.others);
+  }
+  await assertContent(storage, streams.id, combination);
+  const before = await state.lines();
+  const answer = await late.deliver();
+  const after = await state.lines();
+  await state.empty();
+  return { answer, changes: changesOf(before, after) };
+}
+
+interface Streams {
+  /** The one that the combination is about. */
+  id: StreamId;
+  /** Those that keep it company. */
+  others: readonly [StreamId, StreamId, StreamId];
+}
+
+type OtherCall = (
+  storage: StreamStorage,
+  [a, b, c]: Streams["others"],
+) => Promise<unknown>;
+
+const BEFORE_ELSEWHERE: readonly OtherCall[] = [
+  (s, [a]) => s.createStreamStorage(a, snapshotBlock(0)),
+  (s, [, b]) => s.createStreamStorage(b, snapshotBlock(0)),
+];
+
+/** Go into the same batch. */
+const ELSEWHERE: readonly OtherCall[] = [
+  (s, [a]) => s.writeEvent(a, 1n, 0, bytes("with the first write")),
+  (s, [, b]) =>
+    s.writeMiniblocks(
+      b,
+      [snapshotBlock(1)],
+      { generation: 2n, envelopes: [] },
+      {
+        generation: 1n,
+      },
+    ),
+  (s, [, , c]) => s.createStreamStorage(c, snapshotBlock(0)),
+];
+
+/** Make room for what went into the batch. */
+const LATER_ELSEWHERE: readonly OtherCall[] = [
+  (s, [a]) => s.deleteStream(a),
+  (s, [a]) => s.createStreamStorage(a, snapshotBlock(0)),
+  (s, [, b]) => s.debugDeleteMiniblocks(b, 1n, 2n),
+  (s, [, , c]) => s.deleteStream(c),
+];
+
+async function prepare(
+  storage: StreamStorage,
+  { prepared, company }: Combination,
+): Promise<Streams> {
+  const { type, steps } = PREPARED_STREAMS[prepared];
+  const id = newStreamId(type);
+  const others = [newStreamId(), newStreamId(), newStreamId()] as const;
+  for (const step of steps) await step(storage, id);
+  if (company === "other streams") {
+    for (const call of BEFORE_ELSEWHERE) await call(storage, others);
+  }
+  return { id, others };
+}
+
+/** Writes the first with its company; returns what is yet to be written. */
+async function writeFirst(
+  storage: PostgresStreamStorage,
+  { company, first, later }: Combination,
+  { id, others }: Streams,
+): Promise<readonly WriteCall[]> {
+  // In one turn, so that they are dispatched together.
+  const isBoth = company === "the next write";
+  const writes = (isBoth ? [first, later[0]!] : [first])
+    .map((call) => write(storage, id, call));
+  const elsewhere = company === "other streams"
+    ? ELSEWHERE.map((call) => call(storage, others))
+    : [];
+  await Promise.all([...writes, ...elsewhere]);
+  return isBoth ? later.slice(1) : later;
+}
+
+async function write(
+  storage: PostgresStreamStorage,
+  id: StreamId,
+  call: WriteCall,
+): Promise<void> {
+  const outcome = await makeCall(storage, id, call);
+  if ("value" in outcome) return;
+  const error = JSON.stringify(
+    outcome.error,
+    (_, value) => typeof value === "bigint" ? `${value}` : value,
+  );
+  throw new CombinationError(
+    `${call.operation} was not acknowledged: ${error}`,
+  );
+}
+
+/** All that was acknowledged must be there, once. */
+async function assertContent(
+  storage: StreamStorage,
+  id: StreamId,
+  { content }: Combination,
+): Promise<void> {
+  const found = await describeContent(storage, id);
+  if (found === content) return;
+  throw new CombinationError(
+    `Expected what was acknowledged, ${content}, found ${found}`,
+  );
+}
+
+function assertHeld({ isHeld, matched }: LateFlush): void {
+  if (isHeld) return;
+  throw new CombinationError(`No flush was held back, ${matched} matched`);
+}
