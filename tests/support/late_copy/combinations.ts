@@ -18,14 +18,15 @@ import { PREPARED_STREAMS, type PreparedName } from "./prepared_streams.ts";
 import { describeContent, factsOf } from "./stream_content.ts";
 
 /**
- * What goes with the lost write: nothing; writes to other streams, in the same
- * batch if it is shared; or the first later write to the same stream, issued
- * in the same turn.
+ * What goes with the lost write, issued in the same turn: nothing; writes to
+ * other streams, in the same batch if it is shared; writes that take the other
+ * transaction slots; or the first later write to the same stream.
  */
-export const COMPANIES = ["alone", "other streams", "the next write"] as const;
-
-/** See {@linkcode COMPANIES}. */
-export type Company = typeof COMPANIES[number];
+export type Company =
+  | "alone"
+  | "other streams"
+  | "other slots"
+  | "the next write";
 
 /** One thing to try: the first write is lost and comes late. */
 export interface Combination {
@@ -79,10 +80,10 @@ export async function combinations(
         const { calls: later, content } = sequence;
         const isAcceptable = await accepts(sequence.stream, first);
         if (later.length > 1 && !isAcceptable && !everything) continue;
-        for (const company of companiesOf(first, later)) {
-          const { call } = first;
-          const rest = { later, content, isAcceptable };
-          all.push({ prepared, company, first: call, ...rest });
+        const { call } = first;
+        const rest = { prepared, first: call, later, content, isAcceptable };
+        for (const company of companiesOf(first, rest)) {
+          all.push({ company, ...rest });
         }
       }
     }
@@ -103,9 +104,10 @@ export function show({ prepared, company, first, later }: Combination): string {
  */
 function companiesOf(
   { call, sharesBatches }: PossibleCall,
-  later: readonly WriteCall[],
+  { later, isAcceptable }: Pick<Combination, "later" | "isAcceptable">,
 ): Company[] {
   const companies: Company[] = ["alone"];
+  if (later.length === 1 && isAcceptable) companies.push("other slots");
   if (!sharesBatches) return companies;
   if (later.length === 1) companies.push("other streams");
   const isPair = later[0]!.operation === call.operation;

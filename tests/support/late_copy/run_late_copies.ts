@@ -1,4 +1,5 @@
 /** Many combinations in one setting, and what became of them in numbers. */
+import { isStreamStorageError } from "../../../src/storage/errors.ts";
 import { showCall } from "./calls.ts";
 import { type Combination, show } from "./combinations.ts";
 import { openLateCopyStore, type SettingName } from "./settings.ts";
@@ -66,9 +67,12 @@ export async function runLateCopies(
         note(report, combination, nth, result);
       }
     } catch (error) {
-      if (!(error instanceof CombinationError)) throw error;
+      const { name, message } = error as Error;
+      const isExpected = error instanceof CombinationError ||
+        isStreamStorageError(error);
+      if (!isExpected) throw error;
       report.combinations++;
-      report.broken.push(`${show(combination)}: ${error.message}`);
+      report.broken.push(`${show(combination)}: ${name}: ${message}`);
       await store.state.empty();
     }
     if (index % vacuumEvery === vacuumEvery - 1) await store.state.vacuum();

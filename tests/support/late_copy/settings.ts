@@ -68,7 +68,8 @@ export async function openLateCopyStore(
     await openTestStorage({
       url,
       partitions: 1,
-      maxConnections: 3,
+      // Three transaction slots.
+      maxConnections: 7,
       instanceId: LATE_COPY_OWNER,
       // A slow machine is no change of what was acknowledged.
       operationTimeoutMs: 30_000,

@@ -4,14 +4,11 @@
  */
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
-import {
-  bytes,
-  newStreamId,
-  snapshotBlock,
-} from "../../../src/testing/contract/support.ts";
+import { newStreamId } from "../../../src/testing/contract/support.ts";
 import type { PostgresStreamStorage } from "../../../src/postgres/postgres_stream_storage.ts";
 import { makeCall, type WriteCall } from "./calls.ts";
 import type { Combination } from "./combinations.ts";
+import { elsewhereOf, type Others } from "./elsewhere.ts";
 import { type LateAnswer, type LateFlush, matchesFlush } from "./late_proxy.ts";
 import { PREPARED_STREAMS } from "./prepared_streams.ts";
 import { LATE_COPY_OWNER, type LateCopyStore } from "./settings.ts";
@@ -63,9 +60,8 @@ export async function tryCombination(
   const rest = await writeFirst(storage, combination, streams);
   assertHeld(late);
   for (const call of rest) await write(storage, streams.id, call);
-  if (combination.company === "other streams") {
-    for (const call of LATER_ELSEWHERE) await call(storage, streams.others);
-  }
+  const { later } = elsewhereOf(combination.company);
+  for (const call of later) await call(storage, streams.others);
   await assertContent(storage, streams.id, combination);
   const before = await state.lines();
   const answer = await late.deliver();
@@ -77,42 +73,8 @@ export async function tryCombination(
 interface Streams {
   /** The one that the combination is about. */
   id: StreamId;
-  /** Those that keep it company. */
-  others: readonly [StreamId, StreamId, StreamId];
+  others: Others;
 }
-
-type OtherCall = (
-  storage: StreamStorage,
-  [a, b, c]: Streams["others"],
-) => Promise<unknown>;
-
-const BEFORE_ELSEWHERE: readonly OtherCall[] = [
-  (s, [a]) => s.createStreamStorage(a, snapshotBlock(0)),
-  (s, [, b]) => s.createStreamStorage(b, snapshotBlock(0)),
-];
-
-/** Go into the same batch. */
-const ELSEWHERE: readonly OtherCall[] = [
-  (s, [a]) => s.writeEvent(a, 1n, 0, bytes("with the first write")),
-  (s, [, b]) =>
-    s.writeMiniblocks(
-      b,
-      [snapshotBlock(1)],
-      { generation: 2n, envelopes: [] },
-      {
-        generation: 1n,
-      },
-    ),
-  (s, [, , c]) => s.createStreamStorage(c, snapshotBlock(0)),
-];
-
-/** Make room for what went into the batch. */
-const LATER_ELSEWHERE: readonly OtherCall[] = [
-  (s, [a]) => s.deleteStream(a),
-  (s, [a]) => s.createStreamStorage(a, snapshotBlock(0)),
-  (s, [, b]) => s.debugDeleteMiniblocks(b, 1n, 2n),
-  (s, [, , c]) => s.deleteStream(c),
-];
 
 async function prepare(
   storage: StreamStorage,
@@ -122,9 +84,7 @@ async function prepare(
   const id = newStreamId(type);
   const others = [newStreamId(), newStreamId(), newStreamId()] as const;
   for (const step of steps) await step(storage, id);
-  if (company === "other streams") {
-    for (const call of BEFORE_ELSEWHERE) await call(storage, others);
-  }
+  for (const call of elsewhereOf(company).before) await call(storage, others);
   return { id, others };
 }
 
@@ -138,9 +98,8 @@ async function writeFirst(
   const isBoth = company === "the next write";
   const writes = (isBoth ? [first, later[0]!] : [first])
     .map((call) => write(storage, id, call));
-  const elsewhere = company === "other streams"
-    ? ELSEWHERE.map((call) => call(storage, others))
-    : [];
+  const elsewhere = elsewhereOf(company).at
+    .map((call) => call(storage, others));
   await Promise.all([...writes, ...elsewhere]);
   return isBoth ? later.slice(1) : later;
 }
