@@ -74,8 +74,9 @@ export const KNOWN_LOSSES: readonly KnownLoss[] = [
   },
   {
     name: "backfilled, then trimmed above",
-    first: /^writePrecedingMiniblocks/,
-    later: [/^trimStream \[to the latest/],
+    prepared: ["trimmed"],
+    first: /^writePrecedingMiniblocks$/,
+    later: [/^trimStream \[to an older/],
   },
   {
     name: "normalized, then deleted and uploaded again",

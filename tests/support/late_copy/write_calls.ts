@@ -128,7 +128,8 @@ export const WRITE_VARIANTS: Variants = {
     },
   ],
   writePrecedingMiniblocks: [
-    { name: "", args: backfill(withSnapshot) },
+    { name: "", args: backfill(small) },
+    { name: "with snapshots", args: backfill(withSnapshot) },
     { name: "large", isLarge: true, args: backfill(large) },
   ],
   writeArchiveMiniblocks: [
@@ -169,6 +170,7 @@ export const WRITE_VARIANTS: Variants = {
         snapshots.find((number) => number > numbers[0]!) ?? 0n
       ),
     },
+    { name: "by a block", args: trimming(({ numbers }) => numbers[0]! + 1n) },
     {
       name: "of snapshots alone",
       args: (facts) => {
