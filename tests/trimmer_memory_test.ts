@@ -37,8 +37,8 @@ class Tables {
   readonly #catalog = new Catalog("schema", 1);
 
   get store(): Store {
-    const write = (_: unknown, bound: readonly Bound[]) =>
-      Promise.resolve({ results: bound.map(() => ({ rows: [], count: 1 })) });
+    const write = (_: unknown, compose: () => readonly unknown[]) =>
+      Promise.resolve(compose().map(() => ({ rows: [], count: 1 })));
     const read = (_: unknown, [bound]: readonly Bound[]) => {
       const { meanwhile } = this;
       this.meanwhile = () => {};
@@ -48,7 +48,7 @@ class Tables {
     return {
       catalog: this.#catalog,
       transactions: { read, write },
-      ownership: { fence: undefined },
+      ownership: { fence: { statement: undefined } },
     } as unknown as Store;
   }
 

@@ -63,10 +63,13 @@ export function notOwnerSql(table: string, at: number): string {
 const rowLockMs = 500;
 
 /**
- * A transaction that holds the row longer than this while the epoch has to rise
- * is ended: its client may be gone, and every write waits for it.
+ * A write that holds the row longer than this while the epoch has to rise is
+ * ended: its client may be gone, and every other write waits for it.
  */
 const stuckMs = 1000;
+
+/** The same for a change of the row. A takeover needs less. */
+const stuckChangeMs = 5000;
 
 /** Runs a flush on a session that takes writes. */
 export type RunFlush = <const B extends readonly Bound[]>(
@@ -139,8 +142,9 @@ export class Fence {
   }
 
   /**
-   * A flush of this epoch has lost its answer, or was stopped by the fence. If
-   * the epoch has risen since, nothing of it is open.
+   * A flush of this epoch may still be on its way, because it has lost its answer,
+   * or was stopped by the fence for a reason that is not known. If the epoch has
+   * risen since, nothing of the flush is open.
    */
   doubt(epoch: bigint): void {
     if (epoch === this.#epoch) this.#isInDoubt = true;
@@ -209,7 +213,12 @@ export class Fence {
   async #endStuckWrites(run: RunFlush): Promise<void> {
     try {
       await run([
-        bind(this.#sql.endStuck, this.#options.table, BigInt(stuckMs)),
+        bind(
+          endStuckWrites,
+          this.#options.table,
+          BigInt(stuckMs),
+          BigInt(stuckChangeMs),
+        ),
       ]);
     } catch (error) {
       // Of another role: it must be waited for.
@@ -226,17 +235,20 @@ function unsent(error: unknown): unknown {
 }
 
 /**
- * Ends the sessions that have held rows of table $1 for $2 milliseconds: a write
- * locks the owners' row as long as it lasts.
+ * Ends the sessions that have locked rows of the owners' table $1 for $2
+ * milliseconds, as each write does, or have changed rows for $3 milliseconds: a
+ * client that is gone may have left half of its flush.
  */
 export const endStuckWrites = statement({
   text: `SELECT pg_terminate_backend(lock.pid)
     FROM pg_locks AS lock JOIN pg_stat_activity AS holder USING (pid)
-    WHERE lock.relation = to_regclass($1) AND lock.granted
-      AND lock.mode = 'RowShareLock' AND lock.database =
+    WHERE lock.relation = to_regclass($1) AND lock.granted AND lock.database =
         (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND holder.xact_start < now() - $2 * interval '1 millisecond'`,
-  params: ["text", "int8"],
+      AND pid <> pg_backend_pid()
+      AND holder.xact_start < now() - interval '1 millisecond' *
+        CASE lock.mode WHEN 'RowShareLock' THEN $2
+          WHEN 'RowExclusiveLock' THEN $3 END`,
+  params: ["text", "int8", "int8"],
   columns: ["bool"],
   once: true,
 });
@@ -273,6 +285,5 @@ function fenceSql(table: string) {
       params: ["varchar", "timestamp", "timestamp"],
       once: true,
     }),
-    endStuck: endStuckWrites,
   };
 }

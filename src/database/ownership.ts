@@ -225,13 +225,12 @@ export class Ownership {
     const { instanceId, signal, onEvent } = this.#options;
     for (;;) {
       try {
-        const [, , , others, , { rows: [own] }] = await session.run([
+        const [, , , others, { rows: [own] }] = await session.run([
           bind(this.#sql.begin),
           bind(this.#sql.setLockTimeout),
           bind(this.#sql.lockTable),
           bind(this.#sql.selectAll),
-          bind(this.#sql.deleteAll),
-          bind(this.#sql.insertOwn, instanceId, this.#info()),
+          bind(this.#sql.replaceAll, instanceId, this.#info()),
           bind(this.#sql.commit),
         ]);
         this.#fence = new Fence({
@@ -257,7 +256,12 @@ export class Ownership {
     const { onEvent, stuckWriteMs } = this.#options;
     try {
       const [{ rows }] = await session.run([
-        bind(endStuckWrites, this.#sql.table, BigInt(stuckWriteMs)),
+        bind(
+          endStuckWrites,
+          this.#sql.table,
+          BigInt(stuckWriteMs),
+          BigInt(stuckWriteMs),
+        ),
       ]);
       if (rows.length === 0) return;
       onEvent("ownership_write_ended", "A write of the last owner was stuck", {
@@ -429,10 +433,15 @@ function ownershipSql(schema: string) {
       text: `SELECT uuid::text, storage_connection_time FROM ${table}`,
       columns: ["text", "timestamp"],
     }),
-    deleteAll: statement({ text: `DELETE FROM ${table}`, once: true }),
-    insertOwn: statement({
-      text: `INSERT INTO ${table} (uuid, storage_connection_time, info)
-        VALUES ($1, now(), $2) RETURNING storage_connection_time`,
+    replaceAll: statement({
+      // Above every epoch that an earlier life of this name may have sent.
+      text: `WITH replaced AS (
+          DELETE FROM ${table} RETURNING uuid, storage_connection_time AS epoch)
+        INSERT INTO ${table} (uuid, storage_connection_time, info)
+        SELECT $1, greatest(now()::timestamp,
+          (SELECT max(epoch) + interval '1 second' FROM replaced
+            WHERE uuid = $1)), $2
+        RETURNING storage_connection_time`,
       params: ["varchar", "varchar"],
       columns: ["timestamp"],
     }),

@@ -14,9 +14,9 @@
  *    (`wasDone`) then tells which. A write that was not done is sent again as if
  *    for the first time.
  *
- * The look goes to the pool that writes, so it sees the server that took the
- * write. An outcome stays unknown only if the database can't be reached before
- * the deadline.
+ * The look goes to the pool that writes, and behind the fence: what it finds, this
+ * owner has left. An outcome stays unknown only if the database can't be reached
+ * before the deadline, or if ownership is lost meanwhile.
  *
  * One deadline holds over all attempts, the wait for a connection included.
  * When less than the statement timeout remains, the server gets the remaining
@@ -68,8 +68,12 @@ export interface TransactionContext {
    * timeout from now on.
    */
   deadline?: number | undefined;
-  /** A read that must see what this process has written: on the write pool. */
-  afterWrite?: boolean;
+  /**
+   * A look for a lost write. It goes to the server that takes the writes, and
+   * behind the fence: otherwise a successor could have changed what it finds, and
+   * a write that was done would be reported as not done.
+   */
+  isFenced?: boolean;
 }
 
 /** A write that can be tried again after its answer was lost. */
@@ -123,11 +127,29 @@ export class Transactions {
     context: TransactionContext,
     bound: B,
   ): Promise<ResultsOf<B>> {
-    const use = context.afterWrite ? "write" : "read";
     return this.#run(
       { mode: "read", context, isInDoubt: () => false },
-      (deadline) => this.#attempt(use, context, bound, deadline),
+      (deadline) =>
+        context.isFenced
+          ? this.#look(context, bound, deadline)
+          : this.#attempt("read", context, bound, deadline),
     );
+  }
+
+  async #look<const B extends readonly Bound[]>(
+    context: TransactionContext,
+    bound: B,
+    deadline: number,
+  ): Promise<ResultsOf<B>> {
+    const { fence } = this.#options;
+    const compose = () => [fence.statement, ...bound];
+    const results = await this.#attemptFenced(
+      "write",
+      context,
+      compose,
+      deadline,
+    );
+    return results.slice(1) as ResultsOf<B>;
   }
 
   /**
@@ -145,11 +167,10 @@ export class Transactions {
     return this.#run(
       { mode: "write", context, isInDoubt: () => isInDoubt },
       async (deadline) => {
-        if (isInDoubt) {
-          await this.#whenCertain(deadline);
-          if (await context.wasDone?.()) return undefined;
-          isInDoubt = false;
-        }
+        // Others' lost writes count, too: what is prepared rests on looks.
+        await this.#whenCertain(deadline);
+        if (isInDoubt && await context.wasDone?.()) return undefined;
+        isInDoubt = false;
         await prepare?.();
         prepare = undefined;
         try {

@@ -214,7 +214,11 @@ function assemble(
     (quota, details) => telemetry.log.tell("quota_near", { quota, ...details }),
   );
   const cache = new StreamCache(quotas);
-  const server = new ServerIdentity(() => cache.forgetAll());
+  const server = new ServerIdentity(() => {
+    cache.forgetAll();
+    // A server that lost the last change of the epoch has an earlier one.
+    ownership.fence.doubt(ownership.fence.epoch);
+  });
   const { slots, readers, background } = sharesOf(options.maxConnections);
   const pool = (name: string, max: number, depth: number, of = options) =>
     poolOf(of, { telemetry, server }, { name, max, depth });
@@ -242,7 +246,6 @@ function assemble(
     catalog,
     transactions,
     cache,
-    legacySnapshots: cache.legacySnapshots,
     isolationLevel: options.isolationLevel,
     ownership,
     quotas,

@@ -8,7 +8,6 @@ import type {
 import type { StreamId } from "../storage/stream_id.ts";
 import type { CallContext } from "../telemetry/operations.ts";
 import type { Catalog } from "./catalog.ts";
-import type { LegacySnapshots } from "./legacy_snapshots.ts";
 import type { Media } from "./media.ts";
 import type { Quotas } from "./quotas.ts";
 import type { StreamCache } from "./stream_cache.ts";
@@ -27,7 +26,6 @@ export interface Store {
   readonly writes: WriteQueue;
   /** What this process believes of streams; it may be dropped at any time. */
   readonly cache: StreamCache;
-  readonly legacySnapshots: LegacySnapshots;
   readonly isolationLevel: IsolationLevel;
   readonly ownership: Ownership;
   /** Undefined: no limits. */
@@ -52,13 +50,13 @@ export interface StreamCall {
   deadline?: number;
   /** For its spans: the queue runs it in the context of another call. */
   context?: CallContext | undefined;
-  /** It must see what this process has written; see `TransactionContext`. */
-  afterWrite?: boolean;
+  /** A look for a lost write; see `TransactionContext`. */
+  isFenced?: boolean;
 }
 
 /** How a transaction of the call is called and bounded. */
 export function contextOf(
-  { name, streamId, signal, deadline, afterWrite = false }: StreamCall,
+  { name, streamId, signal, deadline, isFenced = false }: StreamCall,
 ): TransactionContext {
-  return { name, tags: streamId, signal, deadline, afterWrite };
+  return { name, tags: streamId, signal, deadline, isFenced };
 }

@@ -44,6 +44,7 @@ export function createWorkers(background: Background): Workers {
     }),
     trimIntervalMs,
   );
+  store.cache.add(trimmer);
   const offloader = store.media && loopOf(
     new MediaOffloader(store, store.media),
     offloadIntervalMs,

@@ -97,6 +97,6 @@ async function repair(
     settle: (results) => results === undefined || results[0].count === 1,
     wasDone: () => isBlockStored(store, call, { ...genesis, number: 0n }),
   }, false);
-  store.legacySnapshots.forget(streamId);
+  store.cache.legacySnapshots.forget(streamId);
   return isRepaired;
 }

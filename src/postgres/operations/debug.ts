@@ -132,6 +132,6 @@ export async function debugDelete(
       },
     });
   } finally {
-    store.legacySnapshots.forget(streamId);
+    store.cache.legacySnapshots.forget(streamId);
   }
 }

@@ -62,6 +62,7 @@ export async function writePreceding(
       return state?.numbers.length === miniblocks.length;
     },
   });
+  store.cache.forget(streamId);
 }
 
 /** A whole stream, as another node has it. */

@@ -18,7 +18,7 @@ export function looking({ name, streamId, deadline }: StreamCall): StreamCall {
   return {
     name,
     streamId,
-    afterWrite: true,
+    isFenced: true,
     ...(deadline === undefined ? {} : { deadline }),
   };
 }

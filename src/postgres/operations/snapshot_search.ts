@@ -41,7 +41,7 @@ export async function rangesWithSnapshots<
   look: () => Promise<T>,
 ): Promise<T & { ranges: MiniblockRange[] }> {
   const { streamId } = call;
-  const { legacySnapshots } = store;
+  const { legacySnapshots } = store.cache;
   for (let looks = 0; looks < maxLooks; looks++) {
     const known = legacySnapshots.open(streamId);
     try {
@@ -87,7 +87,7 @@ async function search(
     for (const { number, data } of page.blocks) {
       if (!unsearched.delete(number)) continue;
       const holds = hasLegacySnapshot(data);
-      store.legacySnapshots.learn(known, number, holds);
+      store.cache.legacySnapshots.learn(known, number, holds);
       if (holds) found.add(number);
     }
   }

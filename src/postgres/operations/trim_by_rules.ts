@@ -100,7 +100,7 @@ async function remove(
   plan: TrimPlan,
   step: TrimStep,
 ): Promise<Figures> {
-  const { catalog, legacySnapshots } = store;
+  const { catalog, cache: { legacySnapshots } } = store;
   const { from, to, clear } = step;
   try {
     // Without the signal: a write that is under way is never given up.

@@ -208,7 +208,7 @@ async function findLegacy(
     const legacy = await readLegacy(store, call, number);
     if (legacy !== undefined) return legacy;
     // It was remembered of other data. So may be the rest.
-    store.legacySnapshots.forget(streamId);
+    store.cache.legacySnapshots.forget(streamId);
   }
   throw streamChanged(streamId);
 }
@@ -238,7 +238,7 @@ async function findCandidate(
   numbers: readonly bigint[],
 ): Promise<bigint | undefined> {
   const { streamId } = call;
-  const known = store.legacySnapshots.open(streamId);
+  const known = store.cache.legacySnapshots.open(streamId);
   try {
     for (let next = 0; next < numbers.length;) {
       const page: bigint[] = [];
@@ -254,7 +254,7 @@ async function findCandidate(
     }
     return undefined;
   } finally {
-    store.legacySnapshots.close(streamId, known);
+    store.cache.legacySnapshots.close(streamId, known);
   }
 }
 
@@ -274,7 +274,7 @@ async function search(
   let found: bigint | undefined;
   for (const [number, data] of rows) {
     const holds = hasLegacySnapshot(data);
-    store.legacySnapshots.learn(known, number, holds);
+    store.cache.legacySnapshots.learn(known, number, holds);
     if (holds && (found === undefined || number > found)) found = number;
   }
   return found;

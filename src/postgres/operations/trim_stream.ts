@@ -43,6 +43,6 @@ export async function trimStream(
       },
     });
   } finally {
-    store.legacySnapshots.forget(streamId, to);
+    store.cache.legacySnapshots.forget(streamId, to);
   }
 }

@@ -196,9 +196,11 @@ export const clearSnapshots = (t: StreamTables) =>
     params: ["bpchar", "int8[]"],
   });
 
+/** Adds the snapshot of block $2, which must have none. */
 export const setSnapshot = (t: StreamTables) =>
   statement({
     text: `UPDATE ${t.miniblocks} SET snapshot = $3
-      WHERE stream_id = $1 AND seq_num = $2`,
+      WHERE stream_id = $1 AND seq_num = $2
+        AND coalesce(octet_length(snapshot), 0) = 0`,
     params: ["bpchar", "int8", "bytea"],
   });
