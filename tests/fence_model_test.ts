@@ -28,7 +28,7 @@ interface Exhaustive extends Bounds {
 /** The successor's clock goes before the first owner's, or after it. */
 const [clockBack, clockOn] = [[32, 16], [32, 48]];
 
-/** About 10 s of a processor in all, with 300 MB. */
+/** About 10 s of processor time in all, and 500 MB. */
 const usualBounds: Exhaustive[] = [
   {
     title: "three writes of a stream and one of a successor",
