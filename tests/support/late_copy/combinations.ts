@@ -18,15 +18,18 @@ import { PREPARED_STREAMS, type PreparedName } from "./prepared_streams.ts";
 import { describeContent, factsOf } from "./stream_content.ts";
 
 /**
- * What goes with the lost write, issued in the same turn: nothing; writes to
+ * What goes with the lost write. Issued in the same turn: nothing; writes to
  * other streams, in the same batch if it is shared; writes that take the other
- * transaction slots; or the first later write to the same stream.
+ * transaction slots; or the first later write to the same stream. Or the next
+ * flush that the owner sends is lost as well, whatever it is for, and comes
+ * late behind the first.
  */
 export type Company =
   | "alone"
   | "other streams"
   | "other slots"
-  | "the next write";
+  | "the next write"
+  | "the next flush";
 
 /** One thing to try: the first write is lost and comes late. */
 export interface Combination {
@@ -107,7 +110,9 @@ function companiesOf(
   { later, isAcceptable }: Pick<Combination, "later" | "isAcceptable">,
 ): Company[] {
   const companies: Company[] = ["alone"];
-  if (later.length === 1 && isAcceptable) companies.push("other slots");
+  if (later.length === 1 && isAcceptable) {
+    companies.push("other slots", "the next flush");
+  }
   if (!sharesBatches) return companies;
   if (later.length === 1) companies.push("other streams");
   const isPair = later[0]!.operation === call.operation;

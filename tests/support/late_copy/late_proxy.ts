@@ -58,10 +58,12 @@ export interface LateProxy extends AsyncDisposable {
   /** The server's url by way of this proxy. */
   readonly url: string;
   /**
-   * Holds back the nth flush from now on that matches, and no later one. Takes
-   * the place of what was asked for before; 0 only counts.
+   * Holds back the nth flush from now on that matches, and no later one; 0 only
+   * counts. Of several that are asked for, the earlier ones take first.
    */
   hold(matches: FlushMatcher, nth: number): LateFlush;
+  /** Forgets what was asked for, held back or not. */
+  reset(): void;
 }
 
 /** A flush that contains each of the texts somewhere in its messages. */
@@ -83,7 +85,7 @@ class RunningLateProxy implements LateProxy {
   readonly #server: Server;
   readonly #target: { host: string; port: number };
   readonly #connections = new Set<LateConnection>();
-  #late: WaitingFlush | undefined;
+  #late: WaitingFlush[] = [];
 
   constructor(url: string, server: Server) {
     this.#target = parseConnectionUrl(url).hosts[0]!;
@@ -97,7 +99,13 @@ class RunningLateProxy implements LateProxy {
   }
 
   hold(matches: FlushMatcher, nth: number): LateFlush {
-    return this.#late = new WaitingFlush(matches, nth);
+    const late = new WaitingFlush(matches, nth);
+    this.#late.push(late);
+    return late;
+  }
+
+  reset(): void {
+    this.#late = [];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -113,7 +121,8 @@ class RunningLateProxy implements LateProxy {
       allowHalfOpen: true,
     });
     const connection: LateConnection = new LateConnection(client, upstream, {
-      isToHold: (messages) => this.#late?.take(messages, connection) ?? false,
+      isToHold: (messages) =>
+        this.#late.some((late) => late.take(messages, connection)),
       closed: () => this.#connections.delete(connection),
     });
     this.#connections.add(connection);

@@ -15,7 +15,7 @@ export interface LateCopyReport {
   setting: SettingName;
   /** Combinations tried: each flush of a first write counts. */
   combinations: number;
-  /** First copies that were held back, their clients cut off. */
+  /** Copies that were held back, their clients cut off. */
   heldBack: number;
   /** Late copies that the server executed, with effect or without. */
   executed: number;
@@ -112,17 +112,19 @@ function note(
   report: LateCopyReport,
   combination: Combination,
   nth: number,
-  { answer, changes }: LateCopyResult,
+  { answers, changes }: LateCopyResult,
 ): void {
-  report.combinations++;
-  report.heldBack++;
   const title = `${show(combination)}, flush ${nth}`;
-  if (answer.end === "executed") report.executed++;
-  else if (answer.end === "refused") {
-    report.refused++;
-    const { reason } = answer;
-    report.refusals[reason] = (report.refusals[reason] ?? 0) + 1;
-  } else report.broken.push(`${title}: the late copy was not answered`);
+  report.combinations++;
+  for (const answer of answers) {
+    report.heldBack++;
+    if (answer.end === "executed") report.executed++;
+    else if (answer.end === "refused") {
+      report.refused++;
+      const { reason } = answer;
+      report.refusals[reason] = (report.refusals[reason] ?? 0) + 1;
+    } else report.broken.push(`${title}: a late copy was not answered`);
+  }
   const first = showCall(combination.first);
   const by = report.changedBy[first] ??= { changed: 0, of: 0 };
   by.of++;

@@ -9,17 +9,22 @@ import type { PostgresStreamStorage } from "../../../src/postgres/postgres_strea
 import { makeCall, type WriteCall } from "./calls.ts";
 import type { Combination } from "./combinations.ts";
 import { elsewhereOf, type Others } from "./elsewhere.ts";
-import { type LateAnswer, type LateFlush, matchesFlush } from "./late_proxy.ts";
+import {
+  type FlushMatcher,
+  type LateAnswer,
+  type LateFlush,
+  matchesFlush,
+} from "./late_proxy.ts";
 import { PREPARED_STREAMS } from "./prepared_streams.ts";
 import { LATE_COPY_OWNER, type LateCopyStore } from "./settings.ts";
 import { changesOf } from "./stored_state.ts";
 import { describeContent } from "./stream_content.ts";
 
-/** What became of one late copy. */
+/** What became of the late copies of a combination. */
 export interface LateCopyResult {
-  /** What the server made of it. */
-  answer: LateAnswer;
-  /** Rows that differ from those before it came. */
+  /** What the server made of each copy that was held back. */
+  answers: LateAnswer[];
+  /** Rows that differ from those before the first one came. */
   changes: string[];
 }
 
@@ -39,6 +44,7 @@ export async function countFlushes(
 ): Promise<number> {
   if (combination.company === "the next write") return 1;
   const streams = await prepare(storage, combination);
+  proxy.reset();
   const late = proxy.hold(matchesFlush(LATE_COPY_OWNER, streams.id), 0);
   await writeFirst(storage, combination, streams);
   await state.empty();
@@ -56,18 +62,32 @@ export async function tryCombination(
   nthFlush: number,
 ): Promise<LateCopyResult> {
   const streams = await prepare(storage, combination);
-  const late = proxy.hold(matchesFlush(LATE_COPY_OWNER, streams.id), nthFlush);
+  proxy.reset();
+  const first = matchesFlush(LATE_COPY_OWNER, streams.id);
+  const late = [proxy.hold(first, nthFlush)];
+  if (combination.company === "the next flush") {
+    late.push(proxy.hold(behind(late[0]!), 1));
+  }
   const rest = await writeFirst(storage, combination, streams);
-  assertHeld(late);
+  late.forEach(assertHeld);
   for (const call of rest) await write(storage, streams.id, call);
   const { later } = elsewhereOf(combination.company);
   for (const call of later) await call(storage, streams.others);
   await assertContent(storage, streams.id, combination);
   const before = await state.lines();
-  const answer = await late.deliver();
+  const answers: LateAnswer[] = [];
+  for (const flush of late) answers.push(await flush.deliver());
   const after = await state.lines();
+  // Nothing of what came late has taken the schema from its owner.
+  await storage.createStreamArchiveStorage(newStreamId());
   await state.empty();
-  return { answer, changes: changesOf(before, after) };
+  return { answers, changes: changesOf(before, after) };
+}
+
+/** Whatever the owner sends as a write when it misses the first answer. */
+function behind(late: LateFlush): FlushMatcher {
+  const isOwners = matchesFlush(LATE_COPY_OWNER);
+  return (messages) => late.isHeld && isOwners(messages);
 }
 
 interface Streams {
