@@ -3,9 +3,12 @@ import { createHash } from "node:crypto";
 import { type Combination, show } from "./combinations.ts";
 import { combinationsOf, KNOWN_LOSSES } from "./known_losses.ts";
 
+const ofEachCompany = 3;
+
 /**
- * One combination of each known kind of loss, and as many others. The same seed
- * chooses the same ones, whatever is added to the rest.
+ * One combination of each known kind of loss, three of each company, and as
+ * many others as asked for. The same seed chooses the same ones, whatever is
+ * added to the rest.
  */
 export function sampleOf(
   all: readonly Combination[],
@@ -18,7 +21,12 @@ export function sampleOf(
   const known = KNOWN_LOSSES.flatMap((loss) =>
     combinationsOf(loss, shuffled).slice(0, 1)
   );
-  return [...new Set([...known, ...shuffled.slice(0, size)])];
+  const byCompany = Map.groupBy(shuffled, ({ company }) => company);
+  const accompanied = [...byCompany.values()].flatMap((combinations) =>
+    combinations.slice(0, ofEachCompany)
+  );
+  const others = shuffled.slice(0, size);
+  return [...new Set([...known, ...accompanied, ...others])];
 }
 
 function rank(seed: string, combination: Combination): string {

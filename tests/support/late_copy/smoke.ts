@@ -10,7 +10,7 @@ import type { SettingName } from "./settings.ts";
 /** STREAM_STORAGE_LATE_COPY_SEED and _SIZE take another sample. */
 const {
   STREAM_STORAGE_LATE_COPY_SEED: seed = "20261130",
-  STREAM_STORAGE_LATE_COPY_SIZE: size = "30",
+  STREAM_STORAGE_LATE_COPY_SIZE: size = "25",
 } = process.env;
 
 let generated: Promise<Combination[]> | undefined;
