@@ -58,6 +58,8 @@ describe("A change between the statements of a read", () => {
       operationTimeoutMs: 60_000,
     });
     ({ storage } = test);
+    // A new connection asks a question of its own.
+    await storage.getStreamsNumber();
   });
   after(async () => {
     await test[Symbol.asyncDispose]();

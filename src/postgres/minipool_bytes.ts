@@ -89,7 +89,7 @@ export class MinipoolBytes {
 
   /** An event is about to be submitted; nothing may be awaited before it is. */
   enter(streamId: StreamId, event: SizedEvent): CountedEvent {
-    return new EventInLine(this.#of(streamId), event, this.#options);
+    return new QueuedBytes(this.#of(streamId), event, this.#options);
   }
 
   /**
@@ -148,7 +148,7 @@ function endUpTo(minipool: Minipool, end: number): void {
   minipool.ended = Math.max(minipool.ended, end);
 }
 
-class EventInLine implements CountedEvent {
+class QueuedBytes implements CountedEvent {
   readonly #minipool: Minipool;
   readonly #event: SizedEvent;
   readonly #options: MinipoolBytesOptions;

@@ -1,7 +1,7 @@
 /**
  * Limits on what single streams may grow to, all off unless they are set.
  *
- * A quota must not cost a write its one round trip or its company in a shared
+ * A quota must not cost a write its one round trip, or its place in a shared
  * transaction. So each write is admitted by what is known: the slot tells the
  * number of events; of bytes and of the latest snapshot this process remembers
  * what was committed (minipool_bytes.ts says how that stays exact). Only a write

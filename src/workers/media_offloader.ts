@@ -155,7 +155,7 @@ class Run {
   async #all(tasks: readonly MediaTask[]): Promise<void> {
     const left = tasks.values();
     let givenUp: { error: unknown } | undefined;
-    const lane = async () => {
+    const work = async () => {
       for (const task of left) {
         if (givenUp !== undefined) return;
         try {
@@ -169,7 +169,7 @@ class Run {
         }
       }
     };
-    await Promise.all(Array.from({ length: streamsAtATime }, lane));
+    await Promise.all(Array.from({ length: streamsAtATime }, work));
     if (givenUp !== undefined) throw givenUp.error;
   }
 

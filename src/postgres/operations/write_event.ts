@@ -41,7 +41,7 @@ export function writeEvent(
     : writeEventWithin(store, quotas, call, event);
 }
 
-/** Nothing is awaited before the write is in its line. */
+/** Nothing is awaited before the write is in its stream queue. */
 async function writeEventWithin(
   store: Store,
   quotas: Quotas,
