@@ -1,0 +1,195 @@
+/**
+ * A primary with an asynchronous standby (streaming replication), and the
+ * failover that loses commits: replication is cut, what is acknowledged from
+ * then on is on the primary only, the primary dies, the standby is promoted.
+ *
+ * Nothing but the embedded binaries is needed. They have no `pg_basebackup`,
+ * so the standby begins as a copy of the primary's data while that is stopped.
+ */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import {
+  appendFile,
+  chmod,
+  chown,
+  mkdtemp,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { PlainServer } from "../../scripts/crash/plain_server.ts";
+import { CrashServer } from "../../scripts/crash/server.ts";
+import { queryOnce } from "./database.ts";
+
+/** Which host of the url comes first; the primary is the one that will die. */
+export type HostOrder = "primary first" | "standby first";
+
+/** How long the servers have to reach a state, in ms. */
+const limitMs = 30_000;
+
+const settings = {
+  fsync: "off",
+  // It takes transaction numbers, which a test has to foresee.
+  autovacuum: "off",
+  // The primary keeps what the standby has not asked for yet.
+  wal_keep_size: "64MB",
+  // The standby asks a primary that is not there yet again at once.
+  wal_retrieve_retry_interval: "50ms",
+};
+
+/** Two servers, of which one is the other's standby until it is promoted. */
+export class ReplicatedPair implements AsyncDisposable {
+  readonly primary: CrashServer;
+  readonly standby: Standby;
+
+  private constructor(primary: CrashServer, standby: Standby) {
+    this.primary = primary;
+    this.standby = standby;
+  }
+
+  /** Starts both; resolves when the standby has all that the primary has. */
+  static async start(): Promise<ReplicatedPair> {
+    await using stack = new AsyncDisposableStack();
+    const primary = stack.use(await CrashServer.start({ settings }));
+    await primary.stop();
+    const standby = stack.use(await Standby.of(primary));
+    await primary.restart();
+    const pair = new ReplicatedPair(primary, standby);
+    await pair.catchUp();
+    stack.move();
+    return pair;
+  }
+
+  /** One url for both, as libpq has it: the one that takes writes. */
+  url(order: HostOrder): string {
+    const [own, other] = [this.primary.port, this.standby.port];
+    const hosts = order === "primary first"
+      ? `:${own},127.0.0.1:${other}/`
+      : `:${other},127.0.0.1:${own}/`;
+    const url = this.primary.url.replace(`:${own}/`, hosts);
+    return `${url}&target_session_attrs=read-write`;
+  }
+
+  /** Waits until the standby has replayed all that is committed by now. */
+  async catchUp(): Promise<void> {
+    const [row] = await this.primary.query(
+      "SELECT pg_current_wal_flush_lsn()::text AS lsn",
+    );
+    await untilTrue(
+      this.standby,
+      `pg_last_wal_replay_lsn() >= '${row?.lsn}'::pg_lsn`,
+    );
+  }
+
+  /**
+   * Ends replication behind all that is committed by now, so that what follows
+   * is on the primary only. The standby forgets where its primary is, because
+   * it would repair a mere loss of the connection at once.
+   */
+  async cut(): Promise<void> {
+    await this.catchUp();
+    await this.standby.query("ALTER SYSTEM SET primary_conninfo = ''");
+    await this.standby.query("SELECT pg_reload_conf()");
+    await untilTrue(
+      this.standby,
+      "NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)",
+    );
+    await untilTrue(
+      this.primary,
+      "NOT EXISTS (SELECT 1 FROM pg_stat_replication)",
+    );
+  }
+
+  /** The primary dies and stays dead; resolves when the standby takes writes. */
+  async failOver(): Promise<void> {
+    await this.primary.crash();
+    const [row] = await this.standby.query("SELECT pg_promote() AS promoted");
+    assert.equal(row?.promoted, true);
+    await untilTrue(this.standby, "NOT pg_is_in_recovery()");
+  }
+
+  /** Ends both and removes their data. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.standby[Symbol.asyncDispose]();
+    await this.primary[Symbol.asyncDispose]();
+  }
+}
+
+/** The server that is a standby until it is promoted. */
+export class Standby implements AsyncDisposable {
+  /** Where it listens, on 127.0.0.1. */
+  readonly port: number;
+  /** With the primary's login. */
+  readonly url: string;
+  readonly #base: string;
+  readonly #server: PlainServer;
+
+  private constructor(primary: CrashServer, server: PlainServer, base: string) {
+    this.port = server.port;
+    this.url = primary.url.replace(`:${primary.port}/`, `:${server.port}/`);
+    this.#server = server;
+    this.#base = base;
+  }
+
+  /** Starts a standby of the server, which is stopped. */
+  static async of(primary: CrashServer): Promise<Standby> {
+    const base = await mkdtemp(join(tmpdir(), "stream-storage-standby-"));
+    try {
+      // Root's server runs as another user, who has to get in.
+      await chmod(base, 0o755);
+      const dataDir = join(base, "data");
+      await copyData(primary, dataDir);
+      const server = await PlainServer.start({ dataDir, settings });
+      return new Standby(primary, server, base);
+    } catch (error) {
+      await rm(base, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /** Runs SQL on a session of its own. */
+  query(sql: string): Promise<Record<string, unknown>[]> {
+    return queryOnce(this.url, sql);
+  }
+
+  /** Ends the server and removes the data. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server[Symbol.asyncDispose]();
+    await rm(this.#base, { recursive: true, force: true });
+  }
+}
+
+/** Makes a copy of the primary's data that is a standby's. */
+async function copyData(primary: CrashServer, data: string): Promise<void> {
+  // As `cp` keeps owners, which Node's own copy does not.
+  await promisify(execFile)("cp", ["-a", primary.dataDir, data]);
+  const { username, password } = new URL(primary.url);
+  const conninfo = `host=127.0.0.1 port=${primary.port} user=${username} ` +
+    `password=${password} sslmode=disable`;
+  // Not on the command line, where `cut` could not change it.
+  await appendFile(
+    join(data, "postgresql.auto.conf"),
+    `primary_conninfo = '${conninfo}'\n`,
+  );
+  const signal = join(data, "standby.signal");
+  await writeFile(signal, "");
+  // Its owner removes the file when it is promoted.
+  const { uid, gid } = await stat(data);
+  await chown(signal, uid, gid);
+}
+
+/** Asks the server until the condition holds. */
+async function untilTrue(
+  server: { query(sql: string): Promise<Record<string, unknown>[]> },
+  sql: string,
+): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  for (;;) {
+    const [row] = await server.query(`SELECT (${sql}) AS holds`);
+    if (row?.holds === true) return;
+    assert.ok(performance.now() < deadline, `Expected in time: ${sql}`);
+  }
+}
