@@ -1,6 +1,6 @@
 /**
- * Whether acknowledged means durable: crashes the server, or the writer, again
- * and again. See `usage` in crash/arguments.ts.
+ * Whether acknowledged means durable: crashes the server, or the writer, or the
+ * network between them, again and again. See `usage` in crash/arguments.ts.
  *
  * ```sh
  * deno task crash --kills 50
@@ -9,6 +9,7 @@
  */
 import process from "node:process";
 import { readArguments, usage } from "./crash/arguments.ts";
+import { crashNetwork } from "./crash/crash_network.ts";
 import { crashServer } from "./crash/crash_server.ts";
 import { crashWriter } from "./crash/crash_writer.ts";
 import { BrokenPromise } from "./crash/ledger.ts";
@@ -26,7 +27,7 @@ async function main(): Promise<number> {
     console.log(usage);
     return 0;
   }
-  const run = options.victim === "server" ? crashServer : crashWriter;
+  const run = crashes[options.victim];
   try {
     const report = await run({
       ...options,
@@ -41,6 +42,12 @@ async function main(): Promise<number> {
   }
 }
 
+const crashes = {
+  server: crashServer,
+  writer: crashWriter,
+  network: crashNetwork,
+};
+
 function format(report: CrashReport): string {
   const { kills, killsInRecovery, takeovers, calls, checks } = report;
   const { fromAlive, fromFrozen } = takeovers;
@@ -51,8 +58,10 @@ function format(report: CrashReport): string {
     `${fromFrozen} while frozen`;
   const server = `${kills} kills of the server, ${killsInRecovery} of them ` +
     "while it recovered";
+  const network = `${kills} partitions, ${report.cutsOfConnections} of them ` +
+    "of single connections";
   return [
-    report.victim === "server" ? server : writer,
+    { server, writer, network }[report.victim],
     `${calls.acknowledged} writes acknowledged, ${calls.failed} failed, ` +
     `${there + absent} unknown (${there} there, ${absent} absent)`,
     `${checks.rounds} checks of ${checks.streams} streams, ${checks.rows} ` +

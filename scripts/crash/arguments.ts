@@ -1,15 +1,16 @@
 import { parseArgs } from "node:util";
-import type { CrashOptions } from "./run.ts";
+import { type CrashOptions, victims } from "./run.ts";
 
 /** What the command line takes. */
 export const usage = `Usage: deno task crash [options]
 
-  Kills PostgreSQL, or the process that writes, with SIGKILL under load, again
-  and again, and compares all that is stored with what the callers were told:
+  Kills PostgreSQL, or the process that writes, with SIGKILL under load, or cuts
+  the network between them, again and again, and compares all that is stored with what the callers were told:
   every acknowledged write is there byte for byte, no failed one is, none is
   there twice, and one of unknown outcome is there wholly or not at all.
 
-  --victim WHO         server or writer; default server
+  --victim WHO         server, writer or network; default server; for the
+                       network it takes Linux, root and iproute2
   --kills N            default 50
   --seed TEXT          other choices; default 1
   --streams N          written at the same time; default 24
@@ -34,9 +35,11 @@ export function readArguments(
       help: { type: "boolean", default: false },
     },
   });
-  const { victim } = values;
-  if (victim !== "server" && victim !== "writer") {
-    throw new Error(`Expected --victim server or writer, received ${victim}`);
+  const victim = victims.find((name) => name === values.victim);
+  if (victim === undefined) {
+    throw new Error(
+      `Expected --victim server, writer or network, received ${values.victim}`,
+    );
   }
   return {
     ...values,

@@ -1,11 +1,14 @@
-/** The two ways to crash: the server under a writer, and the writer itself. */
+/** The ways to crash: the server, the writer, and the network between them. */
 import type { Checks } from "./checker.ts";
 import type { Counts, Ledger, Outcome } from "./ledger.ts";
 
+/** What is killed; of the network its connections are cut and healed. */
+export const victims = ["server", "writer", "network"] as const;
+
 /** What is done. */
 export interface CrashOptions {
-  /** Who is killed. */
-  victim: "server" | "writer";
+  /** What is killed. */
+  victim: typeof victims[number];
   /** How often. */
   kills: number;
   /** Choices and payloads; the moments of the kills differ all the same. */
@@ -20,13 +23,15 @@ export interface CrashOptions {
 
 /** What was found; that nothing was lost is told by there being a report. */
 export interface CrashReport {
-  victim: "server" | "writer";
+  victim: CrashOptions["victim"];
   seed: string;
   kills: number;
   /** Of these kills those that hit a server that was just coming back. */
   killsInRecovery: number;
   /** How a new writer found the last one, when it was not killed before. */
   takeovers: { fromAlive: number; fromFrozen: number };
+  /** Partitions that cut single connections; the others cut all of them. */
+  cutsOfConnections: number;
   calls: Counts;
   checks: Checks;
   /** The longest that a caller waited for the end of a call, in ms. */
@@ -47,6 +52,7 @@ export function newReport(
     kills: 0,
     killsInRecovery: 0,
     takeovers: { fromAlive: 0, fromFrozen: 0 },
+    cutsOfConnections: 0,
     calls: { acknowledged: 0, failed: 0, unknown: { there: 0, absent: 0 } },
     checks: { rounds: 0, streams: 0, rows: 0, bytes: 0 },
     longestStallMs: 0,

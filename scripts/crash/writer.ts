@@ -17,20 +17,32 @@ export class Writer {
   readonly #owner = Promise.withResolvers<void>();
   readonly #stopped = Promise.withResolvers<void>();
   readonly #ended: Promise<unknown>;
+  #paused = Promise.withResolvers<void>();
   #isReplaced = false;
   /** Calls that it began when it was the owner no more. */
   readonly #begunLate = new Set<number>();
 
-  /** Starts the process; what it tells goes to the ledger. */
-  constructor(plan: WriterPlan, ledger: Ledger, account: Account) {
+  /**
+   * Starts the process, by the command if one is given; what it tells goes to
+   * the ledger.
+   */
+  constructor(
+    plan: WriterPlan,
+    ledger: Ledger,
+    account: Account,
+    command: readonly string[] = [],
+  ) {
     this.#ledger = ledger;
     this.#account = account;
     const flags = "Deno" in globalThis ? ["run", "-A"] : ["run"];
-    const child = spawn(
+    const [program = process.execPath, ...args] = [
+      ...command,
       process.execPath,
-      [...flags, script, JSON.stringify(plan)],
-      { stdio: ["pipe", "pipe", "inherit"] },
-    );
+      ...flags,
+      script,
+      JSON.stringify(plan),
+    ];
+    const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
     child.stdin.on("error", () => {}); // it is killed, and its end tells
     const lines = createInterface({ input: child.stdout });
     lines.on("line", (line) => this.#hear(line));
@@ -54,6 +66,13 @@ export class Writer {
   /** Lets it write. */
   go(): void {
     this.#process.stdin?.write("go\n");
+  }
+
+  /** Lets it write no more; resolves when none of its calls is under way. */
+  async pause(): Promise<void> {
+    this.#paused = Promise.withResolvers();
+    this.#process.stdin?.write("pause\n");
+    await this.#paused.promise;
   }
 
   /** Stops the process in the middle of whatever it does. */
@@ -109,6 +128,8 @@ export class Writer {
         return this.#account.end(line.outcome, line.ms);
       case "observed":
         return this.#ledger.observe(line.stream, line.state ?? undefined);
+      case "paused":
+        return this.#paused.resolve();
       case "stopped":
         return this.#stopped.resolve();
       case "broken":

@@ -2,11 +2,12 @@
  * A process that owns a store and writes until it is killed. Its argument is a
  * {@linkcode WriterPlan} as JSON. It prints a {@linkcode WriterLine} as JSON
  * before and after each call, by blocking writes: what it was told and what it
- * was about to do outlives it. A first line on its standard input lets it
- * write.
+ * was about to do outlives it. The line `go` on its standard input lets it
+ * write, `pause` makes it wait.
  */
 import { writeSync } from "node:fs";
 import process from "node:process";
+import { createInterface } from "node:readline";
 import { openStreamStorage, type StreamId } from "../../mod.ts";
 import type { Outcome } from "./ledger.ts";
 import type { Operation, State } from "./operation.ts";
@@ -22,6 +23,8 @@ export interface WriterPlan {
   firstId: number;
   /** As the server shows its sessions. */
   applicationName: string;
+  /** Default: the store's own. */
+  operationTimeoutMs?: number;
 }
 
 /** What the process tells. */
@@ -29,6 +32,7 @@ export type WriterLine =
   | { type: "owner" }
   | { type: "begin"; call: number; operation: Operation }
   | { type: "end"; call: number; outcome: Outcome; ms: number }
+  | { type: "paused" }
   | { type: "observed"; stream: StreamId; state: State | null }
   | { type: "stopped"; reason: string }
   | { type: "broken"; message: string };
@@ -45,6 +49,9 @@ async function main(plan: WriterPlan): Promise<void> {
     partitions: 4,
     startupDelayMs: 0,
     applicationName: plan.applicationName,
+    ...(plan.operationTimeoutMs && {
+      operationTimeoutMs: plan.operationTimeoutMs,
+    }),
   });
   const { signal } = storage;
   signal.addEventListener("abort", () => {
@@ -66,7 +73,11 @@ async function main(plan: WriterPlan): Promise<void> {
     },
   });
   tell({ type: "owner" });
-  process.stdin.once("data", () => writers.resume());
+  createInterface({ input: process.stdin }).on("line", async (line) => {
+    if (line === "go") return writers.resume();
+    await writers.pause();
+    tell({ type: "paused" });
+  });
 }
 
 await main(JSON.parse(process.argv[2] ?? "") as WriterPlan);

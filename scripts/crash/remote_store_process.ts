@@ -1,0 +1,161 @@
+/**
+ * A process that opens stores and makes the calls that it is told to make. Its
+ * argument is a {@linkcode RemotePlan} as JSON; each line of its input is a
+ * {@linkcode RemoteRequest}, each line of its output a
+ * {@linkcode RemoteAnswer}. The first answer, 0, says that all stores are open.
+ */
+import process from "node:process";
+import { createInterface } from "node:readline";
+import {
+  isStreamStorageError,
+  type MiniblockDescriptor,
+  openStreamStorage,
+  type PostgresStreamStorage,
+  type StreamId,
+} from "../../mod.ts";
+
+/** What the process opens. */
+export interface RemotePlan {
+  url: string;
+  /** A store for each; its sessions bear the schema's name. */
+  schemas: string[];
+  operationTimeoutMs: number;
+}
+
+/** A call on a stream; blocks and events tell what they are by their bytes. */
+export type RemoteCall =
+  & { stream: StreamId }
+  & (
+    | { kind: "create" }
+    | { kind: "delete" }
+    | { kind: "event"; generation: number; slot: number }
+    | { kind: "blocks"; first: number; last: number; snapshot: boolean }
+    | { kind: "trim"; to: number }
+    | { kind: "backfill"; first: number; last: number }
+    | { kind: "chunk"; number: number }
+  );
+
+/** Calls that are made at the same time. */
+export interface RemoteRequest {
+  id: number;
+  schema: string;
+  calls: RemoteCall[];
+}
+
+/** How a call ended; undefined: it was acknowledged. */
+export interface RemoteFailure {
+  message: string;
+  outcome: string;
+  retryable: boolean;
+}
+
+/** How the calls of a request ended. */
+export interface RemoteAnswer {
+  id: number;
+  failures: (RemoteFailure | null)[];
+}
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+function blocks(
+  first: number,
+  last: number,
+  hasSnapshot: boolean,
+): MiniblockDescriptor[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => ({
+    number: BigInt(first + i),
+    data: bytes(`block ${first + i}`),
+    ...(hasSnapshot && { snapshot: bytes(`snapshot ${first + i}`) }),
+  }));
+}
+
+function perform(
+  storage: PostgresStreamStorage,
+  call: RemoteCall,
+): Promise<void> {
+  const { stream } = call;
+  switch (call.kind) {
+    case "create":
+      return storage.createStreamStorage(stream, blocks(0, 0, true)[0]!);
+    case "delete":
+      return storage.deleteStream(stream);
+    case "event": {
+      const { generation, slot } = call;
+      const envelope = bytes(`event ${slot}`);
+      return storage.writeEvent(stream, BigInt(generation), slot, envelope);
+    }
+    case "blocks": {
+      const { first, last, snapshot } = call;
+      return storage.writeMiniblocks(
+        stream,
+        blocks(first, last, snapshot),
+        { generation: BigInt(last + 1), envelopes: [] },
+        { generation: BigInt(first) },
+      );
+    }
+    case "trim":
+      return storage.trimStream(stream, BigInt(call.to), []);
+    case "backfill":
+      return storage.writePrecedingMiniblocks(
+        stream,
+        blocks(call.first, call.last, false),
+      );
+    case "chunk":
+      return storage.writeEphemeralMiniblock(
+        stream,
+        blocks(call.number, call.number, false)[0]!,
+      );
+  }
+}
+
+async function failureOf(
+  storage: PostgresStreamStorage,
+  call: RemoteCall,
+): Promise<RemoteFailure | null> {
+  try {
+    await perform(storage, call);
+    return null;
+  } catch (error) {
+    if (!isStreamStorageError(error)) throw error;
+    const { message, outcome, retryable } = error;
+    return { message, outcome: String(outcome), retryable };
+  }
+}
+
+function answer(line: RemoteAnswer): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+async function main(plan: RemotePlan): Promise<void> {
+  const { url, schemas, operationTimeoutMs } = plan;
+  const stores = new Map(
+    await Promise.all(schemas.map(async (schema) => {
+      const storage = await openStreamStorage({
+        url,
+        schema,
+        applicationName: schema,
+        operationTimeoutMs,
+        partitions: 1,
+        maxConnections: 3,
+        startupDelayMs: 0,
+        workerConcurrency: 0,
+      });
+      return [schema, storage] as const;
+    })),
+  );
+  const input = createInterface({ input: process.stdin });
+  input.on("line", async (line) => {
+    const { id, schema, calls } = JSON.parse(line) as RemoteRequest;
+    const storage = stores.get(schema)!;
+    answer({
+      id,
+      failures: await Promise.all(
+        calls.map((call) => failureOf(storage, call)),
+      ),
+    });
+  });
+  input.on("close", () => process.exit());
+  answer({ id: 0, failures: [] });
+}
+
+await main(JSON.parse(process.argv[2] ?? "") as RemotePlan);
