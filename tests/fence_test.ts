@@ -13,6 +13,7 @@ import { ConnectionLostError } from "../src/database/pg_error.ts";
 import { rejectionOf } from "../src/database/rejection.ts";
 import type { Session } from "../src/database/session.ts";
 import { bind, type Bound, statement } from "../src/database/statement.ts";
+import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import { newStreamId, snapshotBlock } from "../src/testing/contract/support.ts";
@@ -363,40 +364,72 @@ describe("A store that re-fences", () => {
     assert.deepEqual(rows, []);
   });
 
-  it("does so before anything else, when the database is back", async () => {
-    await using proxy = await startProxy(await testDatabaseUrl());
-    await using test = await openTestStorage({
-      ...small,
-      url: proxy.url,
-      operationTimeoutMs: 300,
+  const next: Record<
+    string,
+    (storage: PostgresStreamStorage, id: StreamId) => Promise<unknown>
+  > = {
+    write: (storage, id) => storage.writeEvent(id, 1n, 0, event),
+    read: (storage, id) => storage.getLastMiniblockNumber(id),
+  };
+  for (const [kind, call] of Object.entries(next)) {
+    it(`does so before the next ${kind}, when the database is back`, async () => {
+      await using proxy = await startProxy(await testDatabaseUrl());
+      await using test = await openTestStorage({
+        ...small,
+        url: proxy.url,
+        operationTimeoutMs: 300,
+      });
+      const { storage } = test;
+      const [lost, other] = [newStreamId(), newStreamId()];
+      for (const id of [lost, other]) {
+        await storage.createStreamStorage(id, snapshotBlock(0));
+      }
+      proxy.setRule(({ side, type }) => {
+        if (side === "backend" && type === "C") proxy.silence(true);
+        return "forward";
+      });
+      await assert.rejects(
+        storage.writeEvent(lost, 1n, 0, event),
+        (error) => isStreamStorageError(error) && error.outcome === "unknown",
+      );
+      const sent: string[] = [];
+      proxy.setRule(({ side, bytes }) => {
+        if (side !== "frontend") return "forward";
+        if (bytes.includes("SET storage_connection_time")) sent.push("raise");
+        if (bytes.includes(other)) sent.push(kind);
+        return "forward";
+      });
+      proxy.silence(false);
+      for (let isDone = false; !isDone;) {
+        // Until the sessions that fell silent have been given up.
+        isDone = await call(storage, other).then(() => true, () => false);
+      }
+      assert.deepEqual([sent[0], sent.includes(kind)], ["raise", true]);
+      assert.equal(await events(storage, lost), 1);
     });
+  }
+
+  it("reads on where no epoch can be raised", async () => {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    await using test = await openTestStorage({ ...small, url: proxy.url });
     const { storage } = test;
-    const [lost, other] = [newStreamId(), newStreamId()];
-    for (const id of [lost, other]) {
-      await storage.createStreamStorage(id, snapshotBlock(0));
-    }
-    proxy.setRule(({ side, type }) => {
-      if (side === "backend" && type === "C") proxy.silence(true);
-      return "forward";
+    const id = newStreamId();
+    await storage.createStreamStorage(id, snapshotBlock(0));
+    let isLost = false;
+    proxy.setRule(({ side, type, bytes }) => {
+      if (side === "backend" && type === "Z" && !isLost) {
+        isLost = true;
+        return "cut-before";
+      }
+      const isRaise = bytes.includes("SET storage_connection_time");
+      return side === "frontend" && isRaise ? "cut-before" : "forward";
     });
     await assert.rejects(
-      storage.writeEvent(lost, 1n, 0, event),
+      storage.writeEvent(id, 1n, 0, event),
       (error) => isStreamStorageError(error) && error.outcome === "unknown",
     );
-    const sent: string[] = [];
-    proxy.setRule(({ side, bytes }) => {
-      if (side !== "frontend") return "forward";
-      if (bytes.includes("SET storage_connection_time")) sent.push("raise");
-      if (bytes.includes(other)) sent.push("write");
-      return "forward";
-    });
-    proxy.silence(false);
-    for (let isDone = false; !isDone;) {
-      // Until the sessions that fell silent have been given up.
-      isDone = await storage.writeEvent(other, 1n, 0, event)
-        .then(() => true, () => false);
-    }
-    assert.deepEqual([sent[0], sent.includes("write")], ["raise", true]);
-    assert.equal(await events(storage, lost), 1);
+    assert.equal(await events(storage, id), 1);
+    proxy.setRule(undefined);
+    await storage.writeEvent(id, 1n, 1, event);
   });
 });

@@ -32,7 +32,7 @@
  * arrive, all this costs nothing.
  *
  * The database need not be in reach: then the doubt stays, writes fail with what
- * the connection says, and the next one to be sent re-fences first.
+ * the connection says, and the next call re-fences first.
  */
 
 import { sqlStateOf } from "./failures.ts";
@@ -62,6 +62,9 @@ export function notOwnerSql(table: string, at: number): string {
 /** How long one attempt to raise the epoch waits for the writes under way. */
 const rowLockMs = 500;
 
+/** So often; then the next caller begins anew. */
+const maxTries = 10;
+
 /**
  * A write that holds the row longer than this while the epoch has to rise is
  * ended: its client may be gone, and every other write waits for it.
@@ -70,6 +73,9 @@ const stuckMs = 1000;
 
 /** The same for a change of the row. A takeover needs less. */
 const stuckChangeMs = 5000;
+
+/** A read waits so long for the epoch to rise; as a rule that is a moment. */
+const readWaitMs = 1000;
 
 /** Runs a flush on a session that takes writes. */
 export type RunFlush = <const B extends readonly Bound[]>(
@@ -99,6 +105,7 @@ export class Fence {
   #isInDoubt = false;
   #isClosed = false;
   #renewing: Promise<void> | undefined;
+  #renewingSince = 0;
   #statement: Bound;
 
   constructor(options: FenceOptions) {
@@ -161,9 +168,7 @@ export class Fence {
    *   caller's own write was sent; other errors of the driver and of the pool.
    */
   async renew(run: RunFlush, deadline: number): Promise<void> {
-    this.#renewing ??= this.#renew(run).finally(() => {
-      this.#renewing = undefined;
-    });
+    this.#begin(run);
     const { promise: late, reject } = Promise.withResolvers<never>();
     const leftMs = Math.max(0, deadline - performance.now());
     const timer = setTimeout(
@@ -177,10 +182,28 @@ export class Fence {
     }
   }
 
+  /**
+   * The same for a read. It shows what became of a write of unknown outcome, so
+   * that must not change afterwards. But a read needs no right to write: it goes
+   * on when the epoch can't be raised, or not soon.
+   */
+  async renewSoon(run: RunFlush): Promise<void> {
+    this.#begin(run);
+    await this.renew(run, this.#renewingSince + readWaitMs).catch(() => {});
+  }
+
+  #begin(run: RunFlush): void {
+    if (this.#renewing !== undefined) return;
+    this.#renewingSince = performance.now();
+    this.#renewing = this.#renew(run).finally(() => {
+      this.#renewing = undefined;
+    });
+  }
+
   async #renew(run: RunFlush): Promise<void> {
     if (this.#isClosed) throw new FenceClosedError();
     const { instanceId, epoch } = this.#options;
-    for (;;) {
+    for (let tries = 1;; tries++) {
       // Never one that was sent before: its late copy would come between.
       const next = ++this.#highest;
       try {
@@ -191,7 +214,8 @@ export class Fence {
         if (count === 0) this.#close();
         return this.#raised(next);
       } catch (error) {
-        if (sqlStateOf(error) !== "55P03") throw unsent(error);
+        const isLocked = sqlStateOf(error) === "55P03";
+        if (!isLocked || tries === maxTries) throw unsent(error);
         await this.#endStuckWrites(run);
       }
     }

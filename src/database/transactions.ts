@@ -31,7 +31,7 @@ import type {
   TransactionOutcome,
 } from "../telemetry/transaction_metrics.ts";
 import { sqlStateOf, toStorageError, verdictOf } from "./failures.ts";
-import { type Fence, notOwnerReason } from "./fence.ts";
+import { type Fence, notOwnerReason, type RunFlush } from "./fence.ts";
 import type { Pool, PoolUse } from "./pool.ts";
 import { type Rejection, rejectionOf } from "./rejection.ts";
 import type { Bound, ResultsOf } from "./statement.ts";
@@ -129,10 +129,12 @@ export class Transactions {
   ): Promise<ResultsOf<B>> {
     return this.#run(
       { mode: "read", context, isInDoubt: () => false },
-      (deadline) =>
-        context.isFenced
-          ? this.#look(context, bound, deadline)
-          : this.#attempt("read", context, bound, deadline),
+      async (deadline) => {
+        if (context.isFenced) return await this.#look(context, bound, deadline);
+        const { fence } = this.#options;
+        if (fence.isInDoubt) await fence.renewSoon(this.#raise);
+        return await this.#attempt("read", context, bound, deadline);
+      },
     );
   }
 
@@ -291,15 +293,16 @@ export class Transactions {
 
   /** Waits until no flush of an earlier epoch can commit any more. */
   async #whenCertain(deadline: number): Promise<void> {
-    const { fence, fencePool, operationTimeoutMs } = this.#options;
-    if (!fence.isInDoubt) return;
-    // Others wait for the same, and have deadlines of their own.
-    const until = performance.now() + operationTimeoutMs;
-    await fence.renew(
-      (bound) => fencePool.run(bound, "write", undefined, until),
-      deadline,
-    );
+    const { fence } = this.#options;
+    if (fence.isInDoubt) await fence.renew(this.#raise, deadline);
   }
+
+  /** Others wait for the same, so no caller's deadline or signal ends it. */
+  readonly #raise: RunFlush = (bound) => {
+    const { fencePool, operationTimeoutMs } = this.#options;
+    const deadline = performance.now() + operationTimeoutMs;
+    return fencePool.run(bound, "write", undefined, deadline);
+  };
 
   async #attempt<const B extends readonly Bound[]>(
     use: PoolUse,
