@@ -117,10 +117,7 @@ export class WriteQueue {
     return promise as Promise<T>;
   }
 
-  /**
-   * Takes no more writes and waits until all are settled, at most so long. Asked
-   * again it waits for the same end.
-   */
+  /** Takes no more writes and waits until all are settled, at most so long. */
   close(budgetMs: number): Promise<void> {
     this.#closing ??= this.#close(budgetMs);
     return this.#closing;
