@@ -5,32 +5,51 @@
  *
  * No reply is believed: its status, length and range must be those that were
  * asked for. What is written carries its MD5, which the store compares, and
- * for S3 its SHA-256 inside the signature.
+ * for S3 its SHA-256 inside the signature. How changes are kept from being
+ * executed late is in conditions.ts.
  */
 
 import { createHash } from "node:crypto";
+import {
+  checkRange,
+  expectStatus,
+  rangeMissing,
+  readLook,
+  readPage,
+  textOf,
+  wrongReply,
+} from "./bucket_replies.ts";
+import { type Condition, ifAbsent, ifStill } from "./conditions.ts";
 import {
   type Authorizer,
   HttpClient,
   type HttpPolicy,
   type HttpReply,
+  type HttpRequest,
   statusFault,
 } from "./http_client.ts";
 import type {
   ByteRange,
+  DeleteObjectOptions,
+  ObjectLook,
   ObjectStore,
   ObjectStoreAction,
   ObjectStoreListener,
   ObjectStoreOptions,
   ObjectStoreProvider,
+  PutObjectOptions,
   StoredObject,
 } from "./object_store.ts";
+import { objectUrl } from "./object_url.ts";
+import { completionOf, cut } from "./parts.ts";
 import { ReplyFault } from "./reply_fault.ts";
-import { xmlElements, xmlEscape, xmlText } from "./xml.ts";
+import { xmlElements, xmlText } from "./xml.ts";
 
 /** What a {@linkcode Bucket} is made of. */
 export interface BucketParts {
   provider: ObjectStoreProvider;
+  /** See {@linkcode ObjectStore.lateMs}. */
+  lateMs: number;
   /** The bucket's own address, without a slash at its end. */
   baseUrl: string;
   authorizer: Authorizer;
@@ -47,11 +66,15 @@ const maxParts = 10_000;
 /** See the file's head. */
 export class Bucket implements ObjectStore {
   readonly provider: ObjectStoreProvider;
+  readonly lateMs: number;
   readonly #parts: BucketParts;
   readonly #http: HttpClient;
+  /** False once the server has said that it knows none. */
+  #knowsConditions = true;
 
   constructor(parts: BucketParts) {
     this.provider = parts.provider;
+    this.lateMs = parts.lateMs;
     this.#parts = parts;
     this.#http = new HttpClient(parts.policy, parts.authorizer);
   }
@@ -61,7 +84,7 @@ export class Bucket implements ObjectStore {
     name: string,
     size: number,
     pieces: AsyncIterable<Uint8Array>,
-    options: ObjectStoreOptions = {},
+    options: PutObjectOptions = {},
   ): Promise<void> {
     // A part more would be one too many.
     const partBytes = Math.max(
@@ -71,28 +94,27 @@ export class Bucket implements ObjectStore {
     await this.#naming("write", name, async () => {
       const parts = cut(pieces, size, partBytes);
       if (size > partBytes) return await this.#putParts(name, parts, options);
-      for await (const part of parts) await this.#put(name, {}, part, options);
+      for await (const part of parts) await this.#putWhole(name, part, options);
     });
   }
 
   /** See {@linkcode ObjectStore.headObject}. */
-  headObject(
+  async headObject(
+    name: string,
+    options: ObjectStoreOptions = {},
+  ): Promise<StoredObject | undefined> {
+    return (await this.look(name, options)).object;
+  }
+
+  /** See {@linkcode ObjectStore.look}. */
+  look(
     name: string,
     { signal }: ObjectStoreOptions = {},
-  ): Promise<StoredObject | undefined> {
+  ): Promise<ObjectLook> {
     return this.#naming("look", name, () =>
       this.#http.send(
         { method: "HEAD", url: this.#url(name), signal },
-        (reply) => {
-          if (reply.status === 404) return undefined;
-          expectStatus(reply, 200);
-          const { headers } = reply;
-          return storedObject(name, {
-            size: headers.get("content-length"),
-            etag: headers.get("etag"),
-            modified: headers.get("last-modified"),
-          });
-        },
+        (reply) => readLook(name, reply),
       ));
   }
 
@@ -103,27 +125,14 @@ export class Bucket implements ObjectStore {
     { signal }: ObjectStoreOptions = {},
   ): Promise<Uint8Array> {
     const last = start + size - 1;
-    const checkHead = (status: number, headers: Headers) => {
-      if (status >= 300) return; // read on, for the store's own word
-      if (status !== 206) throw wrongReply("not_partial", status);
-      const told = headers.get("content-range") ?? "";
-      const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(told);
-      if (range === null || Number(range[1]) !== start) {
-        throw wrongReply("wrong_range", status);
-      }
-      // At the end of an object that is too short the range is cut.
-      if (Number(range[2]) === last) return;
-      throw range[3] !== "*" && Number(range[3]) <= last
-        ? rangeMissing(status)
-        : wrongReply("wrong_range", status);
-    };
     return this.#naming("read", name, () =>
       this.#http.send({
         method: "GET",
         url: this.#url(name),
         headers: { range: `bytes=${start}-${last}` },
         maxReplyBytes: size,
-        checkHead,
+        checkHead: (status, headers) =>
+          checkRange(start, last, { status, headers }),
         signal,
       }, (reply) => {
         if (reply.status === 416) throw rangeMissing(reply.status);
@@ -136,17 +145,37 @@ export class Bucket implements ObjectStore {
   /** See {@linkcode ObjectStore.deleteObject}. */
   async deleteObject(
     name: string,
-    { signal }: ObjectStoreOptions = {},
+    { expected, date, onLost, signal }: DeleteObjectOptions = {},
   ): Promise<void> {
+    const url = this.#url(name);
     await this.#naming("delete", name, () =>
-      this.#http.send(
-        { method: "DELETE", url: this.#url(name), signal },
+      this.#sendIf(
+        expected ? ifStill(this.provider, expected) : {},
+        { method: "DELETE", url, date, onLost, signal },
         (reply) => {
           if (reply.status === 200 || reply.status === 204) return;
           const fault = statusFault(reply);
           if (!fault.isMissingObject) throw fault;
         },
       ));
+  }
+
+  /** See {@linkcode ObjectStore.abandonUpload}. */
+  async abandonUpload(
+    name: string,
+    uploadId: string,
+    { signal }: ObjectStoreOptions = {},
+  ): Promise<void> {
+    const url = this.#url(name, { uploadId });
+    await this.#naming(
+      "delete",
+      name,
+      () =>
+        this.#http.send({ method: "DELETE", url, signal }, (reply) => {
+          if (reply.status === 200 || reply.status === 204) return;
+          if (reply.status !== 404) throw statusFault(reply);
+        }),
+    );
   }
 
   /** See {@linkcode ObjectStore.listObjects}. */
@@ -178,8 +207,9 @@ export class Bucket implements ObjectStore {
   async #putParts(
     name: string,
     parts: AsyncIterable<Uint8Array<ArrayBuffer>>,
-    options: ObjectStoreOptions,
+    { begin, onLost, signal }: PutObjectOptions,
   ): Promise<void> {
+    const options = { signal };
     const uploadId = await this.#startUpload(name, options);
     try {
       const etags: string[] = [];
@@ -187,32 +217,55 @@ export class Bucket implements ObjectStore {
       for await (const part of parts) {
         const partNumber = String(etags.length + 1);
         etags.push(
-          await this.#put(name, { partNumber, uploadId }, part, options),
+          await this.#put(
+            {},
+            { url: this.#url(name, { partNumber, uploadId }), ...options },
+            part,
+          ),
         );
         bytes += part.length;
       }
-      await this.#finishUpload(name, uploadId, { etags, bytes }, options);
+      const date = await begin?.(uploadId);
+      await this.#finishUpload(name, uploadId, { etags, bytes }, {
+        date,
+        onLost,
+        signal,
+      });
     } catch (error) {
       await this.#abortUpload(name, uploadId);
       throw error;
     }
   }
 
+  async #putWhole(
+    name: string,
+    body: Uint8Array<ArrayBuffer>,
+    { begin, onLost, signal }: PutObjectOptions,
+  ): Promise<void> {
+    const url = this.#url(name);
+    const date = await begin?.(undefined);
+    const condition = date && ifAbsent(this.provider, { inParts: false });
+    try {
+      await this.#put(condition ?? {}, { url, date, onLost, signal }, body);
+    } catch (error) {
+      if (date === undefined || !isChanged(error)) throw error;
+    }
+  }
+
   /** Writes a whole object or a part; its etag, as the store gives it. */
   #put(
-    name: string,
-    query: Record<string, string>,
+    condition: Condition,
+    request: Pick<HttpRequest, "url" | "date" | "onLost" | "signal">,
     body: Uint8Array<ArrayBuffer>,
-    { signal }: ObjectStoreOptions,
   ): Promise<string> {
     const md5 = createHash("md5").update(body).digest("base64");
     const headers = {
       "content-md5": md5,
       "content-type": "application/octet-stream",
     };
-    const url = this.#url(name, query);
-    return this.#http.send(
-      { method: "PUT", url, headers, body, signal },
+    return this.#sendIf(
+      condition,
+      { method: "PUT", headers, body, ...request },
       (reply) => {
         expectStatus(reply, 200);
         const etag = reply.headers.get("etag");
@@ -220,6 +273,29 @@ export class Bucket implements ObjectStore {
         throw wrongReply("no_etag", reply.status);
       },
     );
+  }
+
+  /** Sends a request under a condition, or without it if there are none here. */
+  async #sendIf<T>(
+    condition: Condition,
+    request: HttpRequest,
+    read: (reply: HttpReply, attempt: number) => T,
+  ): Promise<T> {
+    if (!this.#knowsConditions || Object.keys(condition).length === 0) {
+      return await this.#http.send(request, read);
+    }
+    try {
+      const headers = { ...request.headers, ...condition };
+      return await this.#http.send({ ...request, headers }, read);
+    } catch (error) {
+      const isUnknown = error instanceof ReplyFault &&
+        error.init.reason === "not_implemented";
+      // Google's are what its proof rests on: see conditions.ts.
+      if (!isUnknown || this.provider !== "s3") throw error;
+      const result = await this.#http.send(request, read);
+      this.#knowsConditions = false;
+      return result;
+    }
   }
 
   #startUpload(
@@ -243,21 +319,16 @@ export class Bucket implements ObjectStore {
     name: string,
     uploadId: string,
     { etags, bytes }: { etags: readonly string[]; bytes: number },
-    { signal }: ObjectStoreOptions,
+    { date, onLost, signal }: DeleteObjectOptions,
   ): Promise<void> {
-    const parts = etags.map((etag, i) =>
-      `<Part><PartNumber>${i + 1}</PartNumber>` +
-      `<ETag>${xmlEscape(etag)}</ETag></Part>`
-    );
-    const body = new TextEncoder().encode(
-      `<CompleteMultipartUpload>${parts.join("")}</CompleteMultipartUpload>`,
-    );
+    const body = completionOf(etags);
     const url = this.#url(name, { uploadId });
     const headers = { "content-type": "application/xml" };
     let attempts = 0;
     try {
-      await this.#http.send(
-        { method: "POST", url, headers, body, signal },
+      await this.#sendIf(
+        date === undefined ? {} : ifAbsent(this.provider, { inParts: true }),
+        { method: "POST", url, headers, body, date, onLost, signal },
         (reply, attempt) => {
           attempts = attempt;
           if (reply.status !== 200) throw statusFault(reply);
@@ -270,6 +341,7 @@ export class Bucket implements ObjectStore {
         },
       );
     } catch (error) {
+      if (date !== undefined && isChanged(error)) return;
       // The attempt whose answer was lost may have done it, and then there is
       // no such upload any more.
       const found = attempts > 1
@@ -289,15 +361,7 @@ export class Bucket implements ObjectStore {
   }
 
   #url(name: string, query: Record<string, string> = {}): URL {
-    const url = new URL(this.#parts.baseUrl);
-    if (name !== "") {
-      const path = name.split("/").map(encodeStrictly).join("/");
-      url.pathname = `${url.pathname.replace(/\/$/, "")}/${path}`;
-    }
-    url.search = Object.entries(query)
-      .map(([key, value]) => `${key}=${encodeStrictly(value)}`)
-      .join("&");
-    return url;
+    return objectUrl(this.#parts.baseUrl, name, query);
   }
 
   async #naming<T>(
@@ -322,102 +386,7 @@ export class Bucket implements ObjectStore {
   }
 }
 
-/** Gathers the pieces into parts of one size, in one piece of memory. */
-async function* cut(
-  pieces: AsyncIterable<Uint8Array>,
-  size: number,
-  partBytes: number,
-): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const part = new Uint8Array(Math.min(partBytes, size));
-  let filled = 0;
-  let left = size;
-  for await (const piece of pieces) {
-    left -= piece.length;
-    if (left < 0) break;
-    for (let at = 0; at < piece.length;) {
-      const bytes = piece.subarray(at, at + part.length - filled);
-      part.set(bytes, filled);
-      filled += bytes.length;
-      at += bytes.length;
-      if (filled < part.length) continue;
-      yield part;
-      filled = 0;
-    }
-  }
-  if (left !== 0) {
-    throw new ReplyFault({ reason: "size_mismatch", retryable: false });
-  }
-  if (filled > 0) yield part.subarray(0, filled);
-}
-
-function readPage(
-  xml: string,
-): { objects: StoredObject[]; next: string | undefined } {
-  if (!/<ListBucketResult[\s>/]/.test(xml)) {
-    throw wrongReply("malformed_list", 200);
-  }
-  const objects = xmlElements(xml, "Contents").map((content) => {
-    const name = xmlText(content, "Key");
-    if (!name) throw wrongReply("malformed_list", 200);
-    return storedObject(name, {
-      size: xmlText(content, "Size"),
-      etag: xmlText(content, "ETag"),
-      modified: xmlText(content, "LastModified"),
-    });
-  });
-  const next = xmlText(xml, "NextContinuationToken");
-  if (xmlText(xml, "IsTruncated") !== "true") {
-    return { objects, next: undefined };
-  }
-  if (!next) throw wrongReply("malformed_list", 200);
-  return { objects, next };
-}
-
-function storedObject(
-  name: string,
-  told: Record<"size" | "etag" | "modified", string | null | undefined>,
-): StoredObject {
-  const modifiedAt = new Date(told.modified ?? "");
-  if (!/^\d+$/.test(told.size ?? "") || Number.isNaN(modifiedAt.getTime())) {
-    throw wrongReply("malformed_facts", 200);
-  }
-  return {
-    name,
-    size: Number(told.size),
-    etag: (told.etag ?? "").replaceAll('"', ""),
-    modifiedAt,
-  };
-}
-
-function textOf({ body }: HttpReply): string {
-  return new TextDecoder().decode(body);
-}
-
-function expectStatus(reply: HttpReply, status: number): void {
-  if (reply.status === status) return;
-  throw reply.status < 300
-    ? wrongReply("unexpected_status", reply.status)
-    : statusFault(reply);
-}
-
-/** A reply that no store should give; the next one may be better. */
-function wrongReply(reason: string, status: number): ReplyFault {
-  return new ReplyFault({ reason, retryable: true, status });
-}
-
-/** The object ends before the range does. */
-function rangeMissing(status: number): ReplyFault {
-  return new ReplyFault({
-    reason: "object_too_short",
-    retryable: false,
-    status,
-  });
-}
-
-/** As signatures have it: what encodeURIComponent leaves alone, too. */
-function encodeStrictly(text: string): string {
-  return encodeURIComponent(text).replace(
-    /[!'()*]/g,
-    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
+/** The store has another object than the request was meant for. */
+function isChanged(error: unknown): boolean {
+  return error instanceof ReplyFault && error.init.reason === "object_changed";
 }

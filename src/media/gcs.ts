@@ -27,6 +27,9 @@ export function openGcsBucket(
     .replace(/\/+$/, "");
   return new Bucket({
     provider: "gcs",
+    // Requests carry the generation that they mean, and an upload in parts is
+    // given up before another one begins.
+    lateMs: 0,
     baseUrl: `${base}/${encodeURIComponent(bucket)}`,
     authorizer: bearer(new AccessTokens(credentials, complete)),
     policy: complete,

@@ -26,6 +26,10 @@ export interface HttpRequest {
   /** Refuses a reply before its body is read, by throwing. */
   checkHead?: (status: number, headers: Headers) => void;
   signal?: AbortSignal | undefined;
+  /** The date of every attempt, where signatures hold for a while. */
+  date?: Date | undefined;
+  /** Hears of each attempt that the other side may still be executing. */
+  onLost?: (() => void) | undefined;
 }
 
 /** A reply, read to its end. */
@@ -93,8 +97,13 @@ export class HttpClient {
     const { attempts, minDelayMs, maxDelayMs, maxRetryAfterMs } = this.#policy;
     const { signal } = request;
     return await pRetry(async (attempt) => {
-      const reply = await this.#attempt(request);
-      return read(reply, attempt);
+      const headers = await this.#headersOf(request);
+      try {
+        return read(await this.#attempt(request, headers), attempt);
+      } catch (error) {
+        if (isLost(error)) request.onLost?.();
+        throw error;
+      }
     }, {
       retries: attempts - 1,
       minTimeout: minDelayMs,
@@ -119,14 +128,18 @@ export class HttpClient {
     });
   }
 
-  async #attempt(request: HttpRequest): Promise<HttpReply> {
-    const { method, url, body, signal } = request;
-    // A store's complaint may be longer than what was asked for.
-    const maxBytes = Math.max(request.maxReplyBytes ?? 0, minMaxReplyBytes);
+  async #headersOf(request: HttpRequest): Promise<Headers> {
     const headers = await this.#authorizer?.authorize(request) ??
       new Headers(request.headers);
     // A packed body would have another length than the one that was asked for.
     headers.set("accept-encoding", "identity");
+    return headers;
+  }
+
+  async #attempt(request: HttpRequest, headers: Headers): Promise<HttpReply> {
+    const { method, url, body, signal } = request;
+    // A store's complaint may be longer than what was asked for.
+    const maxBytes = Math.max(request.maxReplyBytes ?? 0, minMaxReplyBytes);
     const watch = new Watch(this.#policy, body?.length ?? 0, maxBytes);
     try {
       const signals = signal ? [watch.signal, signal] : [watch.signal];
@@ -269,14 +282,28 @@ class Collector {
   }
 }
 
+/**
+ * Whether the other side may still execute the attempt: there was no answer, it
+ * broke off, or it came from something in between that has lost sight of it.
+ */
+function isLost(error: unknown): boolean {
+  if (!(error instanceof ReplyFault)) return true;
+  const { status, reason } = error.init;
+  if (status === undefined || reason === "short_body") return true;
+  if (reason === "rate_limited" || reason === "not_implemented") return false;
+  return status === 408 || status >= 500;
+}
+
 /** What a reply with this status means when it is not the one asked for. */
 export function statusFault({ status, headers, body }: HttpReply): ReplyFault {
   const providerCode = providerCodeOf(body);
-  const retryable = status === 408 || status === 429 || status >= 500 ||
-    providerCode === "RequestTimeout" || providerCode === "SlowDown";
+  const reason = reasonOf(status, providerCode);
+  const isServerFault = status >= 500 && reason !== "not_implemented";
+  const retryable = status === 408 || status === 429 || isServerFault ||
+    retryableCodes.has(providerCode ?? "");
   const retryAfterMs = retryAfterOf(headers);
   return new ReplyFault({
-    reason: reasonOf(status, providerCode),
+    reason,
     retryable,
     status,
     ...(providerCode === undefined ? {} : { providerCode }),
@@ -284,10 +311,23 @@ export function statusFault({ status, headers, body }: HttpReply): ReplyFault {
   });
 }
 
+/** Of replies whose status alone would say that the request is at fault. */
+const retryableCodes: ReadonlySet<string> = new Set([
+  "RequestTimeout",
+  "SlowDown",
+  // Another request for the same object was under way.
+  "ConditionalRequestConflict",
+]);
+
 function reasonOf(status: number, providerCode: string | undefined): string {
   if (providerCode === "NoSuchBucket") return "bucket_missing";
   if (providerCode === "NoSuchUpload") return "upload_missing";
+  if (providerCode === "RequestTimeTooSkewed") return "request_too_late";
+  if (status === 501 || providerCode === "NotImplemented") {
+    return "not_implemented";
+  }
   if (status === 404) return "object_missing";
+  if (status === 412) return "object_changed";
   if (status === 401 || status === 403) return "access_denied";
   if (status === 429 || providerCode === "SlowDown") return "rate_limited";
   if (status >= 300 && status < 400) return "wrong_endpoint_or_region";

@@ -29,6 +29,12 @@ export interface BucketTuning {
   onCall?: ObjectStoreListener;
 }
 
+/**
+ * A signed request is refused when its date is more than 15 minutes off
+ * (`RequestTimeTooSkewed`); a minute more for servers whose clocks differ.
+ */
+const signaturesHoldMs = 16 * 60_000;
+
 /** The least that S3 takes: memory is what a part costs here. */
 export const defaultPartBytes = 5 * 1024 * 1024;
 
@@ -40,6 +46,7 @@ export function openS3Bucket(
 ): ObjectStore {
   return new Bucket({
     provider: "s3",
+    lateMs: signaturesHoldMs,
     baseUrl: baseUrlOf(options),
     authorizer: signer(options),
     policy: { ...defaultHttpPolicy, ...policy },
@@ -62,7 +69,7 @@ function signer(options: S3Options): Authorizer {
   const { accessKeyId, secretAccessKey, sessionToken, region } = options;
   const keys = new Map<string, ArrayBuffer>();
   return {
-    async authorize({ method, url, headers, body }: HttpRequest) {
+    async authorize({ method, url, headers, body, date }: HttpRequest) {
       const sha256 = createHash("sha256").update(body ?? new Uint8Array());
       const signed = await new AwsV4Signer({
         method,
@@ -76,6 +83,7 @@ function signer(options: S3Options): Authorizer {
         ...(sessionToken === undefined ? {} : { sessionToken }),
         service: "s3",
         region,
+        ...(date === undefined ? {} : { datetime: compactOf(date) }),
         cache: keys,
       }).sign();
       // A signing key holds for a day.
@@ -83,4 +91,9 @@ function signer(options: S3Options): Authorizer {
       return signed.headers;
     },
   };
+}
+
+/** As signatures write a date: `20300102T030405Z`. */
+function compactOf(date: Date): string {
+  return date.toISOString().replace(/[:-]|\.\d{3}/g, "");
 }

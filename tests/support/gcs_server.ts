@@ -1,10 +1,16 @@
 /**
  * What is used of Google Cloud Storage, in memory and strictly: service
  * accounts whose assertions must be signed by their key, access tokens, and
- * the XML API with its checksums and its rules of multipart uploads.
+ * the XML API with its checksums, generations, preconditions, and its rules of
+ * multipart uploads, which take no preconditions.
  */
 import { createHash } from "node:crypto";
 import type { GcsOptions } from "../../src/media/gcs.ts";
+import {
+  type HeldRequest,
+  HeldRequests,
+  type Holding,
+} from "./held_requests.ts";
 import {
   type RawReply,
   type RawRequest,
@@ -22,6 +28,12 @@ export interface GcsServer extends AsyncDisposable {
   readonly uploads: Map<string, unknown>;
   /** Tokens that were given out. */
   tokensGiven: number;
+  /** Holds back what fits; resolves with the first of it. */
+  hold(holding: Holding): Promise<HeldRequest>;
+  /** Requests so far: `PUT /media/a/b?partNumber=1`. */
+  readonly requests: string[];
+  /** Instead of the server's own reply; set by tests. */
+  interfere: ((request: RawRequest) => RawReply | undefined) | undefined;
   /** From now on no token holds that was given out before. */
   revoke(): void;
 }
@@ -52,7 +64,13 @@ export async function startGcsServer(
   const tokens = new Set<string>();
   const objects = new Map<string, Uint8Array>();
   const uploads = new Map<string, Upload>();
+  const requests: string[] = [];
   const server: RawServer = await startRawServer(async (request) => {
+    requests.push(`${request.method} ${request.target}`);
+    return held.intercept(request) ?? state.interfere?.(request) ??
+      await execute(request);
+  });
+  const execute = async (request: RawRequest): Promise<RawReply> => {
     const { url, headers, method } = request;
     if (url.pathname === "/token") {
       if (!await isAsserted(request, publicKey, `${server.url}/token`)) {
@@ -81,7 +99,8 @@ export async function startGcsServer(
     return key === ""
       ? list(url, objects, pageSize)
       : single(request, key, objects);
-  });
+  };
+  const held = new HeldRequests(execute);
   const der = new Uint8Array(
     await crypto.subtle.exportKey("pkcs8", privateKey),
   );
@@ -109,6 +128,9 @@ export async function startGcsServer(
     objects,
     uploads,
     tokensGiven: 0,
+    hold: (holding) => held.hold(holding),
+    requests,
+    interfere: undefined,
     revoke: () => tokens.clear(),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
@@ -151,6 +173,16 @@ function single(
   objects: Map<string, Uint8Array>,
 ): RawReply {
   const stored = objects.get(key);
+  const expected = headers.get("x-goog-if-generation-match");
+  if (expected !== null) {
+    if (stored === undefined && expected !== "0") {
+      return fault(404, "NoSuchKey");
+    }
+    const generation = stored === undefined ? 0 : generationOf(stored);
+    if (expected !== String(generation)) {
+      return fault(412, "PreconditionFailed");
+    }
+  }
   if (method === "PUT") {
     objects.set(key, body);
     return { status: 200, headers: factsOf(body) };
@@ -178,7 +210,7 @@ function single(
 }
 
 function multipart(
-  { method, url, body }: RawRequest,
+  { method, url, headers, body }: RawRequest,
   key: string,
   { objects, uploads, minPartBytes }: {
     objects: Map<string, Uint8Array>;
@@ -186,6 +218,9 @@ function multipart(
     minPartBytes: number;
   },
 ): RawReply {
+  if (headers.has("x-goog-if-generation-match")) {
+    return fault(400, "InvalidArgument");
+  }
   if (method === "POST" && url.searchParams.has("uploads")) {
     const id = crypto.randomUUID();
     uploads.set(id, { name: key, parts: new Map() });
@@ -267,7 +302,21 @@ function factsOf(bytes: Uint8Array): Record<string, string> {
   return {
     etag: `"${md5Of(bytes, "hex")}"`,
     "last-modified": new Date().toUTCString(),
+    "x-goog-generation": String(generationOf(bytes)),
   };
+}
+
+let lastGeneration = 1_000_000;
+const generations = new WeakMap<Uint8Array, number>();
+
+/** The number of this object, which no other one has had or will have. */
+function generationOf(bytes: Uint8Array): number {
+  let generation = generations.get(bytes);
+  if (generation === undefined) {
+    generation = ++lastGeneration;
+    generations.set(bytes, generation);
+  }
+  return generation;
 }
 
 function md5Of(bytes: Uint8Array, encoding: "hex" | "base64"): string {
