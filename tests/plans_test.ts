@@ -12,6 +12,7 @@ import { Catalog } from "../src/postgres/catalog.ts";
 import * as candidates from "../src/postgres/sql/candidates.ts";
 import * as ephemeralAges from "../src/postgres/sql/ephemeral_ages.ts";
 import * as external from "../src/postgres/sql/external.ts";
+import * as mediaChanges from "../src/postgres/sql/media_changes.ts";
 import * as mediaTasks from "../src/postgres/sql/media_tasks.ts";
 import * as miniblocks from "../src/postgres/sql/miniblocks.ts";
 import * as minipools from "../src/postgres/sql/minipools.ts";
@@ -32,6 +33,7 @@ const modules = {
   candidates,
   ephemeralAges,
   external,
+  mediaChanges,
   mediaTasks,
   miniblocks,
   minipools,

@@ -30,6 +30,8 @@ export interface StreamTables {
   mediaBlocks: string;
   /** Our own: what is to be moved into object storage, and deleted there. */
   mediaTasks: string;
+  /** Our own: changes of objects that may still be executed. */
+  mediaChanges: string;
 }
 
 /** Makes one thing (a statement, mostly) for a partition's tables. */
@@ -81,6 +83,7 @@ export class Catalog {
         external: this.table(`miniblocks_ext_${suffix}`),
         mediaBlocks: this.table("stream_storage_media_blocks"),
         mediaTasks: this.table("stream_storage_media_tasks"),
+        mediaChanges: this.table("stream_storage_media_changes"),
       };
       this.#tables.set(suffix, tables);
     }

@@ -18,6 +18,7 @@ export const ownTables = [
   "@.stream_storage_workers",
   "@.stream_storage_media_blocks",
   "@.stream_storage_media_tasks",
+  "@.stream_storage_media_changes",
 ];
 
 /** What a test of the migrations works with. */

@@ -46,6 +46,12 @@ import ownDown4 from "../../../migrations/own/0004_inline_values.down.sql" with 
 import ownUp4 from "../../../migrations/own/0004_inline_values.up.sql" with {
   type: "text",
 };
+import ownDown5 from "../../../migrations/own/0005_media_changes.down.sql" with {
+  type: "text",
+};
+import ownUp5 from "../../../migrations/own/0005_media_changes.up.sql" with {
+  type: "text",
+};
 import prepare from "../../../migrations/prepare.sql" with { type: "text" };
 
 /**
@@ -98,13 +104,14 @@ export const ownMigrations: readonly Migration[] = [
   ownMigration(2, ownUp2, ownDown2),
   ownMigration(3, ownUp3, ownDown3),
   ownMigration(4, ownUp4, ownDown4, suffixesPerBatch),
+  ownMigration(5, ownUp5, ownDown5),
 ];
 
 /** The first version whose layout we know; 1 to 5 are folded into it. */
 export const firstVersion = 6;
 
 /** The versions that this module works on. */
-export const currentVersions: TrackVersions = { node: 9, own: 4 };
+export const currentVersions: TrackVersions = { node: 9, own: 5 };
 
 /** The most partitions that two hex digits can name. */
 export const maxPartitions = 256;

@@ -1,0 +1,74 @@
+/**
+ * Statements over the changes of objects that may still be executed; see
+ * operations/object_changes.ts. Dates are those that requests carry, in
+ * milliseconds since 1970 by the object store's clock.
+ */
+
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+
+const date = (parameter: string) =>
+  `timestamptz 'epoch' + ${parameter} * interval '1 millisecond'`;
+
+const insert = (t: StreamTables, unless = "") =>
+  `INSERT INTO ${t.mediaChanges} (stream_id, change, signed_at, upload)
+    SELECT $1, $2, ${date("$3")}, $4
+    WHERE NOT EXISTS (SELECT FROM ${t.streams}
+        WHERE stream_id = $1 AND blockdata_ext = $5) ${unless}
+    ON CONFLICT (stream_id, change) DO UPDATE SET upload = excluded.upload`;
+
+/**
+ * Writes down change $2 of the stream's object, with date $3, that finishes
+ * upload $4; not if the stream has its blocks at $5.
+ */
+export const insertChange = (t: StreamTables) =>
+  statement({
+    text: insert(t),
+    params: ["bpchar", "int8", "int8", "text?", "bpchar"],
+  });
+
+/** The same; not if another change has a date after $6 either. */
+export const insertOnlyChange = (t: StreamTables) =>
+  statement({
+    text: insert(
+      t,
+      `AND NOT EXISTS (SELECT FROM ${t.mediaChanges} AS other
+        WHERE other.stream_id = $1 AND other.change <> $2
+          AND other.signed_at > ${date("$6")})`,
+    ),
+    params: ["bpchar", "int8", "int8", "text?", "bpchar", "int8"],
+  });
+
+/** The stream's changes: date and upload. */
+export const selectChanges = (t: StreamTables) =>
+  statement({
+    text: `SELECT (extract(epoch FROM signed_at) * 1000)::int8, upload
+      FROM ${t.mediaChanges} WHERE stream_id = $1`,
+    params: ["bpchar"],
+    columns: ["int8", "text?"],
+  });
+
+/** Removes the stream's changes $2, and those with a date of $3 or before. */
+export const deleteChanges = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.mediaChanges} WHERE stream_id = $1
+      AND (change = ANY($2) OR signed_at <= ${date("$3")})`,
+    params: ["bpchar", "int8[]", "int8"],
+  });
+
+/** At most $1 changes that are due, the longest first: their streams. */
+export const selectDueChanges = (t: StreamTables) =>
+  statement({
+    text: `SELECT stream_id FROM ${t.mediaChanges}
+      WHERE due_at <= now() ORDER BY due_at LIMIT $1`,
+    params: ["int8"],
+    columns: ["bpchar"],
+  });
+
+/** The stream's changes are due again after $2 milliseconds. */
+export const postponeChanges = (t: StreamTables) =>
+  statement({
+    text: `UPDATE ${t.mediaChanges}
+      SET due_at = now() + $2 * interval '1 millisecond' WHERE stream_id = $1`,
+    params: ["bpchar", "int8"],
+  });
