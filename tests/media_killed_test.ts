@@ -3,7 +3,12 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { openS3Bucket } from "../src/media/s3.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
-import { everyRead, onS3, sealMedia } from "./support/media_streams.ts";
+import {
+  everyRead,
+  letNamesRest,
+  onS3,
+  sealMedia,
+} from "./support/media_streams.ts";
 import { runProgram } from "./support/run_program.ts";
 import { type S3Server, startS3Server } from "./support/s3_server.ts";
 import { openTestStorage } from "./support/storage.ts";
@@ -61,6 +66,7 @@ describe("A process that is killed while it moves a stream", () => {
         const { code } = await ended;
         server.interfere = undefined;
         assert.equal(code === 0, !isKilled);
+        await letNamesRest(test);
         await using storage = await open();
         const location = await storage.streamMiniblocksStoredLocation(id);
         outcomes.add(location);

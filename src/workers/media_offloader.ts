@@ -3,7 +3,11 @@ import type {
   OffloadMediaReport,
 } from "../postgres/maintenance.ts";
 import type { Media } from "../postgres/media.ts";
-import { deleteObject } from "../postgres/operations/media_objects.ts";
+import {
+  deleteObject,
+  listUnsettled,
+  settleObject,
+} from "../postgres/operations/media_objects.ts";
 import {
   type Aside,
   dropTask,
@@ -12,6 +16,7 @@ import {
   type MediaTask,
   setAside,
 } from "../postgres/operations/media_tasks.ts";
+import { nameRests } from "../postgres/operations/object_changes.ts";
 import { offloadStream } from "../postgres/operations/offload.ts";
 import type { Store } from "../postgres/store.ts";
 import {
@@ -41,7 +46,9 @@ const long: Aside = { minMs: 86_400_000, maxMs: 30 * 86_400_000 };
  * Moves sealed media streams into object storage, and deletes the objects of
  * streams that are gone. What is to be done is in a table, written with what
  * calls for it; existing streams are found by their ids. A stream that fails
- * is set aside in that table, for longer every time.
+ * is set aside in that table, for longer every time; one whose object's name
+ * rests, for as long as it does. Last come objects that a lost request may have
+ * left in the bucket.
  */
 export class MediaOffloader implements Worker<WorkerReport> {
   readonly name = "media_offloader";
@@ -60,6 +67,7 @@ export class MediaOffloader implements Worker<WorkerReport> {
     const run = new Run(this.#store, this.#media, signal);
     const isMore = await run.tasks();
     this.#after = await run.existing(this.#after ?? start);
+    await run.settle();
     const { offloaded, deletedObjects, failures } = run.report();
     return {
       done: offloaded + deletedObjects,
@@ -75,6 +83,7 @@ export class MediaOffloader implements Worker<WorkerReport> {
     for (let after: string | undefined = start; after !== undefined;) {
       after = await run.existing(after);
     }
+    await run.settle();
     return run.report();
   }
 
@@ -120,7 +129,7 @@ class Run {
   /** Deals with tasks that are due; true: there may be more. */
   async tasks(): Promise<boolean> {
     const tasks = await listDueTasks(this.#store, tasksAtATime, this.#signal);
-    await this.#all(tasks);
+    await this.#deal(tasks);
     return tasks.length === tasksAtATime;
   }
 
@@ -134,8 +143,20 @@ class Run {
       this.#signal,
     );
     const taken = streamIds.slice(0, tasksAtATime);
-    await this.#all(taken.map((streamId) => ({ streamId, kind: "offload" })));
+    await this.#deal(taken.map((streamId) => ({ streamId, kind: "offload" })));
     return taken.length < streamIds.length ? taken.at(-1) : last;
+  }
+
+  /** Looks at objects whose last change stayed unanswered. */
+  async settle(): Promise<void> {
+    const streamIds = await listUnsettled(this.#store, tasksAtATime, {
+      name,
+      signal: this.#signal,
+    });
+    await this.#all(streamIds, (streamId) => {
+      const call = { name, streamId, signal: this.#signal };
+      return settleObject(this.#store, call, this.#media);
+    });
   }
 
   /** Moves one stream; false: it is there already. */
@@ -152,17 +173,20 @@ class Run {
   }
 
   /** Several at a time. The first one that gives up stops the others. */
-  async #all(tasks: readonly MediaTask[]): Promise<void> {
-    const left = tasks.values();
+  async #all(
+    streamIds: readonly StreamId[],
+    deal: (streamId: StreamId) => Promise<void>,
+  ): Promise<void> {
+    const left = streamIds.values();
     let givenUp: { error: unknown } | undefined;
     const work = async () => {
-      for (const task of left) {
+      for (const streamId of left) {
         if (givenUp !== undefined) return;
         try {
           await this.#failures.guard(
-            task.streamId,
+            streamId,
             this.#signal,
-            () => this.#deal(task),
+            () => deal(streamId),
           );
         } catch (error) {
           givenUp ??= { error };
@@ -173,7 +197,12 @@ class Run {
     if (givenUp !== undefined) throw givenUp.error;
   }
 
-  async #deal(task: MediaTask): Promise<void> {
+  async #deal(tasks: readonly MediaTask[]): Promise<void> {
+    const byId = new Map(tasks.map((task) => [task.streamId, task]));
+    await this.#all([...byId.keys()], (id) => this.#dealWith(byId.get(id)!));
+  }
+
+  async #dealWith(task: MediaTask): Promise<void> {
     const { streamId, kind } = task;
     try {
       if (kind === "offload") {
@@ -196,6 +225,14 @@ class Run {
       return await dropTask(this.#store, task);
     }
     const reason = String(error.details["reason"] ?? error.code);
+    if (reason === nameRests) {
+      // It is no failure. Give or take a half: not before.
+      const ms = 2 * Number(error.details["retryAfterMs"]);
+      return await setAside(this.#store, task, reason, {
+        minMs: ms,
+        maxMs: ms,
+      });
+    }
     const isUnfit = error.code === "FAILED_PRECONDITION";
     await setAside(this.#store, task, reason, isUnfit ? long : briefly);
     if (!isUnfit) throw error;

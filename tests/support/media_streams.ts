@@ -8,6 +8,8 @@ import {
   mediaGenesis,
   run,
 } from "../../src/testing/contract/support.ts";
+import type { TestStreamStorage } from "../../src/testing/create_test_stream_storage.ts";
+import { queryOnce } from "./database.ts";
 import type { GcsServer } from "./gcs_server.ts";
 import type { S3Server } from "./s3_server.ts";
 
@@ -34,6 +36,24 @@ export function onGcs(
 ): MediaStorageOptions {
   const { bucket, endpoint } = options;
   return { provider: "gcs", bucket, endpoint: endpoint!, credentials, ...more };
+}
+
+/**
+ * As if so much time had passed since the last request that changed an object.
+ * Requests that are held back are to be delivered as much later.
+ */
+export async function letNamesRest(
+  { url, schema }: TestStreamStorage,
+  ms = 17 * 60_000,
+): Promise<number> {
+  const table = `"${schema}".stream_storage_media_changes`;
+  const past = `${ms} * interval '1 millisecond'`;
+  await queryOnce(
+    url,
+    `UPDATE ${table} SET signed_at = signed_at - ${past},
+      due_at = due_at - ${past}`,
+  );
+  return ms;
 }
 
 /** Bytes that differ from those of other numbers. */

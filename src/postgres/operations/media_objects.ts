@@ -1,13 +1,18 @@
 import { bind } from "../../database/statement.ts";
 import { isStreamStorageError } from "../../storage/errors.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
 import type { Media } from "../media.ts";
+import { postponeChanges, selectDueChanges } from "../sql/media_changes.ts";
 import { deleteDoneTask, keepStream } from "../sql/media_tasks.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeOwnRows } from "../write_path/stream_write.ts";
-import { findLocation } from "./external_blocks.ts";
+import { ObjectChange } from "./object_changes.ts";
 
 /** Milliseconds that a caller waits for an object to go. */
 const patienceMs = 5000;
+
+/** What could not be settled is looked at again so much later. */
+const settleAgainMs = 3_600_000n;
 
 /**
  * Deletes the object of a stream whose rows are gone or back in the database.
@@ -38,16 +43,79 @@ export async function deleteObject(
   call: StreamCall,
   media: Media,
 ): Promise<void> {
+  await media.turn(call.streamId, () => removeObject(store, call, media));
+}
+
+/**
+ * The same without the turn, which the caller has, and only if the object has
+ * this etag. Whether there was one, and it went.
+ */
+export async function removeObject(
+  store: Store,
+  call: StreamCall,
+  media: Media,
+  etag?: string,
+): Promise<boolean> {
   const { catalog } = store;
-  const { name, streamId, signal } = call;
-  await media.turn(streamId, async () => {
-    // Only the owner may: another instance could be using the object.
-    await writeOwnRows(store, { name, tags: streamId }, []);
-    if (await findLocation(store, call) === media.location) return;
-    await media.objects.deleteObject(media.nameOf(streamId), { signal });
-    await writeOwnRows(store, { name, tags: streamId }, [
-      bind(catalog.of(streamId, keepStream), streamId),
-      bind(catalog.of(streamId, deleteDoneTask), streamId),
+  const { name, streamId } = call;
+  const context = { name, tags: streamId };
+  const change = new ObjectChange(store, call, media);
+  const isAny = etag === undefined;
+  try {
+    const isUnused = await change.deleteUnused((now) => isAny || now === etag);
+    await writeOwnRows(store, context, [
+      ...(isUnused && isAny
+        ? [
+          bind(catalog.of(streamId, keepStream), streamId),
+          bind(catalog.of(streamId, deleteDoneTask), streamId),
+        ]
+        : []),
+      change.struckOut(),
     ]);
-  });
+    return change.hasDeleted;
+  } catch (error) {
+    // An answer was given, only not the one asked for.
+    await strikeOut(store, call, change);
+    throw error;
+  }
+}
+
+/** Strikes out a change that has failed. What stays is settled later. */
+export async function strikeOut(
+  store: Store,
+  { name, streamId }: StreamCall,
+  change: ObjectChange,
+): Promise<void> {
+  if (!change.isBegun) return;
+  const context = { name, tags: streamId };
+  await writeOwnRows(store, context, [change.struckOut()]).catch(() => {});
+}
+
+/** Streams whose objects were changed by requests that stayed unanswered. */
+export async function listUnsettled(
+  store: Store,
+  limit: number,
+  { name, signal }: { name: string; signal: AbortSignal },
+): Promise<StreamId[]> {
+  const [{ rows }] = await store.transactions.read({ name, signal }, [
+    bind(store.catalog.at("", selectDueChanges), BigInt(limit)),
+  ]);
+  return [...new Set(rows.map(([id]) => id as StreamId))];
+}
+
+/**
+ * Removes what a lost request, or a process that died, has left in the bucket,
+ * and strikes the request out once it can't be executed any more.
+ */
+export async function settleObject(
+  store: Store,
+  call: StreamCall,
+  media: Media,
+): Promise<void> {
+  const { name, streamId } = call;
+  const postpone = store.catalog.of(streamId, postponeChanges);
+  await writeOwnRows(store, { name, tags: streamId }, [
+    bind(postpone, streamId, settleAgainMs),
+  ]);
+  await deleteObject(store, call, media);
 }

@@ -5,8 +5,9 @@
  *
  * - *look*: is it a media stream that nobody writes any more, and which blocks
  *   has it: number, size and version of each.
- * - *upload*: the blocks one after the other, page by page, as one object. The
- *   server hashes each block as it reads it, and we do as we receive it.
+ * - *upload*: the blocks one after the other, page by page, as one new object
+ *   that no earlier request can touch: see object_changes.ts. The server hashes
+ *   each block as it reads it, and we do as we receive it.
  * - *verify*: the object has the size, and every block of it, read back, the
  *   hash.
  * - *commit*: one transaction under the stream's lock finds just those blocks
@@ -14,8 +15,9 @@
  *   location.
  *
  * A crash before the commit leaves the stream as it was, and perhaps an object
- * that nobody refers to: the next attempt replaces it, `reconcileMedia` finds
- * it. After the commit the object is there, and verified.
+ * that nobody refers to. That the upload was begun is written down, so the
+ * object is removed by the next attempt or by the offloader. After the commit
+ * the object is there, and verified.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -25,7 +27,10 @@ import {
   noMiniblocks,
   streamNotFound,
 } from "../../storage/contract_errors.ts";
-import type { StreamStorageError } from "../../storage/errors.ts";
+import {
+  isStreamStorageError,
+  type StreamStorageError,
+} from "../../storage/errors.ts";
 import { fault } from "../../storage/fault.ts";
 import { hasLegacySnapshot } from "../../storage/miniblock_proto.ts";
 import { type StreamId, streamType } from "../../storage/stream_id.ts";
@@ -57,6 +62,8 @@ import {
   isSame,
   wrongBytes,
 } from "./external_blocks.ts";
+import { removeObject, strikeOut } from "./media_objects.ts";
+import { ObjectChange } from "./object_changes.ts";
 import { looking } from "./recognise.ts";
 import { streamChanged } from "./stream_state.ts";
 
@@ -96,14 +103,15 @@ export function offloadStream(
     if (onlySealed) await checkSealed(store, call, blocks);
     const last = blocks.at(-1)!;
     const size = Number(last.start + last.size);
-    await cleaningUp(media, streamId, async () => {
-      const pieces = readBlocks(store, call, blocks);
-      const { signal } = call;
-      const name = media.nameOf(streamId);
-      await media.objects.putObject(name, size, pieces, { signal });
+    const change = new ObjectChange(store, call, media);
+    try {
+      await upload(store, call, media, { blocks, size, change });
       await verify(media, call, blocks, size);
-    });
-    await commit(store, call, media, blocks);
+      await commit(store, call, media, { blocks, change });
+    } catch (error) {
+      await cleanUp(store, call, media, { change, error });
+      throw error;
+    }
     return { blocks: blocks.length, bytes: size };
   });
 }
@@ -216,6 +224,24 @@ export function* pagesOf<P extends ExternalPlace>(
   if (page.length > 0) yield page;
 }
 
+async function upload(
+  store: Store,
+  call: StreamCall,
+  media: Media,
+  { blocks, size, change }: {
+    blocks: readonly Movable[];
+    size: number;
+    change: ObjectChange;
+  },
+): Promise<void> {
+  const pieces = readBlocks(store, call, blocks);
+  await media.objects.putObject(media.nameOf(call.streamId), size, pieces, {
+    begin: change.beginUpload,
+    onLost: change.onLost,
+    signal: call.signal,
+  });
+}
+
 /** Reads the whole object back: nothing is deleted for a store's word. */
 async function verify(
   media: Media,
@@ -229,25 +255,24 @@ async function verify(
   for (const page of pagesOf(blocks)) await fetchRun(media, call, page, true);
 }
 
-/** Removes the object again when it is not to be used. */
-async function cleaningUp(
+/**
+ * Removes the object again when it is not to be used: as every other one,
+ * after a look that shows that the schema is still ours and the object unused.
+ * Somebody else may own both by now. What stays, the offloader settles later.
+ */
+async function cleanUp(
+  store: Store,
+  call: StreamCall,
   media: Media,
-  streamId: StreamId,
-  body: () => Promise<void>,
+  { change, error }: { change: ObjectChange; error: unknown },
 ): Promise<void> {
-  try {
-    await body();
-  } catch (error) {
-    await removeUnused(media, streamId);
-    throw error;
-  }
-}
-
-/** Only before a commit or after its refusal. What stays, reconcile finds. */
-async function removeUnused(media: Media, streamId: StreamId): Promise<void> {
+  if (!change.isBegun) return;
+  // The commit may have been done; the look comes later.
+  if (isStreamStorageError(error) && error.outcome === "unknown") return;
   const signal = AbortSignal.timeout(cleanUpMs);
-  const name = media.nameOf(streamId);
-  await media.objects.deleteObject(name, { signal }).catch(() => {});
+  await removeObject(store, { ...call, signal }, media)
+    .then(() => strikeOut(store, call, change))
+    .catch(() => {});
 }
 
 const cleanUpMs = 5000;
@@ -256,7 +281,7 @@ async function commit(
   store: Store,
   call: StreamCall,
   media: Media,
-  blocks: readonly Movable[],
+  { blocks, change }: { blocks: readonly Movable[]; change: ObjectChange },
 ): Promise<void> {
   const { catalog } = store;
   const { name, streamId, signal } = call;
@@ -293,10 +318,10 @@ async function commit(
       bind(catalog.of(streamId, deleteMiniblocks), streamId),
       bind(catalog.of(streamId, updateLocation), streamId, media.location),
       bind(catalog.of(streamId, deleteTask), streamId),
+      change.struckOut(),
     ],
     settle: () => {},
-    refused: async () => {
-      await removeUnused(media, streamId);
+    refused: () => {
       throw streamChanged(streamId);
     },
     wasDone: async () =>

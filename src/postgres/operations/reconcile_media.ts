@@ -26,8 +26,8 @@ import type { ReconcileMediaReport } from "../maintenance.ts";
 import { selectExternalEnd } from "../sql/external.ts";
 import { selectAtLocation, selectLocations } from "../sql/media_tasks.ts";
 import type { Store } from "../store.ts";
-import { writeOwnRows } from "../write_path/stream_write.ts";
 import { findLocation } from "./external_blocks.ts";
+import { removeObject } from "./media_objects.ts";
 
 /** How a reconciliation is bounded. */
 export interface ReconcileBounds {
@@ -229,14 +229,8 @@ async function removeUnused(
     const streamId = objectName.slice(media.prefix.length) as StreamId;
     await media.turn(streamId, async () => {
       signal.throwIfAborted();
-      // Only the owner may: another instance could be using the object.
-      await writeOwnRows(store, { name, tags: streamId }, []);
-      const location = await findLocation(store, { name, streamId, signal });
-      if (location === media.location) return;
-      const now = await media.objects.headObject(objectName, { signal });
-      if (now === undefined || now.etag !== etag) return;
-      await media.objects.deleteObject(objectName, { signal });
-      report.deleted++;
+      const call = { name, streamId, signal };
+      if (await removeObject(store, call, media, etag)) report.deleted++;
     });
   }
   return report;
