@@ -150,6 +150,10 @@ export class HttpClient {
         signal: AbortSignal.any(signals),
         // A signature holds for one address.
         redirect: "manual",
+        // Bun sends a request again, without a word, when a connection that was
+        // used before turns out to be closed. An attempt may then be answered
+        // although an earlier one can still be executed.
+        ...(request.onLost === undefined ? {} : { keepalive: false }),
       });
       return {
         status: reply.status,

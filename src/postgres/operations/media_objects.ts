@@ -74,7 +74,7 @@ export async function removeObject(
     ]);
     return change.hasDeleted;
   } catch (error) {
-    // An answer was given, only not the one asked for.
+    // A refusal is an answer, too: the name need not rest for it.
     await strikeOut(store, call, change);
     throw error;
   }
@@ -91,7 +91,7 @@ export async function strikeOut(
   await writeOwnRows(store, context, [change.struckOut()]).catch(() => {});
 }
 
-/** Streams whose objects were changed by requests that stayed unanswered. */
+/** Streams with changes of their objects that are due: see object_changes.ts. */
 export async function listUnsettled(
   store: Store,
   limit: number,

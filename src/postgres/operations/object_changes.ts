@@ -1,39 +1,40 @@
 /**
- * Changing the object of a stream so that no late copy of a request does harm.
+ * Changes the object of a stream so that a late copy of a request does no harm.
  *
- * The object of a stream is named after it, so a name is used again: by a
- * stream that was deleted and uploaded anew, or brought back and moved again. A
- * request whose answer was lost may be executed minutes later. A late DELETE
- * must not take the new object, a late PUT must not replace it.
+ * The object of a stream is named after the stream, so a name is used again:
+ * after the stream was deleted and uploaded anew, or was brought back and moved
+ * again. A request whose answer was lost may be executed minutes later. By then
+ * a DELETE would take the new object, and a PUT would replace it.
  *
  *     look ──▶ write down ──▶ send ──▶ answered: strike out
- *                               └────▶ lost, or the process died: it stays
+ *                               └────▶ lost, or the process died: the row stays
  *
  * 1. *look*: HEAD tells which object is there, and the store's time.
- * 2. *write down*: one transaction finds that we own the schema and that the
- *    stream does not use the object, and inserts a row for the change. An
- *    upload also needs that no earlier change may still be executed.
+ * 2. *write down*: one transaction behind the fence finds that the stream does
+ *    not use the object, and inserts a row for the change. Before an upload it
+ *    also finds that no earlier change can still be executed.
  * 3. *send*: every attempt carries the date of the look, and the condition that
- *    the store still has what the look has found.
- * 4. *strike out*: when all attempts were answered, the row goes.
+ *    the store still has what the look found.
+ * 4. *strike out*: when every attempt was answered, the row goes.
  *
  * S3. The store refuses a signed request whose date is more than 15 minutes
- * off. The date is chosen before the row is written, and the row before the
- * request is sent, so a row whose date is 16 minutes past (by the store's own
- * clock) stands for nothing that can happen any more, even if its process slept
- * in between and sent the request much later. While there is a younger row, the
- * name rests: it is not uploaded to, and the stream waits in the database. So
- * when an upload begins, each earlier request was answered or is dead, and each
- * later one is written down under the fence by an owner after us, who ends our
- * commit, or in our own turn after it. Conditions (`If-None-Match`, `If-Match`)
- * make it less likely that a name must be cleaned; the proof needs none.
+ * off. The date is chosen before the row is written, and the row is written
+ * before the request is sent. So a row whose date is 16 minutes past, by the
+ * store's own clock, stands for nothing that can still happen, even if its
+ * process slept in between and sends the request only now. While a younger row
+ * is there, the name *rests*: the stream waits in the database. When an upload
+ * begins, every earlier request was therefore answered or is refused. A later
+ * request is written down either in this process, in its turn after our commit,
+ * or by a later owner, behind whose fence our commit fails. The conditions
+ * (`If-None-Match`, `If-Match`) keep more late requests off, where the server
+ * knows them; the proof does not use them.
  *
- * GCS. Requests carry no date that is checked, but a PUT is executed only if
- * there is no object, and a DELETE only on the generation that was looked at;
- * generations are never given twice. What is verified and committed is
- * younger than every look of a former owner, so no DELETE of his names it, and
- * no PUT replaces it. An upload in parts takes no conditions; its id is in the
- * row, and it is given up before the name is uploaded to again.
+ * GCS. No date is checked, but a PUT is executed only if there is no object,
+ * and a DELETE only on the generation that was looked at. Generations are never
+ * given twice. A DELETE is written down after its look, so a former owner has
+ * seen only generations older than our look, and the object that we verify is
+ * younger than it. An upload in parts takes no condition: its id is in the row,
+ * and before the name is uploaded to again, the old upload is given up.
  *
  * A row that stays is looked at when it is due: see `settleObject`.
  */
@@ -56,7 +57,7 @@ import { streamChanged } from "./stream_state.ts";
 /** The reason of a stream's waiting until its object's name is safe again. */
 export const nameRests = "object_name_rests";
 
-/** A change with an older date is over, or else another proof protects us. */
+/** A change whose date is so long past is over: a row for it is of no use. */
 const overAfterMs = 16 * 60_000;
 
 /** A change of an object, from the look to the end of its row. */

@@ -15,9 +15,9 @@
  *   location.
  *
  * A crash before the commit leaves the stream as it was, and perhaps an object
- * that nobody refers to. That the upload was begun is written down, so the
- * object is removed by the next attempt or by the offloader. After the commit
- * the object is there, and verified.
+ * that no stream uses. The upload was written down before it was sent, so the
+ * next attempt or the offloader removes that object. After the commit the
+ * object is there, and verified.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -256,9 +256,9 @@ async function verify(
 }
 
 /**
- * Removes the object again when it is not to be used: as every other one,
- * after a look that shows that the schema is still ours and the object unused.
- * Somebody else may own both by now. What stays, the offloader settles later.
+ * Removes the object of a move that has failed, in the way of every deletion:
+ * another instance may own the schema by now, and may have verified and
+ * committed this very object. The offloader settles later what this leaves.
  */
 async function cleanUp(
   store: Store,
@@ -267,7 +267,7 @@ async function cleanUp(
   { change, error }: { change: ObjectChange; error: unknown },
 ): Promise<void> {
   if (!change.isBegun) return;
-  // The commit may have been done; the look comes later.
+  // The commit may have been done; the offloader finds out.
   if (isStreamStorageError(error) && error.outcome === "unknown") return;
   const signal = AbortSignal.timeout(cleanUpMs);
   await removeObject(store, { ...call, signal }, media)
