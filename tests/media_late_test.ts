@@ -7,7 +7,9 @@ import {
   assertWhole,
   changesOf,
   type Ground,
+  isComplete,
   isDelete,
+  isPut,
   lateRequestsDoNoHarm,
 } from "./support/media_late.ts";
 import {
@@ -134,4 +136,35 @@ describe("A stream whose object's name rests", () => {
     assert.deepEqual(await changesOf(test), []);
     await assertWhole(storage, existing, mediaBlocks());
   });
+
+  for (const chunkBytes of [1000, 3_000_000]) {
+    it(`keeps its object of chunks of ${chunkBytes} bytes when it is due`, async () => {
+      await using test = await openTestStorage({
+        mediaStorage: onS3(server),
+        workerConcurrency: 0,
+      });
+      const { storage } = test;
+      const { maintenance } = storage;
+      const blocks = mediaBlocks({ chunkBytes });
+      const id = await sealMedia(storage, blocks);
+      // The object is made, and the answer lost; the next attempt finds it.
+      let left = 1;
+      server.interfere = (request, answer) =>
+        (isPut(request) || isComplete(request)) && left-- > 0
+          ? answer().then(() => "reset")
+          : undefined;
+      await maintenance.offloadMedia({ streamId: id });
+      server.interfere = undefined;
+      assert.equal(await storage.streamMiniblocksStoredLocation(id), "s3");
+      assert.equal((await changesOf(test)).length, 1);
+      await letNamesRest(test);
+      server.requests.length = 0;
+      await maintenance.offloadMedia();
+      assert.deepEqual(server.requests.map((line) => line.split(" ")[0]), [
+        "HEAD",
+      ]);
+      assert.deepEqual(await changesOf(test), []);
+      await assertWhole(storage, id, blocks);
+    });
+  }
 });

@@ -42,6 +42,7 @@ import type {
 } from "./object_store.ts";
 import { objectUrl } from "./object_url.ts";
 import { completionOf, cut } from "./parts.ts";
+import { isStreamStorageError } from "../storage/errors.ts";
 import { ReplyFault } from "./reply_fault.ts";
 import { xmlElements, xmlText } from "./xml.ts";
 
@@ -375,7 +376,10 @@ export class Bucket implements ObjectStore {
     try {
       return await body();
     } catch (error) {
-      errorType = "aborted";
+      // What `begin` throws ends the call, too.
+      errorType = isStreamStorageError(error)
+        ? String(error.details["reason"])
+        : "aborted";
       if (!(error instanceof ReplyFault)) throw error;
       errorType = error.init.reason;
       throw error.toStorageError({ provider, action, object });

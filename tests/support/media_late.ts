@@ -37,9 +37,11 @@ export interface Ground {
 /** A request that deletes an object. */
 export const isDelete = ({ method, url }: RawRequest) =>
   method === "DELETE" && !url.searchParams.has("uploadId");
-const isPut = ({ method, url }: RawRequest) =>
+/** One that makes an object of a single part. */
+export const isPut = ({ method, url }: RawRequest) =>
   method === "PUT" && !url.searchParams.has("partNumber");
-const isComplete = ({ method, url }: RawRequest) =>
+/** One that makes an object of its parts. */
+export const isComplete = ({ method, url }: RawRequest) =>
   method === "POST" && url.searchParams.has("uploadId");
 
 /** The same number of blocks and bytes, other content. */
