@@ -32,6 +32,11 @@ export class ServerIdentity {
     this.#onChange = onChange;
   }
 
+  /** Where the latest session is; undefined before the first. */
+  get known(): string | undefined {
+    return this.#known;
+  }
+
   /** A session that is being made; it is asked before it is used. */
   async reached(connecting: Promise<Session>): Promise<Session> {
     const session = await connecting;

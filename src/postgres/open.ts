@@ -248,6 +248,7 @@ function assemble(
     cache,
     isolationLevel: options.isolationLevel,
     ownership,
+    server,
     quotas,
     snapshotWritten: (streamId) => workers.snapshotWritten(streamId),
     media: mediaOf(options, telemetry),

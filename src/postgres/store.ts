@@ -1,6 +1,7 @@
 /** What every operation works with. */
 
 import type { Ownership } from "../database/ownership.ts";
+import type { ServerIdentity } from "../database/server_identity.ts";
 import type {
   TransactionContext,
   Transactions,
@@ -28,6 +29,8 @@ export interface Store {
   readonly cache: StreamCache;
   readonly isolationLevel: IsolationLevel;
   readonly ownership: Ownership;
+  /** What was seen on another server, or before a promotion, may not be there. */
+  readonly server: ServerIdentity;
   /** Undefined: no limits. */
   readonly quotas?: Quotas | undefined;
   /** Object storage for media streams, if it is configured. */
