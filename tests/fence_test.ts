@@ -204,14 +204,17 @@ describe("Raising the epoch", () => {
     assert.equal(await ground.epoch(), first + 1n);
   });
 
-  it("ends a transaction whose client left it in the middle", async () => {
-    await using ground = await Ground.make();
-    const { fence, table, sessions: [ours, stuck] } = ground;
-    await stuck.script(`BEGIN; SELECT 1 FROM ${table} FOR SHARE`);
-    await fence.renew(runOn(ours), patient());
-    await stuck.closed;
-    assert.equal(await ground.epoch(), fence.epoch);
-  });
+  for (const timeoutMs of [0, 200]) {
+    it(`ends a transaction whose client left it in the middle, with statement_timeout ${timeoutMs}`, async () => {
+      await using ground = await Ground.make();
+      const { fence, table, sessions: [ours, stuck] } = ground;
+      await ours.script(`SET statement_timeout = ${timeoutMs}`);
+      await stuck.script(`BEGIN; SELECT 1 FROM ${table} FOR SHARE`);
+      await fence.renew(runOn(ours), patient());
+      await stuck.closed;
+      assert.equal(await ground.epoch(), fence.epoch);
+    });
+  }
 
   it("takes a row back that has an earlier epoch of ours", async () => {
     await using ground = await Ground.make();

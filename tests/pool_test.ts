@@ -343,23 +343,6 @@ describe("A session of a pool that is lost", () => {
     assert.ok((await broken as ConnectionLostError).sent);
     await Promise.all(waiting);
   });
-
-  it("to silence takes the idle ones of its age with it", async () => {
-    await using proxy = await startProxy(await testDatabaseUrl());
-    await using test = testPool({
-      max: 3,
-      connect: () => testSession({ url: proxy.url, answerTimeoutMs: 300 }),
-    });
-    const { pool } = test;
-    await Promise.all([0, 1, 2].map(() => pool.run(here, "read")));
-    await until(() => pool.state.idle === 3);
-    proxy.silence(true);
-    const lost = failure(pool.run(here, "read"));
-    assert.ok((await lost as ConnectionLostError).sent);
-    proxy.silence(false);
-    await until(() => pool.state.open === 0);
-    await pool.run(here, "read");
-  });
 });
 
 describe("Closing a pool", () => {

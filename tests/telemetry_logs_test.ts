@@ -92,7 +92,11 @@ describe("An outage", () => {
     for (const code of new Set(log.codes())) {
       assert.equal(log.of(code).length, 1, code);
     }
-    assert.deepEqual([...log.codes()].sort(), [
+    // Depends on whether a write had been sent.
+    const codes = log.codes().filter((code) =>
+      code !== "ownership_epoch_raised"
+    );
+    assert.deepEqual([...codes].sort(), [
       "connection_lost",
       "database_available",
       "database_unavailable",

@@ -16,18 +16,25 @@ import type { ConnectionOptions } from "node:tls";
 // Not all of "pg", which reads the environment to choose an implementation.
 import pgClient from "pg/lib/client.js";
 import type { ConnectionTarget, SslOptions } from "./connection_target.ts";
+import {
+  type Address,
+  type CurrentServer,
+  factsOf,
+  WrongServerError,
+} from "./current_server.ts";
 import { ConnectionLostError } from "./pg_error.ts";
 import {
   Session,
   type SessionOptions,
   type SessionTransport,
 } from "./session.ts";
-import { bind, statement } from "./statement.ts";
 import type { SessionSettings } from "./transaction_settings.ts";
 
 /** How the session behaves, and what gives up the attempt to connect. */
 export interface ConnectOptions extends SessionOptions {
   signal?: AbortSignal | undefined;
+  /** Where the store is: refuses a session to another server. */
+  server?: CurrentServer | undefined;
 }
 
 /** The part of pg's client that is used. */
@@ -47,7 +54,8 @@ const Client = pgClient as unknown as new (
 ) => PgClient;
 
 /**
- * Connects and authenticates; tries the hosts in order.
+ * Connects and authenticates; tries the hosts in order, that where the store is
+ * before the others.
  *
  * @throws {ConnectionLostError} (with `sent` false) no host could be reached
  *   or took us, or the signal ended the last attempt; the cause is what the
@@ -58,14 +66,14 @@ export async function connectSession(
   settings: SessionSettings,
   options: ConnectOptions,
 ): Promise<Session> {
+  const { server, signal } = options;
   let failure: unknown;
-  for (const address of target.hosts) {
-    options.signal?.throwIfAborted();
+  for (const address of server?.ordered(target.hosts) ?? target.hosts) {
+    signal?.throwIfAborted();
     try {
       const session = await connectTo(target, address, settings, options);
-      if (!target.readWrite || await acceptsWrites(session)) return session;
-      await session.close();
-      failure = new Error("The server is read-only");
+      await examine(session, target, address, server);
+      return session;
     } catch (error) {
       failure = error;
     }
@@ -230,16 +238,24 @@ function tlsOptions(ssl: SslOptions): false | ConnectionOptions {
   }
 }
 
-const isReadOnly = statement({
-  text: "SELECT pg_is_in_recovery() OR " +
-    "current_setting('default_transaction_read_only')::bool",
-  columns: ["bool"],
-  once: true,
-});
-
-async function acceptsWrites(session: Session): Promise<boolean> {
-  const [result] = await session.run([bind(isReadOnly)]);
-  return result.rows[0]?.[0] === false;
+/** Ends the session and throws if this is not the server to be at. */
+async function examine(
+  session: Session,
+  { readWrite }: ConnectionTarget,
+  address: Address,
+  server: CurrentServer | undefined,
+): Promise<void> {
+  if (!readWrite && server === undefined) return;
+  try {
+    const facts = await factsOf(session);
+    if (readWrite && !facts.takesWrites) {
+      throw new WrongServerError("The server is read-only");
+    }
+    server?.admit(session, facts, address);
+  } catch (error) {
+    session.destroy("This is not the server to be at", error);
+    throw error;
+  }
 }
 
 function messageOf(error: unknown): string {

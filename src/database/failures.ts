@@ -81,7 +81,9 @@ function translated(
   error: unknown,
   outcome: "unknown" | "rolled_back",
 ): StreamStorageError {
-  if (error instanceof FenceClosedError) return ownershipLost(outcome, error);
+  if (error instanceof FenceClosedError) {
+    return ownershipLost({ ...error, outcome, cause: error });
+  }
   if (error instanceof FenceTimeoutError) {
     return new StreamStorageError({
       code: "DEADLINE_EXCEEDED",

@@ -91,8 +91,8 @@ export interface FenceOptions {
   epoch: bigint;
   /** Called each time that the epoch was raised. */
   onRaised(): void;
-  /** Called once when the row turns out to be gone. */
-  onClosed(): void;
+  /** Called once when the row turns out to be gone; or replaced, by another. */
+  onClosed(isReplaced: boolean): void;
 }
 
 /** Our row in the owners' table; see the file's head. */
@@ -103,7 +103,7 @@ export class Fence {
   /** The highest one that was ever sent: the row may have it. */
   #highest: bigint;
   #isInDoubt = false;
-  #isClosed = false;
+  #closed: FenceClosedError | undefined;
   #renewing: Promise<void> | undefined;
   #renewingSince = 0;
   #statement: Bound;
@@ -201,21 +201,21 @@ export class Fence {
   }
 
   async #renew(run: RunFlush): Promise<void> {
-    if (this.#isClosed) throw new FenceClosedError();
+    if (this.#closed !== undefined) throw this.#closed;
     const { instanceId, epoch } = this.#options;
     for (let tries = 1;; tries++) {
       // Never one that was sent before: its late copy would come between.
       const next = ++this.#highest;
       try {
-        const [, { count }] = await run([
+        const [, { count }, { rows: [row] }] = await run([
           bind(this.#sql.setLockTimeout),
           bind(this.#sql.raise, instanceId, epoch, next),
+          bind(this.#sql.countRows),
         ]);
-        if (count === 0) this.#close();
+        if (count === 0) this.#close(row![0] > 0n);
         return this.#raised(next);
       } catch (error) {
-        const isLocked = sqlStateOf(error) === "55P03";
-        if (!isLocked || tries === maxTries) throw unsent(error);
+        if (!isLocked(error) || tries === maxTries) throw unsent(error);
         await this.#endStuckWrites(run);
       }
     }
@@ -228,10 +228,10 @@ export class Fence {
     this.#options.onRaised();
   }
 
-  #close(): never {
-    this.#isClosed = true;
-    this.#options.onClosed();
-    throw new FenceClosedError();
+  #close(isReplaced: boolean): never {
+    this.#closed = new FenceClosedError(isReplaced);
+    this.#options.onClosed(isReplaced);
+    throw this.#closed;
   }
 
   async #endStuckWrites(run: RunFlush): Promise<void> {
@@ -249,6 +249,12 @@ export class Fence {
       if (sqlStateOf(error) !== "42501") throw error;
     }
   }
+}
+
+/** By lock_timeout, or by a statement_timeout that is shorter. */
+function isLocked(error: unknown): boolean {
+  const sqlState = sqlStateOf(error);
+  return sqlState === "55P03" || sqlState === "57014";
 }
 
 /** A lost answer here is no lost answer of the write that waits. */
@@ -301,6 +307,11 @@ function fenceSql(table: string) {
         WHERE ${isOurs} AND storage_connection_time < $3
           AND (SELECT count(*) FROM ${table}) = 1`,
       params: ["varchar", "timestamp", "timestamp"],
+      once: true,
+    }),
+    countRows: statement({
+      text: `SELECT count(*) FROM ${table}`,
+      columns: ["int8"],
       once: true,
     }),
     remove: statement({

@@ -4,12 +4,15 @@ import {
   type StreamStorageOutcome,
 } from "../storage/errors.ts";
 
-/** Our row is gone: another instance owns the schema. */
+/** Our row is gone. */
 export class FenceClosedError extends Error {
   override readonly name = "FenceClosedError";
+  /** Another row is there: that of a successor. */
+  readonly isReplaced: boolean;
 
-  constructor() {
+  constructor(isReplaced: boolean) {
     super("Expected our row to be the only one in singlenodekey");
+    this.isReplaced = isReplaced;
   }
 }
 
@@ -24,16 +27,25 @@ export class FenceTimeoutError extends Error {
   }
 }
 
-/** The reason for which an instance stops for good. */
+/**
+ * The reason for which an instance stops for good. Without a successor's row,
+ * ours was removed by hand, or a server took over that had not got it.
+ */
 export function ownershipLost(
-  outcome: StreamStorageOutcome = "rolled_back",
-  cause?: unknown,
+  { isReplaced, outcome, cause }: {
+    isReplaced: boolean;
+    outcome?: StreamStorageOutcome;
+    cause?: unknown;
+  },
 ): StreamStorageError {
   return new StreamStorageError({
     code: "RESOURCE_EXHAUSTED",
-    message: "Another instance owns the schema now, this one must stop",
-    details: { reason: "ownership_lost" },
-    outcome,
+    message: isReplaced
+      ? "Another instance owns the schema now, this one must stop"
+      : "The row of this instance is gone from singlenodekey and no other is " +
+        "there, as after a failover that lost commits: this one must stop",
+    details: { reason: "ownership_lost", isReplaced },
+    ...(outcome === undefined ? {} : { outcome }),
     cause,
   });
 }

@@ -74,6 +74,8 @@ export interface OwnershipOptions {
   /** Milliseconds that no write of an owner takes. */
   stuckWriteMs: number;
   signal?: AbortSignal | undefined;
+  /** Called every few seconds while this instance owns the schema. */
+  onBeat?: () => void;
   /** Hears what happens: a stable word, a text, plain data. */
   onEvent(
     code: LogCode,
@@ -87,6 +89,8 @@ const pollMs = 1000;
 const beatMs = 5000;
 /** How long one attempt to write the row waits for the owner's writes. */
 const rowLockMs = 500;
+/** How long the writes of the owner are waited for, and ended if they can be. */
+const replaceMs = 60_000;
 /** How long a lost lock is sought while the row is still ours. */
 const recoverMs = 60_000;
 
@@ -149,11 +153,11 @@ export class Ownership {
     this.#beforeRelease = callback;
   }
 
-  /** The fence was found closed, or the table no longer names us: stop. */
-  stop(): void {
+  /** Stops for good: our row is gone, or another holds the lock. */
+  stop(isReplaced: boolean): void {
     if (this.#ended.signal.aborted) return;
-    const error = ownershipLost();
-    this.#options.onEvent("ownership_lost", error.message);
+    const error = ownershipLost({ isReplaced });
+    this.#options.onEvent("ownership_lost", error.message, { isReplaced });
     this.#end();
     this.#stopped.abort(error);
     void this.#beforeRelease().finally(() => this.#session?.close());
@@ -211,7 +215,10 @@ export class Ownership {
       await this.#delayStart();
     }
     onEvent("ownership_taken", "This instance owns the schema");
-    this.#beat = setInterval(() => this.#check(), beatMs);
+    this.#beat = setInterval(() => {
+      this.#check();
+      this.#options.onBeat?.();
+    }, beatMs);
     this.#watch(session);
     // For a notification that came together with the last answer.
     this.#check();
@@ -223,6 +230,7 @@ export class Ownership {
    */
   async #replaceRows(session: Session): Promise<(string | null)[]> {
     const { instanceId, signal, onEvent } = this.#options;
+    const deadline = performance.now() + replaceMs;
     for (;;) {
       try {
         const [, , , others, { rows: [own] }] = await session.run([
@@ -239,11 +247,12 @@ export class Ownership {
           epoch: own![0],
           onRaised: () =>
             onEvent("ownership_epoch_raised", "An earlier write is final now"),
-          onClosed: () => this.stop(),
+          onClosed: (isReplaced) => this.stop(isReplaced),
         });
         return others.rows.map(([info]) => info);
       } catch (error) {
-        if (sqlStateOf(error) !== "55P03") throw error;
+        const isLocked = sqlStateOf(error) === "55P03";
+        if (!isLocked || performance.now() > deadline) throw error;
         await session.run([bind(this.#sql.rollback)]);
         signal?.throwIfAborted();
         await this.#endStuckWrites(session);
@@ -295,13 +304,13 @@ export class Ownership {
     const { signal, startupDelayMs } = this.#options;
     for (let left = startupDelayMs; left > 0; left -= pollMs) {
       await this.#wait(Math.min(pollMs, left), signal);
-      if (!await this.#isOurs()) throw ownershipLost();
+      await this.#assertOurs();
     }
   }
 
   /** One more try for the lock while our row is the one that counts. */
   async #poll(): Promise<boolean> {
-    if (!await this.#isOurs()) throw ownershipLost();
+    await this.#assertOurs();
     return await this.#tryLock(this.#session!);
   }
 
@@ -312,12 +321,20 @@ export class Ownership {
     return row?.[0] === true;
   }
 
-  async #isOurs(): Promise<boolean> {
+  async #assertOurs(): Promise<void> {
+    const whose = await this.#whose();
+    if (whose === "ours") return;
+    throw ownershipLost({ isReplaced: whose === "another's" });
+  }
+
+  /** Whose the row is; a second one is a later starter's. */
+  async #whose(): Promise<"ours" | "another's" | "nobody's"> {
     const [{ rows: [first, second] }] = await this.#session!.run([
       bind(this.#sql.selectIds),
     ]);
-    return first !== undefined && second === undefined &&
-      this.fence.isOurs(...first);
+    if (first === undefined) return "nobody's";
+    const isOurs = second === undefined && this.fence.isOurs(...first);
+    return isOurs ? "ours" : "another's";
   }
 
   /** Looks at the table, once at a time, and once more if asked meanwhile. */
@@ -334,7 +351,8 @@ export class Ownership {
     while (this.#checkAgain && !this.#ended.signal.aborted) {
       this.#checkAgain = false;
       try {
-        if (!await this.#isOurs()) return this.stop();
+        const whose = await this.#whose();
+        if (whose !== "ours") return this.stop(whose === "another's");
       } catch {
         // The session broke; its recovery looks at the table.
         return;
@@ -353,14 +371,15 @@ export class Ownership {
           ? this.#session
           : await this.#connect();
         if (this.#ended.signal.aborted) return await session.close();
-        if (!await this.#isOurs()) return this.stop();
+        const whose = await this.#whose();
+        if (whose !== "ours") return this.stop(whose === "another's");
         if (await this.#tryLock(session)) {
           this.#onReconnection();
           onEvent("ownership_session_back", "The lock session is back");
           return this.#watch(session);
         }
         lockWanted ??= performance.now();
-        if (performance.now() - lockWanted > recoverMs) return this.stop();
+        if (performance.now() - lockWanted > recoverMs) return this.stop(true);
       } catch (error) {
         onEvent("ownership_session_retry", "The lock session is not back", {
           cause: error instanceof Error ? error.message : String(error),

@@ -15,10 +15,6 @@
  * After a connection that failed, or broke before it answered anything, the
  * next attempt waits for a jittered, growing delay, so that a server that comes
  * back is not met by a storm.
- *
- * When a session fell silent, a router on the way may have forgotten all that
- * were open: the idle ones that were not heard from since are given up too,
- * lest each costs a call its time to find out.
  */
 
 import type { PoolWaits } from "../telemetry/store_telemetry.ts";
@@ -349,18 +345,8 @@ export class Pool {
     void session.closed.then(() => {
       this.#sessions.delete(session);
       if (!hasAnswered) this.#holdOff();
-      if (session.silentSince !== undefined) this.#doubt(session.silentSince);
       this.#dispatch();
     });
-  }
-
-  /** Gives up the idle sessions that were not heard from since then. */
-  #doubt(since: number): void {
-    for (const session of this.#sessions) {
-      if (session.inFlight === 0 && session.heardAt < since) {
-        session.destroy("Another connection to the server fell silent");
-      }
-    }
   }
 
   #holdOff(): void {

@@ -35,6 +35,7 @@ const code = {
   commandComplete: 0x43,
   emptyQuery: 0x49,
   error: 0x45,
+  notice: 0x4e,
   notification: 0x41,
   parameterStatus: 0x53,
   readyForQuery: 0x5a,
@@ -93,6 +94,8 @@ interface Exchange {
   /** Milliseconds of silence that its answer is waited for. */
   withinMs: number;
   error: PgError | undefined;
+  /** It was committed, but on no standby; see `#onNotice`. */
+  isUnreplicated: boolean;
   resolve(results: Result[]): void;
   reject(error: unknown): void;
 }
@@ -310,6 +313,7 @@ export class Session implements AsyncDisposable {
       preparing,
       withinMs,
       error: undefined,
+      isUnreplicated: false,
       resolve,
       reject,
     });
@@ -405,6 +409,8 @@ export class Session implements AsyncDisposable {
         return this.#onReady();
       case code.error:
         return this.#onError(bytes, start, end);
+      case code.notice:
+        return this.#onNotice(bytes, start, end);
       case code.notification:
         return this.#notify(bytes, start, end);
       case code.parameterStatus:
@@ -444,6 +450,19 @@ export class Session implements AsyncDisposable {
     if (error.severity === "FATAL") this.destroy(error.message, error);
   }
 
+  /**
+   * A commit whose wait for a synchronous standby was canceled is done, with no
+   * more than this warning (PostgreSQL's syncrep.c). After a failover it may be
+   * lost, so it must not be acknowledged.
+   */
+  #onNotice(bytes: Buffer, start: number, end: number): void {
+    const fields = readErrorFields(bytes, start, end);
+    const [exchange] = this.#exchanges;
+    if (exchange && fields.get("R") === "SyncRepWaitForLSN") {
+      exchange.isUnreplicated = true;
+    }
+  }
+
   #onReady(): void {
     const exchange = this.#exchanges[0];
     if (exchange === undefined) return;
@@ -455,8 +474,12 @@ export class Session implements AsyncDisposable {
     this.#exchanges.shift();
     const results = exchange.results;
     results.pop();
-    if (exchange.error === undefined) exchange.resolve(results);
-    else exchange.reject(exchange.error);
+    if (exchange.error !== undefined) exchange.reject(exchange.error);
+    else if (!exchange.isUnreplicated) exchange.resolve(results);
+    else {
+      const message = "The commit has not reached its standby";
+      exchange.reject(new ConnectionLostError(message, true));
+    }
     if (this.#retired && this.#exchanges.length === 0) {
       return this.destroy("The server takes no writes any more");
     }

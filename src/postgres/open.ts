@@ -4,8 +4,6 @@
  */
 
 import { connectSession } from "../database/driver.ts";
-import { deadClientSettings } from "../database/dead_clients.ts";
-import { connectLastingSession } from "../database/lasting_session.ts";
 import { sqlStateOf, toStorageError, verdictOf } from "../database/failures.ts";
 import {
   assertSchemaName,
@@ -14,15 +12,9 @@ import {
   quoteIdentifier,
 } from "../database/migrations/mod.ts";
 import { Ownership } from "../database/ownership.ts";
-import { Pool } from "../database/pool.ts";
+import type { Pool } from "../database/pool.ts";
 import { rejectionOf } from "../database/rejection.ts";
-import {
-  answerGraceMs,
-  type Session,
-  type SessionOptions,
-} from "../database/session.ts";
-import { ServerIdentity } from "../database/server_identity.ts";
-import type { SessionSettings } from "../database/transaction_settings.ts";
+import type { Session } from "../database/session.ts";
 import { TransactionRing } from "../database/transaction_ring.ts";
 import { Transactions } from "../database/transactions.ts";
 import { canceled } from "../storage/contract_errors.ts";
@@ -30,6 +22,15 @@ import { StreamStorageError } from "../storage/errors.ts";
 import { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import type { CreateWorkers } from "./background.ts";
 import { Catalog } from "./catalog.ts";
+import {
+  maxPoolWaiting,
+  patientOptions,
+  Place,
+  poolOf,
+  readDepth,
+  sessionOptions,
+  sharesOf,
+} from "./connections.ts";
 import { Media } from "./media.ts";
 import { openBucket } from "./media_options.ts";
 import {
@@ -56,11 +57,20 @@ export async function openStore(
   const telemetry = telemetryOf(resolved);
   try {
     signal?.throwIfAborted();
-    const partitions = await prepareSchema(resolved, telemetry);
-    signal?.throwIfAborted();
-    const ownership = await takeOwnership(resolved, telemetry);
+    const place = new Place(resolved);
+    const withinMs = resolved.operationTimeoutMs * reachFactor;
+    const { partitions, ownership } = await place.survey.reach(
+      { withinMs, signal },
+      async () => {
+        const partitions = await prepareSchema(resolved, telemetry, place);
+        signal?.throwIfAborted();
+        const ownership = await takeOwnership(resolved, telemetry, place);
+        return { partitions, ownership };
+      },
+    );
     await checkSameDatabase(resolved, ownership);
     return assemble(resolved, {
+      place,
       partitions,
       ownership,
       telemetry,
@@ -77,6 +87,9 @@ export async function openStore(
 
 const operation = "openStreamStorage";
 
+/** Operation timeouts for which a primary is waited for, with several hosts. */
+const reachFactor = 4;
+
 function telemetryOf(options: ResolvedOptions): StoreTelemetry {
   const { schema, logger } = options;
   const { database, hosts } = options.target;
@@ -92,11 +105,11 @@ function telemetryOf(options: ResolvedOptions): StoreTelemetry {
 async function prepareSchema(
   options: ResolvedOptions,
   telemetry: StoreTelemetry,
+  place: Place,
 ): Promise<number> {
   const { schema, signal } = options;
   // A migration may take longer than an operation.
-  const session = await connectLastingSession(options.ownershipTarget, {
-    ...sessionOptions(options),
+  const session = await place.connectOwner({
     answerTimeoutMs: 600_000,
     signal,
   });
@@ -145,6 +158,7 @@ async function storedPartitions(
 function takeOwnership(
   options: ResolvedOptions,
   telemetry: StoreTelemetry,
+  place: Place,
 ): Promise<Ownership> {
   const { schema, instanceId, startupDelayMs, signal } = options;
   return Ownership.take({
@@ -153,11 +167,8 @@ function takeOwnership(
     startupDelayMs,
     stuckWriteMs: options.operationTimeoutMs * 2,
     signal,
-    connect: (opening) =>
-      connectLastingSession(options.ownershipTarget, {
-        ...sessionOptions(options),
-        signal: opening,
-      }),
+    connect: (signal) => place.connectOwner({ signal }),
+    ...(place.survey.isNeeded && { onBeat: () => void place.survey.ask() }),
     onEvent: (...event) => telemetry.ownership.heard(...event),
   });
 }
@@ -197,6 +208,7 @@ function isNotTheOwner(error: unknown): boolean {
 }
 
 interface Parts {
+  place: Place;
   partitions: number;
   ownership: Ownership;
   telemetry: StoreTelemetry;
@@ -205,7 +217,7 @@ interface Parts {
 
 function assemble(
   options: ResolvedOptions,
-  { partitions, ownership, telemetry, createWorkers }: Parts,
+  { place, partitions, ownership, telemetry, createWorkers }: Parts,
 ): PostgresStreamStorage {
   const ring = new TransactionRing();
   ring.enabled = options.debugTransactions;
@@ -214,14 +226,16 @@ function assemble(
     (quota, details) => telemetry.log.tell("quota_near", { quota, ...details }),
   );
   const cache = new StreamCache(quotas);
-  const server = new ServerIdentity(() => {
+  const { server } = place;
+  server.onMove((move) => {
     cache.forgetAll();
     // A server that lost the last change of the epoch has an earlier one.
     ownership.fence.doubt(ownership.fence.epoch);
+    telemetry.log.tell("commits_may_be_lost", { timeline: move });
   });
   const { slots, readers, background } = sharesOf(options.maxConnections);
   const pool = (name: string, max: number, depth: number, of = options) =>
-    poolOf(of, { telemetry, server }, { name, max, depth });
+    poolOf(of, { telemetry, place }, { name, max, depth });
   const writePool = pool("write", slots, 1);
   const readPool = pool("read", readers, readDepth);
   const batched = telemetry.batchSizes();
@@ -326,39 +340,6 @@ function mediaOf(
   });
 }
 
-/**
- * How the connections are shared. Reads and writes do not wait for each other,
- * and the background has connections that callers never wait for; only when
- * there are fewer than 5 in all it borrows a reader, for a flush at a time. One
- * is the owner's.
- */
-function sharesOf(
-  maxConnections: number,
-): { slots: number; readers: number; background: number } {
-  const background = maxConnections < 5
-    ? 0
-    : Math.max(1, Math.floor(maxConnections / 16));
-  const shared = maxConnections - 1 - background;
-  const slots = Math.min(maxSlots, Math.ceil(shared / 2));
-  return { slots, readers: shared - slots, background };
-}
-
-/** Nobody waits for the background, and a whole large upload may have to go. */
-function patientOptions(options: ResolvedOptions): ResolvedOptions {
-  const operationTimeoutMs = Math.max(options.operationTimeoutMs, 60_000);
-  return {
-    ...options,
-    operationTimeoutMs,
-    statementTimeoutMs: operationTimeoutMs,
-  };
-}
-
-/** Transactions in flight at a time; more would make each smaller. */
-const maxSlots = 4;
-
-/** Flushes on one connection that may wait for each other, for reads. */
-const readDepth = 4;
-
 const queueBounds = {
   sharedSlots: 2,
   minDivided: 32,
@@ -367,8 +348,6 @@ const queueBounds = {
   maxWaiting: 50_000,
   maxWaitingBytes: 256 * 1024 * 1024,
 };
-
-const maxPoolWaiting = 10_000;
 
 /** Tells telemetry of the queues, and when they are less than half full. */
 function watch(
@@ -382,73 +361,4 @@ function watch(
       waitingBytes < queueBounds.maxWaitingBytes / 2 &&
       pools.every(({ state }) => state.waiting < maxPoolWaiting / 2);
   });
-}
-
-function poolOf(
-  options: ResolvedOptions,
-  { telemetry, server }: {
-    telemetry: StoreTelemetry;
-    server: ServerIdentity;
-  },
-  { name, max, depth }: { name: string; max: number; depth: number },
-): Pool {
-  const { retry, operationTimeoutMs } = options;
-  // Attempts that got lost must not be waited for when others would succeed,
-  // and a call should live to see the last of the hosts.
-  const share = Math.ceil(operationTimeoutMs / options.target.hosts.length);
-  const target = {
-    ...options.target,
-    connectTimeoutMs: Math.min(options.target.connectTimeoutMs, share),
-  };
-  const settings = sessionSettings(options);
-  const isLasting = options.preparedStatements;
-  const ofSession = isLasting ? { ...settings, ...deadClientSettings } : {};
-  const behaviour = {
-    ...sessionOptions(options),
-    traffic: telemetry.traffic(name),
-    transactionSettings: isLasting ? undefined : settings,
-  };
-  const pool = new Pool({
-    connect: () =>
-      telemetry.connect(
-        name,
-        () => server.reached(connectSession(target, ofSession, behaviour)),
-        toStorageError,
-      ),
-    max,
-    depth,
-    maxWaiting: maxPoolWaiting,
-    watcher: telemetry.waits(name),
-    acquireTimeoutMs: operationTimeoutMs,
-    reconnect: { minDelayMs: retry.minDelayMs, maxDelayMs: retry.maxDelayMs },
-  });
-  telemetry.watchPool(name, pool, max);
-  return pool;
-}
-
-/**
- * What every session is set to.
- *
- * Every statement is written for an index. A plan made while a table was
- * still empty would be a sequential scan, and a prepared statement may keep it
- * long after the table has grown; planning each call anew costs more than
- * running it. So plans are made once, generic, and never sequential.
- */
-function sessionSettings(options: ResolvedOptions): SessionSettings {
-  return {
-    statement_timeout: String(options.statementTimeoutMs),
-    lock_timeout: String(options.lockTimeoutMs),
-    default_transaction_isolation: options.isolationLevel,
-    plan_cache_mode: "force_generic_plan",
-    enable_seqscan: "off",
-    jit: "off",
-  };
-}
-
-function sessionOptions(options: ResolvedOptions): SessionOptions {
-  return {
-    preparedStatements: options.preparedStatements,
-    maxPrepared: 2048,
-    answerTimeoutMs: options.statementTimeoutMs + answerGraceMs,
-  };
 }

@@ -1,7 +1,7 @@
 /** What every operation works with. */
 
 import type { Ownership } from "../database/ownership.ts";
-import type { ServerIdentity } from "../database/server_identity.ts";
+import type { CurrentServer } from "../database/current_server.ts";
 import type {
   TransactionContext,
   Transactions,
@@ -29,8 +29,8 @@ export interface Store {
   readonly cache: StreamCache;
   readonly isolationLevel: IsolationLevel;
   readonly ownership: Ownership;
-  /** What was seen on another server, or before a promotion, may not be there. */
-  readonly server: ServerIdentity;
+  /** What was seen before a promotion may not be there any more. */
+  readonly server: CurrentServer;
   /** Undefined: no limits. */
   readonly quotas?: Quotas | undefined;
   /** Object storage for media streams, if it is configured. */

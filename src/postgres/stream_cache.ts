@@ -9,7 +9,7 @@
  *
  * - A stream that is deleted, made anew or rebuilt is forgotten ({@link forget}).
  * - All is forgotten when the tables may be others than those that were believed:
- *   a session has reached another server or timeline (server_identity.ts), or the
+ *   the store has moved to another timeline (current_server.ts), or the
  *   ownership session has come back ({@link forgetAll}). A server that was promoted
  *   may have lost the last commits.
  */

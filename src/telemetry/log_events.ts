@@ -47,6 +47,11 @@ export const logEvents = {
     level: "error",
     meaning: "Another instance owns the schema now, this one must stop",
   },
+  commits_may_be_lost: {
+    level: "warn",
+    meaning:
+      "The server is on a new timeline: another one was promoted, and commits that it had not got are lost; says from which timeline to which",
+  },
   connection_lost: {
     level: "warn",
     meaning: "A connection broke; once until a new one is made",

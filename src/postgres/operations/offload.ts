@@ -99,7 +99,7 @@ export function offloadStream(
   const { streamId } = call;
   return media.turn(streamId, async () => {
     if (!await isHere(store, call)) return undefined;
-    const lookedAt = store.server.known;
+    const { timeline } = store.server;
     const blocks = await look(store, call);
     if (onlySealed) await checkSealed(store, call, blocks);
     const last = blocks.at(-1)!;
@@ -108,7 +108,7 @@ export function offloadStream(
     try {
       await upload(store, call, media, { blocks, size, change });
       await verify(media, call, blocks, size);
-      await commit(store, call, media, { blocks, lookedAt, change });
+      await commit(store, call, media, { blocks, timeline, change });
     } catch (error) {
       await cleanUp(store, call, media, { change, error });
       throw error;
@@ -282,9 +282,9 @@ async function commit(
   store: Store,
   call: StreamCall,
   media: Media,
-  { blocks, lookedAt, change }: {
+  { blocks, timeline, change }: {
     blocks: readonly Movable[];
-    lookedAt: string | undefined;
+    timeline: number | undefined;
     change: ObjectChange;
   },
 ): Promise<void> {
@@ -293,7 +293,7 @@ async function commit(
   signal?.throwIfAborted();
   // After a promotion the numbers of transactions are given out again, so the
   // versions of blocks tell nothing there.
-  if (store.server.known !== lookedAt) throw streamChanged(streamId);
+  if (store.server.timeline !== timeline) throw streamChanged(streamId);
   const numbers = blocks.map(({ number }) => number);
   const sizes = blocks.map(({ size }) => size);
   // Without the signal: a commit that is under way is never given up.

@@ -20,7 +20,7 @@
  *   transaction has locked the row. Or the last one has, but did not commit
  *   there, so the lock asks for that, too. Such a server gives out the numbers of
  *   the lost transactions again; so the cache is dropped before a session is used
- *   that has reached another timeline (server_identity.ts).
+ *   that has reached another timeline (current_server.ts).
  * - A vacuumed row may have lost the number. It is looked at again.
  *
  * Two things that the lock alone does not exclude

@@ -1,0 +1,159 @@
+/**
+ * Where a store is: one server, on one timeline, for all of its sessions.
+ *
+ * An address leads to another server without a word. A standby that is promoted
+ * begins a new timeline, and may lack the last commits of the old one; the old
+ * primary may still answer, or answer again. If each session went where it can,
+ * writes would go to one server and reads to the other. So every session says
+ * where it is before it is used, and is compared here:
+ *
+ * - Its timeline is lower than the one that is known: it is refused.
+ * - It is higher: the store *moves*. All other sessions are ended, and what was
+ *   believed of the tables is dropped.
+ * - It is another cluster: it is refused.
+ *
+ * With several hosts, all of them are asked at the opening and at the owner's
+ * beat (host_survey.ts), because a session that works finds nothing out: an old
+ * primary that waits for its standby accepts connections and never answers.
+ *
+ * A server that falls silent does so for all of its sessions: a router on the way
+ * may have forgotten them. The idle ones that were not heard from since are given
+ * up too, lest each costs a call its time to find out.
+ */
+
+import type { Session } from "./session.ts";
+import { bind, statement } from "./statement.ts";
+
+/** A host and a port. */
+export interface Address {
+  host: string;
+  port: number;
+}
+
+/** What a server says of itself. */
+export interface ServerFacts {
+  /** The cluster, the same for a primary and its standbys. */
+  system: string;
+  /** Undefined during recovery. */
+  timeline: number | undefined;
+  takesWrites: boolean;
+}
+
+/** The store has moved to a higher timeline. */
+export interface ServerMove {
+  from: number;
+  to: number;
+}
+
+/** Not where the store is; another host may be. */
+export class WrongServerError extends Error {
+  override readonly name = "WrongServerError";
+}
+
+/** See the file's head. */
+export class CurrentServer {
+  readonly #listeners: ((move: ServerMove) => void)[] = [];
+  readonly #sessions = new Map<Session, number>();
+  #system: string | undefined;
+  #timeline: number | undefined;
+  #address: Address | undefined;
+
+  /** Calls back when the store has moved, its other sessions being ended. */
+  onMove(listener: (move: ServerMove) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** The timeline; undefined before the first session. */
+  get timeline(): number | undefined {
+    return this.#timeline;
+  }
+
+  /** The hosts in the order in which to try them: where the store is, first. */
+  ordered(hosts: readonly Address[]): readonly Address[] {
+    const at = this.#address;
+    if (at === undefined) return hosts;
+    const isAt = (one: Address) => one.host === at.host && one.port === at.port;
+    return [...hosts.filter(isAt), ...hosts.filter((one) => !isAt(one))];
+  }
+
+  /**
+   * Takes in a session that was just made.
+   *
+   * @throws {WrongServerError}
+   */
+  admit(session: Session, facts: ServerFacts, address: Address): void {
+    this.hear(facts, address);
+    this.#sessions.set(session, this.#timeline ?? 0);
+    void session.closed.then(() => {
+      this.#sessions.delete(session);
+      if (session.silentSince !== undefined) this.#doubt(session.silentSince);
+    });
+  }
+
+  /**
+   * Compares what a server says of itself, and moves if that is the place to be.
+   *
+   * @throws {WrongServerError}
+   */
+  hear({ system, timeline }: ServerFacts, address: Address): void {
+    this.#system ??= system;
+    if (system !== this.#system) {
+      throw new WrongServerError(
+        `Expected the cluster ${this.#system}, found ${system}`,
+      );
+    }
+    // A standby, where only reading is asked for.
+    if (timeline === undefined) return;
+    const known = this.#timeline ?? timeline;
+    if (timeline < known) {
+      throw new WrongServerError(
+        `Expected timeline ${known} or a higher one, found ${timeline}`,
+      );
+    }
+    this.#timeline = timeline;
+    this.#address = address;
+    if (timeline > known) this.#move({ from: known, to: timeline });
+  }
+
+  #move(move: ServerMove): void {
+    for (const [session, timeline] of this.#sessions) {
+      if (timeline >= move.to) continue;
+      session.destroy(`The store has moved on to timeline ${move.to}`);
+    }
+    for (const listener of this.#listeners) listener(move);
+  }
+
+  #doubt(since: number): void {
+    for (const session of this.#sessions.keys()) {
+      if (session.inFlight === 0 && session.heardAt < since) {
+        session.destroy("Another connection to the server fell silent");
+      }
+    }
+  }
+}
+
+/**
+ * The first digits of a log file's name are the timeline, at once after a
+ * promotion; `pg_control_checkpoint()` shows the former one until a checkpoint.
+ */
+const selectFacts = statement({
+  text: `SELECT system_identifier::text,
+      CASE WHEN NOT in_recovery
+        THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+      NOT in_recovery
+        AND NOT current_setting('default_transaction_read_only')::bool
+    FROM pg_control_system(), pg_is_in_recovery() AS in_recovery`,
+  columns: ["text", "text?", "bool"],
+  once: true,
+});
+
+/** Asks a session which server it has reached. */
+export async function factsOf(session: Session): Promise<ServerFacts> {
+  const [{ rows: [row] }] = await session.run([bind(selectFacts)]);
+  const [system, timeline, takesWrites] = row!;
+  return {
+    system,
+    timeline: timeline === null ? undefined : parseInt(timeline, 16),
+    takesWrites,
+  };
+}

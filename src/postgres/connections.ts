@@ -1,0 +1,162 @@
+/**
+ * The connections of a store: which servers they lead to, how many there are of
+ * each kind, and what every session is set to.
+ */
+
+import { connectLastingSession } from "../database/lasting_session.ts";
+import type { ConnectionTarget } from "../database/connection_target.ts";
+import { CurrentServer } from "../database/current_server.ts";
+import { deadClientSettings } from "../database/dead_clients.ts";
+import { type ConnectOptions, connectSession } from "../database/driver.ts";
+import { toStorageError } from "../database/failures.ts";
+import { HostSurvey } from "../database/host_survey.ts";
+import { Pool } from "../database/pool.ts";
+import {
+  answerGraceMs,
+  type Session,
+  type SessionOptions,
+} from "../database/session.ts";
+import type { SessionSettings } from "../database/transaction_settings.ts";
+import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
+import type { ResolvedOptions } from "./options.ts";
+
+/** The servers of a store. */
+export class Place {
+  readonly server = new CurrentServer();
+  readonly survey: HostSurvey;
+  readonly #options: ResolvedOptions;
+
+  constructor(options: ResolvedOptions) {
+    this.#options = options;
+    const { ownershipTarget } = options;
+    this.survey = new HostSurvey(
+      shortened(ownershipTarget, options),
+      this.#behaviour(),
+      this.server,
+    );
+  }
+
+  /** A session of one's own, directly to the server. */
+  connectOwner(options: Partial<ConnectOptions> = {}): Promise<Session> {
+    return connectLastingSession(
+      shortened(this.#options.ownershipTarget, this.#options),
+      { ...this.#behaviour(), ...options },
+    );
+  }
+
+  #behaviour(): ConnectOptions {
+    return { ...sessionOptions(this.#options), server: this.server };
+  }
+}
+
+/**
+ * Attempts that got lost must not be waited for when others would succeed, and a
+ * call should live to see the last of the hosts.
+ */
+function shortened(
+  target: ConnectionTarget,
+  { operationTimeoutMs }: ResolvedOptions,
+): ConnectionTarget {
+  const share = Math.ceil(operationTimeoutMs / target.hosts.length);
+  const connectTimeoutMs = Math.min(target.connectTimeoutMs, share);
+  return { ...target, connectTimeoutMs };
+}
+
+/**
+ * How the connections are shared. Reads and writes do not wait for each other,
+ * and the background has connections that callers never wait for; only when
+ * there are fewer than 5 in all it borrows a reader, for a flush at a time. One
+ * is the owner's.
+ */
+export function sharesOf(
+  maxConnections: number,
+): { slots: number; readers: number; background: number } {
+  const background = maxConnections < 5
+    ? 0
+    : Math.max(1, Math.floor(maxConnections / 16));
+  const shared = maxConnections - 1 - background;
+  const slots = Math.min(maxSlots, Math.ceil(shared / 2));
+  return { slots, readers: shared - slots, background };
+}
+
+/** Nobody waits for the background, and a whole large upload may have to go. */
+export function patientOptions(options: ResolvedOptions): ResolvedOptions {
+  const operationTimeoutMs = Math.max(options.operationTimeoutMs, 60_000);
+  return {
+    ...options,
+    operationTimeoutMs,
+    statementTimeoutMs: operationTimeoutMs,
+  };
+}
+
+/** Transactions in flight at a time; more would make each smaller. */
+const maxSlots = 4;
+
+/** Flushes on one connection that may wait for each other, for reads. */
+export const readDepth = 4;
+
+/** Calls that wait for a session of a pool at most. */
+export const maxPoolWaiting = 10_000;
+
+/** A pool of sessions to where the store is. */
+export function poolOf(
+  options: ResolvedOptions,
+  { telemetry, place }: { telemetry: StoreTelemetry; place: Place },
+  { name, max, depth }: { name: string; max: number; depth: number },
+): Pool {
+  const { retry, operationTimeoutMs } = options;
+  const target = shortened(options.target, options);
+  const settings = sessionSettings(options);
+  const isLasting = options.preparedStatements;
+  const ofSession = isLasting ? { ...settings, ...deadClientSettings } : {};
+  const behaviour = {
+    ...sessionOptions(options),
+    server: place.server,
+    traffic: telemetry.traffic(name),
+    transactionSettings: isLasting ? undefined : settings,
+  };
+  const pool = new Pool({
+    connect: () =>
+      telemetry.connect(
+        name,
+        () => connectSession(target, ofSession, behaviour),
+        toStorageError,
+      ),
+    max,
+    depth,
+    maxWaiting: maxPoolWaiting,
+    watcher: telemetry.waits(name),
+    acquireTimeoutMs: operationTimeoutMs,
+    reconnect: { minDelayMs: retry.minDelayMs, maxDelayMs: retry.maxDelayMs },
+  });
+  telemetry.watchPool(name, pool, max);
+  return pool;
+}
+
+/**
+ * What every session is set to.
+ *
+ * Every statement is written for an index. A plan made while a table was
+ * still empty would be a sequential scan, and a prepared statement may keep it
+ * long after the table has grown; planning each call anew costs more than
+ * running it. So plans are made once, generic, and never sequential.
+ */
+function sessionSettings(options: ResolvedOptions): SessionSettings {
+  return {
+    statement_timeout: String(options.statementTimeoutMs),
+    lock_timeout: String(options.lockTimeoutMs),
+    default_transaction_isolation: options.isolationLevel,
+    plan_cache_mode: "force_generic_plan",
+    enable_seqscan: "off",
+    jit: "off",
+  };
+}
+
+/** How every session behaves. */
+export function sessionOptions(options: ResolvedOptions): SessionOptions {
+  return {
+    preparedStatements: options.preparedStatements,
+    maxPrepared: 2048,
+    answerTimeoutMs: options.statementTimeoutMs + answerGraceMs,
+  };
+}
