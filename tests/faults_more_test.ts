@@ -5,10 +5,17 @@ import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_stor
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import type { MiniblockDescriptor } from "../src/storage/model.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
-import { mediaGenesis, newStreamId } from "../src/testing/contract/support.ts";
+import {
+  assertFails,
+  mediaGenesis,
+  newStreamId,
+  plantedStream,
+  run,
+} from "../src/testing/contract/support.ts";
 import { assertSurvivesCuts, type Case } from "./support/cut_everywhere.ts";
 import { testDatabaseUrl } from "./support/database.ts";
 import { assertInvariants } from "./support/invariants.ts";
+import { plant } from "./support/plant.ts";
 import { startProxy } from "./support/proxy.ts";
 import { terminate, testSession } from "./support/sessions.ts";
 import { openTestStorage } from "./support/storage.ts";
@@ -212,6 +219,32 @@ describe("A backend that is ended while its write waits for a lock", () => {
       );
     });
   }
+});
+
+describe("A refusal whose answer was lost", () => {
+  it("is no success by a row that was there before", async () => {
+    const url = await testDatabaseUrl();
+    await using proxy = await startProxy(url);
+    await using test = await openTestStorage({ url: proxy.url, partitions: 1 });
+    const { storage, schema } = test;
+    const id = newStreamId();
+    const old = { ...blocks(2, 1)[0]!, hash };
+    await plant({ url, schema, partitions: 1 }, id, {
+      ...plantedStream(run(0, 2)),
+      candidates: [old],
+    });
+    const cut = proxy.cutAt({
+      side: "backend",
+      type: "Z",
+      nth: 1,
+      when: "before",
+    });
+    await assertFails(storage.writeMiniblockCandidate(id, old), {
+      code: "MINIBLOCKS_STORAGE_FAILURE",
+      reason: "candidate_too_old",
+    });
+    await cut;
+  });
 });
 
 describe("A write whose outcome can't be found out", () => {

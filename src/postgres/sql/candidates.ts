@@ -67,13 +67,19 @@ export const countCandidates = (t: StreamTables) =>
     columns: ["int8"],
   });
 
-/** Whether just this candidate is stored. */
+/**
+ * Whether just this candidate is stored, and is above the stream's last block:
+ * one that is not was there before, and would have been refused.
+ */
 export const isCandidateStored = (t: StreamTables) =>
   statement({
-    text: `SELECT blockdata = $4 FROM ${t.candidates}
+    text: `SELECT blockdata = $4 AND $2 > (
+        SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
+        ORDER BY seq_num DESC LIMIT 1)
+      FROM ${t.candidates}
       WHERE stream_id = $1 AND seq_num = $2 AND block_hash = $3`,
     params: ["bpchar", "int8", "bpchar", "bytea"],
-    columns: ["bool"],
+    columns: ["bool?"],
   });
 
 export const deleteCandidatesBelow = (t: StreamTables) =>
