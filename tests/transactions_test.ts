@@ -65,7 +65,11 @@ function fakeTransactions(
     const end = nth(raises, epochs.length);
     epochs.push(bound[1]!.values[2] as bigint);
     if (end instanceof Error) return Promise.reject(end);
-    return Promise.resolve([done, { rows: [], count: +(end === "done") }]);
+    return Promise.resolve([
+      done,
+      { rows: [], count: +(end === "done") },
+      { rows: [[1n]], count: 1 },
+    ]);
   };
   const pool = {
     run: (
