@@ -1,0 +1,47 @@
+/**
+ * Whether acknowledged means kept when another server takes over: fails over to
+ * a streaming standby, in the ways that are right and in those that go wrong.
+ * See `usage` in failover/arguments.ts.
+ *
+ * ```sh
+ * deno task failover --scenario crash --runs 20
+ * bun scripts/failover.ts --scenario frozen --mode sync
+ * ```
+ */
+import process from "node:process";
+import { readArguments, usage } from "./failover/arguments.ts";
+import { whyNoFailover } from "./failover/debian.ts";
+import { format } from "./failover/report.ts";
+import { failOver } from "./failover/run.ts";
+
+async function main(): Promise<number> {
+  let options;
+  try {
+    options = readArguments(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    return 2;
+  }
+  if (options.help) {
+    console.log(usage);
+    return 0;
+  }
+  const why = whyNoFailover();
+  if (why !== undefined) {
+    console.error(`No failover is possible here: ${why}`);
+    return 2;
+  }
+  const outcomes = await failOver({
+    ...options,
+    onOutcome: ({ scenario, mode, order, faults, elapsedMs }) =>
+      console.error(
+        `${scenario} ${mode}, ${order}: ` +
+          `${faults.length === 0 ? "right" : "WRONG"}, ` +
+          `${(elapsedMs / 1000).toFixed(1)} s`,
+      ),
+  });
+  console.log(options.json ? JSON.stringify(outcomes) : format(outcomes));
+  return outcomes.every(({ faults }) => faults.length === 0) ? 0 : 1;
+}
+
+process.exitCode = await main();

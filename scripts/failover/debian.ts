@@ -1,0 +1,44 @@
+import { existsSync, readdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+
+/** Debian's server packages; the versions are directories. */
+const packages = "/usr/lib/postgresql";
+
+/** The account that the package makes for its servers. */
+export interface Account {
+  uid: number;
+  gid: number;
+}
+
+/**
+ * The directory of the newest server's programs, undefined if there is none.
+ * The embedded binaries lack `pg_rewind`, without which no old primary can come
+ * back.
+ */
+export function serverPrograms(): string | undefined {
+  if (!existsSync(packages)) return undefined;
+  return readdirSync(packages).sort((a, b) => Number(b) - Number(a))
+    .map((version) => join(packages, version, "bin"))
+    .find((dir) => existsSync(join(dir, "pg_rewind")));
+}
+
+/** The account `postgres`. */
+export async function serverAccount(): Promise<Account> {
+  const accounts = await readFile("/etc/passwd", "utf8");
+  const [, uid, gid] = /^postgres:[^:]*:(\d+):(\d+):/m.exec(accounts) ?? [];
+  if (gid === undefined) throw new Error("Expected an account postgres");
+  return { uid: Number(uid), gid: Number(gid) };
+}
+
+/** Why there can be no failover here; undefined if there can. */
+export function whyNoFailover(): string | undefined {
+  if (process.platform !== "linux" || process.geteuid?.() !== 0) {
+    return "network namespaces need Linux and root";
+  }
+  if (serverPrograms() === undefined) {
+    return "the server package is missing: apt-get install postgresql";
+  }
+  return undefined;
+}

@@ -1,0 +1,256 @@
+/**
+ * Many streams, each written and read by an actor of its own at a moderate pace:
+ * what a failover does to calls shows only if there is time between them. Unlike
+ * the writers of `deno task crash`, these go on when a call that was due is
+ * refused, which is what a caller sees of a lost commit: they look, and continue
+ * from what they see.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  isStreamStorageError,
+  parseStreamId,
+  type StreamId,
+  type StreamStorage,
+} from "../../mod.ts";
+import type { Outcome } from "../crash/ledger.ts";
+import {
+  applied,
+  type BlockIds,
+  imageOf,
+  type Operation,
+  perform,
+  type State,
+} from "../crash/operation.ts";
+import { Payloads } from "../crash/payload.ts";
+import { Random } from "../demo/random.ts";
+import type { Account } from "./account.ts";
+import type { FailoverLedger } from "./ledger.ts";
+
+/** Payloads of up to half a kilobyte: the servers' CPU is not on trial. */
+export class SmallPayloads extends Payloads {
+  override bytes(id: number): Uint8Array {
+    return super.bytes(id).slice(0, 512);
+  }
+}
+
+/** What a {@linkcode Load} is made of. */
+export interface LoadOptions {
+  storage: StreamStorage;
+  seed: string;
+  streams: number;
+  ledger: FailoverLedger;
+  account: Account;
+}
+
+/** The least id of a payload; those below are for others. */
+const firstId = 1000;
+/** Between the calls of an actor, in ms. */
+const paceMs = 100;
+
+/** Actors at work; see the file's head. */
+export class Load {
+  readonly #options: LoadOptions;
+  readonly #payloads: Payloads;
+  readonly #random: Random;
+  #storage: StreamStorage;
+  #nextId = firstId;
+  #isPaused = true;
+  #isStopped = false;
+  #working = 0;
+  #onIdle: (() => void) | undefined;
+  readonly #actors: Promise<void>[];
+
+  /** Starts the actors; they wait for {@linkcode resume}. */
+  constructor(options: LoadOptions) {
+    this.#options = options;
+    this.#storage = options.storage;
+    this.#payloads = new SmallPayloads(options.seed);
+    this.#random = new Random(`${options.seed}:load`);
+    this.#actors = Array.from(
+      { length: options.streams },
+      (_, nth) => this.#act(streamOf(nth)),
+    );
+  }
+
+  /** Calls go to this store from now on. */
+  use(storage: StreamStorage): void {
+    this.#storage = storage;
+  }
+
+  /** Lets the actors work. */
+  resume(): void {
+    this.#isPaused = false;
+    this.#options.account.run(true);
+  }
+
+  /** Makes the actors wait; resolves when no call is under way. */
+  async pause(): Promise<void> {
+    this.#isPaused = true;
+    if (this.#working > 0) {
+      await new Promise<void>((resolve) => this.#onIdle = resolve);
+    }
+    this.#options.account.run(false);
+  }
+
+  /** Ends the actors after their calls under way. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await Promise.all(this.#actors);
+  }
+
+  async #act(stream: StreamId): Promise<void> {
+    let known: { state: State } | undefined;
+    while (!this.#isStopped) {
+      await delay(this.#random.between(0, 2 * paceMs));
+      if (this.#isPaused || this.#isStopped) continue;
+      this.#working++;
+      try {
+        if (known === undefined || this.#random.chance(35)) {
+          known = await this.#look(stream);
+        } else {
+          known = await this.#write(known.state, this.#next(stream, known));
+        }
+      } finally {
+        if (--this.#working === 0) this.#onIdle?.();
+      }
+    }
+  }
+
+  /** Makes the calls at once; the state after them if there is no doubt. */
+  async #write(
+    before: State,
+    operations: readonly Operation[],
+  ): Promise<{ state: State } | undefined> {
+    const outcomes = await Promise.all(
+      operations.map((operation, nth) => this.#call(operation, nth === 0)),
+    );
+    let state = before;
+    for (const [i, outcome] of outcomes.entries()) {
+      const next = applied(state, operations[i]!);
+      if (outcome !== "acknowledged" || next === "refused") return undefined;
+      state = next;
+    }
+    return { state };
+  }
+
+  async #call(operation: Operation, isDue: boolean): Promise<Outcome> {
+    const { ledger, account } = this.#options;
+    const call = this.#nextId++;
+    const started = performance.now();
+    const end = (outcome: Outcome, failure?: string) => {
+      ledger.end(call, outcome);
+      account.wrote(started, outcome, failure);
+      return outcome;
+    };
+    ledger.begin(call, operation);
+    try {
+      await perform(this.#storage, this.#payloads, operation);
+      return end("acknowledged");
+    } catch (error) {
+      if (!isStreamStorageError(error)) throw error;
+      const outcome = error.outcome === "unknown" ? "unknown" : "failed";
+      const failure = describe(error);
+      // A store that another one has replaced is right to refuse.
+      const isReplaced = failure.endsWith("ownership_lost");
+      const isFinal = !error.retryable && outcome === "failed";
+      if (isDue && isFinal && !isReplaced) {
+        account.refused.push(`${operation.kind}: ${failure}`);
+      }
+      return end(outcome, outcome === "unknown" ? `${failure} ?` : failure);
+    }
+  }
+
+  async #look(stream: StreamId): Promise<{ state: State } | undefined> {
+    const { ledger, account } = this.#options;
+    const started = performance.now();
+    try {
+      const state = await readState(this.#storage, stream, this.#payloads);
+      account.read(started);
+      ledger.look(stream, state);
+      return { state };
+    } catch (error) {
+      if (!isStreamStorageError(error)) {
+        ledger.findings.broken.push(String(error));
+      }
+      account.read(started, describe(error));
+      return undefined;
+    }
+  }
+
+  /** Calls that are due in this state. */
+  #next(stream: StreamId, { state }: { state: State }): Operation[] {
+    const random = this.#random;
+    if (stream.startsWith("ff")) return this.#nextChunk(stream, state);
+    if (state === undefined) {
+      return [{ stream, kind: "create", block: this.#blockIds() }];
+    }
+    if (random.chance(state.blocks.length > 20 ? 50 : 4)) {
+      return [{ stream, kind: "delete" }];
+    }
+    const [generation, events] = state.minipool!;
+    if (random.chance(35)) {
+      return [{
+        stream,
+        kind: "blocks",
+        first: generation,
+        blocks: [this.#blockIds()],
+        size: events.length,
+        events: this.#several(0, () => this.#nextId++),
+      }];
+    }
+    if (random.chance(15)) {
+      const id = this.#nextId++;
+      return [{ stream, kind: "candidate", number: generation, id }];
+    }
+    return this.#several(1, (nth) => ({
+      stream,
+      kind: "event",
+      generation,
+      slot: events.length + nth,
+      id: this.#nextId++,
+    }));
+  }
+
+  #nextChunk(stream: StreamId, state: State): Operation[] {
+    const number = (state?.blocks.at(-1)?.[0] ?? -1) + 1;
+    if (number > 12) return [{ stream, kind: "delete" }];
+    return [{ stream, kind: "chunk", number, id: this.#nextId++ }];
+  }
+
+  #several<T>(least: number, make: (nth: number) => T): T[] {
+    const length = this.#random.between(least, 3);
+    return Array.from({ length }, (_, nth) => make(nth));
+  }
+
+  #blockIds(): BlockIds {
+    return [this.#nextId++, this.#random.chance(30) ? this.#nextId++ : 0];
+  }
+}
+
+/** The code, and the reason if there is one. */
+export function describe(error: unknown): string {
+  if (!isStreamStorageError(error)) return String(error);
+  const { reason } = error.details as { reason?: unknown };
+  return reason === undefined ? error.code : `${error.code} ${reason}`;
+}
+
+async function readState(
+  storage: StreamStorage,
+  stream: StreamId,
+  payloads: Payloads,
+): Promise<State> {
+  try {
+    const ephemeral = stream.startsWith("ff");
+    const stored = await storage.debugReadStreamData(stream);
+    return imageOf({ ...stored, ephemeral }, payloads);
+  } catch (error) {
+    if (isStreamStorageError(error, "NOT_FOUND")) return undefined;
+    throw error;
+  }
+}
+
+/** Every eighth is a media stream that is being uploaded. */
+function streamOf(nth: number): StreamId {
+  const type = nth % 8 === 7 ? "ff" : "20";
+  return parseStreamId(type + nth.toString(16).padStart(62, "0"));
+}

@@ -1,0 +1,207 @@
+/**
+ * A PostgreSQL server of Debian's in a network namespace of its own. SQL runs on
+ * it by its socket directory, past the network, so what is cut for stores is
+ * not cut for us.
+ */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
+import { appendFile, chown, mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import pg from "pg";
+import type { Account } from "./debian.ts";
+import { inNamespace, processesIn } from "./network.ts";
+
+/** The same on every server, each has its own addresses. */
+export const port = 5432;
+/** The only role; the network is ours alone, so there is no password. */
+export const role = "failover";
+
+/** Where a server is. */
+export interface Place {
+  namespace: string;
+  address: string;
+  /** Of the data, the socket and the log. */
+  dir: string;
+  programs: string;
+  account: Account;
+}
+
+const limitMs = 30_000;
+
+/** See the file's head. */
+export class Server {
+  readonly place: Place;
+  #process: ChildProcess | undefined;
+
+  constructor(place: Place) {
+    this.place = place;
+  }
+
+  /** Where the data are. */
+  get data(): string {
+    return join(this.place.dir, "data");
+  }
+
+  /** Past the network. */
+  get url(): string {
+    const { dir } = this.place;
+    return `postgresql://${role}@/postgres?host=${dir}&sslmode=disable`;
+  }
+
+  /** Makes the directory, without data. */
+  async prepare(): Promise<void> {
+    const { dir, account } = this.place;
+    await mkdir(dir);
+    await chown(dir, account.uid, account.gid);
+  }
+
+  /** Makes an empty cluster that lets everybody in from the addresses. */
+  async initialize(range: string): Promise<void> {
+    await this.run("initdb", [
+      ...["-D", this.data, "-U", role, "-A", "trust", "-E", "UTF8"],
+      ...["--locale=C", "--no-sync", "--no-instructions"],
+    ]);
+    await appendFile(
+      join(this.data, "pg_hba.conf"),
+      `host all all ${range} trust\nhost replication all ${range} trust\n`,
+    );
+  }
+
+  /** Starts it with these settings; resolves when it takes connections. */
+  async start(settings: Readonly<Record<string, string>>): Promise<void> {
+    const { namespace, address, dir, programs, account } = this.place;
+    const all = {
+      ...settings,
+      listen_addresses: address,
+      port: String(port),
+      unix_socket_directories: dir,
+    };
+    const args = Object.entries(all).flatMap((pair) => ["-c", pair.join("=")]);
+    const [program = "", ...rest] = [
+      ...inNamespace(namespace),
+      ...["setpriv", `--reuid=${account.uid}`, `--regid=${account.gid}`],
+      ...["--clear-groups", join(programs, "postgres"), "-D", this.data],
+      ...args,
+    ];
+    const log = openSync(join(dir, "log"), "a");
+    this.#process = spawn(program, rest, {
+      cwd: "/",
+      env: { PATH: "/usr/bin:/bin:/usr/sbin:/sbin", TZ: "UTC", LC_ALL: "C" },
+      detached: true, // Ctrl-C is for us, and the janitor ends it
+      stdio: ["ignore", log, log],
+    });
+    closeSync(log);
+    await this.#ready(this.#process);
+  }
+
+  /** A fast shutdown: sessions are ended, the standby gets all that is there. */
+  async stop(): Promise<void> {
+    const ended = once(this.#process!, "exit");
+    this.#signal([this.#process!.pid!], "SIGINT");
+    await ended;
+  }
+
+  /** Kills every process of the server at once; nobody says good-bye. */
+  async kill(): Promise<void> {
+    await this.freeze();
+    this.#signal(await this.#processes(), "SIGKILL");
+    await withinLimit(
+      "the server's end",
+      async () => (await this.#processes()).length === 0,
+    );
+  }
+
+  /** Stops every process where it is. */
+  async freeze(): Promise<void> {
+    // The parent first: it would start others.
+    this.#signal([this.#process!.pid!], "SIGSTOP");
+    this.#signal(await this.#processes(), "SIGSTOP");
+  }
+
+  /** Lets a frozen server go on. */
+  async thaw(): Promise<void> {
+    this.#signal(await this.#processes(), "SIGCONT");
+  }
+
+  /** Runs SQL on a session of its own; the rows. */
+  async query(sql: string): Promise<Record<string, unknown>[]> {
+    const client = new pg.Client({
+      host: this.place.dir,
+      port,
+      user: role,
+      database: "postgres",
+      connectionTimeoutMillis: limitMs,
+      query_timeout: limitMs,
+    });
+    client.on("error", () => {}); // the query itself tells
+    await client.connect();
+    try {
+      return (await client.query(sql)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Asks until the condition holds. */
+  async until(condition: string): Promise<void> {
+    await withinLimit(condition, async () => {
+      const [row] = await this.query(`SELECT (${condition}) AS holds`);
+      return row?.holds === true;
+    });
+  }
+
+  /** Changes a setting, for new and for running sessions. */
+  async set(name: string, value: string): Promise<void> {
+    await this.query(`ALTER SYSTEM SET ${name} = '${value}'`);
+    await this.query("SELECT pg_reload_conf()");
+  }
+
+  /** Runs one of the server's programs as its account. */
+  async run(program: string, args: readonly string[]): Promise<void> {
+    const { programs, account } = this.place;
+    await promisify(execFile)(join(programs, program), [...args], {
+      ...account,
+      cwd: "/",
+      env: { PATH: "/usr/bin:/bin", TZ: "UTC", LC_ALL: "C" },
+    });
+  }
+
+  #processes(): Promise<number[]> {
+    return processesIn(this.place.namespace);
+  }
+
+  #signal(pids: readonly number[], signal: NodeJS.Signals): void {
+    for (const pid of pids) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has just ended.
+      }
+    }
+  }
+
+  async #ready(child: ChildProcess): Promise<void> {
+    await withinLimit(`a server in ${this.place.dir}`, async () => {
+      const path = join(this.data, "postmaster.pid");
+      const lines = (await readFile(path, "utf8").catch(() => "")).split("\n");
+      return Number(lines[0]) === child.pid && lines[7]?.trim() === "ready";
+    });
+  }
+}
+
+async function withinLimit(
+  what: string,
+  isSo: () => Promise<boolean>,
+): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while (!await isSo()) {
+    if (performance.now() > deadline) {
+      throw new Error(`Expected within ${limitMs} ms: ${what}`);
+    }
+    await delay(5);
+  }
+}

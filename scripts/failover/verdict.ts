@@ -1,0 +1,171 @@
+/** What a trial has shown, when it is over. */
+import { BrokenPromise } from "../crash/ledger.ts";
+import { checkStore } from "../crash/checker.ts";
+import { SmallPayloads } from "./load.ts";
+import type { Mode, Order } from "./pair.ts";
+import { split } from "./probes.ts";
+import { ground, type Trial } from "./trial.ts";
+
+/** Of one failover. */
+export interface Outcome {
+  scenario: string;
+  mode: Mode;
+  order: Order;
+  variant: 0 | 1;
+  seed: string;
+  /** What is not as it must be; empty if all is. */
+  faults: string[];
+  acknowledged: number;
+  reads: number;
+  /** Acknowledged, and not there. */
+  lost: number;
+  /** Those by operation. */
+  lostBy: Record<string, number>;
+  unknown: { there: number; absent: number };
+  failures: Record<string, number>;
+  /** Writes that were due and refused for good. */
+  refused: string[];
+  /** Reads that lacked acknowledged writes. */
+  staleReads: number;
+  /** Writes of unknown outcome that a read has shown, and that are not there. */
+  retracted: number;
+  /** Calls that began at the old primary after another had ended at the new. */
+  split: { reads: number; writes: number };
+  stallMs: number;
+  slowestMs: number;
+  gapMs: number;
+  /** The same of reads. */
+  readGapMs: number;
+  /** From the promotion to the store's first write there. */
+  movedMs: number | undefined;
+  /** What a second store took to open. */
+  openedMs: number | undefined;
+  /** The store's connections to the losing server, and that server's sessions. */
+  left: { connections: number; sessions: number | undefined };
+  /** Log events by code. */
+  events: Record<string, number>;
+  elapsedMs: number;
+}
+
+/** Ends the load and compares everything with everything. */
+export async function judge(
+  trial: Trial,
+  mayLose: boolean,
+  startedAt: number,
+): Promise<Outcome> {
+  const { ledger, account, faults, pair, options } = trial;
+  await trial.rest();
+  ledger.abandon();
+  const left = await sessionsLeft(trial);
+  await checkSurvivor(trial);
+  const lostProbes = await trial.probes.lostOn(pair.standby);
+  ledger.countUnknown();
+  const { findings: { lost, staleLooks, retracted, broken } } = ledger;
+  faults.push(...broken);
+  const old = trial.oldCanBeAsked ? pair.primary : undefined;
+  const both = split(await trial.probes.answers(pair.standby, old));
+  const outcome: Outcome = {
+    scenario: options.scenario,
+    mode: options.mode,
+    order: options.order,
+    variant: options.variant,
+    seed: options.seed,
+    faults,
+    acknowledged: account.acknowledgedWrites,
+    reads: account.reads,
+    lost: lost.length + lostProbes,
+    lostBy: countBy([
+      ...lost.map(({ kind }) => kind),
+      ...Array.from({ length: lostProbes }, () => "probe"),
+    ]),
+    unknown: ledger.counts.unknown,
+    failures: account.failures,
+    refused: account.refused,
+    staleReads: staleLooks,
+    retracted: retracted.length,
+    split: {
+      reads: both.filter(({ kind }) => kind === "read").length,
+      writes: both.filter(({ kind }) => kind === "write").length,
+    },
+    stallMs: account.stallMs,
+    slowestMs: account.slowestMs,
+    gapMs: account.gapMs,
+    readGapMs: account.readGapMs,
+    movedMs: trial.movedMs,
+    openedMs: trial.openedMs,
+    left,
+    events: countBy(
+      trial.stores.flatMap(({ events }) => events.map((e) => e.event.code)),
+    ),
+    elapsedMs: performance.now() - startedAt,
+  };
+  addFaults(trial, outcome, mayLose);
+  return outcome;
+}
+
+function addFaults(trial: Trial, outcome: Outcome, mayLose: boolean): void {
+  const { lost, lostBy, staleReads, refused, split, left, events } = outcome;
+  const isLossless = lost === 0;
+  trial.expect(
+    isLossless || mayLose,
+    `${lost} acknowledged writes are lost: ${JSON.stringify(lostBy)}`,
+  );
+  trial.expect(
+    isLossless || !mayLose || events.commits_may_be_lost !== undefined,
+    "Commits were lost, and the log does not say commits_may_be_lost",
+  );
+  trial.expect(
+    !isLossless || staleReads === 0,
+    `${staleReads} reads lacked acknowledged writes that are there`,
+  );
+  trial.expect(
+    !isLossless || refused.length === 0,
+    `${refused.length} writes were due and refused, first ${refused[0]}`,
+  );
+  trial.expect(
+    split.reads + split.writes === 0,
+    `${split.reads} reads and ${split.writes} writes began at the old ` +
+      "primary after another call had ended at the new one",
+  );
+  trial.expect(
+    left.connections === 0,
+    `${left.connections} connections to the losing server are left`,
+  );
+  trial.expect(
+    lost <= trial.lossLimit,
+    `${lost} writes are lost, where ${trial.lossLimit} could be`,
+  );
+  const isStopped = trial.current.storage.signal.aborted;
+  trial.expect(!isStopped, "The store has stopped");
+}
+
+async function checkSurvivor(trial: Trial): Promise<void> {
+  const { pair, ledger, options, faults } = trial;
+  const checks = { rounds: 0, streams: 0, rows: 0, bytes: 0 };
+  const payloads = new SmallPayloads(options.seed);
+  try {
+    const where = { url: pair.standby.url, ...ground };
+    await checkStore(where, ledger, payloads, checks);
+  } catch (error) {
+    if (!(error instanceof BrokenPromise)) throw error;
+    faults.push(error.message);
+  }
+}
+
+async function sessionsLeft({ pair, oldCanBeAsked }: Trial): Promise<
+  Outcome["left"]
+> {
+  const connections = await pair.connectionsTo(pair.primary);
+  if (!oldCanBeAsked) return { connections, sessions: undefined };
+  const [row] = await pair.primary.query(
+    `SELECT count(*) FROM pg_stat_activity
+     WHERE application_name = 'stream-storage'`,
+  );
+  return { connections, sessions: Number(row?.count) };
+}
+
+function countBy(names: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}
