@@ -293,7 +293,7 @@ describe("A write whose answer was lost", () => {
   });
 
   it("stays unknown while the epoch can't be raised, or nothing be seen", async () => {
-    for (const error of [lostSent(), lostUnsent(), pgError("57014")]) {
+    for (const error of [lostSent(), lostUnsent(), pgError("53100")]) {
       const { transactions, calls } = fakeTransactions([lostSent(), "done"], {
         raises: [error],
       });
