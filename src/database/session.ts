@@ -28,6 +28,7 @@ import {
 } from "./transaction_settings.ts";
 import type { Traffic } from "../telemetry/store_telemetry.ts";
 import { BackendReader } from "./wire/backend.ts";
+import { trailingNumber } from "./wire/command_tag.ts";
 import { FrontendWriter } from "./wire/frontend.ts";
 import type { Decoder } from "./wire/types.ts";
 
@@ -494,17 +495,4 @@ export class Session implements AsyncDisposable {
       payload: bytes.toString("utf8", channelEnd + 1, end - 1),
     });
   }
-}
-
-/** The number at the end of a command tag: `INSERT 0 1` is 1, `BEGIN` is 0. */
-function trailingNumber(bytes: Buffer, start: number, end: number): number {
-  let value = 0;
-  let scale = 1;
-  for (let at = end - 1; at >= start; at--) {
-    const digit = bytes[at]! - 0x30;
-    if (digit < 0 || digit > 9) break;
-    value += digit * scale;
-    scale *= 10;
-  }
-  return value;
 }
