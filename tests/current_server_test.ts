@@ -7,6 +7,7 @@ import {
   type ServerMove,
   WrongServerError,
 } from "../src/database/current_server.ts";
+import { PgError } from "../src/database/pg_error.ts";
 import type { Session } from "../src/database/session.ts";
 import { testSession } from "./support/sessions.ts";
 
@@ -56,9 +57,34 @@ describe("The server of a store", () => {
   it("is told by a real one", async () => {
     await using session = await testSession();
     const { system, timeline, takesWrites } = await factsOf(session);
-    assert.match(system, /^\d+$/);
+    assert.match(system ?? "", /^\d+$/);
     assert.ok(timeline !== undefined && timeline >= 1);
     assert.equal(takesWrites, true);
+  });
+
+  it("may not tell where it is, as a managed one", async () => {
+    const { server, admit } = fakeServer();
+    admit(at(3));
+    const answers = [
+      new PgError(new Map([["C", "0A000"]]), 0),
+      [{ rows: [[true]], count: 1 }],
+    ];
+    const session = {
+      run: () => {
+        const answer = answers.shift();
+        return answer instanceof Error
+          ? Promise.reject(answer)
+          : Promise.resolve(answer);
+      },
+    } as unknown as Session;
+    const facts = await factsOf(session);
+    assert.deepEqual(facts, {
+      system: undefined,
+      timeline: undefined,
+      takesWrites: true,
+    });
+    server.hear(facts, second);
+    assert.equal(server.timeline, 3);
   });
 
   it("is the same for every session on one timeline", () => {

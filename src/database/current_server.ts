@@ -21,6 +21,7 @@
  * up too, lest each costs a call its time to find out.
  */
 
+import { sqlStateOf } from "./failures.ts";
 import type { Session } from "./session.ts";
 import { bind, statement } from "./statement.ts";
 
@@ -32,9 +33,12 @@ export interface Address {
 
 /** What a server says of itself. */
 export interface ServerFacts {
-  /** The cluster, the same for a primary and its standbys. */
-  system: string;
-  /** Undefined during recovery. */
+  /**
+   * The cluster, the same for a primary and its standbys; undefined where the
+   * server does not tell, as some managed ones.
+   */
+  system: string | undefined;
+  /** Undefined during recovery, and where the server does not tell. */
   timeline: number | undefined;
   takesWrites: boolean;
 }
@@ -97,7 +101,7 @@ export class CurrentServer {
    */
   hear({ system, timeline }: ServerFacts, address: Address): void {
     this.#system ??= system;
-    if (system !== this.#system) {
+    if (system !== undefined && system !== this.#system) {
       throw new WrongServerError(
         `Expected the cluster ${this.#system}, found ${system}`,
       );
@@ -147,13 +151,27 @@ const selectFacts = statement({
   once: true,
 });
 
+/** What every server tells. */
+const selectWritable = statement({
+  text: `SELECT NOT pg_is_in_recovery()
+    AND NOT current_setting('default_transaction_read_only')::bool`,
+  columns: ["bool"],
+  once: true,
+});
+
+/** No such function, no right to it, not supported. */
+const untold = ["42883", "42501", "0A000"];
+
 /** Asks a session which server it has reached. */
 export async function factsOf(session: Session): Promise<ServerFacts> {
-  const [{ rows: [row] }] = await session.run([bind(selectFacts)]);
-  const [system, timeline, takesWrites] = row!;
-  return {
-    system,
-    timeline: timeline === null ? undefined : parseInt(timeline, 16),
-    takesWrites,
-  };
+  try {
+    const [{ rows: [row] }] = await session.run([bind(selectFacts)]);
+    const [system, digits, takesWrites] = row!;
+    const timeline = digits === null ? undefined : parseInt(digits, 16);
+    return { system, timeline, takesWrites };
+  } catch (error) {
+    if (!untold.includes(sqlStateOf(error) ?? "")) throw error;
+  }
+  const [{ rows: [row] }] = await session.run([bind(selectWritable)]);
+  return { system: undefined, timeline: undefined, takesWrites: row![0] };
 }
