@@ -1,0 +1,70 @@
+import { parseArgs } from "node:util";
+import { type Mode, modes, type ScenarioName, scenarioNames } from "./plan.ts";
+import type { PatroniOptions } from "./run.ts";
+
+/** What the command line takes. */
+export const usage = `Usage: deno run -A scripts/failover_patroni.ts [options]
+
+  Runs two PostgreSQL servers under Patroni with etcd, fails over again and
+  again under load, and compares all that is stored with what the callers were
+  told. Takes Debian's packages patroni, etcd-server, haproxy and postgresql.
+
+  --failovers N    default 10: every scenario in both modes
+  --scenario NAME  only this one, any number of them: ${
+  scenarioNames.join(", ")
+}
+  --mode NAME      only this one, any number of them: ${modes.join(", ")}
+  --seed TEXT      other choices; default 1
+  --streams N      of each of the three stores; default 8
+  --keep           the logs of all programs stay; their directory is printed
+  --json           print the report as one JSON document
+  --help           print this`;
+
+/** The options, or `help`. @throws {Error} what is wrong with the arguments. */
+export function readArguments(
+  args: string[],
+): PatroniOptions & { json: boolean; help: boolean } {
+  const { values } = parseArgs({
+    args,
+    options: {
+      failovers: { type: "string", default: "10" },
+      scenario: { type: "string", multiple: true, default: [] },
+      mode: { type: "string", multiple: true, default: [] },
+      seed: { type: "string", default: "1" },
+      streams: { type: "string", default: "8" },
+      keep: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  return {
+    ...values,
+    failovers: count("failovers", values.failovers),
+    streams: count("streams", values.streams),
+    scenarios: some<ScenarioName>("scenario", scenarioNames, values.scenario),
+    modes: some<Mode>("mode", modes, values.mode),
+  };
+}
+
+function count(name: string, text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new Error(`Expected --${name} to be 1 or more, received ${text}`);
+}
+
+/** The chosen ones, all if none is. */
+function some<T extends string>(
+  option: string,
+  all: readonly T[],
+  chosen: readonly string[],
+): readonly T[] {
+  for (const name of chosen) {
+    if (all.some((known) => known === name)) continue;
+    throw new Error(
+      `Expected --${option} ${all.join(", ")}, received ${name}`,
+    );
+  }
+  return chosen.length === 0
+    ? all
+    : all.filter((name) => chosen.includes(name));
+}

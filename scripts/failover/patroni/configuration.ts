@@ -1,0 +1,170 @@
+/** The configuration files of a cluster, and the addresses in them. */
+import { Random } from "../../demo/random.ts";
+
+/** A member of the cluster. */
+export type MemberName = "a" | "b";
+
+/** The ports, the same on every address, below those that clients get. */
+export const ports = {
+  postgres: 25432,
+  patroni: 28008,
+  etcd: 22379,
+  etcdPeer: 22380,
+  haproxy: 25000,
+} as const;
+
+/** Who logs in, all with this password; the servers listen on loopback only. */
+export const roles = {
+  superuser: "postgres",
+  replication: "replicator",
+  store: "store",
+  password: "failover",
+} as const;
+
+/** Patroni's own times, in seconds: short ones, with the same proportions. */
+const times = { ttl: 20, loop_wait: 5, retry_timeout: 7 };
+
+/** Addresses of a cluster's own: every one of 127.0.0.0/8 is there at once. */
+export class Addresses {
+  readonly #net: string;
+
+  /** Another run has others. */
+  constructor() {
+    const random = new Random(crypto.randomUUID());
+    this.#net = `127.${random.between(10, 250)}.${random.between(0, 255)}`;
+  }
+
+  /** Of a member's PostgreSQL and Patroni. */
+  member(name: MemberName): string {
+    return `${this.#net}.${name === "a" ? 1 : 2}`;
+  }
+
+  /** Where a member finds etcd: its own, so that it can be cut off alone. */
+  gate(name: MemberName): string {
+    return `${this.#net}.${name === "a" ? 11 : 12}`;
+  }
+
+  /** Of etcd itself. */
+  get etcd(): string {
+    return `${this.#net}.10`;
+  }
+
+  /** Of the proxy for stores. */
+  get haproxy(): string {
+    return `${this.#net}.20`;
+  }
+}
+
+/** Patroni's; JSON is YAML, too. */
+export function patroniConfiguration(
+  { name, addresses, dir, binaries }: {
+    name: MemberName;
+    addresses: Addresses;
+    /** Of this member. */
+    dir: string;
+    binaries: string;
+  },
+): string {
+  const { superuser, replication, password } = roles;
+  const address = addresses.member(name);
+  const rest = `${address}:${ports.patroni}`;
+  return JSON.stringify({
+    scope: "stores",
+    name,
+    restapi: { listen: rest, connect_address: rest },
+    etcd3: {
+      host: `${addresses.gate(name)}:${ports.etcd}`,
+      // Otherwise it asks etcd for its address, and goes there directly.
+      use_proxies: true,
+    },
+    bootstrap: {
+      dcs: {
+        ...times,
+        // A killed primary is not started again before the other one is asked.
+        primary_start_timeout: 0,
+        maximum_lag_on_failover: 100_000_000,
+        postgresql: { use_pg_rewind: true, use_slots: true },
+      },
+      initdb: [{ encoding: "UTF8" }, { locale: "C" }],
+    },
+    postgresql: {
+      listen: `${address}:${ports.postgres}`,
+      connect_address: `${address}:${ports.postgres}`,
+      data_dir: `${dir}/data`,
+      bin_dir: binaries,
+      pgpass: `${dir}/pgpass`,
+      authentication: {
+        superuser: { username: superuser, password },
+        replication: { username: replication, password },
+      },
+      pg_hba: [
+        "local all all trust",
+        "host all all 127.0.0.0/8 scram-sha-256",
+        "host replication all 127.0.0.0/8 scram-sha-256",
+      ],
+      parameters: {
+        unix_socket_directories: dir,
+        // Processes are killed here, never the kernel.
+        fsync: "off",
+        wal_keep_size: "256MB",
+        max_connections: 100,
+        log_connections: "on",
+        log_line_prefix: "%m [%p] %a ",
+      },
+      // Otherwise a new standby waits for a slow checkpoint.
+      basebackup: [{ checkpoint: "fast" }],
+      remove_data_directory_on_rewind_failure: true,
+      remove_data_directory_on_diverged_timelines: true,
+    },
+  });
+}
+
+const defaults = `global
+  maxconn 500
+defaults
+  mode tcp
+  timeout connect 2s
+  timeout client 1h
+  timeout server 1h
+`;
+
+/** Of the gate between a member and etcd. */
+export function gateConfiguration(
+  name: MemberName,
+  addresses: Addresses,
+): string {
+  return `${defaults}listen etcd
+  bind ${addresses.gate(name)}:${ports.etcd}
+  server etcd ${addresses.etcd}:${ports.etcd}
+`;
+}
+
+/** Of the proxy for stores: it goes to the primary that Patroni knows of. */
+export function proxyConfiguration(addresses: Addresses): string {
+  const server = (name: MemberName) =>
+    `  server ${name} ${addresses.member(name)}:${ports.postgres} ` +
+    `check port ${ports.patroni}`;
+  return `${defaults}listen stores
+  bind ${addresses.haproxy}:${ports.haproxy}
+  option httpchk GET /primary
+  http-check expect status 200
+  default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
+${server("a")}
+${server("b")}
+`;
+}
+
+/** The arguments of etcd. */
+export function etcdArguments(addresses: Addresses, dir: string): string[] {
+  const client = `http://${addresses.etcd}:${ports.etcd}`;
+  const peer = `http://${addresses.etcd}:${ports.etcdPeer}`;
+  return [
+    ["--name", "etcd"],
+    ["--data-dir", dir],
+    ["--listen-client-urls", client],
+    ["--advertise-client-urls", client],
+    ["--listen-peer-urls", peer],
+    ["--initial-advertise-peer-urls", peer],
+    ["--initial-cluster", `etcd=${peer}`],
+  ].flat();
+}

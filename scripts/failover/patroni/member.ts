@@ -1,0 +1,172 @@
+/** A member of the cluster: Patroni, its PostgreSQL, and its way to etcd. */
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { queryOnce } from "../../../tests/support/database.ts";
+import {
+  type Addresses,
+  gateConfiguration,
+  type MemberName,
+  patroniConfiguration,
+  ports,
+  roles,
+} from "./configuration.ts";
+import { until } from "./waiting.ts";
+import { type Program, type Programs, signalTo } from "./programs.ts";
+
+/** How long etcd may take to start, in ms. */
+const etcdLimitMs = 60_000;
+
+/** How a member is cut off from etcd. */
+export type Cut = "silence" | "refusal";
+
+/** See the file's head. */
+export class Member {
+  readonly name: MemberName;
+  readonly address: string;
+  /** Of Patroni, for `patronictl`, too. */
+  readonly configuration: string;
+  readonly #programs: Programs;
+  readonly #dir: string;
+  readonly #gateFile: string;
+  readonly #gateAddress: string;
+  #patroni: Program | undefined;
+  #gate: Program | undefined;
+
+  private constructor(
+    name: MemberName,
+    addresses: Addresses,
+    programs: Programs,
+    dir: string,
+  ) {
+    this.name = name;
+    this.address = addresses.member(name);
+    this.#gateAddress = `${addresses.gate(name)}:${ports.etcd}`;
+    this.#programs = programs;
+    this.#dir = dir;
+    this.configuration = join(dir, "patroni.yml");
+    this.#gateFile = join(dir, "gate.cfg");
+  }
+
+  /** Writes the configuration; nothing runs yet. */
+  static async create(
+    name: MemberName,
+    addresses: Addresses,
+    programs: Programs,
+    binaries: string,
+  ): Promise<Member> {
+    const dir = await programs.makeDirectory(name);
+    const member = new Member(name, addresses, programs, dir);
+    await writeFile(
+      member.configuration,
+      patroniConfiguration({ name, addresses, dir, binaries }),
+    );
+    await writeFile(member.#gateFile, gateConfiguration(name, addresses));
+    return member;
+  }
+
+  /** Opens the way to etcd; resolves when it leads there. */
+  async open(): Promise<void> {
+    if (this.#gate === undefined) {
+      const args = ["-db", "-f", this.#gateFile];
+      this.#gate = this.#programs.start(`gate-${this.name}`, "haproxy", args);
+    }
+    await until("Expected etcd", etcdLimitMs, async () => {
+      const { ok } = await fetch(`http://${this.#gateAddress}/health`);
+      return ok;
+    });
+  }
+
+  /** Starts Patroni if it does not run; PostgreSQL is Patroni's affair. */
+  start(): void {
+    if (this.#patroni?.isEnded === false) return;
+    const { name, configuration } = this;
+    const args = [configuration];
+    this.#patroni = this.#programs.start(`patroni-${name}`, "patroni", args);
+  }
+
+  /** The server's own url for the role, past every proxy. */
+  url(role: "superuser" | "store"): string {
+    const database = role === "store" ? "store" : "postgres";
+    const login = `${roles[role]}:${roles.password}`;
+    return `postgresql://${login}@${this.address}:${ports.postgres}/${database}?sslmode=disable`;
+  }
+
+  /** Runs SQL as the superuser. */
+  query(sql: string): Promise<Record<string, unknown>[]> {
+    return queryOnce(this.url("superuser"), sql);
+  }
+
+  /** The value of an expression. */
+  async ask(expression: string): Promise<unknown> {
+    const [row] = await this.query(`SELECT (${expression}) AS answer`);
+    return row?.answer;
+  }
+
+  /** What Patroni says at the path; undefined while it is not there. */
+  async rest(path: string, patch?: unknown): Promise<Response> {
+    const url = `http://${this.address}:${ports.patroni}${path}`;
+    return await fetch(url, {
+      signal: AbortSignal.timeout(5000),
+      ...(patch === undefined
+        ? {}
+        : { method: "PATCH", body: JSON.stringify(patch) }),
+    });
+  }
+
+  /** Kills the postmaster alone; its children notice. */
+  async killPostmaster(): Promise<void> {
+    signalTo(await this.#postmaster(), "SIGKILL");
+  }
+
+  /** Kills Patroni, and every process of PostgreSQL at once. */
+  async killAll(): Promise<void> {
+    const postmaster = await this.#postmaster();
+    await this.#patroni?.kill();
+    this.#patroni = undefined;
+    // The parent first: it would tell the clients something.
+    signalTo(postmaster, "SIGSTOP");
+    const family = [postmaster, ...await childrenOf(postmaster)];
+    for (const pid of family) signalTo(pid, "SIGKILL");
+  }
+
+  /** Stops Patroni, and nothing else. */
+  freezePatroni(): void {
+    this.#patroni?.signal("SIGSTOP");
+  }
+
+  /** Lets it go on. */
+  thawPatroni(): void {
+    this.#patroni?.signal("SIGCONT");
+  }
+
+  /** Ends the way to etcd. */
+  async cutFromEtcd(cut: Cut): Promise<void> {
+    if (cut === "silence") return this.#gate?.signal("SIGSTOP");
+    await this.#gate?.kill();
+    this.#gate = undefined;
+  }
+
+  /** Opens it again. */
+  async healEtcd(): Promise<void> {
+    this.#gate?.signal("SIGCONT");
+    await this.open();
+  }
+
+  async #postmaster(): Promise<number> {
+    const file = join(this.#dir, "data", "postmaster.pid");
+    return Number((await readFile(file, "utf8")).split("\n")[0]);
+  }
+}
+
+async function childrenOf(parent: number): Promise<number[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const stats = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/stat`, "utf8").catch(() => "")),
+  );
+  return pids.filter((_, i) => {
+    const stat = stats[i]!;
+    // A process's name may hold blanks and brackets.
+    const [, ppid] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return Number(ppid) === parent;
+  }).map(Number);
+}

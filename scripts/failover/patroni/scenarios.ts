@@ -1,0 +1,59 @@
+/** What happens to the primary. */
+import type { Random } from "../../demo/random.ts";
+import type { PatroniCluster } from "./cluster.ts";
+import type { Member } from "./member.ts";
+import type { ScenarioName } from "./plan.ts";
+
+/** What was done, and how it is mended. */
+export interface Blow {
+  /** How long both servers take writes, in ms, at least. */
+  splitMs: number;
+  /** Lets the former primary come back. */
+  heal(): Promise<void> | void;
+}
+
+/**
+ * Longer than the beat with which a store looks where it is, so that it is seen
+ * whether it leaves a former primary by itself.
+ */
+const splitMs = 12_000;
+
+type Strike = (
+  cluster: PatroniCluster,
+  primary: Member,
+  standby: Member,
+  random: Random,
+) => Promise<Blow>;
+
+const nothing: Blow = { splitMs: 0, heal: () => {} };
+
+const strikes: Record<ScenarioName, Strike> = {
+  "postgres-killed": async (_, primary) => {
+    await primary.killPostmaster();
+    return nothing;
+  },
+  "both-killed": async (_, primary) => {
+    await primary.killAll();
+    return { splitMs: 0, heal: () => primary.start() };
+  },
+  "switchover": async (cluster, primary, standby) => {
+    await cluster.switchover(primary, standby);
+    return nothing;
+  },
+  "etcd-cut": async (_cluster, primary, _standby, random) => {
+    await primary.cutFromEtcd(random.chance(50) ? "silence" : "refusal");
+    return { splitMs: 0, heal: () => primary.healEtcd() };
+  },
+  "patroni-frozen": (_, primary) => {
+    primary.freezePatroni();
+    return Promise.resolve({ splitMs, heal: () => primary.thawPatroni() });
+  },
+};
+
+/** Does it. */
+export function strike(
+  scenario: ScenarioName,
+  ...rest: Parameters<Strike>
+): Promise<Blow> {
+  return strikes[scenario](...rest);
+}
