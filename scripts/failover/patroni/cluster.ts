@@ -119,12 +119,12 @@ export class PatroniCluster implements AsyncDisposable {
   /** One after the other, so that the first makes the cluster. */
   async #startMembers(): Promise<void> {
     const { a, b } = this.#members;
-    a.start();
-    await until(
-      "Expected a primary",
-      limitMs,
-      async () => (await a.rest("/primary")).ok,
-    );
+    await Promise.all([a.open(), b.open()]);
+    await this.#until("Expected a primary", async () => {
+      a.start();
+      const { ok } = await a.rest("/primary");
+      return ok;
+    });
     await a.query(
       `CREATE ROLE ${roles.store} LOGIN PASSWORD '${roles.password}'`,
     );
