@@ -1,4 +1,5 @@
 /** A store that outlives failovers, who writes into it, and what they were told. */
+import { setTimeout as delay } from "node:timers/promises";
 import {
   type LogEvent,
   openStreamStorage,
@@ -190,7 +191,20 @@ export class Load implements AsyncDisposable {
     await this.#close();
   }
 
+  /** Before its first health check HAProxy leads to any of the servers. */
   async #open(): Promise<PostgresStreamStorage> {
+    const deadline = performance.now() + endLimitMs;
+    for (;;) {
+      try {
+        return await this.#openOnce();
+      } catch (error) {
+        if (performance.now() > deadline) throw error;
+        await delay(200);
+      }
+    }
+  }
+
+  async #openOnce(): Promise<PostgresStreamStorage> {
     const { url, schema } = this.#options;
     return await openStreamStorage({
       url,
