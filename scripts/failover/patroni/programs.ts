@@ -48,7 +48,9 @@ for pid in $(ours); do kill -CONT "$pid"; kill -QUIT "$pid"; done 2>/dev/null
 n=0
 while [ -n "$(ours)" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
 for pid in $(ours); do kill -KILL "$pid"; done 2>/dev/null
-[ -n "$KEEP" ] || rm -rf "$DIR"
+[ -n "$KEEP" ] && exit
+n=0
+while ! rm -rf "$DIR" && [ $n -lt 20 ]; do sleep 0.2; n=$((n + 1)); done
 `;
 
 /** A directory, and the programs that run in it; see the file's head. */
