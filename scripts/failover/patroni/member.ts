@@ -134,9 +134,14 @@ export class Member {
     this.#patroni?.signal("SIGSTOP");
   }
 
-  /** Lets it go on. */
-  thawPatroni(): void {
-    this.#patroni?.signal("SIGCONT");
+  /**
+   * Ends the Patroni that was stopped, and starts another. One that goes on
+   * believes its picture of etcd for a moment, and may take the lock back from
+   * the member that was promoted.
+   */
+  async replacePatroni(): Promise<void> {
+    await this.#patroni?.kill();
+    this.start();
   }
 
   /** Ends the way to etcd. */

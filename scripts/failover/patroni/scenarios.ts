@@ -46,7 +46,7 @@ const strikes: Record<ScenarioName, Strike> = {
   },
   "patroni-frozen": (_, primary) => {
     primary.freezePatroni();
-    return Promise.resolve({ splitMs, heal: () => primary.thawPatroni() });
+    return Promise.resolve({ splitMs, heal: () => primary.replacePatroni() });
   },
 };
 
