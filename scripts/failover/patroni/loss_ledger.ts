@@ -16,7 +16,7 @@
  *
  * Histories are many, so they are looked for where they are few first: those
  * without a loss, then those in which the end of the loss was noticed, by a read
- * or a refusal, then all.
+ * or a refusal, or came late, when the former primary was no more, then all.
  */
 import type { StreamId } from "../../../mod.ts";
 import { Ledger, type Outcome } from "../../crash/ledger.ts";
@@ -71,13 +71,14 @@ interface Broken {
 
 /** Which histories are looked for, and what they have to explain. */
 interface Search {
-  loss: "none" | "noticed" | "any";
+  loss: "none" | "noticed" | "late" | "any";
   reads: boolean;
 }
 
 const searches: readonly Search[] = [
   { loss: "none", reads: true },
   { loss: "noticed", reads: true },
+  { loss: "late", reads: true },
   { loss: "any", reads: true },
 ];
 
@@ -85,6 +86,7 @@ const searches: readonly Search[] = [
 const searchesOfWrites: readonly Search[] = [
   { loss: "none", reads: false },
   { loss: "noticed", reads: false },
+  { loss: "late", reads: false },
   { loss: "any", reads: false },
 ];
 
@@ -96,7 +98,10 @@ interface Entry {
 }
 
 /** More of them than this are not followed: the stream is a contradiction. */
-const maxHistories = 5000;
+const maxHistories = 20_000;
+
+/** Late is what happens in the last so many ms in which writes may be lost. */
+const lateMs = 6000;
 
 /** See the file's head. */
 export class LossLedger extends Ledger {
@@ -224,8 +229,9 @@ export class LossLedger extends Ledger {
         const { kept } = history;
         const resumed: History = { ...history, phase: "resumed", state: kept };
         if (!isWithin) return [resumed];
-        const isNoticed = !isCall || isFailed;
-        return loss === "any" || isNoticed ? [history, resumed] : [history];
+        const mayResume = loss === "any" || !isCall || isFailed ||
+          (loss === "late" && at >= until - lateMs);
+        return mayResume ? [history, resumed] : [history];
       }
       case "resumed":
         return [history];
