@@ -106,6 +106,8 @@ export function patroniConfiguration(
         unix_socket_directories: dir,
         // Processes are killed here, never the kernel.
         fsync: "off",
+        // In the data, since a killed server does not remove its own.
+        dynamic_shared_memory_type: "mmap",
         wal_keep_size: "256MB",
         max_connections: 100,
         log_connections: "on",

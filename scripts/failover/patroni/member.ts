@@ -157,9 +157,13 @@ export class Member {
     await this.open();
   }
 
+  /** The process that is about to be killed, and leaves its shared memory. */
   async #postmaster(): Promise<number> {
     const file = join(this.#dir, "data", "postmaster.pid");
-    return Number((await readFile(file, "utf8")).split("\n")[0]);
+    const lines = (await readFile(file, "utf8")).split("\n");
+    const [, segment] = lines[6]!.trim().split(/\s+/);
+    if (segment !== undefined) await this.#programs.inherit(segment);
+    return Number(lines[0]);
   }
 }
 

@@ -7,7 +7,14 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, openSync } from "node:fs";
-import { chmod, chown, mkdtemp, readdir, readFile } from "node:fs/promises";
+import {
+  appendFile,
+  chmod,
+  chown,
+  mkdtemp,
+  readdir,
+  readFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -48,6 +55,8 @@ for pid in $(ours); do kill -CONT "$pid"; kill -QUIT "$pid"; done 2>/dev/null
 n=0
 while [ -n "$(ours)" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
 for pid in $(ours); do kill -KILL "$pid"; done 2>/dev/null
+[ ! -e "$DIR/segments" ] || while read -r id; do ipcrm -m "$id"; done \\
+  <"$DIR/segments" 2>/dev/null
 [ -n "$KEEP" ] && exit
 n=0
 while ! rm -rf "$DIR" && [ $n -lt 20 ]; do sleep 0.2; n=$((n + 1)); done
@@ -106,6 +115,11 @@ export class Programs implements AsyncDisposable {
     } finally {
       closeSync(log);
     }
+  }
+
+  /** Shared memory of a server that is about to be killed, to be removed. */
+  async inherit(segment: string): Promise<void> {
+    await appendFile(join(this.dir, "segments"), `${segment}\n`);
   }
 
   /** The last lines of a log. */
