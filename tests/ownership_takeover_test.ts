@@ -101,7 +101,7 @@ async function startBehindNode(
   opening.catch(() => {}); // looked at later
   const hasAsked = `SELECT 1 FROM pg_stat_activity
     WHERE application_name = '${schema}' AND state = 'idle'
-      AND query LIKE '%pg_try_advisory_lock%'`;
+      AND query LIKE '%try_advisory_lock($1)%'`;
   while ((await watcher.script(hasAsked)).length === 0);
   return { node, opening };
 }
