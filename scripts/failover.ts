@@ -10,7 +10,7 @@
  */
 import process from "node:process";
 import { readArguments, usage } from "./failover/arguments.ts";
-import { whyNoFailover } from "./failover/debian.ts";
+import { whyNoFailover } from "./failover/requirements.ts";
 import { format } from "./failover/report.ts";
 import { failOver } from "./failover/run.ts";
 

@@ -1,7 +1,7 @@
 /**
  * Runs a command with STREAM_STORAGE_TEST_URL set, to the value it has already
  * or else to an embedded server that ends with the command, and exits as the
- * command does.
+ * command does. With `--debian` it is always a server of Debian's package.
  *
  * ```sh
  * deno run -A scripts/with_postgres.ts bun test ./tests
@@ -11,20 +11,23 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import process from "node:process";
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
+import { DebianServer } from "./debian_server.ts";
 import { testServerSettings } from "../tests/support/database.ts";
 
 const variable = "STREAM_STORAGE_TEST_URL";
 
-async function main([command, ...args]: string[]): Promise<number> {
+async function main(words: string[]): Promise<number> {
+  const isDebian = words[0] === "--debian";
+  const [command, ...args] = isDebian ? words.slice(1) : words;
   if (command === undefined) {
-    console.error("Usage: with_postgres.ts COMMAND [ARGUMENT...]");
+    console.error("Usage: with_postgres.ts [--debian] COMMAND [ARGUMENT...]");
     return 2;
   }
   const given = process.env[variable];
-  if (given) return await run(command, args, given);
-  await using server = await startEmbeddedPostgres({
-    settings: testServerSettings,
-  });
+  if (given && !isDebian) return await run(command, args, given);
+  await using server = isDebian
+    ? await DebianServer.start(testServerSettings)
+    : await startEmbeddedPostgres({ settings: testServerSettings });
   return await run(command, args, server.url);
 }
 

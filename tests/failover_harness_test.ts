@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Operation, State } from "../scripts/crash/operation.ts";
-import { whyNoFailover } from "../scripts/failover/debian.ts";
+import { whyNoFailover } from "../scripts/failover/requirements.ts";
 import { FailoverLedger } from "../scripts/failover/ledger.ts";
 import { type Answered, split } from "../scripts/failover/probes.ts";
 import { runTrial } from "../scripts/failover/run.ts";

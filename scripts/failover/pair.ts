@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { serverAccount, serverPrograms } from "./debian.ts";
+import { serverAccount, serverPrograms } from "../debian.ts";
 import { Janitor } from "./janitor.ts";
 import { PairNetwork, type Side, type Way } from "./network.ts";
 import { port, role, Server } from "./server.ts";

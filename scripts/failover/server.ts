@@ -12,7 +12,7 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
-import type { Account } from "./debian.ts";
+import type { Account } from "../debian.ts";
 import { inNamespace, processesIn } from "./network.ts";
 
 /** The same on every server, each has its own addresses. */

@@ -1,7 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import process from "node:process";
 
 /** Debian's server packages; the versions are directories. */
 const packages = "/usr/lib/postgresql";
@@ -30,15 +29,4 @@ export async function serverAccount(): Promise<Account> {
   const [, uid, gid] = /^postgres:[^:]*:(\d+):(\d+):/m.exec(accounts) ?? [];
   if (gid === undefined) throw new Error("Expected an account postgres");
   return { uid: Number(uid), gid: Number(gid) };
-}
-
-/** Why there can be no failover here; undefined if there can. */
-export function whyNoFailover(): string | undefined {
-  if (process.platform !== "linux" || process.geteuid?.() !== 0) {
-    return "network namespaces need Linux and root";
-  }
-  if (serverPrograms() === undefined) {
-    return "the server package is missing: apt-get install postgresql";
-  }
-  return undefined;
 }
