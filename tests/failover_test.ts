@@ -63,8 +63,7 @@ describe("A url of two hosts", () => {
     await using first = await CrashServer.start({ settings });
     await using second = await CrashServer.start({ settings });
     const url = urlOf(first, second);
-    await first.query("ALTER SYSTEM SET default_transaction_read_only = on");
-    await first.query("SELECT pg_reload_conf()");
+    await first.set("default_transaction_read_only", "on");
     {
       await using storage = await open(url, "read_only");
       await storage.createStreamStorage(newStreamId(), genesis);
@@ -94,8 +93,7 @@ describe("A url of two hosts", () => {
     while (!await isLocked(first)); // the owner is back, too
     await place.restart();
     // Its sessions stay, but take no writes any more.
-    await first.query("ALTER SYSTEM SET default_transaction_read_only = on");
-    await first.query("SELECT pg_reload_conf()");
+    await first.set("default_transaction_read_only", "on");
     // The copy was made before that event.
     await Promise.all(
       Array.from(

@@ -38,10 +38,20 @@ describe("A commit that waits for a standby", () => {
   });
 
   async function setStandby(names: string): Promise<void> {
-    await server.query(
-      `ALTER SYSTEM SET synchronous_standby_names = '${names}'`,
-    );
-    await server.query("SELECT pg_reload_conf()");
+    await server.set("synchronous_standby_names", names);
+    while (names !== "" && !await commitWaits());
+  }
+
+  /** Whether the setting is in force; sessions that wait are let go. */
+  async function commitWaits(): Promise<boolean> {
+    let isDone = false;
+    const commit = server
+      .query("SELECT pg_logical_emit_message(true, 'probe', '')")
+      .then(() => isDone = true);
+    let hasWaited = false;
+    while (!isDone && !hasWaited) hasWaited = await end("cancel") > 0;
+    await commit;
+    return hasWaited;
   }
 
   /** Sessions whose commit waits; ends the wait in this way. */

@@ -124,6 +124,17 @@ export class CrashServer implements AsyncDisposable {
     return runSql(this.url, sql);
   }
 
+  /**
+   * Changes a setting, whose value is written as the server shows it. Resolves
+   * when the server has it: it reads its files again a moment after it was told.
+   */
+  async set(name: string, value: string): Promise<void> {
+    await this.query(`ALTER SYSTEM SET ${name} = '${value}'`);
+    await this.query("SELECT pg_reload_conf()");
+    const shown = `SELECT current_setting('${name}') AS value`;
+    while ((await this.query(shown))[0]?.value !== value);
+  }
+
   /** Ends the server and removes the data. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#running?.close();
