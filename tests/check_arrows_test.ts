@@ -15,8 +15,7 @@ const script = fileURLToPath(
 const goodTree = {
   "storage/errors.ts": 'import "./model.ts";\n',
   "storage/model.ts": "",
-  "database/driver.ts":
-    'import pg from "pg";\nimport "../storage/errors.ts";\n',
+  "database/driver.ts": 'import "../storage/errors.ts";\n',
   "postgres/store.ts": '// import "../cli/main.ts";\n' +
     '/**\n * import "../cli/main.ts";\n */\n' +
     'export {\n  a,\n  b,\n} from "../database/driver.ts";\n' +

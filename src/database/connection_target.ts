@@ -3,7 +3,15 @@
  * (PostgreSQL documentation, "Connection Strings") as plain data.
  */
 
-import { StreamStorageError } from "../storage/errors.ts";
+import { readFileSync } from "node:fs";
+import { isIPv6 } from "node:net";
+import {
+  type AuthMethod,
+  type ChannelBinding,
+  isChannelBinding,
+  parseRequireAuth,
+} from "./login/auth_policy.ts";
+import { badUrl, splitLibpqUri } from "./libpq_uri.ts";
 
 /** libpq's `sslmode`. */
 export type SslMode =
@@ -17,12 +25,20 @@ export type SslMode =
 export interface SslOptions {
   /** How much is asked of the server. */
   mode: SslMode;
-  /** Certificates of the authorities to trust; the runtime's own by default. */
+  /**
+   * Certificates of the authorities to trust; the runtime's own by default. With
+   * them `require` asks for a certificate of theirs, as `verify-ca`.
+   */
   ca?: string;
   /** Our own certificate and its key, where the server asks for one. */
   cert?: string;
   /** The private key of `cert`; never shown. */
   key?: string;
+  /**
+   * libpq's `sslnegotiation`: `direct` begins with TLS at once, which needs
+   * PostgreSQL 17 and at least `require`. Default `postgres`.
+   */
+  negotiation?: "postgres" | "direct";
 }
 
 /** A server and how to log in there. */
@@ -33,6 +49,13 @@ export interface ConnectionTarget {
   password: string;
   database: string;
   ssl: SslOptions;
+  channelBinding: ChannelBinding;
+  /** The methods of authentication that are allowed; undefined: all. */
+  requireAuth: readonly AuthMethod[] | undefined;
+  /** Of the startup message, as libpq has them. */
+  options: string;
+  /** When idle connections are first probed; undefined: never. */
+  keepAliveMs: number | undefined;
   applicationName: string;
   connectTimeoutMs: number;
   /** Only a server that accepts writes is taken (libpq's `read-write`). */
@@ -46,99 +69,213 @@ export function isSslMode(mode: string): mode is SslMode {
   return sslModes.includes(mode);
 }
 
+/** What is not told otherwise; a target lacks its hosts and its user yet. */
+export const targetDefaults = {
+  ssl: { mode: "prefer" },
+  channelBinding: "prefer",
+  requireAuth: undefined,
+  options: "",
+  keepAliveMs: 10_000,
+  applicationName: "stream-storage",
+  connectTimeoutMs: 10_000,
+  readWrite: false,
+} as const satisfies Partial<ConnectionTarget>;
+
 /**
- * Reads `postgresql://user:password@host:port,host2:port2/database?…`.
- * Known parameters: sslmode, application_name, connect_timeout (seconds),
- * target_session_attrs (any, read-write, primary), host and port.
+ * Reads `postgresql://user:password@host:port,host2:port2/database?…` as libpq
+ * does, with the parameters of `readers` below. Any other is refused: what it
+ * asks for may be a protection.
  *
  * @throws {StreamStorageError} BAD_CONFIG; the text is never echoed, it may
  *   hold a password.
  */
 export function parseConnectionUrl(url: string): ConnectionTarget {
-  const match =
-    /^postgres(?:ql)?:\/\/(?:([^@/?#]*)@)?([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/
-      .exec(url);
-  if (match === null) {
-    throw badUrl("Expected postgresql://user:password@host:port/database");
-  }
-  const [, login = "", authority = "", path = "", query = ""] = match;
-  const [user = "", ...password] = login.split(":");
-  const parameters = new URLSearchParams(query);
-  const target: ConnectionTarget = {
-    hosts: parseHosts(
-      parameters.get("host") ?? decode(authority),
-      parameters.get("port") ?? undefined,
-    ),
-    user: decode(user) || parameters.get("user") || "",
-    password: decode(password.join(":")) || parameters.get("password") || "",
-    database: decode(path) || parameters.get("dbname") || decode(user),
-    ssl: { mode: sslMode(parameters.get("sslmode")) },
-    applicationName: parameters.get("application_name") ?? "stream-storage",
-    connectTimeoutMs: connectTimeout(parameters.get("connect_timeout")),
-    readWrite: readWrite(parameters.get("target_session_attrs")),
-  };
-  if (target.user === "") throw badUrl("The URL must name a user");
-  return target;
-}
-
-function parseHosts(
-  list: string,
-  ports: string | undefined,
-): ConnectionTarget["hosts"] {
-  const portList = ports?.split(",");
-  return list.split(",").map((entry, i) => {
-    const match = /^(\[[0-9a-fA-F:.]+\]|[^:]*)(?::(\d+))?$/.exec(entry);
-    if (match === null) throw badUrl("A host must be host or host:port");
-    const host = match[1]!.replace(/^\[|\]$/g, "") || "localhost";
-    const port = Number(match[2] ?? portList?.[i] ?? portList?.[0] ?? 5432);
-    if (!Number.isInteger(port) || port < 1 || port > 65535) {
-      throw badUrl("A port must be from 1 to 65535");
+  const values = splitLibpqUri(url);
+  for (const name of values.keys()) {
+    if (!Object.hasOwn(readers, name)) {
+      throw unknownParameter(name, url.slice(url.indexOf("?")));
     }
-    return { host, port };
-  });
-}
-
-function sslMode(mode: string | null): SslMode {
-  if (mode === null || mode === "allow") return "prefer";
-  if (!isSslMode(mode)) throw badUrl(`sslmode must be ${sslModes.join(", ")}`);
-  return mode;
-}
-
-function connectTimeout(seconds: string | null): number {
-  if (seconds === null) return 10_000;
-  const value = Number(seconds);
-  if (!Number.isInteger(value) || value < 0) {
-    throw badUrl("connect_timeout must be a whole number of seconds");
   }
-  return value === 0 ? 10_000 : value * 1000;
+  const value = <N extends keyof typeof readers>(name: N) =>
+    readers[name](values.get(name)) as ReturnType<typeof readers[N]>;
+  value("gssencmode");
+  const user = value("user");
+  if (user === "") throw badUrl("The URL must name a user");
+  return {
+    ...targetDefaults,
+    hosts: hostsOf(value("host"), value("port")),
+    user,
+    password: value("password"),
+    database: value("dbname") || user,
+    ssl: sslOf(value("sslmode"), value("sslrootcert"), {
+      cert: value("sslcert"),
+      key: value("sslkey"),
+      negotiation: value("sslnegotiation"),
+    }),
+    channelBinding: value("channel_binding"),
+    requireAuth: value("require_auth"),
+    options: value("options"),
+    keepAliveMs: value("keepalives") ? value("keepalives_idle") : undefined,
+    applicationName: value("application_name"),
+    connectTimeoutMs: value("connect_timeout"),
+    readWrite: value("target_session_attrs"),
+  };
 }
 
-function readWrite(attributes: string | null): boolean {
-  switch (attributes) {
-    case null:
-    case "any":
-      return false;
-    case "read-write":
-    case "primary":
-      return true;
-    default:
-      throw badUrl("target_session_attrs must be any, read-write or primary");
+/** The parameters that we know; each gets its value, or nothing. */
+const readers = {
+  host: (text = "") => text,
+  port: (text = "") => text,
+  user: (text = "") => text,
+  password: (text = "") => text,
+  dbname: (text = "") => text,
+  options: (text: string = targetDefaults.options) => text,
+  application_name: (text: string = targetDefaults.applicationName) => text,
+  sslmode: readSslMode,
+  sslrootcert: (path?: string) =>
+    path === "system" ? path : readPem("sslrootcert", path),
+  sslcert: (path?: string) => readPem("sslcert", path),
+  sslkey: (path?: string) => readPem("sslkey", path),
+  sslnegotiation: (text?: string) =>
+    oneOf("sslnegotiation", ["postgres", "direct"], text),
+  /** There is no GSSAPI here to encrypt with. */
+  gssencmode: (text?: string) =>
+    oneOf("gssencmode", ["disable", "prefer"], text),
+  channel_binding: readChannelBinding,
+  require_auth: readRequireAuth,
+  keepalives: (text = "1") => readNumber("keepalives", text) !== 0,
+  keepalives_idle: (text = "0") =>
+    readNumber("keepalives_idle", text) * 1000 || targetDefaults.keepAliveMs,
+  connect_timeout: (text = "0") =>
+    readNumber("connect_timeout", text) * 1000 ||
+    targetDefaults.connectTimeoutMs,
+  target_session_attrs: (text?: string) =>
+    oneOf("target_session_attrs", ["any", "read-write", "primary"], text) !==
+      "any",
+};
+
+function hostsOf(list: string, portList: string): ConnectionTarget["hosts"] {
+  const hosts = list.split(",");
+  const ports = portList.split(",");
+  if (ports.length !== 1 && ports.length !== hosts.length) {
+    throw badUrl("Expected one port, or as many as there are hosts");
   }
+  return hosts.map((host, i) => ({
+    host: hostOf(host),
+    port: portOf(ports[i] ?? ports[0]!),
+  }));
 }
 
-function decode(part: string): string {
+/** A name, an address, or the directory of a socket. */
+function hostOf(text: string): string {
+  const host = /^\[.*\]$/.test(text) ? text.slice(1, -1) : text;
+  if (host.includes("@")) {
+    throw badUrl("An @ in a user's name or password must be written as %40");
+  }
+  if (host.startsWith("/")) return host;
+  if (host.includes(":") && !isIPv6(host)) {
+    throw badUrl("A host must be a name, an address or a directory");
+  }
+  return host || "localhost";
+}
+
+function portOf(text: string): number {
+  const port = Number(text || 5432);
+  if (!/^\d*$/.test(text) || port < 1 || port > 65535) {
+    throw badUrl("A port must be from 1 to 65535");
+  }
+  return port;
+}
+
+function readSslMode(text?: string): SslMode | undefined {
+  // Stricter than it: TLS is tried first.
+  if (text === "allow") return "prefer";
+  if (text !== undefined && !isSslMode(text)) {
+    throw badUrl(`sslmode must be ${sslModes.join(", ")}`);
+  }
+  return text;
+}
+
+/** The rules that tie libpq's parameters for TLS to each other. */
+function sslOf(
+  given: SslMode | undefined,
+  ca: string | undefined,
+  { cert, key, negotiation }: {
+    cert: string | undefined;
+    key: string | undefined;
+    negotiation: "postgres" | "direct";
+  },
+): SslOptions {
+  const isSystem = ca === "system";
+  const mode = given ?? (isSystem ? "verify-full" : targetDefaults.ssl.mode);
+  if (isSystem && mode !== "verify-full") {
+    throw badUrl("sslrootcert=system needs sslmode=verify-full");
+  }
+  if (negotiation === "direct" && (mode === "disable" || mode === "prefer")) {
+    throw badUrl("sslnegotiation=direct needs sslmode=require or more");
+  }
+  if ((cert === undefined) !== (key === undefined)) {
+    throw badUrl("sslcert and sslkey need each other");
+  }
+  return {
+    mode,
+    ...(ca === undefined || isSystem ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+    ...(negotiation === "direct" ? { negotiation } : {}),
+  };
+}
+
+function readPem(name: string, path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
   try {
-    return decodeURIComponent(part);
-  } catch {
-    throw badUrl("The URL has a broken percent-encoding");
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const { code = "" } = error as { code?: string };
+    throw badUrl(`The file that ${name} names can't be read: ${code}`);
   }
 }
 
-function badUrl(message: string): StreamStorageError {
-  return new StreamStorageError({
-    code: "BAD_CONFIG",
-    operation: "openStreamStorage",
-    message: `${message} (the connection URL is not shown)`,
-    details: { reason: "bad_url" },
-  });
+function readChannelBinding(
+  text: string = targetDefaults.channelBinding,
+): ChannelBinding {
+  if (isChannelBinding(text)) return text;
+  throw badUrl("channel_binding must be disable, prefer or require");
+}
+
+function readRequireAuth(text?: string): readonly AuthMethod[] | undefined {
+  if (text === undefined) return undefined;
+  const methods = parseRequireAuth(text);
+  if (methods === undefined) {
+    throw badUrl(
+      "require_auth must list none, password, md5, scram-sha-256, gss, sspi, " +
+        "or all of them after an exclamation mark",
+    );
+  }
+  return methods;
+}
+
+function oneOf<const T extends string>(
+  name: string,
+  known: readonly T[],
+  text: string | undefined,
+): T {
+  const value = text === undefined ? known[0] : known.find((k) => k === text);
+  if (value !== undefined) return value;
+  throw badUrl(`${name} must be ${known.join(" or ")}`);
+}
+
+/** Up to a day of seconds. */
+function readNumber(name: string, text: string): number {
+  if (/^\d{1,5}$/.test(text)) return Number(text);
+  throw badUrl(`${name} must be a whole number`);
+}
+
+/** Named only if it can be no part of a password that was badly encoded. */
+function unknownParameter(name: string, query: string): Error {
+  const isName = !query.includes("@") && /^[a-z][a-z_]{1,40}$/i.test(name);
+  return badUrl(
+    `The parameter ${isName ? name : "(of a strange name)"} is not known: ` +
+      `expected ${Object.keys(readers).join(", ")}`,
+  );
 }

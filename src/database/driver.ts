@@ -1,33 +1,26 @@
 /**
- * The one file that knows `pg`. `pg` does what is the same for everybody: the
- * TCP connection, TLS, authentication and the startup message. Once the server
- * is ready the socket is ours (session.ts): pg decodes every field as UTF-8,
- * which destroys bytea, and refuses pipelined queries of one's own.
- *
- * What we rely on, pinned by version and by tests/session_test.ts: that
- * `client.connection.stream` is the socket, that pg reads it by one `data`
- * listener, that client's `error` and `end` events tell of its loss, and that
- * `getStartupConf` makes the startup message.
+ * Makes sessions: connects to a host, with TLS or without, logs in (login/), and
+ * hands the socket over to the session, with the bytes that came behind the
+ * login. One deadline holds for all of it, whatever comes meanwhile.
  */
 
-import { Buffer } from "node:buffer";
-import { Socket } from "node:net";
-import type { ConnectionOptions } from "node:tls";
-// Not all of "pg", which reads the environment to choose an implementation.
-import pgClient from "pg/lib/client.js";
-import type { ConnectionTarget, SslOptions } from "./connection_target.ts";
+import type { Buffer } from "node:buffer";
+import type { ConnectionTarget } from "./connection_target.ts";
 import {
   type Address,
   type CurrentServer,
   factsOf,
   WrongServerError,
 } from "./current_server.ts";
-import { ConnectionLostError } from "./pg_error.ts";
-import {
-  Session,
-  type SessionOptions,
-  type SessionTransport,
-} from "./session.ts";
+import { AuthPolicy } from "./login/auth_policy.ts";
+import { isSocketDirectory, Line } from "./login/line.ts";
+import { type LoggedIn, logIn } from "./login/log_in.ts";
+import { LoginError } from "./login/login_error.ts";
+import { LoginInput } from "./login/login_input.ts";
+import { sslRequest } from "./login/messages.ts";
+import { readTlsAnswer, tlsUnavailable } from "./login/tls.ts";
+import { ConnectionLostError, PgError } from "./pg_error.ts";
+import { Session, type SessionOptions } from "./session.ts";
 import type { SessionSettings } from "./transaction_settings.ts";
 
 /** How the session behaves, and what gives up the attempt to connect. */
@@ -36,22 +29,6 @@ export interface ConnectOptions extends SessionOptions {
   /** Where the store is: refuses a session to another server. */
   server?: CurrentServer | undefined;
 }
-
-/** The part of pg's client that is used. */
-interface PgClient {
-  connect(): Promise<void>;
-  end(): Promise<void>;
-  on(event: "error", listener: (error: Error) => void): void;
-  on(event: "end", listener: () => void): void;
-  connection: { stream: Socket };
-  processID: number;
-  /** Gives the parameters of the startup message. */
-  getStartupConf(): Record<string, string>;
-}
-
-const Client = pgClient as unknown as new (
-  config: Record<string, unknown>,
-) => PgClient;
 
 /**
  * Connects and authenticates; tries the hosts in order, that where the store is
@@ -85,92 +62,166 @@ export async function connectSession(
   );
 }
 
+/** An attempt at one host. */
+interface Attempt {
+  target: ConnectionTarget;
+  address: Address;
+  settings: SessionSettings;
+  options: ConnectOptions;
+  /** In the time of `performance.now()`. */
+  deadline: number;
+  /** It failed in a way in which one without TLS may not. */
+  failedByTls: boolean;
+}
+
 async function connectTo(
   target: ConnectionTarget,
-  address: { host: string; port: number },
+  address: Address,
   settings: SessionSettings,
   options: ConnectOptions,
 ): Promise<Session> {
-  if (target.ssl.mode !== "prefer") {
-    return await handshake(
-      target,
-      address,
-      settings,
-      options,
-      tlsOptions(target.ssl),
-    );
+  const deadline = performance.now() + target.connectTimeoutMs;
+  const attempt = { target, address, settings, options, deadline };
+  const { mode } = target.ssl;
+  // As libpq: what does not leave the machine is not encrypted.
+  if (mode === "disable" || isSocketDirectory(address.host)) {
+    return await handshake({ ...attempt, failedByTls: false }, "plain");
   }
+  const encrypted: Attempt = { ...attempt, failedByTls: false };
   try {
-    const tls = tlsOptions({ ...target.ssl, mode: "require" });
-    return await handshake(target, address, settings, options, tls);
+    return await handshake(encrypted, "tls");
   } catch (error) {
-    if (!messageOf(error).includes("does not support SSL")) throw error;
-    return await handshake(target, address, settings, options, false);
+    if (mode !== "prefer" || !encrypted.failedByTls) throw error;
+    return await handshake({ ...attempt, failedByTls: false }, "plain");
   }
 }
 
 async function handshake(
-  target: ConnectionTarget,
-  address: { host: string; port: number },
-  settings: SessionSettings,
-  options: ConnectOptions,
-  ssl: false | ConnectionOptions,
+  attempt: Attempt,
+  kind: "plain" | "tls",
 ): Promise<Session> {
-  const plain = ssl === false ? reusingSocket() : undefined;
-  const client = new Client({
-    ...notFromEnvironment,
-    ...(plain === undefined ? {} : { stream: () => plain.socket }),
-    ...address,
-    user: target.user,
-    // A function, so that pg looks for no password anywhere else.
-    password: () => target.password,
-    database: target.database,
-    ssl,
-    connectionTimeoutMillis: target.connectTimeoutMs,
-    keepAlive: true,
-    keepAliveInitialDelayMillis: 10_000,
-  });
-  client.getStartupConf = () => startupParameters(target, settings);
-  const opened: { session?: Session } = {};
-  // Without a listener an error of a dying connection ends the process.
-  client.on("error", (error) => opened.session?.fail(messageOf(error), error));
-  client.on("end", () => opened.session?.fail("Connection terminated"));
-  const giveUp = () => void client.connection.stream.destroy();
-  options.signal?.addEventListener("abort", giveUp, { once: true });
+  const { target, address, options } = attempt;
+  const line = new Line(kind);
+  const input = new LoginInput();
+  line.receive((chunk) => input.push(chunk));
+  const broken = new Promise<never>((_, reject) =>
+    line.onLost((error) => {
+      input.fail(error);
+      reject(error);
+    })
+  );
+  const stopWaiting = giveUpLate(line, attempt);
   try {
-    await client.connect();
+    const work = async () => {
+      await line.connect(address, target.keepAliveMs);
+      if (kind === "tls") await encrypt(line, input, attempt);
+      return await logInTo(line, input, attempt);
+    };
+    // What is under way may be hashing, which sees no line that breaks.
+    const { processId, secretKey } = await Promise.race([work(), broken]);
+    const session: Session = new Session({
+      socket: line.socket,
+      receive: (take) => handOver(line, input, take),
+      end: () => line.end(),
+      processId,
+      secretKey,
+      mustWrite: target.readWrite,
+    }, options);
+    line.onLost((error) => {
+      const cause = error instanceof LoginError ? error.cause : error;
+      session.fail(messageOf(cause), cause);
+    });
+    return session;
   } catch (error) {
-    giveUp();
+    line.destroy(error as Error);
     throw error;
   } finally {
-    options.signal?.removeEventListener("abort", giveUp);
+    stopWaiting();
   }
-  const { connection, processID } = client;
-  connection.stream.removeAllListeners("data");
-  opened.session = new Session({
-    socket: connection.stream,
-    receive: plain?.receive ??
-      ((take) => void connection.stream.on("data", take)),
-    end: () => client.end(),
-    processId: processID,
-    mustWrite: target.readWrite,
-  }, options);
-  return opened.session;
 }
 
-/**
- * What pg would look up as PGBINARY, PGOPTIONS and so on if it were empty. A
- * program's environment is not ours to read, and Deno does not let us. None of
- * these values reaches the server: `startupParameters` says what does.
- */
-const notFromEnvironment = {
-  application_name: "stream-storage",
-  binary: true,
-  client_encoding: "UTF8",
-  options: "none",
-  replication: "off",
-  sslnegotiation: "postgres",
-};
+async function encrypt(
+  line: Line,
+  input: LoginInput,
+  attempt: Attempt,
+): Promise<void> {
+  const { ssl } = attempt.target;
+  if (ssl.negotiation !== "direct") {
+    line.send(sslRequest());
+    if (!await readTlsAnswer(input)) {
+      attempt.failedByTls = true;
+      throw tlsUnavailable(ssl);
+    }
+  }
+  try {
+    await line.encrypt(ssl, attempt.address.host);
+  } catch (error) {
+    attempt.failedByTls = true;
+    throw error;
+  }
+}
+
+/** Logs in, and notes whether the rules of the server may let us in without TLS. */
+async function logInTo(
+  line: Line,
+  input: LoginInput,
+  attempt: Attempt,
+): Promise<LoggedIn> {
+  const { target, settings } = attempt;
+  let wasAsked = false;
+  try {
+    return await logIn({ input, send: (bytes) => line.send(bytes) }, {
+      user: target.user,
+      password: target.password,
+      parameters: startupParameters(target, settings),
+      policy: new AuthPolicy(target.channelBinding, target.requireAuth),
+      isEncrypted: line.isEncrypted,
+      certificate: line.certificate,
+      onAuthentication: () => wasAsked = true,
+    });
+  } catch (error) {
+    const isRefused = error instanceof PgError && error.sqlState === "28000";
+    attempt.failedByTls = isRefused && !wasAsked;
+    throw error;
+  }
+}
+
+/** Ends the attempt at its deadline and when it is given up. */
+function giveUpLate(
+  line: Line,
+  { target, options, deadline }: Attempt,
+): () => void {
+  const { signal } = options;
+  const timer = setTimeout(
+    () =>
+      line.destroy(
+        new Error(
+          `Expected a session within ${target.connectTimeoutMs} ms`,
+        ),
+      ),
+    Math.max(0, deadline - performance.now()),
+  );
+  const giveUp = () =>
+    line.destroy(
+      new Error("Connecting was given up", { cause: signal?.reason }),
+    );
+  signal?.addEventListener("abort", giveUp, { once: true });
+  return () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", giveUp);
+  };
+}
+
+/** What came behind the login comes first. */
+function handOver(
+  line: Line,
+  input: LoginInput,
+  take: (chunk: Buffer) => void,
+): void {
+  line.receive(take);
+  const rest = input.rest();
+  if (rest.length > 0) take(rest);
+}
 
 /** Empty ones are left out: poolers refuse parameters that they don't know. */
 function startupParameters(
@@ -181,32 +232,12 @@ function startupParameters(
     user: target.user,
     database: target.database,
     application_name: target.applicationName,
-    options: settingsAsOptions(settings),
+    // The last one counts, and ours have to.
+    options: `${target.options} ${settingsAsOptions(settings)}`.trim(),
   };
   return Object.fromEntries(
     Object.entries(parameters).filter(([, value]) => value !== ""),
   );
-}
-
-/** As much as a kernel hands over at once; fits into a core's own cache. */
-const readBytes = 64 * 1024;
-
-/** A socket that reads into one buffer again and again; see the file's head. */
-function reusingSocket(): Pick<SessionTransport, "socket" | "receive"> {
-  const buffer = Buffer.allocUnsafeSlow(readBytes);
-  // pg reads the handshake as a stream, and may keep what it was given.
-  let take: (chunk: Buffer) => void = (chunk) =>
-    void socket.emit("data", Buffer.from(chunk));
-  const socket = new Socket({
-    onread: {
-      buffer,
-      callback: (size) => {
-        take(buffer.subarray(0, size));
-        return true;
-      },
-    },
-  });
-  return { socket, receive: (callback) => void (take = callback) };
 }
 
 /** The startup packet's `options`, as the server splits it: by white space. */
@@ -214,28 +245,6 @@ function settingsAsOptions(settings: SessionSettings): string {
   return Object.entries(settings)
     .map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, "\\$&")}`)
     .join(" ");
-}
-
-function tlsOptions(ssl: SslOptions): false | ConnectionOptions {
-  if (ssl.mode === "disable") return false;
-  const certificates: ConnectionOptions = {};
-  if (ssl.ca !== undefined) certificates.ca = ssl.ca;
-  if (ssl.cert !== undefined) certificates.cert = ssl.cert;
-  if (ssl.key !== undefined) certificates.key = ssl.key;
-  switch (ssl.mode) {
-    case "prefer":
-    case "require":
-      // As libpq: encrypts, and trusts whoever answers.
-      return { ...certificates, rejectUnauthorized: false };
-    case "verify-ca":
-      return {
-        ...certificates,
-        rejectUnauthorized: true,
-        checkServerIdentity: () => undefined,
-      };
-    case "verify-full":
-      return { ...certificates, rejectUnauthorized: true };
-  }
 }
 
 /** Ends the session and throws if this is not the server to be at. */

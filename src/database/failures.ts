@@ -11,6 +11,7 @@ import {
   FenceTimeoutError,
   ownershipLost,
 } from "./fence_errors.ts";
+import { LoginError } from "./login/login_error.ts";
 import { ConnectionLostError, PgError } from "./pg_error.ts";
 import {
   PoolClosedError,
@@ -34,7 +35,9 @@ export function verdictOf(error: unknown, mode: "read" | "write"): Verdict {
   const lost = findCause(error, ConnectionLostError);
   if (lost !== undefined) {
     if (lost.sent && mode === "write") return "unknown";
-    return isSetupFault(sqlStateOf(lost)) ? "final" : "retry";
+    const isFinal = isSetupFault(sqlStateOf(lost)) ||
+      findCause(lost, LoginError) !== undefined;
+    return isFinal ? "final" : "retry";
   }
   const pg = findCause(error, PgError);
   if (pg === undefined) return "final";
@@ -135,6 +138,7 @@ function databaseError(
   const { code, reason, message } = meaningOf(
     sqlState,
     findCause(error, ConnectionLostError),
+    findCause(error, LoginError),
   );
   return new StreamStorageError({
     code,
@@ -156,8 +160,16 @@ interface Meaning {
 function meaningOf(
   sqlState: string | undefined,
   lost: ConnectionLostError | undefined,
+  login: LoginError | undefined,
 ): Meaning {
   if (lost?.sent !== true) {
+    if (login !== undefined) {
+      return {
+        code: "BAD_CONFIG",
+        reason: login.fault,
+        message: "Login can't succeed as it is set up",
+      };
+    }
     if (sqlState === "42501") {
       return {
         code: "BAD_CONFIG",
@@ -172,7 +184,7 @@ function meaningOf(
         message: "Database refused us",
       };
     }
-    const known = meanings[sqlState ?? ""];
+    const known = meanings.get(sqlState ?? "");
     if (known !== undefined) return known;
   }
   if (lost?.sent === false) {
@@ -210,8 +222,11 @@ function lackOf(reason: string): Meaning {
   };
 }
 
-/** What the server's refusals mean, by SQLSTATE. */
-const meanings: Readonly<Record<string, Meaning>> = {
+/**
+ * What the server's refusals mean, by SQLSTATE. Not an object: a server may say
+ * "constructor".
+ */
+const meanings = new Map<string, Meaning>(Object.entries({
   "25006": {
     code: "UNAVAILABLE",
     reason: "read_only_server",
@@ -234,7 +249,7 @@ const meanings: Readonly<Record<string, Meaning>> = {
     reason: "statement_timeout",
     message: "Statement took too long",
   },
-};
+}));
 
 /** The first SQLSTATE in the chain of causes. */
 export function sqlStateOf(error: unknown): string | undefined {
@@ -249,10 +264,13 @@ export function sqlStateOf(error: unknown): string | undefined {
   return undefined;
 }
 
+/** No such database, no right, a server that is set up wrongly. */
+const setupFaults = ["3D000", "42501", "F0000"];
+
 /** Wrong password, user, database or rights: no retry mends it. */
 function isSetupFault(sqlState: string | undefined): boolean {
   return sqlState !== undefined &&
-    (sqlState.startsWith("28") || sqlState === "3D000" || sqlState === "42501");
+    (sqlState.startsWith("28") || setupFaults.includes(sqlState));
 }
 
 /** Shutdown, crash, start-up. */

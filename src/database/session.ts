@@ -63,8 +63,10 @@ export interface SessionTransport {
   receive(take: (chunk: Buffer) => void): void;
   /** Says goodbye and closes the socket. */
   end(): Promise<void>;
-  /** The server's process id of this session. */
+  /** The server's process id of this session; 0 if it did not tell. */
   processId: number;
+  /** What a request to cancel proves itself with. */
+  secretKey: Uint8Array;
   /** Of no more use once the server takes no writes. */
   mustWrite: boolean;
 }

@@ -9,7 +9,12 @@ import {
   parseConnectionUrl,
   type SslMode,
   type SslOptions,
+  targetDefaults,
 } from "../database/connection_target.ts";
+import {
+  type ChannelBinding,
+  parseRequireAuth,
+} from "../database/login/auth_policy.ts";
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import type { Logger } from "../telemetry/log_events.ts";
 import { type QuotaOptions, quotasSchema } from "./quotas.ts";
@@ -60,11 +65,21 @@ export interface StreamStorageOptions {
   /** libpq's sslmode, or with certificates. Default `prefer`. */
   ssl?: SslMode | SslOptions;
   /**
+   * libpq's channel_binding: whether SCRAM is bound to the server's certificate,
+   * so that nobody can stand between. Default `prefer`.
+   */
+  channelBinding?: ChannelBinding;
+  /**
+   * libpq's require_auth: what the server may ask for, such as `scram-sha-256`,
+   * or may not, such as `!password,!none`. Default: anything that is supported.
+   */
+  requireAuth?: string;
+  /**
    * Needed when the above leads through a pooler in transaction mode: the URI
    * of a direct connection to the same database, for what lasts longer than a
    * transaction, which is the lock of the schema's owner, its notifications
-   * and the migrations. `ssl` and `applicationName` hold for it, too;
-   * `preparedStatements` are off.
+   * and the migrations. `ssl`, `channelBinding`, `requireAuth` and
+   * `applicationName` hold for it, too; `preparedStatements` are off.
    */
   ownershipUrl?: string;
   /** The schema that holds the store: 1 to 63 bytes. */
@@ -160,8 +175,19 @@ const schema = z.strictObject({
       ca: z.string().optional(),
       cert: z.string().optional(),
       key: z.string().optional(),
-    }),
+      negotiation: z.enum(["postgres", "direct"]).optional(),
+    }).refine(
+      ({ mode, negotiation }) =>
+        negotiation !== "direct" || !["disable", "prefer"].includes(mode),
+      "negotiation direct needs the mode require or more",
+    ),
   ]).optional(),
+  channelBinding: z.enum(["disable", "prefer", "require"]).optional(),
+  requireAuth: z.string().refine(
+    (text) => parseRequireAuth(text) !== undefined,
+    "must list none, password, md5, scram-sha-256, gss, sspi, or all of them " +
+      "after an exclamation mark",
+  ).optional(),
   ownershipUrl: z.string().optional(),
   schema: z.string().refine(isSchemaName, {
     message: "must be 1 to 63 bytes without a zero character, not pg_…",
@@ -201,9 +227,16 @@ const schema = z.strictObject({
 });
 
 /** Options with every default filled in. */
-export interface ResolvedOptions
-  extends
-    Omit<z.output<typeof schema>, "url" | "password" | "ssl" | "ownershipUrl"> {
+export interface ResolvedOptions extends
+  Omit<
+    z.output<typeof schema>,
+    | "url"
+    | "password"
+    | "ssl"
+    | "channelBinding"
+    | "requireAuth"
+    | "ownershipUrl"
+  > {
   /** Where transactions run. */
   target: ConnectionTarget;
   /** Where sessions last; the same unless that is a pooler's. */
@@ -232,6 +265,8 @@ export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
     url: _url,
     password: _password,
     ssl: _ssl,
+    channelBinding: _channelBinding,
+    requireAuth: _requireAuth,
     ownershipUrl: _ownershipUrl,
     ...rest
   } = parsed.data;
@@ -318,14 +353,12 @@ function connectionTarget(
     return parsedTarget("url", url, options, faults);
   }
   return withOptions({
+    ...targetDefaults,
     hosts: [{ host: host ?? "localhost", port: port ?? 5432 }],
     user: user ?? "",
     password: password ?? "",
     database: database ?? user ?? "",
-    ssl: { mode: "prefer" as const },
     applicationName: "",
-    connectTimeoutMs: 10_000,
-    readWrite: false,
   }, options);
 }
 
@@ -361,11 +394,14 @@ function parsedTarget(
 /** Options of their own count for more than what a URL says. */
 function withOptions(
   target: ConnectionTarget,
-  { ssl, applicationName }: StreamStorageOptions,
+  { ssl, channelBinding, requireAuth, applicationName }: StreamStorageOptions,
 ): ConnectionTarget {
   return {
     ...target,
     ...sslOf(ssl),
+    ...(channelBinding === undefined ? {} : { channelBinding }),
+    ...(typeof requireAuth === "string" &&
+      { requireAuth: parseRequireAuth(requireAuth) }),
     ...(applicationName === undefined ? {} : { applicationName }),
   };
 }

@@ -1,0 +1,138 @@
+/**
+ * SCRAM-SHA-256 (RFC 5802, RFC 7677): both sides prove that they know the
+ * password, and neither tells it.
+ */
+
+import { Buffer } from "node:buffer";
+import {
+  createHash,
+  createHmac,
+  pbkdf2,
+  randomBytes,
+  timingSafeEqual,
+} from "node:crypto";
+import { promisify } from "node:util";
+import { LoginError, LoginProtocolError } from "./login_error.ts";
+import { saslprep } from "./saslprep.ts";
+
+const derive = promisify(pbkdf2);
+
+/**
+ * Some seconds of work, which can't be given up once it has begun. PostgreSQL's
+ * own number is 4096.
+ */
+export const maxScramIterations = 5_000_000;
+
+/** What the client says of the channel: the head of the exchange (GS2). */
+export type Gs2Header = "n,," | "y,," | "p=tls-server-end-point,,";
+
+/** One exchange, seen from the client. */
+export class ScramClient {
+  readonly #password: string;
+  readonly #header: Gs2Header;
+  readonly #binding: Uint8Array;
+  readonly #nonce: string;
+  #serverSignature: Buffer | undefined;
+
+  constructor(
+    password: string,
+    channel: { header: Gs2Header; binding?: Uint8Array },
+    nonce: string = randomBytes(18).toString("base64"),
+  ) {
+    this.#password = saslprep(password);
+    this.#header = channel.header;
+    this.#binding = channel.binding ?? new Uint8Array(0);
+    this.#nonce = nonce;
+  }
+
+  /** The client's first message; the user's name stands in the startup. */
+  first(): string {
+    return this.#header + this.#firstBare;
+  }
+
+  get #firstBare(): string {
+    return `n=,r=${this.#nonce}`;
+  }
+
+  /**
+   * The client's last message, from the server's first.
+   *
+   * @throws {LoginProtocolError | LoginError}
+   */
+  async final(serverFirst: string): Promise<string> {
+    const { nonce, salt, iterations } = this.#read(serverFirst);
+    const channel = Buffer.concat([Buffer.from(this.#header), this.#binding]);
+    const bare = `c=${channel.toString("base64")},r=${nonce}`;
+    const signed = `${this.#firstBare},${serverFirst},${bare}`;
+    const salted = await derive(this.#password, salt, iterations, 32, "sha256");
+    const clientKey = hmac(salted, "Client Key");
+    const proof = hmac(hash(clientKey), signed);
+    for (let i = 0; i < proof.length; i++) proof[i]! ^= clientKey[i]!;
+    this.#serverSignature = hmac(hmac(salted, "Server Key"), signed);
+    return `${bare},p=${proof.toString("base64")}`;
+  }
+
+  /**
+   * Checks the server's last message.
+   *
+   * @throws {LoginProtocolError | LoginError}
+   */
+  verify(serverFinal: string): void {
+    const [text = ""] = serverFinal.split(",", 1);
+    const given = text.startsWith("v=") ? decoded(text.slice(2)) : undefined;
+    if (given === undefined) throw malformed("last");
+    const own = this.#serverSignature;
+    if (own?.length === given.length && timingSafeEqual(own, given)) return;
+    throw new LoginError(
+      "server_unproven",
+      "The server does not know the password: it is not the one that the " +
+        "address means",
+    );
+  }
+
+  #read(
+    serverFirst: string,
+  ): { nonce: string; salt: Buffer; iterations: number } {
+    if (!/^[\x21-\x7e]*$/.test(serverFirst)) throw malformed("first");
+    const [r = "", s = "", i = ""] = serverFirst.split(",", 3);
+    const nonce = r.slice(2);
+    const salt = s.startsWith("s=") ? decoded(s.slice(2)) : undefined;
+    const iterations = /^i=[1-9]\d{0,9}$/.test(i) ? Number(i.slice(2)) : 0;
+    if (!r.startsWith("r=") || salt === undefined || iterations === 0) {
+      throw malformed("first");
+    }
+    if (!nonce.startsWith(this.#nonce) || nonce === this.#nonce) {
+      throw new LoginProtocolError("The server's nonce does not go with ours");
+    }
+    if (iterations > maxScramIterations) {
+      throw new LoginError(
+        "authentication_unsupported",
+        `The server asks for ${iterations} SCRAM iterations, more than ` +
+          `${maxScramIterations}: lower scram_iterations and set the ` +
+          "password anew",
+      );
+    }
+    return { nonce, salt, iterations };
+  }
+}
+
+function hmac(key: Buffer, text: string): Buffer {
+  return createHmac("sha256", key).update(text).digest();
+}
+
+function hash(bytes: Buffer): Buffer {
+  return createHash("sha256").update(bytes).digest();
+}
+
+/** Strictly: `Buffer` skips what is not base64. Undefined for nothing. */
+function decoded(text: string): Buffer | undefined {
+  const isBase64 = text.length > 0 && text.length % 4 === 0 &&
+    /^[A-Za-z0-9+/]*={0,2}$/.test(text);
+  return isBase64 ? Buffer.from(text, "base64") : undefined;
+}
+
+function malformed(which: string): LoginProtocolError {
+  return new LoginProtocolError(
+    `The server's ${which} message of SCRAM is malformed`,
+  );
+}

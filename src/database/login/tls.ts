@@ -1,0 +1,115 @@
+/** TLS by libpq's modes, over what the runtime's `tls.connect` does. */
+
+import { isIP } from "node:net";
+import type { ConnectionOptions, TLSSocket } from "node:tls";
+import type { SslOptions } from "../connection_target.ts";
+import { LoginError, LoginProtocolError } from "./login_error.ts";
+import type { LoginInput } from "./login_input.ts";
+
+/**
+ * Reads the server's answer to the question for TLS; whether it takes it.
+ *
+ * @throws {LoginError | LoginProtocolError}
+ */
+export async function readTlsAnswer(input: LoginInput): Promise<boolean> {
+  const answer = String.fromCharCode(await input.byte());
+  if (input.rest().length > 0) {
+    // They would be taken for what was said under TLS (CVE-2021-23222).
+    throw new LoginError(
+      "tls_failed",
+      "Bytes came in clear before the TLS handshake: somebody on the way may " +
+        "have put them in",
+    );
+  }
+  switch (answer) {
+    case "S":
+    case "N":
+      return answer === "S";
+    case "E":
+      // Its text could be anybody's (CVE-2024-10977).
+      throw new LoginProtocolError(
+        "The server answered the question for TLS with an error",
+      );
+    default:
+      throw new LoginProtocolError(
+        `Expected S or N about TLS, got ${JSON.stringify(answer)}: is this a ` +
+          "PostgreSQL server?",
+      );
+  }
+}
+
+/** The server has no TLS, and we were told to use it. */
+export function tlsUnavailable({ mode }: SslOptions): LoginError {
+  return new LoginError(
+    "tls_unavailable",
+    `The server has no TLS, and sslmode is ${mode}: turn it on there ` +
+      "(ssl = on), or set sslmode=prefer",
+  );
+}
+
+/** Whether the server has to show a certificate that we trust. */
+function isVerified({ mode, ca }: SslOptions): boolean {
+  // As libpq: who names authorities wants them asked.
+  return mode === "verify-ca" || mode === "verify-full" ||
+    (mode === "require" && ca !== undefined);
+}
+
+/** Options for a handshake with this host. */
+export function tlsOptions(ssl: SslOptions, host: string): ConnectionOptions {
+  const options: ConnectionOptions = {
+    // Compared with the certificate where no name is sent along.
+    host,
+    rejectUnauthorized: isVerified(ssl),
+  };
+  // An address is no name (RFC 6066, section 3).
+  if (isIP(host) === 0) options.servername = host;
+  if (ssl.ca !== undefined) options.ca = ssl.ca;
+  if (ssl.cert !== undefined) options.cert = ssl.cert;
+  if (ssl.key !== undefined) options.key = ssl.key;
+  if (ssl.mode !== "verify-full") options.checkServerIdentity = () => undefined;
+  if (ssl.negotiation === "direct") options.ALPNProtocols = [alpn];
+  return options;
+}
+
+const alpn = "postgresql";
+
+/**
+ * Looks at a handshake that is done.
+ *
+ * @throws {LoginError}
+ */
+export function checkHandshake(socket: TLSSocket, ssl: SslOptions): void {
+  // Runtimes should have refused it themselves.
+  if (isVerified(ssl) && !socket.authorized) {
+    throw tlsFailed(socket.authorizationError);
+  }
+  if (ssl.negotiation === "direct" && socket.alpnProtocol !== alpn) {
+    throw new LoginError(
+      "tls_failed",
+      "The server does not speak PostgreSQL directly over TLS, which needs " +
+        "PostgreSQL 17: set sslnegotiation=postgres",
+    );
+  }
+}
+
+/**
+ * What an error of a handshake means: a connection that broke may hold the next
+ * time, a certificate that does not fit will not.
+ */
+export function handshakeError(error: Error): Error {
+  const { code } = error as { code?: unknown };
+  // The system's own codes, but for the one that tells of TLS.
+  const isBroken = typeof code === "string" && /^E[A-Z]+$/.test(code) &&
+    code !== "EPROTO";
+  return isBroken ? error : tlsFailed(error);
+}
+
+function tlsFailed(cause: unknown): LoginError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  return new LoginError(
+    "tls_failed",
+    `The TLS handshake failed: ${text}; see sslmode, sslrootcert (ssl.ca) ` +
+      "and the server's certificate",
+    cause,
+  );
+}
