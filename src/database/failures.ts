@@ -35,7 +35,8 @@ export function verdictOf(error: unknown, mode: "read" | "write"): Verdict {
   const lost = findCause(error, ConnectionLostError);
   if (lost !== undefined) {
     if (lost.sent && mode === "write") return "unknown";
-    const isFinal = isSetupFault(sqlStateOf(lost)) ||
+    const sqlState = sqlStateOf(lost);
+    const isFinal = isSetupFault(sqlState) || isBadSetting(sqlState) ||
       findCause(lost, LoginError) !== undefined;
     return isFinal ? "final" : "retry";
   }
@@ -177,7 +178,9 @@ function meaningOf(
         message: "Database role lacks a right, see `migrate grants`",
       };
     }
-    if (isSetupFault(sqlState)) {
+    if (
+      isSetupFault(sqlState) || (lost !== undefined && isBadSetting(sqlState))
+    ) {
       return {
         code: "BAD_CONFIG",
         reason: "login_refused",
@@ -271,6 +274,11 @@ const setupFaults = ["3D000", "42501", "F0000"];
 function isSetupFault(sqlState: string | undefined): boolean {
   return sqlState !== undefined &&
     (sqlState.startsWith("28") || setupFaults.includes(sqlState));
+}
+
+/** A login's `options` that the server can't follow. */
+function isBadSetting(sqlState: string | undefined): boolean {
+  return sqlState !== undefined && /^(22|42)/.test(sqlState);
 }
 
 /** Shutdown, crash, start-up. */

@@ -106,6 +106,8 @@ interface Exchange {
 /** A connection that runs statements; made by `connectSession`. */
 export class Session implements AsyncDisposable {
   readonly processId: number;
+  /** What a request to cancel proves itself with; maybe empty. */
+  readonly secretKey: Uint8Array;
   readonly #transport: SessionTransport;
   readonly #options: SessionOptions;
   readonly #settings: TransactionSettings;
@@ -130,6 +132,7 @@ export class Session implements AsyncDisposable {
     this.#settings = new TransactionSettings(options.transactionSettings);
     this.#prepared = new PreparedStatements(options.maxPrepared);
     this.processId = transport.processId;
+    this.secretKey = transport.secretKey;
     this.#reader = new BackendReader({
       rowDecoders: () => this.#currentDecoders(),
       row: (values) => this.#currentResult()?.rows.push(values as never),
