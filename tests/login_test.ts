@@ -13,10 +13,7 @@ import { LoginError } from "../src/database/login/login_error.ts";
 import { LoginInput } from "../src/database/login/login_input.ts";
 import type { LoginRequest } from "../src/database/login/log_in.ts";
 import { saslprep } from "../src/database/login/saslprep.ts";
-import {
-  maxScramIterations,
-  ScramClient,
-} from "../src/database/login/scram.ts";
+import { maxScramIterations } from "../src/database/login/scram.ts";
 import {
   authentication,
   authenticationOk,

@@ -11,7 +11,7 @@ import {
   isChannelBinding,
   parseRequireAuth,
 } from "./login/auth_policy.ts";
-import { badUrl, splitLibpqUri } from "./libpq_uri.ts";
+import { badUrl, splitLibpqUri, strayAt } from "./libpq_uri.ts";
 
 /** libpq's `sslmode`. */
 export type SslMode =
@@ -92,9 +92,7 @@ export const targetDefaults = {
 export function parseConnectionUrl(url: string): ConnectionTarget {
   const values = splitLibpqUri(url);
   for (const name of values.keys()) {
-    if (!Object.hasOwn(readers, name)) {
-      throw unknownParameter(name, url.slice(url.indexOf("?")));
-    }
+    if (!Object.hasOwn(readers, name)) throw unknownParameter(name);
   }
   const value = <N extends keyof typeof readers>(name: N) =>
     readers[name](values.get(name)) as ReturnType<typeof readers[N]>;
@@ -170,7 +168,7 @@ function hostsOf(list: string, portList: string): ConnectionTarget["hosts"] {
 function hostOf(text: string): string {
   const host = /^\[.*\]$/.test(text) ? text.slice(1, -1) : text;
   if (host.includes("@")) {
-    throw badUrl("An @ in a user's name or password must be written as %40");
+    throw badUrl(strayAt);
   }
   if (host.startsWith("/")) return host;
   if (host.includes(":") && !isIPv6(host)) {
@@ -271,9 +269,8 @@ function readNumber(name: string, text: string): number {
   throw badUrl(`${name} must be a whole number`);
 }
 
-/** Named only if it can be no part of a password that was badly encoded. */
-function unknownParameter(name: string, query: string): Error {
-  const isName = !query.includes("@") && /^[a-z][a-z_]{1,40}$/i.test(name);
+function unknownParameter(name: string): Error {
+  const isName = /^[a-z][a-z_]{1,40}$/i.test(name);
   return badUrl(
     `The parameter ${isName ? name : "(of a strange name)"} is not known: ` +
       `expected ${Object.keys(readers).join(", ")}`,

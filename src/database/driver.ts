@@ -72,6 +72,8 @@ interface Attempt {
   deadline: number;
   /** It failed in a way in which one without TLS may not. */
   failedByTls: boolean;
+  /** Its time is up, or nobody wants it any more. */
+  isOver: boolean;
 }
 
 async function connectTo(
@@ -81,18 +83,27 @@ async function connectTo(
   options: ConnectOptions,
 ): Promise<Session> {
   const deadline = performance.now() + target.connectTimeoutMs;
-  const attempt = { target, address, settings, options, deadline };
+  const begin = (): Attempt => ({
+    target,
+    address,
+    settings,
+    options,
+    deadline,
+    failedByTls: false,
+    isOver: false,
+  });
   const { mode } = target.ssl;
   // As libpq: what does not leave the machine is not encrypted.
   if (mode === "disable" || isSocketDirectory(address.host)) {
-    return await handshake({ ...attempt, failedByTls: false }, "plain");
+    return await handshake(begin(), "plain");
   }
-  const encrypted: Attempt = { ...attempt, failedByTls: false };
+  const encrypted = begin();
   try {
     return await handshake(encrypted, "tls");
   } catch (error) {
-    if (mode !== "prefer" || !encrypted.failedByTls) throw error;
-    return await handshake({ ...attempt, failedByTls: false }, "plain");
+    const { failedByTls, isOver } = encrypted;
+    if (mode !== "prefer" || !failedByTls || isOver) throw error;
+    return await handshake(begin(), "plain");
   }
 }
 
@@ -187,28 +198,22 @@ async function logInTo(
 }
 
 /** Ends the attempt at its deadline and when it is given up. */
-function giveUpLate(
-  line: Line,
-  { target, options, deadline }: Attempt,
-): () => void {
-  const { signal } = options;
+function giveUpLate(line: Line, attempt: Attempt): () => void {
+  const { signal } = attempt.options;
+  const giveUp = (why: string, cause?: unknown) => {
+    attempt.isOver = true;
+    line.destroy(new Error(why, { cause }));
+  };
+  const ms = attempt.target.connectTimeoutMs;
   const timer = setTimeout(
-    () =>
-      line.destroy(
-        new Error(
-          `Expected a session within ${target.connectTimeoutMs} ms`,
-        ),
-      ),
-    Math.max(0, deadline - performance.now()),
+    () => giveUp(`Expected a session within ${ms} ms`),
+    Math.max(0, attempt.deadline - performance.now()),
   );
-  const giveUp = () =>
-    line.destroy(
-      new Error("Connecting was given up", { cause: signal?.reason }),
-    );
-  signal?.addEventListener("abort", giveUp, { once: true });
+  const onAbort = () => giveUp("Connecting was given up", signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
   return () => {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", giveUp);
+    signal?.removeEventListener("abort", onAbort);
   };
 }
 

@@ -11,6 +11,10 @@
 
 import { StreamStorageError } from "../storage/errors.ts";
 
+/** Stricter than libpq, which takes the rest of a password for a host. */
+export const strayAt = "An @ that ends no password must be written as %40, " +
+  "and a / in a password as %2F";
+
 /** The fault of a URI, without a part of it. */
 export function badUrl(message: string, cause?: unknown): StreamStorageError {
   return new StreamStorageError({
@@ -36,13 +40,11 @@ export function splitLibpqUri(url: string): Map<string, string> {
   }
   const rest = url.slice(scheme.length);
   const values = new Map<string, string>();
-  const authority = readLogin(rest, values);
-  const [beforeQuery, query] = cutAt(authority, "?");
+  const afterLogin = readLogin(rest, values);
+  // What stands before it, or after a slash before it, is of a password.
+  if (afterLogin.includes("@")) throw badUrl(strayAt);
+  const [beforeQuery, query] = cutAt(afterLogin, "?");
   const [hosts, path] = cutAt(beforeQuery, "/");
-  // An @ that was not encoded, in the user's name or the password.
-  if (beforeQuery.includes("@")) {
-    throw badUrl("An @ in a user's name or password must be written as %40");
-  }
   readHosts(hosts, values);
   set(values, "dbname", path);
   if (query !== "") readQuery(query, values);
