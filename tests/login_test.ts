@@ -24,6 +24,7 @@ import {
   scramTurns,
   type Turn,
 } from "./support/login_server.ts";
+import { damage, damaged } from "./support/damage.ts";
 import { malformedLogins } from "./support/malformed_logins.ts";
 import { isTyped, playLogin } from "./support/scripted_login.ts";
 import { certificates } from "./support/certificates.ts";
@@ -354,41 +355,6 @@ describe("A login that is malformed", () => {
       /Expected a login of at most/,
     );
   });
-
-  /** What may happen to bytes on their way, or in a server. */
-  const damage = fc.record({
-    kind: fc.constantFrom("flip", "insert", "remove", "repeat", "cut", "long"),
-    at: fc.nat(),
-    size: fc.integer({ min: 1, max: 12 }),
-    byte: fc.nat(255),
-  });
-  type Damage = typeof damage extends fc.Arbitrary<infer T> ? T : never;
-
-  function damaged(bytes: Buffer, { kind, at, size, byte }: Damage): Buffer {
-    const from = bytes.length === 0 ? 0 : at % bytes.length;
-    const [before, after] = [bytes.subarray(0, from), bytes.subarray(from)];
-    switch (kind) {
-      case "flip": {
-        const copy = Buffer.from(bytes);
-        if (copy.length > 0) copy[from]! ^= byte || 1;
-        return copy;
-      }
-      case "insert":
-        return Buffer.concat([before, Buffer.alloc(size, byte), after]);
-      case "remove":
-        return Buffer.concat([before, after.subarray(size)]);
-      case "repeat":
-        return Buffer.concat([before, after.subarray(0, size), after]);
-      case "cut":
-        return Buffer.from(before);
-      case "long": {
-        // A length of a message, mostly.
-        const copy = Buffer.from(bytes);
-        if (copy.length >= 5) copy.writeInt32BE(at | 0, 1);
-        return copy;
-      }
-    }
-  }
 
   it("in 50 000 ways ends in a typed error or a session, never let in unproven", async () => {
     const login = fc.record({

@@ -477,9 +477,10 @@ export class Session implements AsyncDisposable {
       if (exchange.error !== undefined) this.#prepared.clear();
       return;
     }
-    this.#exchanges.shift();
     const results = exchange.results;
     results.pop();
+    checkCompleteness(exchange);
+    this.#exchanges.shift();
     if (exchange.error !== undefined) exchange.reject(exchange.error);
     else if (!exchange.isUnreplicated) exchange.resolve(results);
     else {
@@ -500,4 +501,14 @@ export class Session implements AsyncDisposable {
       payload: bytes.toString("utf8", channelEnd + 1, end - 1),
     });
   }
+}
+
+/** A statement that was not answered would look like one that found nothing. */
+function checkCompleteness({ bound, results, error }: Exchange): void {
+  const isScript = bound.length === 0;
+  if (isScript || error !== undefined) return;
+  if (results.length === bound.length) return;
+  throw new RangeError(
+    `Expected the results of ${bound.length} statements, got ${results.length}`,
+  );
 }

@@ -167,9 +167,9 @@ function checkColumns(
   count: number,
   decoders: readonly Decoder[] | undefined,
 ): void {
-  if (decoders !== undefined && decoders.length !== count) {
+  if (count < 0 || (decoders !== undefined && decoders.length !== count)) {
     throw new RangeError(
-      `Expected ${decoders.length} columns in a row, got ${count}`,
+      `Expected ${decoders?.length ?? "some"} columns in a row, got ${count}`,
     );
   }
 }
