@@ -2,7 +2,12 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import {
+  type AddressInfo,
+  createConnection,
+  createServer,
+  type Socket,
+} from "node:net";
 import { describe, it } from "node:test";
 import {
   type ConnectionTarget,
@@ -12,7 +17,10 @@ import { connectSession } from "../src/database/driver.ts";
 import { toStorageError } from "../src/database/failures.ts";
 import { ConnectionLostError } from "../src/database/pg_error.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
+import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
+import { newStreamId } from "../src/testing/contract/support.ts";
+import { testDatabaseUrl } from "./support/database.ts";
 import {
   authentication,
   authenticationOk,
@@ -21,6 +29,7 @@ import {
   message,
 } from "./support/login_server.ts";
 import { malformedLogins } from "./support/malformed_logins.ts";
+import { openTestStorage } from "./support/storage.ts";
 
 const options = {
   preparedStatements: false,
@@ -82,6 +91,23 @@ async function failure(session: ReturnType<typeof connect>) {
 }
 
 const plain = "sslmode=disable";
+
+/** Whether the store writes again. */
+async function isWritten(
+  storage: PostgresStreamStorage,
+  ...args: Parameters<PostgresStreamStorage["createStreamStorage"]>
+): Promise<boolean> {
+  try {
+    await storage.createStreamStorage(...args);
+    return true;
+  } catch (error) {
+    if (isStreamStorageError(error, "ALREADY_EXISTS")) return true;
+    const mayPass = isStreamStorageError(error, "UNAVAILABLE") ||
+      isStreamStorageError(error, "BAD_CONFIG");
+    if (!mayPass) throw error;
+    return false;
+  }
+}
 
 describe("Whoever answers at the port", () => {
   it("ends no process with a malformed login, whether he closes or not", async () => {
@@ -205,6 +231,46 @@ describe("Whoever answers at the port", () => {
       assert.match(error.message, /GSSAPI.*scram-sha-256 \(pg_hba.conf\)/);
       return true;
     });
+  });
+
+  it("ends no store that is running and has to connect again", async () => {
+    const [place] = parseConnectionUrl(await testDatabaseUrl()).hosts;
+    let isStrange = false;
+    const open = new Set<Socket>();
+    await using server = await fakeServer((socket) => {
+      open.add(socket);
+      if (isStrange) return void socket.write(authentication(7));
+      const upstream = createConnection(place!.port, place!.host);
+      upstream.on("error", () => socket.destroy());
+      upstream.on("close", () => socket.destroy());
+      socket.on("close", () => upstream.destroy());
+      socket.pipe(upstream).pipe(socket);
+    });
+    const url = new URL(await testDatabaseUrl());
+    url.port = String(server.port);
+    url.searchParams.set("sslmode", "disable");
+    await using test = await openTestStorage({
+      url: url.href,
+      operationTimeoutMs: 2000,
+    });
+    const id = newStreamId();
+    const genesis = { number: 0n, data: new Uint8Array([1]) };
+    isStrange = true;
+    for (const socket of open) socket.destroy();
+    await assert.rejects(async () => {
+      // The first may be told that its connection has gone.
+      for (;;) {
+        try {
+          await test.storage.createStreamStorage(id, genesis);
+          assert.fail("Expected nothing to be written");
+        } catch (error) {
+          assert.ok(isStreamStorageError(error), String(error));
+          if (error.code !== "UNAVAILABLE") throw error;
+        }
+      }
+    }, (error) => isStreamStorageError(error, "BAD_CONFIG"));
+    isStrange = false;
+    while (!await isWritten(test.storage, id, genesis));
   });
 
   it("is heard by the session from the first byte behind the login", async () => {
