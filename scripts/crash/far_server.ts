@@ -1,8 +1,8 @@
-import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { LossyNetwork } from "../../tests/support/network_namespace.ts";
 import { queryOnce } from "../../tests/support/database.ts";
-import { PlainServer } from "./plain_server.ts";
+import { writeAs } from "../write_as.ts";
+import { ownerOf, PlainServer } from "./plain_server.ts";
 import { CrashServer } from "./server.ts";
 
 /**
@@ -37,7 +37,8 @@ export class FarServer implements AsyncDisposable {
     const cluster = await CrashServer.start({ settings: { fsync: "off" } });
     try {
       await cluster.stop();
-      await appendFile(
+      await writeAs(
+        await ownerOf(cluster.dataDir),
         join(cluster.dataDir, "pg_hba.conf"),
         `host all all ${network.range} scram-sha-256\n`,
       );

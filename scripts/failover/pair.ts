@@ -1,9 +1,10 @@
 /** A primary and its streaming standby, which takes over. */
-import { chmod, chown, mkdtemp, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp } from "node:fs/promises";
 import { execFile } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { writeAs } from "../write_as.ts";
 import { serverAccount, serverPrograms } from "../debian.ts";
 import { Janitor } from "./janitor.ts";
 import { PairNetwork, type Side, type Way } from "./network.ts";
@@ -140,10 +141,9 @@ export class Pair implements AsyncDisposable {
   /** Starts a stopped server as the standby of the other. */
   async #follow(server: Server, leader: Server): Promise<void> {
     const { place } = leader;
-    const signal = join(server.data, "standby.signal");
-    await writeFile(signal, "");
     // The server removes it when it is promoted.
-    await chown(signal, server.place.account.uid, server.place.account.gid);
+    const signal = join(server.data, "standby.signal");
+    await writeAs(server.place.account, signal, "");
     await server.start({
       ...settings,
       primary_conninfo: `host=${place.address} port=${port} user=${role} ` +

@@ -6,12 +6,13 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
-import { appendFile, chown, mkdir, readFile } from "node:fs/promises";
+import { chown, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
+import { writeAs } from "../write_as.ts";
 import type { Account } from "../debian.ts";
 import { inNamespace, processesIn } from "./network.ts";
 
@@ -24,7 +25,7 @@ export const role = "failover";
 export interface Place {
   namespace: string;
   address: string;
-  /** Of the data, the socket and the log. */
+  /** Of the data and the socket; the log is beside it. */
   dir: string;
   programs: string;
   account: Account;
@@ -65,7 +66,8 @@ export class Server {
       ...["-D", this.data, "-U", role, "-A", "trust", "-E", "UTF8"],
       ...["--locale=C", "--no-sync", "--no-instructions"],
     ]);
-    await appendFile(
+    await writeAs(
+      this.place.account,
       join(this.data, "pg_hba.conf"),
       `host all all ${range} trust\nhost replication all ${range} trust\n`,
     );
@@ -87,7 +89,8 @@ export class Server {
       ...["--clear-groups", join(programs, "postgres"), "-D", this.data],
       ...args,
     ];
-    const log = openSync(join(dir, "log"), "a");
+    // Ours: in the server's own directory its user could put a link there.
+    const log = openSync(`${dir}.log`, "a");
     this.#process = spawn(program, rest, {
       cwd: "/",
       env: { PATH: "/usr/bin:/bin:/usr/sbin:/sbin", TZ: "UTC", LC_ALL: "C" },

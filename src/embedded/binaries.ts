@@ -1,11 +1,8 @@
-import { constants, existsSync } from "node:fs";
-import { chown, copyFile, readdir, readFile, symlink } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 import { badConfig } from "./failure.ts";
-import { holdsFor, makeDirectory, type ServerUser } from "./server_user.ts";
 
 /** The release of the npm packages; deno.json pins the same. */
 export const binariesVersion = "18.4.0-beta.17";
@@ -92,93 +89,5 @@ async function importFromNpm(
     return join(dirname(postgres), "..");
   } catch {
     return undefined;
-  }
-}
-
-/**
- * Makes `runDir/native` the binaries and `runDir/lib` the links between
- * libraries, which the package's install script may not have made; the package
- * itself stays untouched. Where it cannot be used in place, it is copied.
- */
-export async function prepareBinaries(
-  native: string,
-  runDir: string,
-  user: ServerUser,
-): Promise<void> {
-  const links = await readLinks(native);
-  const own = join(runDir, "native");
-  if (await isUsableInPlace(native, links, user)) {
-    const linkDir = join(runDir, "lib");
-    await symlink(native, own);
-    await makeDirectory(linkDir, user);
-    await makeLinks(links, join(native, "lib"), linkDir);
-  } else {
-    await copyTree(native, own, user);
-    await makeLinks(links, join(own, "lib"), join(own, "lib"));
-  }
-}
-
-interface LibraryLink {
-  source: string;
-  target: string;
-}
-
-async function readLinks(native: string): Promise<LibraryLink[]> {
-  const list = join(native, "pg-symlinks.json");
-  return existsSync(list) ? JSON.parse(await readFile(list, "utf8")) : [];
-}
-
-/**
- * Root's packages may lie where the server's user cannot read. And macOS
- * forgets the library path at each step through a system shell, so there the
- * links must lie beside the libraries.
- */
-async function isUsableInPlace(
-  native: string,
-  links: LibraryLink[],
-  user: ServerUser,
-): Promise<boolean> {
-  if (
-    process.platform === "darwin" &&
-    !links.every(({ target }) =>
-      existsSync(join(native, "lib", basename(target)))
-    )
-  ) return false;
-  return user === undefined || await holdsFor(
-    user,
-    'cd "$1" && [ -x bin/postgres ] && [ -x bin/initdb ] && ' +
-      "[ -r share/postgresql/postgres.bki ] && [ -r lib/postgresql/plpgsql.so ]",
-    native,
-  );
-}
-
-async function makeLinks(
-  links: LibraryLink[],
-  libraries: string,
-  linkDir: string,
-): Promise<void> {
-  for (const { source, target } of links) {
-    await symlink(
-      join(libraries, basename(source)),
-      join(linkDir, basename(target)),
-    );
-  }
-}
-
-/** Directories change owner at once: the server's user removes the copy. */
-async function copyTree(
-  from: string,
-  to: string,
-  user: ServerUser,
-): Promise<void> {
-  await makeDirectory(to, user);
-  for (const entry of await readdir(from, { withFileTypes: true })) {
-    const [source, target] = [join(from, entry.name), join(to, entry.name)];
-    if (entry.isDirectory()) {
-      await copyTree(source, target, user);
-    } else if (!entry.isSymbolicLink()) { // the links are made anew
-      await copyFile(source, target, constants.COPYFILE_FICLONE);
-      if (user !== undefined) await chown(target, user.uid, user.gid);
-    }
   }
 }

@@ -1,3 +1,4 @@
+import { tmpdir } from "node:os";
 import { StreamStorageError } from "../storage/errors.ts";
 
 const operation = "startEmbeddedPostgres";
@@ -37,4 +38,14 @@ export function unavailable(
 /** The text of any thrown value, for the end of a message. */
 export function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** The directory for temporary files cannot hold the server's. */
+export function tmpUnusable(why: string, cause?: unknown): StreamStorageError {
+  return badConfig(
+    "temporary_directory_unusable",
+    `Cannot start the embedded PostgreSQL: TMPDIR must be a directory that can hold its files, received ${tmpdir()}: ${why}`,
+    { temporaryDirectory: tmpdir() },
+    cause,
+  );
 }

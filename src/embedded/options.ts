@@ -36,6 +36,10 @@ const reservedSettings = new Set([
   "data_directory",
   "config_file",
   "external_pid_file",
+  // Not settings, but they would take effect in a file of settings.
+  "include",
+  "include_if_exists",
+  "include_dir",
 ]);
 
 /** Checks everything and reports every fault at once, as `BAD_CONFIG`. */
@@ -78,7 +82,7 @@ function portFaults(port: unknown): string[] {
 
 /** Values may hold secrets, so a fault names the setting only. */
 function settingFaults(name: string, value: unknown): string[] {
-  if (!/^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$/i.test(name)) {
+  if (!/^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$/i.test(name)) {
     return [
       `A setting's name must be letters, digits, underscores and dots, received ${
         JSON.stringify(name)

@@ -1,55 +1,76 @@
 import { execFile } from "node:child_process";
-import { chown, mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { badConfig } from "./failure.ts";
 
+/** An account that may run the server for root. */
+export interface Account {
+  uid: number;
+  gid: number;
+}
+
 /** Who runs the server; undefined stands for whoever runs this process. */
-export type ServerUser = { uid: number; gid: number } | undefined;
+export type ServerUser = Account | undefined;
 
 /**
  * PostgreSQL refuses to run as root, so root needs somebody else: an existing
- * account made for it, or else the one that owns nothing. None is created.
+ * account made for it, or else the one that owns nothing. None is created. The
+ * first is the one to take; the others may own data of an earlier start. Empty
+ * when this process is not root's.
  */
-export async function chooseServerUser(): Promise<ServerUser> {
-  if (process.geteuid?.() !== 0) return undefined;
-  const accounts = (await readFile("/etc/passwd", "utf8")).split("\n")
+export async function serverAccounts(): Promise<Account[]> {
+  if (process.geteuid?.() !== 0) return [];
+  const lines = (await readFile("/etc/passwd", "utf8")).split("\n")
     .map((line) => line.split(":"));
-  for (const wanted of ["postgres", "_postgres", "nobody"]) {
-    const account = accounts.find(([name]) => name === wanted);
+  const accounts = ["postgres", "_postgres", "nobody"].flatMap((wanted) => {
+    const line = lines.find(([name]) => name === wanted);
     // Some systems write nobody as -2; ids are unsigned.
-    const [uid, gid] = [Number(account?.[2]) >>> 0, Number(account?.[3]) >>> 0];
-    if (uid > 0) return { uid, gid };
-  }
+    const [uid, gid] = [Number(line?.[2]) >>> 0, Number(line?.[3]) >>> 0];
+    return uid > 0 ? [{ uid, gid }] : [];
+  });
+  if (accounts.length > 0) return accounts;
   throw badConfig(
     "no_server_user",
     "Cannot start the embedded PostgreSQL as root: it needs an account postgres or nobody to run the server, found neither in /etc/passwd",
   );
 }
 
-/** Makes a directory that belongs to `user` and is closed to others. */
-export async function makeDirectory(
-  path: string,
-  user: ServerUser,
-): Promise<void> {
-  await mkdir(path, { mode: 0o700 });
-  if (user !== undefined) await chown(path, user.uid, user.gid);
+/** The first of {@linkcode serverAccounts}. */
+export async function chooseServerUser(): Promise<ServerUser> {
+  return (await serverAccounts())[0];
+}
+
+/** What a shell script said. */
+export interface Answer {
+  /** Whether its status was 0. */
+  ok: boolean;
+  /** Its standard output. */
+  output: string;
+  /** What it complained of. */
+  complaints: string;
 }
 
 /**
- * Whether a shell test with the path as `$1` holds for `user`. Asking as that
- * user is the only answer that counts every directory above and every ACL.
+ * Runs a short script with the rights of `user`; its parameters start at `$1`.
+ * What belongs to that user is looked at and changed in this way only. If root
+ * did it, a link that the user plants would lead root to any file there is.
  */
-export function holdsFor(
-  user: NonNullable<ServerUser>,
-  test: string,
-  path: string,
-): Promise<boolean> {
+export function runAs(
+  user: ServerUser,
+  script: string,
+  ...parameters: string[]
+): Promise<Answer> {
   return new Promise((resolve) => {
     execFile(
       "/bin/sh",
-      ["-c", test, "sh", path],
-      { ...user, cwd: "/", timeout: 10_000, env: {} },
-      (error) => resolve(error === null),
+      ["-c", script, "sh", ...parameters],
+      { ...user, cwd: "/", timeout: 10_000, maxBuffer: 65_536, env: {} },
+      (error, stdout, stderr) =>
+        resolve({
+          ok: error === null,
+          output: String(stdout),
+          complaints: String(stderr).trim(),
+        }),
     );
   });
 }

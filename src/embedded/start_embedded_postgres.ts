@@ -1,26 +1,17 @@
-import { randomBytes, randomUUID } from "node:crypto";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import {
-  binariesVersion,
-  locateBinaries,
-  prepareBinaries,
-} from "./binaries.ts";
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { binariesVersion, locateBinaries } from "./binaries.ts";
 import { type DataDirectory, openDataDirectory } from "./data_directory.ts";
-import { badConfig, textOf } from "./failure.ts";
 import { loopback, startOnLoopback } from "./loopback_port.ts";
 import {
   type CheckedOptions,
   checkOptions,
   type EmbeddedPostgresOptions,
 } from "./options.ts";
-import {
-  chooseServerUser,
-  holdsFor,
-  makeDirectory,
-  type ServerUser,
-} from "./server_user.ts";
-import { type ServerPlan, Supervisor } from "./supervisor.ts";
+import { prepareRun, type RunFiles } from "./run_files.ts";
+import { serverAccounts, type ServerUser } from "./server_user.ts";
+import { startServer } from "./start_server.ts";
+import type { ServerPlan } from "./supervisor.ts";
 
 /** A running server. */
 export interface EmbeddedPostgres extends AsyncDisposable {
@@ -64,29 +55,24 @@ async function startOnPort(
   native: string,
   port: number,
 ): Promise<EmbeddedPostgres> {
-  const serverUser = await chooseServerUser();
+  const accounts = await serverAccounts();
   const kept = options.dataDir === undefined
     ? undefined
-    : await openDataDirectory(options.dataDir, serverUser, majorVersion());
-  const user = kept === undefined ? serverUser : kept.user;
-  const runDir = join(
-    await temporaryParent(user),
-    `stream-storage-postgres-${randomUUID()}`,
-  );
-  const supervisor = new Supervisor(plan(options, kept, runDir, port, user));
+    : await openDataDirectory(options.dataDir, accounts, majorVersion());
+  const user = kept === undefined ? accounts[0] : kept.user;
   const password = randomBytes(24).toString("hex");
+  let end: () => Promise<void>;
   try {
-    await prepareRun(native, runDir, user);
-    await supervisor.start(password);
+    const run = await prepareRun(native, user);
+    end = await startServer(plan(options, kept, run, port, user), password);
   } catch (error) {
     // What failed first is what the caller can act on.
-    await supervisor.stop().catch(() => {});
     await kept?.restore();
     throw error;
   }
   const url = `postgresql://postgres:${password}@${loopback}:${port}/postgres`;
   let closed: Promise<void> | undefined;
-  const close = () => closed ??= supervisor.stop();
+  const close = () => closed ??= end();
   return { url, close, [Symbol.asyncDispose]: close };
 }
 
@@ -97,53 +83,27 @@ function majorVersion(): string {
 function plan(
   { settings }: CheckedOptions,
   kept: DataDirectory | undefined,
-  runDir: string,
+  { runDir, binaries }: RunFiles,
   port: number,
   user: ServerUser,
 ): ServerPlan {
+  const given = new Set(settings.map(([name]) => name.toLowerCase()));
+  const defaults: [string, string][] = [
+    ["unix_socket_directories", ""],
+    ["hba_file", join(runDir, "pg_hba.conf")],
+  ];
   return {
     runDir,
     user,
+    binaries,
     dataDir: kept?.path ?? join(runDir, "data"),
     cluster: kept === undefined ? "temporary" : kept.fresh ? "new" : "existing",
-    settings: [
+    fixed: [
       ["listen_addresses", loopback],
       ["port", String(port)],
-      ["unix_socket_directories", ""],
       ["external_pid_file", join(runDir, "server.pid")],
-      ...settings,
+      ...defaults.filter(([name]) => !given.has(name)),
     ],
+    settings,
   };
-}
-
-/** Where the server's user may make and remove directories. */
-async function temporaryParent(user: ServerUser): Promise<string> {
-  for (const parent of [resolve(tmpdir()), "/tmp"]) {
-    if (
-      user === undefined || await holdsFor(user, 'cd "$1" && [ -w . ]', parent)
-    ) return parent;
-  }
-  throw tmpUnusable(`user ${user?.uid}, who runs the server, cannot write`);
-}
-
-async function prepareRun(
-  native: string,
-  runDir: string,
-  user: ServerUser,
-): Promise<void> {
-  try {
-    await makeDirectory(runDir, user);
-    await prepareBinaries(native, runDir, user);
-  } catch (error) {
-    throw tmpUnusable(textOf(error), error);
-  }
-}
-
-function tmpUnusable(why: string, cause?: unknown): Error {
-  return badConfig(
-    "temporary_directory_unusable",
-    `Cannot start the embedded PostgreSQL: TMPDIR must be a directory that can hold its files, received ${tmpdir()}: ${why}`,
-    { temporaryDirectory: tmpdir() },
-    cause,
-  );
 }

@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
-import { badConfig, textOf, unavailable } from "./failure.ts";
+import { accessLines, mainLines, settingLines } from "./configuration.ts";
+import { badConfig, textOf, tmpUnusable, unavailable } from "./failure.ts";
+import { redact } from "./redact.ts";
 import type { ServerUser } from "./server_user.ts";
 import { supervisorScript } from "./supervisor_script.ts";
+import type { UsableBinaries } from "./usable_binaries.ts";
 
 /** Crash recovery of an old cluster is the slowest honest start. */
 const startDeadlineMs = 120_000;
@@ -13,20 +14,32 @@ const startDeadlineMs = 120_000;
 const stopDeadlineMs = 30_000;
 const pollIntervalMs = 5;
 const logTailLines = 20;
+/** The tail of a log fits; more is nothing that the script says. */
+const answerLimit = 65_536;
 
 /** What a supervisor runs. */
 export interface ServerPlan {
-  /** The directory of this run; the supervisor removes it in the end. */
+  /** The directory of this run; the supervisor makes and removes it. */
   runDir: string;
   /** The directory of the data. */
   dataDir: string;
-  /** A cluster to throw away, a new one to keep, or one that is there. */
-  cluster: "temporary" | "new" | "existing";
+  /**
+   * A cluster to throw away, a new one to keep, one that is there, or one that
+   * is there and keeps its passwords.
+   */
+  cluster: "temporary" | "new" | "existing" | "foreign";
   /** Who runs the server. */
   user: ServerUser;
-  /** All settings of the server. */
+  /** What it runs. */
+  binaries: UsableBinaries;
+  /** Settings that no configuration of a cluster may change; no secrets. */
+  fixed: [name: string, value: string][];
+  /** The caller's settings, which may hold secrets. */
   settings: [name: string, value: string][];
 }
+
+/** The script has answered, or will not do so any more. */
+type Answer = { lines: string[] } | { silentBecause: string };
 
 /**
  * The host's side of the shell that holds the server, see
@@ -36,8 +49,7 @@ export interface ServerPlan {
 export class Supervisor {
   readonly #plan: ServerPlan;
   readonly #shell: ChildProcess;
-  readonly #gone: Promise<void>;
-  #goneBecause: string | undefined;
+  readonly #gone: Promise<string>;
 
   /** Starts the shell only; it waits for {@linkcode start}. */
   constructor(plan: ServerPlan) {
@@ -49,39 +61,40 @@ export class Supervisor {
       env: { PATH: process.env.PATH ?? "/usr/bin:/bin", TZ: "UTC" },
       // A session of its own: Ctrl-C in the host's terminal passes it by.
       detached: true,
-      stdio: ["pipe", "ignore", "ignore"],
+      stdio: ["pipe", "pipe", "ignore"],
     });
     this.#gone = new Promise((resolve) => {
       this.#shell.once("error", (error) => resolve(textOf(error)));
       this.#shell.once("exit", () => resolve("its supervisor ended"));
-    }).then((reason) => {
-      this.#goneBecause = String(reason);
     });
     // A write to a shell that is gone; #gone tells, so this need not throw.
     this.#shell.stdin?.on("error", () => {});
+    this.#shell.stdout?.on("error", () => {});
     // A host that forgets to close may still end, and this ends with it.
     this.#shell.unref();
   }
 
-  /** Resolves when the server takes connections. */
-  async start(password: string): Promise<void> {
+  /**
+   * Resolves when the server takes connections. The verifier is the one of the
+   * superuser's password.
+   */
+  async start(verifier: string): Promise<void> {
+    const { dataDir, settings } = this.#plan;
+    for (
+      const lines of [
+        [verifier],
+        settingLines(settings),
+        mainLines(dataDir, "settings.conf"),
+        accessLines,
+      ]
+    ) this.#shell.stdin?.write([...lines, ".", ""].join("\n"));
     const deadline = Date.now() + startDeadlineMs;
-    this.#shell.stdin?.write(`${password}\n`);
-    while (!await this.#isReady()) {
-      const ended = await readIfThere(join(this.#plan.runDir, "ended"));
-      if (ended.endsWith("\n")) throw await this.#failure(ended.trim());
-      if (this.#goneBecause !== undefined) {
-        throw notStarted(this.#goneBecause, "");
-      }
-      if (Date.now() > deadline) {
-        throw notStarted(
-          `it was not ready after ${startDeadlineMs / 1000} s`,
-          await this.#logTail(),
-        );
-      }
-      await delay(pollIntervalMs);
+    try {
+      while (!await this.#isReady(deadline)) await delay(pollIntervalMs);
+      this.#shell.stdin?.write("accepted\n");
+    } finally {
+      this.#shell.stdout?.destroy(); // it would keep the host alive
     }
-    this.#shell.stdin?.write("accepted\n");
   }
 
   /** Ends the server, and removes what is temporary. */
@@ -103,20 +116,51 @@ export class Supervisor {
     );
   }
 
-  /**
-   * The first file is the server's own and new, so the second one, which
-   * outlives a crash, is this server's by then.
-   */
-  async #isReady(): Promise<boolean> {
-    const { runDir, dataDir } = this.#plan;
-    if (await readIfThere(join(runDir, "server.pid")) === "") return false;
-    const state = await readIfThere(join(dataDir, "postmaster.pid"));
-    return state.split("\n")[7]?.trim() === "ready";
+  async #isReady(deadline: number): Promise<boolean> {
+    const answer = await this.#ask(deadline);
+    if ("silentBecause" in answer) throw notStarted(answer.silentBecause, "");
+    const [first = "", ...log] = answer.lines;
+    const [state, phase = "", status = ""] = first.split(" ");
+    if (state === "ended") throw this.#failure(phase, status, log);
+    if (state === "ready" || Date.now() < deadline) return state === "ready";
+    throw notStarted(`it was not ready after ${startDeadlineMs / 1000} s`, "");
   }
 
-  async #failure(ended: string): Promise<Error> {
-    const log = await this.#logTail();
-    const [phase, status] = ended.split(" ");
+  #ask(deadline: number): Promise<Answer> {
+    const { stdin, stdout } = this.#shell;
+    return new Promise((resolve) => {
+      let said = "";
+      const answer = (answer: Answer) => {
+        clearTimeout(timer);
+        stdout?.off("data", take).off("end", end);
+        resolve(answer);
+      };
+      const take = (chunk: string) => {
+        said += chunk;
+        if (said.endsWith("\n.\n")) {
+          answer({ lines: said.slice(0, -3).split("\n") });
+        } else if (said.length > answerLimit) {
+          answer({ silentBecause: "its supervisor says what nobody asked" });
+        }
+      };
+      const end = () => {
+        void this.#gone.then((why) => answer({ silentBecause: why }));
+      };
+      const timer = setTimeout(() => {
+        answer({ silentBecause: `it was silent until its deadline` });
+      }, Math.max(0, deadline - Date.now()));
+      stdout?.setEncoding("utf8").on("data", take).once("end", end);
+      if (!stdout || stdout.readableEnded) end();
+      stdin?.write("ready?\n");
+    });
+  }
+
+  #failure(phase: string, status: string, lines: string[]): Error {
+    const log = redact(
+      lines.slice(-logTailLines).map((line) => line.slice(1)).join("\n"),
+      this.#plan.settings,
+    ).trimEnd();
+    if (phase === "run") return tmpUnusable(log);
     if (phase !== "settings") {
       return notStarted(`${phase} ended with status ${status}`, log);
     }
@@ -133,11 +177,6 @@ export class Supervisor {
       { log },
     );
   }
-
-  async #logTail(): Promise<string> {
-    const log = await readIfThere(join(this.#plan.runDir, "log"));
-    return log.trimEnd().split("\n").slice(-logTailLines).join("\n");
-  }
 }
 
 function shellArguments(plan: ServerPlan): string[] {
@@ -150,7 +189,10 @@ function shellArguments(plan: ServerPlan): string[] {
     plan.cluster,
     // Data that are thrown away need no checkpoint on the way out.
     plan.cluster === "temporary" ? "QUIT" : "INT",
-    ...plan.settings.flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+    plan.binaries.native,
+    ...plan.binaries.links,
+    "--",
+    ...plan.fixed.flatMap(([name, value]) => ["-c", `${name}=${value}`]),
   ];
 }
 
@@ -160,13 +202,4 @@ function notStarted(why: string, log: string): Error {
     `Cannot start the embedded PostgreSQL: ${why}\n${log}`.trimEnd(),
     { log },
   );
-}
-
-/** Empty when the file is missing, and while it is being made. */
-async function readIfThere(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch {
-    return "";
-  }
 }

@@ -3,21 +3,25 @@
  * PostgreSQL process and holds the read end of a pipe whose only write end is
  * ours, so it outlives us and notices our end however it comes about.
  *
- * Protocol on its standard input: a line with the password starts the work; a
- * line after that says that the server was handed to the caller; the end of
- * the input, at any moment, ends everything.
+ * It runs with the rights of the server's user, and it alone works in the
+ * directories of that user: we neither read nor write there. So all that we
+ * say and hear goes through its standard input and output.
  *
- * In its run directory it finds the binaries, see `prepareBinaries`, keeps `log`, the output of all, and writes `ended`,
- * "phase status", when a process ended that nobody asked to end.
+ * Its input starts with the verifier of the password and the lines of three
+ * files, each of these four with a "." after it. Then each line "ready?" is
+ * answered with "waiting", with "ready" or, when a process ended that nobody
+ * asked to end, with "ended phase status" and the tail of the log; after each
+ * answer comes a ".". A line "accepted" says that the server was handed to the
+ * caller. The end of the input, at any moment, ends everything.
  *
  * A signal may get lost while a child is between fork and its own signal
  * handlers, so a stop is asked for again each second, and after ten seconds
  * more firmly: SIGQUIT, on which PostgreSQL kills what does not obey.
  */
 export const supervisorScript = `
-run=$1 data=$2 cluster=$3 signal=$4
-shift 4
-bin=$run/native/bin
+run=$1 data=$2 cluster=$3 signal=$4 native=$5
+shift 5
+bin=$native/bin
 umask 077
 child= stopping= asked=0 phase= status=
 
@@ -29,11 +33,47 @@ stop() {
   [ -z "$child" ] || kill -s "$signal" "$child"
 }
 trap stop USR1
-exec 3<&0 </dev/null
+exec 3<&0 4>&1 </dev/null >/dev/null
 
+# take_lines FILE: up to the "."; fails when the host ends before.
+take_lines() {
+  while IFS= read -r line <&3; do
+    [ "$line" != . ] || return 0
+    printf '%s\\n' "$line"
+  done >"$run/$1"
+  return 1
+}
+
+# The first file is the server's own and new, so the second one, which outlives
+# a crash, is this server's by then. Its eighth line is the state.
+is_ready() {
+  [ -s "$run/server.pid" ] && [ -f "$data/postmaster.pid" ] || return 1
+  while read -r state; do
+    [ "$state" != ready ] || return 0
+  done <"$data/postmaster.pid"
+  return 1
+}
+
+answer() {
+  if [ -s "$run/ended" ]; then
+    printf 'ended %s\\n' "$(cat "$run/ended")"
+    if [ -f "$run/log" ]; then tail -c 20000 "$run/log" | sed 's/^/ /'; fi
+  elif is_ready; then echo ready
+  else echo waiting
+  fi
+  echo .
+}
+
+# A host that ends before it hears the answer must not take us with it.
 watch_host() {
+  trap '' PIPE
   trap 'kill -s USR1 "$!"; wait "$!"; exit' USR1
-  while read -r _ <&3; do : >"$run/accepted"; done
+  while read -r line <&3; do
+    case $line in
+      accepted) : >"$run/accepted" ;;
+      *) answer >&4 ;;
+    esac
+  done
   while kill -s USR1 $$; do
     sleep 1 &
     wait "$!"
@@ -45,7 +85,7 @@ run_phase() {
   [ -z "$stopping" ] || return 1
   phase=$1 input=$2
   shift 2
-  LD_LIBRARY_PATH=$run/lib:$run/native/lib "$@" <"$input" >>"$run/log" 2>&1 3<&- &
+  LD_LIBRARY_PATH=$run/lib:$native/lib "$@" <"$input" >>"$run/log" 2>&1 3<&- 4>&- &
   child=$!
   interrupted=yes
   while [ -n "$interrupted" ]; do
@@ -58,36 +98,60 @@ run_phase() {
 }
 
 make_cluster() {
-  printf '%s\\n' "$password" >"$run/password"
   if [ "$cluster" = temporary ]; then set -- --no-sync; else set --; fi
   run_phase initdb /dev/null "$bin/initdb" -D "$data" \\
-    --username=postgres --auth=scram-sha-256 --pwfile="$run/password" \\
+    --username=postgres --auth=scram-sha-256 --pwfile="$run/verifier" \\
     --encoding=UTF8 --locale=C --locale-provider=builtin \\
     --builtin-locale=C.UTF-8 --no-instructions "$@" || return
   : >"$run/made"
 }
 
-# Nothing keeps the old password, so an old cluster gets the new one.
+# Nothing keeps the old password, so an old cluster gets the new one. Its own
+# settings must not take the statement into a log.
 set_password() {
-  printf "ALTER ROLE postgres PASSWORD '%s'\\n" "$password" >"$run/password"
-  run_phase password "$run/password" "$bin/postgres" --single \\
-    -D "$data" -c exit_on_error=on -c log_min_error_statement=panic postgres
+  IFS= read -r verifier <"$run/verifier"
+  printf "ALTER ROLE postgres PASSWORD '%s'\\n" "$verifier" >"$run/statement"
+  run_phase password "$run/statement" "$bin/postgres" --single -D "$data" \\
+    -c data_directory="$data" -c exit_on_error=on -c log_statement=none \\
+    -c log_min_error_statement=panic -c log_min_duration_statement=-1 \\
+    -c log_destination=stderr postgres
 }
 
 serve() {
+  # Else the server remarks that it misses the file.
+  : >"$run/postgresql.auto.conf"
   run_phase settings /dev/null "$bin/postgres" -D "$run" \\
-    -c config_file=/dev/null -C server_version "$@" || return
-  if [ "$cluster" = existing ]; then set_password; else make_cluster; fi ||
-    return
-  rm -f "$run/password"
-  run_phase server /dev/null "$bin/postgres" -D "$data" "$@"
+    -c config_file="$run/settings.conf" -C server_version "$@" || return
+  case $cluster in
+    existing) set_password ;;
+    foreign) ;;
+    *) make_cluster ;;
+  esac || return
+  rm -f "$run/verifier" "$run/statement"
+  run_phase server /dev/null "$bin/postgres" -D "$data" \\
+    -c data_directory="$data" -c config_file="$run/server.conf" "$@"
 }
 
+# What is not there yet cannot be somebody else's, or a link.
+if ! why=$( { mkdir "$run" && mkdir "$run/lib"; } 2>&1); then
+  printf 'ended run 1\\n %s\\n.\\n' "$why" >&4
+  exit
+fi
+while [ "$1" != -- ]; do
+  ln -s "$1" "$run/lib/$2"
+  shift 2
+done
+shift
 watcher=
-if IFS= read -r password <&3; then
+if take_lines verifier && take_lines settings.conf &&
+  take_lines server.conf && take_lines pg_hba.conf; then
   watch_host &
   watcher=$!
-  serve "$@"
+  exec 4>&-
+  # What is cleared below is this very directory, whatever its path leads to.
+  if [ "$cluster" = temporary ] || cd "$data"; then serve "$@"
+  else phase=directory status=1
+  fi
   if [ -z "$stopping" ]; then
     echo "$phase $status" >"$run/ended"
     wait "$watcher"
@@ -98,8 +162,8 @@ fi
 
 # A new cluster that no caller ever got must not be found by the next start.
 if [ "$cluster" = new ] && [ -e "$run/made" ] && [ ! -e "$run/accepted" ] &&
-  [ ! -e "$data/postmaster.pid" ]; then
-  rm -rf "$data"/*
+  [ ! -e postmaster.pid ]; then
+  rm -rf ./*
 fi
 rm -rf "$run" || { sleep 1; rm -rf "$run"; }
 `;

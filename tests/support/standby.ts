@@ -8,20 +8,13 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import {
-  appendFile,
-  chmod,
-  chown,
-  mkdtemp,
-  rm,
-  stat,
-  writeFile,
-} from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { PlainServer } from "../../scripts/crash/plain_server.ts";
+import { ownerOf, PlainServer } from "../../scripts/crash/plain_server.ts";
 import { CrashServer } from "../../scripts/crash/server.ts";
+import { writeAs } from "../../scripts/write_as.ts";
 import { queryOnce } from "./database.ts";
 
 /** Which host of the url comes first; the primary is the one that will die. */
@@ -170,15 +163,14 @@ async function copyData(primary: CrashServer, data: string): Promise<void> {
   const conninfo = `host=127.0.0.1 port=${primary.port} user=${username} ` +
     `password=${password} sslmode=disable`;
   // Not on the command line, where `cut` could not change it.
-  await appendFile(
+  const user = await ownerOf(data);
+  await writeAs(
+    user,
     join(data, "postgresql.auto.conf"),
     `primary_conninfo = '${conninfo}'\n`,
   );
-  const signal = join(data, "standby.signal");
-  await writeFile(signal, "");
   // Its owner removes the file when it is promoted.
-  const { uid, gid } = await stat(data);
-  await chown(signal, uid, gid);
+  await writeAs(user, join(data, "standby.signal"), "");
 }
 
 /** Asks the server until the condition holds. */

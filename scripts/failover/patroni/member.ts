@@ -43,8 +43,8 @@ export class Member {
     this.#gateAddress = `${addresses.gate(name)}:${ports.etcd}`;
     this.#programs = programs;
     this.#dir = dir;
-    this.configuration = join(dir, "patroni.yml");
-    this.#gateFile = join(dir, "gate.cfg");
+    this.configuration = join(programs.dir, `${name}.patroni.yml`);
+    this.#gateFile = join(programs.dir, `${name}.gate.cfg`);
   }
 
   /** Writes the configuration; nothing runs yet. */

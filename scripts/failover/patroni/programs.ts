@@ -11,6 +11,7 @@ import {
   appendFile,
   chmod,
   chown,
+  mkdir,
   mkdtemp,
   readdir,
   readFile,
@@ -21,7 +22,6 @@ import process from "node:process";
 import { promisify } from "node:util";
 import {
   chooseServerUser,
-  makeDirectory,
   type ServerUser,
 } from "../../../src/embedded/server_user.ts";
 
@@ -64,7 +64,7 @@ while ! rm -rf "$DIR" && [ $n -lt 20 ]; do sleep 0.2; n=$((n + 1)); done
 
 /** A directory, and the programs that run in it; see the file's head. */
 export class Programs implements AsyncDisposable {
-  /** Belongs to the user of the programs. */
+  /** Ours, so that no program can make our logs lead elsewhere. */
   readonly dir: string;
   readonly #user: ServerUser;
   readonly #undertaker: ChildProcess;
@@ -89,14 +89,14 @@ export class Programs implements AsyncDisposable {
     const user = await chooseServerUser();
     const dir = await mkdtemp(join(tmpdir(), name));
     await chmod(dir, 0o755);
-    if (user) await chown(dir, user.uid, user.gid);
     return new Programs(dir, user, keep);
   }
 
   /** Makes a directory for the programs alone. */
   async makeDirectory(name: string): Promise<string> {
     const made = join(this.dir, name);
-    await makeDirectory(made, this.#user);
+    await mkdir(made, { mode: 0o700 });
+    if (this.#user) await chown(made, this.#user.uid, this.#user.gid);
     return made;
   }
 

@@ -1,0 +1,27 @@
+import { scramVerifier } from "./configuration.ts";
+import { type ServerPlan, Supervisor } from "./supervisor.ts";
+
+/**
+ * Starts a server and returns what ends it. The password is the superuser's
+ * from now on; a foreign cluster keeps its own.
+ */
+export async function startServer(
+  plan: ServerPlan,
+  password = "",
+): Promise<() => Promise<void>> {
+  const supervisor = new Supervisor(plan);
+  const end = async () => {
+    try {
+      await supervisor.stop();
+    } finally {
+      await plan.binaries.release();
+    }
+  };
+  try {
+    await supervisor.start(await scramVerifier(password));
+  } catch (error) {
+    await end().catch(() => {});
+    throw error;
+  }
+  return end;
+}
