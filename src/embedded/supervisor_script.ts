@@ -107,14 +107,13 @@ make_cluster() {
 }
 
 # Nothing keeps the old password, so an old cluster gets the new one. Its own
-# settings must not take the statement into a log.
+# settings must not take the statement into a log; what ends it is told.
 set_password() {
   IFS= read -r verifier <"$run/verifier"
   printf "ALTER ROLE postgres PASSWORD '%s'\\n" "$verifier" >"$run/statement"
   run_phase password "$run/statement" "$bin/postgres" --single -D "$data" \\
-    -c data_directory="$data" -c exit_on_error=on -c log_statement=none \\
-    -c log_min_error_statement=panic -c log_min_duration_statement=-1 \\
-    -c log_destination=stderr postgres
+    -c data_directory="$data" -c exit_on_error=on -c log_destination=stderr \\
+    -c log_min_messages=fatal -c log_min_error_statement=panic postgres
 }
 
 serve() {

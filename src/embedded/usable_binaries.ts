@@ -112,6 +112,7 @@ async function copyOf(
   });
   const ended = once(keeper, "exit");
   const release = async () => {
+    keeper.ref();
     keeper.stdin.end();
     await ended;
   };
