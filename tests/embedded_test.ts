@@ -57,7 +57,7 @@ describe("embedded PostgreSQL", () => {
   describe("failed start", failedStartTests);
   describe("end of the host", endOfHostTests);
   describe("binaries", binariesTests);
-  if (isRoot) describe("users", userTests);
+  describe("users", { skip: isRoot ? false : "needs root" }, userTests);
 });
 
 function lifeCycleTests(): void {

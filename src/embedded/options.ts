@@ -6,16 +6,20 @@ export interface EmbeddedPostgresOptions {
   /**
    * Where the data lives; made when missing, kept after `close()`. Default: a
    * temporary directory that is removed on `close()`. Under root the server
-   * runs as an ordinary user, who becomes the owner of a new directory.
+   * runs as an ordinary user, who becomes the owner of a new directory. Root
+   * makes it only where nobody else can change the path; elsewhere make it
+   * yourself and give it to that user. A directory of anybody else is refused.
    */
   dataDir?: string;
   /** The port on 127.0.0.1, 1 to 65535. Default: a free one. */
   port?: number;
   /**
    * Server settings by name, such as `{ max_connections: "200" }`. They win
-   * over every default. Refused are those that would take the server away
-   * from us: `port`, `listen_addresses`, `data_directory`, `config_file` and
-   * `external_pid_file`.
+   * over every default and over `postgresql.conf`, but not over what
+   * `ALTER SYSTEM` has set in a kept `dataDir`. Values may be secrets: they are
+   * in no process list and no error. Refused are those that would take the
+   * server away from us: `port`, `listen_addresses`, `data_directory`,
+   * `config_file` and `external_pid_file`.
    */
   settings?: Record<string, string>;
 }

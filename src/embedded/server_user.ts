@@ -64,7 +64,13 @@ export function runAs(
     execFile(
       "/bin/sh",
       ["-c", script, "sh", ...parameters],
-      { ...user, cwd: "/", timeout: 10_000, maxBuffer: 65_536, env: {} },
+      {
+        ...user,
+        cwd: "/",
+        timeout: 10_000,
+        maxBuffer: 65_536,
+        env: { PATH: process.env.PATH ?? "/usr/bin:/bin" },
+      },
       (error, stdout, stderr) =>
         resolve({
           ok: error === null,

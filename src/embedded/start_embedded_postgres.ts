@@ -17,7 +17,9 @@ import type { ServerPlan } from "./supervisor.ts";
 export interface EmbeddedPostgres extends AsyncDisposable {
   /**
    * `postgresql://postgres:…@127.0.0.1:…/postgres`, of a superuser. The
-   * password is new at every start, on an old `dataDir` too.
+   * password is new at every start, on an old `dataDir` too, and nobody comes
+   * in without one: the `pg_hba.conf` of a `dataDir` does not count, only the
+   * setting `hba_file` does.
    */
   url: string;
   /**

@@ -50,6 +50,7 @@ export class Supervisor {
   readonly #plan: ServerPlan;
   readonly #shell: ChildProcess;
   readonly #gone: Promise<string>;
+  #goneBecause: string | undefined;
 
   /** Starts the shell only; it waits for {@linkcode start}. */
   constructor(plan: ServerPlan) {
@@ -67,6 +68,7 @@ export class Supervisor {
       this.#shell.once("error", (error) => resolve(textOf(error)));
       this.#shell.once("exit", () => resolve("its supervisor ended"));
     });
+    void this.#gone.then((why) => this.#goneBecause = why);
     // A write to a shell that is gone; #gone tells, so this need not throw.
     this.#shell.stdin?.on("error", () => {});
     this.#shell.stdout?.on("error", () => {});
@@ -122,8 +124,11 @@ export class Supervisor {
     const [first = "", ...log] = answer.lines;
     const [state, phase = "", status = ""] = first.split(" ");
     if (state === "ended") throw this.#failure(phase, status, log);
-    if (state === "ready" || Date.now() < deadline) return state === "ready";
-    throw notStarted(`it was not ready after ${startDeadlineMs / 1000} s`, "");
+    if (state === "ready") return true;
+    if (this.#goneBecause !== undefined) {
+      throw notStarted(this.#goneBecause, "");
+    }
+    return false;
   }
 
   #ask(deadline: number): Promise<Answer> {
@@ -146,11 +151,14 @@ export class Supervisor {
       const end = () => {
         void this.#gone.then((why) => answer({ silentBecause: why }));
       };
-      const timer = setTimeout(() => {
-        answer({ silentBecause: `it was silent until its deadline` });
-      }, Math.max(0, deadline - Date.now()));
+      const timer = setTimeout(
+        answer,
+        Math.max(0, deadline - Date.now()),
+        { silentBecause: `it was not ready after ${startDeadlineMs / 1000} s` },
+      );
       stdout?.setEncoding("utf8").on("data", take).once("end", end);
-      if (!stdout || stdout.readableEnded) end();
+      // A shell that was never there says nothing, not even an end.
+      if (this.#shell.pid === undefined || stdout?.readableEnded) end();
       stdin?.write("ready?\n");
     });
   }
