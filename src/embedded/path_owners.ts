@@ -46,7 +46,7 @@ export async function follow(path: string): Promise<Place> {
   return { real, missing: [], stranger };
 }
 
-/** The nearest directory that holds `path` and exists. */
+/** What has to be made for `path` to exist, from the top down. */
 export async function missingDirectories(path: string): Promise<string[]> {
   const missing: string[] = [];
   for (let dir = path;; dir = dirname(dir)) {

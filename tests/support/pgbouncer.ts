@@ -72,7 +72,8 @@ export async function startPgBouncer(
     `"${server.username}" "${decodeURIComponent(server.password)}"\n`,
   );
   if (user !== undefined) {
-    for (const path of [directory, ini, join(directory, "users.txt")]) {
+    // The directory last: from then on its user may put links into it.
+    for (const path of [ini, join(directory, "users.txt"), directory]) {
       await chown(path, user.uid, user.gid);
     }
   }
