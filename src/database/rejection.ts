@@ -12,6 +12,8 @@
 import { PgError } from "./pg_error.ts";
 
 const marker = "stream-storage:";
+/** Ours have some hundred. */
+const maxJsonChars = 4096;
 
 /** Why a check stopped a transaction. */
 export interface Rejection {
@@ -52,16 +54,26 @@ export function rejectionOf(error: unknown): Rejection | undefined {
   // The quotes around the text differ with the server's language.
   const at = error.message.indexOf(marker);
   if (at < 0) return undefined;
-  const json = /\{.*\}/.exec(error.message.slice(at + marker.length))?.[0];
-  if (json === undefined) return undefined;
-  const { reason, ...figures } = JSON.parse(json) as Record<string, string>;
-  return {
-    reason: reason!,
-    figures: Object.fromEntries(
-      Object.entries(figures).map(([name, value]) => [
-        name,
-        value === null ? null : BigInt(value),
-      ]),
-    ),
-  };
+  const text = error.message.slice(at + marker.length);
+  const json = text.slice(text.indexOf("{"), text.lastIndexOf("}") + 1);
+  return json.length <= maxJsonChars ? parse(json) : undefined;
+}
+
+/** A server that is not PostgreSQL may write anything there. */
+function parse(json: string): Rejection | undefined {
+  try {
+    const { reason, ...figures } = JSON.parse(json) as Record<string, string>;
+    if (typeof reason !== "string") return undefined;
+    return {
+      reason,
+      figures: Object.fromEntries(
+        Object.entries(figures).map(([name, value]) => [
+          name,
+          value === null ? null : BigInt(value),
+        ]),
+      ),
+    };
+  } catch {
+    return undefined;
+  }
 }

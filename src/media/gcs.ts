@@ -5,6 +5,7 @@ import {
   type HttpRequest,
 } from "./http_client.ts";
 import type { ObjectStore } from "./object_store.ts";
+import { withoutEndSlashes } from "./object_url.ts";
 import { type BucketTuning, defaultPartBytes } from "./s3.ts";
 import { AccessTokens, type ServiceAccount } from "./access_tokens.ts";
 
@@ -23,8 +24,7 @@ export function openGcsBucket(
     {},
 ): ObjectStore {
   const complete = { ...defaultHttpPolicy, ...policy };
-  const base = (endpoint ?? "https://storage.googleapis.com")
-    .replace(/\/+$/, "");
+  const base = withoutEndSlashes(endpoint ?? "https://storage.googleapis.com");
   return new Bucket({
     provider: "gcs",
     // Requests carry the generation that they mean, and an upload in parts is

@@ -15,6 +15,14 @@ export function objectUrl(
   return url;
 }
 
+/** An address to which a path is added. */
+export function withoutEndSlashes(text: string): string {
+  // A pattern begins anew at every slash.
+  let end = text.length;
+  while (end > 0 && text[end - 1] === "/") end--;
+  return text.slice(0, end);
+}
+
 /** As signatures have it: what encodeURIComponent leaves alone, too. */
 function encodeStrictly(text: string): string {
   return encodeURIComponent(text).replace(

@@ -7,6 +7,7 @@ import {
   type HttpPolicy,
   type HttpRequest,
 } from "./http_client.ts";
+import { withoutEndSlashes } from "./object_url.ts";
 import type { ObjectStore, ObjectStoreListener } from "./object_store.ts";
 
 /** A bucket of S3 or of a server that speaks its protocol. */
@@ -59,7 +60,7 @@ function baseUrlOf({ bucket, region, endpoint, forcePathStyle }: S3Options) {
   const host = new URL(endpoint ?? `https://s3.${region}.amazonaws.com`);
   const isPath = forcePathStyle ??
     (endpoint !== undefined || bucket.includes("."));
-  const path = host.pathname.replace(/\/+$/, "");
+  const path = withoutEndSlashes(host.pathname);
   return isPath
     ? `${host.origin}${path}/${encodeURIComponent(bucket)}`
     : `${host.protocol}//${bucket}.${host.host}${path}`;
