@@ -16,6 +16,15 @@ const scope = "https://www.googleapis.com/auth/devstorage.read_write";
 /** A token is given up this long before its end. */
 const spareMs = 120_000;
 
+/** Google gives none that holds longer. */
+const maxLifeMs = 12 * 3_600_000;
+
+interface AccessToken {
+  text: string;
+  /** By our clock. */
+  until: number;
+}
+
 /**
  * Access tokens of a service account: asked for with an assertion that its
  * private key signs, kept until shortly before they end, one request at a time.
@@ -24,7 +33,7 @@ export class AccessTokens {
   readonly #account: ServiceAccount;
   readonly #http: HttpClient;
   #key: Promise<CryptoKey> | undefined;
-  #token: Promise<{ text: string; until: number }> | undefined;
+  #token: Promise<AccessToken> | undefined;
 
   constructor(account: ServiceAccount, policy: HttpPolicy) {
     this.#account = account;
@@ -34,16 +43,14 @@ export class AccessTokens {
 
   /** A token that is good for a while. */
   async get(): Promise<string> {
-    const asked = this.#token ??= this.#ask();
-    try {
-      const { text, until } = await asked;
+    const kept = this.#token;
+    if (kept !== undefined) {
+      const { text, until } = await this.#held(kept);
       if (Date.now() < until) return text;
-    } catch (error) {
-      if (this.#token === asked) this.#token = undefined;
-      throw error;
+      if (this.#token === kept) this.#token = undefined;
     }
-    if (this.#token === asked) this.#token = undefined;
-    return await this.get();
+    // However short it lasts, it is good for the request that waits for it.
+    return (await this.#held(this.#token ??= this.#ask())).text;
   }
 
   /** The store refuses the present one. */
@@ -51,7 +58,17 @@ export class AccessTokens {
     this.#token = undefined;
   }
 
-  async #ask(): Promise<{ text: string; until: number }> {
+  /** The next caller asks again for one that was not given. */
+  async #held(asked: Promise<AccessToken>): Promise<AccessToken> {
+    try {
+      return await asked;
+    } catch (error) {
+      if (this.#token === asked) this.#token = undefined;
+      throw error;
+    }
+  }
+
+  async #ask(): Promise<AccessToken> {
     const now = Date.now();
     const body = new URLSearchParams({
       grant_type: "urn:ietf:params:oauth:grant-type:jwt-bearer",
@@ -71,11 +88,11 @@ export class AccessTokens {
         });
       }
       const { access_token: text, expires_in: seconds } = parse(reply.body);
-      if (typeof text !== "string" || typeof seconds !== "number") {
+      if (!isToken(text) || typeof seconds !== "number") {
         throw new ReplyFault({ reason: "malformed_token", retryable: true });
       }
-      // However short it lasts, it is good for the request that waits for it.
-      return { text, until: now + Math.max(seconds * 1000 - spareMs, 1000) };
+      const ms = Math.min(seconds * 1000, maxLifeMs) - spareMs;
+      return { text, until: now + Math.max(ms, 1000) };
     });
   }
 
@@ -127,6 +144,15 @@ function parse(body: Uint8Array): Record<string, unknown> {
   } catch {
     return {};
   }
+}
+
+/**
+ * What a header takes: of anything else the runtime would complain, and quote
+ * it.
+ */
+function isToken(text: unknown): text is string {
+  return typeof text === "string" && text.length <= 16_384 &&
+    /^[\x21-\x7e]+$/.test(text);
 }
 
 function base64url(bytes: Uint8Array): string {

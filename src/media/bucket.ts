@@ -14,9 +14,10 @@ import {
   checkRange,
   expectStatus,
   rangeMissing,
+  readEtag,
   readLook,
   readPage,
-  textOf,
+  readUploadId,
   wrongReply,
 } from "./bucket_replies.ts";
 import { type Condition, ifAbsent, ifStill } from "./conditions.ts";
@@ -28,6 +29,7 @@ import {
   type HttpRequest,
   statusFault,
 } from "./http_client.ts";
+import { Listing } from "./listing.ts";
 import type {
   ByteRange,
   DeleteObjectOptions,
@@ -44,7 +46,7 @@ import { objectUrl } from "./object_url.ts";
 import { completionOf, cut } from "./parts.ts";
 import { isStreamStorageError } from "../storage/errors.ts";
 import { ReplyFault } from "./reply_fault.ts";
-import { xmlElements, xmlText } from "./xml.ts";
+import { xmlOf } from "./xml.ts";
 
 /** What a {@linkcode Bucket} is made of. */
 export interface BucketParts {
@@ -184,25 +186,26 @@ export class Bucket implements ObjectStore {
     prefix: string,
     { signal }: ObjectStoreOptions = {},
   ): AsyncGenerator<StoredObject, void, undefined> {
-    let token: string | undefined;
-    do {
+    const listing = new Listing();
+    while (!listing.isOver) {
+      const { token } = listing;
       const url = this.#url("", {
         "list-type": "2",
         prefix,
         ...(token === undefined ? {} : { "continuation-token": token }),
       });
-      const page = await this.#naming(
+      yield* await this.#naming(
         "list",
         prefix,
         () =>
           this.#http.send({ method: "GET", url, signal }, (reply) => {
             expectStatus(reply, 200);
-            return readPage(textOf(reply));
+            const page = readPage(reply);
+            listing.take(page);
+            return page.objects;
           }),
       );
-      yield* page.objects;
-      token = page.next;
-    } while (token !== undefined);
+    }
   }
 
   async #putParts(
@@ -269,9 +272,7 @@ export class Bucket implements ObjectStore {
       { method: "PUT", headers, body, ...request },
       (reply) => {
         expectStatus(reply, 200);
-        const etag = reply.headers.get("etag");
-        if (etag) return etag;
-        throw wrongReply("no_etag", reply.status);
+        return readEtag(reply);
       },
     );
   }
@@ -309,9 +310,7 @@ export class Bucket implements ObjectStore {
       { method: "POST", url, headers, body: new Uint8Array(), signal },
       (reply) => {
         expectStatus(reply, 200);
-        const uploadId = xmlText(textOf(reply), "UploadId");
-        if (uploadId) return uploadId;
-        throw wrongReply("no_upload_id", reply.status);
+        return readUploadId(reply);
       },
     );
   }
@@ -334,10 +333,8 @@ export class Bucket implements ObjectStore {
           attempts = attempt;
           if (reply.status !== 200) throw statusFault(reply);
           // The status was sent before the store began; the end tells.
-          const text = textOf(reply);
-          if (xmlElements(text, "CompleteMultipartUploadResult").length > 0) {
-            return;
-          }
+          const root = xmlOf(reply.body)?.name;
+          if (root === "CompleteMultipartUploadResult") return;
           throw statusFault({ ...reply, status: 500 });
         },
       );

@@ -1,39 +1,72 @@
 /** Reading a bucket's replies. Whatever is not as it must be is refused. */
 
+import { Buffer } from "node:buffer";
 import { type HttpReply, statusFault } from "./http_client.ts";
+import type { ListingPage } from "./listing.ts";
 import type { ObjectLook, StoredObject } from "./object_store.ts";
 import { ReplyFault } from "./reply_fault.ts";
-import { xmlElements, xmlText } from "./xml.ts";
+import { parseXml, type XmlElement, xmlElements, xmlText } from "./xml.ts";
+
+/** Names are no longer, in both stores. */
+const maxNameBytes = 1024;
+/** Etags, tokens and ids of uploads. */
+const maxWordChars = 4096;
 
 /** A page of a listing, and where the next one begins. */
-export function readPage(
-  xml: string,
-): { objects: StoredObject[]; next: string | undefined } {
-  if (!/<ListBucketResult[\s>/]/.test(xml)) {
-    throw wrongReply("malformed_list", 200);
-  }
-  const objects = xmlElements(xml, "Contents").map((content) => {
+export function readPage(reply: HttpReply): ListingPage {
+  const root = documentOf(reply, "ListBucketResult");
+  const objects = xmlElements(root, "Contents").map((content) => {
     const name = xmlText(content, "Key");
-    if (!name) throw wrongReply("malformed_list", 200);
+    if (!name || name.length > maxNameBytes) {
+      throw wrongReply("malformed_list", reply.status);
+    }
     return storedObject(name, {
       size: xmlText(content, "Size"),
       etag: xmlText(content, "ETag"),
       modified: xmlText(content, "LastModified"),
     });
   });
-  const next = xmlText(xml, "NextContinuationToken");
-  if (xmlText(xml, "IsTruncated") !== "true") {
+  if (xmlText(root, "IsTruncated") !== "true") {
     return { objects, next: undefined };
   }
-  if (!next) throw wrongReply("malformed_list", 200);
+  const next = wordOf(xmlText(root, "NextContinuationToken"));
+  if (next === undefined) throw wrongReply("malformed_list", reply.status);
   return { objects, next };
+}
+
+/** The id of an upload that has begun. */
+export function readUploadId(reply: HttpReply): string {
+  const root = documentOf(reply, "InitiateMultipartUploadResult");
+  const uploadId = wordOf(xmlText(root, "UploadId"));
+  if (uploadId !== undefined) return uploadId;
+  throw wrongReply("no_upload_id", reply.status);
+}
+
+/** The etag of what was written. */
+export function readEtag({ headers, status }: HttpReply): string {
+  const etag = wordOf(headers.get("etag"));
+  if (etag !== undefined) return etag;
+  throw wrongReply("no_etag", status);
+}
+
+/** The root of a reply's document, which must have this name. */
+function documentOf({ body, status }: HttpReply, name: string): XmlElement {
+  const root = parseXml(body);
+  if (root.name === name) return root;
+  throw wrongReply("wrong_document", status);
+}
+
+/** A word of the store's that is sent back to it. */
+function wordOf(text: string | null | undefined): string | undefined {
+  return text && text.length <= maxWordChars ? text : undefined;
 }
 
 /** What is at a name, and the store's time. */
 export function readLook(name: string, reply: HttpReply): ObjectLook {
   const { headers, status } = reply;
-  const at = new Date(headers.get("date") ?? Date.now());
-  if (Number.isNaN(at.getTime())) throw wrongReply("malformed_date", status);
+  const date = headers.get("date");
+  const at = date === null ? new Date() : dateOf(date);
+  if (at === undefined) throw wrongReply("malformed_date", status);
   if (status === 404) return { object: undefined, at };
   expectStatus(reply, 200);
   const object = storedObject(name, {
@@ -52,22 +85,32 @@ function storedObject(
     & Record<"size" | "etag" | "modified", string | null | undefined>
     & { generation?: string | null },
 ): StoredObject {
-  const modifiedAt = new Date(told.modified ?? "");
-  if (!/^\d+$/.test(told.size ?? "") || Number.isNaN(modifiedAt.getTime())) {
-    throw wrongReply("malformed_facts", 200);
-  }
+  const size = /^\d{1,16}$/.test(told.size ?? "") ? Number(told.size) : NaN;
+  const modifiedAt = dateOf(told.modified ?? "");
+  const etag = told.etag ?? "";
+  if (
+    !Number.isSafeInteger(size) || modifiedAt === undefined ||
+    etag.length > maxWordChars
+  ) throw wrongReply("malformed_facts", 200);
   return {
-    name,
-    size: Number(told.size),
-    etag: (told.etag ?? "").replaceAll('"', ""),
+    name: ownText(name),
+    size,
+    etag: ownText(etag.replaceAll('"', "")),
     modifiedAt,
     generation: told.generation ?? undefined,
   };
 }
 
-/** A reply's body as text. */
-export function textOf({ body }: HttpReply): string {
-  return new TextDecoder().decode(body);
+/** Else who keeps a name keeps the whole page that it was cut from. */
+function ownText(text: string): string {
+  return Buffer.from(text).toString();
+}
+
+/** A date as the stores write them, of a year that the database knows, too. */
+function dateOf(text: string): Date | undefined {
+  const date = new Date(text.length <= 64 ? text : "");
+  const year = date.getUTCFullYear();
+  return year >= 1970 && year <= 9999 ? date : undefined;
 }
 
 /** Refuses a reply with another status. */

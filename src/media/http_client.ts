@@ -12,8 +12,9 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import pRetry from "p-retry";
+import { unlessAborted } from "../storage/unless_aborted.ts";
 import { ReplyFault } from "./reply_fault.ts";
-import { xmlText } from "./xml.ts";
+import { xmlOf, xmlText } from "./xml.ts";
 
 /** A request before it is signed. */
 export interface HttpRequest {
@@ -129,8 +130,12 @@ export class HttpClient {
   }
 
   async #headersOf(request: HttpRequest): Promise<Headers> {
-    const headers = await this.#authorizer?.authorize(request) ??
-      new Headers(request.headers);
+    const headers = this.#authorizer === undefined
+      ? new Headers(request.headers)
+      : await unlessAborted(
+        request.signal,
+        this.#authorizer.authorize(request),
+      );
     // A packed body would have another length than the one that was asked for.
     headers.set("accept-encoding", "identity");
     return headers;
@@ -224,6 +229,7 @@ async function readBody(
   const reader = reply.body?.getReader();
   try {
     watch.moved();
+    if (method !== "HEAD") checkPlain(status, headers);
     checkHead?.(status, headers);
     const told = method === "HEAD" || status === 204
       ? "0"
@@ -248,6 +254,16 @@ async function readBody(
     await reader?.cancel().catch(() => {});
     throw error;
   }
+}
+
+/**
+ * Nothing packed was asked for. Some runtimes unpack it all the same: then its
+ * length says nothing, and a few bytes become as many as the bound allows.
+ */
+function checkPlain(status: number, headers: Headers): void {
+  const encoding = headers.get("content-encoding") || "identity";
+  if (encoding.toLowerCase() === "identity") return;
+  throw new ReplyFault({ reason: "packed_reply", retryable: true, status });
 }
 
 /** Puts a body together, in one piece of memory if its length was told. */
@@ -341,7 +357,8 @@ function reasonOf(status: number, providerCode: string | undefined): string {
 /** Only what looks like a word of a store's vocabulary. */
 function providerCodeOf(body: Uint8Array): string | undefined {
   if (body.length === 0 || body.length > 64 * 1024) return undefined;
-  const code = xmlText(new TextDecoder().decode(body), "Code");
+  const root = xmlOf(body);
+  const code = root?.name === "Error" ? xmlText(root, "Code") : undefined;
   return code !== undefined && /^\w{1,64}$/.test(code) ? code : undefined;
 }
 

@@ -1,39 +1,88 @@
 /**
  * The little of XML that object stores answer with: elements that hold text or
- * elements, no attributes that matter. Whatever does not look so is not found,
- * and the caller then refuses the reply.
+ * elements, no attributes that matter.
+ *
+ * A reply may come from anyone, so it is read in one scan, whose work grows
+ * with its length alone, and what comes of it is bounded. A document type is
+ * refused, and with it every entity but the five that XML knows by itself.
  */
 
-const entities: Readonly<Record<string, string>> = {
-  amp: "&",
-  lt: "<",
-  gt: ">",
-  quot: '"',
-  apos: "'",
-};
+import { ReplyFault } from "./reply_fault.ts";
 
-/** The contents of every element of this name, as they stand in the text. */
-export function xmlElements(xml: string, name: string): string[] {
-  const pattern = new RegExp(
-    `<${name}(?:\\s[^>]*)?(?:/>|>([\\s\\S]*?)</${name}>)`,
-    "g",
-  );
-  return [...xml.matchAll(pattern)].map((match) => match[1] ?? "");
+/** An element: the elements in it, and the text between them. */
+export interface XmlElement {
+  readonly name: string;
+  readonly children: XmlElement[];
+  text: string;
 }
 
-/** The text of the first element of this name. */
-export function xmlText(xml: string, name: string): string | undefined {
-  const [content] = xmlElements(xml, name);
-  if (content === undefined) return undefined;
-  return content.replace(
-    /&(?:#x([0-9a-f]+)|#([0-9]+)|([a-z]+));/gi,
-    (all, hex, decimal, word) => {
-      if (word !== undefined) return entities[word] ?? all;
-      return String.fromCodePoint(
-        hex === undefined ? Number(decimal) : parseInt(hex, 16),
-      );
-    },
-  );
+/** No reply is longer that is read as XML. */
+const maxBytes = 4 * 1024 * 1024;
+/** Stores need 4. */
+const maxDepth = 32;
+/** A page of 1000 objects has some 15 000. */
+const maxElements = 100_000;
+
+/** Each pattern matches in one place only, and no more than it says there. */
+const namePattern = /[\w.:-]{1,128}/y;
+const entityPattern = /&(#?\w{1,8};)?/g;
+const numberPattern = /^#(?:x([0-9a-f]+)|([0-9]+));$/i;
+
+const entities: ReadonlyMap<string, string> = new Map([
+  ["amp;", "&"],
+  ["lt;", "<"],
+  ["gt;", ">"],
+  ["quot;", '"'],
+  ["apos;", "'"],
+]);
+
+/**
+ * The root of a document.
+ *
+ * @throws {ReplyFault} `malformed_xml`: it is none, or larger or deeper than
+ *   any that a store sends.
+ */
+export function parseXml(bytes: Uint8Array): XmlElement {
+  if (bytes.length > maxBytes) throw malformed("too_long", maxBytes);
+  const nul = bytes.indexOf(0);
+  if (nul >= 0) throw malformed("bad_character", nul);
+  const scan = new Scan(textOf(bytes));
+  while (scan.step());
+  return scan.root();
+}
+
+/** The same; undefined: they are no document. */
+export function xmlOf(bytes: Uint8Array): XmlElement | undefined {
+  try {
+    return parseXml(bytes);
+  } catch (error) {
+    if (error instanceof ReplyFault) return undefined;
+    throw error;
+  }
+}
+
+function textOf(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw malformed("bad_encoding", 0);
+  }
+}
+
+/** The elements of this name in an element. */
+export function xmlElements(
+  { children }: XmlElement,
+  name: string,
+): XmlElement[] {
+  return children.filter((child) => child.name === name);
+}
+
+/** The text of the first element of this name in an element. */
+export function xmlText(
+  { children }: XmlElement,
+  name: string,
+): string | undefined {
+  return children.find((child) => child.name === name)?.text;
 }
 
 /** Text as the content of an element. */
@@ -42,4 +91,146 @@ export function xmlEscape(text: string): string {
     /[&<>"']/g,
     (character) => `&#${character.charCodeAt(0)};`,
   );
+}
+
+/** A document that is read from its beginning to its end, once. */
+class Scan {
+  readonly #xml: string;
+  #at = 0;
+  #elements = 0;
+  /** The document itself, and the elements that are open. */
+  readonly #open: XmlElement[] = [{ name: "", children: [], text: "" }];
+
+  constructor(xml: string) {
+    this.#xml = xml;
+  }
+
+  /** Reads text and the tag behind it; false: this was the end. */
+  step(): boolean {
+    const xml = this.#xml;
+    const tag = xml.indexOf("<", this.#at);
+    this.#inside.text += decoded(
+      xml.slice(this.#at, tag < 0 ? xml.length : tag),
+      this.#at,
+    );
+    if (tag < 0) return false;
+    this.#at = tag;
+    if (this.#skip("<!--")) this.#until("-->");
+    else if (this.#skip("<![CDATA[")) this.#inside.text += this.#until("]]>");
+    else if (this.#skip("<?")) this.#until("?>");
+    else if (this.#skip("<!")) throw malformed("declaration", tag);
+    else if (this.#skip("</")) this.#endTag();
+    else this.#startTag();
+    return true;
+  }
+
+  root(): XmlElement {
+    const [{ children, text }, unclosed] = this.#open as [
+      XmlElement,
+      XmlElement?,
+    ];
+    if (unclosed !== undefined) throw malformed("unclosed", this.#at);
+    const [root, other] = children;
+    if (root === undefined || other !== undefined || text.trim() !== "") {
+      throw malformed("not_one_root", this.#at);
+    }
+    return root;
+  }
+
+  get #inside(): XmlElement {
+    return this.#open.at(-1)!;
+  }
+
+  #startTag(): void {
+    this.#at++;
+    const element: XmlElement = { name: this.#name(), children: [], text: "" };
+    if (++this.#elements > maxElements) {
+      throw malformed("too_many_elements", this.#at);
+    }
+    this.#inside.children.push(element);
+    if (this.#attributes()) return;
+    this.#open.push(element);
+    if (this.#open.length > maxDepth) throw malformed("too_deep", this.#at);
+  }
+
+  #endTag(): void {
+    const at = this.#at;
+    if (this.#name() !== this.#inside.name || this.#open.length === 1) {
+      throw malformed("wrong_end", at);
+    }
+    this.#open.pop();
+    if (this.#attributes()) throw malformed("bad_tag", at);
+  }
+
+  #name(): string {
+    namePattern.lastIndex = this.#at;
+    const name = namePattern.exec(this.#xml)?.[0];
+    if (name === undefined) throw malformed("bad_tag", this.#at);
+    this.#at += name.length;
+    return name;
+  }
+
+  /** Passes over attributes and the tag's end; true: it closes itself. */
+  #attributes(): boolean {
+    const xml = this.#xml;
+    const begin = this.#at;
+    if (!"\t\n\r />".includes(xml.charAt(begin))) {
+      throw malformed("bad_tag", begin);
+    }
+    for (let at = begin; at < xml.length; at++) {
+      const character = xml[at];
+      if (character === ">") {
+        this.#at = at + 1;
+        return at > begin && xml[at - 1] === "/";
+      }
+      if (character === "<") break;
+      if (character !== '"' && character !== "'") continue;
+      at = xml.indexOf(character, at + 1);
+      if (at < 0) break;
+    }
+    throw malformed("bad_tag", begin);
+  }
+
+  #skip(text: string): boolean {
+    if (!this.#xml.startsWith(text, this.#at)) return false;
+    this.#at += text.length;
+    return true;
+  }
+
+  /** What is before the mark; goes on behind it. */
+  #until(mark: string): string {
+    const begin = this.#at;
+    const end = this.#xml.indexOf(mark, begin);
+    if (end < 0) throw malformed("unclosed", begin);
+    this.#at = end + mark.length;
+    return this.#xml.slice(begin, end);
+  }
+}
+
+/** Text with its entities in plain. */
+function decoded(text: string, at: number): string {
+  if (!text.includes("&")) return text;
+  return text.replace(entityPattern, (_, entity: string | undefined) => {
+    const plain = entity === undefined ? undefined : plainOf(entity);
+    if (plain === undefined) throw malformed("bad_entity", at);
+    return plain;
+  });
+}
+
+function plainOf(entity: string): string | undefined {
+  const [, hex, decimal] = numberPattern.exec(entity) ?? [];
+  if (hex === undefined && decimal === undefined) return entities.get(entity);
+  const code = hex === undefined ? Number(decimal) : parseInt(hex, 16);
+  // Halves of pairs are no text: they can't be sent on in an address.
+  const isCharacter = code > 0 && code <= 0x10ffff &&
+    (code < 0xd800 || code > 0xdfff);
+  return isCharacter ? String.fromCodePoint(code) : undefined;
+}
+
+function malformed(problem: string, at: number): ReplyFault {
+  return new ReplyFault({
+    reason: "malformed_xml",
+    retryable: true,
+    details: { problem, at },
+  });
 }

@@ -1,0 +1,85 @@
+/**
+ * A listing, page by page. S3 and Google promise names in the order of their
+ * UTF-8 bytes. So a listing that goes on makes progress, or is refused: else a
+ * store that repeats itself is listed for ever, and an object that is told twice
+ * counts twice.
+ */
+
+import { Buffer } from "node:buffer";
+import type { StoredObject } from "./object_store.ts";
+import { ReplyFault } from "./reply_fault.ts";
+
+/** A page of a listing, and the token of the next one. */
+export interface ListingPage {
+  objects: StoredObject[];
+  next: string | undefined;
+}
+
+/** How long a listing can be. */
+export interface ListingBounds {
+  maxObjects: number;
+  /** Pages without an object, one after the other. */
+  maxEmptyPages: number;
+}
+
+const bounds: ListingBounds = { maxObjects: 100_000_000, maxEmptyPages: 1000 };
+
+/** How far a listing has come. */
+export class Listing {
+  readonly #bounds: ListingBounds;
+  #token: string | undefined;
+  #last: string | undefined;
+  #objects = 0;
+  #emptyPages = 0;
+  #isOver = false;
+
+  constructor({ maxObjects, maxEmptyPages }: ListingBounds = bounds) {
+    this.#bounds = { maxObjects, maxEmptyPages };
+  }
+
+  /** What the next page is asked for with. */
+  get token(): string | undefined {
+    return this.#token;
+  }
+
+  /** Whether the last page was taken. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /**
+   * Takes the page that follows.
+   *
+   * @throws {ReplyFault} It can't be that page; it may be asked for again.
+   */
+  take({ objects, next }: ListingPage): void {
+    let last = this.#last;
+    for (const { name } of objects) {
+      if (last !== undefined && !isBefore(last, name)) {
+        throw refused("listing_out_of_order");
+      }
+      last = name;
+    }
+    if (next !== undefined && next === this.#token) {
+      throw refused("listing_repeats");
+    }
+    const emptyPages = objects.length === 0 ? this.#emptyPages + 1 : 0;
+    const count = this.#objects + objects.length;
+    const { maxEmptyPages, maxObjects } = this.#bounds;
+    if (emptyPages > maxEmptyPages) throw refused("listing_without_progress");
+    if (count > maxObjects) throw refused("listing_too_long", false);
+    this.#last = last;
+    this.#emptyPages = emptyPages;
+    this.#objects = count;
+    this.#token = next;
+    this.#isOver = next === undefined;
+  }
+}
+
+function isBefore(a: string, b: string): boolean {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0;
+}
+
+function refused(reason: string, retryable = true): ReplyFault {
+  return new ReplyFault({ reason, retryable, status: 200 });
+}
