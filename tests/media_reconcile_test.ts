@@ -16,6 +16,7 @@ import {
   onS3,
   sealMedia,
 } from "./support/media_streams.ts";
+import { gcsPage } from "./support/real_replies.ts";
 import { type S3Server, startS3Server } from "./support/s3_server.ts";
 import { openTestStorage } from "./support/storage.ts";
 
@@ -228,6 +229,36 @@ describe("Reconciling a bucket of several pages", () => {
     });
     assert.equal(done.deleted, 2500);
     assert.equal(server.objects.size, 7);
+  });
+});
+
+describe("Reconciling a bucket that lists what it was not asked for", () => {
+  it("believes nothing, and leaves the objects of others alone", async () => {
+    await using server = await startGcsServer({ pageSize: 50 });
+    const mediaStorage = onGcs(server);
+    await using ours = await openTestStorage({ mediaStorage });
+    await using theirs = await openTestStorage({ mediaStorage });
+    for (const { storage } of [ours, theirs]) {
+      for (let i = 0; i < 3; i++) await sealMedia(storage);
+      await storage.maintenance.offloadMedia();
+    }
+    const before = [...server.objects.keys()].toSorted();
+    server.interfere = ({ url }) =>
+      url.searchParams.has("list-type")
+        ? { status: 200, body: gcsPage(before) }
+        : undefined;
+    for (const { storage: { maintenance } } of [ours, theirs]) {
+      for (const dryRun of [true, false]) {
+        await assert.rejects(
+          maintenance.reconcileMedia({ dryRun, minAgeMs: 0, maxDeleted: 99 }),
+          (error) => {
+            assert.ok(isStreamStorageError(error, "DOWNSTREAM_NETWORK_ERROR"));
+            return error.details["reason"] === "listing_ignores_prefix";
+          },
+        );
+      }
+    }
+    assert.deepEqual([...server.objects.keys()].toSorted(), before);
   });
 });
 

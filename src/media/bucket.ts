@@ -186,7 +186,7 @@ export class Bucket implements ObjectStore {
     prefix: string,
     { signal }: ObjectStoreOptions = {},
   ): AsyncGenerator<StoredObject, void, undefined> {
-    const listing = new Listing();
+    const listing = new Listing(prefix);
     while (!listing.isOver) {
       const { token } = listing;
       const url = this.#url("", {

@@ -26,6 +26,7 @@ const bounds: ListingBounds = { maxObjects: 100_000_000, maxEmptyPages: 1000 };
 
 /** How far a listing has come. */
 export class Listing {
+  readonly #prefix: string;
   readonly #bounds: ListingBounds;
   #token: string | undefined;
   #last: string | undefined;
@@ -33,7 +34,11 @@ export class Listing {
   #emptyPages = 0;
   #isOver = false;
 
-  constructor({ maxObjects, maxEmptyPages }: ListingBounds = bounds) {
+  constructor(
+    prefix: string,
+    { maxObjects, maxEmptyPages }: ListingBounds = bounds,
+  ) {
+    this.#prefix = prefix;
     this.#bounds = { maxObjects, maxEmptyPages };
   }
 
@@ -50,11 +55,15 @@ export class Listing {
   /**
    * Takes the page that follows.
    *
-   * @throws {ReplyFault} It can't be that page; it may be asked for again.
+   * @throws {ReplyFault} It can't be that page.
    */
   take({ objects, next }: ListingPage): void {
     let last = this.#last;
     for (const { name } of objects) {
+      // Others share the bucket: theirs is not ours to count, or to delete.
+      if (!name.startsWith(this.#prefix)) {
+        throw refused("listing_ignores_prefix");
+      }
       if (last !== undefined && !isBefore(last, name)) {
         throw refused("listing_out_of_order");
       }
@@ -67,7 +76,7 @@ export class Listing {
     const count = this.#objects + objects.length;
     const { maxEmptyPages, maxObjects } = this.#bounds;
     if (emptyPages > maxEmptyPages) throw refused("listing_without_progress");
-    if (count > maxObjects) throw refused("listing_too_long", false);
+    if (count > maxObjects) throw refused("listing_too_long");
     this.#last = last;
     this.#emptyPages = emptyPages;
     this.#objects = count;
@@ -80,6 +89,7 @@ function isBefore(a: string, b: string): boolean {
   return Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0;
 }
 
-function refused(reason: string, retryable = true): ReplyFault {
-  return new ReplyFault({ reason, retryable, status: 200 });
+/** A store that lists so does it again. */
+function refused(reason: string): ReplyFault {
+  return new ReplyFault({ reason, retryable: false, status: 200 });
 }

@@ -129,7 +129,10 @@ export interface ObjectStore {
   ): Promise<Uint8Array>;
   /** Removes an object; one that is not there is removed. */
   deleteObject(name: string, options?: DeleteObjectOptions): Promise<void>;
-  /** The objects whose names begin so; a page of them is held at a time. */
+  /**
+   * The objects whose names begin so, in the order of their bytes; a page of
+   * them is held at a time. A store that lists others is refused.
+   */
   listObjects(
     prefix: string,
     options?: ObjectStoreOptions,
