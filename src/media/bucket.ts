@@ -11,9 +11,11 @@
 
 import { createHash } from "node:crypto";
 import {
+  checkDeleted,
   checkRange,
   expectStatus,
   rangeMissing,
+  readCloserLook,
   readEtag,
   readLook,
   readPage,
@@ -114,10 +116,14 @@ export class Bucket implements ObjectStore {
     name: string,
     { signal }: ObjectStoreOptions = {},
   ): Promise<ObjectLook> {
-    return this.#naming("look", name, () =>
-      this.#http.send(
-        { method: "HEAD", url: this.#url(name), signal },
+    const url = this.#url(name);
+    return this.#naming("look", name, async () =>
+      await this.#http.send(
+        { method: "HEAD", url, signal },
         (reply) => readLook(name, reply),
+      ) ?? await this.#http.send(
+        { ...rangeOf(url, { start: 0, size: 1 }), signal },
+        (reply) => readCloserLook(name, reply),
       ));
   }
 
@@ -127,22 +133,18 @@ export class Bucket implements ObjectStore {
     { start, size }: ByteRange,
     { signal }: ObjectStoreOptions = {},
   ): Promise<Uint8Array> {
-    const last = start + size - 1;
-    return this.#naming("read", name, () =>
-      this.#http.send({
-        method: "GET",
-        url: this.#url(name),
-        headers: { range: `bytes=${start}-${last}` },
-        maxReplyBytes: size,
-        checkHead: (status, headers) =>
-          checkRange(start, last, { status, headers }),
-        signal,
-      }, (reply) => {
-        if (reply.status === 416) throw rangeMissing(reply.status);
-        expectStatus(reply, 206);
-        if (reply.body.length === size) return reply.body;
-        throw wrongReply("wrong_length", reply.status);
-      }));
+    const request = rangeOf(this.#url(name), { start, size });
+    return this.#naming(
+      "read",
+      name,
+      () =>
+        this.#http.send({ ...request, signal }, (reply) => {
+          if (reply.status === 416) throw rangeMissing(reply.status);
+          expectStatus(reply, 206);
+          if (reply.body.length === size) return reply.body;
+          throw wrongReply("wrong_length", reply.status);
+        }),
+    );
   }
 
   /** See {@linkcode ObjectStore.deleteObject}. */
@@ -155,11 +157,7 @@ export class Bucket implements ObjectStore {
       this.#sendIf(
         expected ? ifStill(this.provider, expected) : {},
         { method: "DELETE", url, date, onLost, signal },
-        (reply) => {
-          if (reply.status === 200 || reply.status === 204) return;
-          const fault = statusFault(reply);
-          if (!fault.isMissingObject) throw fault;
-        },
+        (reply) => checkDeleted(reply, "object_missing"),
       ));
   }
 
@@ -174,10 +172,10 @@ export class Bucket implements ObjectStore {
       "delete",
       name,
       () =>
-        this.#http.send({ method: "DELETE", url, signal }, (reply) => {
-          if (reply.status === 200 || reply.status === 204) return;
-          if (reply.status !== 404) throw statusFault(reply);
-        }),
+        this.#http.send(
+          { method: "DELETE", url, signal },
+          (reply) => checkDeleted(reply, "upload_missing"),
+        ),
     );
   }
 
@@ -385,6 +383,19 @@ export class Bucket implements ObjectStore {
       onCall({ action, milliseconds, errorType });
     }
   }
+}
+
+/** Asks for a range, and refuses the head of any other. */
+function rangeOf(url: URL, { start, size }: ByteRange): HttpRequest {
+  const last = start + size - 1;
+  return {
+    method: "GET",
+    url,
+    headers: { range: `bytes=${start}-${last}` },
+    maxReplyBytes: size,
+    checkHead: (status, headers) =>
+      checkRange(start, last, { status, headers }),
+  };
 }
 
 /** The store has another object than the request was meant for. */

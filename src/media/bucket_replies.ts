@@ -61,21 +61,61 @@ function wordOf(text: string | null | undefined): string | undefined {
   return text && text.length <= maxWordChars ? text : undefined;
 }
 
-/** What is at a name, and the store's time. */
-export function readLook(name: string, reply: HttpReply): ObjectLook {
-  const { headers, status } = reply;
-  const date = headers.get("date");
-  const at = date === null ? new Date() : dateOf(date);
-  if (at === undefined) throw wrongReply("malformed_date", status);
-  if (status === 404) return { object: undefined, at };
+/** What is at a name, and the store's time; undefined: perhaps nothing. */
+export function readLook(
+  name: string,
+  reply: HttpReply,
+): ObjectLook | undefined {
+  if (reply.status === 404) return undefined;
   expectStatus(reply, 200);
+  return lookOf(name, reply, reply.headers.get("content-length"));
+}
+
+/**
+ * The same of the answer to a request for the first byte. Such an answer has a
+ * body, which says whether it is the store's: any proxy answers 404.
+ */
+export function readCloserLook(name: string, reply: HttpReply): ObjectLook {
+  const { headers, status } = reply;
+  if (status >= 300) {
+    const fault = statusFault(reply);
+    if (!fault.isMissingObject) throw fault;
+    return { object: undefined, at: timeOf(reply) };
+  }
+  expectStatus(reply, 206);
+  const [, size] = (headers.get("content-range") ?? "").split("/");
+  return lookOf(name, reply, size);
+}
+
+function lookOf(
+  name: string,
+  reply: HttpReply,
+  size: string | null | undefined,
+): ObjectLook {
+  const { headers } = reply;
   const object = storedObject(name, {
-    size: headers.get("content-length"),
+    size,
     etag: headers.get("etag"),
     modified: headers.get("last-modified"),
     generation: headers.get("x-goog-generation"),
   });
-  return { object, at };
+  return { object, at: timeOf(reply) };
+}
+
+function timeOf({ headers, status }: HttpReply): Date {
+  const date = headers.get("date");
+  const at = date === null ? new Date() : dateOf(date);
+  if (at === undefined) throw wrongReply("malformed_date", status);
+  return at;
+}
+
+/** Believes that something was deleted, or that it was not there. */
+export function checkDeleted(reply: HttpReply, missing: string): void {
+  const { status, body } = reply;
+  // Neither store has more to say; an error may come with a good status.
+  if (status === 204 || (status === 200 && body.length === 0)) return;
+  const fault = statusFault(status < 300 ? { ...reply, status: 500 } : reply);
+  if (fault.init.reason !== missing) throw fault;
 }
 
 /** What is told of an object, if it is complete. */

@@ -304,14 +304,14 @@ class Collector {
 
 /**
  * Whether the other side may still execute the attempt: there was no answer, it
- * broke off, or it came from something in between that has lost sight of it.
+ * broke off, or it came from something in between that has lost sight of it,
+ * and does not use the store's words.
  */
 function isLost(error: unknown): boolean {
   if (!(error instanceof ReplyFault)) return true;
-  const { status, reason } = error.init;
-  if (status === undefined || reason === "short_body") return true;
+  const { status, reason, providerCode } = error.init;
   if (reason === "rate_limited" || reason === "not_implemented") return false;
-  return status === 408 || status >= 500;
+  return providerCode === undefined || status === 408 || status! >= 500;
 }
 
 /** What a reply with this status means when it is not the one asked for. */
@@ -319,8 +319,10 @@ export function statusFault({ status, headers, body }: HttpReply): ReplyFault {
   const providerCode = providerCodeOf(body);
   const reason = reasonOf(status, providerCode);
   const isServerFault = status >= 500 && reason !== "not_implemented";
+  // Not the store's: what stands in between may find it the next time.
+  const isAstray = status === 404 && providerCode === undefined;
   const retryable = status === 408 || status === 429 || isServerFault ||
-    retryableCodes.has(providerCode ?? "");
+    isAstray || retryableCodes.has(providerCode ?? "");
   const retryAfterMs = retryAfterOf(headers);
   return new ReplyFault({
     reason,
@@ -346,7 +348,7 @@ function reasonOf(status: number, providerCode: string | undefined): string {
   if (status === 501 || providerCode === "NotImplemented") {
     return "not_implemented";
   }
-  if (status === 404) return "object_missing";
+  if (status === 404 && providerCode === "NoSuchKey") return "object_missing";
   if (status === 412) return "object_changed";
   if (status === 401 || status === 403) return "access_denied";
   if (status === 429 || providerCode === "SlowDown") return "rate_limited";

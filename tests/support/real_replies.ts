@@ -1,5 +1,5 @@
 /** Replies as real stores write them, to be served as they are or spoilt. */
-import type { RawReply } from "./raw_http.ts";
+import type { RawReply, RawRequest } from "./raw_http.ts";
 
 const ids = ["a", "b", "c"].map((part) => `ff${part.repeat(62)}`);
 
@@ -96,8 +96,7 @@ export const token: string = JSON.stringify({
 /** What the store answers well to a request. */
 export function wellAnswered(
   provider: "s3" | "gcs",
-  method: string,
-  url: URL,
+  { method, url, headers }: Pick<RawRequest, "method" | "url" | "headers">,
 ): RawReply {
   const { searchParams, pathname } = url;
   if (pathname === "/token") return { status: 200, body: token };
@@ -114,9 +113,10 @@ export function wellAnswered(
   if (method === "HEAD") {
     return { status: 200, headers: facts, contentLength: 3001 };
   }
+  const [, last] = (headers.get("range") ?? "bytes=0-99").split("-");
   return {
     status: 206,
-    headers: { ...facts, "content-range": "bytes 0-99/3001" },
-    body: new Uint8Array(100).fill(7),
+    headers: { ...facts, "content-range": `bytes 0-${last}/3001` },
+    body: new Uint8Array(Number(last) + 1).fill(7),
   };
 }
