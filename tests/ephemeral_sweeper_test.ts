@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { quoteIdentifier } from "../src/database/migrations/sql_text.ts";
+import type { SweepOptions } from "../src/postgres/maintenance.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { LogEvent } from "../src/telemetry/log_events.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
@@ -144,6 +145,28 @@ describe("Sweeping", () => {
     assert.equal(removed, 0);
     const report = await maintenance.sweepEphemeralStreams({ ttlMs: 0 });
     assert.deepEqual(report.streamIds, [id]);
+  });
+
+  it("takes no age from a clock that was ahead", async () => {
+    await using test = await openTestStorage({ ephemeralSweepIntervalMs: 0 });
+    const { maintenance } = test.storage;
+    const ids = mediaIds(3) as [StreamId, StreamId, StreamId];
+    for (const id of ids) {
+      await test.storage.writeEphemeralMiniblock(id, block(3));
+    }
+    const year = 365 * 86_400_000;
+    for (const id of ids) await age(test, id, -year);
+    const sweep = async (options: SweepOptions) =>
+      (await maintenance.sweepEphemeralStreams(options)).streamIds;
+    assert.deepEqual(await sweep({ ttlMs: 0, dryRun: true }), ids);
+    assert.deepEqual(await sweep({ ttlMs: 60_000_000 }), []);
+    // From that sweep on they grow old like all others.
+    await age(test, ids[1], 60_000_000);
+    assert.deepEqual(await sweep({ ttlMs: 60_000_000, dryRun: true }), [
+      ids[1],
+    ]);
+    await age(test, ids[2], -year);
+    assert.deepEqual(await sweep({ ttlMs: 0 }), ids);
   });
 
   it("ages survive a restart, and a node's uploads start theirs", async () => {

@@ -223,6 +223,50 @@ describe("The media offloader", () => {
     assert.deepEqual(await tasksOf(test), []);
   });
 
+  it("does not wait for a clock that was ahead", async () => {
+    await using test = await idle();
+    const { storage, url, schema } = test;
+    const [fresh, aside, failed] = [
+      await sealMedia(storage),
+      await sealMedia(storage),
+      await sealMedia(storage),
+    ];
+    const ahead = (table: string, ids: string[], by: string, attempts = "") =>
+      queryOnce(
+        url,
+        `UPDATE "${schema}".stream_storage_media_${table}
+          SET due_at = now() + interval '${by}' ${attempts}
+          WHERE stream_id IN ('${ids.join("', '")}')`,
+      );
+    await ahead("tasks", [fresh], "1 hour");
+    await ahead("tasks", [aside], "44 days", ", attempts = 3");
+    await ahead("tasks", [failed], "1 year", ", attempts = 3");
+    const { streamIds } = await storage.maintenance.offloadMedia();
+    assert.deepEqual(streamIds.toSorted(), [fresh, failed].toSorted());
+
+    // A lost request that was written down then.
+    let lost = 0;
+    server.interfere = ({ method, target }, answer) =>
+      method === "DELETE" && target.includes(fresh)
+        ? answer().then(() => (lost++, "reset"))
+        : undefined;
+    await storage.deleteStream(fresh);
+    server.interfere = undefined;
+    const due = async () => {
+      const rows = await queryOnce(
+        url,
+        `SELECT due_at > now() + interval '61 minutes' AS ahead
+          FROM "${schema}".stream_storage_media_changes`,
+      );
+      return rows.map(({ ahead }) => ahead);
+    };
+    assert.ok(lost > 0);
+    assert.deepEqual(await due(), [false]);
+    await ahead("changes", [fresh], "1 year");
+    await storage.maintenance.offloadMedia();
+    assert.deepEqual(await due(), [false]);
+  });
+
   it("gives up when it is the bucket that fails", async () => {
     await using test = await idle();
     const { storage } = test;

@@ -2,8 +2,8 @@ import { bind } from "../../database/statement.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import {
   checkExpired,
-  deleteStrayAges,
   insertMissingAges,
+  mendAges,
   selectExpired,
 } from "../sql/ephemeral_ages.ts";
 import { deleteEphemeralAge, deleteStreamRow } from "../sql/streams.ts";
@@ -16,8 +16,9 @@ const name = "sweepEphemeralStreams";
 const pageSize = 1000;
 
 /**
- * Makes the table of ages fit the streams: those without an age get one that
- * starts now, ages of streams that are ephemeral no longer go.
+ * Makes the table of ages fit the streams and the clock: those without an age
+ * get one that starts now, as do those whose age starts later, and ages of
+ * streams that are ephemeral no longer go.
  *
  * Returns how many streams were seen for the first time.
  */
@@ -36,7 +37,7 @@ export async function alignEphemeralAges(
     const [{ rows: [row] }]: [{ rows: [string | null][] }] = await writeOwnRows(
       store,
       { name, signal },
-      [bind(catalog.at("", deleteStrayAges), after, size)],
+      [bind(catalog.at("", mendAges), after, size)],
     );
     after = row?.[0] ?? null;
   }

@@ -1,6 +1,7 @@
 /**
  * Statements over the ages of ephemeral streams, for the sweeper. The server's
- * clock alone counts: it wrote the ages too.
+ * clock alone counts: it wrote the ages too. If it was ahead then, a stream
+ * counts as made now.
  */
 
 import { rejectSql } from "../../database/rejection.ts";
@@ -23,20 +24,25 @@ export const insertMissingAges = (t: StreamTables) =>
   });
 
 /**
- * Deletes the ages of streams that are ephemeral no longer, of at most $2 after
- * id $1; a node that sealed or deleted them has left these. The last id that
- * was looked at, or null.
+ * Of at most $2 ages after id $1, deletes those of streams that are ephemeral
+ * no longer, which a node has left that sealed or deleted them, and lets those
+ * start now that start later. The last id that was looked at, or null.
  */
-export const deleteStrayAges = (t: StreamTables) =>
+export const mendAges = (t: StreamTables) =>
   statement({
     text: `WITH page AS MATERIALIZED (
-        SELECT stream_id FROM ${t.ephemeralAges} WHERE stream_id > $1
+        SELECT stream_id, created_at > now() AS is_ahead, coalesce((
+            SELECT ephemeral FROM ${t.streams} AS es
+            WHERE es.stream_id = age.stream_id), false) AS is_ephemeral
+        FROM ${t.ephemeralAges} AS age WHERE stream_id > $1
         ORDER BY stream_id LIMIT $2),
       stray AS (
         DELETE FROM ${t.ephemeralAges} WHERE stream_id = ANY(ARRAY(
-          SELECT stream_id FROM page WHERE (SELECT ephemeral
-            FROM ${t.streams} AS es WHERE es.stream_id = page.stream_id)
-            IS NOT TRUE)))
+          SELECT stream_id FROM page WHERE NOT is_ephemeral))),
+      ahead AS (
+        UPDATE ${t.ephemeralAges} SET created_at = now()
+        WHERE stream_id = ANY(ARRAY(
+          SELECT stream_id FROM page WHERE is_ahead AND is_ephemeral)))
       SELECT max(stream_id::text) FROM page`,
     params: ["bpchar", "int8"],
     columns: ["text?"],
@@ -48,7 +54,8 @@ export const selectExpired = (t: StreamTables) =>
     text: `WITH uploads AS MATERIALIZED (
         SELECT stream_id FROM ${t.streams} WHERE ephemeral)
       SELECT stream_id FROM uploads
-      WHERE stream_id > $1 AND (SELECT created_at FROM ${t.ephemeralAges} AS age
+      WHERE stream_id > $1 AND (SELECT least(created_at, now())
+        FROM ${t.ephemeralAges} AS age
         WHERE age.stream_id = uploads.stream_id)
         <= now() - $2 * interval '1 millisecond'
       ORDER BY stream_id LIMIT $3`,
@@ -63,7 +70,7 @@ export const checkExpired = (t: StreamTables) =>
         WHEN (SELECT ephemeral FROM ${t.streams}
           WHERE stream_id = $1) IS NOT TRUE
         THEN ${rejectSql("stream_not_ephemeral")}
-        WHEN coalesce((SELECT created_at FROM ${t.ephemeralAges}
+        WHEN coalesce((SELECT least(created_at, now()) FROM ${t.ephemeralAges}
           WHERE stream_id = $1) > now() - $2 * interval '1 millisecond', true)
         THEN ${rejectSql("stream_not_expired")} END`,
     params: ["bpchar", "int8"],

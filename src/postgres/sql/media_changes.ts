@@ -56,11 +56,19 @@ export const deleteChanges = (t: StreamTables) =>
     params: ["bpchar", "int8[]", "int8"],
   });
 
-/** At most $1 changes that are due, the longest first: their streams. */
+/**
+ * At most $1 changes that are due, the longest first: their streams. Last those
+ * that were written down while the server's clock was ahead: due later than any
+ * is postponed to.
+ */
 export const selectDueChanges = (t: StreamTables) =>
   statement({
-    text: `SELECT stream_id FROM ${t.mediaChanges}
-      WHERE due_at <= now() ORDER BY due_at LIMIT $1`,
+    text: `(SELECT stream_id FROM ${t.mediaChanges}
+        WHERE due_at <= now() ORDER BY due_at LIMIT $1)
+      UNION ALL (SELECT stream_id FROM ${t.mediaChanges}
+        WHERE due_at > now() + interval '61 minutes'
+        ORDER BY due_at LIMIT $1)
+      LIMIT $1`,
     params: ["int8"],
     columns: ["bpchar"],
   });

@@ -47,12 +47,21 @@ export const setTaskAside = (t: StreamTables) =>
     params: ["bpchar", "text", "text", "int8", "int8"],
   });
 
-/** At most $1 tasks that are due, the longest first. */
+/**
+ * At most $1 tasks that are due, the longest first; last those that were put
+ * while the server's clock was ahead: due later although nothing has failed, or
+ * later than any task is set aside for.
+ */
 export const selectDueTasks = (t: StreamTables) =>
   statement({
-    text: `SELECT stream_id, task FROM ${t.mediaTasks}
-      WHERE task <> 'keep' AND due_at <= now()
-      ORDER BY due_at LIMIT $1`,
+    text: `(SELECT stream_id, task FROM ${t.mediaTasks}
+        WHERE task <> 'keep' AND due_at <= now()
+        ORDER BY due_at LIMIT $1)
+      UNION ALL (SELECT stream_id, task FROM ${t.mediaTasks}
+        WHERE task <> 'keep' AND due_at > now()
+          AND (attempts = 0 OR due_at > now() + interval '45 days')
+        ORDER BY due_at LIMIT $1)
+      LIMIT $1`,
     params: ["int8"],
     columns: ["bpchar", "text"],
   });
