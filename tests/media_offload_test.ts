@@ -19,6 +19,7 @@ import { assertSurvivesCuts } from "./support/cut_everywhere.ts";
 import { queryOnce } from "./support/database.ts";
 import {
   everyRead,
+  letNamesRest,
   mediaBlocks,
   newMediaId,
   onS3,
@@ -470,6 +471,27 @@ describe("The media offloader", () => {
         { generation: 5n, envelopes: [] },
         { generation: 4n },
       ).catch(() => {});
+    }
+  });
+
+  it("brings a stream back once, however many ask for it", async () => {
+    await using test = await idle();
+    const { storage } = test;
+    const id = await sealMedia(storage);
+    for (let round = 0; round < 3; round++) {
+      await storage.maintenance.offloadMedia({ streamId: id });
+      const results = await Promise.all(
+        Array.from({ length: 5 }, () => storage.maintenance.rehydrateMedia(id)),
+      );
+      const none = { rehydrated: false, blocks: 0, bytes: 0 };
+      const [moved, ...others] = results.toSorted((a, b) =>
+        b.blocks - a.blocks
+      );
+      assert.equal(moved?.rehydrated, true);
+      assert.deepEqual(others, [none, none, none, none]);
+      const { miniblocks } = await storage.readMiniblocks(id, 0n, 9n);
+      assert.deepEqual(miniblocks, mediaBlocks());
+      await letNamesRest(test);
     }
   });
 

@@ -37,22 +37,30 @@ export async function rehydrateStream(
   store: Store,
   call: StreamCall,
 ): Promise<Moved | undefined> {
+  const { media } = store;
+  // Looked at in its turn: of several calls the first one brings it back.
+  const back = () => bringBack(store, call);
+  const result = await (media ? media.turn(call.streamId, back) : back());
+  if (result !== undefined) await deleteObjectSoon(store, call);
+  return result;
+}
+
+async function bringBack(
+  store: Store,
+  call: StreamCall,
+): Promise<Moved | undefined> {
   const everything = { first: 0n, last: 2n ** 63n - 1n, omitSnapshot: false };
   const found = await readPlaces(store, call, everything);
   if (found === moved) return undefined;
   const { location, places } = found;
   const media = mediaAt(store, location, call.streamId);
-  const blocks = await media.turn(call.streamId, async () => {
-    await clear(store, call, location);
-    for (const page of pagesOf(places)) {
-      for (const run of runsOf(page)) await restore(store, call, media, run);
-    }
-    await settle(store, call, location);
-    return places.length;
-  });
-  await deleteObjectSoon(store, call);
+  await clear(store, call, location);
+  for (const page of pagesOf(places)) {
+    for (const run of runsOf(page)) await restore(store, call, media, run);
+  }
+  await settle(store, call, location);
   return {
-    blocks,
+    blocks: places.length,
     bytes: places.reduce((bytes, { size }) => bytes + Number(size), 0),
   };
 }
