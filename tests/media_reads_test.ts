@@ -16,6 +16,7 @@ import { queryOnce } from "./support/database.ts";
 import { type GcsServer, startGcsServer } from "./support/gcs_server.ts";
 import {
   everyRead,
+  letNamesRest,
   mediaBlocks,
   newMediaId,
   onGcs,
@@ -257,6 +258,54 @@ describe("A stream in object storage", () => {
     server.interfere = undefined;
     assert.deepEqual(miniblocks, mediaBlocks());
   });
+
+  const own = mediaBlocks({ snapshot: "" });
+  const others = mediaBlocks({ chunks: 2, chunkBytes: 3000, snapshot: "" });
+  for (
+    const [what, change] of [
+      ["brought back and moved again", async (id) => {
+        await test.storage.maintenance.rehydrateMedia(id);
+      }],
+      ["deleted and uploaded anew", async (id) => {
+        await test.storage.deleteStream(id);
+        await sealMedia(test.storage, others, id);
+      }],
+    ] satisfies [string, (id: StreamId) => Promise<void>][]
+  ) {
+    for (const isKnown of [true, false]) {
+      it(`is looked at again when it was ${what} meanwhile, hashes ${isKnown}`, async () => {
+        const { storage, url, schema } = test;
+        const isNew = what.includes("anew");
+        // Before, while and after its object is another one.
+        for (const answered of ["gone", "there"]) {
+          const id = await offloaded(own);
+          if (!isKnown) {
+            await queryOnce(
+              url,
+              `DELETE FROM "${schema}".stream_storage_media_blocks`,
+            );
+          }
+          let left = 1;
+          server.interfere = ({ method, target, headers }, answer) => {
+            const isRead = method === "GET" && target.includes(id) &&
+              headers.get("range") !== "bytes=0-0";
+            if (!isRead || left-- === 0) return undefined;
+            return (async () => {
+              server.interfere = undefined;
+              await change(id);
+              const gone = answered === "gone" ? await answer() : undefined;
+              await letNamesRest(test);
+              await storage.maintenance.offloadMedia({ streamId: id });
+              return gone ?? await answer();
+            })();
+          };
+          const { miniblocks } = await storage.readMiniblocks(id, 0n, 9n);
+          assert.equal(left, 0);
+          assert.deepEqual(miniblocks, isNew ? others : own);
+        }
+      });
+    }
+  }
 
   it("needs the backend that holds it", async () => {
     const id = await offloaded();

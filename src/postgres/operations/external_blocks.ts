@@ -21,6 +21,7 @@ import {
   selectExternal,
   selectExternalNumbers,
   selectExternalPageEnd,
+  selectVersion,
 } from "../sql/external.ts";
 import { selectStreamRow } from "../sql/streams.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
@@ -141,12 +142,31 @@ export async function readExternal(
         blocks.push({ ...block, data });
       }
     }
+    // Bytes that nobody can check may be another object's.
+    const isSure = found.places.every(({ sha256 }) => sha256 !== null);
+    if (!isSure && await wasMoved(store, call, found)) return moved;
     return { below: found.below, blocks };
   } catch (error) {
-    if (!isStreamStorageError(error, "MINIBLOCKS_NOT_FOUND")) throw error;
-    if (await findLocation(store, call) !== found.location) return moved;
+    const isOfObject = isStreamStorageError(error, "MINIBLOCKS_NOT_FOUND") ||
+      isStreamStorageError(error, "DOWNSTREAM_NETWORK_ERROR");
+    if (isOfObject && await wasMoved(store, call, found)) return moved;
     throw error;
   }
+}
+
+/** Whether the stream was moved, deleted or made anew since its places were
+ * read. It may be at the same location again, in another object. */
+async function wasMoved(
+  store: Store,
+  call: StreamCall,
+  { version }: { version: bigint },
+): Promise<boolean> {
+  const { streamId } = call;
+  const [{ rows: [row] }] = await store.transactions.read(
+    contextOf(call),
+    [bind(store.catalog.of(streamId, selectVersion), streamId)],
+  );
+  return row?.[0] !== version;
 }
 
 /** Where the blocks of a range are. */
@@ -155,7 +175,14 @@ export async function readPlaces(
   { name, streamId, signal }: StreamCall,
   { first, last, omitSnapshot }: ExternalRead,
 ): Promise<
-  { below: bigint; location: string; places: ExternalPlace[] } | typeof moved
+  | {
+    below: bigint;
+    /** Of the stream's row. */
+    version: bigint;
+    location: string;
+    places: ExternalPlace[];
+  }
+  | typeof moved
 > {
   const [{ rows: [stream, ...rows] }] = await store.transactions.read(
     { name, tags: streamId, signal },
@@ -168,10 +195,11 @@ export async function readPlaces(
     )],
   );
   if (stream === undefined) throw streamNotFound(streamId);
-  const [, below, , , , , location] = stream;
+  const [, below, version, , , , location] = stream;
   if (location === "D" || location === null) return moved;
   return {
     below,
+    version,
     location,
     places: rows.map(([, number, start, size, sha256, snapshot]) => ({
       number,

@@ -9,8 +9,8 @@ import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 
 /**
- * The stream's row (number: bits as in `selectMiniblocks`; where the blocks
- * are), then the places of the blocks $2 to $3, the SHA-256 and, unless $4,
+ * The stream's row (number: bits as in `selectMiniblocks`; start: its version;
+ * where the blocks are), then the places of the blocks $2 to $3, the SHA-256 and, unless $4,
  * the snapshots of those that we have put there.
  */
 export const selectExternal = (t: StreamTables) =>
@@ -19,7 +19,8 @@ export const selectExternal = (t: StreamTables) =>
           WHERE stream_id = $1 AND seq_num = $2 - 1)::int4
         + 2 * EXISTS (SELECT 1 FROM ${t.external}
           WHERE stream_id = $1 AND seq_num < $2)::int4)::int8,
-        0::int8, 0::int8, NULL::bytea, NULL::bytea, blockdata_ext::text
+        xmin::text::int8, 0::int8, NULL::bytea, NULL::bytea,
+        blockdata_ext::text
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (
         SELECT 1, block.seq_num, start_byte, size, sha256,
@@ -34,6 +35,17 @@ export const selectExternal = (t: StreamTables) =>
         ORDER BY block.seq_num)`,
     params: ["bpchar", "int8", "int8", "bool"],
     columns: ["int4", "int8", "int8", "int8", "bytea?", "bytea?", "text?"],
+  });
+
+/**
+ * The version of the stream's row: the transaction that wrote it. Every move
+ * writes it anew.
+ */
+export const selectVersion = (t: StreamTables) =>
+  statement({
+    text: `SELECT xmin::text::int8 FROM ${t.streams} WHERE stream_id = $1`,
+    params: ["bpchar"],
+    columns: ["int8"],
   });
 
 /** Blocks that a page looks at, whatever their sizes. */
