@@ -51,8 +51,10 @@ export async function startLoginCluster(): Promise<EmbeddedPostgres> {
   const server = await startEmbeddedPostgres();
   try {
     await using session = await testSession({ url: server.url });
-    const [row] = await session.script("SHOW data_directory");
-    await putFiles(row![0]!);
+    const shown = async (setting: string) =>
+      (await session.script(`SHOW ${setting}`))[0]![0]!;
+    await putFiles(await shown("data_directory"));
+    await writeFile(await shown("hba_file"), rules);
     for (const role of roles) {
       const hash = role === "by_md5" ? "md5" : "scram-sha-256";
       await session.script(
@@ -93,5 +95,4 @@ async function putFiles(dir: string): Promise<void> {
     await readFile(tlsFixture("client.crt"), "utf8"),
   );
   await own(join(dir, "root.crt"));
-  await writeFile(join(dir, "pg_hba.conf"), rules);
 }
