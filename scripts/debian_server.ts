@@ -58,7 +58,6 @@ export class DebianServer implements AsyncDisposable {
       : undefined;
     const dir = await mkdtemp(join(tmpdir(), "stream-storage-debian-"));
     try {
-      if (account) await chown(dir, account.uid, account.gid);
       const password = randomBytes(24).toString("hex");
       await initialize(programs, dir, account, password);
       return await startOnLoopback(undefined, async (port) => {
@@ -94,7 +93,12 @@ async function initialize(
 ): Promise<void> {
   const file = join(dir, "password");
   await writeFile(file, password, { mode: 0o600 });
-  if (account) await chown(file, account.uid, account.gid);
+  if (account) {
+    // The directory last: from then on its user may put links into it.
+    for (const path of [file, dir]) {
+      await chown(path, account.uid, account.gid);
+    }
+  }
   await promisify(execFile)(join(programs, "initdb"), [
     ...["-D", join(dir, "data"), "-U", "postgres", "--pwfile", file],
     ...["-A", "scram-sha-256", "-E", "UTF8", "--locale=C"],
