@@ -14,7 +14,9 @@ import {
   newStreamId,
   snapshotBlock,
 } from "../src/testing/contract/support.ts";
+import type { MiniblockDescriptor } from "../src/storage/model.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
+import type { RawRequest } from "./support/raw_http.ts";
 import { assertSurvivesCuts } from "./support/cut_everywhere.ts";
 import { queryOnce } from "./support/database.ts";
 import {
@@ -517,6 +519,68 @@ describe("The media offloader", () => {
     await Promise.all(readers);
     assert.ok(reads > 1);
   });
+});
+
+describe("A bucket that does not answer any more", () => {
+  const whole = mediaBlocks();
+  const inParts = mediaBlocks({ chunks: 3, chunkBytes: 3_000_000 });
+  const moments: [
+    what: string,
+    blocks: MiniblockDescriptor[],
+    fits: (request: RawRequest) => boolean,
+  ][] = [
+    ["looks", whole, ({ method }) => method === "HEAD"],
+    ["uploads", whole, ({ method }) => method === "PUT"],
+    ["uploads a part", inParts, ({ method }) => method === "PUT"],
+    [
+      "ends an upload",
+      inParts,
+      ({ url: { searchParams }, method }) =>
+        method === "POST" && searchParams.has("uploadId"),
+    ],
+    [
+      "reads back",
+      whole,
+      ({ method, headers }) =>
+        method === "GET" && headers.get("range") !== "bytes=0-0",
+    ],
+  ];
+  for (const [what, blocks, fits] of moments) {
+    it(`is not waited for by closing when a move ${what}`, async (context) => {
+      // No patience of more than a moment ends here.
+      const { timeout } = AbortSignal;
+      AbortSignal.timeout = (ms) =>
+        ms > 1000 ? new AbortController().signal : timeout(ms);
+      context.after(() => {
+        AbortSignal.timeout = timeout;
+      });
+      await using server = await startS3Server();
+      await using test = await openTestStorage({
+        mediaStorage: onS3(server),
+        workerConcurrency: 0,
+      });
+      const { storage } = test;
+      const id = await sealMedia(storage, blocks);
+      const hanging = Promise.withResolvers<void>();
+      let isHanging = false;
+      server.interfere = (request) => {
+        if (!isHanging && !fits(request)) return undefined;
+        isHanging = true;
+        hanging.resolve();
+        return Promise.resolve("hang");
+      };
+      const { maintenance } = storage;
+      const ends = [
+        maintenance.offloadMedia({ streamId: id }),
+        // They wait for their turn.
+        maintenance.offloadMedia({ streamId: id }),
+        maintenance.rehydrateMedia(id),
+      ].map((call) => fails(call, "FAILED_PRECONDITION", "closed"));
+      await hanging.promise;
+      await storage.close();
+      await Promise.all(ends);
+    });
+  }
 });
 
 describe("A move that fails at any request", () => {

@@ -65,6 +65,9 @@ export interface BucketParts {
   onCall: ObjectStoreListener;
 }
 
+/** Who has been told to stop is still let say so to the store. */
+const partingMs = 1000;
+
 /** More parts than this an object can't have. */
 const maxParts = 10_000;
 
@@ -234,7 +237,7 @@ export class Bucket implements ObjectStore {
         signal,
       });
     } catch (error) {
-      await this.#abortUpload(name, uploadId);
+      await this.#abortUpload(name, uploadId, options);
       throw error;
     }
   }
@@ -348,9 +351,18 @@ export class Bucket implements ObjectStore {
   }
 
   /** Else its parts are kept, and paid for; the bucket may have a rule too. */
-  async #abortUpload(name: string, uploadId: string): Promise<void> {
+  async #abortUpload(
+    name: string,
+    uploadId: string,
+    { signal: given }: ObjectStoreOptions,
+  ): Promise<void> {
     const url = this.#url(name, { uploadId });
-    const signal = AbortSignal.timeout(this.#parts.policy.stallMs);
+    const late = AbortSignal.timeout(
+      given?.aborted ? partingMs : this.#parts.policy.stallMs,
+    );
+    const signal = given === undefined || given.aborted
+      ? late
+      : AbortSignal.any([late, given]);
     await this.#http.send({ method: "DELETE", url, signal }, () => {}).catch(
       () => {},
     );

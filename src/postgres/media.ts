@@ -1,6 +1,7 @@
 import type { ByteRange, ObjectStore } from "../media/object_store.ts";
 import { mediaStorageNotConfigured } from "../storage/contract_errors.ts";
 import { StreamStorageError } from "../storage/errors.ts";
+import { unlessAborted } from "../storage/unless_aborted.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import type { Store } from "./store.ts";
 
@@ -80,17 +81,24 @@ export class Media {
 
   /**
    * Writes and deletes an object one after the other: a deletion that was
-   * decided on before a stream was moved must not take its new object.
+   * decided on before a stream was moved must not take its new object. The
+   * signal ends the waiting only.
    */
-  async turn<T>(streamId: StreamId, body: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(streamId);
-    const running = (before ?? Promise.resolve()).then(body);
-    const ended = running.then(() => {}, () => {});
+  async turn<T>(
+    streamId: StreamId,
+    body: () => Promise<T>,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
+    const before = this.#turns.get(streamId) ?? Promise.resolve();
+    const running = unlessAborted(signal, before).then(body);
+    const ended = Promise.allSettled([before, running]).then(() => {});
     this.#turns.set(streamId, ended);
     try {
       return await running;
     } finally {
-      if (this.#turns.get(streamId) === ended) this.#turns.delete(streamId);
+      void ended.then(() => {
+        if (this.#turns.get(streamId) === ended) this.#turns.delete(streamId);
+      });
     }
   }
 }

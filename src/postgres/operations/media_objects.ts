@@ -24,7 +24,8 @@ export async function deleteObjectSoon(
 ): Promise<void> {
   const { media } = store;
   if (media === undefined) return;
-  const signal = AbortSignal.timeout(patienceMs);
+  const late = AbortSignal.timeout(patienceMs);
+  const signal = call.signal ? AbortSignal.any([late, call.signal]) : late;
   try {
     await deleteObject(store, { ...call, signal }, media);
   } catch (error) {
@@ -43,7 +44,8 @@ export async function deleteObject(
   call: StreamCall,
   media: Media,
 ): Promise<void> {
-  await media.turn(call.streamId, () => removeObject(store, call, media));
+  const remove = () => removeObject(store, call, media);
+  await media.turn(call.streamId, remove, call.signal);
 }
 
 /**

@@ -97,7 +97,7 @@ export function offloadStream(
   { onlySealed }: { onlySealed: boolean },
 ): Promise<Moved | undefined> {
   const { streamId } = call;
-  return media.turn(streamId, async () => {
+  const body = async () => {
     if (!await isHere(store, call)) return undefined;
     const { timeline } = store.server;
     const blocks = await look(store, call);
@@ -114,7 +114,8 @@ export function offloadStream(
       throw error;
     }
     return { blocks: blocks.length, bytes: size };
-  });
+  };
+  return media.turn(streamId, body, call.signal);
 }
 
 /** Whether the blocks are in the database, in a stream that can be moved. */
@@ -270,7 +271,10 @@ async function cleanUp(
   if (!change.isBegun) return;
   // The commit may have been done; the offloader finds out.
   if (isStreamStorageError(error) && error.outcome === "unknown") return;
-  const signal = AbortSignal.timeout(cleanUpMs);
+  // Who is told to stop does not wait for a bucket that may not answer.
+  if (call.signal?.aborted) return;
+  const late = AbortSignal.timeout(cleanUpMs);
+  const signal = call.signal ? AbortSignal.any([late, call.signal]) : late;
   await removeObject(store, { ...call, signal }, media)
     .then(() => strikeOut(store, call, change))
     .catch(() => {});

@@ -227,11 +227,11 @@ async function removeUnused(
   const { signal } = bounds;
   for (const { name: objectName, etag } of unused) {
     const streamId = objectName.slice(media.prefix.length) as StreamId;
-    await media.turn(streamId, async () => {
-      signal.throwIfAborted();
+    const remove = async () => {
       const call = { name, streamId, signal };
       if (await removeObject(store, call, media, etag)) report.deleted++;
-    });
+    };
+    await media.turn(streamId, remove, signal);
   }
   return report;
 }

@@ -40,7 +40,8 @@ export async function rehydrateStream(
   const { media } = store;
   // Looked at in its turn: of several calls the first one brings it back.
   const back = () => bringBack(store, call);
-  const result = await (media ? media.turn(call.streamId, back) : back());
+  const result =
+    await (media ? media.turn(call.streamId, back, call.signal) : back());
   if (result !== undefined) await deleteObjectSoon(store, call);
   return result;
 }
