@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { describe, it } from "node:test";
 import { StreamStorageError } from "../src/storage/errors.ts";
+import type { Store } from "../src/postgres/store.ts";
+import type { Operations } from "../src/telemetry/operations.ts";
+import { Calls } from "../src/workers/calls.ts";
 import { Gate } from "../src/workers/gate.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import type { WorkerReport } from "../src/workers/worker.ts";
@@ -190,6 +193,96 @@ describe("The life of a worker", () => {
       },
     ]]);
     await loop.stop();
+  });
+});
+
+describe("A worker that ignores its signal", () => {
+  it("is told of and gives its place to others, but is not begun twice", async () => {
+    const gate = new Gate(1);
+    const { loop, clock, begun, end, events, runs } = fixture({
+      gate,
+      graceMs: 700,
+    });
+    const other = fixture({ gate, clock }, "other");
+    loop.start();
+    await clock.pass(50);
+    other.loop.start();
+    await clock.pass(5000);
+    assert.equal(begun[0]!.signal.aborted, true);
+    await clock.pass(699);
+    assert.deepEqual([runs.length, other.begun.length], [0, 0]);
+    await clock.pass(1);
+    assert.deepEqual([runs.length, other.begun.length], [1, 1]);
+    await other.end(nothing);
+    await other.loop.stop();
+    const told = events.map(({ code, details }) => [code, details["reason"]]);
+    assert.deepEqual(told, [["worker_failed", "worker_goes_on"]]);
+    assert.equal(loop.state.running, true);
+
+    // Every run has failed until it ends, and every call.
+    await clock.pass(1000);
+    assert.equal(begun.length, 1);
+    assert.equal(loop.state.failuresInARow, 2);
+    const { signal } = new AbortController();
+    const goesOn = (error: StreamStorageError) =>
+      error.details["reason"] === "worker_goes_on";
+    await assert.rejects(loop.run(signal, () => Promise.resolve(1)), goesOn);
+    await end(new Error("late"));
+    assert.equal(loop.state.running, false);
+    assert.equal(await loop.run(signal, () => Promise.resolve(1)), 1);
+    await clock.pass(1000);
+    assert.equal(begun.length, 2);
+    await end(nothing);
+    assert.equal(loop.state.failuresInARow, 0);
+    await loop.stop();
+    assert.deepEqual(clock.timers, []);
+  });
+
+  it("does not keep the store from closing", async () => {
+    const { loop, clock, end, events, runs } = fixture({ graceMs: 700 });
+    loop.start();
+    await clock.pass(50);
+    let isStopped = false;
+    const stopping = loop.stop().then(() => isStopped = true);
+    await clock.pass(699);
+    assert.equal(isStopped, false);
+    await clock.pass(1);
+    assert.equal(isStopped, true);
+    await stopping;
+    assert.deepEqual(runs.map(({ outcome }) => outcome), ["stopped"]);
+    const told = events.map(({ code, details }) => [code, details["reason"]]);
+    assert.deepEqual(told, [["worker_failed", "worker_goes_on"]]);
+    await end(new Error("late"));
+    assert.deepEqual(clock.timers, []);
+  });
+
+  it("is a call: it ends with the store, or for its caller", async () => {
+    const ownership = { signal: new AbortController().signal };
+    const operations = {
+      of: () => ({ run: (body: () => unknown) => body() }),
+    };
+    const calls = new Calls(
+      { ownership } as unknown as Store,
+      operations as unknown as Operations,
+      1,
+    );
+    const never = () => new Promise<never>(() => {});
+    const caller = new AbortController();
+    const { signal } = caller;
+    const givenUp = calls.call("trimStreams", { signal }, never);
+    const code = (expected: string) => (error: StreamStorageError) =>
+      error.code === expected;
+    const ends = [
+      assert.rejects(givenUp, code("CANCELED")),
+      assert.rejects(
+        calls.call("reconcileMedia", {}, never),
+        code("FAILED_PRECONDITION"),
+      ),
+    ];
+    caller.abort(new Error("enough"));
+    await ends[0];
+    await calls.close();
+    await ends[1];
   });
 });
 

@@ -4,20 +4,28 @@ import { canceled, closed } from "../storage/contract_errors.ts";
 import { isStreamStorageError } from "../storage/errors.ts";
 import type { OperationOptions } from "../storage/model.ts";
 import type { Operations } from "../telemetry/operations.ts";
+import { systemClock } from "./clock.ts";
+import { withPatience } from "./patience.ts";
 
 /** Maintenance that callers ask for, checked and named like every operation. */
 export class Calls {
   readonly #store: Store;
   readonly #operations: Operations;
+  readonly #graceMs: number;
   readonly #closed = new AbortController();
   readonly #underWay = new Set<Promise<unknown>>();
 
-  constructor(store: Store, operations: Operations) {
+  /** `graceMs`: how long an aborted call is waited for. */
+  constructor(store: Store, operations: Operations, graceMs: number) {
     this.#store = store;
     this.#operations = operations;
+    this.#graceMs = graceMs;
   }
 
-  /** Refuses new calls, aborts those under way and waits for their end. */
+  /**
+   * Refuses new calls, aborts those under way and waits for their end, within
+   * bounds.
+   */
   async close(): Promise<void> {
     this.#closed.abort(closed());
     await Promise.allSettled(this.#underWay);
@@ -44,15 +52,18 @@ export class Calls {
     this.#checkOpen(name);
     try {
       checkOptions(options);
-      const { signal } = options ?? {};
-      if (signal?.aborted) throw canceled(signal.reason);
-      const running = body(
-        AbortSignal.any([
-          this.#closed.signal,
-          this.#store.ownership.signal,
-          ...(signal === undefined ? [] : [signal]),
-        ]),
-      );
+      const { signal: given } = options ?? {};
+      if (given?.aborted) throw canceled(given.reason);
+      const signal = AbortSignal.any([
+        this.#closed.signal,
+        this.#store.ownership.signal,
+        ...(given === undefined ? [] : [given]),
+      ]);
+      const running = withPatience(body(signal), signal, {
+        clock: systemClock,
+        graceMs: this.#graceMs,
+        giveUp: () => signal.reason,
+      });
       this.#underWay.add(running);
       return await running.finally(() => this.#underWay.delete(running));
     } catch (error) {

@@ -3,7 +3,7 @@ import type {
   StreamMaintenance,
   WorkerStatus,
 } from "../postgres/maintenance.ts";
-import { resolveTrimming } from "../postgres/options.ts";
+import { type ResolvedOptions, resolveTrimming } from "../postgres/options.ts";
 import { checkSweep, checkTrimStreams } from "../storage/arguments.ts";
 import { Calls } from "./calls.ts";
 import { systemClock } from "./clock.ts";
@@ -29,7 +29,7 @@ const trimIntervalMs = 60_000;
 /** The workers of a store, and the maintenance that callers can ask for. */
 export function createWorkers(background: Background): Workers {
   const { store, options, telemetry } = background;
-  const calls = new Calls(store, telemetry.operations);
+  const calls = new Calls(store, telemetry.operations, graceMsOf(options));
   const loopOf = loopMaker(background);
   const { loop: sweeperLoop, worker: sweeper, runs: sweeps } = loopOf(
     new EphemeralSweeper(store, options.ephemeralTtlMs),
@@ -93,6 +93,11 @@ export function createWorkers(background: Background): Workers {
   };
 }
 
+/** As long as closing waits for all that is under way. */
+function graceMsOf({ operationTimeoutMs }: ResolvedOptions): number {
+  return 2 * operationTimeoutMs;
+}
+
 function loopMaker({ options, telemetry }: Background) {
   const { workerConcurrency } = options;
   const gate = new Gate(Math.max(1, workerConcurrency));
@@ -105,6 +110,7 @@ function loopMaker({ options, telemetry }: Background) {
     loop: new WorkerLoop(worker, {
       intervalMs,
       timeoutMs,
+      graceMs: graceMsOf(options),
       clock: systemClock,
       gate,
       onEvent: (event) => telemetry.workers.heard(worker.name, event),

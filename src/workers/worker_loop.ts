@@ -11,7 +11,9 @@
  *   than it takes is followed by the next at once, behind others that wait.
  * - Runs of one worker never overlap, those that a caller asks for included;
  *   all workers of a store together run at most as many as their gate lets in.
- * - A run that lasts too long is aborted and has failed.
+ * - A run that lasts too long is aborted and has failed. One that ignores its
+ *   signal is waited for a while, then its place goes to others. It is not
+ *   begun again before it has ended: until then every run has failed.
  * - The circuit. *closed*: after a failure the next run comes at the usual
  *   time. After some failures in a row it *opens*: runs come at a distance that
  *   doubles up to a limit, and nothing wakes them. The first success closes it.
@@ -24,6 +26,7 @@ import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import type { LogCode } from "../telemetry/log_events.ts";
 import type { Clock } from "./clock.ts";
 import { Gate } from "./gate.ts";
+import { withPatience } from "./patience.ts";
 import type { Worker, WorkerReport } from "./worker.ts";
 
 /** Something that an operator may want to know. */
@@ -40,6 +43,8 @@ export interface WorkerLoopOptions {
   intervalMs: number;
   /** Milliseconds that a run may last. */
   timeoutMs: number;
+  /** Milliseconds that an aborted run is waited for. Default 10 000. */
+  graceMs?: number;
   /** Failures in a row that open the circuit. Default 5. */
   failuresToOpen?: number;
   /** Milliseconds between runs at most while it is open. Default one hour. */
@@ -119,7 +124,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     this.#schedule(clock.random() * intervalMs / 10);
   }
 
-  /** Aborts a run that is under way and waits for its end. */
+  /** Aborts a run that is under way and waits for its end, within bounds. */
   async stop(): Promise<void> {
     this.#cancelTimer();
     this.#life?.abort(stopped(this.#worker.name));
@@ -140,18 +145,29 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     signal: AbortSignal,
     body: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
+    return await this.#inTurn(signal, () => this.#endingSoon(signal, body));
+  }
+
+  async #inTurn<T>(signal: AbortSignal, body: () => Promise<T>): Promise<T> {
     return await this.#turn.pass(
       signal,
-      () =>
-        this.#options.gate.pass(signal, async () => {
-          this.#running++;
-          try {
-            return await body(signal);
-          } finally {
-            this.#running--;
-          }
-        }),
+      () => this.#options.gate.pass(signal, body),
     );
+  }
+
+  /** Runs the body, and waits for its end only so long once it is aborted. */
+  async #endingSoon<T>(
+    signal: AbortSignal,
+    body: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const { clock, graceMs = 10_000 } = this.#options;
+    const giveUp = () => goesOn(this.#worker.name, graceMs);
+    // In its turn there is no other, but for one that was given up.
+    if (this.#running > 0) throw giveUp();
+    this.#running++;
+    const running = (async () => await body(signal))()
+      .finally(() => this.#running--);
+    return await withPatience(running, signal, { clock, graceMs, giveUp });
   }
 
   get #isOpen(): boolean {
@@ -187,15 +203,15 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     const { clock } = this.#options;
     let since = clock.now();
     try {
-      const report = await this.run(life, (signal) => {
+      const report = await this.#inTurn(life, () => {
         since = clock.now();
         this.#wanted = false;
-        return this.#withinTime(signal);
+        return this.#withinTime(life);
       });
       this.#succeeded(report, since);
     } catch (error) {
       this.#ended(life.aborted ? "stopped" : "failed", since, undefined);
-      if (!life.aborted) this.#failed(error);
+      if (!life.aborted || isGoingOn(error)) this.#failed(error);
     }
   }
 
@@ -207,7 +223,10 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
       () => late.abort(timedOut(this.#worker.name, timeoutMs)),
     );
     try {
-      return await this.#worker.runOnce(AbortSignal.any([life, late.signal]));
+      return await this.#endingSoon(
+        AbortSignal.any([life, late.signal]),
+        (signal) => this.#worker.runOnce(signal),
+      );
     } finally {
       cancel();
     }
@@ -297,6 +316,20 @@ function timedOut(name: string, timeoutMs: number): StreamStorageError {
     details: { reason: "worker_timeout", worker: name, timeoutMs },
     retryable: true,
   });
+}
+
+function goesOn(name: string, graceMs: number): StreamStorageError {
+  return new StreamStorageError({
+    code: "UNAVAILABLE",
+    message: `Worker ${name} goes on, ${graceMs} ms after it was told to end`,
+    details: { reason: "worker_goes_on", worker: name, graceMs },
+    retryable: true,
+  });
+}
+
+function isGoingOn(error: unknown): boolean {
+  return isStreamStorageError(error) &&
+    error.details["reason"] === "worker_goes_on";
 }
 
 function stopped(name: string): StreamStorageError {
