@@ -1,8 +1,9 @@
 /**
  * A listing, page by page. S3 and Google promise names in the order of their
- * UTF-8 bytes. So a listing that goes on makes progress, or is refused: else a
- * store that repeats itself is listed for ever, and an object that is told twice
- * counts twice.
+ * UTF-8 bytes; some servers keep it from page to page only. So every name lies
+ * beyond those of the pages before, or the listing is refused: else a store that
+ * repeats itself is listed for ever, and an object that is told twice counts
+ * twice.
  */
 
 import { Buffer } from "node:buffer";
@@ -29,6 +30,7 @@ export class Listing {
   readonly #prefix: string;
   readonly #bounds: ListingBounds;
   #token: string | undefined;
+  /** The greatest name so far. */
   #last: string | undefined;
   #objects = 0;
   #emptyPages = 0;
@@ -59,16 +61,19 @@ export class Listing {
    */
   take({ objects, next }: ListingPage): void {
     let last = this.#last;
+    const names = new Set<string>();
     for (const { name } of objects) {
       // Others share the bucket: theirs is not ours to count, or to delete.
       if (!name.startsWith(this.#prefix)) {
         throw refused("listing_ignores_prefix");
       }
-      if (last !== undefined && !isBefore(last, name)) {
+      if (this.#last !== undefined && !isBefore(this.#last, name)) {
         throw refused("listing_out_of_order");
       }
-      last = name;
+      if (last === undefined || isBefore(last, name)) last = name;
+      names.add(name);
     }
+    if (names.size < objects.length) throw refused("listing_repeats");
     if (next !== undefined && next === this.#token) {
       throw refused("listing_repeats");
     }

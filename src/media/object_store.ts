@@ -130,8 +130,9 @@ export interface ObjectStore {
   /** Removes an object; one that is not there is removed. */
   deleteObject(name: string, options?: DeleteObjectOptions): Promise<void>;
   /**
-   * The objects whose names begin so, in the order of their bytes; a page of
-   * them is held at a time. A store that lists others is refused.
+   * The objects whose names begin so, each once, page by page in the order of
+   * their bytes; a page of them is held at a time. A store that lists others is
+   * refused.
    */
   listObjects(
     prefix: string,
