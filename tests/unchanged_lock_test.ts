@@ -116,7 +116,10 @@ describe("The lock of what is unchanged", () => {
     const passed = `pg_advisory_xact_lock_shared(${gate}) IS NOT NULL`;
     const { statement } = lock;
     const text = statement.text
-      .replace("xmax = $3::xid", `xmax = $3::xid AND ${passed}`)
+      .replace(
+        "xmax = $3::pg_catalog.xid",
+        `xmax = $3::pg_catalog.xid AND ${passed}`,
+      )
       .replace("xmax AS locked_by", `xmax AS locked_by, ${passed} AS passed`)
       .replace(
         "array_agg(locked_by)",

@@ -141,20 +141,21 @@ export class CurrentServer {
  * promotion; `pg_control_checkpoint()` shows the former one until a checkpoint.
  */
 const selectFacts = statement({
-  text: `SELECT system_identifier::text,
-      CASE WHEN NOT in_recovery
-        THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
-      NOT in_recovery
-        AND NOT current_setting('default_transaction_read_only')::bool
-    FROM pg_control_system(), pg_is_in_recovery() AS in_recovery`,
+  text: `SELECT system_identifier::pg_catalog.text,
+      CASE WHEN NOT in_recovery THEN pg_catalog.left(
+        pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) END,
+      NOT in_recovery AND NOT
+        pg_catalog.current_setting('default_transaction_read_only')::boolean
+    FROM pg_catalog.pg_control_system(),
+      pg_catalog.pg_is_in_recovery() AS in_recovery`,
   columns: ["text", "text?", "bool"],
   once: true,
 });
 
 /** What every server tells. */
 const selectWritable = statement({
-  text: `SELECT NOT pg_is_in_recovery()
-    AND NOT current_setting('default_transaction_read_only')::bool`,
+  text: `SELECT NOT pg_catalog.pg_is_in_recovery() AND NOT
+    pg_catalog.current_setting('default_transaction_read_only')::boolean`,
   columns: ["bool"],
   once: true,
 });

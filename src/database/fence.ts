@@ -39,6 +39,7 @@ import { sqlStateOf } from "./failures.ts";
 import { FenceClosedError, FenceTimeoutError } from "./fence_errors.ts";
 import { ConnectionLostError } from "./pg_error.ts";
 import { rejectSql } from "./rejection.ts";
+import { searchPath } from "./search_path.ts";
 import { bind, type Bound, type ResultsOf, statement } from "./statement.ts";
 import type { ValuesOf } from "./wire/types.ts";
 
@@ -46,7 +47,7 @@ import type { ValuesOf } from "./wire/types.ts";
 export const notOwnerReason = "not_owner";
 
 /** Whose row it is: a name and an epoch. */
-export const ownerParams = ["varchar", "timestamp"] as const;
+export const ownerParams = ["text", "timestamp"] as const;
 
 /**
  * SQL that is false while the row of the owner, parameters $`at` and the next,
@@ -55,8 +56,9 @@ export const ownerParams = ["varchar", "timestamp"] as const;
  * that takes in all rows costs less than one for the owner's and one for others.
  */
 export function notOwnerSql(table: string, at: number): string {
-  return `ARRAY(SELECT uuid = $${at} AND storage_connection_time = $${at + 1}
-    FROM ${table} FOR SHARE) <> '{t}'`;
+  return `ARRAY(SELECT uuid::pg_catalog.text = $${at}
+      AND storage_connection_time = $${at + 1}
+    FROM ${table} FOR SHARE) OPERATOR(pg_catalog.<>) '{t}'`;
 }
 
 /** How long one attempt to raise the epoch waits for the writes under way. */
@@ -208,7 +210,7 @@ export class Fence {
       const next = ++this.#highest;
       try {
         const [, { count }, { rows: [row] }] = await run([
-          bind(this.#sql.setLockTimeout),
+          bind(this.#sql.prepare),
           bind(this.#sql.raise, instanceId, epoch, next),
           bind(this.#sql.countRows),
         ]);
@@ -270,14 +272,17 @@ function unsent(error: unknown): unknown {
  * client that is gone may have left half of its flush.
  */
 export const endStuckWrites = statement({
-  text: `SELECT pg_terminate_backend(lock.pid)
-    FROM pg_locks AS lock JOIN pg_stat_activity AS holder USING (pid)
-    WHERE lock.relation = to_regclass($1) AND lock.granted AND lock.database =
-        (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND pid <> pg_backend_pid()
-      AND holder.xact_start < now() - interval '1 millisecond' *
-        CASE lock.mode WHEN 'RowShareLock' THEN $2
-          WHEN 'RowExclusiveLock' THEN $3 END`,
+  text: `SELECT pg_catalog.pg_terminate_backend(lock.pid)
+    FROM pg_catalog.pg_locks AS lock
+    JOIN pg_catalog.pg_stat_activity AS holder USING (pid)
+    WHERE lock.relation = pg_catalog.to_regclass($1)::pg_catalog.oid
+      AND lock.granted
+      AND lock.database = (SELECT oid FROM pg_catalog.pg_database
+        WHERE datname = pg_catalog.current_database())
+      AND pid <> pg_catalog.pg_backend_pid()
+      AND holder.xact_start < pg_catalog.now() - interval '1 millisecond' *
+        CASE lock.mode WHEN 'RowShareLock' THEN $2::float
+          WHEN 'RowExclusiveLock' THEN $3::float END`,
   params: ["text", "int8", "int8"],
   columns: ["bool"],
   once: true,
@@ -293,31 +298,33 @@ export const fenceStatement = (table: string) =>
   });
 
 function fenceSql(table: string) {
-  const isOurs = `uuid = $1 AND storage_connection_time >= $2`;
+  const isOurs = `uuid::pg_catalog.text = $1 AND storage_connection_time >= $2`;
   return {
     fence: fenceStatement(table),
-    // Not SET LOCAL, which warns into the server's log outside of BEGIN.
-    setLockTimeout: statement({
-      text: `SELECT set_config('lock_timeout', '${rowLockMs}', true)`,
-      columns: ["text"],
+    // Not SET LOCAL, which warns into the server's log outside of BEGIN. The path is
+    // for the trigger that a node has made: it names what it calls without a schema.
+    prepare: statement({
+      text: `SELECT pg_catalog.set_config('search_path', '${searchPath}', true),
+        pg_catalog.set_config('lock_timeout', '${rowLockMs}', true)`,
+      columns: ["text", "text"],
       once: true,
     }),
     raise: statement({
       text: `UPDATE ${table} SET storage_connection_time = $3
         WHERE ${isOurs} AND storage_connection_time < $3
-          AND (SELECT count(*) FROM ${table}) = 1`,
-      params: ["varchar", "timestamp", "timestamp"],
+          AND (SELECT pg_catalog.count(*) FROM ${table}) = 1`,
+      params: ["text", "timestamp", "timestamp"],
       once: true,
     }),
     countRows: statement({
-      text: `SELECT count(*) FROM ${table}`,
+      text: `SELECT pg_catalog.count(*) FROM ${table}`,
       columns: ["int8"],
       once: true,
     }),
     remove: statement({
       text: `DELETE FROM ${table}
         WHERE ${isOurs} AND storage_connection_time <= $3`,
-      params: ["varchar", "timestamp", "timestamp"],
+      params: ["text", "timestamp", "timestamp"],
       once: true,
     }),
   };

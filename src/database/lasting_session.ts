@@ -17,12 +17,16 @@
  *    first connection while it asks for nothing, its session is its own, as in
  *    session mode or once such a pooler has pinned it. If it does not, the
  *    connection is of no use, whatever the reason.
+ *
+ * Only then is its search_path set, because a session that is shared would keep
+ * it for others. So no statement before that may look anything up by the path.
  */
 
 import { StreamStorageError } from "../storage/errors.ts";
 import type { ConnectionTarget } from "./connection_target.ts";
 import { type ConnectOptions, connectSession } from "./driver.ts";
 import { quoteIdentifier } from "./migrations/sql_text.ts";
+import { setSearchPath } from "./search_path.ts";
 import type { Session } from "./session.ts";
 import { bind, statement } from "./statement.ts";
 
@@ -60,6 +64,7 @@ export async function connectLastingSession(
     const [{ rows: [row] }] = await session.run([bind(backendPid)]);
     const isDirect = row?.[0] === session.processId;
     if (isDirect || await keepsItsSession(session, target, options)) {
+      await session.run([bind(setSearchPath)]);
       return session;
     }
   } catch (error) {

@@ -445,11 +445,12 @@ function ownershipSql(schema: string) {
       once: true,
     }),
     selectAll: statement({
-      text: `SELECT info::text FROM ${table}`,
+      text: `SELECT info::pg_catalog.text FROM ${table}`,
       columns: ["text?"],
     }),
     selectIds: statement({
-      text: `SELECT uuid::text, storage_connection_time FROM ${table}`,
+      text:
+        `SELECT uuid::pg_catalog.text, storage_connection_time FROM ${table}`,
       columns: ["text", "timestamp"],
     }),
     replaceAll: statement({
@@ -457,15 +458,15 @@ function ownershipSql(schema: string) {
       text: `WITH replaced AS (
           DELETE FROM ${table} RETURNING uuid, storage_connection_time AS epoch)
         INSERT INTO ${table} (uuid, storage_connection_time, info)
-        SELECT $1, greatest(now()::timestamp,
-          (SELECT max(epoch) + interval '1 second' FROM replaced
-            WHERE uuid = $1)), $2
+        SELECT $1, greatest(pg_catalog.now()::timestamp,
+          (SELECT pg_catalog.max(epoch) + interval '1 second' FROM replaced
+            WHERE uuid::pg_catalog.text = $1)), $2
         RETURNING storage_connection_time`,
-      params: ["varchar", "varchar"],
+      params: ["text", "text"],
       columns: ["timestamp"],
     }),
     tryLock: statement({
-      text: "SELECT pg_try_advisory_lock($1)",
+      text: "SELECT pg_catalog.pg_try_advisory_lock($1)",
       params: ["int8"],
       columns: ["bool"],
     }),
@@ -475,7 +476,9 @@ function ownershipSql(schema: string) {
 const setForDeadClients = statement({
   text: `SELECT ${
     Object.entries(deadClientSettings)
-      .map(([name, value]) => `set_config('${name}', '${value}', false)`)
+      .map(([name, value]) =>
+        `pg_catalog.set_config('${name}', '${value}', false)`
+      )
   }`,
   columns: Object.keys(deadClientSettings).map(() => "text" as const),
   once: true,

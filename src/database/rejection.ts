@@ -36,14 +36,14 @@ export function rejectSql(
   figures: Record<string, string> = {},
 ): string {
   const parts = Object.entries(figures).map(
-    ([name, expression]) => `, '${name}', (${expression})::text`,
+    ([name, expression]) => `, '${name}', (${expression})::pg_catalog.text`,
   );
   if (parts.length === 0) {
-    return `concat('${marker}{"reason": "${reason}"}')::int4`;
+    return `pg_catalog.concat('${marker}{"reason": "${reason}"}')::int`;
   }
-  return `('${marker}' || json_build_object('reason', '${reason}'${
+  return `('${marker}' || pg_catalog.json_build_object('reason', '${reason}'${
     parts.join("")
-  })::text)::int4`;
+  })::pg_catalog.text)::int`;
 }
 
 /** The rejection that an error carries, if it carries one. */

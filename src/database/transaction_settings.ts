@@ -54,9 +54,11 @@ export class TransactionSettings {
 /** One SELECT: statement_timeout and others until the transaction ends. */
 function settingStatement(others: SessionSettings): Statement<["text"]> {
   const calls = [
-    "set_config('statement_timeout', $1, true)",
+    "pg_catalog.set_config('statement_timeout', $1, true)",
     ...Object.entries(others).map(([name, value]) =>
-      `set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, true)`
+      `pg_catalog.set_config(${quoteLiteral(name)}, ${
+        quoteLiteral(value)
+      }, true)`
     ),
   ];
   return statement({

@@ -11,6 +11,7 @@ import { type ConnectOptions, connectSession } from "../database/driver.ts";
 import { toStorageError } from "../database/failures.ts";
 import { HostSurvey } from "../database/host_survey.ts";
 import { Pool } from "../database/pool.ts";
+import { searchPath } from "../database/search_path.ts";
 import {
   answerGraceMs,
   type Session,
@@ -136,13 +137,14 @@ export function poolOf(
 /**
  * What every session is set to.
  *
- * Every statement is written for an index. A plan made while a table was
+ * The path is one of two walls (search_path.ts). Every statement is written for an index. A plan made while a table was
  * still empty would be a sequential scan, and a prepared statement may keep it
  * long after the table has grown; planning each call anew costs more than
  * running it. So plans are made once, generic, and never sequential.
  */
-function sessionSettings(options: ResolvedOptions): SessionSettings {
+export function sessionSettings(options: ResolvedOptions): SessionSettings {
   return {
+    search_path: searchPath,
     statement_timeout: String(options.statementTimeoutMs),
     lock_timeout: String(options.lockTimeoutMs),
     default_transaction_isolation: options.isolationLevel,

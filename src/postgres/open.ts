@@ -29,6 +29,7 @@ import {
   poolOf,
   readDepth,
   sessionOptions,
+  sessionSettings,
   sharesOf,
 } from "./connections.ts";
 import { Media } from "./media.ts";
@@ -186,6 +187,10 @@ async function checkSameDatabase(
   try {
     await using session = await connectSession(target, {}, {
       ...sessionOptions(options),
+      // There may be a pooler, which passes nothing on that is asked for at the
+      // start, and there nothing may be parsed before it is set.
+      preparedStatements: false,
+      transactionSettings: sessionSettings(options),
       signal,
     });
     await session.run([ownership.fence.statement]);

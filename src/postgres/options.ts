@@ -143,7 +143,10 @@ export interface StreamStorageOptions {
   mediaStorage?: MediaStorageOptions;
   /** Takes notable events; default: nobody. */
   logger?: Logger;
-  /** Runs in a transaction of its own before the first migration. */
+  /**
+   * Runs in a transaction of its own before the first migration, with a
+   * search_path of `pg_catalog, pg_temp`: what it makes it names with a schema.
+   */
   beforeMigration?: (session: MigrationSession) => Promise<void>;
   /**
    * `apply` (default) migrates, `check` refuses a schema that is not current,

@@ -32,7 +32,7 @@ export interface TestTable extends AsyncDisposable {
 
 /** Makes a table that every session can use. */
 export async function testTable(columns: string): Promise<TestTable> {
-  const name = `test_${randomUUID().replaceAll("-", "")}`;
+  const name = `public.test_${randomUUID().replaceAll("-", "")}`;
   await using session = await testSession();
   await session.script(`CREATE TABLE ${name} (${columns})`);
   return {

@@ -60,7 +60,7 @@ export const selectCandidate = (t: StreamTables) =>
 
 export const countCandidates = (t: StreamTables) =>
   statement({
-    text: `SELECT (SELECT count(*) FROM ${t.candidates}
+    text: `SELECT (SELECT pg_catalog.count(*) FROM ${t.candidates}
         WHERE stream_id = $1 AND seq_num = $2)
       FROM ${t.streams} WHERE stream_id = $1`,
     params: ["bpchar", "int8"],

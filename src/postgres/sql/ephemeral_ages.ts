@@ -31,7 +31,7 @@ export const insertMissingAges = (t: StreamTables) =>
 export const mendAges = (t: StreamTables) =>
   statement({
     text: `WITH page AS MATERIALIZED (
-        SELECT stream_id, created_at > now() AS is_ahead, coalesce((
+        SELECT stream_id, created_at > pg_catalog.now() AS is_ahead, coalesce((
             SELECT ephemeral FROM ${t.streams} AS es
             WHERE es.stream_id = age.stream_id), false) AS is_ephemeral
         FROM ${t.ephemeralAges} AS age WHERE stream_id > $1
@@ -40,10 +40,10 @@ export const mendAges = (t: StreamTables) =>
         DELETE FROM ${t.ephemeralAges} WHERE stream_id = ANY(ARRAY(
           SELECT stream_id FROM page WHERE NOT is_ephemeral))),
       ahead AS (
-        UPDATE ${t.ephemeralAges} SET created_at = now()
+        UPDATE ${t.ephemeralAges} SET created_at = pg_catalog.now()
         WHERE stream_id = ANY(ARRAY(
           SELECT stream_id FROM page WHERE is_ahead AND is_ephemeral)))
-      SELECT max(stream_id::text) FROM page`,
+      SELECT pg_catalog.max(stream_id::pg_catalog.text) FROM page`,
     params: ["bpchar", "int8"],
     columns: ["text?"],
   });
@@ -54,10 +54,10 @@ export const selectExpired = (t: StreamTables) =>
     text: `WITH uploads AS MATERIALIZED (
         SELECT stream_id FROM ${t.streams} WHERE ephemeral)
       SELECT stream_id FROM uploads
-      WHERE stream_id > $1 AND (SELECT least(created_at, now())
+      WHERE stream_id > $1 AND (SELECT least(created_at, pg_catalog.now())
         FROM ${t.ephemeralAges} AS age
         WHERE age.stream_id = uploads.stream_id)
-        <= now() - $2 * interval '1 millisecond'
+        <= pg_catalog.now() - $2::float * interval '1 millisecond'
       ORDER BY stream_id LIMIT $3`,
     params: ["bpchar", "int8", "int8"],
     columns: ["bpchar"],
@@ -70,8 +70,9 @@ export const checkExpired = (t: StreamTables) =>
         WHEN (SELECT ephemeral FROM ${t.streams}
           WHERE stream_id = $1) IS NOT TRUE
         THEN ${rejectSql("stream_not_ephemeral")}
-        WHEN coalesce((SELECT least(created_at, now()) FROM ${t.ephemeralAges}
-          WHERE stream_id = $1) > now() - $2 * interval '1 millisecond', true)
+        WHEN coalesce((SELECT least(created_at, pg_catalog.now())
+            FROM ${t.ephemeralAges} WHERE stream_id = $1)
+          > pg_catalog.now() - $2::float * interval '1 millisecond', true)
         THEN ${rejectSql("stream_not_expired")} END`,
     params: ["bpchar", "int8"],
     columns: ["int4?"],

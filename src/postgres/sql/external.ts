@@ -16,11 +16,12 @@ import type { StreamTables } from "../catalog.ts";
 export const selectExternal = (t: StreamTables) =>
   statement({
     text: `SELECT 0, (EXISTS (SELECT 1 FROM ${t.external}
-          WHERE stream_id = $1 AND seq_num = $2 - 1)::int4
+          WHERE stream_id = $1 AND seq_num = $2 - 1)::int
         + 2 * EXISTS (SELECT 1 FROM ${t.external}
-          WHERE stream_id = $1 AND seq_num < $2)::int4)::int8,
-        xmin::text::int8, 0::int8, NULL::bytea, NULL::bytea,
-        blockdata_ext::text
+          WHERE stream_id = $1 AND seq_num < $2)::int)::bigint,
+        xmin::pg_catalog.text::bigint, 0::bigint, NULL::pg_catalog.bytea,
+        NULL::pg_catalog.bytea,
+        blockdata_ext::pg_catalog.text
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (
         SELECT 1, block.seq_num, start_byte, size, sha256,
@@ -43,7 +44,8 @@ export const selectExternal = (t: StreamTables) =>
  */
 export const selectVersion = (t: StreamTables) =>
   statement({
-    text: `SELECT xmin::text::int8 FROM ${t.streams} WHERE stream_id = $1`,
+    text: `SELECT xmin::pg_catalog.text::bigint FROM ${t.streams}
+      WHERE stream_id = $1`,
     params: ["bpchar"],
     columns: ["int8"],
   });
@@ -55,11 +57,12 @@ const maxPageBlocks = 1024;
  * more follow. */
 export const selectExternalPageEnd = (t: StreamTables) =>
   statement({
-    text: `SELECT max(seq_num) FILTER (WHERE fits), bool_or(NOT fits)
+    text: `SELECT pg_catalog.max(seq_num) FILTER (WHERE fits),
+        pg_catalog.bool_or(NOT fits)
       FROM (
-        SELECT seq_num, (row_number() OVER numbered = 1
-            OR sum(size) OVER numbered <= $4)
-          AND row_number() OVER numbered < ${maxPageBlocks} AS fits
+        SELECT seq_num, (pg_catalog.row_number() OVER numbered = 1
+            OR pg_catalog.sum(size) OVER numbered <= $4::numeric)
+          AND pg_catalog.row_number() OVER numbered < ${maxPageBlocks} AS fits
         FROM (SELECT seq_num, size FROM ${t.external}
           WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
           ORDER BY seq_num LIMIT ${maxPageBlocks}) AS block
@@ -72,7 +75,7 @@ export const selectExternalPageEnd = (t: StreamTables) =>
 export const selectLastExternal = (t: StreamTables) =>
   statement({
     text: `SELECT block.seq_num, block.seq_num = 0 AND block.size = 0,
-        es.blockdata_ext::text
+        es.blockdata_ext::pg_catalog.text
       FROM ${t.streams} AS es
       LEFT JOIN LATERAL (
         SELECT seq_num, size FROM ${t.external}
@@ -89,10 +92,12 @@ export const selectLastExternal = (t: StreamTables) =>
  */
 export const selectExternalNumbers = (t: StreamTables) =>
   statement({
-    text: `SELECT 0::int8, false, NULL::bool, blockdata_ext::text
+    text: `SELECT 0::bigint, false, NULL::boolean,
+        blockdata_ext::pg_catalog.text
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (
-        SELECT block.seq_num, coalesce(octet_length(snapshot) > 0, false),
+        SELECT block.seq_num,
+          coalesce(pg_catalog.octet_length(snapshot) > 0, false),
           holds_snapshot, NULL
         FROM ${t.external} AS block
         LEFT JOIN ${t.mediaBlocks} AS own

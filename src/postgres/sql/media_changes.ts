@@ -8,7 +8,7 @@ import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 
 const date = (parameter: string) =>
-  `timestamptz 'epoch' + ${parameter} * interval '1 millisecond'`;
+  `pg_catalog.timestamptz 'epoch' + ${parameter}::float * interval '1 millisecond'`;
 
 const insert = (t: StreamTables, unless = "") =>
   `INSERT INTO ${t.mediaChanges} (stream_id, change, signed_at, upload)
@@ -42,7 +42,7 @@ export const insertOnlyChange = (t: StreamTables) =>
 /** The stream's changes: date and upload. */
 export const selectChanges = (t: StreamTables) =>
   statement({
-    text: `SELECT (extract(epoch FROM signed_at) * 1000)::int8, upload
+    text: `SELECT (extract(epoch FROM signed_at) * 1000.0)::bigint, upload
       FROM ${t.mediaChanges} WHERE stream_id = $1`,
     params: ["bpchar"],
     columns: ["int8", "text?"],
@@ -64,9 +64,9 @@ export const deleteChanges = (t: StreamTables) =>
 export const selectDueChanges = (t: StreamTables) =>
   statement({
     text: `(SELECT stream_id FROM ${t.mediaChanges}
-        WHERE due_at <= now() ORDER BY due_at LIMIT $1)
+        WHERE due_at <= pg_catalog.now() ORDER BY due_at LIMIT $1)
       UNION ALL (SELECT stream_id FROM ${t.mediaChanges}
-        WHERE due_at > now() + interval '61 minutes'
+        WHERE due_at > pg_catalog.now() + interval '61 minutes'
         ORDER BY due_at LIMIT $1)
       LIMIT $1`,
     params: ["int8"],
@@ -77,6 +77,7 @@ export const selectDueChanges = (t: StreamTables) =>
 export const postponeChanges = (t: StreamTables) =>
   statement({
     text: `UPDATE ${t.mediaChanges}
-      SET due_at = now() + $2 * interval '1 millisecond' WHERE stream_id = $1`,
+      SET due_at = pg_catalog.now() + $2::float * interval '1 millisecond'
+      WHERE stream_id = $1`,
     params: ["bpchar", "int8"],
   });

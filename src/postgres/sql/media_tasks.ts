@@ -12,7 +12,7 @@ export const putTask = (t: StreamTables) =>
     text: `INSERT INTO ${t.mediaTasks} AS old (stream_id, task)
       VALUES ($1, $2)
       ON CONFLICT (stream_id) DO UPDATE SET task = excluded.task,
-        due_at = now(), attempts = 0, reason = NULL`,
+        due_at = pg_catalog.now(), attempts = 0, reason = NULL`,
     params: ["bpchar", "text"],
   });
 
@@ -38,11 +38,13 @@ export const setTaskAside = (t: StreamTables) =>
     text: `INSERT INTO ${t.mediaTasks} AS old
         (stream_id, task, due_at, attempts, reason)
       VALUES ($1, $2,
-        now() + $4 * (0.5 + random()) * interval '1 millisecond', 1, $3)
+        pg_catalog.now() + $4::float * (0.5::float + pg_catalog.random())
+          * interval '1 millisecond', 1, $3)
       ON CONFLICT (stream_id) DO UPDATE SET reason = excluded.reason,
         attempts = old.attempts + 1,
-        due_at = now() + (0.5 + random()) * interval '1 millisecond'
-          * least($4 * power(2, least(old.attempts, 30)), $5)
+        due_at = pg_catalog.now() + (0.5::float + pg_catalog.random())
+          * interval '1 millisecond'
+          * least($4::float * pg_catalog.power(2, least(old.attempts, 30)), $5)
       WHERE old.task = excluded.task`,
     params: ["bpchar", "text", "text", "int8", "int8"],
   });
@@ -55,11 +57,11 @@ export const setTaskAside = (t: StreamTables) =>
 export const selectDueTasks = (t: StreamTables) =>
   statement({
     text: `(SELECT stream_id, task FROM ${t.mediaTasks}
-        WHERE task <> 'keep' AND due_at <= now()
+        WHERE task <> 'keep' AND due_at <= pg_catalog.now()
         ORDER BY due_at LIMIT $1)
       UNION ALL (SELECT stream_id, task FROM ${t.mediaTasks}
-        WHERE task <> 'keep' AND due_at > now()
-          AND (attempts = 0 OR due_at > now() + interval '45 days')
+        WHERE task <> 'keep' AND due_at > pg_catalog.now()
+          AND (attempts = 0 OR due_at > pg_catalog.now() + interval '45 days')
         ORDER BY due_at LIMIT $1)
       LIMIT $1`,
     params: ["int8"],

@@ -38,9 +38,9 @@ export const checkSwap = (t: StreamTables) =>
         SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
         ORDER BY seq_num DESC LIMIT 1),
       pool AS (
-        SELECT count(*) AS n, min(generation) AS lowest,
-          max(generation) AS highest, min(slot_num) AS first,
-          max(slot_num) AS last
+        SELECT pg_catalog.count(*) AS n, pg_catalog.min(generation) AS lowest,
+          pg_catalog.max(generation) AS highest,
+          pg_catalog.min(slot_num) AS first, pg_catalog.max(slot_num) AS last
         FROM ${t.minipools} WHERE stream_id = $1)
       SELECT CASE
         WHEN NOT EXISTS (SELECT 1 FROM stream)
@@ -81,14 +81,16 @@ export const checkSwap = (t: StreamTables) =>
 export const swapMiniblocks = (t: StreamTables) =>
   statement({
     text: `WITH due AS MATERIALIZED (
-        SELECT $2 + cardinality($4) AS next FROM ${t.streams}
+        SELECT $2 + pg_catalog.cardinality($4) AS next FROM ${t.streams}
         WHERE stream_id = $1 AND NOT ephemeral AND blockdata_ext = 'D'
           AND (SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
             ORDER BY seq_num DESC LIMIT 1) = $2 - 1
-          AND (SELECT CASE WHEN count(*) = 0 THEN $3 = 0
-              ELSE min(generation) = $2 AND max(generation) = $2
-                AND min(slot_num) = -1 AND max(slot_num) = count(*) - 2
-                AND coalesce($3 = count(*) - 1, true) END
+          AND (SELECT CASE WHEN pg_catalog.count(*) = 0 THEN $3 = 0
+              ELSE pg_catalog.min(generation) = $2
+                AND pg_catalog.max(generation) = $2
+                AND pg_catalog.min(slot_num) = -1
+                AND pg_catalog.max(slot_num) = pg_catalog.count(*) - 2
+                AND coalesce($3 = pg_catalog.count(*) - 1, true) END
             FROM ${t.minipools} WHERE stream_id = $1)),
       old_minipool AS (
         DELETE FROM ${t.minipools}
@@ -97,7 +99,7 @@ export const swapMiniblocks = (t: StreamTables) =>
         INSERT INTO ${t.minipools}
           (stream_id, generation, slot_num, envelope)
         SELECT $1, next, nth - 2, envelope FROM due,
-          unnest($6) WITH ORDINALITY AS event (envelope, nth)),
+          pg_catalog.unnest($6) WITH ORDINALITY AS event (envelope, nth)),
       block AS (
         INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
         SELECT $1, $2 + nth - 1, data, snapshot FROM due,
@@ -109,7 +111,7 @@ export const swapMiniblocks = (t: StreamTables) =>
         UPDATE ${t.streams} SET latest_snapshot_miniblock = $7
         WHERE stream_id = $1 AND $7 IS NOT NULL
           AND EXISTS (SELECT 1 FROM due))
-      SELECT count(*) FROM due`,
+      SELECT pg_catalog.count(*) FROM due`,
     params: [
       "bpchar",
       "int8",
@@ -136,7 +138,7 @@ export const swapUnchecked = (t: StreamTables) =>
         INSERT INTO ${t.minipools}
           (stream_id, generation, slot_num, envelope)
         SELECT $1, $2 + 1, nth - 2, envelope
-        FROM unnest($4) WITH ORDINALITY AS event (envelope, nth)),
+        FROM pg_catalog.unnest($4) WITH ORDINALITY AS event (envelope, nth)),
       old_candidates AS (
         DELETE FROM ${t.candidates} WHERE stream_id = $1 AND seq_num <= $2)
       INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
@@ -201,6 +203,6 @@ export const setSnapshot = (t: StreamTables) =>
   statement({
     text: `UPDATE ${t.miniblocks} SET snapshot = $3
       WHERE stream_id = $1 AND seq_num = $2
-        AND coalesce(octet_length(snapshot), 0) = 0`,
+        AND coalesce(pg_catalog.octet_length(snapshot), 0) = 0`,
     params: ["bpchar", "int8", "bytea"],
   });

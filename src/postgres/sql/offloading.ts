@@ -11,8 +11,8 @@ import type { StreamTables } from "../catalog.ts";
 /** Whether the stream can be moved: its kind, place and waiting events. */
 export const selectMovable = (t: StreamTables) =>
   statement({
-    text: `SELECT ephemeral, blockdata_ext::text,
-        (SELECT count(*) FROM ${t.minipools}
+    text: `SELECT ephemeral, blockdata_ext::pg_catalog.text,
+        (SELECT pg_catalog.count(*) FROM ${t.minipools}
           WHERE stream_id = $1 AND slot_num >= 0)
       FROM ${t.streams} WHERE stream_id = $1`,
     params: ["bpchar"],
@@ -22,7 +22,8 @@ export const selectMovable = (t: StreamTables) =>
 /** At most $2 blocks: number, size and version. */
 export const selectVersions = (t: StreamTables) =>
   statement({
-    text: `SELECT seq_num, octet_length(blockdata)::int8, xmin::text::int8
+    text: `SELECT seq_num, pg_catalog.octet_length(blockdata)::bigint,
+        xmin::pg_catalog.text::bigint
       FROM ${t.miniblocks} WHERE stream_id = $1 ORDER BY seq_num LIMIT $2`,
     params: ["bpchar", "int8"],
     columns: ["int8", "int8", "int8"],
@@ -31,7 +32,8 @@ export const selectVersions = (t: StreamTables) =>
 /** The blocks $2 to $3 with the server's own SHA-256 of them. */
 export const selectHashed = (t: StreamTables) =>
   statement({
-    text: `SELECT seq_num, blockdata, sha256(blockdata), xmin::text::int8
+    text: `SELECT seq_num, blockdata, pg_catalog.sha256(blockdata),
+        xmin::pg_catalog.text::bigint
       FROM ${t.miniblocks}
       WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
       ORDER BY seq_num`,
@@ -50,12 +52,12 @@ export const checkMovable = (t: StreamTables) =>
           WHERE stream_id = $1 AND NOT ephemeral AND blockdata_ext = 'D')
         OR EXISTS (SELECT 1 FROM ${t.minipools}
           WHERE stream_id = $1 AND slot_num >= 0)
-        OR (SELECT count(*) FROM ${t.miniblocks} WHERE stream_id = $1)
-          <> cardinality($2)
+        OR (SELECT pg_catalog.count(*) FROM ${t.miniblocks}
+          WHERE stream_id = $1) <> pg_catalog.cardinality($2)
         OR EXISTS (SELECT 1 FROM unnest($2, $3, $4)
             AS uploaded (seq_num, size, version)
-          WHERE (SELECT octet_length(block.blockdata) = uploaded.size
-              AND block.xmin::text::int8 = uploaded.version
+          WHERE (SELECT pg_catalog.octet_length(block.blockdata) = uploaded.size
+              AND block.xmin::pg_catalog.text::bigint = uploaded.version
             FROM ${t.miniblocks} AS block WHERE block.stream_id = $1
               AND block.seq_num = uploaded.seq_num) IS NOT TRUE)
       THEN ${rejectSql("stream_changed")} END`,
@@ -81,7 +83,8 @@ export const insertMediaBlocks = (t: StreamTables) =>
     text: `INSERT INTO ${t.mediaBlocks}
         (stream_id, seq_num, sha256, snapshot, holds_snapshot)
       SELECT $1, uploaded.seq_num, uploaded.hash,
-        (SELECT nullif(block.snapshot, ''::bytea) FROM ${t.miniblocks} AS block
+        (SELECT nullif(block.snapshot, ''::pg_catalog.bytea)
+          FROM ${t.miniblocks} AS block
           WHERE block.stream_id = $1 AND block.seq_num = uploaded.seq_num),
         uploaded.holds = 1
       FROM unnest($2, $3, $4) AS uploaded (seq_num, hash, holds)`,
@@ -91,12 +94,12 @@ export const insertMediaBlocks = (t: StreamTables) =>
 /** Stops the transaction unless every block is back, and nothing else. */
 export const checkBack = (t: StreamTables) =>
   statement({
-    text: `SELECT CASE WHEN (SELECT count(*) FROM ${t.miniblocks}
+    text: `SELECT CASE WHEN (SELECT pg_catalog.count(*) FROM ${t.miniblocks}
           WHERE stream_id = $1)
-        <> (SELECT count(*) FROM ${t.external} WHERE stream_id = $1)
+        <> (SELECT pg_catalog.count(*) FROM ${t.external} WHERE stream_id = $1)
         OR EXISTS (SELECT 1 FROM ${t.external} AS place
           WHERE place.stream_id = $1
-            AND (SELECT octet_length(block.blockdata) = place.size
+            AND (SELECT pg_catalog.octet_length(block.blockdata) = place.size
               FROM ${t.miniblocks} AS block WHERE block.stream_id = $1
                 AND block.seq_num = place.seq_num) IS NOT TRUE)
       THEN ${rejectSql("not_back")} END`,

@@ -8,7 +8,8 @@ import { dueCandidate } from "./candidates.ts";
 /** The bytes of a minipool's events. */
 export const selectMinipoolBytes = (t: StreamTables) =>
   statement({
-    text: `SELECT coalesce(sum(octet_length(envelope)), 0)::int8
+    text: `SELECT coalesce(
+        pg_catalog.sum(pg_catalog.octet_length(envelope)), 0)::bigint
       FROM ${t.minipools} WHERE stream_id = $1`,
     params: ["bpchar"],
     columns: ["int8"],
@@ -29,12 +30,12 @@ export const selectLatestSnapshot = (t: StreamTables) =>
 export const insertCandidateWithin = (t: StreamTables) =>
   statement({
     text: `WITH others AS MATERIALIZED (
-        SELECT count(*) AS n FROM ${t.candidates}
+        SELECT pg_catalog.count(*) AS n FROM ${t.candidates}
         WHERE stream_id = $1 AND seq_num = $2),
       added AS (
         ${dueCandidate(t)} AND (SELECT n < $6 FROM others)
         ON CONFLICT (stream_id, seq_num, block_hash) DO NOTHING RETURNING 1)
-      SELECT (SELECT count(*) FROM added), n FROM others`,
+      SELECT (SELECT pg_catalog.count(*) FROM added), n FROM others`,
     params: ["bpchar", "int8", "bpchar", "bytea", "bytea?", "int8"],
     columns: ["int8", "int8"],
   });
@@ -49,7 +50,7 @@ export const checkCandidates = (t: StreamTables) =>
           SELECT 1 FROM ${t.candidates} WHERE stream_id = $1 AND seq_num = $2
             AND block_hash = $3)
         THEN ${rejectSql("candidates_quota", { actual: "n + 1" })} END, n
-      FROM (SELECT count(*) AS n FROM ${t.candidates}
+      FROM (SELECT pg_catalog.count(*) AS n FROM ${t.candidates}
         WHERE stream_id = $1 AND seq_num = $2) AS others`,
     params: ["bpchar", "int8", "bpchar", "int8"],
     columns: ["int4?", "int8"],

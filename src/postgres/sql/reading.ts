@@ -25,8 +25,9 @@ export const miniblockSlot = -2n;
  */
 export const selectStream = (t: StreamTables) =>
   statement({
-    text: `SELECT latest_snapshot_miniblock, -ascii(blockdata_ext)::int8,
-        NULL::bytea, NULL::bytea
+    text: `SELECT latest_snapshot_miniblock,
+        -pg_catalog.ascii(blockdata_ext)::bigint,
+        NULL::pg_catalog.bytea, NULL::pg_catalog.bytea
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (
         SELECT seq_num, -2, blockdata, snapshot FROM ${t.miniblocks}
@@ -63,15 +64,16 @@ export const selectMiniblocksWithoutSnapshots = (t: StreamTables) =>
 /** Bit 0: a block $2 - 1 is stored; bit 1: any block below $2 is. */
 function neighbours(t: StreamTables): string {
   return `(EXISTS (SELECT 1 FROM ${t.miniblocks}
-          WHERE stream_id = $1 AND seq_num = $2 - 1)::int4
+          WHERE stream_id = $1 AND seq_num = $2 - 1)::int
         + 2 * EXISTS (SELECT 1 FROM ${t.miniblocks}
-          WHERE stream_id = $1 AND seq_num < $2)::int4)::int8`;
+          WHERE stream_id = $1 AND seq_num < $2)::int)::bigint`;
 }
 
 function miniblocksText(t: StreamTables, snapshot: string): string {
   return `SELECT 0,
       ${neighbours(t)},
-      NULL::bytea, NULL::bytea, blockdata_ext::text
+      NULL::pg_catalog.bytea, NULL::pg_catalog.bytea,
+      blockdata_ext::pg_catalog.text
     FROM ${t.streams} WHERE stream_id = $1
     UNION ALL (
       SELECT 1, seq_num, blockdata, ${snapshot}, NULL
@@ -95,8 +97,8 @@ const maxPageBlocks = 1024;
  */
 export const selectMiniblocksPage = (t: StreamTables) =>
   statement({
-    text: `SELECT 0, ${neighbours(t)}, NULL::bytea, NULL::bytea,
-        blockdata_ext::text
+    text: `SELECT 0, ${neighbours(t)}, NULL::pg_catalog.bytea,
+        NULL::pg_catalog.bytea, blockdata_ext::pg_catalog.text
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (
         SELECT CASE WHEN fits THEN 1 ELSE 2 END, seq_num,
@@ -107,12 +109,12 @@ export const selectMiniblocksPage = (t: StreamTables) =>
             (nth = 1 OR bytes <= $4) AND nth < ${maxPageBlocks} AS fits
           FROM (
             SELECT seq_num, blockdata, snapshot, size,
-              sum(size) OVER numbered AS bytes,
-              row_number() OVER numbered AS nth
+              pg_catalog.sum(size) OVER numbered AS bytes,
+              pg_catalog.row_number() OVER numbered AS nth
             FROM (
-              SELECT seq_num, blockdata, snapshot, octet_length(blockdata)
-                + CASE WHEN $5 THEN 0
-                  ELSE coalesce(octet_length(snapshot), 0) END AS size
+              SELECT seq_num, blockdata, snapshot,
+                pg_catalog.octet_length(blockdata) + CASE WHEN $5 THEN 0 ELSE
+                  coalesce(pg_catalog.octet_length(snapshot), 0) END AS size
               FROM ${t.miniblocks}
               WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
                 AND EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)
@@ -135,11 +137,12 @@ export const pageRowKind = { stream: 0, miniblock: 1, next: 2 } as const;
 export const selectLastMiniblock = (t: StreamTables) =>
   statement({
     text: `SELECT block.seq_num,
-        block.seq_num = 0 AND block.size = 0, es.blockdata_ext::text
+        block.seq_num = 0 AND block.size = 0, es.blockdata_ext::pg_catalog.text
       FROM ${t.streams} AS es
       LEFT JOIN LATERAL (
-        SELECT seq_num, octet_length(blockdata) AS size FROM ${t.miniblocks}
-        WHERE stream_id = $1 ORDER BY seq_num DESC LIMIT 1) AS block ON true
+        SELECT seq_num, pg_catalog.octet_length(blockdata) AS size
+        FROM ${t.miniblocks} WHERE stream_id = $1
+        ORDER BY seq_num DESC LIMIT 1) AS block ON true
       WHERE es.stream_id = $1`,
     params: ["bpchar"],
     columns: ["int8?", "bool?", "text"],
@@ -151,7 +154,8 @@ export const selectLastMiniblock = (t: StreamTables) =>
  */
 export const selectMiniblockNumbers = (t: StreamTables) =>
   statement({
-    text: `SELECT seq_num, coalesce(octet_length(snapshot) > 0, false)
+    text: `SELECT seq_num,
+        coalesce(pg_catalog.octet_length(snapshot) > 0, false)
       FROM ${t.miniblocks} WHERE stream_id = $1
         AND EXISTS (SELECT 1 FROM ${t.streams}
           WHERE stream_id = $1 AND blockdata_ext = 'D')

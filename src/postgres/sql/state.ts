@@ -10,7 +10,8 @@ import type { StreamTables } from "../catalog.ts";
 /** The stream's row, its last block, and whether it has a minipool. */
 export const selectState = (t: StreamTables) =>
   statement({
-    text: `SELECT latest_snapshot_miniblock, ephemeral, blockdata_ext::text,
+    text: `SELECT latest_snapshot_miniblock, ephemeral,
+        blockdata_ext::pg_catalog.text,
         (SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
           ORDER BY seq_num DESC LIMIT 1),
         EXISTS (SELECT 1 FROM ${t.minipools} WHERE stream_id = $1)
@@ -61,7 +62,7 @@ export const checkUnchanged = (t: StreamTables) =>
         OR (SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
           ORDER BY seq_num DESC LIMIT 1) IS DISTINCT FROM $5
         OR EXISTS (SELECT 1 FROM ${t.minipools} WHERE stream_id = $1) <> $6
-        OR (SELECT count(*) FROM ${t.miniblocks} WHERE stream_id = $1
+        OR (SELECT pg_catalog.count(*) FROM ${t.miniblocks} WHERE stream_id = $1
           AND seq_num >= $7 AND seq_num <= $8) <> $9
       THEN ${rejectSql("stream_changed")} END`,
     params: [
@@ -84,17 +85,19 @@ export const checkUnchanged = (t: StreamTables) =>
  */
 export const selectEverything = (t: StreamTables) =>
   statement({
-    text: `SELECT 0, latest_snapshot_miniblock, 0::int8, blockdata_ext::text,
-        NULL::bytea, NULL::bytea
+    text: `SELECT 0, latest_snapshot_miniblock, 0::bigint,
+        blockdata_ext::pg_catalog.text, NULL::pg_catalog.bytea,
+        NULL::pg_catalog.bytea
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (SELECT 1, seq_num, 0, NULL, blockdata, snapshot
         FROM ${t.miniblocks} WHERE stream_id = $1 ORDER BY seq_num)
       UNION ALL (SELECT 2, generation, slot_num, NULL, envelope, NULL
         FROM ${t.minipools} WHERE stream_id = $1
         ORDER BY generation, slot_num)
-      UNION ALL (SELECT 3, seq_num, 0, block_hash::text, blockdata, snapshot
+      UNION ALL (SELECT 3, seq_num, 0, block_hash::pg_catalog.text, blockdata,
+          snapshot
         FROM ${t.candidates} WHERE stream_id = $1
-        ORDER BY seq_num, block_hash COLLATE "C")`,
+        ORDER BY seq_num, block_hash COLLATE pg_catalog."C")`,
     params: ["bpchar"],
     columns: ["int4", "int8", "int8", "text?", "bytea?", "bytea?"],
   });
@@ -106,15 +109,16 @@ export const selectEverything = (t: StreamTables) =>
 export const selectStatistics = (t: StreamTables) =>
   statement({
     text: `SELECT 0, latest_snapshot_miniblock,
-        (SELECT count(*) FROM ${t.minipools}
-          WHERE stream_id = $1 AND slot_num >= 0), blockdata_ext::text
+        (SELECT pg_catalog.count(*) FROM ${t.minipools}
+          WHERE stream_id = $1 AND slot_num >= 0),
+        blockdata_ext::pg_catalog.text
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (SELECT 1, seq_num,
-          coalesce(octet_length(snapshot) > 0, false)::int4, NULL
+          coalesce(pg_catalog.octet_length(snapshot) > 0, false)::int, NULL
         FROM ${t.miniblocks} WHERE stream_id = $1 ORDER BY seq_num)
-      UNION ALL (SELECT 3, seq_num, 0, block_hash::text
+      UNION ALL (SELECT 3, seq_num, 0, block_hash::pg_catalog.text
         FROM ${t.candidates} WHERE stream_id = $1
-        ORDER BY seq_num, block_hash COLLATE "C")`,
+        ORDER BY seq_num, block_hash COLLATE pg_catalog."C")`,
     params: ["bpchar"],
     columns: ["int4", "int8", "int8", "text?"],
   });

@@ -44,7 +44,7 @@ export const lockStreamByUpdate = (t: StreamTables) =>
  */
 export const lockStreams = (t: StreamTables) =>
   statement({
-    text: `SELECT count(*) FROM (SELECT 1 FROM ${t.streams}
+    text: `SELECT pg_catalog.count(*) FROM (SELECT 1 FROM ${t.streams}
       WHERE stream_id = ANY($1) FOR UPDATE NOWAIT) AS locked`,
     params: ["bpchar[]"],
     columns: ["int8"],
@@ -56,7 +56,7 @@ export const lockStreams = (t: StreamTables) =>
  */
 export const lockStreamsLearning = (t: StreamTables) =>
   statement({
-    text: `SELECT stream_id, ctid, pg_current_xact_id()
+    text: `SELECT stream_id, ctid, pg_catalog.pg_current_xact_id()
       FROM ${t.streams} WHERE stream_id = ANY($1) FOR UPDATE NOWAIT`,
     params: ["bpchar[]"],
     columns: ["bpchar", "tid", "xid8"],
@@ -82,11 +82,12 @@ export const changedReason = "stream_row_changed";
 export const lockUnchangedStreams = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN ${notOwnerSql(t.owner, 4)}
-          OR array_agg(stream_id) IS DISTINCT FROM $2
-          OR pg_xact_status($3) IS DISTINCT FROM 'committed'
-        THEN ${rejectSql(changedReason)} END, pg_current_xact_id()
+          OR (pg_catalog.array_agg(stream_id) OPERATOR(pg_catalog.=) $2)
+            IS NOT TRUE
+          OR pg_catalog.pg_xact_status($3) IS DISTINCT FROM 'committed'
+        THEN ${rejectSql(changedReason)} END, pg_catalog.pg_current_xact_id()
       FROM (SELECT stream_id FROM ${t.streams}
-        WHERE ctid = ANY($1) AND xmax = $3::xid
+        WHERE ctid = ANY($1) AND xmax = $3::pg_catalog.xid
         FOR UPDATE NOWAIT) AS unchanged`,
     params: ["tid[]", "bpchar[]", "xid8", ...ownerParams],
     columns: ["int4?", "xid8"],
@@ -99,11 +100,13 @@ export const lockUnchangedStreams = (t: StreamTables) =>
 export const lockUnchangedStreamsOfMany = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN ${notOwnerSql(t.owner, 5)}
-          OR array_agg(stream_id) IS DISTINCT FROM $2
-          OR array_agg(locked_by) IS DISTINCT FROM $3::xid[]
-          OR EXISTS (SELECT 1 FROM unnest($4) AS xid
-            WHERE pg_xact_status(xid) IS DISTINCT FROM 'committed')
-        THEN ${rejectSql(changedReason)} END, pg_current_xact_id()
+          OR (pg_catalog.array_agg(stream_id) OPERATOR(pg_catalog.=) $2)
+            IS NOT TRUE
+          OR (pg_catalog.array_agg(locked_by) OPERATOR(pg_catalog.=)
+            $3::pg_catalog.xid[]) IS NOT TRUE
+          OR EXISTS (SELECT 1 FROM pg_catalog.unnest($4) AS xid
+            WHERE pg_catalog.pg_xact_status(xid) IS DISTINCT FROM 'committed')
+        THEN ${rejectSql(changedReason)} END, pg_catalog.pg_current_xact_id()
       FROM (SELECT stream_id, xmax AS locked_by FROM ${t.streams}
         WHERE ctid = ANY($1) FOR UPDATE NOWAIT) AS unchanged`,
     params: ["tid[]", "bpchar[]", "xid8[]", "xid8[]", ...ownerParams],
@@ -115,10 +118,10 @@ export const lockUnchangedStream = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN ${notOwnerSql(t.owner, 4)}
           OR NOT EXISTS (SELECT 1 FROM ${t.streams}
-            WHERE ctid = $1 AND stream_id = $2 AND xmax = $3::xid
+            WHERE ctid = $1 AND stream_id = $2 AND xmax = $3::pg_catalog.xid
             FOR UPDATE NOWAIT)
-          OR pg_xact_status($3) IS DISTINCT FROM 'committed'
-        THEN ${rejectSql(changedReason)} END, pg_current_xact_id()`,
+          OR pg_catalog.pg_xact_status($3) IS DISTINCT FROM 'committed'
+        THEN ${rejectSql(changedReason)} END, pg_catalog.pg_current_xact_id()`,
     params: ["tid", "bpchar", "xid8", ...ownerParams],
     columns: ["int4?", "xid8"],
   });
@@ -133,7 +136,7 @@ export const lockStreamsByUpdate = (t: StreamTables) =>
         UPDATE ${t.streams} AS es
         SET latest_snapshot_miniblock = es.latest_snapshot_miniblock
         FROM locked WHERE es.stream_id = locked.stream_id RETURNING 1)
-      SELECT count(*) FROM claimed`,
+      SELECT pg_catalog.count(*) FROM claimed`,
     params: ["bpchar[]"],
     columns: ["int8"],
   });

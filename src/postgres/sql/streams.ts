@@ -17,7 +17,7 @@ export const insertStream = (t: StreamTables) =>
         ON CONFLICT (stream_id) DO NOTHING RETURNING 1)
       SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM created) THEN ${
       rejectSql("stream_exists", {
-        repairable: `SELECT count(*) FROM ${t.streams} AS es
+        repairable: `SELECT pg_catalog.count(*) FROM ${t.streams} AS es
           JOIN ${t.miniblocks} AS block ON block.stream_id = es.stream_id
           WHERE es.stream_id = $1 AND ${isRepairable}`,
       })
@@ -50,7 +50,7 @@ export const insertWholeStream = (t: StreamTables) =>
   });
 
 const isRepairable = `NOT es.ephemeral AND es.latest_snapshot_miniblock <= 0
-  AND block.seq_num = 0 AND octet_length(block.blockdata) = 0`;
+  AND block.seq_num = 0 AND pg_catalog.octet_length(block.blockdata) = 0`;
 
 /** Fills an empty genesis; see {@linkcode insertStream}. */
 export const repairGenesis = (t: StreamTables) =>
@@ -91,7 +91,7 @@ export const selectStreamIds = (t: StreamTables) =>
 
 export const countStreams = (t: StreamTables) =>
   statement({
-    text: `SELECT count(*) FROM ${t.streams}`,
+    text: `SELECT pg_catalog.count(*) FROM ${t.streams}`,
     columns: ["int8"],
   });
 
@@ -107,7 +107,7 @@ export const regularizeStream = (t: StreamTables) =>
 /** Whether the stream is ephemeral, and where its blocks are. */
 export const selectStreamRow = (t: StreamTables) =>
   statement({
-    text: `SELECT ephemeral, blockdata_ext::text FROM ${t.streams}
+    text: `SELECT ephemeral, blockdata_ext::pg_catalog.text FROM ${t.streams}
       WHERE stream_id = $1`,
     params: ["bpchar"],
     columns: ["bool", "text"],
@@ -117,7 +117,7 @@ export const selectStreamRow = (t: StreamTables) =>
 export const insertEphemeralAge = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.ephemeralAges} AS age (stream_id) VALUES ($1)
-      ON CONFLICT (stream_id) DO UPDATE SET created_at = now()`,
+      ON CONFLICT (stream_id) DO UPDATE SET created_at = pg_catalog.now()`,
     params: ["bpchar"],
   });
 

@@ -15,15 +15,16 @@ import type { StreamTables } from "../catalog.ts";
 export const selectTrimState = (t: StreamTables) =>
   statement({
     text: `SELECT greatest(latest_snapshot_miniblock, 0), ephemeral,
-        blockdata_ext::text,
+        blockdata_ext::pg_catalog.text,
         EXISTS (SELECT 1 FROM ${t.minipools} WHERE stream_id = $1),
         block.n, block.first, block.last, block.above_genesis,
-        coalesce((SELECT octet_length(snapshot) > 0 FROM ${t.miniblocks}
-          WHERE stream_id = $1
+        coalesce((SELECT pg_catalog.octet_length(snapshot) > 0
+          FROM ${t.miniblocks} WHERE stream_id = $1
             AND seq_num = greatest(latest_snapshot_miniblock, 0)), false)
       FROM ${t.streams} AS es LEFT JOIN LATERAL (
-        SELECT count(*) AS n, min(seq_num) AS first, max(seq_num) AS last,
-          min(seq_num) FILTER (WHERE seq_num > 0) AS above_genesis
+        SELECT pg_catalog.count(*) AS n, pg_catalog.min(seq_num) AS first,
+          pg_catalog.max(seq_num) AS last,
+          pg_catalog.min(seq_num) FILTER (WHERE seq_num > 0) AS above_genesis
         FROM ${t.miniblocks} WHERE stream_id = $1) AS block ON true
       WHERE es.stream_id = $1`,
     params: ["bpchar"],
@@ -45,7 +46,7 @@ export const selectSnapshotBelow = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num FROM ${t.miniblocks}
       WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
-        AND octet_length(snapshot) > 0
+        AND pg_catalog.octet_length(snapshot) > 0
       ORDER BY seq_num DESC LIMIT 1`,
     params: ["bpchar", "int8", "int8"],
     columns: ["int8"],
@@ -56,7 +57,7 @@ export const selectSnapshots = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num FROM ${t.miniblocks}
       WHERE stream_id = $1 AND seq_num >= $2 AND seq_num <= $3
-        AND octet_length(snapshot) > 0
+        AND pg_catalog.octet_length(snapshot) > 0
       ORDER BY seq_num LIMIT $4`,
     params: ["bpchar", "int8", "int8", "int8"],
     columns: ["int8"],
@@ -74,8 +75,9 @@ export const selectDataOf = (t: StreamTables) =>
 /** How many of the blocks above $2 have a snapshot beside them, up to $3. */
 export const countSnapshotsAbove = (t: StreamTables) =>
   statement({
-    text: `SELECT count(*) FROM (SELECT 1 FROM ${t.miniblocks}
-        WHERE stream_id = $1 AND seq_num > $2 AND octet_length(snapshot) > 0
+    text: `SELECT pg_catalog.count(*) FROM (SELECT 1 FROM ${t.miniblocks}
+        WHERE stream_id = $1 AND seq_num > $2
+          AND pg_catalog.octet_length(snapshot) > 0
         LIMIT $3) AS snapshots`,
     params: ["bpchar", "int8", "int8"],
     columns: ["int8"],
@@ -103,14 +105,15 @@ export const checkCut = (t: StreamTables) =>
             WHERE stream_id = $1 AND seq_num >= $3)
           OR EXISTS (SELECT 1 FROM ${t.miniblocks}
             WHERE stream_id = $1 AND seq_num < $4)
-          OR ($4 < $5 AND (SELECT count(*) FROM ${t.miniblocks}
+          OR ($4 < $5 AND (SELECT pg_catalog.count(*) FROM ${t.miniblocks}
             WHERE stream_id = $1 AND seq_num >= $6 AND seq_num <= $2)
             <> $2 - $6 + 1)
-          OR EXISTS (SELECT 1 FROM unnest($8) AS beside (number)
-            WHERE (SELECT octet_length(snapshot) > 0 FROM ${t.miniblocks}
+          OR EXISTS (SELECT 1 FROM pg_catalog.unnest($8) AS beside (number)
+            WHERE (SELECT pg_catalog.octet_length(snapshot) > 0
+              FROM ${t.miniblocks}
               WHERE stream_id = $1 AND seq_num = beside.number) IS NOT TRUE)
           OR EXISTS (SELECT 1 FROM unnest($9, $10) AS inside (number, hash)
-            WHERE (SELECT sha256(blockdata) FROM ${t.miniblocks}
+            WHERE (SELECT pg_catalog.sha256(blockdata) FROM ${t.miniblocks}
               WHERE stream_id = $1 AND seq_num = inside.number)
               IS DISTINCT FROM inside.hash)
         THEN ${rejectSql("stream_changed")} END
@@ -138,9 +141,10 @@ export const deleteMeasured = (t: StreamTables) =>
     text: `WITH gone AS (
         DELETE FROM ${t.miniblocks}
         WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3
-        RETURNING octet_length(blockdata)
-          + coalesce(octet_length(snapshot), 0) AS bytes)
-      SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM gone`,
+        RETURNING pg_catalog.octet_length(blockdata)
+          + coalesce(pg_catalog.octet_length(snapshot), 0) AS bytes)
+      SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(bytes), 0)::bigint
+      FROM gone`,
     params: ["bpchar", "int8", "int8"],
     columns: ["int8", "int8"],
   });
@@ -148,8 +152,9 @@ export const deleteMeasured = (t: StreamTables) =>
 /** What {@linkcode deleteMeasured} would delete. */
 export const measureBlocks = (t: StreamTables) =>
   statement({
-    text: `SELECT count(*), coalesce(sum(octet_length(blockdata)
-          + coalesce(octet_length(snapshot), 0)), 0)::int8
+    text: `SELECT pg_catalog.count(*),
+        coalesce(pg_catalog.sum(pg_catalog.octet_length(blockdata)
+          + coalesce(pg_catalog.octet_length(snapshot), 0)), 0)::bigint
       FROM ${t.miniblocks}
       WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3`,
     params: ["bpchar", "int8", "int8"],
@@ -160,13 +165,14 @@ export const measureBlocks = (t: StreamTables) =>
 export const clearMeasured = (t: StreamTables) =>
   statement({
     text: `WITH old AS MATERIALIZED (
-        SELECT seq_num, octet_length(snapshot) AS bytes FROM ${t.miniblocks}
-        WHERE stream_id = $1 AND seq_num = ANY($2)
-          AND octet_length(snapshot) > 0),
+        SELECT seq_num, pg_catalog.octet_length(snapshot) AS bytes
+        FROM ${t.miniblocks} WHERE stream_id = $1 AND seq_num = ANY($2)
+          AND pg_catalog.octet_length(snapshot) > 0),
       cleared AS (
         UPDATE ${t.miniblocks} SET snapshot = NULL
         WHERE stream_id = $1 AND seq_num = ANY(ARRAY(SELECT seq_num FROM old)))
-      SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM old`,
+      SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(bytes), 0)::bigint
+      FROM old`,
     params: ["bpchar", "int8[]"],
     columns: ["int8", "int8"],
   });
@@ -174,9 +180,10 @@ export const clearMeasured = (t: StreamTables) =>
 /** What {@linkcode clearMeasured} would clear. */
 export const measureSnapshots = (t: StreamTables) =>
   statement({
-    text: `SELECT count(*), coalesce(sum(octet_length(snapshot)), 0)::int8
+    text: `SELECT pg_catalog.count(*), coalesce(
+        pg_catalog.sum(pg_catalog.octet_length(snapshot)), 0)::bigint
       FROM ${t.miniblocks} WHERE stream_id = $1 AND seq_num = ANY($2)
-        AND octet_length(snapshot) > 0`,
+        AND pg_catalog.octet_length(snapshot) > 0`,
     params: ["bpchar", "int8[]"],
     columns: ["int8", "int8"],
   });
@@ -222,8 +229,9 @@ export const deleteTrimmingMark = (t: StreamTables) =>
 /** Where worker $1 goes on; no row: it never began. */
 export const selectCursor = (t: StreamTables) =>
   statement({
-    text: `SELECT cursor FROM ${t.workers} WHERE name = $1`,
-    params: ["varchar"],
+    text: `SELECT cursor FROM ${t.workers}
+      WHERE name::pg_catalog.text = $1`,
+    params: ["text"],
     columns: ["varchar?"],
   });
 
@@ -231,6 +239,6 @@ export const upsertCursor = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.workers} (name, cursor) VALUES ($1, $2)
       ON CONFLICT (name) DO UPDATE
-      SET cursor = excluded.cursor, updated_at = now()`,
+      SET cursor = excluded.cursor, updated_at = pg_catalog.now()`,
     params: ["varchar", "varchar?"],
   });
