@@ -22,9 +22,9 @@ WHERE relnamespace = (
   SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = ${
     quoteLiteral(schema)
   }
-) AND relkind IN ('r', 'p') LIMIT ${tablesPerTransaction}`;
+) AND relkind IN ('r', 'p') LIMIT ${tablesPerTransaction};`;
   for (;;) {
-    const rows = await connection.script(listTables);
+    const rows = await runTransaction(connection, listTables);
     if (rows.length === 0) break;
     const tables = rows.map(([table]) => `${name}.${quoteIdentifier(table!)}`);
     await runTransaction(

@@ -10,6 +10,7 @@
  */
 
 import { StreamStorageError } from "../../storage/errors.ts";
+import { searchPath } from "../search_path.ts";
 import {
   assertRoleName,
   assertSchemaName,
@@ -94,7 +95,8 @@ function headSql(
 -- The roles must exist. Run this as a superuser: for a new schema before
 -- \`migrate up\` and once more after it, later after each \`migrate up\`, then as
 -- the migrate role, too: psql -v ON_ERROR_STOP=1 -f THIS_FILE
--- Rights that PUBLIC has on the database (CONNECT, TEMPORARY) stay as they are.`;
+-- Rights that PUBLIC has on the database (CONNECT, TEMPORARY) stay as they are.
+SET search_path = ${searchPath};`;
 }
 
 /** CREATE SCHEMA IF NOT EXISTS asks for its right even if there is no need. */
@@ -112,8 +114,8 @@ END`);
 function takeOverSql(schema: string, names: Names): string {
   const owner = quoteLiteral(names.migrate);
   return doBlock(`DECLARE
-  owner oid := ${owner}::pg_catalog.regrole;
-  command text;
+  owner pg_catalog.oid := ${owner}::pg_catalog.regrole;
+  command pg_catalog.text;
 BEGIN
   FOR command IN
     SELECT pg_catalog.format('SCHEMA %I', n.nspname)

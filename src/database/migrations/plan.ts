@@ -203,9 +203,10 @@ function guardSql(
   track: MigrationTrack,
   version: number,
 ): string {
-  return `SELECT CASE coalesce(max(version), 0) WHEN ${version} THEN 0
-  ELSE ('expected version ${version}, found ' || coalesce(max(version), 0))::int
-END FROM ${tableOf(schema, track)};`;
+  return `SELECT CASE found WHEN ${version} THEN 0 ELSE
+  ('expected version ${version}, found ' || found::pg_catalog.text)::int END
+FROM (SELECT coalesce(pg_catalog.max(version), 0) AS found
+  FROM ${tableOf(schema, track)}) AS versions;`;
 }
 
 /** The nodes' track is one row, as golang-migrate keeps it; ours a history. */

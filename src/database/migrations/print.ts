@@ -44,10 +44,10 @@ export function printMigrations(options: PrintMigrationsOptions): string {
   return [
     "-- Stop at the first error: psql -v ON_ERROR_STOP=1 -f THIS_FILE",
     `CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(schema)};`,
-    `SELECT pg_advisory_lock(${keys});`,
+    `SELECT pg_catalog.pg_advisory_lock(${keys});`,
     `-- Preparation\n${transactionSql(planPreparation(schema, partitions))}`,
     ...steps,
-    `SELECT pg_advisory_unlock(${keys});\n`,
+    `SELECT pg_catalog.pg_advisory_unlock(${keys});\n`,
   ].join("\n\n");
 }
 

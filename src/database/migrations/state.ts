@@ -54,7 +54,7 @@ function catalogSql(schema: string): string {
 FROM pg_catalog.pg_namespace n
 LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
   AND c.relkind IN ('r', 'p')
-  AND c.relname ~ '^(${
+  AND c.relname::pg_catalog.text ~ '^(${
     bookkeepingTables.join("|")
   }|${partitionTable}[rm][0-9a-f]{2})$'
 WHERE n.nspname = ${quoteLiteral(schema)}`;
@@ -68,10 +68,13 @@ function figuresSql(schema: string, tables: ReadonlySet<unknown>): string {
       : "NULL";
   return `SELECT ${
     [
-      select("max(version)", "schema_migrations"),
-      select("bool_or(dirty) OR count(*) > 1", "schema_migrations"),
-      select("max(version)", "stream_storage_migrations"),
-      select("max(num_partitions)", "settings"),
+      select("pg_catalog.max(version)", "schema_migrations"),
+      select(
+        "pg_catalog.bool_or(dirty) OR pg_catalog.count(*) > 1",
+        "schema_migrations",
+      ),
+      select("pg_catalog.max(version)", "stream_storage_migrations"),
+      select("pg_catalog.max(num_partitions)", "settings"),
     ].join(",\n  ")
   }`;
 }

@@ -2,13 +2,16 @@
 
 import { StreamStorageError } from "../../storage/errors.ts";
 import { sqlStateOf, toStorageError, verdictOf } from "../failures.ts";
+import { searchPath } from "../search_path.ts";
 import type { MigrationConnection } from "./connection.ts";
 
 /**
  * The session's own settings must neither stop a long migration nor make it
- * read-only; the notices of IF NOT EXISTS are of no use to anybody.
+ * read-only, nor lead to types and functions that somebody else made; the notices
+ * of IF NOT EXISTS are of no use to anybody.
  */
 const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+SET LOCAL search_path = ${searchPath};
 SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = 0;
 SET LOCAL client_min_messages = warning;`;
@@ -18,14 +21,18 @@ export function transactionSql(statements: string): string {
   return `${begin}\n${statements}\nCOMMIT;`;
 }
 
-/** Runs the statements as one transaction, in one round trip. */
+/**
+ * Runs the statements as one transaction, in one round trip; returns the rows of
+ * the last one that returned any.
+ */
 export function runTransaction(
   connection: MigrationConnection,
   statements: string,
-): Promise<void> {
-  return rollingBack(connection, async () => {
-    await connection.script(transactionSql(statements));
-  });
+): Promise<(string | null)[][]> {
+  return rollingBack(
+    connection,
+    () => connection.script(transactionSql(statements)),
+  );
 }
 
 /** Runs what the caller does with the connection as one transaction. */
@@ -54,12 +61,12 @@ export async function findsRows(
   return false;
 }
 
-async function rollingBack(
+async function rollingBack<T>(
   connection: MigrationConnection,
-  body: () => Promise<void>,
-): Promise<void> {
+  body: () => Promise<T>,
+): Promise<T> {
   try {
-    await body();
+    return await body();
   } catch (error) {
     // Fails only when the session is gone, and its transaction with it.
     await connection.script("ROLLBACK").catch(() => undefined);
