@@ -21,6 +21,7 @@ import type {
 import type { StreamId } from "../src/storage/stream_id.ts";
 import type { Site } from "./site.ts";
 import type { Subject } from "./workload.ts";
+import { clientOptions } from "./client.ts";
 
 const connections = 8;
 
@@ -33,7 +34,10 @@ export class Baseline implements Subject, AsyncDisposable {
 
   constructor(site: Site) {
     this.#site = site;
-    this.#pool = new pg.Pool({ connectionString: site.url, max: connections });
+    this.#pool = new pg.Pool({
+      ...clientOptions(site.url),
+      max: connections,
+    });
     // An idle connection that breaks shows at its next use.
     this.#pool.on("error", () => {});
   }

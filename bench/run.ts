@@ -14,6 +14,7 @@ import type { BenchOptions } from "./options.ts";
 import { openLoadedSites, scaleWorkloads } from "./workloads/scale.ts";
 import { growthWorkloads, tableWorkloads } from "./workloads/table.ts";
 import type { Workload } from "./workload.ts";
+import { clientOptions } from "./client.ts";
 
 /** What a test may have otherwise than a user. */
 export interface RunSurroundings {
@@ -108,7 +109,7 @@ async function lookAround(
   url: string,
   { pgbin }: BenchOptions,
 ): Promise<Surroundings> {
-  const client = new pg.Client({ connectionString: url });
+  const client = new pg.Client(clientOptions(url));
   await client.connect();
   try {
     return await surroundings(client, (await findTools(pgbin)).version);

@@ -3,6 +3,7 @@
 import { totalmem } from "node:os";
 import pg from "pg";
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
+import { clientOptions } from "./client.ts";
 
 const mib = 1024 * 1024;
 
@@ -45,7 +46,7 @@ async function makeLogFiles(
   url: string,
   onProgress: (text: string) => void,
 ): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
+  const client = new pg.Client(clientOptions(url));
   await client.connect();
   try {
     for (let i = 0; i < logFiles; i++) {

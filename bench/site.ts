@@ -11,6 +11,7 @@ import { Catalog } from "../src/postgres/catalog.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { StreamStorageOptions } from "../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
+import { clientOptions } from "./client.ts";
 
 /** A place to measure at. */
 export interface Site extends AsyncDisposable {
@@ -34,7 +35,7 @@ export async function openSite(
   const storage = stack.use(
     await openStreamStorage({ ...options, url, schema }),
   );
-  const back = new pg.Client({ connectionString: url });
+  const back = new pg.Client(clientOptions(url));
   await back.connect();
   stack.defer(() => back.end());
   const cleanUp = stack.move();

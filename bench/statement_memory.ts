@@ -20,6 +20,7 @@ import { selectMiniblocks, selectStream } from "../src/postgres/sql/reading.ts";
 import { insertWholeStream } from "../src/postgres/sql/streams.ts";
 import { times } from "./data.ts";
 import type { Site } from "./site.ts";
+import { searchPath } from "../src/database/search_path.ts";
 
 /** Statements of a kind of connection, and what they take. */
 export interface StatementMemory {
@@ -65,7 +66,11 @@ export async function statementMemory(site: Site): Promise<StatementMemory[]> {
 function connect(url: string): Promise<Session> {
   return connectSession(
     parseConnectionUrl(url),
-    { plan_cache_mode: "force_generic_plan", enable_seqscan: "off" },
+    {
+      search_path: searchPath,
+      plan_cache_mode: "force_generic_plan",
+      enable_seqscan: "off",
+    },
     {
       preparedStatements: true,
       maxPrepared: 10_000,

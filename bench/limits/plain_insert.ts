@@ -9,6 +9,7 @@ import { newStreamIds, randomBytes, times } from "../data.ts";
 import { countRows } from "../plant.ts";
 import type { Site } from "../site.ts";
 import type { BatchContender } from "../workload.ts";
+import { clientOptions } from "../client.ts";
 
 /** The name of this contender in the table. */
 export const plainInsertName = "plain INSERT (pg)";
@@ -21,7 +22,7 @@ export function plainInsert(
   site: Site,
   { clients, events }: { clients: number; events: number },
 ): PlainInsert {
-  const pool = new pg.Pool({ connectionString: site.url, max: 8 });
+  const pool = new pg.Pool({ ...clientOptions(site.url), max: 8 });
   pool.on("error", () => {}); // shows at the next use
   const envelope = Buffer.from(randomBytes(1024).buffer);
   return {

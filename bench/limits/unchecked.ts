@@ -29,6 +29,7 @@ import type {
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import type { Site } from "../site.ts";
 import type { WriteSubject } from "../workload.ts";
+import { searchPath } from "../../src/database/search_path.ts";
 
 /** The names of these contenders in the table. */
 export const uncheckedName = "bare INSERTs (same driver)";
@@ -170,7 +171,11 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
 function connect(url: string): Promise<Session> {
   return connectSession(
     parseConnectionUrl(url),
-    { plan_cache_mode: "force_generic_plan", enable_seqscan: "off" },
+    {
+      search_path: searchPath,
+      plan_cache_mode: "force_generic_plan",
+      enable_seqscan: "off",
+    },
     { preparedStatements: true, maxPrepared: 2048, answerTimeoutMs: 60_000 },
   );
 }

@@ -5,7 +5,7 @@ import {
   type StreamId,
 } from "../../mod.ts";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
-import { connectSession } from "../../src/database/driver.ts";
+import { connectLastingSession } from "../../src/database/lasting_session.ts";
 import {
   dropSchema,
   quoteIdentifier,
@@ -75,7 +75,8 @@ async function withSession<T>(
   url: string,
   body: (session: Session) => Promise<T>,
 ): Promise<T> {
-  await using session = await connectSession(parseConnectionUrl(url), {}, {
+  const target = parseConnectionUrl(url);
+  await using session = await connectLastingSession(target, {
     preparedStatements: false,
     maxPrepared: 1,
     answerTimeoutMs: 60_000,
