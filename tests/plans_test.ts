@@ -9,45 +9,14 @@ import type { Session } from "../src/database/session.ts";
 import type { Statement } from "../src/database/statement.ts";
 import { baseType } from "../src/database/wire/types.ts";
 import { Catalog } from "../src/postgres/catalog.ts";
-import * as candidates from "../src/postgres/sql/candidates.ts";
-import * as ephemeralAges from "../src/postgres/sql/ephemeral_ages.ts";
-import * as external from "../src/postgres/sql/external.ts";
-import * as mediaChanges from "../src/postgres/sql/media_changes.ts";
-import * as mediaTasks from "../src/postgres/sql/media_tasks.ts";
-import * as miniblocks from "../src/postgres/sql/miniblocks.ts";
-import * as minipools from "../src/postgres/sql/minipools.ts";
-import * as quotas from "../src/postgres/sql/quotas.ts";
-import * as offloading from "../src/postgres/sql/offloading.ts";
-import * as reading from "../src/postgres/sql/reading.ts";
-import * as state from "../src/postgres/sql/state.ts";
-import * as trimming from "../src/postgres/sql/trimming.ts";
-import * as streamLocks from "../src/postgres/sql/stream_locks.ts";
-import * as streams from "../src/postgres/sql/streams.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
 import { assertGolden, hasGolden } from "./support/golden.ts";
 import { openSession } from "./support/migration_connection.ts";
+import { statements } from "./support/statements.ts";
 import { openTestStorage } from "./support/storage.ts";
 
-const modules = {
-  candidates,
-  ephemeralAges,
-  external,
-  mediaChanges,
-  mediaTasks,
-  miniblocks,
-  minipools,
-  quotas,
-  offloading,
-  reading,
-  state,
-  streamLocks,
-  streams,
-  trimming,
-};
 const suffix = "r00";
-/** Only media partitions have tables of blocks in object storage. */
-const mediaModules = new Set(["external", "offloading"]);
 
 /** These read a whole index: they are asked about every stream. */
 const wholeIndex = new Set(["streams.countStreams"]);
@@ -60,19 +29,6 @@ interface PlanNode {
   "Relation Name"?: string;
   "Index Cond"?: string;
   Plans?: PlanNode[];
-}
-
-function statements(schema: string): [string, Statement][] {
-  const catalog = new Catalog(schema, 1);
-  return Object.entries(modules).flatMap(([file, module]) =>
-    Object.entries(module).flatMap(([name, make]): [string, Statement][] => {
-      if (typeof make !== "function" || make.length !== 1) return [];
-      const partition = mediaModules.has(file) ? "m00" : suffix;
-      const made = catalog.at(partition, make as never) as Statement | string;
-      if (typeof made === "string") return []; // a part of others
-      return made.text.startsWith("COPY") ? [] : [[`${file}.${name}`, made]];
-    })
-  );
 }
 
 /** The plan that a session of the store keeps. */

@@ -3,7 +3,10 @@ import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
 import type { Session } from "../../src/database/session.ts";
-import { streamStorageContract } from "../../src/testing/contract.ts";
+import {
+  type ContractFamily,
+  streamStorageContract,
+} from "../../src/testing/contract.ts";
 import type { ContractStore } from "../../src/testing/contract/suite.ts";
 import { testDatabaseUrl } from "./database.ts";
 import { emptyTables } from "./empty_tables.ts";
@@ -11,7 +14,11 @@ import { plant } from "./plant.ts";
 import { testSession } from "./sessions.ts";
 
 /** What {@linkcode sharedStoreContract} opens its stores with. */
-export type SharedStoreOptions = StreamStorageOptions & { partitions: number };
+export type SharedStoreOptions = StreamStorageOptions & {
+  partitions: number;
+  /** An administrator's url of the same database. Default: the tests' server. */
+  administrator?: string;
+};
 
 /**
  * Registers the contract over stores on one schema that is there already. All
@@ -19,15 +26,19 @@ export type SharedStoreOptions = StreamStorageOptions & { partitions: number };
  */
 export function sharedStoreContract(
   prepare: (cleanUp: AsyncDisposableStack) => Promise<SharedStoreOptions>,
+  families?: readonly ContractFamily[],
 ): void {
   const cleanUp = new AsyncDisposableStack();
   let options: SharedStoreOptions;
+  let url: string;
   let session: Session;
   let storage: PostgresStreamStorage | undefined;
 
   before(async () => {
-    options = await prepare(cleanUp);
-    session = cleanUp.use(await testSession());
+    const { administrator, ...given } = await prepare(cleanUp);
+    options = given;
+    url = administrator ?? await testDatabaseUrl();
+    session = cleanUp.use(await testSession({ url }));
   });
 
   after(async () => {
@@ -41,7 +52,6 @@ export function sharedStoreContract(
       migrate: "check",
     });
     const { schema, partitions } = options;
-    const url = await testDatabaseUrl();
     return {
       storage: opened,
       plant: (streamId, rows) =>
@@ -52,5 +62,5 @@ export function sharedStoreContract(
         await opened.getStreamsNumber().catch(() => (storage = undefined));
       },
     };
-  }, { name: "PostgreSQL" });
+  }, { name: "PostgreSQL", ...(families && { families }) });
 }
