@@ -40,6 +40,7 @@ export type {
 export type { PostgresStreamStorage } from "./src/postgres/postgres_stream_storage.ts";
 export type { IsolationLevel } from "./src/postgres/store.ts";
 export type { SslMode, SslOptions } from "./src/database/connection_target.ts";
+export type { ChannelBinding } from "./src/database/login/auth_policy.ts";
 export type {
   TransactionEvent,
   TransactionRecord,
