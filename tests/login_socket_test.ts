@@ -8,6 +8,9 @@ import {
   createServer,
   type Socket,
 } from "node:net";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import {
   type ConnectionTarget,
@@ -44,6 +47,7 @@ interface FakeServer extends AsyncDisposable {
 /** Runs the body with each connection, by its number from 0. */
 async function fakeServer(
   serve: (socket: Socket, nth: number) => void,
+  path?: string,
 ): Promise<FakeServer> {
   const sockets = new Set<Socket>();
   let count = 0;
@@ -52,10 +56,11 @@ async function fakeServer(
     socket.on("error", () => {}); // who connects may leave at any time
     serve(socket, count++);
   });
-  server.listen(0, "127.0.0.1");
+  if (path === undefined) server.listen(0, "127.0.0.1");
+  else server.listen(path);
   await once(server, "listening");
   return {
-    port: (server.address() as AddressInfo).port,
+    port: path === undefined ? (server.address() as AddressInfo).port : 0,
     [Symbol.asyncDispose]: async () => {
       for (const socket of sockets) socket.destroy();
       server.close();
@@ -309,6 +314,33 @@ describe("Whoever answers the question for TLS", () => {
     assert.equal(error.details.reason, "tls_unavailable");
     const session = await connect(server.port);
     session.destroy("It got in");
+  });
+
+  it("is not asked on a socket of this machine, whose path may have colons", async () => {
+    const parent = await mkdtemp(join(tmpdir(), "stream-storage-socket-"));
+    try {
+      const dir = join(parent, "p:r:i");
+      await mkdir(dir);
+      const first: number[] = [];
+      await using _ = await fakeServer((socket) => {
+        socket.once("data", (bytes: Buffer) => {
+          first.push(bytes.length);
+          socket.write(Buffer.concat([authenticationOk, greeting]));
+        });
+      }, join(dir, ".s.PGSQL.5432"));
+      for (const mode of ["prefer", "require", "verify-full"]) {
+        const url = `postgresql://u@/d?host=${dir}&sslmode=${mode}`;
+        const session = await connectSession(
+          parseConnectionUrl(url),
+          {},
+          options,
+        );
+        session.destroy("It got in");
+      }
+      assert.ok(first.every((length) => length > 8), String(first));
+    } finally {
+      await rm(parent, { recursive: true });
+    }
   });
 
   it("with a handshake that fails gets one in clear under prefer only", async () => {

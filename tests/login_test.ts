@@ -178,6 +178,22 @@ describe("SCRAM", () => {
     await assert.rejects(playLogin({ turns }), fault("server_unproven"));
   });
 
+  it("takes no nonce but one that begins with ours, and has more", async () => {
+    const [offer, first, last] = scramTurns({ password }) as [Turn, Turn, Turn];
+    const nonces: ((text: string) => string)[] = [
+      (text) => text.replace(/r=[^,]+/, "r=another"),
+      (text) => text.replace(/r=([^,]+).{12},/, "r=$1,"),
+    ];
+    for (const change of nonces) {
+      const changed: Turn = (said) =>
+        authentication(11, change(first(said).toString("latin1", 9)));
+      await assert.rejects(
+        playLogin({ turns: [offer, changed, last] }),
+        /nonce does not go with ours/,
+      );
+    }
+  });
+
   it("takes 600 000 iterations, and no more than there is time for", async () => {
     const offered = (iterations: number): Turn[] => {
       const [offer, first, last] = scramTurns({ password }) as [
