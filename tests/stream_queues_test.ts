@@ -16,14 +16,18 @@ function taskOf(streamId: StreamId, bytes: number): Task {
     resolve() {},
     reject() {},
     onAbort: undefined,
+    isInDoubt: false,
   };
 }
 
 /** Stream queues as arrays, each stream's in a map for ever. */
 class Model {
   readonly waiting = new Map<StreamId, Task[]>();
-  readonly underWay = new Set<StreamId>();
+  /** What is under way of a stream. */
+  readonly underWay = new Map<StreamId, Task[]>();
   ready: StreamId[] = [];
+  aside: StreamId[] = [];
+  readonly locked = new Set<StreamId>();
 
   of(id: StreamId): Task[] {
     if (!this.waiting.has(id)) this.waiting.set(id, []);
@@ -39,7 +43,8 @@ type Step =
   | { kind: "add"; stream: number; bytes: number }
   | { kind: "remove"; pick: number }
   | { kind: "take"; counts: number[] }
-  | { kind: "release"; pick: number };
+  | { kind: "release"; pick: number; putsBack: boolean }
+  | { kind: "lock" | "bring back"; stream: number };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -55,7 +60,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     kind: fc.constant("take" as const),
     counts: fc.array(fc.nat({ max: 3 }), { maxLength: 6 }),
   }),
-  fc.record({ kind: fc.constant("release" as const), pick: fc.nat() }),
+  fc.record({
+    kind: fc.constant("release" as const),
+    pick: fc.nat(),
+    putsBack: fc.boolean(),
+  }),
+  fc.record({
+    kind: fc.constantFrom("lock" as const, "bring back" as const),
+    stream: fc.nat({ max: 5 }),
+  }),
 );
 
 function play(lines: StreamQueues, model: Model, step: Step): void {
@@ -76,24 +89,31 @@ function play(lines: StreamQueues, model: Model, step: Step): void {
       const line = model.of(task.write.streamId);
       line.splice(line.indexOf(task), 1);
       if (line.length === 0) {
-        model.ready = model.ready.filter((id) => id !== task.write.streamId);
+        const isOther = (id: StreamId) => id !== task.write.streamId;
+        model.ready = model.ready.filter(isOther);
+        model.aside = model.aside.filter(isOther);
       }
       return lines.remove(task);
     }
     case "take": {
       const expected: Task[] = [];
       const left: StreamId[] = [];
-      for (const [i, id] of model.ready.entries()) {
-        const count = step.counts[i] ?? 0;
-        if (count === 0) left.push(id);
+      const offered: StreamId[] = [];
+      let nth = 0;
+      for (const id of model.ready) {
+        if (nth > step.counts.length) left.push(id);
+        else if (model.locked.has(id)) model.aside.push(id);
         else {
-          expected.push(...model.of(id).splice(0, count));
-          model.underWay.add(id);
+          offered.push(id);
+          const count = step.counts[nth++] ?? 0;
+          const tasks = model.of(id).splice(0, count);
+          expected.push(...tasks);
+          if (count === 0) left.push(id);
+          else model.underWay.set(id, tasks);
         }
       }
-      const offered = [...model.ready];
       model.ready = left;
-      let nth = 0;
+      nth = 0;
       const taken = lines.take((tasks) => {
         // Whatever is behind the last number stays as it is.
         if (nth === step.counts.length) return undefined;
@@ -103,12 +123,24 @@ function play(lines: StreamQueues, model: Model, step: Step): void {
       return assert.deepEqual(taken, expected);
     }
     case "release": {
-      const id = pickOf([...model.underWay], step.pick);
+      const [id, tasks] = pickOf([...model.underWay], step.pick) ?? [];
       if (id === undefined) return;
       model.underWay.delete(id);
+      if (step.putsBack) {
+        lines.putBack(tasks!);
+        model.of(id).unshift(...tasks!);
+      }
       if (model.of(id).length > 0) model.ready.push(id);
       return lines.release(id);
     }
+    case "lock":
+      model.locked.add(idOf(step.stream));
+      return;
+    case "bring back":
+      model.locked.delete(idOf(step.stream));
+      model.ready.push(...model.aside);
+      model.aside = [];
+      return lines.bringBack();
   }
 }
 
@@ -128,8 +160,8 @@ describe("The lines of writes", () => {
   it("keep the order of each stream and of those that are ready", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 20, maxLength: 80 }), (steps) => {
-        const lines = new StreamQueues();
         const model = new Model();
+        const lines = new StreamQueues((id) => model.locked.has(id));
         for (const each of steps) {
           play(lines, model, each);
           check(lines, model);

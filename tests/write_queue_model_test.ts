@@ -5,6 +5,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { WriteQueue } from "../src/postgres/write_path/write_queue.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
+import { FakeLocks } from "./support/fake_locks.ts";
 import {
   FakeTransactions,
   type FakeWriteOptions,
@@ -47,6 +48,7 @@ type Step =
   }
   | { do: "abort"; which: number }
   | { do: "end"; which: number; how: How }
+  | { do: "lock" | "free"; stream: number }
   | { do: "turn" };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -83,14 +85,25 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.constant({ do: "turn" as const }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constantFrom("lock" as const, "free" as const),
+      stream: fc.nat(4),
+    }),
+  },
 );
+
+const idOf = (stream: number) => `stream ${stream}` as StreamId;
 
 class Model {
   readonly database = new FakeTransactions();
+  readonly locks = new FakeLocks();
   readonly queue = new WriteQueue({
     ...limits,
     maxWaitMs: 60_000,
     maxLockWaitMs: 60_000,
+    locks: this.locks,
     runBatch: this.database.runBatch,
     isUnknown: (error) => error instanceof UnknownOutcome,
     isLocked: (error) => error instanceof Locked,
@@ -107,9 +120,12 @@ class Model {
       else if (each.do === "abort") {
         [...this.writes.values()][each.which]?.controller.abort();
       } else if (each.do === "end") this.end(each.which, each.how);
+      else if (each.do === "lock") this.locks.held.add(idOf(each.stream));
+      else if (each.do === "free") await this.locks.free(idOf(each.stream));
       else await setImmediate();
       this.check();
     }
+    await this.locks.free(...this.locks.held);
     for (;;) {
       await setImmediate();
       this.check();
@@ -123,7 +139,7 @@ class Model {
   submit(
     { stream, bytes, kind, isBad }: Extract<Step, { do: "submit" }>,
   ): void {
-    const streamId = `stream ${stream}` as StreamId;
+    const streamId = idOf(stream);
     const name = `w${this.writes.size}`;
     const controller = new AbortController();
     const outcomes: string[] = [];
@@ -157,6 +173,10 @@ class Model {
     const without = transaction.names.filter((name) =>
       this.writes.get(name)!.isBad
     );
+    const isLocked = transaction.streamIds.some((id) =>
+      this.locks.held.has(id)
+    );
+    if (isLocked && how !== "lost") return transaction.fail(new Locked());
     if (how === "commit" || how === "done, lost") {
       for (const name of transaction.names) {
         if (!without.includes(name)) this.store(name);
@@ -192,7 +212,9 @@ class Model {
     const shared = underWay.filter(({ kind }) => kind === "shared");
     assert.ok(shared.length <= limits.sharedSlots);
     assert.ok(this.queue.state.busySlots <= limits.slots + this.locked);
-    assert.ok(this.queue.state.waiting <= limits.maxWaiting);
+    // What was under way may have to wait again.
+    const mostUnderWay = limits.slots * limits.maxShared;
+    assert.ok(this.queue.state.waiting <= limits.maxWaiting + mostUnderWay);
     for (const { names } of shared) this.checkShared(names);
   }
 

@@ -5,6 +5,7 @@ import { WriteQueue } from "../src/postgres/write_path/write_queue.ts";
 import type { WriteQueueOptions } from "../src/postgres/write_path/write_queue_options.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
+import { FakeLocks } from "./support/fake_locks.ts";
 import {
   FakeTransactions,
   type FakeWriteOptions,
@@ -22,6 +23,7 @@ const [a, b, c, d] = ["a", "b", "c", "d"] as [
 
 function fakeQueue(options: Partial<WriteQueueOptions> = {}) {
   const database = new FakeTransactions();
+  const locks = new FakeLocks();
   const queue = new WriteQueue({
     slots: 2,
     sharedSlots: 1,
@@ -32,6 +34,7 @@ function fakeQueue(options: Partial<WriteQueueOptions> = {}) {
     maxWaitingBytes: 100_000,
     maxWaitMs: 60_000,
     maxLockWaitMs: 60_000,
+    locks,
     runBatch: database.runBatch,
     isUnknown: (error) => error instanceof UnknownOutcome,
     isLocked: (error) => error instanceof Locked,
@@ -49,7 +52,7 @@ function fakeQueue(options: Partial<WriteQueueOptions> = {}) {
     for (let turn = 0; turn < 3; turn++) await setImmediate();
     return database.underWay.map(({ names }) => names.join(" "));
   };
-  return { queue, database, submit, settled, underWay };
+  return { queue, database, locks, submit, settled, underWay };
 }
 
 function isError(code: string, reason: string) {
@@ -382,6 +385,155 @@ describe("A write whose stream an outside session has locked", () => {
     await setImmediate();
     database.underWay[0]!.fail(new Locked());
     await assert.rejects(given, reason);
+  });
+});
+
+describe("A write whose table an outside session has locked", () => {
+  it("waits without a slot, with its stream, and others go on", async () => {
+    const { submit, underWay, database, locks, settled, queue } = fakeQueue({
+      slots: 1,
+    });
+    for (const name of ["a0", "a1"]) void submit(a, name);
+    void submit(b, "b0");
+    await underWay();
+    void submit(a, "a2");
+    void submit(a, "a3", { solo: true });
+    locks.held.add(a);
+    database.underWay[0]!.fail(new Locked());
+    assert.deepEqual(await underWay(), ["b0"]);
+    // It was no fault of b's: it runs alone, and nobody asks for a again.
+    database.underWay[0]!.commit();
+    for (let nth = 1; nth < 4; nth++) {
+      void submit(b, `b${nth}`, { solo: nth === 2 });
+      assert.deepEqual(await underWay(), [`b${nth}`]);
+      database.underWay[0]!.commit();
+    }
+    assert.deepEqual(await underWay(), []);
+    assert.deepEqual(queue.state, {
+      waiting: 4,
+      waitingBytes: 4,
+      busySlots: 0,
+    });
+    assert.equal(locks.looks, 1);
+    await locks.free(a);
+    assert.deepEqual(await underWay(), ["a0 a1 a2"]);
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["a3"]);
+    database.underWay[0]!.commit();
+    await queue.close(60_000);
+    assert.deepEqual(
+      settled,
+      ["b0", "b1", "b2", "b3", "a0", "a1", "a2", "a3"],
+    );
+  });
+
+  it("meets it alone, and waits before those that are behind it", async () => {
+    const { submit, underWay, database, locks } = fakeQueue({
+      backgroundSlots: 1,
+    });
+    void submit(a, "a0", { solo: true });
+    void submit(b, "b0", { background: true });
+    await underWay();
+    for (const id of [a, b]) void submit(id, `${id}1`);
+    for (const id of [a, b]) locks.held.add(id);
+    for (const transaction of [...database.underWay]) {
+      transaction.fail(new Locked());
+    }
+    assert.deepEqual(await underWay(), []);
+    await locks.free(a);
+    assert.deepEqual(await underWay(), ["a0"]);
+    database.underWay[0]!.commit();
+    assert.deepEqual(await underWay(), ["a1"]);
+    database.underWay[0]!.commit();
+    await locks.free(b);
+    assert.deepEqual(await underWay(), ["b0"]);
+  });
+
+  it("stays in doubt when the lock kept it from finding out", async () => {
+    class LockedInDoubt extends UnknownOutcome {}
+    const { submit, underWay, database, locks } = fakeQueue({
+      isLocked: (error) =>
+        error instanceof Locked || error instanceof LockedInDoubt,
+    });
+    const controller = new AbortController();
+    const { signal } = controller;
+    const writes = [submit(a, "a0", { signal }), submit(a, "a1", { signal })];
+    await underWay();
+    database.underWay[0]!.fail(new UnknownOutcome());
+    await underWay();
+    locks.held.add(a);
+    database.underWay[0]!.fail(new LockedInDoubt());
+    assert.deepEqual(await underWay(), []);
+    // Nobody may believe that it was not done.
+    controller.abort();
+    await locks.free(a);
+    for (const [i, write] of writes.entries()) {
+      assert.deepEqual(await underWay(), [`a${i}`]);
+      const [transaction] = database.underWay;
+      assert.deepEqual(
+        [transaction!.kind, transaction!.isInDoubt],
+        ["alone", true],
+      );
+      transaction!.commit();
+      await write;
+    }
+  });
+
+  it("is refused for that reason, sent or not, or given up", async () => {
+    const { submit, underWay, database, locks } = fakeQueue({
+      maxLockWaitMs: 50,
+    });
+    const isLocked = isError("DEADLINE_EXCEEDED", "lock_timeout");
+    const controller = new AbortController();
+    const { signal } = controller;
+    const [sent, given] = [submit(a, "a0"), submit(b, "b0", { signal })];
+    await underWay();
+    const behind = submit(a, "a1");
+    for (const id of [a, b]) locks.held.add(id);
+    database.underWay[0]!.fail(new Locked());
+    await underWay();
+    const reason = new Error("enough");
+    controller.abort(reason);
+    await assert.rejects(given, reason);
+    for (const write of [sent, behind, submit(a, "a2")]) {
+      await assert.rejects(
+        write,
+        (error) =>
+          isLocked(error) && isStreamStorageError(error) &&
+          error.outcome === "rolled_back",
+      );
+    }
+  });
+
+  it("waits for it to be told its reason", async () => {
+    const { submit, underWay, database, locks } = fakeQueue({ slots: 1 });
+    const a0 = submit(a, "a0", { single: true });
+    await underWay();
+    database.underWay[0]!.commit({ without: ["a0"] });
+    await underWay();
+    locks.held.add(a);
+    database.underWay[0]!.fail(new Locked());
+    void submit(b, "b0");
+    assert.deepEqual(await underWay(), ["b0"]);
+    database.underWay[0]!.commit();
+    await locks.free(a);
+    await until(() => database.underWay.length > 0);
+    database.underWay[0]!.commit();
+    assert.equal(await a0, "a0");
+  });
+
+  it("is closed with the queue", async () => {
+    const { submit, underWay, database, locks, queue } = fakeQueue();
+    const isClosed = isError("FAILED_PRECONDITION", "closed");
+    const [a0, b0] = [submit(a, "a0"), submit(b, "b0", { solo: true })];
+    await underWay();
+    for (const id of [a, b]) locks.held.add(id);
+    database.underWay[0]!.fail(new Locked());
+    await underWay();
+    await Promise.all([queue.close(20), assert.rejects(a0, isClosed)]);
+    // Too late to wait.
+    database.underWay[0]!.fail(new Locked());
+    await assert.rejects(b0, isClosed);
   });
 });
 

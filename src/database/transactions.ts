@@ -33,6 +33,7 @@ import type {
 import { sqlStateOf, toStorageError, verdictOf } from "./failures.ts";
 import { type Fence, notOwnerReason, type RunFlush } from "./fence.ts";
 import type { Pool, PoolUse } from "./pool.ts";
+import type { ReadGate } from "./read_gate.ts";
 import { type Rejection, rejectionOf } from "./rejection.ts";
 import type { Bound, ResultsOf } from "./statement.ts";
 import type { TransactionRing } from "./transaction_ring.ts";
@@ -60,7 +61,7 @@ export class RejectedError extends Error {
 export interface TransactionContext {
   /** For metrics and the ring, for example `writeMiniblocks`. */
   name: string;
-  /** What it is about, for the ring. */
+  /** What it is about, for the ring; of a read the stream, for the gate, too. */
   tags?: string;
   signal?: AbortSignal | undefined;
   /**
@@ -106,6 +107,8 @@ export interface TransactionsOptions {
   retry: RetryOptions;
   operationTimeoutMs: number;
   ring: TransactionRing;
+  /** Keeps reads from locked tables. */
+  readGate?: ReadGate;
   /** Hears how transactions go. */
   metrics?: TransactionMetrics;
 }
@@ -129,13 +132,39 @@ export class Transactions {
   ): Promise<ResultsOf<B>> {
     return this.#run(
       { mode: "read", context, isInDoubt: () => false },
-      async (deadline) => {
-        if (context.isFenced) return await this.#look(context, bound, deadline);
-        const { fence } = this.#options;
-        if (fence.isInDoubt) await fence.renewSoon(this.#raise);
-        return await this.#attempt("read", context, bound, deadline);
-      },
+      (deadline) =>
+        this.#pastGate(context, deadline, async () => {
+          if (context.isFenced) {
+            return await this.#look(context, bound, deadline);
+          }
+          const { fence } = this.#options;
+          if (fence.isInDoubt) await fence.renewSoon(this.#raise);
+          return await this.#attempt("read", context, bound, deadline);
+        }),
     );
+  }
+
+  /** A locked table may hold up one read for each session, once: not all of them. */
+  async #pastGate<T>(
+    { tags, signal }: TransactionContext,
+    deadline: number,
+    attempt: () => Promise<T>,
+  ): Promise<T> {
+    const { readGate: gate } = this.#options;
+    if (gate === undefined || tags === undefined) return await attempt();
+    const until = Math.min(deadline, performance.now() + gate.patienceMs);
+    for (let nth = 0;; nth++) {
+      if (gate.isShut(tags)) await gate.wait(tags, until, signal);
+      try {
+        return await attempt();
+      } catch (error) {
+        if (sqlStateOf(error) !== "55P03") throw error;
+        await gate.met();
+        if (performance.now() >= until) throw error;
+        // Met twice, and not of a kind that the gate knows.
+        if (nth > 0 && !gate.isShut(tags)) throw error;
+      }
+    }
   }
 
   async #look<const B extends readonly Bound[]>(

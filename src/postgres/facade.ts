@@ -78,6 +78,7 @@ import { maxArchivedNumber, streamFacts } from "./operations/stream_facts.ts";
 import { trimStream } from "./operations/trim_stream.ts";
 import { writeEvent } from "./operations/write_event.ts";
 import { writeMiniblocks } from "./operations/write_miniblocks.ts";
+import type { LockedPartitions } from "./locked_partitions.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import type { Store, StreamCall } from "./store.ts";
 
@@ -86,6 +87,9 @@ export interface FacadeParts {
   schema: string;
   instanceId: string;
   store: Store;
+  /** For reads of callers, who wait for a locked table until their deadline. */
+  reader: Store;
+  locks: LockedPartitions;
   workers: Workers;
   /** Of the calls. */
   pools: readonly Pool[];
@@ -343,7 +347,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       options,
       (call) => {
         checkReadCandidate(blockHash, blockNumber);
-        return readCandidate(this.#store, call, blockHash, blockNumber);
+        return readCandidate(this.#parts.reader, call, blockHash, blockNumber);
       },
     );
   }
@@ -360,7 +364,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       options,
       (call) => {
         checkCandidateCount(miniblockNumber);
-        return countCandidatesAt(this.#store, call, miniblockNumber);
+        return countCandidatesAt(this.#parts.reader, call, miniblockNumber);
       },
     );
   }
@@ -377,7 +381,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       options,
       (call) => {
         checkReadStream(numPrecedingMiniblocks);
-        return readStream(this.#store, call, numPrecedingMiniblocks);
+        return readStream(this.#parts.reader, call, numPrecedingMiniblocks);
       },
     );
   }
@@ -391,7 +395,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
   ): Promise<ReadMiniblocksResult> {
     return this.#onStream("readMiniblocks", streamId, options, (call) => {
       checkReadMiniblocks(fromInclusive, toExclusive, options);
-      return readMiniblocks(this.#store, call, {
+      return readMiniblocks(this.#parts.reader, call, {
         from: fromInclusive,
         to: toExclusive,
         omitSnapshot: options?.omitSnapshot ?? false,
@@ -422,7 +426,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       "getLastMiniblockNumber",
       streamId,
       options,
-      (call) => lastMiniblockNumber(this.#store, call),
+      (call) => lastMiniblockNumber(this.#parts.reader, call),
     );
   }
 
@@ -435,7 +439,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       "getMiniblockNumberRanges",
       streamId,
       options,
-      (call) => miniblockRanges(this.#store, call),
+      (call) => miniblockRanges(this.#parts.reader, call),
     );
   }
 
@@ -448,7 +452,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       "readEphemeralMiniblockNums",
       streamId,
       options,
-      (call) => readEphemeralNumbers(this.#store, call),
+      (call) => readEphemeralNumbers(this.#parts.reader, call),
     );
   }
 
@@ -461,7 +465,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       "getMaxArchivedMiniblockNumber",
       streamId,
       options,
-      (call) => maxArchivedNumber(this.#store, call),
+      (call) => maxArchivedNumber(this.#parts.reader, call),
     );
   }
 
@@ -474,7 +478,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       "isStreamEphemeral",
       streamId,
       options,
-      async (call) => (await streamFacts(this.#store, call)).ephemeral,
+      async (call) => (await streamFacts(this.#parts.reader, call)).ephemeral,
     );
   }
 
@@ -487,7 +491,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       "streamMiniblocksStoredLocation",
       streamId,
       options,
-      async (call) => (await streamFacts(this.#store, call)).location,
+      async (call) => (await streamFacts(this.#parts.reader, call)).location,
     );
   }
 
@@ -518,7 +522,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       "debugReadStreamData",
       streamId,
       options,
-      (call) => debugReadData(this.#store, call),
+      (call) => debugReadData(this.#parts.reader, call),
     );
   }
 
@@ -531,7 +535,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       "debugReadStreamStatistics",
       streamId,
       options,
-      (call) => debugReadStatistics(this.#store, call),
+      (call) => debugReadStatistics(this.#parts.reader, call),
     );
   }
 
@@ -612,6 +616,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       const workersStopped = workers.stop();
       await this.#store.writes.close(closeBudgetMs);
       await atMost(workersStopped, left(workersBudgetMs));
+      this.#parts.locks.close();
       telemetry.closing();
       await Promise.all([
         workerPool?.close(left(workersBudgetMs)),
@@ -636,7 +641,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
       checkReadMiniblocks(from, to, options);
       const omitSnapshot = options?.omitSnapshot ?? false;
       const read = { from, to, omitSnapshot };
-      yield* streamMiniblocks(this.#store, call, read);
+      yield* streamMiniblocks(this.#parts.reader, call, read);
     } catch (error) {
       throw named(error, name, options?.signal);
     }

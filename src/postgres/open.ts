@@ -15,13 +15,15 @@ import { Ownership } from "../database/ownership.ts";
 import type { Pool } from "../database/pool.ts";
 import { rejectionOf } from "../database/rejection.ts";
 import type { Session } from "../database/session.ts";
+import { bind } from "../database/statement.ts";
 import { TransactionRing } from "../database/transaction_ring.ts";
 import { Transactions } from "../database/transactions.ts";
 import { canceled } from "../storage/contract_errors.ts";
-import { StreamStorageError } from "../storage/errors.ts";
+import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import type { CreateWorkers } from "./background.ts";
 import { Catalog } from "./catalog.ts";
+import { LockedPartitions } from "./locked_partitions.ts";
 import {
   maxPoolWaiting,
   patientOptions,
@@ -43,6 +45,7 @@ import { StreamStorageFacade } from "./facade.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { Quotas } from "./quotas.ts";
 import type { Store } from "./store.ts";
+import { selectLockedPartitions } from "./sql/table_locks.ts";
 import { StreamCache } from "./stream_cache.ts";
 import type { BatchedWrite } from "./write_path/queued_write.ts";
 import { runBatch } from "./write_path/write_batch.ts";
@@ -242,28 +245,34 @@ function assemble(
   const pool = (name: string, max: number, depth: number, of = options) =>
     poolOf(of, { telemetry, place }, { name, max, depth });
   const writePool = pool("write", slots, 1);
-  const readPool = pool("read", readers, readDepth);
-  const batched = telemetry.batchSizes();
-  const transactions = new Transactions({
-    readPool,
-    writePool,
-    fence: ownership.fence,
-    fencePool: writePool,
-    retry: options.retry,
-    operationTimeoutMs: options.operationTimeoutMs,
-    ring,
-    metrics: telemetry.transactions,
+  const readPool = pool("read", readers, readDepth, {
+    ...options,
+    lockTimeoutMs: Math.min(options.lockTimeoutMs, readLockTimeoutMs),
   });
+  const batched = telemetry.batchSizes();
+  const catalog = new Catalog(options.schema, partitions);
+  const locks = lockedPartitions(options, catalog, writePool);
+  const transactions = (readPatienceMs: number) =>
+    new Transactions({
+      readPool,
+      writePool,
+      fence: ownership.fence,
+      fencePool: writePool,
+      retry: options.retry,
+      operationTimeoutMs: options.operationTimeoutMs,
+      ring,
+      readGate: locks.readGate(readPatienceMs),
+      metrics: telemetry.transactions,
+    });
   // Built only while the ring is recording, and of eight streams at most, because
   // it keeps the text.
   const tagsOf = (writes: readonly BatchedWrite[]) =>
     ring.enabled
       ? writes.slice(0, 8).map(({ streamId }) => streamId).join(" ")
       : "";
-  const catalog = new Catalog(options.schema, partitions);
   const store: Store = {
     catalog,
-    transactions,
+    transactions: transactions(0),
     cache,
     isolationLevel: options.isolationLevel,
     ownership,
@@ -285,8 +294,11 @@ function assemble(
         };
         return runBatch(store, context, writes);
       },
-      maxLockWaitMs: options.lockTimeoutMs,
-      isUnknown: (error) => verdictOf(error, "write") === "unknown",
+      maxLockWaitMs: options.lockWaitMs,
+      locks,
+      isUnknown: (error) =>
+        verdictOf(error, "write") === "unknown" ||
+        (isStreamStorageError(error) && error.outcome === "unknown"),
       isLocked: (error) => sqlStateOf(error) === "55P03",
     }),
   };
@@ -308,6 +320,7 @@ function assemble(
         retry: options.retry,
         operationTimeoutMs: patient.operationTimeoutMs,
         ring,
+        readGate: locks.readGate(0),
         metrics: telemetry.transactions,
       }),
     },
@@ -322,6 +335,8 @@ function assemble(
     schema: options.schema,
     instanceId: options.instanceId,
     store,
+    reader: { ...store, transactions: transactions(options.lockWaitMs) },
+    locks,
     workers,
     pools: [writePool, readPool],
     workerPool,
@@ -330,6 +345,23 @@ function assemble(
     operationTimeoutMs: options.operationTimeoutMs,
     closeBudgetMs,
     workersBudgetMs: sessionOptions(options).answerTimeoutMs,
+  });
+}
+
+function lockedPartitions(
+  { schema, operationTimeoutMs }: ResolvedOptions,
+  catalog: Catalog,
+  pool: Pool,
+): LockedPartitions {
+  const question = [bind(selectLockedPartitions, schema)] as const;
+  return new LockedPartitions({
+    suffixOf: (streamId) => catalog.tablesOf(streamId).suffix,
+    find: async () => {
+      const deadline = performance.now() + operationTimeoutMs;
+      const [{ rows }] = await pool.run(question, "write", undefined, deadline);
+      return rows;
+    },
+    maxWaiting: maxPoolWaiting,
   });
 }
 
@@ -344,6 +376,12 @@ function mediaOf(
     readTimeoutMs: operationTimeoutMs,
   });
 }
+
+/**
+ * A read waits for nothing but a locked table, and up to three others wait behind
+ * it on its connection.
+ */
+const readLockTimeoutMs = 100;
 
 const queueBounds = {
   sharedSlots: 2,

@@ -101,7 +101,12 @@ export interface StreamStorageOptions {
   applicationName?: string;
   /** Milliseconds for one statement. At most and by default operationTimeoutMs. */
   statementTimeoutMs?: number;
-  /** Milliseconds of waiting for a lock. Default: statementTimeoutMs. */
+  /**
+   * Milliseconds of waiting for a lock that another session holds. Default: a call
+   * waits until its deadline, of that a tenth of statementTimeoutMs at a time on
+   * the server. If it is set, it should be as short: a transaction that waits on
+   * the server keeps others waiting.
+   */
   lockTimeoutMs?: number;
   /** Milliseconds for one call, all its attempts included. Default 5000. */
   operationTimeoutMs?: number;
@@ -246,7 +251,10 @@ export interface ResolvedOptions extends
   ownershipTarget: ConnectionTarget;
   preparedStatements: boolean;
   statementTimeoutMs: number;
+  /** For one attempt, on the server. */
   lockTimeoutMs: number;
+  /** For all attempts. */
+  lockWaitMs: number;
 }
 
 /**
@@ -283,7 +291,8 @@ export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
     ownershipTarget: direct ?? target,
     preparedStatements: rest.preparedStatements ?? direct === undefined,
     statementTimeoutMs,
-    lockTimeoutMs: rest.lockTimeoutMs ?? statementTimeoutMs,
+    lockTimeoutMs: rest.lockTimeoutMs ?? Math.ceil(statementTimeoutMs / 10),
+    lockWaitMs: rest.lockTimeoutMs ?? rest.operationTimeoutMs,
   };
 }
 

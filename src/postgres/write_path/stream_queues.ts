@@ -2,6 +2,7 @@
  * The writes that wait, in one *stream queue* for each stream, in the order in
  * which they were made. A stream queue whose first write may start is *ready*;
  * while some of its writes are in flight it is not, whatever waits behind them.
+ * One that would meet a lock is *set aside* in its turn, until `bringBack`.
  *
  * Tens of thousands of stream queues come and go in a second. A map or set from
  * which so much is deleted is copied again and again, and each copy keeps the
@@ -21,12 +22,15 @@ export interface Task {
   resolve(value: unknown): void;
   reject(error: unknown): void;
   onAbort: (() => void) | undefined;
+  /** A transaction that it was part of has lost its answer. */
+  isInDoubt: boolean;
 }
 
 interface StreamQueue {
   readonly streamId: StreamId;
   readonly tasks: Task[];
   inFlight: boolean;
+  isAside: boolean;
 }
 
 /** So many empty stream queues are kept. */
@@ -39,8 +43,15 @@ export class StreamQueues {
   #inUse = 0;
   /** Longest ready first. */
   readonly #ready: StreamQueue[] = [];
+  #aside: StreamQueue[] = [];
+  readonly #isLocked: (streamId: StreamId) => boolean;
   #waiting = 0;
   #waitingBytes = 0;
+
+  /** `isLocked`: the stream's writes would meet a lock. */
+  constructor(isLocked: (streamId: StreamId) => boolean = () => false) {
+    this.#isLocked = isLocked;
+  }
 
   /** How many writes wait. */
   get waiting(): number {
@@ -67,7 +78,7 @@ export class StreamQueues {
     const { streamId, bytes } = task.write;
     let queue = this.#queues.get(streamId);
     if (queue === undefined) {
-      queue = { streamId, tasks: [], inFlight: false };
+      queue = { streamId, tasks: [], inFlight: false, isAside: false };
       this.#queues.set(streamId, queue);
     }
     this.#waiting++;
@@ -87,8 +98,28 @@ export class StreamQueues {
     queue.tasks.splice(queue.tasks.indexOf(task), 1);
     this.#left(task);
     if (queue.tasks.length > 0 || queue.inFlight) return;
-    this.#ready.splice(this.#ready.indexOf(queue), 1);
+    const among = queue.isAside ? this.#aside : this.#ready;
+    among.splice(among.indexOf(queue), 1);
+    queue.isAside = false;
     this.#emptied();
+  }
+
+  /** Writes that were in flight wait again, before all others of their stream. */
+  putBack(tasks: readonly Task[]): void {
+    this.#queues.get(tasks[0]!.write.streamId)!.tasks.unshift(...tasks);
+    for (const { write: { bytes } } of tasks) {
+      this.#waiting++;
+      this.#waitingBytes += bytes;
+    }
+  }
+
+  /** What was set aside is ready. */
+  bringBack(): void {
+    for (const queue of this.#aside) {
+      queue.isAside = false;
+      this.#ready.push(queue);
+    }
+    this.#aside = [];
   }
 
   /**
@@ -102,6 +133,11 @@ export class StreamQueues {
     let at = 0;
     for (; at < ready.length; at++) {
       const queue = ready[at]!;
+      if (this.#isLocked(queue.streamId)) {
+        queue.isAside = true;
+        this.#aside.push(queue);
+        continue;
+      }
       const count = choose(queue.tasks);
       if (count === undefined) break;
       if (count === 0) ready[kept++] = queue;

@@ -18,7 +18,9 @@
  * are ready or the first has taken long: two commits would queue for one disk.
  *
  *     waiting ──▶ in flight ──▶ settled
- *        └──▶ refused: aborted, past its deadline, or closed; nothing was sent
+ *        │  ▲         └──▶ a table is locked: waiting, set aside
+ *        │  └────────────────────────────┘ the table is free
+ *        └──▶ refused: aborted, past its deadline, or closed
  *
  * Invariants
  * 1. A stream has writes in at most one batch, and later ones wait until
@@ -38,8 +40,14 @@
  * would occupy every slot and stop the store. The lock fails at once (NOWAIT);
  * the write tries again after a pause during which it holds no slot.
  *
+ * For a table there is no NOWAIT, so a transaction waits for it, but not long. Then
+ * those of its writes whose tables are locked wait in their stream queues again, at
+ * the head, and are set aside with all others of these partitions
+ * (locked_partitions.ts): they take no slot until the tables are free. The rest of
+ * the batch runs alone, so a partition stops nobody else.
+ *
  * Cancellation. A signal stops a write that is waiting, also between two lock
- * attempts, but never one that is in flight.
+ * attempts, but never one that is in flight or in doubt.
  *
  * Background writes have slots of their own, so callers wait for them only on
  * the same stream.
@@ -54,7 +62,7 @@ import type { Result } from "../../database/statement.ts";
 import { closed } from "../../storage/contract_errors.ts";
 import type { BatchedWrite, Write } from "./queued_write.ts";
 import { StreamQueues, type Task } from "./stream_queues.ts";
-import { queueFull, queueTimeout } from "./write_queue_errors.ts";
+import { lockTimeout, queueFull, queueTimeout } from "./write_queue_errors.ts";
 import type { WriteQueueOptions } from "./write_queue_options.ts";
 
 /**
@@ -62,6 +70,9 @@ import type { WriteQueueOptions } from "./write_queue_options.ts";
  * one. Longer than a commit takes; what lasts longer waits for something else.
  */
 const batchingDelayMs = 10;
+
+/** How soon a write that is in flight notices that its table is free. */
+const lockPollMs = 50;
 
 /** Busy while a write uses it. */
 interface Slot {
@@ -72,11 +83,12 @@ interface Slot {
 /** Orders and groups writes; see the file's head. */
 export class WriteQueue {
   readonly #options: WriteQueueOptions;
-  readonly #queues = new StreamQueues();
+  readonly #queues: StreamQueues;
   #busySlots = 0;
   #busyBackgroundSlots = 0;
   #busySharedSlots = 0;
   #oldTimer: ReturnType<typeof setTimeout> | undefined;
+  #oldDue = Infinity;
   #dispatching = false;
   #dispatchingLater = false;
   /** When the latest shared transaction began. */
@@ -84,9 +96,17 @@ export class WriteQueue {
   #delayTimer: ReturnType<typeof setTimeout> | undefined;
   #closing: Promise<void> | undefined;
   #drained: (() => void) | undefined;
+  #isOver = false;
 
   constructor(options: WriteQueueOptions) {
     this.#options = options;
+    const { locks } = options;
+    this.#queues = new StreamQueues((id) => locks.since(id) !== undefined);
+    locks.onChange(() => {
+      this.#queues.bringBack();
+      this.#refuseOld();
+      this.#dispatchSoon();
+    });
   }
 
   /** Waiting writes and busy transaction slots, for metrics. */
@@ -99,8 +119,8 @@ export class WriteQueue {
    * Queues a write; the promise settles once its end is known.
    *
    * @throws {StreamStorageError} RESOURCE_EXHAUSTED (`write_queue_full`),
-   *   FAILED_PRECONDITION (`closed`), DEADLINE_EXCEEDED (`queue_timeout`), the
-   *   signal's reason, or what the write itself throws.
+   *   FAILED_PRECONDITION (`closed`), DEADLINE_EXCEEDED (`queue_timeout`,
+   *   `lock_timeout`), the signal's reason, or what the write itself throws.
    */
   submit<T>(write: Write<T>): Promise<T> {
     const refusal = this.#refusal(write);
@@ -112,6 +132,7 @@ export class WriteQueue {
       resolve,
       reject,
       onAbort: undefined,
+      isInDoubt: false,
     };
     this.#enqueue(task);
     return promise as Promise<T>;
@@ -132,7 +153,13 @@ export class WriteQueue {
     clearTimeout(timer);
     clearTimeout(this.#oldTimer);
     clearTimeout(this.#delayTimer);
-    for (const task of this.#queues.all()) this.#refuse(task, closed());
+    this.#isOver = true;
+    for (const task of this.#queues.all()) this.#refuse(task, this.#over(task));
+  }
+
+  /** Nothing is sent any more. */
+  #over({ isInDoubt }: Task): unknown {
+    return isInDoubt ? queueTimeout(this.#options.maxWaitMs, true) : closed();
   }
 
   #refusal(write: Write): unknown {
@@ -149,17 +176,38 @@ export class WriteQueue {
   }
 
   #enqueue(task: Task): void {
-    const { signal } = task.write;
     const isReady = this.#queues.add(task);
-    this.#refuseOldLater(task.submittedAt);
+    this.#refuseOldLater(this.#dueOf(task));
     if (isReady) this.#dispatchSoon();
-    if (signal !== undefined) {
-      task.onAbort = () => this.#refuse(task, signal.reason);
-      signal.addEventListener("abort", task.onAbort, { once: true });
+    this.#heedAbort(task);
+  }
+
+  #heedAbort(task: Task): void {
+    const { signal } = task.write;
+    if (signal === undefined) return;
+    task.onAbort = () => this.#refuse(task, signal.reason);
+    signal.addEventListener("abort", task.onAbort, { once: true });
+  }
+
+  /** Their tables are locked: they wait, at the head of their stream queue. */
+  #putBack(tasks: readonly Task[]): void {
+    const waiting = tasks.filter((task) => {
+      const { write: { signal }, isInDoubt } = task;
+      if (this.#isOver) task.reject(this.#over(task));
+      else if (signal?.aborted && !isInDoubt) task.reject(signal.reason);
+      else return true;
+      return false;
+    });
+    if (waiting.length === 0) return;
+    this.#queues.putBack(waiting);
+    for (const task of waiting) {
+      this.#refuseOldLater(this.#dueOf(task));
+      // What became of it has to be found out.
+      if (!task.isInDoubt) this.#heedAbort(task);
     }
   }
 
-  /** Takes a waiting task out; it was never sent. */
+  /** Takes a waiting task out; nothing of it is on its way. */
   #refuse(task: Task, error: unknown): void {
     this.#queues.remove(task);
     ignoreAbort(task);
@@ -203,8 +251,8 @@ export class WriteQueue {
 
   #start(taken: readonly Task[], background = false): void {
     const slot = { users: 0, background };
-    if (taken[0]!.write.shared !== undefined) this.#runBatch(taken, slot);
-    else this.#occupy(slot, taken, () => this.#runEach(taken, false, slot));
+    if (isShareable(taken[0]!)) this.#runBatch(taken, slot);
+    else this.#occupy(slot, taken, () => this.#runEach(taken, slot));
   }
 
   #enter(slot: Slot): void {
@@ -247,9 +295,8 @@ export class WriteQueue {
     let isAlone = false;
     const taken = this.#queues.take((tasks) => {
       if (isAlone) return undefined;
-      const { shared, background } = tasks[0]!.write;
-      if (background) return 0;
-      if (shared === undefined) {
+      if (tasks[0]!.write.background) return 0;
+      if (!isShareable(tasks[0]!)) {
         isAlone = batch.streams === 0;
         return isAlone ? 1 : 0;
       }
@@ -295,15 +342,16 @@ export class WriteQueue {
   ): number {
     const { maxShared, maxSharedBytes } = this.#options;
     let count = 0;
-    for (const { write: { shared, bytes } } of tasks) {
-      if (shared === undefined) break;
+    for (const task of tasks) {
+      if (!isShareable(task)) break;
+      const { bytes, shared } = task.write;
       const fits = batch.writes === 0 ||
         (batch.writes < maxShared && batch.bytes + bytes <= maxSharedBytes);
-      if (!fits || (shared.isSingle && count > 0)) break;
+      if (!fits || (shared!.isSingle && count > 0)) break;
       batch.writes++;
       batch.bytes += bytes;
       count++;
-      if (shared.isSingle) break;
+      if (shared!.isSingle) break;
     }
     return count;
   }
@@ -313,15 +361,17 @@ export class WriteQueue {
     this.#enter(slot);
     this.#busySharedSlots++;
     this.#sharedAt = performance.now();
+    const { isLocked, isUnknown, locks } = this.#options;
     let results: readonly Result[] | undefined;
-    let isUnknown = false;
     try {
       results = await this.#options.runBatch(
         tasks.map((task) => task.write as BatchedWrite),
         this.#deadlineOf(tasks),
       );
     } catch (error) {
-      isUnknown = this.#options.isUnknown(error);
+      const isInDoubt = isUnknown(error);
+      for (const task of tasks) task.isInDoubt = isInDoubt;
+      if (isLocked(error)) await locks.look();
     }
     for (let from = 0, to; from < tasks.length; from = to) {
       to = endOfStream(tasks, from);
@@ -329,11 +379,7 @@ export class WriteQueue {
       if (results !== undefined) {
         this.#settleShared(ofStream, results.slice(from, to), slot);
       } else {
-        this.#occupy(
-          slot,
-          ofStream,
-          () => this.#runEach(ofStream, isUnknown, slot),
-        );
+        this.#occupy(slot, ofStream, () => this.#runEach(ofStream, slot));
       }
     }
     this.#busySharedSlots--;
@@ -364,8 +410,19 @@ export class WriteQueue {
   async #explain(task: Task, later: number, slot: Slot): Promise<void> {
     const { shared } = task.write;
     this.#enter(slot);
-    await this.#whenUnlocked(task, slot, () => shared!.explain(later));
+    const explain = () => shared!.explain(later);
+    while (!await this.#whenUnlocked(task, slot, explain)) {
+      this.#leave(slot);
+      while (this.#isLocked(task) && performance.now() < this.#dueOf(task)) {
+        await delay(lockPollMs);
+      }
+      this.#enter(slot);
+    }
     this.#leave(slot);
+  }
+
+  #isLocked({ write: { streamId } }: Task): boolean {
+    return this.#options.locks.since(streamId) !== undefined;
   }
 
   /** The stream is in flight, and in the slot, until its writes are settled. */
@@ -395,86 +452,121 @@ export class WriteQueue {
     this.#dispatchLater();
   }
 
-  /** One after another; those not started in time are refused. */
-  async #runEach(
-    tasks: readonly Task[],
-    isInDoubt: boolean,
-    slot: Slot,
-  ): Promise<void> {
+  /**
+   * One after another; those not started in time are refused, and those whose
+   * tables are locked wait again.
+   */
+  async #runEach(tasks: readonly Task[], slot: Slot): Promise<void> {
     const { maxWaitMs } = this.#options;
-    for (const task of tasks) {
-      if (performance.now() - task.submittedAt > maxWaitMs) {
-        task.reject(queueTimeout(maxWaitMs, isInDoubt));
-      } else {
-        const { write } = task;
-        await this.#whenUnlocked(
+    for (const [i, task] of tasks.entries()) {
+      const { write, submittedAt } = task;
+      if (performance.now() - submittedAt > maxWaitMs) {
+        task.reject(this.#late(task));
+      } else if (
+        this.#isLocked(task) ||
+        !await this.#whenUnlocked(
           task,
           slot,
-          // A lock is met only after the doubt is over.
-          (nth) => write.runAlone(isInDoubt && nth === 0),
-        );
+          () => write.runAlone(task.isInDoubt),
+        )
+      ) {
+        return this.#putBack(tasks.slice(i));
       }
     }
   }
 
   /**
    * Settles a write by running it, again and again while an outside session
-   * holds the lock of its stream.
+   * holds the lock of its stream. False: its tables are locked, it is not settled.
    */
   async #whenUnlocked(
     task: Task,
     slot: Slot,
-    run: (nth: number) => Promise<unknown>,
-  ): Promise<void> {
-    const { maxWaitMs, maxLockWaitMs, isLocked } = this.#options;
+    run: () => Promise<unknown>,
+  ): Promise<boolean> {
+    const { maxWaitMs, maxLockWaitMs, isLocked, isUnknown, locks } =
+      this.#options;
     const deadline = Math.min(
       task.submittedAt + maxWaitMs,
       performance.now() + maxLockWaitMs,
     );
     for (let nth = 0;; nth++) {
       try {
-        return task.resolve(await run(nth));
+        task.resolve(await run());
+        return true;
       } catch (error) {
         const pause = lockPauseMs(nth);
         if (!isLocked(error) || performance.now() + pause > deadline) {
-          return task.reject(error);
+          task.reject(error);
+          return true;
         }
+        // It may have met the lock before it could find out.
+        task.isInDoubt &&= isUnknown(error);
+        await locks.look();
+        if (this.#isLocked(task)) return false;
         const { signal } = task.write;
         // Others have the slot meanwhile.
         this.#leave(slot);
         await delay(pause, undefined, { signal }).catch(() => {});
         this.#enter(slot);
-        if (signal?.aborted) return task.reject(signal.reason);
+        if (!signal?.aborted) continue;
+        task.reject(task.isInDoubt ? error : signal.reason);
+        return true;
       }
     }
   }
 
-  /** One timer for all that wait: the oldest is due first. */
-  #refuseOldLater(oldest: number): void {
-    const { maxWaitMs } = this.#options;
-    this.#oldTimer ??= setTimeout(
+  /** Until when a write may wait. */
+  #dueOf({ submittedAt, write: { streamId } }: Task): number {
+    const { maxWaitMs, maxLockWaitMs, locks } = this.#options;
+    const lockedSince = locks.since(streamId) ?? Infinity;
+    return Math.min(
+      submittedAt + maxWaitMs,
+      Math.max(submittedAt, lockedSince) + maxLockWaitMs,
+    );
+  }
+
+  /** One timer for all that wait, for who is due first. */
+  #refuseOldLater(due: number): void {
+    if (due >= this.#oldDue) return;
+    clearTimeout(this.#oldTimer);
+    this.#oldDue = due;
+    this.#oldTimer = setTimeout(
       () => this.#refuseOld(),
-      Math.max(0, oldest + maxWaitMs - performance.now()),
+      Math.max(0, due - performance.now()),
     );
   }
 
   /** Refuses what has waited too long, before it is sent. */
   #refuseOld(): void {
-    const { maxWaitMs } = this.#options;
-    this.#oldTimer = undefined;
-    const earliest = performance.now() - maxWaitMs;
-    let oldest = Infinity;
+    clearTimeout(this.#oldTimer);
+    this.#oldDue = Infinity;
+    const now = performance.now();
+    let next = Infinity;
     for (const task of this.#queues.all()) {
-      if (task.submittedAt > earliest) {
-        oldest = Math.min(oldest, task.submittedAt);
-      } else this.#refuse(task, queueTimeout(maxWaitMs));
+      const due = this.#dueOf(task);
+      if (due > now) next = Math.min(next, due);
+      else this.#refuse(task, this.#late(task));
     }
-    if (oldest < Infinity) this.#refuseOldLater(oldest);
+    if (next < Infinity) this.#refuseOldLater(next);
+  }
+
+  #late(task: Task): unknown {
+    const { submittedAt, isInDoubt } = task;
+    const waitedMs = Math.round(performance.now() - submittedAt);
+    return this.#isLocked(task)
+      ? lockTimeout(waitedMs, isInDoubt)
+      : queueTimeout(this.#options.maxWaitMs, isInDoubt);
   }
 
   #checkDrained(): void {
     if (this.#queues.isEmpty) this.#drained?.();
   }
+}
+
+/** In doubt it has to be looked for, alone. */
+function isShareable({ write, isInDoubt }: Task): boolean {
+  return write.shared !== undefined && !isInDoubt;
 }
 
 /** The writes of a stream stand together: where the next stream's begin. */

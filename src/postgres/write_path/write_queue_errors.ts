@@ -34,3 +34,19 @@ export function queueTimeout(
     outcome: unknown ? "unknown" : "rolled_back",
   });
 }
+
+/** `DEADLINE_EXCEEDED`, `lock_timeout`: another session has locked its tables. */
+export function lockTimeout(
+  waitedMs: number,
+  unknown = false,
+): StreamStorageError {
+  return new StreamStorageError({
+    code: "DEADLINE_EXCEEDED",
+    message:
+      "Another session has locked the stream's tables, for longer than " +
+      `the ${waitedMs} ms that the write has waited`,
+    details: { reason: "lock_timeout", waitedMs },
+    retryable: true,
+    outcome: unknown ? "unknown" : "rolled_back",
+  });
+}

@@ -1,5 +1,16 @@
 import type { Result } from "../../database/statement.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
 import type { BatchedWrite } from "./queued_write.ts";
+
+/** Which streams' tables an outside session has locked; see locked_partitions.ts. */
+export interface QueueLocks {
+  /** Since when, in the time of `performance.now()`; undefined: not at all. */
+  since(streamId: StreamId): number | undefined;
+  /** Finds out. */
+  look(): Promise<void>;
+  /** Calls back when `since` tells another thing than before. */
+  onChange(listener: () => void): void;
+}
 
 /** The bounds of a `WriteQueue`. */
 export interface WriteQueueOptions {
@@ -24,10 +35,11 @@ export interface WriteQueueOptions {
   /** Milliseconds that a write waits at most. */
   maxWaitMs: number;
   /**
-   * Milliseconds, within `maxWaitMs`, for which a write retries a stream lock
-   * that another session holds.
+   * Milliseconds, within `maxWaitMs`, that a write waits while another session
+   * holds the lock of its stream or of a table.
    */
   maxLockWaitMs: number;
+  locks: QueueLocks;
   /**
    * Runs the writes as one transaction under the locks of their streams, until
    * `deadline` in the time of `performance.now()`; an error makes each write run

@@ -1,0 +1,28 @@
+/** Which partitions are locked, and against whom. */
+
+import { statement } from "../../database/statement.ts";
+
+/**
+ * The suffixes of the partitions of schema $1 to which no writer gets, and whether
+ * readers neither: another session has, or waits for, a lock on one of their tables
+ * or indexes that conflicts with ours. Who waits stands in line before us.
+ */
+export const selectLockedPartitions = statement({
+  text:
+    `SELECT right(locked.relname, 3), bool_or(lock.mode = 'AccessExclusiveLock')
+    FROM pg_catalog.pg_locks AS lock
+    LEFT JOIN pg_catalog.pg_index AS index ON index.indexrelid = lock.relation
+    JOIN pg_catalog.pg_class AS locked
+      ON locked.oid = coalesce(index.indrelid, lock.relation)
+    JOIN pg_catalog.pg_namespace AS schema ON schema.oid = locked.relnamespace
+    WHERE lock.locktype = 'relation' AND schema.nspname = $1
+      AND lock.database = (SELECT oid FROM pg_catalog.pg_database
+        WHERE datname = current_database())
+      AND lock.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+        'AccessExclusiveLock')
+      AND locked.relname ~ '_[rm][0-9a-f]{2}$'
+    GROUP BY 1`,
+  params: ["text"],
+  columns: ["text", "bool"],
+  once: true,
+});
