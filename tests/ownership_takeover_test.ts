@@ -13,6 +13,10 @@ import { newStreamId } from "../src/testing/contract/support.ts";
 import { aborted } from "./support/aborted.ts";
 import { testDatabaseUrl } from "./support/database.ts";
 import { ExistingNode } from "./support/existing_node.ts";
+import {
+  matchesFlush,
+  startLateProxy,
+} from "./support/late_copy/late_proxy.ts";
 import { blocked, testSession } from "./support/sessions.ts";
 import { openTestStorage } from "./support/storage.ts";
 
@@ -278,4 +282,47 @@ describe("A former owner", () => {
     assert.equal(storage.signal.aborted, false);
     await storage.writeEvent(id, 1n, 1, event);
   });
+});
+
+describe("A starter that is gone", () => {
+  const cases = [
+    { what: "lock of the table", text: "LOCK TABLE", end: "executed" },
+    { what: "change of the rows", text: "DELETE FROM", end: "lost" },
+  ] as const;
+  for (const { what, text, end } of cases) {
+    it(`leaves the owner in place when its ${what} comes late`, async () => {
+      await using ours = await openTestStorage();
+      const { storage, schema, url } = ours;
+      await using proxy = await startLateProxy(url);
+      const matches = matchesFlush(text, `"${schema}".singlenodekey`);
+      const late = proxy.hold(matches, 1);
+      const applicationName = `starter of ${schema}`;
+      await assert.rejects(
+        openAgain(schema, { url: proxy.url, applicationName }),
+        (error) => isStreamStorageError(error, "UNAVAILABLE"),
+      );
+      assert.ok(late.isHeld);
+      await using watcher = await testSession({ url });
+      const gone = async (state: string) => {
+        const query = `SELECT FROM pg_stat_activity
+          WHERE application_name = '${applicationName}' AND ${state}`;
+        while ((await watcher.script(query)).length > 0);
+      };
+      // The server has not waited for the change, which finds no transaction.
+      if (end === "lost") await gone("true");
+      assert.equal((await late.deliver()).end, end);
+      const id = newStreamId();
+      await storage.createStreamStorage(id, genesis);
+      const [[uuid] = []] = await watcher.script(
+        `SELECT uuid FROM ${schema}.singlenodekey`,
+      );
+      assert.equal(uuid, storage.instanceId);
+      assert.equal(storage.signal.aborted, false);
+      // Another one waits for the dead one's lock, but not for long.
+      await using next = await openAgain(schema);
+      await aborted(storage.signal);
+      await next.writeEvent(id, 1n, 0, event);
+      await gone("true");
+    });
+  }
 });

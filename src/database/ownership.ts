@@ -17,7 +17,8 @@
  * - starting: LISTEN is in place before the row is written, so no takeover
  *   after that goes unnoticed. Writing the row removes all others, under a
  *   table lock that starters and nodes respect: of two starters the later one
- *   stands alone in the table. It waits for the writes of the present owner
+ *   stands alone in the table. The change is sent only once the lock was answered,
+ *   so that it is never executed for a starter that has been gone for long. It waits for the writes of the present owner
  *   that are under way; one that is still there after any write's time has lost
  *   its client in the middle of it (frozen while it was sending, say) and is
  *   ended.
@@ -89,6 +90,11 @@ const pollMs = 1000;
 const beatMs = 5000;
 /** How long one attempt to write the row waits for the owner's writes. */
 const rowLockMs = 500;
+/**
+ * How long a starter may take between its two flushes; then it is taken for gone,
+ * and the server ends its session.
+ */
+const idleMs = 3000;
 /** How long the writes of the owner are waited for, and ended if they can be. */
 const replaceMs = 60_000;
 /** How long a lost lock is sought while the row is still ours. */
@@ -227,16 +233,23 @@ export class Ownership {
   /**
    * Puts our row in the place of all others once their writes have ended;
    * returns what the others say of themselves.
+   *
+   * In two flushes. If the one that changes the table were the only one, a late
+   * copy of it, its starter long gone, would stop the owner and leave nobody. Of
+   * the first, a late copy takes a lock that the owner does not feel, and loses it
+   * soon; nor does the second find a transaction then.
    */
   async #replaceRows(session: Session): Promise<(string | null)[]> {
     const { instanceId, signal, onEvent } = this.#options;
     const deadline = performance.now() + replaceMs;
     for (;;) {
       try {
-        const [, , , others, { rows: [own] }] = await session.run([
+        await session.run([
           bind(this.#sql.begin),
-          bind(this.#sql.setLockTimeout),
+          bind(this.#sql.setTimeouts),
           bind(this.#sql.lockTable),
+        ]);
+        const [others, { rows: [own] }] = await session.run([
           bind(this.#sql.selectAll),
           bind(this.#sql.replaceAll, instanceId, this.#info()),
           bind(this.#sql.commit),
@@ -436,8 +449,10 @@ function ownershipSql(schema: string) {
     commit: statement({ text: "COMMIT", once: true }),
     rollback: statement({ text: "ROLLBACK", once: true }),
     listen: statement({ text: `LISTEN ${channel}`, once: true }),
-    setLockTimeout: statement({
-      text: `SET LOCAL lock_timeout = ${rowLockMs}`,
+    setTimeouts: statement({
+      text: `SELECT set_config('lock_timeout', '${rowLockMs}', true),
+        set_config('idle_in_transaction_session_timeout', '${idleMs}', true)`,
+      columns: ["text", "text"],
       once: true,
     }),
     lockTable: statement({
