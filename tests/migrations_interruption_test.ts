@@ -77,8 +77,8 @@ async function references(
 async function objects(session: Session, schema: string): Promise<string[]> {
   let relation = "";
   return (await dumpSchema(session, schema)).map((line) => {
-    // Storage parameters are of our own track; see assertOwnWhole.
-    const object = line.replace(/^(relation .*) with .*/, "$1");
+    // Storage parameters and the identity are of our own track; see assertOwnWhole.
+    const object = line.replace(/^(relation \S+ kind .).*/, "$1");
     if (!line.startsWith(" ")) relation = object;
     return `${relation}: ${object}`;
   }).filter((line) =>
@@ -110,7 +110,7 @@ async function assertWhole(
   assert.deepEqual(await sql("SELECT to_regclass('@.es')"), [[null]]);
 }
 
-/** What our fourth version sets is set wherever it is recorded. */
+/** What our fourth and sixth versions set is set wherever they are recorded. */
 async function assertOwnWhole(
   { session, schema, sql }: Pick<
     MigrationFixture,
@@ -120,13 +120,18 @@ async function assertOwnWhole(
   const [[version]] = await sql(
     "SELECT coalesce(max(version), 0) FROM @.stream_storage_migrations",
   ) as [[string]];
+  const dump = await dumpSchema(session, schema);
+  const linesOf = (relations: RegExp) => {
+    const lines = dump.filter((line) => relations.test(line));
+    assert.ok(lines.length > 0);
+    return lines;
+  };
+  const owners = linesOf(/^relation singlenodekey /).join();
+  assert.equal(/ identity full$/.test(owners), Number(version) >= 6);
   if (Number(version) < 4) return;
-  const partitions = (await dumpSchema(session, schema))
-    .filter((line) =>
-      /^relation mini(pools|blocks|block_candidates)_[rm]/.test(line)
-    );
-  assert.ok(partitions.length > 0);
-  for (const line of partitions) {
+  for (
+    const line of linesOf(/^relation mini(pools|blocks|block_candidates)_[rm]/)
+  ) {
     assert.match(line, /with toast_tuple_target=4080$/);
   }
 }

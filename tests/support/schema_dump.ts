@@ -19,13 +19,15 @@ export async function dumpSchema(
 // NOT NULL is told with the column: as a constraint only newer servers know it.
 const dumpSql = (schema: string) =>
   `WITH relations AS (
-  SELECT c.oid, c.relname, c.relkind, c.reloptions
+  SELECT c.oid, c.relname, c.relkind, c.reloptions, c.relreplident
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = ${schema} AND c.relkind NOT IN ('i', 't')
 ), lines AS (
   SELECT relname AS at, 0 AS part, 0 AS nth,
     'relation ' || relname || ' kind ' || relkind::text
-      || coalesce(' with ' || array_to_string(reloptions, ', '), '') AS line
+      || coalesce(' with ' || array_to_string(reloptions, ', '), '')
+      || CASE relreplident WHEN 'f' THEN ' replica identity full' ELSE '' END
+      AS line
     FROM relations
   UNION ALL
   SELECT r.relname, 1, a.attnum,

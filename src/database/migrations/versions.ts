@@ -52,6 +52,12 @@ import ownDown5 from "../../../migrations/own/0005_media_changes.down.sql" with 
 import ownUp5 from "../../../migrations/own/0005_media_changes.up.sql" with {
   type: "text",
 };
+import ownDown6 from "../../../migrations/own/0006_replica_identity.down.sql" with {
+  type: "text",
+};
+import ownUp6 from "../../../migrations/own/0006_replica_identity.up.sql" with {
+  type: "text",
+};
 import prepare from "../../../migrations/prepare.sql" with { type: "text" };
 
 /**
@@ -105,13 +111,14 @@ export const ownMigrations: readonly Migration[] = [
   ownMigration(3, ownUp3, ownDown3),
   ownMigration(4, ownUp4, ownDown4, suffixesPerBatch),
   ownMigration(5, ownUp5, ownDown5),
+  ownMigration(6, ownUp6, ownDown6),
 ];
 
 /** The first version whose layout we know; 1 to 5 are folded into it. */
 export const firstVersion = 6;
 
 /** The versions that this module works on. */
-export const currentVersions: TrackVersions = { node: 9, own: 5 };
+export const currentVersions: TrackVersions = { node: 9, own: 6 };
 
 /** The most partitions that two hex digits can name. */
 export const maxPartitions = 256;

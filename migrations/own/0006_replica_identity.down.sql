@@ -1,0 +1,2 @@
+--: once
+ALTER TABLE {{schema}}.singlenodekey REPLICA IDENTITY DEFAULT;
