@@ -18,15 +18,15 @@
  *    session mode or once such a pooler has pinned it. If it does not, the
  *    connection is of no use, whatever the reason.
  *
- * Only then is its search_path set, because a session that is shared would keep
- * it for others. So no statement before that may look anything up by the path.
+ * Only then is it set up (role_settings.ts), because a session that is shared would
+ * stay so for others. So no statement before that may look anything up by the path.
  */
 
 import { StreamStorageError } from "../storage/errors.ts";
 import type { ConnectionTarget } from "./connection_target.ts";
 import { type ConnectOptions, connectSession } from "./driver.ts";
 import { quoteIdentifier } from "./migrations/sql_text.ts";
-import { setSearchPath } from "./search_path.ts";
+import { applySettings, lastingSettings } from "./role_settings.ts";
 import type { Session } from "./session.ts";
 import { bind, statement } from "./statement.ts";
 
@@ -64,7 +64,7 @@ export async function connectLastingSession(
     const [{ rows: [row] }] = await session.run([bind(backendPid)]);
     const isDirect = row?.[0] === session.processId;
     if (isDirect || await keepsItsSession(session, target, options)) {
-      await session.run([bind(setSearchPath)]);
+      await applySettings(session, lastingSettings(options.answerTimeoutMs));
       return session;
     }
   } catch (error) {

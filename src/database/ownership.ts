@@ -55,7 +55,6 @@ import { hostname } from "node:os";
 import process from "node:process";
 import { schemaLockId } from "../storage/stream_id.ts";
 import type { LogCode } from "../telemetry/log_events.ts";
-import { deadClientSettings } from "./dead_clients.ts";
 import { sqlStateOf } from "./failures.ts";
 import { endStuckWrites, Fence } from "./fence.ts";
 import { ownershipLost } from "./fence_errors.ts";
@@ -302,7 +301,7 @@ export class Ownership {
     session.onNotification(({ channel: heard, payload }) => {
       if (heard === channel && payload === this.#options.schema) this.#check();
     });
-    await session.run([bind(setForDeadClients), bind(this.#sql.listen)]);
+    await session.run([bind(this.#sql.listen)]);
     return session;
   }
 
@@ -487,14 +486,3 @@ function ownershipSql(schema: string) {
     }),
   };
 }
-
-const setForDeadClients = statement({
-  text: `SELECT ${
-    Object.entries(deadClientSettings)
-      .map(([name, value]) =>
-        `pg_catalog.set_config('${name}', '${value}', false)`
-      )
-  }`,
-  columns: Object.keys(deadClientSettings).map(() => "text" as const),
-  once: true,
-});

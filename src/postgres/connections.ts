@@ -6,12 +6,17 @@
 import { connectLastingSession } from "../database/lasting_session.ts";
 import type { ConnectionTarget } from "../database/connection_target.ts";
 import { CurrentServer } from "../database/current_server.ts";
-import { deadClientSettings } from "../database/dead_clients.ts";
 import { type ConnectOptions, connectSession } from "../database/driver.ts";
 import { toStorageError } from "../database/failures.ts";
 import { HostSurvey } from "../database/host_survey.ts";
 import { Pool } from "../database/pool.ts";
 import { searchPath } from "../database/search_path.ts";
+import {
+  applySettings,
+  keptSettings,
+  languageSettings,
+  laterSettings,
+} from "../database/role_settings.ts";
 import {
   answerGraceMs,
   type Session,
@@ -109,7 +114,7 @@ export function poolOf(
   const target = shortened(options.target, options);
   const settings = sessionSettings(options);
   const isLasting = options.preparedStatements;
-  const ofSession = isLasting ? { ...settings, ...deadClientSettings } : {};
+  const ofSession = isLasting ? { ...settings, ...keptSettings } : {};
   const behaviour = {
     ...sessionOptions(options),
     server: place.server,
@@ -120,7 +125,13 @@ export function poolOf(
     connect: () =>
       telemetry.connect(
         name,
-        () => connectSession(target, ofSession, behaviour),
+        async () => {
+          const session = await connectSession(target, ofSession, behaviour);
+          // Once more, because a pooler may ignore what is asked for at the start.
+          const all = { ...ofSession, ...laterSettings };
+          if (isLasting) await applySettings(session, all);
+          return session;
+        },
         toStorageError,
       ),
     max,
@@ -137,14 +148,17 @@ export function poolOf(
 /**
  * What every session is set to.
  *
- * The path is one of two walls (search_path.ts). Every statement is written for an index. A plan made while a table was
- * still empty would be a sequential scan, and a prepared statement may keep it
- * long after the table has grown; planning each call anew costs more than
- * running it. So plans are made once, generic, and never sequential.
+ * The path is one of two walls (search_path.ts).
+ *
+ * Every statement is written for an index. A plan made while a table was still
+ * empty would be a sequential scan, and a prepared statement may keep it long
+ * after the table has grown; planning each call anew costs more than running it.
+ * So plans are made once, generic, and never sequential.
  */
 export function sessionSettings(options: ResolvedOptions): SessionSettings {
   return {
     search_path: searchPath,
+    ...languageSettings,
     statement_timeout: String(options.statementTimeoutMs),
     lock_timeout: String(options.lockTimeoutMs),
     default_transaction_isolation: options.isolationLevel,

@@ -8,8 +8,8 @@ import { statement } from "../../database/statement.ts";
  * or indexes that conflicts with ours. Who waits stands in line before us.
  */
 export const selectLockedPartitions = statement({
-  text:
-    `SELECT right(locked.relname, 3), bool_or(lock.mode = 'AccessExclusiveLock')
+  text: `SELECT pg_catalog.right(locked.relname::pg_catalog.text, 3),
+      pg_catalog.bool_or(lock.mode = 'AccessExclusiveLock')
     FROM pg_catalog.pg_locks AS lock
     LEFT JOIN pg_catalog.pg_index AS index ON index.indexrelid = lock.relation
     JOIN pg_catalog.pg_class AS locked
@@ -17,7 +17,7 @@ export const selectLockedPartitions = statement({
     JOIN pg_catalog.pg_namespace AS schema ON schema.oid = locked.relnamespace
     WHERE lock.locktype = 'relation' AND schema.nspname = $1
       AND lock.database = (SELECT oid FROM pg_catalog.pg_database
-        WHERE datname = current_database())
+        WHERE datname = pg_catalog.current_database())
       AND lock.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
         'AccessExclusiveLock')
       AND locked.relname ~ '_[rm][0-9a-f]{2}$'
