@@ -173,7 +173,6 @@ describe("A role with settings of its own", () => {
     assert.equal(uuid, "Ä 2");
     await second.close();
     await using session = await testSession({ url });
-    await session.script("SET client_encoding = 'UTF8'");
     await session.script("SET standard_conforming_strings = on");
     await migrateDown(session, { schema, to: 8 });
   });

@@ -237,6 +237,8 @@ function startupParameters(
     user: target.user,
     database: target.database,
     application_name: target.applicationName,
+    // A role, or a database in another encoding, has its own.
+    client_encoding: "UTF8",
     // The last one counts, and ours have to.
     options: `${target.options} ${settingsAsOptions(settings)}`.trim(),
   };

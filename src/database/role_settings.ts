@@ -20,8 +20,6 @@ import type { SessionSettings } from "./transaction_settings.ts";
 export const languageSettings: SessionSettings = {
   // At `error` nobody hears that a commit has not reached its standby (session.ts).
   client_min_messages: "warning",
-  // As names and texts are written here.
-  client_encoding: "UTF8",
 };
 
 /** For sessions that are kept: neither their silence nor their client's end them. */
