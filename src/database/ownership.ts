@@ -449,8 +449,8 @@ function ownershipSql(schema: string) {
     rollback: statement({ text: "ROLLBACK", once: true }),
     listen: statement({ text: `LISTEN ${channel}`, once: true }),
     setTimeouts: statement({
-      text: `SELECT set_config('lock_timeout', '${rowLockMs}', true),
-        set_config('idle_in_transaction_session_timeout', '${idleMs}', true)`,
+      text: `SELECT pg_catalog.set_config('lock_timeout', '${rowLockMs}', true),
+        pg_catalog.set_config('idle_in_transaction_session_timeout', '${idleMs}', true)`,
       columns: ["text", "text"],
       once: true,
     }),
