@@ -17,6 +17,8 @@ export interface Workers {
   readonly maintenance: StreamMaintenance;
   /** After commit: a stream that was there has a new snapshot. */
   snapshotWritten(streamId: StreamId): void;
+  /** After commit: a deleted stream's rows have not all gone; see `Store`. */
+  restToRemove(): boolean;
   start(): void;
   /** Aborts what is under way and waits for its end. */
   stop(): Promise<void>;

@@ -32,6 +32,8 @@ export interface StreamTables {
   mediaTasks: string;
   /** Our own: changes of objects that may still be executed. */
   mediaChanges: string;
+  /** Our own: deleted streams of which not all rows have gone. */
+  deletions: string;
 }
 
 /** Makes one thing (a statement, mostly) for a partition's tables. */
@@ -84,6 +86,7 @@ export class Catalog {
         mediaBlocks: this.table("stream_storage_media_blocks"),
         mediaTasks: this.table("stream_storage_media_tasks"),
         mediaChanges: this.table("stream_storage_media_changes"),
+        deletions: this.table("stream_storage_deletions"),
       };
       this.#tables.set(suffix, tables);
     }

@@ -279,6 +279,7 @@ function assemble(
     server,
     quotas,
     snapshotWritten: (streamId) => workers.snapshotWritten(streamId),
+    restToRemove: () => workers.restToRemove(),
     media: mediaOf(options, telemetry),
     writes: new WriteQueue({
       ...queueBounds,

@@ -37,6 +37,11 @@ export interface Store {
   readonly media?: Media | undefined;
   /** Its writes are nobody's call: they keep out of the callers' way. */
   readonly background?: boolean;
+  /**
+   * To be called after commit when a deleted stream's rows have not all gone.
+   * False: nothing runs in the background that would remove them.
+   */
+  readonly restToRemove?: () => boolean;
   /** To be called after commit when a stream that was there has a new one. */
   readonly snapshotWritten?: (streamId: StreamId) => void;
 }

@@ -11,6 +11,7 @@ import { EphemeralSweeper } from "./ephemeral_sweeper.ts";
 import { Gate } from "./gate.ts";
 import { mediaMaintenance } from "./media_maintenance.ts";
 import { MediaOffloader } from "./media_offloader.ts";
+import { StreamRemover } from "./stream_remover.ts";
 import { StreamTrimmer } from "./stream_trimmer.ts";
 import type { Worker } from "./worker.ts";
 import { faultOf, WorkerLoop } from "./worker_loop.ts";
@@ -25,6 +26,9 @@ const offloadIntervalMs = 60_000;
 
 /** Milliseconds between runs of the trimmer that nothing wakes. */
 const trimIntervalMs = 60_000;
+
+/** Deletions wake the remover; this is for what has failed. */
+const removeIntervalMs = 60_000;
 
 /** The workers of a store, and the maintenance that callers can ask for. */
 export function createWorkers(background: Background): Workers {
@@ -51,10 +55,12 @@ export function createWorkers(background: Background): Workers {
     offloadTimeoutMs,
   );
   if (store.media) store.media.wake = () => offloader?.loop.wake();
+  const remover = loopOf(new StreamRemover(store), removeIntervalMs);
   const loops = [
     ...(sweeps ? [sweeperLoop] : []),
     ...(trims ? [trimmerLoop] : []),
     ...(offloader?.runs ? [offloader.loop] : []),
+    ...(remover.runs ? [remover.loop] : []),
   ];
   const maintenance: StreamMaintenance = {
     ...mediaMaintenance(store, calls, offloader),
@@ -79,6 +85,10 @@ export function createWorkers(background: Background): Workers {
     maintenance,
     snapshotWritten: (streamId) => {
       if (trims) trimmer.snapshotWritten(streamId);
+    },
+    restToRemove: () => {
+      if (remover.runs) remover.loop.wake();
+      return remover.runs;
     },
     start: () => {
       for (const loop of loops) loop.start();

@@ -19,6 +19,7 @@ export const ownTables = [
   "@.stream_storage_media_blocks",
   "@.stream_storage_media_tasks",
   "@.stream_storage_media_changes",
+  "@.stream_storage_deletions",
 ];
 
 /** What a test of the migrations works with. */

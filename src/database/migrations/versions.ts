@@ -58,6 +58,12 @@ import ownDown6 from "../../../migrations/own/0006_replica_identity.down.sql" wi
 import ownUp6 from "../../../migrations/own/0006_replica_identity.up.sql" with {
   type: "text",
 };
+import ownDown7 from "../../../migrations/own/0007_deletions.down.sql" with {
+  type: "text",
+};
+import ownUp7 from "../../../migrations/own/0007_deletions.up.sql" with {
+  type: "text",
+};
 import prepare from "../../../migrations/prepare.sql" with { type: "text" };
 
 /**
@@ -112,13 +118,14 @@ export const ownMigrations: readonly Migration[] = [
   ownMigration(4, ownUp4, ownDown4, suffixesPerBatch),
   ownMigration(5, ownUp5, ownDown5),
   ownMigration(6, ownUp6, ownDown6),
+  ownMigration(7, ownUp7, ownDown7),
 ];
 
 /** The first version whose layout we know; 1 to 5 are folded into it. */
 export const firstVersion = 6;
 
 /** The versions that this module works on. */
-export const currentVersions: TrackVersions = { node: 9, own: 6 };
+export const currentVersions: TrackVersions = { node: 9, own: 7 };
 
 /** The most partitions that two hex digits can name. */
 export const maxPartitions = 256;

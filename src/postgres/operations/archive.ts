@@ -10,7 +10,7 @@ import type { MiniblockDescriptor } from "../../storage/model.ts";
 import { insertStream } from "../sql/streams.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
-import { leftoversGone } from "./create_stream.ts";
+import { creating, noLeftovers } from "./leftovers.ts";
 import { endsWithBlock, looking } from "./recognise.ts";
 import {
   findState,
@@ -27,12 +27,12 @@ export async function createArchiveStream(
   call: StreamCall,
 ): Promise<void> {
   const { streamId } = call;
-  await writeStream(store, call, {
+  const write = creating(store, call, {
     bytes: 0,
     withoutLock: true,
     bound: [
       bind(store.catalog.of(streamId, insertStream), streamId, false),
-      ...leftoversGone(store.catalog, streamId),
+      noLeftovers(store.catalog, streamId),
     ],
     settle: () => {},
     refused: () => {
@@ -40,6 +40,7 @@ export async function createArchiveStream(
     },
     wasDone: () => isEmptyArchive(store, call),
   });
+  await writeStream(store, call, write);
 }
 
 /** Only an archive stream that is new has nothing but its row. */

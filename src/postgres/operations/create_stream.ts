@@ -1,15 +1,8 @@
-import { bind, type Bound } from "../../database/statement.ts";
+import { bind } from "../../database/statement.ts";
 import { streamExists } from "../../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
-import type { StreamId } from "../../storage/stream_id.ts";
-import type { Catalog } from "../catalog.ts";
-import { deleteCandidates } from "../sql/candidates.ts";
-import { deleteMiniblocks, insertMiniblock } from "../sql/miniblocks.ts";
-import {
-  deleteMinipool,
-  insertMarker,
-  insertMissingMarker,
-} from "../sql/minipools.ts";
+import { insertMiniblock } from "../sql/miniblocks.ts";
+import { insertMarker, insertMissingMarker } from "../sql/minipools.ts";
 import {
   insertStream,
   insertWholeStream,
@@ -17,6 +10,7 @@ import {
 } from "../sql/streams.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { runAlone, writeStream } from "../write_path/stream_write.ts";
+import { creating, noLeftovers } from "./leftovers.ts";
 import { isBlockStored, isJustCreated } from "./recognise.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
 
@@ -32,7 +26,7 @@ export async function createStream(
   const block = { number: 0n, data: genesis.data };
   const created = store.quotas?.creates(streamId);
   let isNew = true;
-  await writeStream(store, call, {
+  const write = creating(store, call, {
     bytes: genesis.data.length + (snapshot?.length ?? 0),
     withoutLock: true,
     shared: () => ({
@@ -47,7 +41,7 @@ export async function createStream(
     bound: () =>
       Promise.resolve([
         bind(catalog.of(streamId, insertStream), streamId, false),
-        ...leftoversGone(catalog, streamId),
+        noLeftovers(catalog, streamId),
         bind(
           catalog.of(streamId, insertMiniblock),
           streamId,
@@ -65,14 +59,8 @@ export async function createStream(
     },
     wasDone: () => isJustCreated(store, call, block, false),
   });
+  await writeStream(store, call, write);
   if (isNew) created?.();
-}
-
-/** Removes what an earlier stream of this id has left in its tables. */
-export function leftoversGone(catalog: Catalog, streamId: StreamId): Bound[] {
-  return [deleteMiniblocks, deleteMinipool, deleteCandidates].map((template) =>
-    bind(catalog.of(streamId, template), streamId)
-  );
 }
 
 /** Fills the empty genesis, in the turn of the call that found it. */

@@ -4,30 +4,27 @@ import { streamType } from "../../storage/stream_id.ts";
 import { mediaAt } from "../media.ts";
 import { deleteExternal, deleteMediaBlocks } from "../sql/external.ts";
 import { deleteTask, putTask } from "../sql/media_tasks.ts";
-import { deleteEphemeralAge, deleteStreamRow } from "../sql/streams.ts";
-import { deleteTrimmingMark } from "../sql/trimming.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
-import { leftoversGone } from "./create_stream.ts";
 import { findLocation } from "./external_blocks.ts";
+import { removeRest, restAfter, streamGone } from "./leftovers.ts";
 import { deleteObjectSoon } from "./media_objects.ts";
 import { isGone } from "./recognise.ts";
 
-/** Removes every row of a stream, then its object if it has one. */
+/**
+ * Removes a stream, then its object if it has one. What it has beside its row
+ * may go later: see leftovers.ts.
+ */
 export async function deleteStream(
   store: Store,
   call: StreamCall,
 ): Promise<void> {
   const { catalog } = store;
   const { streamId } = call;
-  const rows = [
-    bind(catalog.of(streamId, deleteStreamRow), streamId),
-    bind(catalog.of(streamId, deleteEphemeralAge), streamId),
-    bind(catalog.of(streamId, deleteTrimmingMark), streamId),
-    ...leftoversGone(catalog, streamId),
-  ];
+  const rows = streamGone(catalog, streamId);
   const isMedia = streamType(streamId) === "media";
   let hasObject = false;
+  let isRest = false;
   // For the writes that are submitted behind it, and once more for what those
   // before it have told.
   store.quotas?.forget(streamId);
@@ -38,9 +35,11 @@ export async function deleteStream(
         const location = await findLocation(store, call) ?? "D";
         hasObject = location !== "D";
         if (hasObject) mediaAt(store, location, streamId);
-        return [...rows, ...mediaGone(store, call, hasObject)];
+        return [...mediaGone(store, call, hasObject), ...rows];
       },
-      settle: () => {},
+      settle: (results) => {
+        isRest = restAfter(results);
+      },
       refused: () => {
         throw streamNotFound(streamId);
       },
@@ -49,11 +48,13 @@ export async function deleteStream(
   } finally {
     store.cache.forget(streamId);
   }
+  if (isRest) await removeRest(store, call);
   if (hasObject) await deleteObjectSoon(store, call);
 }
 
 /**
- * The rows of a media stream beside the others. That its object is to be
+ * The rows of a media stream beside the others; those that place its blocks in
+ * its object were written in one transaction, and go in one. That its object is to be
  * deleted is written down with them: a crash in between loses nothing.
  */
 function mediaGone(

@@ -29,7 +29,7 @@ import {
   type StreamWrite,
   writeStream,
 } from "../write_path/stream_write.ts";
-import { leftoversGone } from "./create_stream.ts";
+import { creating, noLeftovers } from "./leftovers.ts";
 import { isBlockStored, isJustCreated, looking } from "./recognise.ts";
 import {
   findState,
@@ -55,13 +55,13 @@ function creation(
 ): StreamWrite<readonly Bound[], void> {
   const { catalog } = store;
   const { streamId } = call;
-  return {
+  return creating(store, call, {
     bytes: miniblocksBytes([block]),
     withoutLock: true,
     bound: [
       bind(catalog.of(streamId, insertStream), streamId, true),
       bind(catalog.of(streamId, insertEphemeralAge), streamId),
-      ...leftoversGone(catalog, streamId),
+      noLeftovers(catalog, streamId),
       bind(
         catalog.of(streamId, insertMiniblock),
         streamId,
@@ -75,7 +75,7 @@ function creation(
       throw streamExists(streamId);
     },
     wasDone: () => isJustCreated(store, call, block, true),
-  };
+  });
 }
 
 /** Adds a block to an ephemeral stream; the first one creates it. */

@@ -16,7 +16,7 @@ import { selectMiniblock } from "../sql/state.ts";
 import { insertStream, regularizeStream } from "../sql/streams.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
-import { leftoversGone } from "./create_stream.ts";
+import { creating, noLeftovers } from "./leftovers.ts";
 import { endsWithBlock, looking } from "./recognise.ts";
 import {
   findState,
@@ -81,7 +81,7 @@ export async function reinitialize(
   const { streamId } = call;
   const { miniblocks } = rebuild;
   let isKnown = false;
-  await writeStream(store, call, {
+  const write = creating(store, call, {
     bytes: miniblocksBytes(miniblocks),
     bound: async () => {
       const state = await findState(store, call, rangeOf(miniblocks));
@@ -96,6 +96,7 @@ export async function reinitialize(
     },
     wasDone: () => endsWithBlock(store, call, miniblocks.at(-1)!),
   });
+  await writeStream(store, call, write);
   store.cache.forget(streamId);
   if (isKnown) store.snapshotWritten?.(streamId);
 }
@@ -109,7 +110,7 @@ function createRows(
   const { streamId } = call;
   return [
     bind(catalog.of(streamId, insertStream), streamId, false),
-    ...leftoversGone(catalog, streamId),
+    noLeftovers(catalog, streamId),
     ...miniblockRows(catalog, call, rebuild.miniblocks),
     ...newHead(store, call, rebuild),
   ];

@@ -6,10 +6,9 @@ import {
   mendAges,
   selectExpired,
 } from "../sql/ephemeral_ages.ts";
-import { deleteEphemeralAge, deleteStreamRow } from "../sql/streams.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeOwnRows, writeStream } from "../write_path/stream_write.ts";
-import { leftoversGone } from "./create_stream.ts";
+import { removeRest, restAfter, streamGone } from "./leftovers.ts";
 import { isGone } from "./recognise.ts";
 
 const name = "sweepEphemeralStreams";
@@ -77,19 +76,23 @@ export async function removeExpired(
 ): Promise<boolean> {
   const { catalog } = store;
   const { streamId } = call;
+  let isRest = false;
   try {
-    return await writeStream(store, call, {
+    const isRemoved = await writeStream(store, call, {
       bytes: 0,
       bound: [
         bind(catalog.of(streamId, checkExpired), streamId, BigInt(ttlMs)),
-        bind(catalog.of(streamId, deleteStreamRow), streamId),
-        bind(catalog.of(streamId, deleteEphemeralAge), streamId),
-        ...leftoversGone(catalog, streamId),
+        ...streamGone(catalog, streamId),
       ],
-      settle: () => true,
+      settle: (results) => {
+        isRest = restAfter(results);
+        return true;
+      },
       refused: () => false,
       wasDone: () => isGone(store, call),
     });
+    if (isRest) await removeRest(store, call);
+    return isRemoved;
   } finally {
     store.cache.forget(streamId);
   }

@@ -5,12 +5,19 @@ import {
   streamNotFound,
   trimAboveSnapshot,
 } from "../../storage/contract_errors.ts";
-import { clearSnapshots, deleteMiniblocksIn } from "../sql/miniblocks.ts";
+import {
+  clearFirstSnapshots,
+  deleteFirstMiniblocksIn,
+} from "../sql/miniblocks.ts";
 import { checkTrim } from "../sql/streams.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
+import { inParts } from "./parts.ts";
 
-/** Removes the blocks below `to`, then the snapshots that are listed. */
+/**
+ * Removes the blocks below `to`, the lowest first, then the snapshots that are
+ * listed, mostly in one transaction. The stream is a trimmed one after each.
+ */
 export async function trimStream(
   store: Store,
   call: StreamCall,
@@ -19,16 +26,27 @@ export async function trimStream(
 ): Promise<void> {
   const { catalog } = store;
   const { streamId } = call;
-  try {
-    await writeStream(store, call, {
+  let from = 0n;
+  const trimPart = () =>
+    writeStream(store, call, {
       bytes: 0,
       bound: [
         bind(catalog.of(streamId, checkTrim), streamId, to, nullify),
-        bind(catalog.of(streamId, deleteMiniblocksIn), streamId, 0n, to),
-        bind(catalog.of(streamId, clearSnapshots), streamId, nullify),
+        bind(catalog.of(streamId, deleteFirstMiniblocksIn), streamId, from, to),
+        bind(
+          catalog.of(streamId, clearFirstSnapshots),
+          streamId,
+          nullify,
+          from,
+          to,
+        ),
       ],
-      settle: () => {},
       // Trimming twice is trimming once, so no answer that was lost matters.
+      settle: (results) => {
+        const [, { rows: [next] }, { rows: [more] }] = results!;
+        from = next![0] ?? from;
+        return { isMore: next![0] !== null || more![0] };
+      },
       refused: ({ reason, figures }) => {
         switch (reason) {
           case "stored_externally":
@@ -42,6 +60,8 @@ export async function trimStream(
         }
       },
     });
+  try {
+    await inParts(call, trimPart);
   } finally {
     store.cache.legacySnapshots.forget(streamId, to);
   }

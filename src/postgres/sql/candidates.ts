@@ -87,9 +87,3 @@ export const deleteCandidatesBelow = (t: StreamTables) =>
     text: `DELETE FROM ${t.candidates} WHERE stream_id = $1 AND seq_num < $2`,
     params: ["bpchar", "int8"],
   });
-
-export const deleteCandidates = (t: StreamTables) =>
-  statement({
-    text: `DELETE FROM ${t.candidates} WHERE stream_id = $1`,
-    params: ["bpchar"],
-  });

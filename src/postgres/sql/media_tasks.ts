@@ -94,12 +94,13 @@ export const selectMediaStreams = (t: StreamTables) =>
   statement({
     text: `WITH page AS MATERIALIZED (
         SELECT stream_id, NOT ephemeral AND blockdata_ext = 'D' AS is_here
-        FROM ${t.streams} WHERE stream_id > $1 AND stream_id < 'fg'
-        ORDER BY stream_id LIMIT $2)
+        FROM ${t.streams}
+        WHERE stream_id COLLATE "C" > $1 AND stream_id COLLATE "C" < 'fg'
+        ORDER BY stream_id COLLATE "C" LIMIT $2)
       SELECT stream_id, is_here AND NOT EXISTS (
           SELECT 1 FROM ${t.mediaTasks} AS task
           WHERE task.stream_id = page.stream_id)
-      FROM page ORDER BY stream_id`,
+      FROM page ORDER BY stream_id COLLATE "C"`,
     params: ["bpchar", "int8"],
     columns: ["bpchar", "bool"],
   });
@@ -120,8 +121,8 @@ export const selectAtLocation = (t: StreamTables) =>
 export const selectLocations = (t: StreamTables) =>
   statement({
     text: `SELECT stream_id, blockdata_ext = $3 FROM ${t.streams}
-      WHERE stream_id > $1 AND stream_id <= $2
-      ORDER BY stream_id LIMIT $4`,
+      WHERE stream_id COLLATE "C" > $1 AND stream_id COLLATE "C" <= $2
+      ORDER BY stream_id COLLATE "C" LIMIT $4`,
     params: ["bpchar", "bpchar", "bpchar", "int8"],
     columns: ["bpchar", "bool"],
   });

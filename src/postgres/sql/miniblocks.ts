@@ -3,6 +3,7 @@
 import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
+import { blockBytes, pageEndSql } from "./pages.ts";
 
 export const insertMiniblock = (t: StreamTables) =>
   statement({
@@ -155,11 +156,16 @@ export const isMiniblockStored = (t: StreamTables) =>
     columns: ["bool"],
   });
 
-/** Whether the stream's last block is number $2 with just this data. */
+/**
+ * Whether the stream's last block is number $2 with just this data; no row of
+ * what an earlier stream has left.
+ */
 export const selectLastMiniblock = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num = $2 AND blockdata = $3 FROM ${t.miniblocks}
-      WHERE stream_id = $1 ORDER BY seq_num DESC LIMIT 1`,
+      WHERE stream_id = $1
+        AND EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)
+      ORDER BY seq_num DESC LIMIT 1`,
     params: ["bpchar", "int8", "bytea"],
     columns: ["bool"],
   });
@@ -190,12 +196,50 @@ export const deleteMiniblocksIn = (t: StreamTables) =>
     params: ["bpchar", "int8", "int8"],
   });
 
-/** Clears the snapshots of blocks $3; those that have none are not written. */
-export const clearSnapshots = (t: StreamTables) =>
+/**
+ * Deletes the first blocks from $2 to below $3, as many as one statement can
+ * (pages.ts). The number from which to go on, null when all are gone.
+ */
+export const deleteFirstMiniblocksIn = (t: StreamTables) =>
   statement({
-    text: `UPDATE ${t.miniblocks} SET snapshot = NULL
-      WHERE stream_id = $1 AND seq_num = ANY($2) AND snapshot IS NOT NULL`,
-    params: ["bpchar", "int8[]"],
+    text: `WITH page AS MATERIALIZED (${
+      pageEndSql(
+        `${t.miniblocks}
+          WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3`,
+        blockBytes,
+      )
+    }),
+      gone AS (
+        DELETE FROM ${t.miniblocks} WHERE stream_id = $1
+          AND seq_num >= $2 AND seq_num <= (SELECT last FROM page))
+      SELECT CASE WHEN is_more THEN last + 1 END FROM page`,
+    params: ["bpchar", "int8", "int8"],
+    columns: ["int8?"],
+  });
+
+/**
+ * Once no block from $3 to below $4 is left: clears the snapshots of blocks $2,
+ * as many as one statement can. Whether there are more; those that have none
+ * are not written.
+ */
+export const clearFirstSnapshots = (t: StreamTables) =>
+  statement({
+    text: `WITH page AS MATERIALIZED (${
+      pageEndSql(
+        `${t.miniblocks} WHERE stream_id = $1 AND seq_num = ANY($2)
+          AND snapshot IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM ${t.miniblocks}
+            WHERE stream_id = $1 AND seq_num >= $3 AND seq_num < $4)`,
+        "octet_length(snapshot)",
+      )
+    }),
+      cleared AS (
+        UPDATE ${t.miniblocks} SET snapshot = NULL
+        WHERE stream_id = $1 AND seq_num = ANY($2) AND snapshot IS NOT NULL
+          AND seq_num <= (SELECT last FROM page))
+      SELECT is_more FROM page`,
+    params: ["bpchar", "int8[]", "int8", "int8"],
+    columns: ["bool"],
   });
 
 /** Adds the snapshot of block $2, which must have none. */

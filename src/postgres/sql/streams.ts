@@ -81,10 +81,12 @@ export const updateHead = (t: StreamTables) =>
     params: ["bpchar", "int8"],
   });
 
+/** At most $2 ids after $1, in the order of their bytes. */
 export const selectStreamIds = (t: StreamTables) =>
   statement({
-    text: `SELECT stream_id FROM ${t.streams} WHERE stream_id > $1
-      ORDER BY stream_id LIMIT $2`,
+    text: `SELECT stream_id FROM ${t.streams}
+      WHERE stream_id COLLATE "C" > $1
+      ORDER BY stream_id COLLATE "C" LIMIT $2`,
     params: ["bpchar", "int8"],
     columns: ["bpchar"],
   });

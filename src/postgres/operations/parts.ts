@@ -1,0 +1,43 @@
+import { canceled } from "../../storage/contract_errors.ts";
+import {
+  isStreamStorageError,
+  StreamStorageError,
+} from "../../storage/errors.ts";
+import type { StreamCall } from "../store.ts";
+
+/**
+ * Runs a write part by part, each a transaction of its own, until `part` says
+ * that there is no more. A call that fails in between has done a part: whoever
+ * calls again goes on there.
+ */
+export async function inParts(
+  { signal }: StreamCall,
+  part: () => Promise<{ isMore: boolean }>,
+): Promise<void> {
+  for (let done = 0;; done++) {
+    try {
+      signal?.throwIfAborted();
+      const { isMore } = await part();
+      if (!isMore) return;
+    } catch (error) {
+      if (done === 0) throw error;
+      const isCanceled = signal?.aborted && error === signal.reason;
+      throw partlyDone(isCanceled ? canceled(error) : error);
+    }
+  }
+}
+
+/** `rolled_back` would say that nothing was written. */
+function partlyDone(error: unknown): unknown {
+  if (!isStreamStorageError(error)) return error;
+  const { code, message, operation, details, retryable } = error;
+  return new StreamStorageError({
+    code,
+    message: `${message}; a part is done`,
+    operation,
+    details,
+    retryable,
+    outcome: "unknown",
+    cause: error.cause ?? error,
+  });
+}

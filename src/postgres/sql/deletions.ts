@@ -1,0 +1,140 @@
+/**
+ * Statements that remove what a stream has beside its row in `es`, some of it
+ * at a time: operations/leftovers.ts says why.
+ */
+
+import { rejectSql } from "../../database/rejection.ts";
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+import { blockBytes, pageSql } from "./pages.ts";
+
+/** The reason of {@linkcode checkNoLeftovers}. */
+export const leftoversReason = "leftovers";
+
+/** The reason of {@linkcode checkGone}. */
+export const notGoneReason = "stream_not_gone";
+
+/**
+ * Deletes the last rows of the stream, as many as fit. Whatever is left is the
+ * beginning: block 0 goes last, which a node would insert, too.
+ */
+function deleteLast(
+  table: string,
+  { keys, bytes, where = "stream_id = $1" }: {
+    keys: readonly string[];
+    bytes: string;
+    where?: string;
+  },
+): string {
+  const key = keys.join(", ");
+  const from = `${table} WHERE ${where}`;
+  const page = pageSql({ keys, descending: true, bytes, from });
+  return `DELETE FROM ${from} AND (${key}) >= (
+    SELECT ${key} FROM (${page}) AS page WHERE fits ORDER BY ${key} LIMIT 1)`;
+}
+
+/**
+ * Those up to number $2, and the lowest of those that went. Without a bound each
+ * statement would begin by passing over all that earlier ones have deleted.
+ */
+export const deleteLastMiniblocks = (t: StreamTables) =>
+  statement({
+    text: `WITH gone AS (${
+      deleteLast(t.miniblocks, {
+        keys: ["seq_num"],
+        bytes: blockBytes,
+        where: "stream_id = $1 AND seq_num <= $2",
+      })
+    } RETURNING seq_num) SELECT min(seq_num) FROM gone`,
+    params: ["bpchar", "int8"],
+    columns: ["int8?"],
+  });
+
+export const deleteLastEvents = (t: StreamTables) =>
+  statement({
+    text: deleteLast(t.minipools, {
+      keys: ["generation", "slot_num"],
+      bytes: "coalesce(octet_length(envelope), 0)",
+    }),
+    params: ["bpchar"],
+  });
+
+export const deleteLastCandidates = (t: StreamTables) =>
+  statement({
+    text: deleteLast(t.candidates, {
+      keys: ["seq_num", "block_hash"],
+      bytes: blockBytes,
+    }),
+    params: ["bpchar"],
+  });
+
+/**
+ * Behind those three: whether anything is left (1 or 0). If so it is written
+ * down that the stream is deleted, and it gets a block 0 if it has none (it was
+ * trimmed). A node that creates the stream anew would take what is left for its
+ * own, but it inserts that block, too.
+ */
+export const noteRest = (t: StreamTables) =>
+  statement({
+    text: `WITH rest AS MATERIALIZED (SELECT
+        WHERE EXISTS (SELECT 1 FROM ${t.miniblocks} WHERE stream_id = $1)
+          OR EXISTS (SELECT 1 FROM ${t.minipools} WHERE stream_id = $1)
+          OR EXISTS (SELECT 1 FROM ${t.candidates} WHERE stream_id = $1)),
+      noted AS (
+        INSERT INTO ${t.deletions} (stream_id) SELECT $1 FROM rest
+        ON CONFLICT (stream_id) DO NOTHING),
+      guarded AS (
+        INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
+        SELECT $1, 0, ''::bytea, NULL FROM rest
+        ON CONFLICT (stream_id, seq_num) DO NOTHING),
+      done AS (
+        DELETE FROM ${t.deletions}
+        WHERE stream_id = $1 AND NOT EXISTS (SELECT FROM rest))
+      SELECT count(*) FROM rest`,
+    params: ["bpchar"],
+    columns: ["int8"],
+  });
+
+/** Stops the transaction if the stream has a row: it was made anew. */
+export const checkGone = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE WHEN EXISTS (
+        SELECT 1 FROM ${t.streams} WHERE stream_id = $1)
+      THEN ${rejectSql(notGoneReason)} END`,
+    params: ["bpchar"],
+    columns: ["int4?"],
+  });
+
+/** Stops the transaction if an earlier stream of this id has left anything. */
+export const checkNoLeftovers = (t: StreamTables) =>
+  statement({
+    text: `SELECT CASE
+      WHEN EXISTS (SELECT 1 FROM ${t.miniblocks} WHERE stream_id = $1)
+        OR EXISTS (SELECT 1 FROM ${t.minipools} WHERE stream_id = $1)
+        OR EXISTS (SELECT 1 FROM ${t.candidates} WHERE stream_id = $1)
+      THEN ${rejectSql(leftoversReason)} END`,
+    params: ["bpchar"],
+    columns: ["int4?"],
+  });
+
+/** At most $2 deletions that are not complete, after id $1. */
+export const selectDeletions = (t: StreamTables) =>
+  statement({
+    text: `SELECT stream_id FROM ${t.deletions} WHERE stream_id > $1
+      ORDER BY stream_id LIMIT $2`,
+    params: ["bpchar", "int8"],
+    columns: ["bpchar"],
+  });
+
+/**
+ * What is left of the stream stays: it is another's by now. Only the block that
+ * {@linkcode noteRest} has added is nobody's.
+ */
+export const forgetDeletion = (t: StreamTables) =>
+  statement({
+    text: `WITH forgotten AS (
+        DELETE FROM ${t.deletions} WHERE stream_id = $1 RETURNING stream_id)
+      DELETE FROM ${t.miniblocks} WHERE stream_id = $1 AND seq_num = 0
+        AND octet_length(blockdata) = 0 AND EXISTS (SELECT FROM forgotten)`,
+    params: ["bpchar"],
+  });

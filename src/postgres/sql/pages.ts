@@ -1,0 +1,46 @@
+/**
+ * How much a statement removes at most. What it removes is thousands of rows, or
+ * of pieces of large values (2 kB each, for the server a row like any other), so
+ * that a statement without a bound may not end before the deadline: each try
+ * would do the same work for nothing. In a second a server removes about 250 MB
+ * of large values, or 100 000 small rows.
+ */
+const maxRows = 10_000;
+const maxBytes = 32 * 1024 * 1024;
+
+/**
+ * SQL for the beginning of `from` (a table and conditions) in the order of
+ * `keys`: the keys, and whether the row `fits` into one statement's work. The
+ * first one does; the last one need not.
+ */
+export function pageSql(
+  { keys, descending = false, bytes, from }: {
+    keys: readonly string[];
+    descending?: boolean;
+    bytes: string;
+    from: string;
+  },
+): string {
+  const key = keys.join(", ");
+  const order = keys.map((column) => column + (descending ? " DESC" : ""))
+    .join(", ");
+  return `SELECT ${key}, nth <= ${maxRows} AND before < ${maxBytes} AS fits
+    FROM (SELECT ${key}, row_number() OVER numbered AS nth,
+        sum(bytes) OVER numbered - bytes AS before
+      FROM (SELECT ${key}, ${bytes} AS bytes FROM ${from}
+        ORDER BY ${order} LIMIT ${maxRows + 1}) AS item
+      WINDOW numbered AS (ORDER BY ${order} ROWS UNBOUNDED PRECEDING))
+      AS counted`;
+}
+
+/** The last number of such a page of blocks, and whether there are more. */
+export function pageEndSql(from: string, bytes: string): string {
+  const page = pageSql({ keys: ["seq_num"], bytes, from });
+  return `SELECT max(seq_num) FILTER (WHERE fits) AS last,
+      coalesce(bool_or(NOT fits), false) AS is_more
+    FROM (${page}) AS page`;
+}
+
+/** The size of a block's row; a large value is not read for that. */
+export const blockBytes =
+  "octet_length(blockdata) + coalesce(octet_length(snapshot), 0)";
