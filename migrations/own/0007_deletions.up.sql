@@ -5,9 +5,9 @@
 --: once
 CREATE TABLE {{schema}}.stream_storage_deletions (
   stream_id char(64) NOT NULL PRIMARY KEY,
-  deleted_at timestamptz NOT NULL DEFAULT now()
+  deleted_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 -- The order of the key's index is that of the database's collation. Ids are
 -- listed in the order of their bytes.
 CREATE INDEX IF NOT EXISTS stream_storage_es_by_bytes
-  ON {{schema}}.es (stream_id COLLATE "C");
+  ON {{schema}}.es (stream_id COLLATE pg_catalog."C");

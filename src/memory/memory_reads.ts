@@ -128,7 +128,7 @@ export function numberRanges(
   streams: MemoryStreams,
   streamId: StreamId,
 ): MiniblockRange[] {
-  const blocks = streams.get(streamId)?.blocks ?? [];
+  const { blocks } = getStream(streams, streamId);
   return rangesOf(blocks.map((block) => ({
     number: block.number,
     hasSnapshot: hasOwnSnapshot(block) || hasLegacySnapshot(block.data),

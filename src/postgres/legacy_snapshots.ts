@@ -97,10 +97,7 @@ export class SearchedBlocks {
   outdated = false;
   /** How many read the stream just now. */
   readers = 0;
-  /**
-   * By a sixteenth of the number: bit n that block n of the group was
-   * searched, bit 16 + n that it holds a snapshot.
-   */
+  /** By a sixteenth of the number; see `bitsOf`. */
   readonly #groups = new Map<bigint, number>();
 
   /** How many groups there are. */
@@ -110,14 +107,22 @@ export class SearchedBlocks {
 
   /** Whether the block holds a snapshot; undefined if it was not searched. */
   get(number: bigint): boolean | undefined {
-    const bits = (this.#groups.get(number >> 4n) ?? 0) >> Number(number & 15n);
+    const bits = this.bitsOf(number >> 4n) >> Number(number & 15n);
     return (bits & 1) === 0 ? undefined : (bits & 0x10000) !== 0;
+  }
+
+  /**
+   * What is known of the 16 numbers from `16 * group` on: bit n that the nth
+   * was searched, bit 16 + n that it holds a snapshot.
+   */
+  bitsOf(group: bigint): number {
+    return this.#groups.get(group) ?? 0;
   }
 
   /** The block was searched. */
   set(number: bigint, holds: boolean): void {
     const bit = 1 << Number(number & 15n);
-    const bits = this.#groups.get(number >> 4n) ?? 0;
+    const bits = this.bitsOf(number >> 4n);
     this.#groups.set(number >> 4n, bits | bit | (holds ? bit << 16 : 0));
   }
 

@@ -280,7 +280,9 @@ export interface StreamStorage extends AsyncDisposable {
 
   /**
    * The runs of stored blocks, ascending, with the numbers that carry a
-   * snapshot, own or legacy. An unknown stream gives an empty list.
+   * snapshot, own or legacy. The first call for a stream reads its blocks; if
+   * that takes longer than a call has, the next one goes on (`DEADLINE_EXCEEDED`,
+   * retryable).
    */
   getMiniblockNumberRanges(
     streamId: StreamId,

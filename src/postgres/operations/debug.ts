@@ -7,10 +7,10 @@ import type {
 import { descriptorOf, latestSnapshotOf } from "../../storage/rules.ts";
 import { hexToBytes, streamType } from "../../storage/stream_id.ts";
 import { deleteExternalIn } from "../sql/external.ts";
-import { deleteMiniblocksIn } from "../sql/miniblocks.ts";
+import { deleteFirstMiniblocksIn } from "../sql/miniblocks.ts";
 import { selectEverything, selectStatistics } from "../sql/state.ts";
 import { checkStream } from "../sql/streams.ts";
-import type { Store, StreamCall } from "../store.ts";
+import { contextOf, type Store, type StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
 import {
   following,
@@ -18,7 +18,12 @@ import {
   readExternal,
   readExternalNumbers,
 } from "./external_blocks.ts";
-import { rangesWithSnapshots } from "./snapshot_search.ts";
+import { inParts } from "./parts.ts";
+import {
+  rangesOfExternal,
+  rangesOfRows,
+  rangesWithSnapshots,
+} from "./snapshot_search.ts";
 
 /** Everything that is stored of a stream. */
 export function debugReadData(
@@ -71,28 +76,27 @@ export async function debugReadStatistics(
   store: Store,
   call: StreamCall,
 ): Promise<DebugReadStreamStatisticsResult> {
-  const { name, streamId, signal } = call;
+  const { streamId } = call;
+  const select = bind(store.catalog.of(streamId, selectStatistics), streamId);
+  const look = async () => {
+    const [{ rows: [stream, ...rows] }] = await store.transactions.read(
+      contextOf(call),
+      [select],
+    );
+    if (stream?.[0] !== 0) throw streamNotFound(streamId);
+    const ofKind = (kind: number) => rows.filter((row) => row[0] === kind);
+    const found = { stream, candidates: ofKind(3) };
+    if (stream[3] === "D") {
+      const blocks = ofKind(1).map(([, ...row]) => row);
+      return { ...found, ranges: await rangesOfRows(blocks) };
+    }
+    const blocks = await readExternalNumbers(store, call);
+    return blocks === moved ? moved : { ...found, ...rangesOfExternal(blocks) };
+  };
   const { ranges, stream, candidates } = await rangesWithSnapshots(
     store,
     call,
-    () =>
-      following(streamId, async () => {
-        const [{ rows: [stream, ...rows] }] = await store.transactions.read(
-          { name, tags: streamId, signal },
-          [bind(store.catalog.of(streamId, selectStatistics), streamId)],
-        );
-        if (stream?.[0] !== 0) throw streamNotFound(streamId);
-        const ofKind = (kind: number) => rows.filter((row) => row[0] === kind);
-        const blocks = stream[3] === "D"
-          ? ofKind(1).map(([, number, hasOwn]) => ({
-            number,
-            hasOwn: hasOwn === 1n,
-          }))
-          : await readExternalNumbers(store, call);
-        return blocks === moved
-          ? moved
-          : { stream, candidates: ofKind(3), blocks };
-      }),
+    () => following(streamId, look),
   );
   return {
     streamId,
@@ -107,7 +111,7 @@ export async function debugReadStatistics(
   };
 }
 
-/** Deletes blocks without any guard. */
+/** Deletes blocks without any guard, the lowest first. */
 export async function debugDelete(
   store: Store,
   call: StreamCall,
@@ -116,21 +120,29 @@ export async function debugDelete(
 ): Promise<void> {
   const { catalog } = store;
   const { streamId } = call;
-  try {
-    await writeStream(store, call, {
+  const isMedia = streamType(streamId) === "media";
+  let next = from;
+  const deletePart = () =>
+    writeStream(store, call, {
       bytes: 0,
       bound: [
         bind(catalog.of(streamId, checkStream), streamId),
-        bind(catalog.of(streamId, deleteMiniblocksIn), streamId, from, to),
-        ...(streamType(streamId) === "media"
+        bind(catalog.of(streamId, deleteFirstMiniblocksIn), streamId, next, to),
+        ...(isMedia
           ? [bind(catalog.of(streamId, deleteExternalIn), streamId, from, to)]
           : []),
       ],
-      settle: () => {},
+      settle: (results) => {
+        const [found] = results![1].rows[0]!;
+        next = found ?? to;
+        return { isMore: found !== null };
+      },
       refused: () => {
         throw streamNotFound(streamId);
       },
     });
+  try {
+    await inParts(call, deletePart);
   } finally {
     store.cache.legacySnapshots.forget(streamId);
   }

@@ -106,14 +106,15 @@ export async function readExternalPage(
 /** The numbers of all blocks, and what is known of their snapshots. */
 export async function readExternalNumbers(
   store: Store,
-  { name, streamId, signal }: StreamCall,
+  call: StreamCall,
 ): Promise<SeenBlock[] | typeof moved> {
+  const { streamId } = call;
   const [{ rows: [stream, ...rows] }] = await store.transactions.read(
-    { name, tags: streamId, signal },
+    contextOf(call),
     [bind(store.catalog.of(streamId, selectExternalNumbers), streamId)],
   );
   const location = stream?.[3] ?? undefined;
-  if (location === undefined) return [];
+  if (location === undefined) throw streamNotFound(streamId);
   if (location === "D") return moved;
   return rows.map(([number, hasOwn, holds]) => ({
     number,

@@ -5,12 +5,21 @@ import {
   streamNotFound,
 } from "../../storage/contract_errors.ts";
 import type { MiniblockRange } from "../../storage/model.ts";
-import { streamType } from "../../storage/stream_id.ts";
 import { selectLastExternal } from "../sql/external.ts";
-import { selectLastMiniblock, selectMiniblockNumbers } from "../sql/reading.ts";
-import type { Store, StreamCall } from "../store.ts";
+import {
+  selectLastMiniblock,
+  selectRanges,
+  selectWholeRun,
+} from "../sql/reading.ts";
+import { contextOf, type Store, type StreamCall } from "../store.ts";
 import { following, moved, readExternalNumbers } from "./external_blocks.ts";
-import { rangesWithSnapshots } from "./snapshot_search.ts";
+import {
+  numbersOf,
+  rangesOfExternal,
+  rangesOfRows,
+  rangesWithSnapshots,
+  type SeenRanges,
+} from "./snapshot_search.ts";
 
 /** The number of the stream's last block. */
 export async function lastMiniblockNumber(
@@ -56,27 +65,38 @@ export async function miniblockRanges(
   store: Store,
   call: StreamCall,
 ): Promise<MiniblockRange[]> {
-  const { name, streamId, signal } = call;
-  let wasEmpty = false;
-  const look = async () => {
-    const [{ rows }] = await store.transactions.read(
-      { name, tags: streamId, signal },
-      [bind(store.catalog.of(streamId, selectMiniblockNumbers), streamId)],
-    );
-    if (rows.length > 0 || streamType(streamId) !== "media") {
-      return { blocks: rows.map(([number, hasOwn]) => ({ number, hasOwn })) };
-    }
-    const blocks = await readExternalNumbers(store, call);
-    if (blocks !== moved) return { blocks };
-    // Moved between the two looks, or there is nothing.
-    if (wasEmpty) return { blocks: [] };
-    wasEmpty = true;
-    return moved;
-  };
   const { ranges } = await rangesWithSnapshots(
     store,
     call,
-    () => following(streamId, look),
+    () => following(call.streamId, () => seeRanges(store, call)),
   );
   return ranges;
+}
+
+async function seeRanges(
+  store: Store,
+  call: StreamCall,
+): Promise<SeenRanges | typeof moved> {
+  const { catalog, transactions } = store;
+  const { streamId } = call;
+  const context = contextOf(call);
+  const [{ rows: [stream] }] = await transactions.read(context, [
+    bind(catalog.of(streamId, selectWholeRun), streamId),
+  ]);
+  if (stream === undefined) throw streamNotFound(streamId);
+  const [location, count, first, last, snapshots] = stream;
+  if (location !== "D") {
+    const blocks = await readExternalNumbers(store, call);
+    return blocks === moved ? moved : rangesOfExternal(blocks);
+  }
+  if (first === null || last === null) return { ranges: [] };
+  if (count === last - first + 1n) {
+    const snapshotSeqNums = await numbersOf(snapshots);
+    const run = { startInclusive: first, endInclusive: last, snapshotSeqNums };
+    return { ranges: [run] };
+  }
+  const [{ rows }] = await transactions.read(context, [
+    bind(catalog.of(streamId, selectRanges), streamId),
+  ]);
+  return { ranges: await rangesOfRows(rows) };
 }

@@ -74,7 +74,7 @@ async function readOnce(
  * Bytes of blocks that are held at a time. Bun collects late what was read: by
  * pages of 4 MiB, 300 MB took up to 166 MB of memory, by these up to 73.
  */
-const pageBytes = 1024n * 1024n;
+export const pageBytes = 1024n * 1024n;
 
 /**
  * Reads the blocks page by page; only one page is held. Each page is one

@@ -45,7 +45,7 @@ export const deleteLastMiniblocks = (t: StreamTables) =>
         bytes: blockBytes,
         where: "stream_id = $1 AND seq_num <= $2",
       })
-    } RETURNING seq_num) SELECT min(seq_num) FROM gone`,
+    } RETURNING seq_num) SELECT pg_catalog.min(seq_num) FROM gone`,
     params: ["bpchar", "int8"],
     columns: ["int8?"],
   });
@@ -54,7 +54,7 @@ export const deleteLastEvents = (t: StreamTables) =>
   statement({
     text: deleteLast(t.minipools, {
       keys: ["generation", "slot_num"],
-      bytes: "coalesce(octet_length(envelope), 0)",
+      bytes: "coalesce(pg_catalog.octet_length(envelope), 0)",
     }),
     params: ["bpchar"],
   });
@@ -85,12 +85,12 @@ export const noteRest = (t: StreamTables) =>
         ON CONFLICT (stream_id) DO NOTHING),
       guarded AS (
         INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
-        SELECT $1, 0, ''::bytea, NULL FROM rest
+        SELECT $1, 0, ''::pg_catalog.bytea, NULL FROM rest
         ON CONFLICT (stream_id, seq_num) DO NOTHING),
       done AS (
         DELETE FROM ${t.deletions}
         WHERE stream_id = $1 AND NOT EXISTS (SELECT FROM rest))
-      SELECT count(*) FROM rest`,
+      SELECT pg_catalog.count(*) FROM rest`,
     params: ["bpchar"],
     columns: ["int8"],
   });
@@ -135,6 +135,6 @@ export const forgetDeletion = (t: StreamTables) =>
     text: `WITH forgotten AS (
         DELETE FROM ${t.deletions} WHERE stream_id = $1 RETURNING stream_id)
       DELETE FROM ${t.miniblocks} WHERE stream_id = $1 AND seq_num = 0
-        AND octet_length(blockdata) = 0 AND EXISTS (SELECT FROM forgotten)`,
+        AND pg_catalog.octet_length(blockdata) = 0 AND EXISTS (SELECT FROM forgotten)`,
     params: ["bpchar"],
   });

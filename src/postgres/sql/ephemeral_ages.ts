@@ -61,10 +61,10 @@ export const selectExpired = (t: StreamTables) =>
         <= pg_catalog.now() - $2::float * interval '1 millisecond'
       ORDER BY stream_id LIMIT $3`,
 =======
-      WHERE stream_id COLLATE "C" > $1 AND (SELECT created_at FROM ${t.ephemeralAges} AS age
+      WHERE stream_id COLLATE pg_catalog."C" > $1 AND (SELECT created_at FROM ${t.ephemeralAges} AS age
         WHERE age.stream_id = uploads.stream_id)
         <= now() - $2 * interval '1 millisecond'
-      ORDER BY stream_id COLLATE "C" LIMIT $3`,
+      ORDER BY stream_id COLLATE pg_catalog."C" LIMIT $3`,
 >>>>>>> 1e3f0a0 (A large stream is deleted at once, and removed part by part)
     params: ["bpchar", "int8", "int8"],
     columns: ["bpchar"],

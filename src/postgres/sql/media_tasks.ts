@@ -95,12 +95,12 @@ export const selectMediaStreams = (t: StreamTables) =>
     text: `WITH page AS MATERIALIZED (
         SELECT stream_id, NOT ephemeral AND blockdata_ext = 'D' AS is_here
         FROM ${t.streams}
-        WHERE stream_id COLLATE "C" > $1 AND stream_id COLLATE "C" < 'fg'
-        ORDER BY stream_id COLLATE "C" LIMIT $2)
+        WHERE stream_id COLLATE pg_catalog."C" > $1 AND stream_id COLLATE pg_catalog."C" < 'fg'
+        ORDER BY stream_id COLLATE pg_catalog."C" LIMIT $2)
       SELECT stream_id, is_here AND NOT EXISTS (
           SELECT 1 FROM ${t.mediaTasks} AS task
           WHERE task.stream_id = page.stream_id)
-      FROM page ORDER BY stream_id COLLATE "C"`,
+      FROM page ORDER BY stream_id COLLATE pg_catalog."C"`,
     params: ["bpchar", "int8"],
     columns: ["bpchar", "bool"],
   });
@@ -121,8 +121,8 @@ export const selectAtLocation = (t: StreamTables) =>
 export const selectLocations = (t: StreamTables) =>
   statement({
     text: `SELECT stream_id, blockdata_ext = $3 FROM ${t.streams}
-      WHERE stream_id COLLATE "C" > $1 AND stream_id COLLATE "C" <= $2
-      ORDER BY stream_id COLLATE "C" LIMIT $4`,
+      WHERE stream_id COLLATE pg_catalog."C" > $1 AND stream_id COLLATE pg_catalog."C" <= $2
+      ORDER BY stream_id COLLATE pg_catalog."C" LIMIT $4`,
     params: ["bpchar", "bpchar", "bpchar", "int8"],
     columns: ["bpchar", "bool"],
   });

@@ -230,7 +230,7 @@ export const clearFirstSnapshots = (t: StreamTables) =>
           AND snapshot IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM ${t.miniblocks}
             WHERE stream_id = $1 AND seq_num >= $3 AND seq_num < $4)`,
-        "octet_length(snapshot)",
+        "pg_catalog.octet_length(snapshot)",
       )
     }),
       cleared AS (

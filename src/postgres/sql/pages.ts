@@ -25,8 +25,8 @@ export function pageSql(
   const order = keys.map((column) => column + (descending ? " DESC" : ""))
     .join(", ");
   return `SELECT ${key}, nth <= ${maxRows} AND before < ${maxBytes} AS fits
-    FROM (SELECT ${key}, row_number() OVER numbered AS nth,
-        sum(bytes) OVER numbered - bytes AS before
+    FROM (SELECT ${key}, pg_catalog.row_number() OVER numbered AS nth,
+        pg_catalog.sum(bytes) OVER numbered - bytes AS before
       FROM (SELECT ${key}, ${bytes} AS bytes FROM ${from}
         ORDER BY ${order} LIMIT ${maxRows + 1}) AS item
       WINDOW numbered AS (ORDER BY ${order} ROWS UNBOUNDED PRECEDING))
@@ -36,11 +36,11 @@ export function pageSql(
 /** The last number of such a page of blocks, and whether there are more. */
 export function pageEndSql(from: string, bytes: string): string {
   const page = pageSql({ keys: ["seq_num"], bytes, from });
-  return `SELECT max(seq_num) FILTER (WHERE fits) AS last,
-      coalesce(bool_or(NOT fits), false) AS is_more
+  return `SELECT pg_catalog.max(seq_num) FILTER (WHERE fits) AS last,
+      coalesce(pg_catalog.bool_or(NOT fits), false) AS is_more
     FROM (${page}) AS page`;
 }
 
 /** The size of a block's row; a large value is not read for that. */
 export const blockBytes =
-  "octet_length(blockdata) + coalesce(octet_length(snapshot), 0)";
+  "pg_catalog.octet_length(blockdata) + coalesce(pg_catalog.octet_length(snapshot), 0)";

@@ -6,6 +6,7 @@
 import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
+import { rangeRows } from "./reading.ts";
 
 /** The stream's row, its last block, and whether it has a minipool. */
 export const selectState = (t: StreamTables) =>
@@ -103,8 +104,9 @@ export const selectEverything = (t: StreamTables) =>
   });
 
 /**
- * The row with the number of events (text: where the blocks are), kind 0; every block's number and, as 1,
- * that a snapshot stands beside it, kind 1; the candidates' keys, kind 3.
+ * The row with the number of events (text: where the blocks are), kind 0; the
+ * numbers of which `rangeRows` makes the runs, kind 1; the candidates' keys,
+ * kind 3.
  */
 export const selectStatistics = (t: StreamTables) =>
   statement({
@@ -113,9 +115,8 @@ export const selectStatistics = (t: StreamTables) =>
           WHERE stream_id = $1 AND slot_num >= 0),
         blockdata_ext::pg_catalog.text
       FROM ${t.streams} WHERE stream_id = $1
-      UNION ALL (SELECT 1, seq_num,
-          coalesce(pg_catalog.octet_length(snapshot) > 0, false)::int, NULL
-        FROM ${t.miniblocks} WHERE stream_id = $1 ORDER BY seq_num)
+      UNION ALL (SELECT 1, seq_num, bits::bigint, NULL
+        FROM (${rangeRows(t)}) AS range)
       UNION ALL (SELECT 3, seq_num, 0, block_hash::pg_catalog.text
         FROM ${t.candidates} WHERE stream_id = $1
         ORDER BY seq_num, block_hash COLLATE pg_catalog."C")`,

@@ -85,8 +85,8 @@ export const updateHead = (t: StreamTables) =>
 export const selectStreamIds = (t: StreamTables) =>
   statement({
     text: `SELECT stream_id FROM ${t.streams}
-      WHERE stream_id COLLATE "C" > $1
-      ORDER BY stream_id COLLATE "C" LIMIT $2`,
+      WHERE stream_id COLLATE pg_catalog."C" > $1
+      ORDER BY stream_id COLLATE pg_catalog."C" LIMIT $2`,
     params: ["bpchar", "int8"],
     columns: ["bpchar"],
   });

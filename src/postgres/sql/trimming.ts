@@ -195,8 +195,8 @@ export const selectTrimmingPage = (t: StreamTables) =>
         ephemeral OR blockdata_ext <> 'D',
         (SELECT snapshot FROM ${t.trimmingMarks} AS mark
           WHERE mark.stream_id = es.stream_id)
-      FROM ${t.streams} AS es WHERE stream_id COLLATE "C" > $1
-      ORDER BY stream_id COLLATE "C" LIMIT $2`,
+      FROM ${t.streams} AS es WHERE stream_id COLLATE pg_catalog."C" > $1
+      ORDER BY stream_id COLLATE pg_catalog."C" LIMIT $2`,
     params: ["bpchar", "int8"],
     columns: ["bpchar", "int8", "bool", "int8?"],
   });

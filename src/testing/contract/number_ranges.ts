@@ -1,7 +1,7 @@
 /** getMiniblockNumberRanges. */
 import assert from "node:assert/strict";
 import type { MiniblockRange } from "../../storage/model.ts";
-import { testCallRules } from "./common.ts";
+import { testCommonRules } from "./common.ts";
 import type { PlantedStream, Suite } from "./suite.ts";
 import {
   block,
@@ -50,15 +50,11 @@ const NUMBER_RANGES: [string, PlantedStream, MiniblockRange[]][] = [
       range(MAX_NUMBER - 1n, MAX_NUMBER, []),
     ],
   ],
-  ["left-overs only", {
-    ...plantedStream(run(0, 2), { snapshots: [1] }),
-    orphaned: true,
-  }, []],
 ];
 
 /** Registers the tests. */
 export function numberRangesContract(suite: Suite): void {
-  testCallRules(
+  testCommonRules(
     suite,
     "getMiniblockNumberRanges",
     (storage, id, options) => storage.getMiniblockNumberRanges(id, options),
@@ -74,11 +70,6 @@ export function numberRangesContract(suite: Suite): void {
       },
     );
   }
-
-  suite.test("getMiniblockNumberRanges of an unknown stream is empty", async ({ storage }) => {
-    const id = newStreamId();
-    assert.deepEqual(await storage.getMiniblockNumberRanges(id), []);
-  });
 
   suite.test("getMiniblockNumberRanges follows what is written", async ({ storage }) => {
     const id = newStreamId();

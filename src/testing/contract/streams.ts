@@ -205,7 +205,6 @@ function testLeftOvers(suite: Suite): void {
           details: { streamId: id },
         });
       }
-      assert.deepEqual(await storage.getMiniblockNumberRanges(id), []);
       assert.deepEqual(await storage.getStreams(), []);
     },
   );
