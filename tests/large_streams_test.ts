@@ -4,6 +4,9 @@
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { bind } from "../src/database/statement.ts";
+import { Catalog } from "../src/postgres/catalog.ts";
+import { selectLastMiniblock } from "../src/postgres/sql/miniblocks.ts";
 import { partitionSuffix, type StreamId } from "../src/storage/stream_id.ts";
 import {
   assertFails,
@@ -258,13 +261,23 @@ describe("What is left of a deleted stream", () => {
 
   it("is no sign that a lost rebuild was done", async () => {
     await using store = await openMaintenanceStore();
-    const { storage } = store;
+    const { storage, test } = store;
     const id = newStreamId();
     const blocks = [snapshotBlock(0), block(1)];
     await storage.reinitializeStreamStorage(id, blocks, 0n, false);
+    const { partitions } = storage;
+    const select = new Catalog(test.schema, partitions)
+      .of(id, selectLastMiniblock);
+    await using session = await openSession(test.url);
+    const look = async () => {
+      const [{ rows }] = await session.run([
+        bind(select, id, 1n, block(1).data),
+      ]);
+      return rows;
+    };
+    assert.deepEqual(await look(), [[true]]);
     await store.sql("DELETE FROM @.es");
-    await storage.reinitializeStreamStorage(id, blocks, 0n, false);
-    assert.deepEqual(await storage.getStreams(), [id]);
+    assert.deepEqual(await look(), []);
   });
 });
 

@@ -9,24 +9,6 @@ import type { Session } from "../src/database/session.ts";
 import type { Statement } from "../src/database/statement.ts";
 import { baseType } from "../src/database/wire/types.ts";
 import { Catalog } from "../src/postgres/catalog.ts";
-<<<<<<< HEAD
-=======
-import * as candidates from "../src/postgres/sql/candidates.ts";
-import * as deletions from "../src/postgres/sql/deletions.ts";
-import * as ephemeralAges from "../src/postgres/sql/ephemeral_ages.ts";
-import * as external from "../src/postgres/sql/external.ts";
-import * as mediaChanges from "../src/postgres/sql/media_changes.ts";
-import * as mediaTasks from "../src/postgres/sql/media_tasks.ts";
-import * as miniblocks from "../src/postgres/sql/miniblocks.ts";
-import * as minipools from "../src/postgres/sql/minipools.ts";
-import * as quotas from "../src/postgres/sql/quotas.ts";
-import * as offloading from "../src/postgres/sql/offloading.ts";
-import * as reading from "../src/postgres/sql/reading.ts";
-import * as state from "../src/postgres/sql/state.ts";
-import * as trimming from "../src/postgres/sql/trimming.ts";
-import * as streamLocks from "../src/postgres/sql/stream_locks.ts";
-import * as streams from "../src/postgres/sql/streams.ts";
->>>>>>> 1e3f0a0 (A large stream is deleted at once, and removed part by part)
 import { newStreamId } from "../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
 import { assertGolden, hasGolden } from "./support/golden.ts";
@@ -34,26 +16,6 @@ import { openSession } from "./support/migration_connection.ts";
 import { statements } from "./support/statements.ts";
 import { openTestStorage } from "./support/storage.ts";
 
-<<<<<<< HEAD
-=======
-const modules = {
-  candidates,
-  deletions,
-  ephemeralAges,
-  external,
-  mediaChanges,
-  mediaTasks,
-  miniblocks,
-  minipools,
-  quotas,
-  offloading,
-  reading,
-  state,
-  streamLocks,
-  streams,
-  trimming,
-};
->>>>>>> 1e3f0a0 (A large stream is deleted at once, and removed part by part)
 const suffix = "r00";
 
 /** These read a whole index: they are asked about every stream. */

@@ -606,6 +606,27 @@ describe("A write that waits", () => {
     assert.equal(queue.state.waiting, 0);
   });
 
+  it("many that are late are refused in several turns", async () => {
+    const { submit, settled, database, underWay } = fakeQueue({
+      maxWaitMs: 50,
+      slots: 1,
+    });
+    const running = submit(a, "running", { solo: true });
+    await underWay();
+    const late = Array.from(
+      { length: 900 },
+      (_, n) => submit(b, `b${n}`).catch(() => {}),
+    );
+    // Until the last one is late.
+    for (const now = performance.now(); performance.now() < now + 60;);
+    await until(() => settled.length > 0);
+    assert.ok(settled.length < 900, `${settled.length} in the first turn`);
+    await Promise.all(late);
+    assert.deepEqual(settled, Array.from({ length: 900 }, (_, n) => `b${n}!`));
+    database.underWay[0]!.commit();
+    await running;
+  });
+
   it("is refused when it is too old behind its own stream", async () => {
     const { submit, underWay, database } = fakeQueue({ maxWaitMs: 50 });
     const started = performance.now();

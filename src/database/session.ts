@@ -283,6 +283,7 @@ export class Session implements AsyncDisposable {
       }
       this.#writer.bindExecute(names[i]!, statement.params, item.values);
       if (item.copy) this.#writer.copyRows(item.copy.types, item.copy.rows);
+      if (item.encodedCopy) this.#writer.append(item.encodedCopy);
     });
     this.#writer.sync();
     return preparing;

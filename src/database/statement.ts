@@ -3,6 +3,9 @@
  * result's columns. A statement is written once, bound many times.
  */
 
+import type { Buffer } from "node:buffer";
+import { Slices } from "./slices.ts";
+import { FrontendWriter } from "./wire/frontend.ts";
 import {
   type Decoder,
   decoderOf,
@@ -32,6 +35,8 @@ export interface Bound<C extends readonly PgType[] = readonly PgType[]> {
     readonly types: readonly PgType[];
     readonly rows: Iterable<readonly unknown[]>;
   };
+  /** The same, made into messages before. */
+  readonly encodedCopy?: readonly Buffer[];
 }
 
 /** What a statement returned. */
@@ -102,4 +107,29 @@ export function copyIn<T extends readonly PgType[]>(
   rows: Iterable<ValuesOf<T>>,
 ): Bound<[]> {
   return { statement: of, values: [], copy: { types, rows } };
+}
+
+/** From so many rows on a COPY is encoded in slices. */
+const manyRows = 2000;
+
+/**
+ * The same for any number of rows. A flush leaves in one piece, so many rows are
+ * made into messages before, in slices: it would stop the event loop for as long
+ * as that takes.
+ */
+export async function copyManyIn<T extends readonly PgType[]>(
+  of: Statement<[], []>,
+  types: T,
+  rows: readonly ValuesOf<T>[],
+  slices: Slices = new Slices(),
+): Promise<Bound<[]>> {
+  if (rows.length < manyRows) return copyIn(of, types, rows);
+  const writer = new FrontendWriter();
+  writer.beginCopy();
+  for (const row of rows) {
+    if (slices.isOver) await slices.next();
+    writer.copyRow(types, row);
+  }
+  writer.endCopy();
+  return { statement: of, values: [], encodedCopy: writer.take() };
 }

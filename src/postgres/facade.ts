@@ -44,6 +44,7 @@ import type { MetricFamily } from "../telemetry/registry.ts";
 import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import type { Workers } from "./background.ts";
 import type { StreamMaintenance } from "./maintenance.ts";
+import { Intake } from "./intake.ts";
 import { createArchiveStream, writeArchive } from "./operations/archive.ts";
 import {
   countCandidatesAt,
@@ -116,6 +117,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
   readonly instanceId: string;
   readonly #parts: FacadeParts;
   readonly #store: Store;
+  readonly #intake = new Intake();
   #closing: Promise<void> | undefined;
 
   constructor(parts: FacadeParts) {
@@ -661,15 +663,27 @@ export class StreamStorageFacade implements PostgresStreamStorage {
     );
   }
 
-  async #call<T>(
+  #call<T>(
     name: string,
     options: OperationOptions | undefined,
     body: (since: number) => Promise<T>,
     streamId?: StreamId,
   ): Promise<T> {
+    const since = performance.now();
+    return this.#intake.pass(() =>
+      this.#run(name, options, body, streamId, since)
+    );
+  }
+
+  async #run<T>(
+    name: string,
+    options: OperationOptions | undefined,
+    body: (since: number) => Promise<T>,
+    streamId: StreamId | undefined,
+    since: number,
+  ): Promise<T> {
     const operation = this.#parts.telemetry.operations.of(name);
     const span = operation.startSpan(streamId);
-    const since = performance.now();
     try {
       this.#checkCallable(options);
       const result = await inSpan(span, () => body(since));

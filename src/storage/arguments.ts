@@ -122,9 +122,12 @@ export function checkWriteMiniblocks(
   checkGenerations(miniblocks, newMinipool, prevMinipool);
   checkConsecutive("INTERNAL", miniblocks);
   checkContents(miniblocks);
-  for (const [index, envelope] of newMinipool.envelopes.entries()) {
-    checkBytes(`newMinipool.envelopes[${index}]`, envelope);
-  }
+  checkEach(
+    "newMinipool.envelopes",
+    newMinipool.envelopes,
+    isFilled,
+    checkBytes,
+  );
 }
 
 /** Checks `writePrecedingMiniblocks`. */
@@ -145,9 +148,6 @@ export function checkWriteArchiveMiniblocks(
 ): void {
   checkInt64("startMiniblockNum", startMiniblockNum);
   checkList("miniblocks", miniblocks);
-  for (const [index, block] of miniblocks.entries()) {
-    checkObject(`miniblocks[${index}]`, block);
-  }
   checkContents(miniblocks);
   const end = startMiniblockNum + BigInt(miniblocks.length) - 1n;
   if (end > MAX_INT64) {
@@ -283,9 +283,7 @@ export function checkTrimStream(
 ): void {
   checkInt64("trimToMbExclusive", trimToMbExclusive);
   checkList("nullifySnapshotMbs", nullifySnapshotMbs);
-  for (const [index, number] of nullifySnapshotMbs.entries()) {
-    checkInt64(`nullifySnapshotMbs[${index}]`, number);
-  }
+  checkEach("nullifySnapshotMbs", nullifySnapshotMbs, isInt64, checkInt64);
 }
 
 function checkGenerations(
@@ -335,7 +333,9 @@ function checkConsecutive(
   miniblocks: MiniblockDescriptor[],
 ): void {
   let due = miniblocks[0]?.number ?? 0n;
-  for (const [index, { number }] of miniblocks.entries()) {
+  let index = -1;
+  for (const { number } of miniblocks) {
+    index++;
     if (number !== due) {
       throw fault(
         code,
@@ -354,15 +354,44 @@ function checkConsecutive(
 }
 
 function checkNumbers(miniblocks: MiniblockDescriptor[]): void {
-  for (const [index, block] of miniblocks.entries()) {
-    checkObject(`miniblocks[${index}]`, block);
-    checkInt64(`miniblocks[${index}].number`, block.number);
-  }
+  checkEach(
+    "miniblocks",
+    miniblocks,
+    (block: MiniblockDescriptor | null) => isInt64(block?.number),
+    (argument, block) => {
+      checkObject(argument, block);
+      checkInt64(`${argument}.number`, block!.number);
+    },
+  );
 }
 
 function checkContents(miniblocks: MiniblockDescriptor[]): void {
-  for (const [index, block] of miniblocks.entries()) {
-    checkContent(`miniblocks[${index}]`, block);
+  checkEach(
+    "miniblocks",
+    miniblocks,
+    (block: MiniblockDescriptor | null) =>
+      isFilled(block?.data) && block!.snapshot === undefined &&
+      block!.hasLegacySnapshot === undefined,
+    (argument, block) => {
+      checkObject(argument, block);
+      checkContent(argument, block!);
+    },
+  );
+}
+
+/**
+ * Checks the items of a list that are not plainly right. There may be a hundred
+ * thousand, and to give a name to each takes longer than all the rest.
+ */
+function checkEach<T>(
+  argument: string,
+  list: readonly T[],
+  isRight: (item: T) => boolean,
+  check: (argument: string, item: T) => void,
+): void {
+  for (let index = 0; index < list.length; index++) {
+    const item = list[index]!;
+    if (!isRight(item)) check(`${argument}[${index}]`, item);
   }
 }
 
@@ -411,6 +440,10 @@ function checkBytes(argument: string, value: unknown): void {
   }
 }
 
+function isFilled(value: unknown): boolean {
+  return value instanceof Uint8Array && value.length > 0;
+}
+
 function checkHash(argument: string, value: unknown): void {
   if (!(value instanceof Uint8Array)) {
     throw wrongType(argument, "a Uint8Array", value);
@@ -418,6 +451,10 @@ function checkHash(argument: string, value: unknown): void {
   if (value.length !== HASH_BYTES) {
     throw outOfRange(argument, `must be ${HASH_BYTES} bytes long`, value);
   }
+}
+
+function isInt64(value: unknown): boolean {
+  return typeof value === "bigint" && value >= 0n && value <= MAX_INT64;
 }
 
 function checkInt64(argument: string, value: unknown): void {

@@ -89,20 +89,40 @@ export class FrontendWriter {
     types: readonly PgType[],
     rows: Iterable<readonly unknown[]>,
   ): void {
+    this.beginCopy();
+    for (const row of rows) this.copyRow(types, row);
+    this.endCopy();
+  }
+
+  /** The beginning of such a COPY; its rows and its end are to follow. */
+  beginCopy(): void {
     this.#open(0x64, 4 + copyHeader.length);
     this.#raw(copyHeader);
-    for (const row of rows) {
-      let length = 4 + 2;
-      for (let i = 0; i < types.length; i++) {
-        length += 4 + sizeOf(types[i]!, row[i]);
-      }
-      this.#open(0x64, length);
-      this.#int16(types.length);
-      for (let i = 0; i < types.length; i++) this.#value(types[i]!, row[i]);
+  }
+
+  copyRow(types: readonly PgType[], row: readonly unknown[]): void {
+    let length = 4 + 2;
+    for (let i = 0; i < types.length; i++) {
+      length += 4 + sizeOf(types[i]!, row[i]);
     }
+    this.#open(0x64, length);
+    this.#int16(types.length);
+    for (let i = 0; i < types.length; i++) this.#value(types[i]!, row[i]);
+  }
+
+  endCopy(): void {
     this.#open(0x64, 6);
     this.#int16(-1);
     this.#open(0x63, 4);
+  }
+
+  /** What another writer has written. */
+  append(chunks: readonly Buffer[]): void {
+    this.#seal();
+    for (const chunk of chunks) {
+      this.#full.push(chunk);
+      this.#bytes += chunk.length;
+    }
   }
 
   /** How many bytes were written since the last `take`. */

@@ -75,7 +75,7 @@ export async function writeArchive(
       checkArchive(state, start);
       return [
         unchanged(store, state),
-        ...miniblockRows(store.catalog, call, miniblocks),
+        ...await miniblockRows(store.catalog, call, miniblocks),
       ];
     },
     settle: () => {},

@@ -1,3 +1,4 @@
+import { Slices } from "../../database/slices.ts";
 import { bind } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
 import type {
@@ -5,6 +6,7 @@ import type {
   ReadMiniblocksResult,
 } from "../../storage/model.ts";
 import { assembleMiniblocks, type MiniblockRow } from "../../storage/rules.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
 import {
   pageRowKind,
   selectMiniblocks,
@@ -46,28 +48,62 @@ async function readOnce(
   const select = omitSnapshot
     ? selectMiniblocksWithoutSnapshots
     : selectMiniblocks;
-  const [{ rows: [stream, ...blocks] }] = await transactions.read(
+  const [{ rows }] = await transactions.read(
     { name, tags: streamId, signal },
     [bind(catalog.of(streamId, select), streamId, from, to)],
   );
+  const stream = rows[0];
   if (stream === undefined) throw streamNotFound(streamId);
+  if (stream[4] === "D") return await assembleRows(streamId, rows, read);
   const range = { first: from, last: to - 1n, omitSnapshot };
-  const found = stream[4] === "D"
-    ? {
-      below: stream[1],
-      blocks: blocks.map(([, number, data, snapshot]) => ({
-        number,
-        data: data!,
-        snapshot,
-      })),
-    }
-    : await readExternal(store, call, range);
+  const found = await readExternal(store, call, range);
   if (found === moved) return moved;
   return assembleMiniblocks(streamId, found.blocks, {
     from,
     ...neighbours(found.below),
     omitSnapshot,
   });
+}
+
+/** Rows that are made into blocks at a time. */
+const sliceRows = 2048;
+
+/** The stream's row, and then its blocks, however many there are, in slices. */
+async function assembleRows(
+  streamId: StreamId,
+  rows: readonly (readonly [
+    kind: number,
+    number: bigint,
+    data: Uint8Array | null,
+    snapshot: Uint8Array | null,
+    ...unknown[],
+  ])[],
+  { from, omitSnapshot }: MiniblocksRead,
+): Promise<ReadMiniblocksResult> {
+  const { hasBlockBefore, hasBlockBelow } = neighbours(rows[0]![1]);
+  const assemble = (at: number, due: bigint) =>
+    assembleMiniblocks(
+      streamId,
+      rows.slice(at, at + sliceRows).map(([, number, data, snapshot]) => ({
+        number,
+        data: data!,
+        snapshot,
+      })),
+      {
+        from: due,
+        hasBlockBefore: hasBlockBefore || at > 1,
+        hasBlockBelow: hasBlockBelow || at > 1,
+        omitSnapshot,
+      },
+    );
+  const result = assemble(1, from);
+  const slices = new Slices();
+  for (let at = 1 + sliceRows; at < rows.length; at += sliceRows) {
+    await slices.next();
+    const { miniblocks } = assemble(at, result.miniblocks.at(-1)!.number + 1n);
+    for (const block of miniblocks) result.miniblocks.push(block);
+  }
+  return result;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { Slices } from "../../database/slices.ts";
 import { bind } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
 import type { ReadStreamFromLastSnapshotResult } from "../../storage/model.ts";
@@ -27,7 +28,7 @@ async function readOnce(
   numPreceding: number,
 ): Promise<ReadStreamFromLastSnapshotResult | typeof moved> {
   const { name, streamId, signal } = call;
-  const [{ rows: [stream, ...rows] }] = await store.transactions.read(
+  const [{ rows }] = await store.transactions.read(
     { name, tags: streamId, signal },
     [bind(
       store.catalog.of(streamId, selectStream),
@@ -35,12 +36,16 @@ async function readOnce(
       BigInt(numPreceding),
     )],
   );
+  const stream = rows[0];
   if (stream === undefined || stream[1] >= miniblockSlot) {
     throw streamNotFound(streamId);
   }
   let blocks: MiniblockRow[] = [];
   const minipool: MinipoolRow[] = [];
-  for (const [number, slot, data, snapshot] of rows) {
+  const slices = new Slices();
+  for (let i = 1; i < rows.length; i++) {
+    if (slices.isOver) await slices.next();
+    const [number, slot, data, snapshot] = rows[i]!;
     if (slot === miniblockSlot) {
       blocks.push({ number, data: data!, snapshot });
     } else {
@@ -56,6 +61,7 @@ async function readOnce(
     if (found === moved) return moved;
     blocks = found.blocks;
   }
+  if (rows.length > manyRows) await slices.next();
   return assembleStreamView(streamId, {
     latestSnapshot: stream[0],
     blocks,
@@ -64,6 +70,9 @@ async function readOnce(
     numPreceding,
   });
 }
+
+/** What so many rows are put together in is a slice of its own. */
+const manyRows = 2000;
 
 /** The character of `blockdata_ext` for it. */
 const inDatabase = BigInt("D".charCodeAt(0));

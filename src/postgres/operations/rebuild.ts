@@ -49,7 +49,11 @@ export async function writePreceding(
       }
       return [
         unchanged(store, state),
-        ...miniblockRows(store.catalog, call, missing(miniblocks, state)),
+        ...await miniblockRows(
+          store.catalog,
+          call,
+          missing(miniblocks, state),
+        ),
       ];
     },
     settle: () => {},
@@ -87,7 +91,7 @@ export async function reinitialize(
       const state = await findState(store, call, rangeOf(miniblocks));
       isKnown = state !== undefined;
       return state === undefined
-        ? createRows(store, call, rebuild)
+        ? await createRows(store, call, rebuild)
         : await updateRows(store, call, rebuild, state);
     },
     settle: () => {},
@@ -101,17 +105,17 @@ export async function reinitialize(
   if (isKnown) store.snapshotWritten?.(streamId);
 }
 
-function createRows(
+async function createRows(
   store: Store,
   call: StreamCall,
   rebuild: Rebuild,
-): Bound[] {
+): Promise<Bound[]> {
   const { catalog } = store;
   const { streamId } = call;
   return [
     bind(catalog.of(streamId, insertStream), streamId, false),
     noLeftovers(catalog, streamId),
-    ...miniblockRows(catalog, call, rebuild.miniblocks),
+    ...await miniblockRows(catalog, call, rebuild.miniblocks),
     ...newHead(store, call, rebuild),
   ];
 }
@@ -140,7 +144,7 @@ async function updateRows(
   return [
     unchanged(store, state),
     ...setMissing,
-    ...miniblockRows(catalog, call, missing(miniblocks, state)),
+    ...await miniblockRows(catalog, call, missing(miniblocks, state)),
     ...newHead(store, call, rebuild),
   ];
 }

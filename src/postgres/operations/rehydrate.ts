@@ -100,7 +100,7 @@ async function restore(
       first,
       last + 1n,
     ),
-    ...miniblockRows(catalog, call, blocks),
+    ...await miniblockRows(catalog, call, blocks),
   ]);
 }
 

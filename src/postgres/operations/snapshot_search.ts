@@ -20,12 +20,12 @@
  * found by then is remembered, so the next call goes on from there.
  */
 
+import { Slices } from "../../database/slices.ts";
 import { bind } from "../../database/statement.ts";
 import { hasLegacySnapshot } from "../../storage/miniblock_proto.ts";
 import type { MiniblockRange } from "../../storage/model.ts";
 import { rangesOf } from "../../storage/rules.ts";
 import { SearchedBlocks } from "../legacy_snapshots.ts";
-import { Slices } from "../slices.ts";
 import { rangeBits, selectUnsearched } from "../sql/reading.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
 import type { SeenBlock } from "./external_blocks.ts";

@@ -1,5 +1,5 @@
 import type { Rejection } from "../../database/rejection.ts";
-import { bind, type Bound, copyIn } from "../../database/statement.ts";
+import { bind, type Bound, copyManyIn } from "../../database/statement.ts";
 import {
   ephemeralStream,
   lastMiniblockMismatch,
@@ -66,7 +66,7 @@ export async function writeMiniblocks(
     }),
     bound: async () => {
       await check?.();
-      return swap(store, call, write, latest);
+      return await swap(store, call, write, latest);
     },
     settle: () => {},
     refused: async (rejection) => {
@@ -79,13 +79,13 @@ export async function writeMiniblocks(
 }
 
 /** The statements of a swap of any size. */
-function swap(
+async function swap(
   { catalog }: Store,
   call: StreamCall,
   { miniblocks, newMinipool, prevMinipool: { generation, size } }:
     MiniblocksWrite,
   latest: bigint | undefined,
-): Bound[] {
+): Promise<Bound[]> {
   const { streamId } = call;
   return [
     bind(
@@ -95,8 +95,8 @@ function swap(
       size === undefined ? null : BigInt(size),
     ),
     bind(catalog.of(streamId, deleteMinipool), streamId),
-    ...minipoolRows(catalog, call, newMinipool),
-    ...miniblockRows(catalog, call, miniblocks),
+    await minipoolRows(catalog, call, newMinipool),
+    ...await miniblockRows(catalog, call, miniblocks),
     bind(
       catalog.of(streamId, deleteCandidatesBelow),
       streamId,
@@ -173,11 +173,11 @@ function uncheckedSwap(
 const copyFrom = 4;
 
 /** The statements that add the blocks. */
-export function miniblockRows(
+export async function miniblockRows(
   catalog: Catalog,
   { streamId }: StreamCall,
   miniblocks: readonly MiniblockDescriptor[],
-): Bound[] {
+): Promise<Bound[]> {
   const rows = miniblocks.map((
     block,
   ): [string, bigint, Uint8Array, Uint8Array | null] => [
@@ -188,7 +188,8 @@ export function miniblockRows(
   ]);
   if (rows.length >= copyFrom) {
     const copy = catalog.of(streamId, copyMiniblocks);
-    return [copyIn(copy, ["bpchar", "int8", "bytea", "bytea?"], rows)];
+    const types = ["bpchar", "int8", "bytea", "bytea?"] as const;
+    return [await copyManyIn(copy, types, rows)];
   }
   const insert = catalog.of(streamId, insertMiniblock);
   return rows.map((row) => bind(insert, ...row));
@@ -201,21 +202,16 @@ export function snapshotOf(block: MiniblockDescriptor): Uint8Array | null {
     : null;
 }
 
-function minipoolRows(
+async function minipoolRows(
   catalog: Catalog,
   { streamId }: StreamCall,
   { generation, envelopes }: NewMinipool,
-): Bound[] {
-  return envelopes.length === 0
-    ? [bind(catalog.of(streamId, insertMarker), streamId, generation)]
-    : [
-      newMinipoolRows(
-        catalog.of(streamId, copyMinipool),
-        streamId,
-        generation,
-        envelopes,
-      ),
-    ];
+): Promise<Bound> {
+  if (envelopes.length === 0) {
+    return bind(catalog.of(streamId, insertMarker), streamId, generation);
+  }
+  const copy = catalog.of(streamId, copyMinipool);
+  return await newMinipoolRows(copy, streamId, generation, envelopes);
 }
 
 function payloadBytes({ miniblocks, newMinipool }: MiniblocksWrite): number {

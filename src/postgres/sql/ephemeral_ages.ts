@@ -54,18 +54,12 @@ export const selectExpired = (t: StreamTables) =>
     text: `WITH uploads AS MATERIALIZED (
         SELECT stream_id FROM ${t.streams} WHERE ephemeral)
       SELECT stream_id FROM uploads
-<<<<<<< HEAD
-      WHERE stream_id > $1 AND (SELECT least(created_at, pg_catalog.now())
+      WHERE stream_id COLLATE pg_catalog."C" > $1
+        AND (SELECT least(created_at, pg_catalog.now())
         FROM ${t.ephemeralAges} AS age
         WHERE age.stream_id = uploads.stream_id)
         <= pg_catalog.now() - $2::float * interval '1 millisecond'
-      ORDER BY stream_id LIMIT $3`,
-=======
-      WHERE stream_id COLLATE pg_catalog."C" > $1 AND (SELECT created_at FROM ${t.ephemeralAges} AS age
-        WHERE age.stream_id = uploads.stream_id)
-        <= now() - $2 * interval '1 millisecond'
       ORDER BY stream_id COLLATE pg_catalog."C" LIMIT $3`,
->>>>>>> 1e3f0a0 (A large stream is deleted at once, and removed part by part)
     params: ["bpchar", "int8", "int8"],
     columns: ["bpchar"],
   });

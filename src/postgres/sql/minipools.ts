@@ -1,6 +1,6 @@
 /** Statements over `minipools_*`, the events that wait for a block. */
 
-import { copyIn, statement } from "../../database/statement.ts";
+import { copyManyIn, statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 
 /**
@@ -108,7 +108,7 @@ export function newMinipoolRows(
   generation: bigint,
   envelopes: readonly Uint8Array[],
 ) {
-  return copyIn(copy, ["bpchar", "int8", "int8", "bytea?"], [
+  return copyManyIn(copy, ["bpchar", "int8", "int8", "bytea?"], [
     [streamId, generation, -1n, null],
     ...envelopes.map((
       envelope,

@@ -162,8 +162,8 @@ export class StreamQueues {
 
   #start(queue: StreamQueue, count: number, taken: Task[]): void {
     queue.inFlight = true;
-    for (let i = 0; i < count; i++) {
-      const task = queue.tasks.shift()!;
+    // One by one each would move all that wait behind it.
+    for (const task of queue.tasks.splice(0, count)) {
       this.#left(task);
       taken.push(task);
     }

@@ -74,6 +74,9 @@ const batchingDelayMs = 10;
 /** How soon a write that is in flight notices that its table is free. */
 const lockPollMs = 50;
 
+/** Writes that are refused in one turn of the event loop, if many are late. */
+const maxRefused = 500;
+
 /** Busy while a write uses it. */
 interface Slot {
   users: number;
@@ -543,10 +546,14 @@ export class WriteQueue {
     this.#oldDue = Infinity;
     const now = performance.now();
     let next = Infinity;
+    let refused = 0;
     for (const task of this.#queues.all()) {
       const due = this.#dueOf(task);
-      if (due > now) next = Math.min(next, due);
-      else this.#refuse(task, this.#late(task));
+      if (due > now || refused >= maxRefused) next = Math.min(next, due);
+      else {
+        refused++;
+        this.#refuse(task, this.#late(task));
+      }
     }
     if (next < Infinity) this.#refuseOldLater(next);
   }

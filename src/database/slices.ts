@@ -16,13 +16,18 @@ const sliceMs = 10;
  * ```
  */
 export class Slices {
+  readonly #ms: number;
   #since = performance.now();
   #looks = 0;
+
+  constructor(ms = sliceMs) {
+    this.#ms = ms;
+  }
 
   /** Whether it is time for others; looks at the clock now and then only. */
   get isOver(): boolean {
     return (++this.#looks & 0x3f) === 0 &&
-      performance.now() - this.#since > sliceMs;
+      performance.now() - this.#since > this.#ms;
   }
 
   /** Lets everything else have its turn. */
