@@ -5,6 +5,7 @@
  */
 
 import type { Buffer } from "node:buffer";
+import { messageOf } from "../storage/foreign_text.ts";
 import type { ConnectionTarget } from "./connection_target.ts";
 import {
   type Address,
@@ -272,8 +273,4 @@ async function examine(
     session.destroy("This is not the server to be at", error);
     throw error;
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -5,6 +5,7 @@
  */
 
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
+import { messageOf } from "../storage/foreign_text.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import {
   FenceClosedError,
@@ -135,7 +136,6 @@ function databaseError(
   outcome: "unknown" | "rolled_back",
 ): StreamStorageError {
   const sqlState = sqlStateOf(error);
-  const text = error instanceof Error ? error.message : String(error);
   const { code, reason, message } = meaningOf(
     sqlState,
     findCause(error, ConnectionLostError),
@@ -143,7 +143,7 @@ function databaseError(
   );
   return new StreamStorageError({
     code,
-    message: `${message}: ${text}`,
+    message: `${message}: ${messageOf(error)}`,
     details: { reason, ...(sqlState === undefined ? {} : { sqlState }) },
     retryable: code !== "BAD_CONFIG" && code !== "DB_OPERATION_FAILURE",
     outcome,

@@ -53,6 +53,7 @@
 
 import { hostname } from "node:os";
 import process from "node:process";
+import { messageOf, printable } from "../storage/foreign_text.ts";
 import { schemaLockId } from "../storage/stream_id.ts";
 import type { LogCode } from "../telemetry/log_events.ts";
 import { sqlStateOf } from "./failures.ts";
@@ -261,7 +262,7 @@ export class Ownership {
             onEvent("ownership_epoch_raised", "An earlier write is final now"),
           onClosed: (isReplaced) => this.stop(isReplaced),
         });
-        return others.rows.map(([info]) => info);
+        return others.rows.map(([info]) => info && printable(info, 200));
       } catch (error) {
         const isLocked = sqlStateOf(error) === "55P03";
         if (!isLocked || performance.now() > deadline) throw error;
@@ -394,7 +395,7 @@ export class Ownership {
         if (performance.now() - lockWanted > recoverMs) return this.stop(true);
       } catch (error) {
         onEvent("ownership_session_retry", "The lock session is not back", {
-          cause: error instanceof Error ? error.message : String(error),
+          cause: messageOf(error),
         });
       }
       // Jittered: an owner of each schema waits for the same server.

@@ -1,7 +1,13 @@
+import { printable } from "../storage/foreign_text.ts";
+
+/** Longer than any message of PostgreSQL's own, with the names in it. */
+const shownOfMessage = 500;
+
 /**
- * An error that the server reported. Its `detail`, `hint` and `where` fields
- * are dropped on purpose: they quote row data ("Failing row contains …"), and
- * no stored byte may reach a log.
+ * An error that the server reported, or whoever answers in its place. Its
+ * `detail`, `hint` and `where` fields are dropped on purpose: they quote row data
+ * ("Failing row contains …"), and no stored byte may reach a log. The others are
+ * shortened and escaped.
  */
 export class PgError extends Error {
   override readonly name = "PgError";
@@ -17,13 +23,17 @@ export class PgError extends Error {
   readonly routine: string | undefined;
 
   constructor(fields: ReadonlyMap<string, string>, statementIndex: number) {
-    super(fields.get("M") ?? "Unknown error");
-    this.sqlState = fields.get("C") ?? "XX000";
-    this.severity = fields.get("V") ?? fields.get("S") ?? "ERROR";
+    const shown = (field: string, max: number) => {
+      const text = fields.get(field);
+      return text === undefined ? undefined : printable(text, max);
+    };
+    super(shown("M", shownOfMessage) ?? "Unknown error");
+    this.sqlState = sqlStateIn(fields.get("C"));
+    this.severity = shown("V", 16) ?? shown("S", 16) ?? "ERROR";
     this.statementIndex = statementIndex;
-    this.table = fields.get("t");
-    this.constraint = fields.get("n");
-    this.routine = fields.get("R");
+    this.table = shown("t", 64);
+    this.constraint = shown("n", 64);
+    this.routine = shown("R", 64);
   }
 
   /**
@@ -34,6 +44,11 @@ export class PgError extends Error {
     return this.sqlState === "26000" ||
       (this.sqlState === "0A000" && this.routine === "RevalidateCachedQuery");
   }
+}
+
+/** It becomes an attribute of metrics, which may not have just any value. */
+function sqlStateIn(text: string | undefined): string {
+  return text !== undefined && /^[0-9A-Z]{5}$/.test(text) ? text : "XX000";
 }
 
 /** The connection broke, or was broken, before the answer was complete. */

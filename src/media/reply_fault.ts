@@ -1,4 +1,5 @@
 import { StreamStorageError } from "../storage/errors.ts";
+import { printable } from "../storage/foreign_text.ts";
 
 /** What is wrong with a reply, or that there was none. */
 export interface ReplyFaultInit {
@@ -38,7 +39,10 @@ export class ReplyFault extends Error {
     what: { provider: string; action: string; object?: string },
   ): StreamStorageError {
     const { reason, retryable, status, providerCode, details } = this.init;
-    const object = what.object === undefined ? "" : ` ${what.object}`;
+    // A listing tells names that others have given.
+    const object = what.object === undefined
+      ? ""
+      : ` ${printable(what.object, 200)}`;
     return new StreamStorageError({
       code: this.isMissingObject
         ? "MINIBLOCKS_NOT_FOUND"

@@ -20,6 +20,7 @@ import { TransactionRing } from "../database/transaction_ring.ts";
 import { Transactions } from "../database/transactions.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
+import { quoted } from "../storage/foreign_text.ts";
 import { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import type { CreateWorkers } from "./background.ts";
 import { Catalog } from "./catalog.ts";
@@ -152,7 +153,7 @@ async function storedPartitions(
   if (row === undefined) {
     throw new StreamStorageError({
       code: "BAD_CONFIG",
-      message: `Schema ${JSON.stringify(schema)} has no settings, migrate it`,
+      message: `Schema ${quoted(schema)} has no settings, migrate it`,
       details: { reason: "schema_not_current", schema },
     });
   }
@@ -202,7 +203,7 @@ async function checkSameDatabase(
     if (!isNotTheOwner(error)) throw error;
     throw new StreamStorageError({
       code: "BAD_CONFIG",
-      message: `Schema ${JSON.stringify(schema)} at url has another owner ` +
+      message: `Schema ${quoted(schema)} at url has another owner ` +
         "than at ownershipUrl: both must lead to the same database",
       details: { reason: "ownership_url_mismatch", schema },
       cause: error,

@@ -1,5 +1,6 @@
 /** How the errors of the contract and of the argument checks are made. */
 import { StreamStorageError, type StreamStorageErrorCode } from "./errors.ts";
+import { quoted } from "./foreign_text.ts";
 
 /** A broken argument rule, see {@linkcode invalidArgument}. */
 export interface ArgumentFault {
@@ -31,13 +32,16 @@ export function invalidArgument(fault: ArgumentFault): StreamStorageError {
   });
 }
 
+/** Enough to tell which one it is meant to be, too little to hold a secret. */
+const shownOfStreamId = 16;
+
 /** `BAD_STREAM_ID`, `bad_stream_id`: not 64 lowercase hex characters. */
 export function badStreamId(
   argument: string,
   value: unknown,
 ): StreamStorageError {
   const received = typeof value === "string"
-    ? JSON.stringify(value.slice(0, 80))
+    ? quoted(value, shownOfStreamId)
     : describeValue(value);
   return new StreamStorageError({
     code: "BAD_STREAM_ID",

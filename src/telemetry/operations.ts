@@ -10,6 +10,8 @@ import {
   type Tracer,
 } from "@opentelemetry/api";
 import { isStreamStorageError } from "../storage/errors.ts";
+import { printable } from "../storage/foreign_text.ts";
+import { isStreamId } from "../storage/stream_id.ts";
 import type { DatabaseHealth } from "./database_health.ts";
 import type { Histogram } from "./instruments.ts";
 import { attributes, metrics, scopeName } from "./names.ts";
@@ -79,7 +81,9 @@ export class Operation {
     const span = this.#tracer.startSpan(this.#spanName, this.#spanOptions);
     if (!span.isRecording()) return undefined;
     if (typeof streamId === "string") {
-      span.setAttribute(attributes.streamId, streamId);
+      // Not checked yet: what is no id may be anything.
+      const shown = isStreamId(streamId) ? streamId : printable(streamId, 16);
+      span.setAttribute(attributes.streamId, shown);
     }
     return span;
   }

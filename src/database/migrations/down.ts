@@ -1,6 +1,7 @@
 /** Taking versions back. */
 
 import { StreamStorageError } from "../../storage/errors.ts";
+import { quoted } from "../../storage/foreign_text.ts";
 import type { MigrationConnection } from "./connection.ts";
 import { withMigrationLock } from "./lock.ts";
 import {
@@ -117,7 +118,7 @@ async function refuseLoss(
   throw new StreamStorageError({
     code: "FAILED_PRECONDITION",
     message: `Going down from version ${version} would lose data in schema ` +
-      `${JSON.stringify(schema)}: make a backup and allow data loss`,
+      `${quoted(schema)}: make a backup and allow data loss`,
     details: { reason: "data_loss", schema, version },
   });
 }

@@ -10,6 +10,7 @@
  */
 
 import { StreamStorageError } from "../../storage/errors.ts";
+import { quoted } from "../../storage/foreign_text.ts";
 import { searchPath } from "../search_path.ts";
 import {
   assertRoleName,
@@ -62,7 +63,7 @@ export function printGrants(options: PrintGrantsOptions): string {
     throw new StreamStorageError({
       code: "BAD_CONFIG",
       message: "The roles to migrate, run and read must be three, received " +
-        roles.map((role) => JSON.stringify(role)).join(", "),
+        roles.map((role) => quoted(role)).join(", "),
       details: { reason: "roles_not_distinct", roles },
     });
   }
@@ -87,7 +88,7 @@ ${takeOverSql(schema, names)}`,
 function headSql(
   { schema, migrateRole, runRole, readRole }: PrintGrantsOptions,
 ): string {
-  const shown = (name: string) => JSON.stringify(name);
+  const shown = (name: string) => quoted(name);
   return `-- Rights on schema ${shown(schema)}:
 --   migrate  ${shown(migrateRole)}
 --   run      ${shown(runRole)}

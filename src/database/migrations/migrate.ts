@@ -10,6 +10,7 @@
  * 4. Run the plan (plan.ts says why a run may be interrupted anywhere).
  */
 
+import { quoted } from "../../storage/foreign_text.ts";
 import type { MigrationConnection } from "./connection.ts";
 import { withMigrationLock } from "./lock.ts";
 import { planLossChecks, planPreparation, planUp } from "./plan.ts";
@@ -196,7 +197,7 @@ async function refuseLeftOvers(
   if (!await findsRows(connection, checks)) return;
   throw refusal(
     "schema_not_empty",
-    `Schema ${JSON.stringify(schema)} has no version but rows in its ` +
+    `Schema ${quoted(schema)} has no version but rows in its ` +
       "partition tables: complete an interrupted `migrate down --to 0`, or " +
       "restore its schema_migrations row",
     { schema },
@@ -212,7 +213,7 @@ function reportOf(
   if (report.partitions !== options.partitions) {
     report.warnings.push(
       `The option of ${options.partitions} partitions is ignored: schema ` +
-        `${JSON.stringify(options.schema)} was installed with ` +
+        `${quoted(options.schema)} was installed with ` +
         `${report.partitions}`,
     );
   }

@@ -1,6 +1,7 @@
 /** Which schemas are not touched, and what to do about each. */
 
 import { StreamStorageError } from "../../storage/errors.ts";
+import { quoted } from "../../storage/foreign_text.ts";
 import { partitionSuffixes } from "./plan.ts";
 import type { SchemaState } from "./state.ts";
 import { currentVersions, firstVersion, maxPartitions } from "./versions.ts";
@@ -21,7 +22,7 @@ export function isCurrent(state: SchemaState): boolean {
  */
 export function refuseUnusable(schema: string, state: SchemaState): void {
   const { node, own } = state.versions;
-  const name = JSON.stringify(schema);
+  const name = quoted(schema);
   const details = { schema, version: node, ownVersion: own };
   if (state.dirty) {
     throw refusal(
@@ -74,7 +75,7 @@ function refusePartitions(
   if (fits) return;
   throw refusal(
     "schema_partitions_wrong",
-    `Schema ${JSON.stringify(schema)} has ${present.size} suffixes of ` +
+    `Schema ${quoted(schema)} has ${present.size} suffixes of ` +
       `partition tables, which is not the ${partitions} partitions in its ` +
       "table settings: correct num_partitions there",
     { schema, partitions, suffixes: present.size },
@@ -98,7 +99,7 @@ export function refuseUnknownPartitions(
   if (state.suffixes.length <= partitionSuffixes(partitions + 1).length) return;
   throw refusal(
     "schema_partitions_wrong",
-    `Schema ${JSON.stringify(schema)} has no row in its table settings and ` +
+    `Schema ${quoted(schema)} has no row in its table settings and ` +
       `more partition tables than ${partitions} partitions need: insert the ` +
       "row with the right num_partitions",
     { schema, partitions, suffixes: state.suffixes.length },
@@ -117,7 +118,7 @@ export function notCurrent(
   const { node, own } = state.versions;
   return refusal(
     "schema_not_current",
-    `Schema ${JSON.stringify(schema)} is at version ${node} (own track ` +
+    `Schema ${quoted(schema)} is at version ${node} (own track ` +
       `${own}), ${currentVersions.node} (${currentVersions.own}) is needed: run ` +
       '`migrate up` or open with migrate: "apply"',
     {

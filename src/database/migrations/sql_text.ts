@@ -4,6 +4,7 @@
  */
 
 import { StreamStorageError } from "../../storage/errors.ts";
+import { printable, quoted } from "../../storage/foreign_text.ts";
 
 /** PostgreSQL cuts longer names silently (NAMEDATALEN - 1). */
 const MAX_NAME_BYTES = 63;
@@ -15,8 +16,8 @@ export function quoteIdentifier(name: string): string {
 
 /** The text as a literal in SQL, whatever standard_conforming_strings says. */
 export function quoteLiteral(text: string): string {
-  const quoted = `'${text.replaceAll("'", "''").replaceAll("\\", "\\\\")}'`;
-  return quoted.includes("\\") ? ` E${quoted}` : quoted;
+  const literal = `'${text.replaceAll("'", "''").replaceAll("\\", "\\\\")}'`;
+  return literal.includes("\\") ? ` E${literal}` : literal;
 }
 
 /**
@@ -46,7 +47,7 @@ function assertName(kind: "schema" | "role", name: string): void {
   throw new StreamStorageError({
     code: "BAD_CONFIG",
     message: `A ${kind} name must have 1 to ${MAX_NAME_BYTES} bytes and no ` +
-      `zero character, received ${JSON.stringify(name)} of ${bytes} bytes`,
-    details: { reason: `bad_${kind}_name`, [kind]: name, bytes },
+      `zero character, received ${bytes} bytes, ${quoted(name)}`,
+    details: { reason: `bad_${kind}_name`, [kind]: printable(name, 64), bytes },
   });
 }

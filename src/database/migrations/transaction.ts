@@ -1,6 +1,7 @@
 /** Transactions of a migration run. */
 
 import { StreamStorageError } from "../../storage/errors.ts";
+import { quoted } from "../../storage/foreign_text.ts";
 import { sqlStateOf, toStorageError, verdictOf } from "../failures.ts";
 import { searchPath } from "../search_path.ts";
 import type { MigrationConnection } from "./connection.ts";
@@ -97,7 +98,7 @@ export function migrationFailure(
     code: failure.code,
     operation: context.operation,
     message: `${context.activity} of schema ${
-      JSON.stringify(context.schema)
+      quoted(context.schema)
     } failed: ${failure.message}${advice}`,
     details: { ...failure.details, schema: context.schema },
     retryable: failure.retryable,
