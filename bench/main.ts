@@ -4,6 +4,7 @@
  */
 
 import process from "node:process";
+import { connectionUrl } from "../scripts/connection_url.ts";
 import { readOptions, usage } from "./options.ts";
 import { json, keepResult, publishResult } from "./report/save.ts";
 import { textReport } from "./report/text.ts";
@@ -24,7 +25,9 @@ async function main(args: string[]): Promise<number> {
   const progress = progressLine();
   let result;
   try {
-    result = await runBenchmark(options, { onProgress: progress.show });
+    const url = await connectionUrl(options);
+    const onProgress = progress.show;
+    result = await runBenchmark({ ...options, url }, { onProgress });
   } catch (error) {
     progress.clear();
     console.error(firstCause(error));

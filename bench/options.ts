@@ -1,10 +1,14 @@
 /** The command line of the benchmark. */
 
-import { parseArgs } from "node:util";
+import { parseArguments } from "../scripts/arguments.ts";
+import {
+  urlOptions,
+  type UrlSource,
+  urlUsage,
+} from "../scripts/connection_url.ts";
 
 /** What `main.ts` was told. */
-export interface BenchOptions {
-  url: string | undefined;
+export interface BenchOptions extends UrlSource {
   rounds: number;
   seconds: number;
   only: string[];
@@ -18,16 +22,17 @@ export interface BenchOptions {
 /** The text of `--help`. */
 export const usage = `Usage: deno task bench [options]
 
-  --url URL       a server of one's own; default: an embedded one
-  --rounds N      rounds, 1 or more; default 5
-  --seconds S     timed seconds of a measurement; default 1.5
-  --only A,B      only rows whose id begins with one of these words
-  --scale         also with 1 000 against 100 000 streams loaded (minutes)
-  --pgbin DIR     where psql and pgbench are; default: PGBIN, PATH, pg_config
-  --json          print the result as JSON instead of the table
-  --save          also update the figures in bench/ that the docs show
-  --smoke         one tiny batch of each: whether it runs, not how fast
-  --help          this text`;
+${urlUsage}
+                   Default: an embedded server
+  --rounds N       rounds, 1 or more; default 5
+  --seconds S      timed seconds of a measurement; default 1.5
+  --only A,B       only rows whose id begins with one of these words
+  --scale          also with 1 000 against 100 000 streams loaded (minutes)
+  --pgbin DIR      where psql and pgbench are; default: PGBIN, PATH, pg_config
+  --json           print the result as JSON instead of the table
+  --save           also update the figures in bench/ that the docs show
+  --smoke          one tiny batch of each: whether it runs, not how fast
+  --help           this text`;
 
 /**
  * Reads the arguments; undefined when help was asked for.
@@ -35,10 +40,10 @@ export const usage = `Usage: deno task bench [options]
  * @throws {Error} what is wrong with them.
  */
 export function readOptions(args: string[]): BenchOptions | undefined {
-  const { values } = parseArgs({
+  const { values } = parseArguments({
     args,
     options: {
-      url: { type: "string" },
+      ...urlOptions,
       rounds: { type: "string" },
       seconds: { type: "string" },
       only: { type: "string", default: "" },
@@ -65,7 +70,6 @@ export function readOptions(args: string[]): BenchOptions | undefined {
   }
   return {
     ...values,
-    url: values.url,
     pgbin: values.pgbin,
     rounds,
     seconds,

@@ -11,6 +11,7 @@
 import { constants } from "node:os";
 import process from "node:process";
 import { isStreamStorageError } from "../mod.ts";
+import { connectionUrl } from "./connection_url.ts";
 import { readArguments, usage } from "./demo/arguments.ts";
 import { Progress } from "./demo/progress.ts";
 import { formatReport } from "./demo/report.ts";
@@ -39,7 +40,9 @@ async function main(): Promise<number> {
   using interruption = onInterruption();
   try {
     using progress = new Progress(process.stderr);
-    const report = await runDemo(options, progress, interruption.signal);
+    const url = await connectionUrl(options);
+    const demo = { ...options, url };
+    const report = await runDemo(demo, progress, interruption.signal);
     console.log(
       options.json ? JSON.stringify(report, null, 2) : formatReport(report),
     );

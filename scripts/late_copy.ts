@@ -10,7 +10,7 @@
  * ```
  */
 import process from "node:process";
-import { parseArgs } from "node:util";
+import { parseArguments } from "./arguments.ts";
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
 import { testServerSettings } from "../tests/support/database.ts";
 import { combinations } from "../tests/support/late_copy/combinations.ts";
@@ -110,7 +110,7 @@ function progress(total: number) {
 }
 
 function readArguments(args: string[]): Options {
-  const { values } = parseArgs({
+  const { values } = parseArguments({
     args,
     options: {
       depth: { type: "string", default: "2" },

@@ -1,7 +1,6 @@
 /** Migrates a schema from the command line; see `usage`. */
 
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { parseConnectionUrl } from "../src/database/connection_target.ts";
 import { toStorageError } from "../src/database/failures.ts";
 import { connectLastingSession } from "../src/database/lasting_session.ts";
@@ -16,22 +15,31 @@ import {
   printMigrations,
   printPendingMigrations,
 } from "../src/database/migrations/mod.ts";
+import { parseArguments } from "./arguments.ts";
+import {
+  connectionUrl,
+  urlOptions,
+  urlUsage,
+  urlVariable,
+} from "./connection_url.ts";
 
 const usage = `Usage: deno task migrate COMMAND --schema NAME [options]
 
   up      bring the schema to the current version
   down    take versions back to --to N (8, 7, 6, or 0 for everything)
   check   fail unless the schema is current
-  print   show the SQL that up would run; without --url for a new schema
+  print   show the SQL that up would run; without an address for a new schema
   grants  show the SQL that gives three roles their rights on the schema
 
-  --url URL           postgresql://user:password@host:port/database
-  --partitions N      1 to 256, for a new schema; default 256
-  --to N              the version to go down to
-  --allow-data-loss   go down even if that drops data
+${urlUsage}
+                   Default: the address in the environment's ${urlVariable}
+  --partitions N   1 to 256, for a new schema; default 256
+  --to N           the version to go down to
+  --allow-data-loss
+                   go down even if that drops data
   --migrate-role, --run-role, --read-role NAME
-                      who owns the schema, opens stores, only reads
-  --json              print the report, or the error, as JSON`;
+                   who owns the schema, opens stores, only reads
+  --json           print the report, or the error, as JSON`;
 
 /** A run that takes longer tells where it is. */
 const slowMs = 1000;
@@ -45,11 +53,11 @@ type Arguments = ReturnType<typeof readArguments>;
 
 /** @throws {Error} what is wrong with the arguments. */
 function readArguments(args: string[]) {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = parseArguments({
     args,
     allowPositionals: true,
     options: {
-      url: { type: "string" },
+      ...urlOptions,
       schema: { type: "string" },
       partitions: { type: "string", default: "256" },
       to: { type: "string" },
@@ -63,17 +71,23 @@ function readArguments(args: string[]) {
   const [name = "", ...more] = positionals;
   const command = commands.find((command) => command === name);
   if (command === undefined || more.length > 0) {
-    throw new Error(`Expected one command, received ${positionals.join(" ")}`);
+    throw new Error(
+      `Expected one command of ${commands.join(", ")}, received ` +
+        `${positionals.length} arguments without a name (they are not shown)`,
+    );
   }
-  const { schema, url } = values;
+  const { schema } = values;
   if (schema === undefined) throw new Error("Expected --schema");
   for (const name of ["migrate-role", "run-role", "read-role"] as const) {
     if (command === "grants" && values[name] === undefined) {
       throw new Error(`Expected --${name}`);
     }
   }
-  if (url === undefined && command !== "print" && command !== "grants") {
-    throw new Error("Expected --url");
+  const isAddressed =
+    (values.url ?? values["url-file"] ?? fromEnvironment()) !==
+      undefined;
+  if (!isAddressed && command !== "print" && command !== "grants") {
+    throw new Error(`Expected --url, --url-file or ${urlVariable}`);
   }
   if (values.to === undefined && command === "down") {
     throw new Error("Expected --to");
@@ -82,8 +96,12 @@ function readArguments(args: string[]) {
   return { ...values, command, schema, partitions, to: Number(values.to) };
 }
 
+function fromEnvironment(): string | undefined {
+  return process.env[urlVariable] || undefined;
+}
+
 async function run(args: Arguments): Promise<string> {
-  const { command, schema, partitions, url } = args;
+  const { command, schema, partitions } = args;
   if (command === "grants") {
     return printGrants({
       schema,
@@ -92,6 +110,7 @@ async function run(args: Arguments): Promise<string> {
       readRole: args["read-role"] ?? "",
     });
   }
+  const url = await connectionUrl(args, fromEnvironment());
   if (url === undefined) return printMigrations({ schema, partitions });
   const session = await connectLastingSession(parseConnectionUrl(url), {
     preparedStatements: false,

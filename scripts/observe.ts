@@ -4,10 +4,10 @@
  * OpenTelemetry sends metrics, spans and those lines.
  *
  * ```sh
- * OTEL_DENO=true OTEL_SERVICE_NAME=towns-node deno run -A scripts/observe.ts [URL]
+ * OTEL_DENO=true OTEL_SERVICE_NAME=towns-node deno run -A scripts/observe.ts
  * ```
  *
- * Without a URL it brings its own PostgreSQL. OTEL_EXPORTER_OTLP_ENDPOINT says
+ * It brings its own PostgreSQL unless it is given an address, see `urlUsage`. OTEL_EXPORTER_OTLP_ENDPOINT says
  * where Deno sends to, by default http://localhost:4318. It ends when its input
  * ends.
  */
@@ -16,6 +16,8 @@ import type { Logger, PostgresStreamStorage } from "../mod.ts";
 import { prometheusHandler } from "../src/telemetry/mod.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
 import { createTestStreamStorage } from "../src/testing/mod.ts";
+import { parseArguments } from "./arguments.ts";
+import { connectionUrl, urlOptions } from "./connection_url.ts";
 
 const bytes = new TextEncoder().encode("event");
 
@@ -33,7 +35,9 @@ async function work(storage: PostgresStreamStorage): Promise<void> {
   await storage.deleteStream(id);
 }
 
-async function main([url]: string[]): Promise<void> {
+async function main(args: string[]): Promise<void> {
+  const { values } = parseArguments({ args, options: urlOptions });
+  const url = await connectionUrl(values);
   // What goes to the console goes to OpenTelemetry's logs too.
   const logger: Logger = (event) => console.log(JSON.stringify(event));
   await using test = await createTestStreamStorage({

@@ -9,13 +9,13 @@
  * ```
  */
 import process from "node:process";
-import { parseArgs } from "node:util";
+import { parseArguments } from "./arguments.ts";
 import { checkModel, type ModelCounts } from "../tests/support/model.ts";
 
 const progressMs = 5000;
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
+  const { values } = parseArguments({
     options: {
       minutes: { type: "string", default: "10" },
       seed: { type: "string" },

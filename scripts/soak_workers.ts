@@ -9,11 +9,11 @@
  * ```
  */
 import process from "node:process";
-import { parseArgs } from "node:util";
+import { parseArguments } from "./arguments.ts";
 import { soakWorkers } from "../tests/support/soak/workers_soak.ts";
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
+  const { values } = parseArguments({
     options: {
       minutes: { type: "string", default: "10" },
       seed: { type: "string", default: crypto.randomUUID() },

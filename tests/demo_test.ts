@@ -16,6 +16,7 @@ import {
   verifyStreams,
 } from "../scripts/demo/verifier.ts";
 import { queryOnce, testDatabaseUrl } from "./support/database.ts";
+import { loginOf } from "./support/login.ts";
 import { openTestStorage } from "./support/storage.ts";
 
 const project = fileURLToPath(new URL("..", import.meta.url));
@@ -129,7 +130,7 @@ function programTests(): void {
   it("verifies every byte of the whole history", async () => {
     const url = await testDatabaseUrl();
     const schema = newSchema();
-    const run = await runDemo("--json", ...target(url, schema));
+    const run = await runDemo(on(url, schema, "--json"));
     assert.deepEqual([run.code, run.stderr], [0, ""]);
     const report: DemoReport = JSON.parse(run.stdout);
     const expected = historyOf("1").map((history) => history.expected)
@@ -161,7 +162,7 @@ function programTests(): void {
   it("fails when a stored byte differs, and cleans up", async () => {
     const url = await testDatabaseUrl();
     const schema = newSchema();
-    const run = await runDemo("--corrupt", "--json", ...target(url, schema));
+    const run = await runDemo(on(url, schema, "--corrupt", "--json"));
     assert.deepEqual([run.code, run.stdout], [1, ""]);
     assert.match(run.stderr, /^Verification failed: .* differs at byte 7 of/);
     assert.equal(await exists(url, schema), false);
@@ -170,7 +171,7 @@ function programTests(): void {
   it("cleans up when it is interrupted", async () => {
     const url = await testDatabaseUrl();
     const schema = newSchema();
-    const run = runDemo(...target(url, schema));
+    const run = runDemo(on(url, schema));
     while (!await exists(url, schema)) {
       assert.equal(run.child.exitCode, null, "Ended without a schema");
     }
@@ -186,14 +187,14 @@ function programTests(): void {
   it("leaves a schema alone that was there before", async () => {
     await using test = await openTestStorage();
     const { url, schema } = test;
-    const run = await runDemo("--json", ...target(url, schema));
+    const run = await runDemo(on(url, schema, "--json"));
     assert.deepEqual([run.code, run.stdout], [1, ""]);
     assert.match(run.stderr, /needs a schema that does not exist yet/);
     assert.equal(await exists(url, schema), true);
   });
 
   it("says what is wrong with its arguments", async () => {
-    const run = await runDemo("--keep");
+    const run = await runDemo({ args: ["--keep"] });
     assert.deepEqual([run.code, run.stdout], [2, ""]);
     assert.match(run.stderr, /^Expected --url with --keep.*\n\nUsage: /);
   });
@@ -217,14 +218,18 @@ interface Ended {
 
 /** Runs the demo with the runtime of these tests. */
 function runDemo(
-  ...args: string[]
+  { args, env }: Command,
 ): Promise<Ended> & { child: ChildProcess } {
   const child = spawn(process.execPath, [
     "run",
     ...("Deno" in globalThis ? ["-A"] : []),
     "scripts/demo.ts",
     ...args,
-  ], { cwd: project, stdio: ["ignore", "pipe", "pipe"] });
+  ], {
+    cwd: project,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const output = { stdout: "", stderr: "" };
   child.stdout?.setEncoding("utf8").on("data", (text) => output.stdout += text);
   child.stderr?.setEncoding("utf8").on("data", (text) => output.stderr += text);
@@ -236,8 +241,16 @@ function runDemo(
   return Object.assign(ended, { child });
 }
 
-function target(url: string, schema: string): string[] {
-  return ["--url", url, "--schema", schema, "--partitions", "2"];
+/** What a run is given. */
+interface Command {
+  args: string[];
+  env?: Record<string, string>;
+}
+
+function on(address: string, schema: string, ...more: string[]): Command {
+  const { url, env } = loginOf(address);
+  const args = ["--url", url, "--schema", schema, "--partitions", "2"];
+  return { args: [...args, ...more], env };
 }
 
 function newSchema(): string {

@@ -23,6 +23,7 @@ import {
 } from "../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
 import { openSession } from "./support/migration_connection.ts";
+import { giveArguments } from "./support/program_arguments.ts";
 import type { ReadReport } from "./support/large_stream_reader.ts";
 import { openTestStorage } from "./support/storage.ts";
 
@@ -414,10 +415,10 @@ async function readLargeStream(
       "run",
       ...("Deno" in globalThis ? ["-A"] : []),
       fileURLToPath(program),
-      ...args,
     ],
-    { stdio: ["ignore", "pipe", "inherit"] },
+    { stdio: ["pipe", "pipe", "inherit"] },
   );
+  giveArguments(reader, args);
   const ended = once(reader, "close");
   let printed = "";
   reader.stdout.on("data", (chunk) => printed += chunk);

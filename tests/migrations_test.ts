@@ -352,8 +352,9 @@ describe("scripts/migrate.ts", () => {
     new URL("../scripts/migrate.ts", import.meta.url),
   );
   const prefix = "Deno" in globalThis ? ["run", "-A"] : [];
-  const run = (args: string[]) =>
+  const run = (args: string[], env: Record<string, string> = {}) =>
     promisify(execFile)(process.execPath, [...prefix, script, ...args], {
+      env: { ...process.env, ...env },
       maxBuffer: 8 << 20,
     });
 
@@ -362,23 +363,27 @@ describe("scripts/migrate.ts", () => {
     slow,
     () =>
       withMigrationSchema(async ({ url, schema }) => {
-        const target = ["--url", url, "--schema", schema];
-        const up = await run(["up", ...target, "--partitions", "3", "--json"]);
+        const target = ["--schema", schema];
+        const env = { STREAM_STORAGE_URL: url };
+        const up = await run(
+          ["up", ...target, "--partitions", "3", "--json"],
+          env,
+        );
         const report = JSON.parse(up.stdout);
         assert.deepEqual([report.from, report.to, report.partitions], [
           0,
           9,
           3,
         ]);
-        const check = await run(["check", ...target]);
+        const check = await run(["check", ...target], env);
         assert.match(check.stdout, /version 9/);
-        const print = await run(["print", ...target]);
+        const print = await run(["print", ...target], env);
         assert.doesNotMatch(print.stdout, /CREATE TABLE \S+\.es /);
         const fresh = await run(["print", "--schema", schema]);
         assert.match(fresh.stdout, /CREATE TABLE \S+\.es /);
-        const down = await run(["down", ...target, "--to", "8"]);
+        const down = await run(["down", ...target, "--to", "8"], env);
         assert.match(down.stdout, /version 8/);
-        await assert.rejects(run(["check", ...target]), (error) => {
+        await assert.rejects(run(["check", ...target], env), (error) => {
           const { code, stderr } = error as unknown as {
             code: number;
             stderr: string;
@@ -387,8 +392,8 @@ describe("scripts/migrate.ts", () => {
           assert.match(stderr, /schema_not_current/);
           return true;
         });
-        await assert.rejects(run(["down", ...target]), /--to/);
-        await assert.rejects(run(["sideways", ...target]), /Usage/);
+        await assert.rejects(run(["down", ...target], env), /--to/);
+        await assert.rejects(run(["sideways", ...target], env), /Usage/);
       }),
   );
 

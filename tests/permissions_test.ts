@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { dropSchema } from "../src/database/migrations/mod.ts";
 import { testDatabaseUrl } from "./support/database.ts";
 import { openSession } from "./support/migration_connection.ts";
+import { giveArguments } from "./support/program_arguments.ts";
 
 const project = fileURLToPath(new URL("..", import.meta.url));
 const isDeno = "Deno" in globalThis;
@@ -63,18 +64,14 @@ function run(
   const flags = options.flags ?? (isDeno ? ["-A"] : []);
   const child = spawn(
     process.execPath,
-    [
-      "run",
-      ...flags,
-      `tests/support/${program}.ts`,
-      ...options.args ?? [],
-    ],
+    ["run", ...flags, `tests/support/${program}.ts`],
     {
       cwd: project,
       env: options.env ?? process.env,
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe"],
     },
   );
+  giveArguments(child, options.args ?? []);
   let output = "";
   let complaints = "";
   child.stdout.on("data", (data) => output += data);

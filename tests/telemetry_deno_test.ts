@@ -22,6 +22,7 @@ import {
   pointsOf,
   startOtlpReceiver,
 } from "./support/otlp_receiver.ts";
+import { loginOf } from "./support/login.ts";
 import { parsePrometheus } from "./support/prometheus_parser.ts";
 import { until } from "./support/until.ts";
 
@@ -42,10 +43,12 @@ describe("Under Deno's own OpenTelemetry", () => {
   it("metrics, spans and log events arrive as the tables say", async () => {
     await using receiver = await startOtlpReceiver();
     const deno = "Deno" in globalThis ? process.execPath : "deno";
-    const args = ["run", "-A", "--no-check", script, await testDatabaseUrl()];
+    const login = loginOf(await testDatabaseUrl());
+    const args = ["run", "-A", "--no-check", script, "--url", login.url];
     const child = spawn(deno, args, {
       env: {
         ...process.env,
+        ...login.env,
         OTEL_DENO: "true",
         OTEL_SERVICE_NAME: "towns-node",
         OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,

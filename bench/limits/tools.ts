@@ -77,8 +77,10 @@ export function runClient(
   url: string,
 ): Promise<string> {
   const address = new URL(url);
-  const password = decodeURIComponent(address.password);
+  const password = decodeURIComponent(address.password) ||
+    (address.searchParams.get("password") ?? "");
   address.password = "";
+  address.searchParams.delete("password");
   return runTool(
     tool,
     [...args, address.href],

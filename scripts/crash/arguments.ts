@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { parseArguments } from "../arguments.ts";
 import { type CrashOptions, victims } from "./run.ts";
 
 /** What the command line takes. */
@@ -23,7 +23,7 @@ export const usage = `Usage: deno task crash [options]
 export function readArguments(
   args: string[],
 ): CrashOptions & { json: boolean; help: boolean } {
-  const { values } = parseArgs({
+  const { values } = parseArguments({
     args,
     options: {
       victim: { type: "string", default: "server" },

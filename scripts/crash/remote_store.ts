@@ -34,10 +34,11 @@ export class RemoteStores implements AsyncDisposable {
       process.execPath,
       ...flags,
       script,
-      JSON.stringify(plan),
     ];
     const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
     child.stdin.on("error", () => {}); // its end tells
+    // Not as an argument: everybody on the machine can read those.
+    child.stdin.write(`${JSON.stringify(plan)}\n`);
     createInterface({ input: child.stdout }).on("line", (line) => {
       const { id, failures } = JSON.parse(line) as RemoteAnswer;
       this.#answers.get(id)?.resolve(failures);

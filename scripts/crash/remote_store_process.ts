@@ -1,9 +1,10 @@
 /**
- * A process that opens stores and makes the calls that it is told to make. Its
- * argument is a {@linkcode RemotePlan} as JSON; each line of its input is a
+ * A process that opens stores and makes the calls that it is told to make. The
+ * first line of its input is a {@linkcode RemotePlan} as JSON, each other one a
  * {@linkcode RemoteRequest}, each line of its output a
  * {@linkcode RemoteAnswer}. The first answer, 0, says that all stores are open.
  */
+import { once } from "node:events";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import {
@@ -126,8 +127,11 @@ function answer(line: RemoteAnswer): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-async function main(plan: RemotePlan): Promise<void> {
-  const { url, schemas, operationTimeoutMs } = plan;
+async function main(): Promise<void> {
+  const input = createInterface({ input: process.stdin });
+  input.on("close", () => process.exit());
+  const [first] = await once(input, "line");
+  const { url, schemas, operationTimeoutMs }: RemotePlan = JSON.parse(first);
   const stores = new Map(
     await Promise.all(schemas.map(async (schema) => {
       const storage = await openStreamStorage({
@@ -143,7 +147,6 @@ async function main(plan: RemotePlan): Promise<void> {
       return [schema, storage] as const;
     })),
   );
-  const input = createInterface({ input: process.stdin });
   input.on("line", async (line) => {
     const { id, schema, calls } = JSON.parse(line) as RemoteRequest;
     const storage = stores.get(schema)!;
@@ -154,8 +157,7 @@ async function main(plan: RemotePlan): Promise<void> {
       ),
     });
   });
-  input.on("close", () => process.exit());
   answer({ id: 0, failures: [] });
 }
 
-await main(JSON.parse(process.argv[2] ?? "") as RemotePlan);
+await main();

@@ -40,10 +40,11 @@ export class Writer {
       process.execPath,
       ...flags,
       script,
-      JSON.stringify(plan),
     ];
     const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
     child.stdin.on("error", () => {}); // it is killed, and its end tells
+    // Not as an argument: everybody on the machine can read those.
+    child.stdin.write(`${JSON.stringify(plan)}\n`);
     const lines = createInterface({ input: child.stdout });
     lines.on("line", (line) => this.#hear(line));
     this.#ended = Promise.all([once(child, "exit"), once(lines, "close")]);

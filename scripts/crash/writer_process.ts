@@ -1,10 +1,11 @@
 /**
- * A process that owns a store and writes until it is killed. Its argument is a
- * {@linkcode WriterPlan} as JSON. It prints a {@linkcode WriterLine} as JSON
+ * A process that owns a store and writes until it is killed. The first line of
+ * its input is a {@linkcode WriterPlan} as JSON. It prints a {@linkcode WriterLine} as JSON
  * before and after each call, by blocking writes: what it was told and what it
- * was about to do outlives it. The line `go` on its standard input lets it
+ * was about to do outlives it. The line `go` lets it
  * write, `pause` makes it wait.
  */
+import { once } from "node:events";
 import { writeSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -42,7 +43,10 @@ function tell(line: WriterLine): void {
   while (bytes.length > 0) bytes = bytes.subarray(writeSync(1, bytes));
 }
 
-async function main(plan: WriterPlan): Promise<void> {
+async function main(): Promise<void> {
+  const input = createInterface({ input: process.stdin });
+  const [first] = await once(input, "line");
+  const plan: WriterPlan = JSON.parse(first);
   const storage = await openStreamStorage({
     url: plan.url,
     schema: plan.schema,
@@ -73,11 +77,11 @@ async function main(plan: WriterPlan): Promise<void> {
     },
   });
   tell({ type: "owner" });
-  createInterface({ input: process.stdin }).on("line", async (line) => {
+  input.on("line", async (line) => {
     if (line === "go") return writers.resume();
     await writers.pause();
     tell({ type: "paused" });
   });
 }
 
-await main(JSON.parse(process.argv[2] ?? "") as WriterPlan);
+await main();

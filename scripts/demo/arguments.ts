@@ -1,4 +1,5 @@
-import { parseArgs } from "node:util";
+import { parseArguments } from "../arguments.ts";
+import { urlOptions, type UrlSource, urlUsage } from "../connection_url.ts";
 import type { DemoOptions } from "./run.ts";
 
 /** What the command line takes. */
@@ -10,7 +11,7 @@ export const usage = `Usage: deno task demo [options]
 
   --seed TEXT      another history; default 1
   --partitions N   1 to 256; default 16
-  --url URL        postgresql://user:password@host:port/database
+${urlUsage}
   --schema NAME    a schema that does not exist yet; default a new name
   --keep           with --url: do not drop the schema at the end
   --corrupt        change one stored byte before reading, to see it noticed
@@ -20,13 +21,13 @@ export const usage = `Usage: deno task demo [options]
 /** The options, or `help`. @throws {Error} what is wrong with the arguments. */
 export function readArguments(
   args: string[],
-): DemoOptions & { json: boolean; help: boolean } {
-  const { values } = parseArgs({
+): DemoOptions & UrlSource & { json: boolean; help: boolean } {
+  const { values } = parseArguments({
     args,
     options: {
       seed: { type: "string", default: "1" },
       partitions: { type: "string", default: "16" },
-      url: { type: "string" },
+      ...urlOptions,
       schema: { type: "string" },
       keep: { type: "boolean", default: false },
       corrupt: { type: "boolean", default: false },
@@ -34,7 +35,7 @@ export function readArguments(
       help: { type: "boolean", default: false },
     },
   });
-  if (values.keep && values.url === undefined) {
+  if (values.keep && (values.url ?? values["url-file"]) === undefined) {
     throw new Error("Expected --url with --keep: an embedded server goes");
   }
   return {

@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { parseArguments } from "../arguments.ts";
 import type { Mode } from "./pair.ts";
 import type { FailoverOptions } from "./run.ts";
 import { scenarios } from "./scenarios.ts";
@@ -34,7 +34,7 @@ ${
 export function readArguments(
   args: string[],
 ): FailoverOptions & { json: boolean; help: boolean } {
-  const { values } = parseArgs({
+  const { values } = parseArguments({
     args,
     options: {
       scenario: { type: "string", multiple: true },

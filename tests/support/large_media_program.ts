@@ -13,6 +13,7 @@ import {
   newStreamId,
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
+import { takeArguments } from "./program_arguments.ts";
 
 /** What the program prints. */
 export interface LargeMediaReport {
@@ -27,7 +28,7 @@ export interface LargeMediaReport {
   served: { writes: number; reads: number };
 }
 
-const [, , url, schema, bucket, small, large] = process.argv;
+const [url, schema, bucket, small, large] = await takeArguments();
 
 await using storage = await openStreamStorage({
   url: url!,

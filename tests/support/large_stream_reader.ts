@@ -6,6 +6,7 @@
 import process from "node:process";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import { parseStreamId } from "../../src/storage/stream_id.ts";
+import { takeArguments } from "./program_arguments.ts";
 
 /** What the program prints. */
 export interface ReadReport {
@@ -15,7 +16,7 @@ export interface ReadReport {
   grownBytes: number;
 }
 
-const [, , url, schema, id] = process.argv;
+const [url, schema, id] = await takeArguments();
 const warmUpBlocks = 400;
 
 const report: ReadReport = { blocks: 0, bytes: 0, grownBytes: 0 };

@@ -3,11 +3,11 @@
  * that tests can kill. Arguments: url, schema, stream id, the bucket's options
  * as JSON, `offload` or `rehydrate`.
  */
-import process from "node:process";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import { parseStreamId } from "../../src/storage/stream_id.ts";
+import { takeArguments } from "./program_arguments.ts";
 
-const [, , url, schema, id, bucket, what] = process.argv;
+const [url, schema, id, bucket, what] = await takeArguments();
 
 await using storage = await openStreamStorage({
   url: url!,

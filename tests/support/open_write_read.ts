@@ -1,9 +1,9 @@
-import process from "node:process";
 import { newStreamId } from "../../src/testing/contract/support.ts";
 import { openStreamStorage } from "../../mod.ts";
+import { takeArguments } from "./program_arguments.ts";
 
 // What a program does that has only the permissions of permissions_test.ts.
-const [url = "", schema = ""] = process.argv.slice(2);
+const [url = "", schema = ""] = await takeArguments();
 const data = new Uint8Array([1]);
 const streamId = newStreamId();
 await using storage = await openStreamStorage({ url, schema, partitions: 1 });

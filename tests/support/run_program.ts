@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { giveArguments } from "./program_arguments.ts";
 
 /** A program that runs by itself. */
 export interface Running {
@@ -18,10 +19,10 @@ export function runProgram(name: string, args: string[]): Running {
       "run",
       ...("Deno" in globalThis ? ["-A", "--no-check"] : []),
       fileURLToPath(new URL(name, import.meta.url)),
-      ...args,
     ],
-    { stdio: ["ignore", "pipe", "inherit"] },
+    { stdio: ["pipe", "pipe", "inherit"] },
   );
+  giveArguments(child, args);
   let printed = "";
   child.stdout!.on("data", (data) => printed += data);
   const ended = once(child, "close").then(([code]) => ({ code, printed }));

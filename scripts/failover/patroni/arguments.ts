@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { parseArguments } from "../../arguments.ts";
 import { type Mode, modes, type ScenarioName, scenarioNames } from "./plan.ts";
 import type { PatroniOptions } from "./run.ts";
 
@@ -24,7 +24,7 @@ export const usage = `Usage: deno run -A scripts/failover_patroni.ts [options]
 export function readArguments(
   args: string[],
 ): PatroniOptions & { json: boolean; help: boolean } {
-  const { values } = parseArgs({
+  const { values } = parseArguments({
     args,
     options: {
       failovers: { type: "string", default: "10" },

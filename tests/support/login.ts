@@ -1,0 +1,15 @@
+/**
+ * An address for the arguments of a program, and its password for the
+ * environment: everybody on the machine can read a command line.
+ */
+export function loginOf(
+  address: string,
+): { url: string; env: { PGPASSWORD?: string } } {
+  const url = new URL(address);
+  const { password } = url;
+  url.password = "";
+  return {
+    url: url.href,
+    env: password === "" ? {} : { PGPASSWORD: decodeURIComponent(password) },
+  };
+}
