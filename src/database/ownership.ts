@@ -22,7 +22,8 @@
  *   that are under way; one that is still there after any write's time has lost
  *   its client in the middle of it (frozen while it was sending, say) and is
  *   ended.
- * - waiting: tries the lock, at first often, then once a second. Its row being
+ * - waiting: tries the lock, at first often, then once a second, and tells who
+ *   holds it if that lasts (lock_holder.ts). Its row being
  *   gone, in the delay too, means that yet another instance has started: it
  *   stops.
  * - owner: looks at the table after every notification for its schema, at a
@@ -59,6 +60,7 @@ import type { LogCode } from "../telemetry/log_events.ts";
 import { sqlStateOf } from "./failures.ts";
 import { endStuckWrites, Fence } from "./fence.ts";
 import { ownershipLost } from "./fence_errors.ts";
+import { LockWait } from "./lock_holder.ts";
 import { quoteIdentifier } from "./migrations/mod.ts";
 import type { Session } from "./session.ts";
 import { bind, statement } from "./statement.ts";
@@ -215,7 +217,9 @@ export class Ownership {
       });
     }
     if (!await this.#tryLock(session)) {
+      const wait = this.#lockWait();
       for (let nth = 0; !await this.#poll(); nth++) {
+        await wait.failed(session);
         await this.#wait(Math.min(pollMs, 50 * 2 ** nth), signal);
       }
       await this.#delayStart();
@@ -334,6 +338,11 @@ export class Ownership {
     return row?.[0] === true;
   }
 
+  #lockWait(): LockWait {
+    const { schema, onEvent } = this.#options;
+    return new LockWait({ schema, key: schemaLockId(schema), onEvent });
+  }
+
   async #assertOurs(): Promise<void> {
     const whose = await this.#whose();
     if (whose === "ours") return;
@@ -378,6 +387,7 @@ export class Ownership {
     const { onEvent } = this.#options;
     onEvent("ownership_session_lost", "The lock session broke");
     let lockWanted: number | undefined;
+    let wait: LockWait | undefined;
     for (let attempt = 0; !this.#ended.signal.aborted; attempt++) {
       try {
         const session = this.#session?.usable
@@ -392,6 +402,7 @@ export class Ownership {
           return this.#watch(session);
         }
         lockWanted ??= performance.now();
+        await (wait ??= this.#lockWait()).failed(session);
         if (performance.now() - lockWanted > recoverMs) return this.stop(true);
       } catch (error) {
         onEvent("ownership_session_retry", "The lock session is not back", {

@@ -17,6 +17,11 @@ export const logEvents = {
     level: "warn",
     meaning: "Another instance owns the schema, this one replaces it",
   },
+  ownership_lock_held: {
+    level: "warn",
+    meaning:
+      "Another session has held the owner's lock for 5 seconds or more; says which, again when that changes and once a minute",
+  },
   ownership_write_ended: {
     level: "warn",
     meaning:
