@@ -16,6 +16,7 @@ import {
   parseRequireAuth,
 } from "../database/login/auth_policy.ts";
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
+import { printable } from "../storage/foreign_text.ts";
 import type { Logger } from "../telemetry/log_events.ts";
 import { type QuotaOptions, quotasSchema } from "./quotas.ts";
 import {
@@ -308,10 +309,28 @@ export function resolveTrimming(trimming: TrimmingOptions): ResolvedTrimming {
 }
 
 function faultsOf(error: z.ZodError, above: readonly string[] = []): Fault[] {
-  return error.issues.map((issue) => ({
-    option: [...above, ...issue.path].join(".") || unknownKeys(issue),
-    message: issue.message,
-  }));
+  return error.issues.map((issue) => {
+    const path = [...above, ...issue.path.map(String)];
+    switch (issue.code) {
+      case "unrecognized_keys":
+        return {
+          option: path.join(".") || unknownKeys(issue.keys),
+          message: `has no option ${unknownKeys(issue.keys)}`,
+        };
+      case "invalid_key":
+        return {
+          option: [...path.slice(0, -1), unknownKeys(path.slice(-1))].join("."),
+          message: "is not known",
+        };
+      default:
+        return { option: path.join(".") || "options", message: issue.message };
+    }
+  });
+}
+
+/** What is no option may be anything: too little of each to hold a secret. */
+function unknownKeys(keys: readonly string[]): string {
+  return keys.slice(0, 8).map((key) => printable(key, 16)).join(", ");
 }
 
 /** In an address such a part of a name would be lost. */
@@ -423,10 +442,6 @@ function sslOf(
 ): { ssl?: SslOptions } {
   if (ssl === undefined) return {};
   return { ssl: typeof ssl === "string" ? { mode: ssl } : ssl };
-}
-
-function unknownKeys(issue: z.core.$ZodIssue): string {
-  return issue.code === "unrecognized_keys" ? issue.keys.join(", ") : "options";
 }
 
 function isFunction(value: unknown): boolean {
