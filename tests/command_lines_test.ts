@@ -149,6 +149,8 @@ describe("scripts/migrate.ts", () => {
       [["--url", `mysql://towns:${secret}@h/d`]],
       [["--url", `postgresql://towns:${secret}@h:99999/d`]],
       [["--url", `postgresql://towns:%ZZ${secret}@h/d`]],
+      [["--url", `postgresql://towns:p@${secret}@h/d`]],
+      [["--url", `postgresql://towns:p/${secret}@h/d`]],
       [["--url", url, "--partitions", address]],
       [["--url", url, "--to", address]],
       [["--url", url, address]],

@@ -1,0 +1,178 @@
+/** A store that is full of secrets, and everything that it shows. */
+import type { Buffer } from "node:buffer";
+import { dropSchema } from "../../../src/database/migrations/mod.ts";
+import { quoteIdentifier } from "../../../src/database/migrations/sql_text.ts";
+import type { Session } from "../../../src/database/session.ts";
+import { openStreamStorage } from "../../../src/open_stream_storage.ts";
+import type { StreamStorageOptions } from "../../../src/postgres/options.ts";
+import type { PostgresStreamStorage } from "../../../src/postgres/postgres_stream_storage.ts";
+import type { StreamId } from "../../../src/storage/stream_id.ts";
+import { prometheusText } from "../../../src/telemetry/prometheus.ts";
+import { bytes } from "../../../src/testing/contract/support.ts";
+import { testDatabaseUrl } from "../database.ts";
+import type { InMemoryTelemetry } from "../in_memory_telemetry.ts";
+import { openSession } from "../migration_connection.ts";
+import { type Proxy, startProxy } from "../proxy.ts";
+import { calls, invoke, type Kind, operationsOf, prepare } from "./calls.ts";
+import { commandLines } from "./command_lines.ts";
+import type { SecretSearch } from "./search.ts";
+
+/** What a test of secrets works with. */
+export interface SecretStore extends AsyncDisposable {
+  storage: PostgresStreamStorage;
+  schema: string;
+  /** A superuser's session. */
+  admin: Session;
+  /** Between the store and its server. */
+  proxy: Proxy;
+  /** The store's login, with its password, past the proxy. */
+  url: string;
+  content: Uint8Array;
+  /** Makes a stream for each operation, while everything is in order. */
+  streams(): Promise<Map<string, StreamId>>;
+  /**
+   * Calls every operation but `close` and looks through what it throws; returns
+   * the names of those that succeeded.
+   */
+  callAll(
+    situation: string,
+    streams: Map<string, StreamId>,
+    signal?: AbortSignal,
+  ): Promise<string[]>;
+  /** Looks through all that the store tells about itself. */
+  look(situation: string): Promise<void>;
+}
+
+/** Opens one for a role whose password is a secret. */
+export async function openSecretStore(
+  search: SecretSearch,
+  telemetry: InMemoryTelemetry,
+  options: Partial<StreamStorageOptions> = {},
+): Promise<SecretStore> {
+  const direct = await testDatabaseUrl();
+  const admin = await openSession(direct);
+  const name = `secrets_${crypto.randomUUID().replaceAll("-", "")}`;
+  const password = search.invent("the password");
+  const role = quoteIdentifier(name);
+  await admin.script(`CREATE ROLE ${role} LOGIN PASSWORD '${password}'`);
+  await admin.script(`CREATE SCHEMA ${role} AUTHORIZATION ${role}`);
+  const login = new URL(direct);
+  [login.username, login.password] = [name, password];
+  const proxy = await startProxy(login.href);
+  const told: unknown[] = [];
+  const storage = await openStreamStorage({
+    url: proxy.url,
+    schema: name,
+    partitions: 2,
+    maxConnections: 5,
+    startupDelayMs: 0,
+    workerConcurrency: 0,
+    operationTimeoutMs: 3000,
+    debugTransactions: true,
+    logger: (event) => void told.push(event),
+    ...options,
+  });
+  // Long enough to be cut by whatever shortens: then its beginning shows.
+  const content = bytes(search.invent("content").repeat(9));
+  const look = async (situation: string) => {
+    const where = (what: string) => `${situation}, ${what}`;
+    for (const event of told.splice(0)) search.see(where("log"), event);
+    for (const span of telemetry.takeSpans()) {
+      const { name, attributes, events, status } = span;
+      search.see(where("span"), { name, attributes, events, status });
+    }
+    const metrics = [...(await telemetry.collect()).values()];
+    search.see(where("metrics"), metrics);
+    search.see(where("metrics"), storage.metrics());
+    search.see(where("Prometheus"), prometheusText(storage));
+    search.see(where("ring"), storage.dumpTxTracker());
+    search.see(where("the store itself"), storage);
+    search.see(where("the store's signal"), storage.signal.reason);
+    search.see(where("maintenance itself"), storage.maintenance);
+    search.see(where("the process list"), commandLines().join("\n"));
+  };
+  return {
+    storage,
+    schema: name,
+    admin,
+    proxy,
+    url: login.href,
+    content,
+    look,
+    streams: async () => {
+      const streams = new Map<string, StreamId>();
+      for (const [operation, { kind }] of Object.entries(calls)) {
+        const isMedia = kind === "external" && !options.mediaStorage;
+        const has: Kind = isMedia ? "sealed" : kind;
+        streams.set(operation, await prepare(storage, has, content));
+      }
+      return streams;
+    },
+    callAll: async (situation, streams, signal) => {
+      const succeeded: string[] = [];
+      for (const operation of operationsOf(storage)) {
+        if (operation === "close") continue;
+        // It forgets what is yet to be looked at.
+        if (operation === "disableTxTracker") await look(situation);
+        const given = calls[operation]!.args(streams.get(operation)!, content);
+        const args = signal ? withSignal(operation, given, signal) : given;
+        try {
+          await invoke(storage, operation, args);
+          succeeded.push(operation);
+          if (operation === "disableTxTracker") storage.enableTxTracker();
+        } catch (error) {
+          search.see(`${situation}, ${operation}`, error);
+        }
+      }
+      await look(situation);
+      return succeeded;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await storage.close();
+      await proxy.close();
+      await dropSchema(admin, name);
+      await admin.script(`DROP OWNED BY ${role}`);
+      await admin.script(`DROP ROLE ${role}`);
+      await admin.close();
+    },
+  };
+}
+
+/** The arguments, with a signal among the options. */
+export function withSignal(
+  operation: string,
+  args: readonly unknown[],
+  signal: AbortSignal,
+): unknown[] {
+  const [first] = args;
+  const takesOne = operation.startsWith("maintenance.") &&
+    typeof first === "object";
+  return takesOne ? [{ ...first, signal }] : [...args, { signal }];
+}
+
+/** Whatever a caller of plain JavaScript may pass by mistake, with content. */
+export function mistakes(content: Uint8Array): unknown[] {
+  const text = new TextDecoder().decode(content);
+  return [
+    content,
+    `not an id but ${text}`,
+    { content, text, toString: () => text, [text]: text },
+    [content, text],
+    { number: 0n, data: text },
+    () => content,
+    Symbol(text),
+    -1n,
+    Number.NaN,
+    null,
+    undefined,
+  ];
+}
+
+/** Of a reply that sends back whatever came, a bucket's favourite trick. */
+export function echoOf(
+  { headers, body }: { headers: Headers; body: Buffer | Uint8Array },
+): string {
+  const text = new TextDecoder("latin1").decode(body);
+  return [...headers].map(([name, value]) => `${name}: ${value}`).join("\n") +
+    `\n${text}`;
+}

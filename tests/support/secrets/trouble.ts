@@ -1,0 +1,50 @@
+/** What the tests of secrets have in common. */
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { openStreamStorage } from "../../../src/open_stream_storage.ts";
+import type { StreamStorageOptions } from "../../../src/postgres/options.ts";
+import { isStreamStorageError } from "../../../src/storage/errors.ts";
+import { type GcsServer, startGcsServer } from "../gcs_server.ts";
+import type { SecretSearch } from "./search.ts";
+
+/** A test that looks, and after which nothing may have been found. */
+export function sweepBy(
+  search: SecretSearch,
+): (name: string, body: () => Promise<void>) => void {
+  return (name, body) =>
+    it(name, async () => {
+      const before = search.texts;
+      await body();
+      assert.ok(search.texts > before);
+      search.assertNothing();
+    });
+}
+
+/** A bucket whose private key is a secret. */
+export async function startSecretBucket(
+  search: SecretSearch,
+): Promise<GcsServer> {
+  const bucket = await startGcsServer();
+  const key = bucket.credentials["private_key"]!
+    .replaceAll(/-----.*-----|\s/g, "");
+  search.add("the bucket's private key", key.slice(100, 160));
+  search.add("the bucket's private key, at its end", key.slice(-80, -20));
+  return bucket;
+}
+
+export function withPort(url: string, port: number): string {
+  const changed = new URL(url);
+  changed.port = String(port);
+  return changed.href;
+}
+
+/** What an opening throws; an error that nobody made if it succeeds. */
+export async function failure(options: unknown): Promise<unknown> {
+  try {
+    await using _ = await openStreamStorage(options as StreamStorageOptions);
+  } catch (error) {
+    assert.ok(isStreamStorageError(error), String(error));
+    return error;
+  }
+  assert.fail("The store was opened");
+}
