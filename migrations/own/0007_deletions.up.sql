@@ -1,7 +1,7 @@
 -- Deleted streams of which not all rows have gone yet: their row in es is not
 -- there any more, the rest goes bit by bit. No foreign key: es knows them no
--- longer. While a stream is here, its minipool has the marker of generation 1,
--- so a node that creates a stream of this id is refused.
+-- longer. While a stream is here it has a block 0, so a node that creates a
+-- stream of this id is refused.
 --: once
 CREATE TABLE {{schema}}.stream_storage_deletions (
   stream_id char(64) NOT NULL PRIMARY KEY,

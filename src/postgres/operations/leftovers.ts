@@ -4,7 +4,7 @@
  * A stream is its row in `es`. Once that has gone the stream is gone for
  * everybody, so its deletion is one short transaction: the row, as many of the
  * others as go in a fraction of a second, and if some are left, a row in a table
- * of our own that says so. These *leftovers* go bit by bit (`DeletionFinisher`),
+ * of our own that says so. These *leftovers* go bit by bit (`StreamRemover`),
  * each bit a transaction of its own in the stream's turn, so what is done stays
  * done: after a crash, the next owner goes on.
  *

@@ -204,10 +204,10 @@ export const selectRanges = (t: StreamTables) =>
 
 /**
  * The data of the blocks $2 to $3 beside which no snapshot stands, the first
- * that fit into $4 bytes, at least one: their numbers, their sizes, and their bytes in a row. A
- * row for each would take the client longer than to search it. The server does
- * not know how many blocks have no snapshot, so it must not look for them: it
- * would read and sort all up to $3.
+ * that fit into $4 bytes, at least one: their numbers, their sizes, and their
+ * bytes in a row. A row for each would take the client longer than to search it.
+ * The server does not know how many blocks have no snapshot, so it must not look
+ * for them: it would read and sort all up to $3.
  */
 export const selectUnsearched = (t: StreamTables) =>
   statement({
