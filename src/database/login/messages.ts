@@ -11,6 +11,18 @@ export function sslRequest(): Buffer {
   return Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
 }
 
+/** Asks a server to cancel what a session does, on a connection of its own. */
+export function cancelRequest(
+  processId: number,
+  secretKey: Uint8Array,
+): Buffer {
+  const head = Buffer.from([0, 0, 0, 0, 4, 210, 22, 46, 0, 0, 0, 0]);
+  const bytes = Buffer.concat([head, secretKey]);
+  bytes.writeInt32BE(bytes.length, 0);
+  bytes.writeInt32BE(processId, 8);
+  return bytes;
+}
+
 /**
  * Begins a session by protocol 3.0.
  *
