@@ -24,7 +24,15 @@ class FakeSession {
   destroyed: string | undefined;
   readonly #closed = Promise.withResolvers<void>();
 
+  get usable(): boolean {
+    return this.destroyed === undefined;
+  }
+
   get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  get released(): Promise<void> {
     return this.#closed.promise;
   }
 

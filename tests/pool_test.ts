@@ -5,6 +5,7 @@ import { Pool, type PoolOptions, type PoolUse } from "../src/database/pool.ts";
 import type { Session } from "../src/database/session.ts";
 import { bind, statement } from "../src/database/statement.ts";
 import { testDatabaseUrl } from "./support/database.ts";
+import { type FakeServer, fakeServer } from "./support/fake_server.ts";
 import { startProxy } from "./support/proxy.ts";
 import { terminate, testSession } from "./support/sessions.ts";
 import { until } from "./support/until.ts";
@@ -342,6 +343,106 @@ describe("A session of a pool that is lost", () => {
     await terminate(sessions[0]!.processId);
     assert.ok((await broken as ConnectionLostError).sent);
     await Promise.all(waiting);
+  });
+});
+
+describe("A session of a pool that is given up", () => {
+  it("keeps its place until the server lets go, and one more finds out", async () => {
+    const servers: FakeServer[] = [];
+    await using test = testPool({
+      max: 2,
+      connect: async () => {
+        const server = await fakeServer({ answerTimeoutMs: 60_000 });
+        servers.push(server);
+        return server.session;
+      },
+    });
+    const { pool, sessions } = test;
+    const giveUp = async (nth: number) => {
+      await until(() => sessions[nth]?.inFlight === 1);
+      sessions[nth]!.giveUp("No answer");
+    };
+    const runs = [0, 1, 2, 3].map(() => failure(pool.run(here, "write")));
+    await Promise.all([giveUp(0), giveUp(1)]);
+    // Two are still at the server: one more, no matter how many wait.
+    await giveUp(2);
+    await until(() => pool.state.open === 0);
+    await Promise.all(servers.map(({ left }) => left));
+    assert.deepEqual([test.attempts, pool.state.waiting], [3, 1]);
+    servers[0]!.end();
+    await giveUp(3);
+    for (const error of await Promise.all(runs)) {
+      assert.ok(error instanceof ConnectionLostError && error.sent);
+    }
+    for (const server of servers) await server[Symbol.asyncDispose]();
+  });
+
+  it("is followed by a delay, as a refusal is", async () => {
+    await using test = testPool({
+      max: 1,
+      reconnect: { minDelayMs: 60_000, maxDelayMs: 60_000 },
+    });
+    const { pool, sessions } = test;
+    await pool.run(here, "write");
+    sessions[0]!.giveUp("No answer");
+    await sessions[0]!.released;
+    const signal = AbortSignal.timeout(100);
+    await failure(pool.run(here, "write", signal));
+    assert.equal(test.attempts, 1);
+  });
+});
+
+describe("A pool that gives way", () => {
+  it("ends an idle session, or else the next that is done", async () => {
+    await using held = await gate();
+    await using test = testPool({ max: 2 });
+    const { pool, sessions } = test;
+    const runs = [0, 1].map(() => pool.run(held.pass, "write"));
+    await until(() => pool.state.open === 2);
+    const busy = pool.giveWay();
+    assert.ok(busy !== undefined);
+    // Not the same one twice, and none that is not there.
+    assert.ok(pool.giveWay() !== undefined);
+    assert.equal(pool.giveWay(), undefined);
+    await held.open();
+    await Promise.all([...runs, busy]);
+    await pool.run(here, "write");
+    assert.ok(sessions.slice(0, 2).every(({ usable }) => !usable));
+    await pool.giveWay();
+    assert.equal(pool.state.open, 0);
+  });
+
+  it("does so for one that gets no session, which waits for it", async () => {
+    await using other = testPool({ max: 1 });
+    await other.pool.run(here, "read");
+    const full = Object.assign(new Error("Full"), { code: "53300" });
+    let asked = 0;
+    await using test = testPool({
+      connect: async () => {
+        if (other.pool.state.open > 0) {
+          throw new ConnectionLostError("Refused", false, full);
+        }
+        return await testSession();
+      },
+      makeRoom: () => {
+        asked++;
+        return other.pool.giveWay();
+      },
+    });
+    await Promise.all([0, 1, 2].map(() => test.pool.run(here, "write")));
+    assert.equal(other.pool.state.open, 0);
+    assert.equal(asked, 1);
+  });
+
+  it("is asked in vain without a session", async () => {
+    await using other = testPool();
+    const full = Object.assign(new Error("Full"), { code: "53300" });
+    const refusal = new ConnectionLostError("Refused", false, full);
+    await using test = testPool({
+      connect: () => Promise.reject(refusal),
+      makeRoom: () => other.pool.giveWay(),
+    });
+    assert.equal(await failure(test.pool.run(here, "write")), refusal);
   });
 });
 

@@ -31,6 +31,7 @@ function scriptedSession(): { session: Session; feed(bytes: Buffer): void } {
     socket: socket as unknown as Socket,
     receive: (callback) => void (take = callback),
     end: () => Promise.resolve(),
+    cancel: () => Promise.resolve(false),
     processId: 1,
     secretKey: new Uint8Array(4),
     mustWrite: true,

@@ -1,5 +1,6 @@
 /** TLS by libpq's modes, against a server with a certificate for localhost. */
 import assert from "node:assert/strict";
+import type { Buffer } from "node:buffer";
 import {
   chmod,
   chown,
@@ -9,6 +10,7 @@ import {
   rm,
   stat,
 } from "node:fs/promises";
+import { type AddressInfo, createConnection, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -118,6 +120,45 @@ describe("TLS", () => {
     await assert.rejects(
       isEncrypted(server.url, "localhost", { ...ssl, ca: otherCa }),
     );
+  });
+
+  it("require: what is given up is canceled, and that encrypted, too", async () => {
+    const starts: number[] = [];
+    const { port, hostname } = new URL(server.url);
+    const proxy = createServer((client) => {
+      const upstream = createConnection({ host: hostname, port: +port });
+      for (const socket of [client, upstream]) socket.on("error", () => {});
+      client.once("data", (chunk: Buffer) => starts.push(chunk.readInt32BE(4)));
+      client.pipe(upstream).pipe(client);
+      upstream.once("close", () => client.destroy());
+      client.once("close", () => upstream.destroy());
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    const through = new URL(server.url);
+    through.port = String((proxy.address() as AddressInfo).port);
+    const session = await connect(through.href, "127.0.0.1", {
+      mode: "require",
+    });
+    await using other = await connect(server.url, "127.0.0.1", {
+      mode: "require",
+    });
+    const isAtWork = async () => {
+      const rows = await other.script(
+        `SELECT FROM pg_stat_activity
+         WHERE pid = ${session.processId} AND query LIKE '%pg_sleep%'`,
+      );
+      return rows.length > 0;
+    };
+    const answer = assert.rejects(session.script("SELECT pg_sleep(600)"));
+    while (!await isAtWork());
+    session.giveUp("Enough");
+    await answer;
+    await session.released;
+    while (await isAtWork());
+    const sslRequest = 80877103;
+    assert.ok(starts.length >= 2);
+    assert.ok(starts.every((code) => code === sslRequest), String(starts));
+    await new Promise((resolve) => proxy.close(resolve));
   });
 
   it("what the network does not take yet arrives as it was given", async () => {

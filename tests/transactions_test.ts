@@ -3,12 +3,12 @@ import { describe, it } from "node:test";
 import { toStorageError, verdictOf } from "../src/database/failures.ts";
 import { Fence } from "../src/database/fence.ts";
 import { ConnectionLostError, PgError } from "../src/database/pg_error.ts";
+import { Pool } from "../src/database/pool.ts";
 import {
-  Pool,
   PoolClosedError,
   PoolOverloadError,
   PoolTimeoutError,
-} from "../src/database/pool.ts";
+} from "../src/database/pool_errors.ts";
 import { rejectionOf, rejectSql } from "../src/database/rejection.ts";
 import { bind, type Bound, statement } from "../src/database/statement.ts";
 import { TransactionRing } from "../src/database/transaction_ring.ts";

@@ -89,9 +89,9 @@ export class CurrentServer {
     this.hear(facts, address);
     this.#sessions.set(session, this.#timeline ?? 0);
     void session.closed.then(() => {
-      this.#sessions.delete(session);
       if (session.silentSince !== undefined) this.#doubt(session.silentSince);
     });
+    void session.released.then(() => this.#sessions.delete(session));
   }
 
   /**
@@ -129,7 +129,8 @@ export class CurrentServer {
 
   #doubt(since: number): void {
     for (const session of this.#sessions.keys()) {
-      if (session.inFlight === 0 && session.heardAt < since) {
+      const isIdle = session.usable && session.inFlight === 0;
+      if (isIdle && session.heardAt < since) {
         session.destroy("Another connection to the server fell silent");
       }
     }

@@ -6,6 +6,7 @@
 
 import type { Buffer } from "node:buffer";
 import { messageOf } from "../storage/foreign_text.ts";
+import { requestCancel } from "./cancel_request.ts";
 import type { ConnectionTarget } from "./connection_target.ts";
 import {
   type Address,
@@ -135,6 +136,10 @@ async function handshake(
       socket: line.socket,
       receive: (take) => handOver(line, input, take),
       end: () => line.end(),
+      cancel: (withinMs) => {
+        const ssl = kind === "tls" ? target.ssl : undefined;
+        return requestCancel({ address, ssl, processId, secretKey }, withinMs);
+      },
       processId,
       secretKey,
       mustWrite: target.readWrite,

@@ -18,7 +18,8 @@ import {
   PoolClosedError,
   PoolOverloadError,
   PoolTimeoutError,
-} from "./pool.ts";
+} from "./pool_errors.ts";
+import { OpenTransactionError } from "./transaction_status.ts";
 
 /** What can be done about an error. */
 export type Verdict =
@@ -38,12 +39,16 @@ export function verdictOf(error: unknown, mode: "read" | "write"): Verdict {
     if (lost.sent && mode === "write") return "unknown";
     const sqlState = sqlStateOf(lost);
     const isFinal = isSetupFault(sqlState) || isBadSetting(sqlState) ||
-      findCause(lost, LoginError) !== undefined;
+      findCause(lost, LoginError) !== undefined ||
+      (!lost.sent && findCause(lost, OpenTransactionError) !== undefined);
     return isFinal ? "final" : "retry";
   }
   const pg = findCause(error, PgError);
   if (pg === undefined) return "final";
   switch (pg.sqlState) {
+    case "08007": // transaction_resolution_unknown, from a proxy
+    case "40003": // statement_completion_unknown
+      return mode === "write" ? "unknown" : "retry";
     case "40001": // serialization_failure
     case "40P01": // deadlock_detected
     case "25006": // read_only_sql_transaction, after a failover
@@ -136,7 +141,8 @@ function databaseError(
   outcome: "unknown" | "rolled_back",
 ): StreamStorageError {
   const sqlState = sqlStateOf(error);
-  const { code, reason, message } = meaningOf(
+  const isOpen = findCause(error, OpenTransactionError) !== undefined;
+  const { code, reason, message } = isOpen ? openTransaction : meaningOf(
     sqlState,
     findCause(error, ConnectionLostError),
     findCause(error, LoginError),
@@ -210,6 +216,14 @@ function meaningOf(
     message: "Database refused the work",
   };
 }
+
+/** Which mends itself as little as a wrong password does. */
+const openTransaction: Meaning = {
+  code: "BAD_CONFIG",
+  reason: "transaction_open",
+  message: "The connection leads through a pooler or proxy that keeps a " +
+    "transaction open, in which nothing would be stored",
+};
 
 const conflicts: Meaning = {
   code: "UNAVAILABLE",

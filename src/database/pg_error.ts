@@ -37,12 +37,21 @@ export class PgError extends Error {
   }
 
   /**
-   * The prepared statement is gone or out of date: a pooler changed the
-   * server, or a migration changed a table. To be parsed anew.
+   * The prepared statement is gone or out of date, or another's has its name: a
+   * pooler changed the server, or a migration changed a table. To be parsed anew.
    */
   get isStalePlan(): boolean {
-    return this.sqlState === "26000" ||
+    return this.sqlState === "26000" || this.sqlState === "42P05" ||
       (this.sqlState === "0A000" && this.routine === "RevalidateCachedQuery");
+  }
+
+  /**
+   * A new session may do what this one can't, although its connection lives: it
+   * began while the database was read-only, it is shared with another client, or
+   * what the server keeps in it is broken.
+   */
+  get isOfSession(): boolean {
+    return ofSession.includes(this.sqlState);
   }
 }
 
@@ -50,6 +59,13 @@ export class PgError extends Error {
 function sqlStateIn(text: string | undefined): string {
   return text !== undefined && /^[0-9A-Z]{5}$/.test(text) ? text : "XX000";
 }
+
+const ofSession = [
+  "25006", // read_only_sql_transaction
+  "42P05", // duplicate_prepared_statement
+  "08P01", // protocol_violation
+  "XX000", // internal_error
+];
 
 /** The connection broke, or was broken, before the answer was complete. */
 export class ConnectionLostError extends Error {

@@ -12,45 +12,25 @@
  * session would keep the statements of all of them for every partition, more
  * than it may hold, and parse some anew at every call.
  *
- * After a connection that failed, or broke before it answered anything, the
- * next attempt waits for a jittered, growing delay, so that a server that comes
- * back is not met by a storm.
+ * After a connection that failed, broke before it answered anything, or was
+ * given up, the next attempt waits for a jittered, growing delay, so that a
+ * server that comes back is not met by a storm. A session that was given up
+ * keeps its place until the server has let go of it.
+ *
+ * Where the server takes fewer sessions than the pools of a store would open, a
+ * pool that gets none has another one give way.
  */
 
 import type { PoolWaits } from "../telemetry/store_telemetry.ts";
+import { Backoff } from "./backoff.ts";
+import { sqlStateOf } from "./failures.ts";
+import {
+  PoolClosedError,
+  PoolOverloadError,
+  PoolTimeoutError,
+} from "./pool_errors.ts";
 import type { Session } from "./session.ts";
 import type { Bound, ResultsOf } from "./statement.ts";
-
-/** The queue of waiting work is full; nothing was sent. */
-export class PoolOverloadError extends Error {
-  override readonly name = "PoolOverloadError";
-  readonly waiting: number;
-
-  constructor(waiting: number) {
-    super(`Expected fewer than ${waiting} waiting calls`);
-    this.waiting = waiting;
-  }
-}
-
-/** The pool takes no more work; nothing was sent. */
-export class PoolClosedError extends Error {
-  override readonly name = "PoolClosedError";
-
-  constructor() {
-    super("The pool was closed");
-  }
-}
-
-/** No session became free in time; nothing was sent. */
-export class PoolTimeoutError extends Error {
-  override readonly name = "PoolTimeoutError";
-  readonly waitedMs: number;
-
-  constructor(waitedMs: number) {
-    super(`Expected a connection within ${waitedMs} ms`);
-    this.waitedMs = waitedMs;
-  }
-}
 
 /** How a pool is bounded. */
 export interface PoolOptions {
@@ -65,6 +45,8 @@ export interface PoolOptions {
   acquireTimeoutMs: number;
   /** Delays between failed connection attempts. */
   reconnect: { minDelayMs: number; maxDelayMs: number };
+  /** Has another pool give way; undefined if there is none that can. */
+  makeRoom?: () => Promise<void> | undefined;
   /** Hears how the waiting for a session ends. */
   watcher?: PoolWaits;
 }
@@ -79,6 +61,9 @@ export interface PoolState {
   idle: number;
   waiting: number;
 }
+
+/** For the goodbyes, however little is left of the budget. */
+const goodbyeMs = 500;
 
 interface Waiting {
   use: PoolUse;
@@ -96,16 +81,21 @@ export class Pool {
   /** What each session did last. */
   readonly #uses = new WeakMap<Session, PoolUse>();
   readonly #waiting = new Set<Waiting>();
+  /** Sessions that are gone for us, and not yet for the server. */
+  readonly #leaving = new Set<Session>();
+  /** Sessions that end with what is under way, for another pool. */
+  readonly #giving = new Set<Session>();
   #connecting = 0;
-  #failures = 0;
-  #reconnectTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #backoff: Backoff;
   #waitingTimer: ReturnType<typeof setTimeout> | undefined;
   #waitingDue = Infinity;
+  #isRoomComing = false;
   #closed = false;
   #drained: (() => void) | undefined;
 
   constructor(options: PoolOptions) {
     this.#options = options;
+    this.#backoff = new Backoff(options.reconnect);
   }
 
   get state(): PoolState {
@@ -183,27 +173,58 @@ export class Pool {
    */
   async close(budgetMs: number): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#reconnectTimer);
-    this.#reconnectTimer = undefined;
+    this.#backoff.skip();
     const deadline = performance.now() + budgetMs;
     await this.#drain(budgetMs);
     this.#refuseAll(new PoolClosedError());
     clearTimeout(this.#waitingTimer);
-    for (const session of this.#sessions) {
-      if (session.inFlight > 0) {
-        session.destroy("Closed before the answer came");
-      }
+    const sessions = [...this.#sessions, ...this.#leaving];
+    for (const session of sessions) {
+      if (session.inFlight > 0) session.giveUp("Closed before the answer came");
     }
     // A server that is gone takes no leave.
     const goodbyes = setTimeout(() => {
-      for (const session of this.#sessions) {
+      for (const session of sessions) {
         session.destroy("The server did not close the connection in time");
       }
-    }, Math.max(0, deadline - performance.now()));
-    await Promise.all(
-      Array.from(this.#sessions, (session) => session.close()),
-    );
+    }, Math.max(goodbyeMs, deadline - performance.now()));
+    await Promise.all(sessions.map(async (session) => {
+      await session.close();
+      await session.released;
+    }));
     clearTimeout(goodbyes);
+  }
+
+  /**
+   * Ends a session for the sake of another pool, an idle one if there is any;
+   * fulfilled when it has ended. Undefined without a session.
+   */
+  giveWay(): Promise<void> | undefined {
+    let given: Session | undefined;
+    for (const session of this.#sessions) {
+      if (!this.#isAtWork(session)) continue;
+      if (session.inFlight < (given?.inFlight ?? Infinity)) given = session;
+    }
+    if (given === undefined) return undefined;
+    this.#giving.add(given);
+    if (given.inFlight === 0) void given.close();
+    return given.closed;
+  }
+
+  /** It takes work, now or when it has done what it has. */
+  #isAtWork(session: Session): boolean {
+    return !session.isRetired && !this.#giving.has(session);
+  }
+
+  /**
+   * Sessions that may be opened now. When all places are taken by sessions that
+   * were given up, one more finds out whether the server is back.
+   */
+  get #room(): number {
+    const { max } = this.#options;
+    const taken = this.#sessions.size + this.#connecting;
+    const room = max - taken - this.#leaving.size;
+    return room === 0 && taken === 0 ? 1 : Math.max(0, room);
   }
 
   #drain(budgetMs: number): Promise<void> {
@@ -268,7 +289,7 @@ export class Pool {
     let unused: Session | undefined;
     let other: Session | undefined;
     for (const session of this.#sessions) {
-      if (session.inFlight > 0) continue;
+      if (session.inFlight > 0 || !this.#isAtWork(session)) continue;
       const last = this.#uses.get(session);
       if (last === use) return session;
       if (last === undefined) unused ??= session;
@@ -280,21 +301,18 @@ export class Pool {
 
   /** The next of this use need not take a session of another one. */
   #connectOneMore(): void {
-    const isCalm = this.#failures === 0 && this.#connecting === 0;
-    if (isCalm && !this.#closed && this.#sessions.size < this.#options.max) {
-      void this.#connect();
-    }
+    const isCalm = !this.#backoff.hasFailed && this.#connecting === 0;
+    if (isCalm && !this.#closed && this.#room > 0) void this.#connect();
   }
 
   #shortestRow(): Session | undefined {
     let best: Session | undefined;
     for (const session of this.#sessions) {
-      if (best === undefined || session.inFlight < best.inFlight) {
-        best = session;
-      }
+      if (!this.#isAtWork(session)) continue;
+      if (session.inFlight < (best?.inFlight ?? Infinity)) best = session;
     }
-    const full = this.#sessions.size + this.#connecting >= this.#options.max;
-    if (best === undefined || (!full && !this.#closed)) return undefined;
+    const isFull = this.#room === 0;
+    if (best === undefined || (!isFull && !this.#closed)) return undefined;
     return best.inFlight < this.#options.depth ? best : undefined;
   }
 
@@ -309,14 +327,14 @@ export class Pool {
   }
 
   #connectIfNeeded(): void {
-    if (this.#reconnectTimer !== undefined) return;
-    const room = this.#options.max - this.#sessions.size - this.#connecting;
+    if (this.#backoff.isWaiting) return;
     // After a failure one attempt at a time finds out whether the server is
     // back; the others follow when it is.
-    const wanted = this.#failures > 0
+    const wanted = this.#backoff.hasFailed
       ? Math.min(1 - this.#connecting, this.#waiting.size)
       : this.#waiting.size - this.#connecting;
-    for (let i = 0; i < Math.min(room, wanted); i++) void this.#connect();
+    const attempts = Math.min(this.#room, wanted);
+    for (let i = 0; i < attempts; i++) void this.#connect();
   }
 
   async #connect(): Promise<void> {
@@ -328,37 +346,51 @@ export class Pool {
       else this.#adopt(session);
     } catch (error) {
       this.#connecting--;
-      if (this.#sessions.size === 0) this.#refuseAll(error);
       this.#holdOff();
+      if (this.#sessions.size === 0) this.#seekRoom(error);
     }
     this.#dispatch();
+  }
+
+  /** Refused: there will be room in a moment, or who waits is told. */
+  #seekRoom(error: unknown): void {
+    if (this.#isRoomComing) return;
+    const isFull = sqlStateOf(error) === "53300"; // too_many_connections
+    const room = isFull ? this.#options.makeRoom?.() : undefined;
+    if (room === undefined) return this.#refuseAll(error);
+    this.#isRoomComing = true;
+    void room.then(() => {
+      this.#isRoomComing = false;
+      this.#backoff.skip();
+      this.#dispatch();
+    });
   }
 
   #adopt(session: Session): void {
     this.#sessions.add(session);
     let hasAnswered = false;
     session.onIdle(() => {
-      if (!hasAnswered) this.#failures = 0;
+      if (!hasAnswered) this.#backoff.succeeded();
       hasAnswered = true;
+      const isGiven = this.#giving.has(session) && session.inFlight === 0;
+      if (isGiven) void session.close();
       this.#dispatch();
     });
     void session.closed.then(() => {
       this.#sessions.delete(session);
-      if (!hasAnswered) this.#holdOff();
+      this.#leaving.add(session);
+      const isGiven = this.#giving.delete(session);
+      if (!hasAnswered || session.isGivenUp || isGiven) this.#holdOff();
+      this.#dispatch();
+    });
+    void session.released.then(() => {
+      this.#leaving.delete(session);
       this.#dispatch();
     });
   }
 
   #holdOff(): void {
-    // Attempts that were made together fail together.
-    if (this.#closed || this.#reconnectTimer !== undefined) return;
-    this.#failures++;
-    const { minDelayMs, maxDelayMs } = this.#options.reconnect;
-    const ceiling = Math.min(maxDelayMs, minDelayMs * 2 ** this.#failures);
-    this.#reconnectTimer = setTimeout(() => {
-      this.#reconnectTimer = undefined;
-      this.#dispatch();
-    }, ceiling / 2 + Math.random() * ceiling / 2);
+    if (!this.#closed) this.#backoff.failed(() => this.#dispatch());
   }
 
   #refuseAll(error: unknown): void {

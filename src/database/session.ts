@@ -15,46 +15,35 @@
  * Statements that the session has not seen are parsed in a flush section of
  * their own (ending with a Sync of its own, in the same write), so that an
  * error in the work never leaves it uncertain which names the server knows.
+ *
+ * What comes is held against what was asked (exchange.ts), when it comes
+ * (answer_timer.ts), and in which state it leaves the server's session
+ * (transaction_status.ts). An answer that does not fit breaks the connection,
+ * and what was asked has an unknown outcome: it was no acknowledgement.
  */
 
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
-import { ConnectionLostError, PgError, readErrorFields } from "./pg_error.ts";
-import { PreparedStatements } from "./prepared_statements.ts";
+import { Answers, type Notification } from "./answers.ts";
+import type { Question } from "./exchange.ts";
+import { leave } from "./leave.ts";
+import { ConnectionLostError } from "./pg_error.ts";
+import {
+  type NamedStatement,
+  PreparedStatements,
+} from "./prepared_statements.ts";
 import type { Bound, Result, ResultsOf, Statement } from "./statement.ts";
 import {
   type SessionSettings,
   TransactionSettings,
 } from "./transaction_settings.ts";
 import type { Traffic } from "../telemetry/store_telemetry.ts";
-import { BackendReader } from "./wire/backend.ts";
-import { trailingNumber } from "./wire/command_tag.ts";
 import { FrontendWriter } from "./wire/frontend.ts";
-import type { Decoder } from "./wire/types.ts";
 
-const code = {
-  commandComplete: 0x43,
-  emptyQuery: 0x49,
-  error: 0x45,
-  notice: 0x4e,
-  notification: 0x41,
-  parameterStatus: 0x53,
-  readyForQuery: 0x5a,
-} as const;
-
-/** A notification from `NOTIFY`. */
-export interface Notification {
-  channel: string;
-  payload: string;
-  /** The process id of the session that notified. */
-  processId: number;
-}
+export type { Notification } from "./answers.ts";
 
 /** How much longer than the server's own timeout an answer is waited for. */
 export const answerGraceMs = 1000;
-
-/** A timer that is so late tells of a process that was stopped, or too busy. */
-const sleptMs = 100;
 
 /** What a session is made of; see driver.ts. */
 export interface SessionTransport {
@@ -63,6 +52,8 @@ export interface SessionTransport {
   receive(take: (chunk: Buffer) => void): void;
   /** Says goodbye and closes the socket. */
   end(): Promise<void>;
+  /** Asks the server to cancel what it does; whether it took the request. */
+  cancel(withinMs: number): Promise<boolean>;
   /** The server's process id of this session; 0 if it did not tell. */
   processId: number;
   /** What a request to cancel proves itself with. */
@@ -89,19 +80,7 @@ export interface SessionOptions {
   transactionSettings?: SessionSettings | undefined;
 }
 
-interface Exchange {
-  bound: readonly Bound[];
-  results: Result[];
-  /** The section that parses new statements is still unanswered. */
-  preparing: boolean;
-  /** Milliseconds of silence that its answer is waited for. */
-  withinMs: number;
-  error: PgError | undefined;
-  /** It was committed, but on no standby; see `#onNotice`. */
-  isUnreplicated: boolean;
-  resolve(results: Result[]): void;
-  reject(error: unknown): void;
-}
+type NewStatement = NamedStatement & Pick<Statement, "params">;
 
 /** A connection that runs statements; made by `connectSession`. */
 export class Session implements AsyncDisposable {
@@ -111,19 +90,15 @@ export class Session implements AsyncDisposable {
   readonly #transport: SessionTransport;
   readonly #options: SessionOptions;
   readonly #settings: TransactionSettings;
-  readonly #reader: BackendReader;
+  readonly #answers: Answers;
   readonly #writer = new FrontendWriter();
-  readonly #exchanges: Exchange[] = [];
   readonly #prepared: PreparedStatements;
   #flushing = false;
   #failure: ConnectionLostError | undefined;
-  #answerTimer: ReturnType<typeof setTimeout> | undefined;
-  #answerTimerDue = 0;
-  #heardAt = performance.now();
   #silentSince: number | undefined;
-  #retired = false;
+  #isGivenUp = false;
   readonly #closed = Promise.withResolvers<void>();
-  #onNotification: ((notification: Notification) => void) | undefined;
+  readonly #released = Promise.withResolvers<void>();
   #onIdle: (() => void) | undefined;
 
   constructor(transport: SessionTransport, options: SessionOptions) {
@@ -133,17 +108,22 @@ export class Session implements AsyncDisposable {
     this.#prepared = new PreparedStatements(options.maxPrepared);
     this.processId = transport.processId;
     this.secretKey = transport.secretKey;
-    this.#reader = new BackendReader({
-      rowDecoders: () => this.#currentDecoders(),
-      row: (values) => this.#currentResult()?.rows.push(values as never),
-      message: (...message) => this.#onMessage(...message),
+    this.#answers = new Answers({
+      prepared: this.#prepared,
+      mustWrite: transport.mustWrite,
+      broken: (reason, cause) => this.destroy(reason, cause),
+      late: ({ reason, silentSince }) => {
+        this.#silentSince = silentSince;
+        this.giveUp(reason);
+      },
+      answered: () => this.#onAnswered(),
     });
     transport.receive((chunk) => this.#feed(chunk));
   }
 
   /** How many `run`s and `script`s are unanswered. */
   get inFlight(): number {
-    return this.#exchanges.length;
+    return this.#answers.open;
   }
 
   /** Whether the session can take work. */
@@ -151,9 +131,14 @@ export class Session implements AsyncDisposable {
     return this.#failure === undefined;
   }
 
+  /** It ends with what is under way, and should get nothing more to do. */
+  get isRetired(): boolean {
+    return this.#answers.isUnfit;
+  }
+
   /** When the server last said anything, as `performance.now()` tells it. */
   get heardAt(): number {
-    return this.#heardAt;
+    return this.#answers.heardAt;
   }
 
   /** Since when, if it was given up because nothing came any more. */
@@ -161,14 +146,27 @@ export class Session implements AsyncDisposable {
     return this.#silentSince;
   }
 
+  /** Its answer was waited for no longer. */
+  get isGivenUp(): boolean {
+    return this.#isGivenUp;
+  }
+
   /** Fulfilled once the connection is gone, for whatever reason. */
   get closed(): Promise<void> {
     return this.#closed.promise;
   }
 
+  /**
+   * Fulfilled once the server has let go as well, as far as that can be known:
+   * after `closed`, if the session was given up.
+   */
+  get released(): Promise<void> {
+    return this.#released.promise;
+  }
+
   /** Calls back for each notification. */
   onNotification(callback: (notification: Notification) => void): void {
-    this.#onNotification = callback;
+    this.#answers.onNotification(callback);
   }
 
   /** Calls back each time that an answer leaves room for another question. */
@@ -207,15 +205,13 @@ export class Session implements AsyncDisposable {
         new ConnectionLostError(lost.message, false, lost.cause),
       );
     }
-    let preparing: boolean;
     try {
-      preparing = this.#write(bound);
+      return this.#send({ bound, withinMs, ...this.#write(bound) });
     } catch (error) {
       // Half a message was written; nothing that follows could be understood.
       this.destroy("A statement's values could not be written", error);
       return Promise.reject(error);
     }
-    return this.#send(bound, preparing, withinMs);
   }
 
   /**
@@ -228,7 +224,12 @@ export class Session implements AsyncDisposable {
       throw new ConnectionLostError(this.#failure.message, false);
     }
     this.#writer.query(text);
-    const results = await this.#send([], false, this.#options.answerTimeoutMs);
+    const results = await this.#send({
+      bound: undefined,
+      names: [],
+      parses: undefined,
+      withinMs: this.#options.answerTimeoutMs,
+    });
     const last = results.findLast((result) => result.rows.length > 0);
     return (last?.rows ?? []) as unknown as (string | null)[][];
   }
@@ -238,6 +239,7 @@ export class Session implements AsyncDisposable {
    * take leave within the time for an answer is left.
    */
   async close(): Promise<void> {
+    if (!this.usable) return;
     this.#flush();
     const timer = setTimeout(
       () => this.destroy("The server did not close the connection"),
@@ -257,25 +259,42 @@ export class Session implements AsyncDisposable {
   destroy(reason: string, cause?: unknown): void {
     this.fail(reason, cause);
     this.#transport.socket.destroy();
+    this.#released.resolve();
+  }
+
+  /** Breaks it, but lets the server know that nobody waits for it any more. */
+  giveUp(reason: string): void {
+    if (!this.usable) return;
+    const isBusy = this.inFlight > 0;
+    this.#isGivenUp = true;
+    this.fail(reason);
+    const { socket, cancel } = this.#transport;
+    if (!isBusy) return this.destroy(reason);
+    void leave(socket, cancel).then(() => this.#released.resolve());
   }
 
   /** Called by the driver when the connection broke or ended. */
   fail(reason: string, cause?: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = new ConnectionLostError(reason, true, cause);
-    clearTimeout(this.#answerTimer);
     this.#closed.resolve();
-    for (const exchange of this.#exchanges.splice(0)) {
-      exchange.reject(new ConnectionLostError(reason, true, cause));
-    }
+    if (!this.#isGivenUp) this.#released.resolve();
+    this.#answers.end(() => new ConnectionLostError(reason, true, cause));
   }
 
-  /** Writes the flush; whether it begins with a section that parses. */
-  #write(bound: readonly Bound[]): boolean {
-    const before = this.#writer.bytes;
-    const names = this.#writePrepares(bound);
-    const preparing = this.#writer.bytes > before;
-    if (preparing) this.#writer.sync();
+  /** Writes the flush; it begins with a section that parses what is new. */
+  #write(bound: readonly Bound[]): Pick<Question, "names" | "parses"> {
+    const { names, parses } = this.#nameAll(bound);
+    if (parses !== undefined) {
+      // The first, lest one that can't be parsed keeps them from being closed.
+      for (const name of this.#prepared.takeClosed()) {
+        this.#writer.closeStatement(name);
+      }
+      for (const { name, text, params } of parses) {
+        this.#writer.parse(name, text, params);
+      }
+      this.#writer.sync();
+    }
     bound.forEach((item, i) => {
       const { statement } = item;
       if (names[i] === "") {
@@ -286,46 +305,29 @@ export class Session implements AsyncDisposable {
       if (item.encodedCopy) this.#writer.append(item.encodedCopy);
     });
     this.#writer.sync();
-    return preparing;
+    return { names, parses };
   }
 
-  /** Parses what is new; returns each statement's name, "" for an unnamed. */
-  #writePrepares(bound: readonly Bound[]): string[] {
-    return bound.map(({ statement }) => {
-      if (statement.once || !this.#options.preparedStatements) return "";
-      return this.#nameOf(statement);
-    });
-  }
-
-  #nameOf(statement: Statement): string {
-    const { text } = statement;
-    const known = this.#prepared.use(text);
-    if (known !== undefined) return known;
-    const { name, closes } = this.#prepared.add(text);
-    if (closes !== undefined) this.#writer.closeStatement(closes);
-    this.#writer.parse(name, text, statement.params);
-    return name;
-  }
-
-  #send(
+  /** Each statement's name, "" for an unnamed one; and those that are new. */
+  #nameAll(
     bound: readonly Bound[],
-    preparing: boolean,
-    withinMs: number,
-  ): Promise<Result[]> {
-    this.#flushSoon();
-    const { promise, resolve, reject } = Promise.withResolvers<Result[]>();
-    this.#exchanges.push({
-      bound,
-      results: [],
-      preparing,
-      withinMs,
-      error: undefined,
-      isUnreplicated: false,
-      resolve,
-      reject,
+  ): { names: string[]; parses: NewStatement[] | undefined } {
+    let parses: NewStatement[] | undefined;
+    this.#prepared.beginRun();
+    const names = bound.map(({ statement: { text, params, once } }) => {
+      if (once || !this.#options.preparedStatements) return "";
+      const known = this.#prepared.use(text);
+      if (known !== undefined) return known;
+      const name = this.#prepared.add(text);
+      (parses ??= []).push({ name, text, params });
+      return name;
     });
-    if (this.#exchanges.length === 1) this.#watch(withinMs);
-    return promise;
+    return { names, parses };
+  }
+
+  #send(question: Question): Promise<Result[]> {
+    this.#flushSoon();
+    return this.#answers.to(question);
   }
 
   /** Questions asked in one turn of the event loop leave in one write. */
@@ -350,166 +352,17 @@ export class Session implements AsyncDisposable {
     if (socket.writableLength === 0) this.#writer.reuse();
   }
 
-  /**
-   * Half-open connections show only by silence. One timer serves many
-   * questions: setting and clearing one each time costs more than a wake-up
-   * now and then that finds nothing to do.
-   */
-  #watch(withinMs: number): void {
-    this.#heardAt = performance.now();
-    const due = this.#heardAt + withinMs;
-    if (this.#answerTimer !== undefined && this.#answerTimerDue <= due) return;
-    clearTimeout(this.#answerTimer);
-    this.#checkSilenceIn(withinMs);
-  }
-
-  #checkSilenceIn(ms: number): void {
-    this.#answerTimerDue = performance.now() + ms;
-    this.#answerTimer = setTimeout(() => this.#checkSilence(), ms);
-  }
-
-  #checkSilence(): void {
-    this.#answerTimer = undefined;
-    const oldest = this.#exchanges[0];
-    if (oldest === undefined) return;
-    const now = performance.now();
-    const silence = now - this.#heardAt;
-    if (silence < oldest.withinMs) {
-      return this.#checkSilenceIn(oldest.withinMs - silence);
-    }
-    // A process that slept has yet to read what was said meanwhile.
-    if (now - this.#answerTimerDue > sleptMs) return this.#checkSilenceIn(10);
-    this.#silentSince = this.#heardAt;
-    this.destroy(`No answer from the server within ${Math.round(silence)} ms`);
-  }
-
   #feed(chunk: Buffer): void {
-    this.#heardAt = performance.now();
+    // What was given up on has no reader any more.
+    if (!this.usable) return;
     this.#options.traffic?.received.add(chunk.length);
-    try {
-      this.#reader.feed(chunk);
-    } catch (error) {
-      this.destroy("The server's answer broke the protocol", error);
-    }
+    this.#answers.feed(chunk);
   }
 
-  #currentResult(): Result | undefined {
-    const exchange = this.#exchanges[0];
-    if (exchange === undefined) return undefined;
-    exchange.results[0] ??= { rows: [], count: 0 };
-    return exchange.results.at(-1);
-  }
-
-  #currentDecoders(): readonly Decoder[] | undefined {
-    const exchange = this.#exchanges[0];
-    if (exchange === undefined) return undefined;
-    const index = Math.max(0, exchange.results.length - 1);
-    return exchange.bound[index]?.statement.decoders;
-  }
-
-  #onMessage(type: number, bytes: Buffer, start: number, end: number): void {
-    switch (type) {
-      case code.commandComplete:
-      case code.emptyQuery:
-        return this.#onComplete(bytes, start, end);
-      case code.readyForQuery:
-        return this.#onReady();
-      case code.error:
-        return this.#onError(bytes, start, end);
-      case code.notice:
-        return this.#onNotice(bytes, start, end);
-      case code.notification:
-        return this.#notify(bytes, start, end);
-      case code.parameterStatus:
-        return this.#onParameter(bytes, start, end);
-    }
-  }
-
-  /** The server reports what changed, not only to whom changed it. */
-  #onParameter(bytes: Buffer, start: number, end: number): void {
-    const [name, value] = bytes.toString("utf8", start, end).split("\0");
-    const isReadOnly = name === "default_transaction_read_only" ||
-      name === "in_hot_standby";
-    if (isReadOnly && this.#transport.mustWrite) this.#retired = value === "on";
-  }
-
-  #onComplete(bytes: Buffer, start: number, end: number): void {
-    const result = this.#currentResult();
-    if (result === undefined) return;
-    result.count = trailingNumber(bytes, start, end - 1);
-    this.#exchanges[0]!.results.push({ rows: [], count: 0 });
-  }
-
-  #onError(bytes: Buffer, start: number, end: number): void {
-    const fields = readErrorFields(bytes, start, end);
-    const exchange = this.#exchanges[0];
-    if (exchange === undefined) {
-      // Unasked for: the server ends this session (administrator, shutdown).
-      const error = new PgError(fields, -1);
-      return this.destroy(error.message, error);
-    }
-    const index = exchange.preparing
-      ? -1
-      : Math.max(0, exchange.results.length - 1);
-    const error = new PgError(fields, index);
-    exchange.error ??= error;
-    if (error.isStalePlan) this.#prepared.clear();
-    if (error.severity === "FATAL") this.destroy(error.message, error);
-  }
-
-  /**
-   * A commit whose wait for a synchronous standby was canceled is done, with no
-   * more than this warning (PostgreSQL's syncrep.c). After a failover it may be
-   * lost, so it must not be acknowledged.
-   */
-  #onNotice(bytes: Buffer, start: number, end: number): void {
-    const fields = readErrorFields(bytes, start, end);
-    const [exchange] = this.#exchanges;
-    if (exchange && fields.get("R") === "SyncRepWaitForLSN") {
-      exchange.isUnreplicated = true;
-    }
-  }
-
-  #onReady(): void {
-    const exchange = this.#exchanges[0];
-    if (exchange === undefined) return;
-    if (exchange.preparing) {
-      exchange.preparing = false;
-      if (exchange.error !== undefined) this.#prepared.clear();
-      return;
-    }
-    const results = exchange.results;
-    results.pop();
-    checkCompleteness(exchange);
-    this.#exchanges.shift();
-    if (exchange.error !== undefined) exchange.reject(exchange.error);
-    else if (!exchange.isUnreplicated) exchange.resolve(results);
-    else {
-      const message = "The commit has not reached its standby";
-      exchange.reject(new ConnectionLostError(message, true));
-    }
-    if (this.#retired && this.#exchanges.length === 0) {
-      return this.destroy("The server takes no writes any more");
+  #onAnswered(): void {
+    if (this.isRetired && this.inFlight === 0) {
+      return this.destroy("The server's session is of no more use");
     }
     this.#onIdle?.();
   }
-
-  #notify(bytes: Buffer, start: number, end: number): void {
-    const channelEnd = bytes.indexOf(0, start + 4);
-    this.#onNotification?.({
-      processId: bytes.readInt32BE(start),
-      channel: bytes.toString("utf8", start + 4, channelEnd),
-      payload: bytes.toString("utf8", channelEnd + 1, end - 1),
-    });
-  }
-}
-
-/** A statement that was not answered would look like one that found nothing. */
-function checkCompleteness({ bound, results, error }: Exchange): void {
-  const isScript = bound.length === 0;
-  if (isScript || error !== undefined) return;
-  if (results.length === bound.length) return;
-  throw new RangeError(
-    `Expected the results of ${bound.length} statements, got ${results.length}`,
-  );
 }

@@ -31,6 +31,7 @@ export class Place {
   readonly server = new CurrentServer();
   readonly survey: HostSurvey;
   readonly #options: ResolvedOptions;
+  readonly #pools: Pool[] = [];
 
   constructor(options: ResolvedOptions) {
     this.#options = options;
@@ -48,6 +49,22 @@ export class Place {
       shortened(this.#options.ownershipTarget, this.#options),
       { ...this.#behaviour(), ...options },
     );
+  }
+
+  /** A pool whose sessions lead here. */
+  add(pool: Pool): void {
+    this.#pools.push(pool);
+  }
+
+  /** Has that one of the other pools give way which needs its sessions least. */
+  makeRoom(hungry: Pool): Promise<void> | undefined {
+    const others = this.#pools.filter((pool) => pool !== hungry);
+    others.sort((a, b) => b.state.idle - a.state.idle);
+    for (const pool of others) {
+      const room = pool.giveWay();
+      if (room !== undefined) return room;
+    }
+    return undefined;
   }
 
   #behaviour(): ConnectOptions {
@@ -121,7 +138,7 @@ export function poolOf(
     traffic: telemetry.traffic(name),
     transactionSettings: isLasting ? undefined : settings,
   };
-  const pool = new Pool({
+  const pool: Pool = new Pool({
     connect: () =>
       telemetry.connect(
         name,
@@ -140,7 +157,9 @@ export function poolOf(
     watcher: telemetry.waits(name),
     acquireTimeoutMs: operationTimeoutMs,
     reconnect: { minDelayMs: retry.minDelayMs, maxDelayMs: retry.maxDelayMs },
+    makeRoom: () => place.makeRoom(pool),
   });
+  place.add(pool);
   telemetry.watchPool(name, pool, max);
   return pool;
 }

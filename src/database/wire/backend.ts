@@ -12,7 +12,8 @@ import { decodeBytes, type Decoder, decodeText } from "./types.ts";
 export interface BackendListener {
   /** How to read the columns of the rows that come now; empty: as text. */
   rowDecoders(): readonly Decoder[] | undefined;
-  row(values: unknown[]): void;
+  /** A row, and the size of its message. */
+  row(values: unknown[], bytes: number): void;
   /** Any other message: its code, and its body in `bytes[start, end)`. */
   message(code: number, bytes: Buffer, start: number, end: number): void;
 }
@@ -22,7 +23,9 @@ const headerBytes = 5;
 /** A spread DataRow above this size is filled in place, not gathered first. */
 const gatherBytes = 4 * 1024;
 /** The server's own limit of one message (PQ_LARGE_MESSAGE_LIMIT) is 1 GiB. */
-const maxMessageBytes = 0x40000000;
+const maxRowBytes = 0x40000000;
+/** What is no row is gathered whole, and the longest is an error's text. */
+const maxOtherBytes = 16 * 1024 * 1024;
 
 /** Reads the server's messages from chunks of any size. */
 export class BackendReader {
@@ -34,6 +37,11 @@ export class BackendReader {
 
   constructor(listener: BackendListener) {
     this.#listener = listener;
+  }
+
+  /** In the middle of a row, of which each chunk brings more. */
+  get isInRow(): boolean {
+    return this.#partialRow !== undefined;
   }
 
   /** Takes the next chunk; throws on bytes that cannot be the protocol. */
@@ -108,7 +116,7 @@ export class BackendReader {
     const at = row.fill(chunk, from);
     if (row.complete) {
       this.#partialRow = undefined;
-      this.#listener.row(row.values);
+      this.#listener.row(row.values, row.bytes);
     }
     return at;
   }
@@ -121,15 +129,17 @@ export class BackendReader {
     }
     this.#listener.row(
       decodeRow(bytes, at + headerBytes, end, this.#listener.rowDecoders()),
+      end - at,
     );
   }
 }
 
 function messageLength(bytes: Buffer, at: number): number {
   const length = bytes.readInt32BE(at + 1);
-  if (length < 4 || length > maxMessageBytes) {
+  const max = bytes[at] === dataRow ? maxRowBytes : maxOtherBytes;
+  if (length < 4 || length > max) {
     throw new RangeError(
-      `Expected a message of 4 to ${maxMessageBytes} bytes, got ${length}`,
+      `Expected a message of 4 to ${max} bytes, got ${length}`,
     );
   }
   return length;
@@ -177,6 +187,7 @@ function checkColumns(
 /** A row that comes in several chunks. */
 class PartialRow {
   readonly values: unknown[] = [];
+  readonly bytes: number;
   readonly #decoders: readonly Decoder[] | undefined;
   #bytesLeft: number;
   #columns = -1;
@@ -187,6 +198,7 @@ class PartialRow {
 
   constructor(decoders: readonly Decoder[] | undefined, bodyBytes: number) {
     this.#decoders = decoders;
+    this.bytes = bodyBytes;
     this.#bytesLeft = bodyBytes;
   }
 
