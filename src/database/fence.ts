@@ -128,6 +128,14 @@ export class Fence {
     return this.#statement;
   }
 
+  /**
+   * As every write of ours begins, and with a change of no row: a proxy may be
+   * one that only reads go through unharmed.
+   */
+  get trial(): readonly Bound[] {
+    return [this.#statement, bind(this.#sql.changeNothing)];
+  }
+
   /** Our row, for a write that has the fence in a statement of its own. */
   get owner(): ValuesOf<typeof ownerParams> {
     return [this.#options.instanceId, this.#epoch];
@@ -319,6 +327,10 @@ function fenceSql(table: string) {
     countRows: statement({
       text: `SELECT pg_catalog.count(*) FROM ${table}`,
       columns: ["int8"],
+      once: true,
+    }),
+    changeNothing: statement({
+      text: `UPDATE ${table} SET info = info WHERE false`,
       once: true,
     }),
     remove: statement({

@@ -33,7 +33,7 @@ import { bind, statement } from "./statement.ts";
 /** How long a notification may take; only who is refused waits that long. */
 const notifiedWithinMs = 2000;
 
-/** How long the second connection may take for each answer. */
+/** How long an answer may take before it is known where one comes from. */
 const otherAnswersWithinMs = 10_000;
 
 const backendPid = statement({
@@ -98,7 +98,13 @@ async function keepsItsSession(
     if (isNotified) stopWaiting();
   });
   void session.closed.then(stopWaiting);
-  const [, { rows: [own] }] = await session.run([listen, bind(backendPid)]);
+  // A replicating proxy may leave this without an answer.
+  const late = setTimeout(
+    () => session.giveUp("No answer from the server to LISTEN"),
+    otherAnswersWithinMs,
+  );
+  const [, { rows: [own] }] = await session.run([listen, bind(backendPid)])
+    .finally(() => clearTimeout(late));
   const other = await connectSession(target, {}, {
     ...options,
     answerTimeoutMs: Math.min(options.answerTimeoutMs, otherAnswersWithinMs),

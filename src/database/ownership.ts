@@ -177,13 +177,7 @@ export class Ownership {
    */
   async release(budgetMs: number): Promise<void> {
     this.#end();
-    const session = this.#session;
-    const timer = setTimeout(
-      () => session?.destroy("Closed before the answer came"),
-      budgetMs,
-    );
-    await this.#leave();
-    clearTimeout(timer);
+    await this.#leave(AbortSignal.timeout(budgetMs));
   }
 
   #end(): void {
@@ -192,18 +186,35 @@ export class Ownership {
   }
 
   /** Our row, if it is still there, must not keep a successor's company. */
-  async #leave(): Promise<void> {
-    const session = this.#session;
+  async #leave(signal?: AbortSignal): Promise<void> {
+    let session = this.#session;
     this.#session = undefined;
-    if (session === undefined) return;
+    for (let tries = 1; session !== undefined; tries++) {
+      const error = await this.#removeRow(session, signal);
+      // Then the session has been read-only since it began; the next may not.
+      const isReadOnly = tries === 1 && sqlStateOf(error) === "25006";
+      session = isReadOnly
+        ? await this.#options.connect(signal).catch(() => undefined)
+        : undefined;
+    }
+  }
+
+  /**
+   * Ends the session; returns what kept the row from being removed. The
+   * successor removes it then, and there is nobody left to tell.
+   */
+  async #removeRow(session: Session, signal?: AbortSignal): Promise<unknown> {
+    const giveUp = () => session.giveUp("Closed before the answer came");
+    signal?.addEventListener("abort", giveUp, { once: true });
     try {
-      if (session.usable && this.#fence !== undefined) {
-        await session.run([this.#fence.removal]);
-      }
-    } catch {
-      // The successor removes it; there is nobody left to tell.
+      const removal = session.usable ? this.#fence?.removal : undefined;
+      if (removal !== undefined) await session.run([removal]);
+      return undefined;
+    } catch (error) {
+      return error;
     } finally {
       await session.close();
+      signal?.removeEventListener("abort", giveUp);
     }
   }
 

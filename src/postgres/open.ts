@@ -118,7 +118,7 @@ async function prepareSchema(
     answerTimeoutMs: 600_000,
     signal,
   });
-  const onAbort = () => session.destroy("Opening was aborted");
+  const onAbort = () => session.giveUp("Opening was aborted");
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     if (options.migrate === "skip") {
@@ -197,7 +197,7 @@ async function checkSameDatabase(
       transactionSettings: sessionSettings(options),
       signal,
     });
-    await session.run([ownership.fence.statement]);
+    await session.run(ownership.fence.trial);
   } catch (error) {
     await ownership.release(options.operationTimeoutMs);
     if (!isNotTheOwner(error)) throw error;
