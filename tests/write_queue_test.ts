@@ -663,6 +663,16 @@ describe("Closing a queue", () => {
     assert.deepEqual(settled, ["b0!", "a0", "a1", "a2", "closed"]);
   });
 
+  it("twice, as in the listener of a store's signal, is closing once", async () => {
+    const { submit, underWay, database, queue } = fakeQueue();
+    void submit(a, "a0");
+    await underWay();
+    // A budget that is waited for would end the test.
+    const closings = [queue.close(1e9), queue.close(1e9)];
+    database.underWay[0]!.commit();
+    await Promise.all(closings);
+  });
+
   it("an idle one is at once", async () => {
     await fakeQueue().queue.close(60_000);
   });
