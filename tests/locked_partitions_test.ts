@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { PoolOverloadError } from "../src/database/pool.ts";
+import { PoolOverloadError } from "../src/database/pool_errors.ts";
 import { LockedTableError } from "../src/database/read_gate.ts";
 import type { Session } from "../src/database/session.ts";
 import {

@@ -15,7 +15,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { LockedTableError, type ReadGate } from "../database/read_gate.ts";
-import { PoolOverloadError } from "../database/pool.ts";
+import { PoolOverloadError } from "../database/pool_errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 
 /** A partition's suffix, and whether readers, too, are kept from it. */
