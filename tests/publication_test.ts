@@ -3,6 +3,12 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
 import { migrateDown } from "../src/database/migrations/mod.ts";
+import {
+  partitionSuffixes,
+  planDown,
+} from "../src/database/migrations/plan.ts";
+import { transactionSql } from "../src/database/migrations/transaction.ts";
+import { currentVersions } from "../src/database/migrations/versions.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
@@ -36,10 +42,14 @@ describe("A publication of all tables", () => {
     await (await openStreamStorage(options)).close();
     await using session = await testSession({ url });
     // As a former release has left it.
-    await session.script(
-      `ALTER TABLE s.singlenodekey REPLICA IDENTITY DEFAULT;
-       DELETE FROM s.stream_storage_migrations WHERE version = 6`,
-    );
+    const suffixes = partitionSuffixes(1);
+    const steps = planDown("s", {
+      from: currentVersions,
+      to: { ...currentVersions, own: 5 },
+    }, { used: suffixes, present: suffixes });
+    for (const sql of steps.flatMap(({ transactions }) => transactions)) {
+      await session.script(transactionSql(sql));
+    }
     await session.script("CREATE PUBLICATION everything FOR ALL TABLES");
     await assert.rejects(
       openStreamStorage({ ...options, migrate: "check" }),
