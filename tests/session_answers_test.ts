@@ -148,6 +148,22 @@ describe("A transaction of one's own", () => {
     const rows = await session.script(`SELECT count(*) FROM ${table.name}`);
     assert.deepEqual(rows, [["4"]]);
   });
+
+  it("ends with a COMMIT that is refused", async () => {
+    await using table = await testTable(
+      "id int4 UNIQUE DEFERRABLE INITIALLY DEFERRED",
+    );
+    await using session = await testSession();
+    const insert = command(`INSERT INTO ${table.name} VALUES (1)`);
+    const isRefused = (error: unknown) =>
+      error instanceof PgError && error.sqlState === "23505";
+    const atOnce = [command("BEGIN"), insert, insert, command("COMMIT")];
+    await assert.rejects(session.run(atOnce), isRefused);
+    await assertOutside(session);
+    await session.run([command("BEGIN"), insert, insert]);
+    await assert.rejects(session.run([command("COMMIT")]), isRefused);
+    await assertOutside(session);
+  });
 });
 
 describe("An answer without an end", () => {

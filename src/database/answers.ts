@@ -178,6 +178,7 @@ export class Answers {
       return this.#listener.broken(error.message, error);
     }
     this.#isAnswer = true;
+    this.#status.refused();
     const error = new PgError(fields, exchange.index);
     exchange.error ??= error;
     const { failed } = exchange;

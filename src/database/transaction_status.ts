@@ -9,7 +9,8 @@
  * if that is not the expected one.
  *
  * What is expected follows from the command tags: BEGIN of ours opens a block,
- * COMMIT closes it, and ROLLBACK does, unless it went back to a savepoint.
+ * COMMIT closes it, and ROLLBACK does, unless it went back to a savepoint. What was
+ * refused may have been the COMMIT itself, which closes a block as well.
  */
 
 import type { Buffer } from "node:buffer";
@@ -65,6 +66,11 @@ export class TransactionStatus {
     }
     const tag = bytes.toString("latin1", start, end);
     if (effects.has(tag)) this.#isOpen = effects.get(tag);
+  }
+
+  /** A command was refused. */
+  refused(): void {
+    if (this.#isOpen === true) this.#isOpen = undefined;
   }
 
   /**
