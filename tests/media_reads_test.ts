@@ -183,6 +183,7 @@ describe("A stream in object storage", () => {
       () => storage.writeArchiveMiniblocks(id, 0n, [block]),
       () => storage.trimStream(id, 0n, [1n]),
       () => storage.writeMiniblockCandidate(id, candidate(4)),
+      () => storage.writeEvent(id, 4n, 0, block.data),
     ];
     for (const write of writes) {
       await fails(write(), "FAILED_PRECONDITION", "stored_externally");

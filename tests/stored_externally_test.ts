@@ -10,13 +10,17 @@ import type { StreamId } from "../src/storage/stream_id.ts";
 import {
   assertFails,
   block,
+  bytes,
+  candidate,
   type ExpectedError,
   mediaGenesis,
   newStreamId,
   snapshotBlock,
 } from "../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
+import { onS3, sealMedia } from "./support/media_streams.ts";
 import { openSession } from "./support/migration_connection.ts";
+import { startS3Server } from "./support/s3_server.ts";
 import { openTestStorage } from "./support/storage.ts";
 
 const refused: ExpectedError = {
@@ -93,6 +97,18 @@ describe("A stream that is stored externally", () => {
         const given = [{ ...block(number), data: large }];
         await assertFails(storage.writePrecedingMiniblocks(id, given), refused);
       }
+      for (const event of [bytes("event"), large]) {
+        // The slot that is due, others, and another minipool.
+        for (const [at, slot] of [[2n, 0], [2n, 1], [7n, 0]] as const) {
+          await assertFails(storage.writeEvent(id, at, slot, event), refused);
+        }
+        // What stands in the table of blocks tells nothing of its last one.
+        for (const number of [0, 1, 2]) {
+          const proposed = { ...candidate(number), data: event };
+          const write = storage.writeMiniblockCandidate(id, proposed);
+          await assertFails(write, refused);
+        }
+      }
       const rebuild = (updateExisting: boolean) =>
         storage.reinitializeStreamStorage(
           id,
@@ -106,6 +122,31 @@ describe("A stream that is stored externally", () => {
         reason: "stream_exists",
       });
       assert.deepEqual(await rowsOf(id), before);
+    });
+  }
+
+  for (const isolationLevel of ["read committed", "serializable"] as const) {
+    it(`takes no event behind the move: ${isolationLevel}`, async () => {
+      const server = await startS3Server();
+      await using moving = await openTestStorage({
+        partitions: 1,
+        isolationLevel,
+        mediaStorage: onS3(server),
+        workerConcurrency: 0,
+      });
+      const { storage } = moving;
+      const id = await sealMedia(storage);
+      // The minipool is known: it became empty by a block of ours.
+      await storage.writeEvent(id, 4n, 0, bytes("event"));
+      const minipool = { generation: 5n, envelopes: [] };
+      const previous = { generation: 4n, size: 1 };
+      await storage.writeMiniblocks(id, [block(4)], minipool, previous);
+      await storage.maintenance.offloadMedia({ streamId: id });
+      const write = () => storage.writeEvent(id, 5n, 0, bytes("event"));
+      await assertFails(write(), refused);
+      await storage.maintenance.rehydrateMedia(id);
+      await write();
+      await server[Symbol.asyncDispose]();
     });
   }
 

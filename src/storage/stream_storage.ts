@@ -94,7 +94,8 @@ export interface StreamStorage extends AsyncDisposable {
    * same time are taken in the order in which they were made.
    *
    * Errors: `DB_OPERATION_FAILURE` with reason `minipool_generation_mismatch`
-   * or `minipool_slot_mismatch`, details `expected` and `actual`.
+   * or `minipool_slot_mismatch`, details `expected` and `actual`;
+   * `FAILED_PRECONDITION` for an externally stored stream.
    */
   writeEvent(
     streamId: StreamId,

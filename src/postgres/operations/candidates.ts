@@ -22,7 +22,6 @@ import { checkCandidates, insertCandidateWithin } from "../sql/quotas.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
 import { looking } from "./recognise.ts";
-import { streamFacts } from "./stream_facts.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
 
 const quota = "candidatesPerHeight";
@@ -78,10 +77,11 @@ export async function writeCandidate(
       throw candidateExists(streamId, number, hash);
     },
     wasDone: () => isStored(store, looking(call), candidate),
-    refused: async ({ reason, figures }) => {
+    refused: ({ reason, figures }) => {
       switch (reason) {
+        case "stored_externally":
+          throw storedExternally(streamId);
         case "no_miniblocks":
-          await refuseExternal(store, call);
           throw noMiniblocks("NOT_FOUND", streamId);
         case "candidates_quota":
           throw quotas!.exceeded(quota, streamId, Number(figures["actual"]));
@@ -92,12 +92,6 @@ export async function writeCandidate(
       }
     },
   });
-}
-
-/** A stream without blocks in the database may have them elsewhere. */
-async function refuseExternal(store: Store, call: StreamCall): Promise<void> {
-  const { location } = await streamFacts(store, call);
-  if (location !== "db") throw storedExternally(call.streamId);
 }
 
 async function isStored(

@@ -1,5 +1,8 @@
 import { bind, type Bound, type Result } from "../../database/statement.ts";
-import { streamNotFound } from "../../storage/contract_errors.ts";
+import {
+  storedExternally,
+  streamNotFound,
+} from "../../storage/contract_errors.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 import { checkMinipoolHead } from "../../storage/write_rules.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
@@ -206,8 +209,10 @@ async function explain(
 ): Promise<never> {
   const { streamId } = call;
   const { generation, slot } = event;
-  const { exists, oldest, newest } = await lookAt(store, call, event);
-  if (!exists) throw streamNotFound(streamId);
+  const { location, oldest, newest } = await lookAt(store, call, event);
+  if (location === null) throw streamNotFound(streamId);
+  // No block could follow it there.
+  if (location !== "D") throw storedExternally(streamId);
   checkMinipoolHead(
     streamId,
     oldest && newest && {
@@ -226,7 +231,10 @@ async function explain(
   });
 }
 
-/** Both ends of the minipool, and whether this very event is in its slot. */
+/**
+ * Where the blocks are, both ends of the minipool, and whether this very event
+ * is in its slot.
+ */
 async function lookAt(
   store: Store,
   call: StreamCall,
@@ -242,9 +250,9 @@ async function lookAt(
       envelope,
     ),
   ]);
-  const [exists, lowest, first, highest, last, isSame] = row!;
+  const [location, lowest, first, highest, last, isSame] = row!;
   return {
-    exists,
+    location,
     oldest: placeOf(lowest, first),
     newest: placeOf(highest, last),
     isStored: isSame === true,

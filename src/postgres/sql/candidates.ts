@@ -4,17 +4,22 @@ import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 
-/** Stops the transaction unless $2 is above the stream's last block. */
+/**
+ * Stops the transaction unless the stream's blocks are in the database and $2 is
+ * above the last of them.
+ */
 export const checkCandidate = (t: StreamTables) =>
   statement({
     text: `SELECT CASE
-        WHEN NOT EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)
-          THEN ${rejectSql("stream_not_found")}
+        WHEN ext IS NULL THEN ${rejectSql("stream_not_found")}
+        WHEN ext <> 'D' THEN ${rejectSql("stored_externally")}
         WHEN last IS NULL THEN ${rejectSql("no_miniblocks")}
         WHEN $2 <= last THEN ${rejectSql("candidate_too_old", { last: "last" })}
         END
-      FROM (VALUES ((SELECT seq_num FROM ${t.miniblocks}
-        WHERE stream_id = $1 ORDER BY seq_num DESC LIMIT 1))) AS block (last)`,
+      FROM (VALUES (
+        (SELECT blockdata_ext FROM ${t.streams} WHERE stream_id = $1),
+        (SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
+          ORDER BY seq_num DESC LIMIT 1))) AS stream (ext, last)`,
     params: ["bpchar", "int8"],
     columns: ["int4?"],
   });
@@ -34,7 +39,7 @@ export function dueCandidate(t: StreamTables): string {
   return `INSERT INTO ${t.candidates}
           (stream_id, seq_num, block_hash, blockdata, snapshot)
         SELECT $1, $2, $3, $4, $5 FROM ${t.streams}
-        WHERE stream_id = $1 AND $2 > (
+        WHERE stream_id = $1 AND blockdata_ext = 'D' AND $2 > (
           SELECT seq_num FROM ${t.miniblocks} WHERE stream_id = $1
           ORDER BY seq_num DESC LIMIT 1)`;
 }

@@ -4,17 +4,18 @@ import { copyManyIn, statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 
 /**
- * Adds an event if the minipool is exactly generation $2 with $3 events: its
- * oldest row is the marker of that generation and its newest is slot $3 - 1.
- * Both are one step into the primary key from its two ends, whatever the
- * number of events. The row count says whether it was added.
+ * Adds an event if the stream's blocks are in the database and the minipool is
+ * exactly generation $2 with $3 events: its oldest row is the marker of that
+ * generation and its newest is slot $3 - 1. Both are one step into the primary
+ * key from its two ends, whatever the number of events. The row count says
+ * whether it was added.
  */
 export const insertEvent = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.minipools}
         (stream_id, generation, slot_num, envelope)
       SELECT $1, $2, $3, $4
-      FROM ${t.streams} WHERE stream_id = $1
+      FROM ${t.streams} WHERE stream_id = $1 AND blockdata_ext = 'D'
         AND (SELECT generation = $2 AND slot_num = $3 - 1
           FROM ${t.minipools} WHERE stream_id = $1
           ORDER BY generation DESC, slot_num DESC LIMIT 1)
@@ -26,8 +27,9 @@ export const insertEvent = (t: StreamTables) =>
 
 /**
  * The same, unchecked: only behind `lockUnchangedStreams`, which stops the
- * transaction unless the minipool ends as it is cached. A quarter less of the
- * server's work for an event, and a plan of a third of the size.
+ * transaction unless the minipool ends as it is cached; a stream that was moved
+ * since has a new row. A quarter less of the server's work for an event, and a
+ * plan of a third of the size.
  */
 export const appendEvent = (t: StreamTables) =>
   statement({
@@ -38,12 +40,12 @@ export const appendEvent = (t: StreamTables) =>
   });
 
 /**
- * Why an event was not added: whether the stream exists, the oldest and the
- * newest row, and whether this very event is in its slot.
+ * Why an event was not added: where the stream's blocks are, if it exists, the
+ * oldest and the newest row, and whether this very event is in its slot.
  */
 export const selectMinipoolEnds = (t: StreamTables) =>
   statement({
-    text: `SELECT es.stream_id IS NOT NULL, oldest.generation,
+    text: `SELECT es.blockdata_ext::text, oldest.generation,
         oldest.slot_num, newest.generation, newest.slot_num,
         (SELECT envelope = $4 FROM ${t.minipools}
           WHERE stream_id = $1 AND generation = $2 AND slot_num = $3)
@@ -56,7 +58,7 @@ export const selectMinipoolEnds = (t: StreamTables) =>
         WHERE stream_id = $1
         ORDER BY generation DESC, slot_num DESC LIMIT 1) AS newest ON true`,
     params: ["bpchar", "int8", "int8", "bytea"],
-    columns: ["bool", "int8?", "int8?", "int8?", "int8?", "bool?"],
+    columns: ["text?", "int8?", "int8?", "int8?", "int8?", "bool?"],
   });
 
 /** The keys of all rows of a minipool, for a closer look at a broken one. */
