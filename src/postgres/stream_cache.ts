@@ -7,7 +7,9 @@
  * transaction. What is left to go wrong, a quota that is off, ends with these
  * rules:
  *
- * - A stream that is deleted, made anew or rebuilt is forgotten ({@link forget}).
+ * - A stream that is made anew or deleted, rebuilt or moved, or that gets blocks
+ *   below its others, or loses some, is forgotten ({@link forget}; most writes say
+ *   so by `endsBeliefs`).
  * - All is forgotten when the tables may be others than those that were believed:
  *   the store has moved to another timeline (current_server.ts), or the
  *   ownership session has come back ({@link forgetAll}). A server that was promoted

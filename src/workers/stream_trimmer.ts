@@ -64,9 +64,11 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   #trimming: ResolvedTrimming;
   readonly #told = new ToldStreams();
   readonly #scan: TrimmingScan;
-  /** Targets that no snapshot has reached yet. */
+  /** The highest target of each stream. */
   readonly #targets = new Map<StreamId, bigint>();
-  /** Those of them that are to be looked at. */
+  /** Those that a snapshot has reached, since the stream was changed last. */
+  readonly #reached = new Set<StreamId>();
+  /** Those that are to be looked at. */
   readonly #dueTargets = new Set<StreamId>();
   /** Up to where snapshots were cleared, and by which interval. */
   #cleared = new BoundedMap<StreamId, Cleared>(maxRemembered);
@@ -97,7 +99,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   snapshotWritten(streamId: StreamId): void {
     const { activationFactor } = this.#trimming;
     let isDue = false;
-    if (this.#targets.has(streamId)) {
+    if (this.#targets.has(streamId) && !this.#reached.has(streamId)) {
       this.#dueTargets.add(streamId);
       isDue = true;
     }
@@ -107,11 +109,17 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     if (isDue) this.#options.wake();
   }
 
-  /** The stream may be another one: deleted, rebuilt, or filled up below. */
+  /**
+   * The stream may be another one: deleted, made anew, rebuilt, moved, or filled
+   * up below. So there may be something below its target again.
+   */
   forget(streamId: StreamId): void {
     this.#cleared.delete(streamId);
     this.#told.forget(streamId);
     if (this.#looked === streamId) this.#looked = undefined;
+    if (!this.#reached.delete(streamId)) return;
+    this.#dueTargets.add(streamId);
+    this.#options.wake();
   }
 
   /**
@@ -185,6 +193,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
 
   #setTargets(): void {
     this.#targets.clear();
+    this.#reached.clear();
     this.#dueTargets.clear();
     for (const { streamId, miniblock } of this.#trimming.targets) {
       const other = this.#targets.get(streamId) ?? -1n;
@@ -212,7 +221,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
         const isSame = this.#looked === streamId &&
           this.#targets.get(streamId) === target;
         if (trimmed && trimmed.latest >= target && isSame) {
-          this.#targets.delete(streamId);
+          this.#reached.add(streamId);
         }
       });
       return isDone;
@@ -363,12 +372,10 @@ export class StreamTrimmer implements Worker<WorkerReport> {
 
   /** With the stream's target. */
   #allRules(streamId: StreamId): TrimmingRules | undefined {
-    const { targets, batchSize } = this.#trimming;
+    const { batchSize } = this.#trimming;
     const rules = trimmingRules(this.#trimming, streamId);
-    const own = targets.filter((target) => target.streamId === streamId);
-    if (own.length === 0) return rules;
-    const target = own.map(({ miniblock }) => miniblock)
-      .reduce((a, b) => a > b ? a : b);
+    const target = this.#targets.get(streamId);
+    if (target === undefined) return rules;
     return { history: 0n, retention: 0n, batchSize, ...rules, target };
   }
 

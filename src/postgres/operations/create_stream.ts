@@ -24,6 +24,8 @@ export async function createStream(
   const { streamId } = call;
   const snapshot = snapshotOf(genesis);
   const block = { number: 0n, data: genesis.data };
+  // Whoever has removed an earlier one need not have been this process.
+  store.cache.forget(streamId);
   const created = store.quotas?.creates(streamId);
   let isNew = true;
   const write = creating(store, call, {
@@ -71,8 +73,9 @@ async function repair(
 ): Promise<boolean> {
   const { catalog } = store;
   const { streamId } = call;
-  const isRepaired = await runAlone(store, call, {
+  return await runAlone(store, call, {
     bytes: genesis.data.length,
+    endsBeliefs: true,
     bound: [
       bind(
         catalog.of(streamId, repairGenesis),
@@ -85,6 +88,4 @@ async function repair(
     settle: (results) => results === undefined || results[0].count === 1,
     wasDone: () => isBlockStored(store, call, { ...genesis, number: 0n }),
   }, false);
-  store.cache.legacySnapshots.forget(streamId);
-  return isRepaired;
 }

@@ -122,9 +122,10 @@ export async function debugDelete(
   const { streamId } = call;
   const isMedia = streamType(streamId) === "media";
   let next = from;
-  const deletePart = () =>
+  await inParts(call, () =>
     writeStream(store, call, {
       bytes: 0,
+      endsBeliefs: true,
       bound: [
         bind(catalog.of(streamId, checkStream), streamId),
         bind(catalog.of(streamId, deleteFirstMiniblocksIn), streamId, next, to),
@@ -140,10 +141,5 @@ export async function debugDelete(
       refused: () => {
         throw streamNotFound(streamId);
       },
-    });
-  try {
-    await inParts(call, deletePart);
-  } finally {
-    store.cache.legacySnapshots.forget(streamId);
-  }
+    }));
 }

@@ -25,29 +25,26 @@ export async function deleteStream(
   const isMedia = streamType(streamId) === "media";
   let hasObject = false;
   let isRest = false;
-  // For the writes that are submitted behind it, and once more for what those
-  // before it have told.
+  // For the writes that are submitted behind it; what those before it have told
+  // ends with it.
   store.quotas?.forget(streamId);
-  try {
-    await writeStream(store, call, {
-      bytes: 0,
-      bound: !isMedia ? rows : async () => {
-        const location = await findLocation(store, call) ?? "D";
-        hasObject = location !== "D";
-        if (hasObject) mediaAt(store, location, streamId);
-        return [...mediaGone(store, call, hasObject), ...rows];
-      },
-      settle: (results) => {
-        isRest = restAfter(results);
-      },
-      refused: () => {
-        throw streamNotFound(streamId);
-      },
-      wasDone: () => isGone(store, call),
-    });
-  } finally {
-    store.cache.forget(streamId);
-  }
+  await writeStream(store, call, {
+    bytes: 0,
+    endsBeliefs: true,
+    bound: !isMedia ? rows : async () => {
+      const location = await findLocation(store, call) ?? "D";
+      hasObject = location !== "D";
+      if (hasObject) mediaAt(store, location, streamId);
+      return [...mediaGone(store, call, hasObject), ...rows];
+    },
+    settle: (results) => {
+      isRest = restAfter(results);
+    },
+    refused: () => {
+      throw streamNotFound(streamId);
+    },
+    wasDone: () => isGone(store, call),
+  });
   if (isRest) await removeRest(store, call);
   if (hasObject) await deleteObjectSoon(store, call);
 }

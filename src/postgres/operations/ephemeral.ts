@@ -162,6 +162,7 @@ export async function normalizeEphemeral(
   let sealed: { headerHash: Uint8Array; last: bigint } | undefined;
   return await writeStream(store, call, {
     bytes: 0,
+    endsBeliefs: true,
     bound: async () => {
       const state = await readState(store, call, allNumbers);
       if (!state.ephemeral) throw notEphemeral("NOT_FOUND", streamId);

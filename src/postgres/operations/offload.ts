@@ -303,6 +303,7 @@ async function commit(
   // Without the signal: a commit that is under way is never given up.
   await writeStream(store, { name, streamId }, {
     bytes: 0,
+    endsBeliefs: true,
     bound: [
       bind(
         catalog.of(streamId, checkMovable),

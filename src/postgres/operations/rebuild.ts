@@ -37,6 +37,7 @@ export async function writePreceding(
   const { streamId } = call;
   await writeStream(store, call, {
     bytes: miniblocksBytes(miniblocks),
+    endsBeliefs: true,
     bound: async () => {
       const range = rangeOf(miniblocks);
       const state = await readState(store, call, range);
@@ -66,7 +67,6 @@ export async function writePreceding(
       return state?.numbers.length === miniblocks.length;
     },
   });
-  store.cache.forget(streamId);
 }
 
 /** A whole stream, as another node has it. */
@@ -87,6 +87,7 @@ export async function reinitialize(
   let isKnown = false;
   const write = creating(store, call, {
     bytes: miniblocksBytes(miniblocks),
+    endsBeliefs: true,
     bound: async () => {
       const state = await findState(store, call, rangeOf(miniblocks));
       isKnown = state !== undefined;
@@ -101,7 +102,6 @@ export async function reinitialize(
     wasDone: () => endsWithBlock(store, call, miniblocks.at(-1)!),
   });
   await writeStream(store, call, write);
-  store.cache.forget(streamId);
   if (isKnown) store.snapshotWritten?.(streamId);
 }
 

@@ -132,6 +132,7 @@ async function write(
   const check = store.catalog.of(streamId, checkLocation);
   await writeStream(store, { name, streamId }, {
     bytes: 0,
+    endsBeliefs: true,
     bound: [bind(check, streamId, location), ...bound],
     settle: () => {},
     refused: () => {

@@ -77,23 +77,20 @@ export async function removeExpired(
   const { catalog } = store;
   const { streamId } = call;
   let isRest = false;
-  try {
-    const isRemoved = await writeStream(store, call, {
-      bytes: 0,
-      bound: [
-        bind(catalog.of(streamId, checkExpired), streamId, BigInt(ttlMs)),
-        ...streamGone(catalog, streamId),
-      ],
-      settle: (results) => {
-        isRest = restAfter(results);
-        return true;
-      },
-      refused: () => false,
-      wasDone: () => isGone(store, call),
-    });
-    if (isRest) await removeRest(store, call);
-    return isRemoved;
-  } finally {
-    store.cache.forget(streamId);
-  }
+  const isRemoved = await writeStream(store, call, {
+    bytes: 0,
+    endsBeliefs: true,
+    bound: [
+      bind(catalog.of(streamId, checkExpired), streamId, BigInt(ttlMs)),
+      ...streamGone(catalog, streamId),
+    ],
+    settle: (results) => {
+      isRest = restAfter(results);
+      return true;
+    },
+    refused: () => false,
+    wasDone: () => isGone(store, call),
+  });
+  if (isRest) await removeRest(store, call);
+  return isRemoved;
 }

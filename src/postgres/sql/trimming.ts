@@ -211,11 +211,15 @@ export const selectTrimmingMark = (t: StreamTables) =>
     columns: ["int8", "int8?"],
   });
 
-/** The stream was trimmed when its latest snapshot was $2. */
+/**
+ * The stream was trimmed when its latest snapshot was $2; nothing is kept of one
+ * that is gone or made anew meanwhile.
+ */
 export const upsertTrimmingMark = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.trimmingMarks} (stream_id, snapshot)
-      VALUES ($1, $2)
+      SELECT $1, $2 FROM ${t.streams}
+      WHERE stream_id = $1 AND latest_snapshot_miniblock >= $2
       ON CONFLICT (stream_id) DO UPDATE SET snapshot = excluded.snapshot`,
     params: ["bpchar", "int8"],
   });

@@ -25,6 +25,11 @@ export interface StreamWrite<B extends readonly Bound[], T> {
    * stream's turn and can look at what is stored.
    */
   bound: B | (() => Promise<B>);
+  /**
+   * What is believed of the stream beyond its minipool ends with this write,
+   * however it ends: in the stream's turn, so before the next write of it.
+   */
+  endsBeliefs?: boolean;
   /** Creating a stream locks nothing: the row is not there yet. */
   withoutLock?: boolean;
   /**
@@ -127,6 +132,8 @@ export async function runAlone<const B extends readonly Bound[], T>(
   } catch (error) {
     if (!(error instanceof RejectedError) || !write.refused) throw error;
     return await write.refused(error.rejection);
+  } finally {
+    if (write.endsBeliefs) store.cache.forget(streamId);
   }
 }
 
