@@ -428,12 +428,12 @@ describe("The trimmer in the background", () => {
       wake: () => {},
       onEvent: () => assert.fail(),
     });
-    trimmer.replace(resolveTrimming({
+    await trimmer.replace(resolveTrimming({
       activationFactor: 1,
       historyMiniblocks: { default: 1n },
     }));
     trimmer.snapshotWritten(newStreamId("channel"));
-    trimmer.replace(resolveTrimming({}));
+    await trimmer.replace(resolveTrimming({}));
     const { signal } = new AbortController();
     const report = await trimmer.runOnce(signal);
     assert.deepEqual(report, { done: 0, failed: 0, more: false });

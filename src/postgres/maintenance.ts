@@ -211,7 +211,9 @@ export interface StreamMaintenance {
   trimStreams(options?: TrimStreamsOptions): Promise<TrimReport>;
   /**
    * Replaces the option `trimming` as a whole, defaults included; targets are
-   * taken up at once. Lasts until the store is closed.
+   * taken up at once. Lasts until the store is closed. When it resolves, nothing
+   * is cut by the old one any more: a trimming that is under way, `trimStreams`
+   * too, has ended with the stream that it was at.
    *
    * Errors: `BAD_CONFIG`, as when the store is opened.
    */

@@ -75,10 +75,11 @@ export function createWorkers(background: Background): Workers {
         return trimmerLoop.run(signal, () => trimmer.trim(trim, signal));
       }),
     updateTrimming: (trimming) =>
-      calls.call("updateTrimming", undefined, () => {
-        trimmer.replace(resolveTrimming(trimming));
-        return Promise.resolve();
-      }),
+      calls.call(
+        "updateTrimming",
+        undefined,
+        async () => await trimmer.replace(resolveTrimming(trimming)),
+      ),
     workers: () => loops.map(statusOf),
   };
   return {

@@ -20,10 +20,17 @@ import {
 } from "../postgres/trimming_options.ts";
 import { isStreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import { Ruling } from "./ruling.ts";
 import { StreamFailures } from "./stream_failures.ts";
 import { ToldStreams } from "./told_streams.ts";
-import { newTrimReport, noteRefused, noteTrimmed } from "./trim_report.ts";
+import {
+  isFault,
+  newTrimReport,
+  noteRefused,
+  noteTrimmed,
+} from "./trim_report.ts";
 import { TrimmingScan } from "./trimming_scan.ts";
+import { TrimmingTargets } from "./trimming_targets.ts";
 import type { Worker, WorkerReport } from "./worker.ts";
 import type { WorkerEvent } from "./worker_loop.ts";
 
@@ -42,11 +49,6 @@ export interface StreamTrimmerOptions {
   onEvent(event: WorkerEvent): void;
 }
 
-interface Cleared {
-  retention: bigint;
-  to: bigint;
-}
-
 /**
  * Cuts old blocks and clears old snapshots, by the option `trimming`.
  *
@@ -61,25 +63,22 @@ interface Cleared {
 export class StreamTrimmer implements Worker<WorkerReport> {
   readonly name = "stream_trimmer";
   readonly #options: StreamTrimmerOptions;
-  #trimming: ResolvedTrimming;
+  #ruling: Ruling;
   readonly #told = new ToldStreams();
   readonly #scan: TrimmingScan;
-  /** The highest target of each stream. */
-  readonly #targets = new Map<StreamId, bigint>();
-  /** Those that a snapshot has reached, since the stream was changed last. */
-  readonly #reached = new Set<StreamId>();
-  /** Those that are to be looked at. */
-  readonly #dueTargets = new Set<StreamId>();
+  readonly #targets = new TrimmingTargets();
   /** Up to where snapshots were cleared, and by which interval. */
-  #cleared = new BoundedMap<StreamId, Cleared>(maxRemembered);
+  #cleared = newCleared();
+  /** Steps by rules that were replaced, until all have ended. */
+  #ending: Promise<unknown> = Promise.resolve();
   /** The stream that a run looks at, unless it was forgotten meanwhile. */
   #looked: StreamId | undefined;
 
   constructor(options: StreamTrimmerOptions) {
     this.#options = options;
-    this.#trimming = options.trimming;
+    this.#ruling = new Ruling(options.trimming);
     this.#scan = new TrimmingScan(options.store, this.name);
-    this.#setTargets();
+    this.#targets.replace(options.trimming.targets);
   }
 
   /** Whether the options give it something to do by itself. */
@@ -87,22 +86,33 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     return this.#targets.size > 0 || this.#trimming.activationFactor > 0;
   }
 
-  /** Goes on by these options. */
-  replace(trimming: ResolvedTrimming): void {
-    this.#trimming = trimming;
-    this.#setTargets();
-    if (trimming.activationFactor > 0) this.#scan.want();
+  /**
+   * Goes on by these options. When it resolves, what was taken away by others
+   * is over: a look that is under way ends with the step that it has begun.
+   */
+  async replace(trimming: ResolvedTrimming): Promise<void> {
+    const before = this.#ruling.end();
+    this.#ending = Promise.all([this.#ending, before]);
+    this.#ruling = new Ruling(trimming);
+    this.#lookAtAll();
+    await this.#ending;
+  }
+
+  /** Whatever the rules make due is to be found anew. */
+  #lookAtAll(): void {
+    this.#targets.replace(this.#trimming.targets);
+    if (this.#trimming.activationFactor > 0) this.#scan.want();
     this.#options.wake();
+  }
+
+  get #trimming(): ResolvedTrimming {
+    return this.#ruling.trimming;
   }
 
   /** A snapshot of a stream that was there before has been committed. */
   snapshotWritten(streamId: StreamId): void {
     const { activationFactor } = this.#trimming;
-    let isDue = false;
-    if (this.#targets.has(streamId) && !this.#reached.has(streamId)) {
-      this.#dueTargets.add(streamId);
-      isDue = true;
-    }
+    let isDue = this.#targets.told(streamId);
     if (activationFactor > 0 && trimmingRules(this.#trimming, streamId)) {
       isDue = this.#told.told(streamId, activationFactor) || isDue;
     }
@@ -117,9 +127,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     this.#cleared.delete(streamId);
     this.#told.forget(streamId);
     if (this.#looked === streamId) this.#looked = undefined;
-    if (!this.#reached.delete(streamId)) return;
-    this.#dueTargets.add(streamId);
-    this.#options.wake();
+    if (this.#targets.forget(streamId)) this.#options.wake();
   }
 
   /**
@@ -127,23 +135,23 @@ export class StreamTrimmer implements Worker<WorkerReport> {
    * found as after a start that did not follow an orderly end.
    */
   forgetAll(): void {
-    this.#cleared = new BoundedMap(maxRemembered);
+    this.#cleared = newCleared();
     this.#told.forgetAll();
     this.#looked = undefined;
     const { targets, activationFactor } = this.#trimming;
-    if (targets.length + activationFactor > 0) this.replace(this.#trimming);
+    if (targets.length + activationFactor > 0) this.#lookAtAll();
   }
 
   /** Part of what is due: targets, then what was told, then a page of all. */
   async runOnce(signal: AbortSignal): Promise<WorkerReport> {
     const failures = new StreamFailures();
     let done = 0;
-    for (const streamId of [...this.#dueTargets].slice(0, maxLooks)) {
+    for (const streamId of [...this.#targets.due].slice(0, maxLooks)) {
       if (await this.#cutTarget(streamId, failures, signal)) done++;
     }
     done += await this.#trimTold(failures, signal);
     done += await this.#trimPage(failures, signal);
-    const left = this.#dueTargets.size + this.#told.size;
+    const left = this.#targets.due.size + this.#told.size;
     const isScanning = this.#trimming.activationFactor > 0 &&
       this.#scan.isUnderWay;
     return {
@@ -191,44 +199,32 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     await this.#scan.end();
   }
 
-  #setTargets(): void {
-    this.#targets.clear();
-    this.#reached.clear();
-    this.#dueTargets.clear();
-    for (const { streamId, miniblock } of this.#trimming.targets) {
-      const other = this.#targets.get(streamId) ?? -1n;
-      this.#targets.set(streamId, miniblock > other ? miniblock : other);
-      this.#dueTargets.add(streamId);
-    }
-  }
-
   async #cutTarget(
     streamId: StreamId,
     failures: StreamFailures,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const target = this.#targets.get(streamId)!;
-    const { batchSize } = this.#trimming;
+    const target = this.#targets.get(streamId);
+    if (target === undefined) return false;
+    const ruling = this.#ruling;
+    const { batchSize } = ruling.trimming;
     const rules = { history: 0n, retention: 0n, target, batchSize };
-    // Told while it is looked at, it is to be looked at once more.
-    this.#dueTargets.delete(streamId);
+    this.#targets.take(streamId);
     this.#looked = streamId;
     let isDone = false;
     try {
       await failures.guard(streamId, signal, async () => {
-        const trimmed = await this.#look(streamId, rules, signal);
+        const trimmed = await this.#look(streamId, rules, ruling, signal);
         isDone = true;
         const isSame = this.#looked === streamId &&
           this.#targets.get(streamId) === target;
-        if (trimmed && trimmed.latest >= target && isSame) {
-          this.#reached.add(streamId);
+        if (trimmed?.isWhole && trimmed.latest >= target && isSame) {
+          this.#targets.reached(streamId);
         }
       });
       return isDone;
     } finally {
-      if (!isDone && this.#targets.has(streamId)) {
-        this.#dueTargets.add(streamId);
-      }
+      if (!isDone) this.#targets.putBack(streamId);
     }
   }
 
@@ -286,8 +282,9 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     isCertain: boolean,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const { activationFactor } = this.#trimming;
-    const rules = trimmingRules(this.#trimming, streamId);
+    const ruling = this.#ruling;
+    const { activationFactor } = ruling.trimming;
+    const rules = trimmingRules(ruling.trimming, streamId);
     if (rules === undefined || activationFactor === 0) return false;
     this.#looked = streamId;
     if (!isCertain) {
@@ -304,8 +301,14 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     const cleared = this.#cleared.get(streamId);
     const clearedTo = cleared?.retention === retention ? cleared.to : undefined;
     this.#cleared.delete(streamId);
-    const trimmed = await this.#look(streamId, { ...rules, clearedTo }, signal);
-    if (this.#looked !== streamId) return true;
+    const trimmed = await this.#look(
+      streamId,
+      { ...rules, clearedTo },
+      ruling,
+      signal,
+    );
+    // What is due by other rules is found anew.
+    if (this.#looked !== streamId || ruling !== this.#ruling) return true;
     this.#told.count(streamId, 0);
     if (trimmed !== undefined) {
       // What was the latest then, or among the newest, is looked at again.
@@ -318,14 +321,16 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   async #look(
     streamId: StreamId,
     rules: TrimmingRules,
+    { step }: Ruling,
     signal: AbortSignal,
   ): Promise<Trimmed | undefined> {
     const { store, onEvent } = this.#options;
     const call = { name, streamId, signal };
     try {
-      const trimmed = await trimByRules(store, call, rules, false);
+      const run = { dryRun: false, step };
+      const trimmed = await trimByRules(store, call, rules, run);
       if (typeof trimmed !== "string") {
-        await this.#mark(streamId, rules, trimmed.latest);
+        await this.#mark(streamId, rules, trimmed);
         return trimmed;
       }
       if (isFault(trimmed)) {
@@ -349,6 +354,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   ): Promise<true> {
     const { store } = this.#options;
     const { dryRun } = report;
+    const { step } = this.#ruling;
     const rules = this.#allRules(streamId);
     if (rules === undefined && !isAsked) return true;
     const call = { name, streamId, signal };
@@ -357,7 +363,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
       store,
       call,
       rules ?? { history: 0n, retention: 0n, target: undefined, batchSize: 1 },
-      dryRun,
+      { dryRun, step },
     );
     if (typeof trimmed === "string") {
       if (isAsked || isFault(trimmed)) noteRefused(report, streamId, trimmed);
@@ -365,7 +371,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     }
     noteTrimmed(report, streamId, trimmed);
     if (rules !== undefined && !dryRun) {
-      await this.#mark(streamId, rules, trimmed.latest);
+      await this.#mark(streamId, rules, trimmed);
     }
     return true;
   }
@@ -383,15 +389,14 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   async #mark(
     streamId: StreamId,
     { history, retention }: TrimmingRules,
-    latest: bigint,
+    { latest, isWhole }: Trimmed,
   ): Promise<void> {
+    if (!isWhole) return;
     if (this.#trimming.activationFactor === 0) return;
     if (history === 0n && retention === 0n) return;
     await markTrimmed(this.#options.store, { name, streamId }, latest);
   }
 }
 
-/** Whether something is wrong with the stream, or it is of another kind. */
-function isFault(reason: string): boolean {
-  return reason === "unexpected_gap" || reason === "latest_snapshot_missing";
-}
+const newCleared = () =>
+  new BoundedMap<StreamId, { retention: bigint; to: bigint }>(maxRemembered);

@@ -58,3 +58,8 @@ export function noteRefused(
   if (report.refusals.length >= maxListed) return;
   report.refusals.push({ streamId, reason });
 }
+
+/** Whether something is wrong with the stream, or it is of another kind. */
+export function isFault(reason: string): boolean {
+  return reason === "unexpected_gap" || reason === "latest_snapshot_missing";
+}

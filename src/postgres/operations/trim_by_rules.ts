@@ -33,6 +33,16 @@ export interface Trimmed {
   cleared: bigint[];
   /** The size of all that. */
   bytes: bigint;
+  /** False: the rules were replaced in the middle, and nothing more goes. */
+  isWhole: boolean;
+}
+
+/** How a stream is trimmed. */
+export interface TrimmingRun {
+  /** Only measures. */
+  dryRun: boolean;
+  /** Takes a step, if the rules still hold; see `Ruling`. */
+  step<T>(body: () => Promise<T>): Promise<T | undefined>;
 }
 
 const maxListed = 1000;
@@ -42,13 +52,14 @@ const maxListed = 1000;
  * its own, in the stream's turn and under its lock, where everything that
  * justifies it is read again (`checkCut`); one that is stopped in between is
  * finished by the next look. A plan that holds no longer is an error
- * (`stream_changed`) and made anew by the next look.
+ * (`stream_changed`) and made anew by the next look; one of rules that hold no
+ * longer just ends.
  */
 export async function trimByRules(
   store: Store,
   call: StreamCall,
   rules: TrimmingRules,
-  dryRun: boolean,
+  { dryRun, step: takeStep }: TrimmingRun,
 ): Promise<Trimmed | TrimRefusalReason> {
   const plan = await planTrim(store, call, rules);
   if (typeof plan === "string") return plan;
@@ -60,11 +71,14 @@ export async function trimByRules(
     snapshots: 0,
     cleared: [],
     bytes: 0n,
+    isWhole: true,
   };
   const run = dryRun ? measure : remove;
   for await (const step of trimSteps(store, call, plan)) {
     call.signal?.throwIfAborted();
-    const [blocks, snapshots, bytes] = await run(store, call, plan, step);
+    const figures = await takeStep(() => run(store, call, plan, step));
+    if (figures === undefined) return { ...trimmed, isWhole: false };
+    const [blocks, snapshots, bytes] = figures;
     trimmed.miniblocks += Number(blocks);
     trimmed.snapshots += Number(snapshots);
     trimmed.bytes += bytes;
