@@ -95,6 +95,7 @@ describe("Reconciling", () => {
       foreign: 2,
       missing: 1,
       damaged: 1,
+      inBothPlaces: 0,
       brokenStreams: [lost, short].sort(),
       deleted: 0,
     });

@@ -164,7 +164,12 @@ export interface ReconcileMediaReport {
   missing: number;
   /** Streams whose object has another size than their blocks. */
   damaged: number;
-  /** The first 1000 of both. */
+  /**
+   * Streams of which blocks are in the database, too: a rehydration was broken
+   * off. They go from there, unless the object is missing or damaged.
+   */
+  inBothPlaces: number;
+  /** The first 1000 of those that are missing or damaged. */
   brokenStreams: StreamId[];
   /** Unused objects that were deleted. */
   deleted: number;

@@ -62,6 +62,7 @@ import {
   isSame,
   wrongBytes,
 } from "./external_blocks.ts";
+import { removeLeftovers } from "./media_leftovers.ts";
 import { removeObject, strikeOut } from "./media_objects.ts";
 import { ObjectChange } from "./object_changes.ts";
 import { looking } from "./recognise.ts";
@@ -87,8 +88,8 @@ const pageBytes = 2n * 1024n * 1024n;
 
 /**
  * Moves a stream; undefined: it is there already. `onlySealed` leaves alone a
- * stream that may still be written to: one whose last block is not the last
- * chunk that its inception announces.
+ * stream that may still be written to, one whose last block is not the last
+ * chunk that its inception announces, and one that was brought back meanwhile.
  */
 export function offloadStream(
   store: Store,
@@ -98,7 +99,12 @@ export function offloadStream(
 ): Promise<Moved | undefined> {
   const { streamId } = call;
   const body = async () => {
-    if (!await isHere(store, call)) return undefined;
+    const place = await placeOf(store, call);
+    if (place === "kept" && onlySealed) return undefined;
+    if (place === "elsewhere") {
+      await removeLeftovers(store, call, media);
+      return undefined;
+    }
     const { timeline } = store.server;
     const blocks = await look(store, call);
     if (onlySealed) await checkSealed(store, call, blocks);
@@ -118,23 +124,26 @@ export function offloadStream(
   return media.turn(streamId, body, call.signal);
 }
 
-/** Whether the blocks are in the database, in a stream that can be moved. */
-async function isHere(
+/**
+ * Where the blocks of a stream are that can be moved; `kept` are those in the
+ * database that were brought back there.
+ */
+async function placeOf(
   store: Store,
   { name, streamId, signal }: StreamCall,
-): Promise<boolean> {
+): Promise<"here" | "kept" | "elsewhere"> {
   if (streamType(streamId) !== "media") throw notMovable(streamId, "not_media");
   const [{ rows: [row] }] = await store.transactions.read(
     { name, tags: streamId, signal },
     [bind(store.catalog.of(streamId, selectMovable), streamId)],
   );
   if (row === undefined) throw streamNotFound(streamId);
-  const [ephemeral, location, events] = row;
+  const [ephemeral, location, events, isKept] = row;
   if (ephemeral) throw ephemeralStream(streamId);
-  if (location !== "D") return false;
+  if (location !== "D") return "elsewhere";
   // The block that they wait for could not be written any more.
   if (events > 0n) throw notMovable(streamId, "minipool_not_empty");
-  return true;
+  return isKept ? "kept" : "here";
 }
 
 async function look(

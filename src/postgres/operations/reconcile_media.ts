@@ -4,8 +4,10 @@
  * The bucket is listed once, page by page; for every page the streams are
  * looked up whose ids lie up to its greatest name, so every stream is looked
  * up once, in whatever order the store lists. An object that no stream refers
- * to is *unused*; a stream whose object was not listed is looked at by itself
- * before it counts as *missing*.
+ * to is *unused*. A stream that does not fit what was listed is only suspect:
+ * it may have been moved or made anew since. It is told as *missing* or *damaged*
+ * after another look in its turn, at its rows, its object and its rows again,
+ * if nothing has changed in between. So is one that is *in both places*.
  *
  * Only unused objects are ever deleted, and only after everything was listed
  * and the guards have agreed: a store that points at the wrong bucket, or at a
@@ -23,10 +25,13 @@ import {
 } from "../../storage/stream_id.ts";
 import type { Media } from "../media.ts";
 import type { ReconcileMediaReport } from "../maintenance.ts";
-import { selectExternalEnd } from "../sql/external.ts";
 import { selectAtLocation, selectLocations } from "../sql/media_tasks.ts";
 import type { Store } from "../store.ts";
-import { findLocation } from "./external_blocks.ts";
+import {
+  findWhereabouts,
+  isWhole,
+  removeLeftovers,
+} from "./media_leftovers.ts";
 import { removeObject } from "./media_objects.ts";
 
 /** How a reconciliation is bounded. */
@@ -64,6 +69,7 @@ export async function reconcileMedia(
     foreign: 0,
     missing: 0,
     damaged: 0,
+    inBothPlaces: 0,
     brokenStreams: [],
     deleted: 0,
   };
@@ -84,8 +90,9 @@ export async function reconcileMedia(
     }
     const used = await usedOf(store, media, [...listed.keys()], bounds);
     for (const [id, object] of listed) {
-      if (used.has(id)) await checkSize(store, media, { id, object, report });
-      else noteUnused(object, { report, unused, bounds });
+      if (used.has(id)) {
+        await check(store, media, { id, object, report, bounds });
+      } else noteUnused(object, { report, unused, bounds });
     }
   }
   const listed = new Map<string, StoredObject>();
@@ -121,8 +128,9 @@ interface Look {
 async function lookUp(
   store: Store,
   media: Media,
-  { after, to, listed, report, bounds: { signal } }: Look,
+  { after, to, listed, report, bounds }: Look,
 ): Promise<void> {
+  const { signal } = bounds;
   for (let from = after;;) {
     const [{ rows }] = await store.transactions.read({ name, signal }, [
       bind(
@@ -137,18 +145,7 @@ async function lookUp(
       if (!isThere) continue;
       report.streams++;
       if (listed.has(id)) continue;
-      const streamId = id as StreamId;
-      const object = await media.objects.headObject(media.nameOf(streamId), {
-        signal,
-      });
-      const location = await findLocation(store, { name, streamId, signal });
-      if (location !== media.location) continue;
-      if (object !== undefined) {
-        await checkSize(store, media, { id, object, report });
-        continue;
-      }
-      report.missing++;
-      noteBroken(report, streamId);
+      await check(store, media, { id, object: undefined, report, bounds });
     }
     if (rows.length < pageSize) return;
     from = rows.at(-1)![0];
@@ -167,25 +164,62 @@ async function usedOf(
   return new Set(rows.map(([id]) => id));
 }
 
-/** A stream whose object ends too early has lost blocks. */
-async function checkSize(
+interface Checked {
+  id: string;
+  /** As it was listed. */
+  object: StoredObject | undefined;
+  report: ReconcileMediaReport;
+  bounds: ReconcileBounds;
+}
+
+/** Looks whether the object of a stream, as it was listed, fits its rows. */
+async function check(
   store: Store,
   media: Media,
-  { id, object, report }: {
-    id: string;
-    object: StoredObject;
-    report: ReconcileMediaReport;
-  },
+  { id, object, report, bounds }: Checked,
 ): Promise<void> {
-  const streamId = id as StreamId;
-  const [{ rows: [row] }] = await store.transactions.read({ name }, [
-    bind(store.catalog.of(streamId, selectExternalEnd), streamId),
-  ]);
-  if (row !== undefined && row[0] === BigInt(object.size)) return;
-  const location = await findLocation(store, { name, streamId });
-  if (location !== media.location) return;
-  report.damaged++;
-  noteBroken(report, streamId);
+  const { signal } = bounds;
+  const call = { name, streamId: id as StreamId, signal };
+  const found = await findWhereabouts(store, call);
+  if (found?.location !== media.location) return;
+  if (isWhole(found, object) && !found.isHere) return;
+  await media.turn(
+    call.streamId,
+    () => suspect(store, media, call, { report, bounds }),
+    signal,
+  );
+}
+
+/** Looks at a stream that changes all the time; nobody can tell more of it. */
+const maxLooks = 5;
+
+/** Tells what is wrong with a stream, in its turn, if there still is. */
+async function suspect(
+  store: Store,
+  media: Media,
+  call: { name: string; streamId: StreamId; signal: AbortSignal },
+  { report, bounds }: Pick<Checked, "report" | "bounds">,
+): Promise<void> {
+  const { streamId, signal } = call;
+  for (let looks = 0; looks < maxLooks; looks++) {
+    signal.throwIfAborted();
+    const before = await findWhereabouts(store, call);
+    if (before?.location !== media.location) return;
+    const object = await media.objects.headObject(media.nameOf(streamId), {
+      signal,
+    });
+    const found = await findWhereabouts(store, call);
+    if (found?.version !== before.version) continue;
+    if (found.isHere) report.inBothPlaces++;
+    if (isWhole(found, object)) {
+      if (!bounds.dryRun) await removeLeftovers(store, call, media);
+      return;
+    }
+    if (object === undefined) report.missing++;
+    else report.damaged++;
+    noteBroken(report, streamId);
+    return;
+  }
 }
 
 function noteBroken(report: ReconcileMediaReport, streamId: StreamId): void {

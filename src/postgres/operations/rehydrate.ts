@@ -1,8 +1,9 @@
 /**
  * Bringing a media stream back into the database: page by page, each page a
  * transaction. Until the last of them the stream's location says that its
- * blocks are in object storage, so nobody sees those that are back already; a
- * crash leaves rows that nobody reads and that the next attempt replaces.
+ * blocks are in object storage, so nobody sees those that are back already. What
+ * a failure leaves of them is removed at once if it can be; what a crash leaves,
+ * by the next attempt or by the offloader: see media_leftovers.ts.
  */
 
 import { bind, type Bound } from "../../database/statement.ts";
@@ -13,8 +14,8 @@ import {
   deleteMediaBlocks,
   updateLocation,
 } from "../sql/external.ts";
-import { putTask } from "../sql/media_tasks.ts";
-import { deleteMiniblocks, deleteMiniblocksIn } from "../sql/miniblocks.ts";
+import { putTask, putTaskLater } from "../sql/media_tasks.ts";
+import { deleteMiniblocksIn } from "../sql/miniblocks.ts";
 import { checkBack } from "../sql/offloading.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
@@ -26,6 +27,7 @@ import {
   readPlaces,
   runsOf,
 } from "./external_blocks.ts";
+import { removeLeftovers } from "./media_leftovers.ts";
 import { deleteObjectSoon } from "./media_objects.ts";
 import { type Moved, pagesOf } from "./offload.ts";
 import { looking } from "./recognise.ts";
@@ -55,26 +57,40 @@ async function bringBack(
   if (found === moved) return undefined;
   const { location, places } = found;
   const media = mediaAt(store, location, call.streamId);
-  await clear(store, call, location);
-  for (const page of pagesOf(places)) {
-    for (const run of runsOf(page)) await restore(store, call, media, run);
+  await begin(store, call, media);
+  try {
+    for (const page of pagesOf(places)) {
+      for (const run of runsOf(page)) await restore(store, call, media, run);
+    }
+    await settle(store, call, location);
+  } catch (error) {
+    const signal = AbortSignal.timeout(cleanUpMs);
+    await removeLeftovers(store, { ...call, signal }, media).catch(() => {});
+    throw error;
   }
-  await settle(store, call, location);
   return {
     blocks: places.length,
     bytes: places.reduce((bytes, { size }) => bytes + Number(size), 0),
   };
 }
 
-/** Removes what an attempt that was broken off has left. */
-async function clear(
+const cleanUpMs = 5000;
+
+/** Longer than it takes to bring back most streams; no harm if it does not. */
+const looksAfterMs = 600_000n;
+
+/** Removes what was left before; from here on what is left is looked for. */
+async function begin(
   store: Store,
   call: StreamCall,
-  location: string,
+  media: Media,
 ): Promise<void> {
+  await removeLeftovers(store, call, media);
   const { streamId } = call;
-  const remove = store.catalog.of(streamId, deleteMiniblocks);
-  await write(store, call, location, [bind(remove, streamId)]);
+  const put = store.catalog.of(streamId, putTaskLater);
+  await write(store, call, media.location, [
+    bind(put, streamId, "offload", looksAfterMs),
+  ]);
 }
 
 async function restore(

@@ -107,13 +107,19 @@ export const selectExternalNumbers = (t: StreamTables) =>
     columns: ["int8", "bool", "bool?", "text?"],
   });
 
-/** Where the object of the stream must end. */
-export const selectExternalEnd = (t: StreamTables) =>
+/**
+ * The version of the stream's row, where it says that the blocks are, where
+ * their object must end, and whether there are any in the database.
+ */
+export const selectWhereabouts = (t: StreamTables) =>
   statement({
-    text: `SELECT start_byte + size FROM ${t.external}
-      WHERE stream_id = $1 ORDER BY seq_num DESC LIMIT 1`,
+    text: `SELECT xmin::pg_catalog.text::bigint, blockdata_ext::pg_catalog.text,
+        (SELECT start_byte + size FROM ${t.external}
+          WHERE stream_id = $1 ORDER BY seq_num DESC LIMIT 1),
+        EXISTS (SELECT 1 FROM ${t.miniblocks} WHERE stream_id = $1)
+      FROM ${t.streams} WHERE stream_id = $1`,
     params: ["bpchar"],
-    columns: ["int8"],
+    columns: ["int8", "text", "int8?", "bool"],
   });
 
 export const deleteExternal = (t: StreamTables) =>

@@ -16,6 +16,18 @@ export const putTask = (t: StreamTables) =>
     params: ["bpchar", "text"],
   });
 
+/** The same, due after $3 milliseconds, as if it had been set aside once. */
+export const putTaskLater = (t: StreamTables) =>
+  statement({
+    text: `INSERT INTO ${t.mediaTasks} AS old
+        (stream_id, task, due_at, attempts)
+      VALUES ($1, $2,
+        pg_catalog.now() + $3::float * interval '1 millisecond', 1)
+      ON CONFLICT (stream_id) DO UPDATE SET task = excluded.task,
+        due_at = excluded.due_at, attempts = 1, reason = NULL`,
+    params: ["bpchar", "text", "int8"],
+  });
+
 export const deleteTask = (t: StreamTables) =>
   statement({
     text: `DELETE FROM ${t.mediaTasks} WHERE stream_id = $1`,

@@ -8,15 +8,20 @@ import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 
-/** Whether the stream can be moved: its kind, place and waiting events. */
+/**
+ * Whether the stream can be moved: its kind, place and waiting events; and
+ * whether it was brought back, to stay.
+ */
 export const selectMovable = (t: StreamTables) =>
   statement({
     text: `SELECT ephemeral, blockdata_ext::pg_catalog.text,
         (SELECT pg_catalog.count(*) FROM ${t.minipools}
-          WHERE stream_id = $1 AND slot_num >= 0)
+          WHERE stream_id = $1 AND slot_num >= 0),
+        EXISTS (SELECT 1 FROM ${t.mediaTasks}
+          WHERE stream_id = $1 AND task IN ('delete', 'keep'))
       FROM ${t.streams} WHERE stream_id = $1`,
     params: ["bpchar"],
-    columns: ["bool", "text", "int8"],
+    columns: ["bool", "text", "int8", "bool"],
   });
 
 /** At most $2 blocks: number, size and version. */
