@@ -12,6 +12,7 @@ import {
   type Holding,
 } from "./held_requests.ts";
 import {
+  type NoReply,
   type RawReply,
   type RawRequest,
   type RawServer,
@@ -33,7 +34,12 @@ export interface GcsServer extends AsyncDisposable {
   /** Requests so far: `PUT /media/a/b?partNumber=1`. */
   readonly requests: string[];
   /** Instead of the server's own reply; set by tests. */
-  interfere: ((request: RawRequest) => RawReply | undefined) | undefined;
+  interfere:
+    | ((
+      request: RawRequest,
+      answer: () => Promise<RawReply>,
+    ) => RawReply | Promise<RawReply | NoReply> | undefined)
+    | undefined;
   /** From now on no token holds that was given out before. */
   revoke(): void;
 }
@@ -67,8 +73,9 @@ export async function startGcsServer(
   const requests: string[] = [];
   const server: RawServer = await startRawServer(async (request) => {
     requests.push(`${request.method} ${request.target}`);
-    return held.intercept(request) ?? state.interfere?.(request) ??
-      await execute(request);
+    const answer = () => execute(request);
+    return await (held.intercept(request) ??
+      state.interfere?.(request, answer) ?? answer());
   });
   const execute = async (request: RawRequest): Promise<RawReply> => {
     const { url, headers, method } = request;

@@ -78,7 +78,7 @@ export async function startS3Server(): Promise<S3Server> {
   const execute = async (request: RawRequest) => {
     const reply = tooLate(request, aheadMs) ??
       await unmet(port, request, server.conditions) ??
-      await forward(port, await resigned(request, aheadMs));
+      inOrder(await forward(port, await resigned(request, aheadMs)));
     const date = new Date(Date.now() + aheadMs).toUTCString();
     return { ...reply, headers: { ...reply.headers, date } };
   };
@@ -185,6 +185,29 @@ async function unmet(
   return found.get("etag") === same
     ? undefined
     : fault(412, "PreconditionFailed");
+}
+
+/**
+ * A page of a listing, in order: the server behind takes names as they come
+ * from a directory, and Bun gives them in none.
+ */
+function inOrder(reply: RawReply): RawReply {
+  const { body } = reply;
+  if (body === undefined || body.length === 0) return reply;
+  if (body.length > 1_000_000 || reply.status !== 200) return reply;
+  const text = typeof body === "string"
+    ? body
+    : new TextDecoder().decode(body);
+  if (!text.includes("<ListBucketResult")) return reply;
+  const objects = text.match(/<Contents>.*?<\/Contents>/gs) ?? [];
+  const keyOf = (object: string) => /<Key>(.*?)<\/Key>/.exec(object)![1]!;
+  const sorted = objects.toSorted((a, b) => keyOf(a) < keyOf(b) ? -1 : 1);
+  let next = 0;
+  const ordered = text.replace(
+    /<Contents>.*?<\/Contents>/gs,
+    () => sorted[next++]!,
+  );
+  return { ...reply, body: ordered };
 }
 
 function fault(status: number, code: string): RawReply {

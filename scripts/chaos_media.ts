@@ -1,0 +1,61 @@
+/**
+ * Whether nothing of media streams is lost, and nothing kept that nobody needs,
+ * whatever happens to processes and to their bucket. See `usage` in
+ * chaos_media/arguments.ts.
+ *
+ * ```sh
+ * deno task chaos:media --rounds 200 --seed 7
+ * deno run -A scripts/with_postgres.ts bun scripts/chaos_media.ts
+ * ```
+ */
+import process from "node:process";
+import { readArguments, usage } from "./chaos_media/arguments.ts";
+import { type ChaosReport, runChaos } from "./chaos_media/run.ts";
+
+async function main(): Promise<number> {
+  let options;
+  try {
+    options = readArguments(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    return 2;
+  }
+  if (options.help) {
+    console.log(usage);
+    return 0;
+  }
+  let told = 0;
+  const report = await runChaos({
+    ...options,
+    onRound: (round, { kills, takeovers, broken }) => {
+      const text = `Round ${round}: ${kills} kills, ${takeovers} takeovers`;
+      console.error([text, ...broken.slice(told)].join("\n"));
+      told = broken.length;
+    },
+  });
+  console.log(options.json ? JSON.stringify(report) : format(report));
+  return report.broken.length === 0 ? 0 : 1;
+}
+
+function format(report: ChaosReport): string {
+  const { calls, faults, rssMb, broken } = report;
+  const line = (name: string, counts: Record<string, number>) =>
+    `  ${name.padEnd(16)} ` +
+    Object.entries(counts).map(([key, n]) => `${key} ${n}`).join(", ");
+  return [
+    `${report.rounds} rounds, ${report.kills} kills, ${report.takeovers} ` +
+    `takeovers, ${report.ends} orderly ends, ${report.seconds} s, seed ` +
+    report.seed,
+    `${report.acknowledgedBlocks} blocks acknowledged, ` +
+    `${report.comparedBlocks} read back and compared`,
+    `${report.requests} requests, of which failed`,
+    line("", faults),
+    "calls",
+    ...Object.entries(calls).map(([name, counts]) => line(name, counts)),
+    `memory ${rssMb.start} MB, at the end ${rssMb.end} MB; processes up to ` +
+    `${report.childRssMb} MB`,
+    broken.length === 0 ? "All is as it was told" : broken.join("\n"),
+  ].join("\n");
+}
+
+process.exitCode = await main();

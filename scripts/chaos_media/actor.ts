@@ -1,0 +1,173 @@
+/** Who works on the streams, in the process that is killed and overtaken. */
+import {
+  isStreamStorageError,
+  type PostgresStreamStorage,
+  type StreamId,
+} from "../../mod.ts";
+import type { Random } from "../demo/random.ts";
+import { blocksOf, isEqual } from "./contents.ts";
+import type { Told } from "./ledger.ts";
+
+/** A stream as its author knows it. */
+export interface Known {
+  id: StreamId;
+  /** What is there, sealed. */
+  version: number | undefined;
+  next: number;
+}
+
+/** What an actor needs. */
+export interface Ground {
+  storage: PostgresStreamStorage;
+  random: Random;
+  /** The process is to end, or owns the schema no more. */
+  signal: AbortSignal;
+  tell(told: Told): void;
+}
+
+/** Calls, and tells how it ended; undefined: it failed. */
+async function call<T>(
+  { tell }: Ground,
+  name: string,
+  body: () => Promise<T>,
+): Promise<{ result: T } | undefined> {
+  try {
+    const result = await body();
+    tell({ what: "call", name, outcome: "done" });
+    return { result };
+  } catch (error) {
+    if (!isStreamStorageError(error)) {
+      tell({ what: "broken", text: `${name}: ${error}` });
+      return undefined;
+    }
+    tell({ what: "call", name, outcome: error.code });
+    return undefined;
+  }
+}
+
+/** Uploads and deletes its stream, until a change of it fails. */
+export async function author(ground: Ground, known: Known): Promise<void> {
+  const { storage, random, tell, signal } = ground;
+  const { id } = known;
+  while (!signal.aborted) {
+    if (known.version === undefined) {
+      if (!await upload(ground, known)) return;
+      continue;
+    }
+    const { maintenance } = storage;
+    if (random.chance(25)) {
+      tell({ what: "deletes", id });
+      const deleted = await call(
+        ground,
+        "delete",
+        () => storage.deleteStream(id),
+      );
+      if (deleted === undefined) return;
+      tell({ what: "deleted", id });
+      known.version = undefined;
+    } else if (random.chance(40)) {
+      await call(ground, "rehydrate", () => maintenance.rehydrateMedia(id));
+    } else if (random.chance(60)) {
+      const streamId = id;
+      await call(
+        ground,
+        "offload",
+        () => maintenance.offloadMedia({ streamId }),
+      );
+    } else await read(ground, id, known.version);
+  }
+}
+
+async function upload(ground: Ground, known: Known): Promise<boolean> {
+  const { storage, tell } = ground;
+  const { id } = known;
+  const version = known.next++;
+  tell({ what: "creates", id, version });
+  for (const [i, block] of blocksOf(id, version).entries()) {
+    const written = await call(
+      ground,
+      "upload",
+      () => storage.writeEphemeralMiniblock(id, block),
+    );
+    if (written === undefined) return false;
+    tell({ what: "has", id, blocks: i + 1 });
+  }
+  tell({ what: "seals", id });
+  const sealed = await call(
+    ground,
+    "seal",
+    () => storage.normalizeEphemeralStream(id),
+  );
+  if (sealed === undefined) return false;
+  tell({ what: "created", id });
+  known.version = version;
+  return true;
+}
+
+/** A stream that its author does not change at the moment. */
+async function read(
+  ground: Ground,
+  id: StreamId,
+  version: number,
+): Promise<void> {
+  const { storage, tell } = ground;
+  const written = blocksOf(id, version);
+  const found = await call(
+    ground,
+    "read",
+    () => storage.readMiniblocks(id, 0n, BigInt(written.length)),
+  );
+  if (found === undefined || isEqual(found.result.miniblocks, written)) return;
+  tell({ what: "broken", text: `${id} ${version} reads back differently` });
+}
+
+/** Reads any of the process's own streams, in whatever state it is: one version or nothing. */
+export async function reader(
+  ground: Ground,
+  streams: readonly Known[],
+): Promise<void> {
+  const { storage, random, tell, signal } = ground;
+  while (!signal.aborted) {
+    const known = streams[random.between(0, streams.length - 1)]!;
+    const { id } = known;
+    const found = await call(
+      ground,
+      "readAny",
+      () => storage.readMiniblocks(id, 0n, 100n),
+    );
+    const blocks = found?.result.miniblocks ?? [];
+    const versions = Array.from({ length: known.next }, (_, i) => i).reverse();
+    // An upload that is under way holds the first blocks of one.
+    const fits = (version: number) =>
+      isEqual(blocks, blocksOf(id, version).slice(0, blocks.length));
+    if (found === undefined || versions.some(fits)) continue;
+    tell({ what: "broken", text: `${id} reads back as no version of it` });
+  }
+}
+
+/** Everything that the store does about all streams at once. */
+export async function janitor(
+  ground: Ground,
+  ids: readonly StreamId[],
+): Promise<void> {
+  const { storage: { maintenance }, random, signal } = ground;
+  const trimmings = [{}, { historyMiniblocks: { media: 1000n } }];
+  while (!signal.aborted) {
+    const dryRun = random.chance(50);
+    const bounds = { dryRun, minAgeMs: 0, maxDeleted: 100 };
+    const streamId = ids[random.between(0, ids.length - 1)]!;
+    const calls = {
+      offloadAny: () => maintenance.offloadMedia({ streamId }),
+      rehydrateAny: () => maintenance.rehydrateMedia(streamId),
+      reconcile: () => maintenance.reconcileMedia(bounds),
+      offloadAll: () => maintenance.offloadMedia(),
+      trim: () => maintenance.trimStreams({ dryRun }),
+      updateTrimming: () =>
+        maintenance.updateTrimming(trimmings[random.between(0, 1)]!),
+      sweep: () => maintenance.sweepEphemeralStreams({ ttlMs: 600_000 }),
+    };
+    const names = Object.keys(calls) as (keyof typeof calls)[];
+    const name = names[random.between(0, names.length - 1)]!;
+    await call<unknown>(ground, name, calls[name]);
+  }
+}

@@ -1,0 +1,59 @@
+import { parseArgs } from "node:util";
+import type { ChaosOptions, Dialect } from "./run.ts";
+
+/** What the command line takes. */
+export const usage = `Usage: deno task chaos:media [options]
+
+  Uploads, moves, brings back, reads and deletes media streams from a process
+  that is killed or overtaken, over a bucket whose requests fail before or after
+  they took effect, hang, are answered by a proxy or executed late. After each
+  round every acknowledged block is read back, and rows, objects and the counts
+  of reconcileMedia are compared with what must be.
+
+  --rounds N      default 20
+  --seed TEXT     other choices; default 1
+  --dialect NAME  s3, gcs or both, which take turns; default both
+  --streams N     default 8
+  --faults N      of 100 requests; default 12
+  --json          print the report as one JSON document
+  --help          print this`;
+
+/** The options, or `help`. @throws {Error} what is wrong with the arguments. */
+export function readArguments(
+  args: string[],
+): ChaosOptions & { json: boolean; help: boolean } {
+  const { values } = parseArgs({
+    args,
+    options: {
+      rounds: { type: "string", default: "20" },
+      seed: { type: "string", default: "1" },
+      dialect: { type: "string", default: "both" },
+      streams: { type: "string", default: "8" },
+      faults: { type: "string", default: "12" },
+      json: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  const dialects: Record<string, Dialect[]> = {
+    s3: ["s3"],
+    gcs: ["gcs"],
+    both: ["s3", "gcs"],
+  };
+  const chosen = dialects[values.dialect];
+  if (chosen === undefined) {
+    throw new Error(`Expected --dialect s3, gcs or both: ${values.dialect}`);
+  }
+  return {
+    ...values,
+    dialects: chosen,
+    rounds: count("rounds", values.rounds, 1),
+    streams: count("streams", values.streams, 1),
+    faults: count("faults", values.faults, 0),
+  };
+}
+
+function count(name: string, text: string, min: number): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= min) return value;
+  throw new Error(`Expected --${name} to be ${min} or more, received ${text}`);
+}

@@ -1,0 +1,110 @@
+/** A bucket whose requests fail in every way that a network and proxies have. */
+import { setTimeout as pause } from "node:timers/promises";
+import { openGcsBucket } from "../../src/media/gcs.ts";
+import type { ObjectStore } from "../../src/media/object_store.ts";
+import { openS3Bucket } from "../../src/media/s3.ts";
+import type { MediaStorageOptions } from "../../src/postgres/media_options.ts";
+import { startGcsServer } from "../../tests/support/gcs_server.ts";
+import { onGcs, onS3 } from "../../tests/support/media_streams.ts";
+import type { NoReply, RawReply } from "../../tests/support/raw_http.ts";
+import { startS3Server } from "../../tests/support/s3_server.ts";
+import type { Random } from "../demo/random.ts";
+import type { Dialect } from "./run.ts";
+
+/** The bucket, and how bad it is. */
+export interface FaultyBucket extends AsyncDisposable {
+  options: MediaStorageOptions;
+  /** Straight to the objects. */
+  objects: ObjectStore;
+  /** Of 100 requests so many fail from now on. */
+  setFaults(percent: number): void;
+  /** Faults so far, by kind. */
+  readonly faults: Record<string, number>;
+  requests: number;
+  /** Resolves when no request is on its way any more. */
+  quiet(): Promise<void>;
+}
+
+type Answer = () => Promise<RawReply>;
+type Fault = (answer: Answer, ms: number) => Promise<RawReply | NoReply>;
+
+const page = (status: number): RawReply => ({
+  status,
+  headers: { "content-type": "text/html", server: "proxy" },
+  body: "<html><body><h1>It is us, not them</h1></body></html>",
+});
+
+const statuses = [200, 403, 404, 429, 500, 502, 503, 504];
+
+function faultsOf(random: Random, late: (running: Promise<unknown>) => void) {
+  const anyPage = () => page(statuses[random.between(0, statuses.length - 1)]!);
+  const faults: Record<string, Fault> = {
+    before: () => Promise.resolve("reset"),
+    after: (answer) => answer().then(() => "reset"),
+    slow: (answer, ms) => pause(ms).then(answer),
+    hang: (_, ms) => pause(3 * ms).then(() => "reset" as const),
+    hangAfter: (answer, ms) =>
+      answer().then(() => pause(3 * ms)).then(() => "reset" as const),
+    proxy: () => Promise.resolve(anyPage()),
+    proxyAfter: (answer) => answer().then(anyPage),
+    late: (answer, ms) => {
+      late(pause(ms).then(answer).catch(() => {}));
+      return Promise.resolve("reset");
+    },
+    cut: async (answer) => {
+      const reply = await answer();
+      const size = reply.body?.length ?? 0;
+      return { ...reply, cut: { after: size >> 1, by: "reset" } };
+    },
+  };
+  return faults;
+}
+
+/** Starts the bucket; `random` decides on its faults. */
+export async function startFaultyBucket(
+  dialect: Dialect,
+  random: Random,
+): Promise<FaultyBucket> {
+  const { server, options, objects } = dialect === "s3"
+    ? await startS3Server().then((server) => ({
+      server,
+      options: onS3(server),
+      objects: openS3Bucket(server.options),
+    }))
+    : await startGcsServer({ pageSize: 3 }).then((server) => ({
+      server,
+      options: onGcs(server),
+      objects: openGcsBucket(server.options),
+    }));
+  const underWay = new Set<Promise<unknown>>();
+  const track = <T>(running: Promise<T>): Promise<T> => {
+    underWay.add(running);
+    running.finally(() => underWay.delete(running)).catch(() => {});
+    return running;
+  };
+  let percent = 0;
+  const faults = faultsOf(random, track);
+  const kinds = Object.keys(faults);
+  const bucket: FaultyBucket = {
+    options,
+    objects,
+    setFaults: (value) => {
+      percent = value;
+    },
+    faults: Object.fromEntries(kinds.map((kind) => [kind, 0])),
+    requests: 0,
+    quiet: async () => {
+      while (underWay.size > 0) await Promise.allSettled(underWay);
+    },
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+  server.interfere = (_: unknown, answer: Answer) => {
+    bucket.requests++;
+    const kind = kinds[random.between(0, kinds.length - 1)]!;
+    const ms = random.between(20, 300);
+    if (!random.chance(percent)) return track(answer());
+    bucket.faults[kind]!++;
+    return track(faults[kind]!(answer, ms));
+  };
+  return bucket;
+}

@@ -1,0 +1,94 @@
+/** What the streams may hold, by what the processes have told. */
+import type { StreamId } from "../../mod.ts";
+
+/** What a process tells before and after each change of a stream. */
+export type Told =
+  | { what: "open" }
+  | { what: "creates"; id: StreamId; version: number }
+  /** So many blocks of it are acknowledged. */
+  | { what: "has"; id: StreamId; blocks: number }
+  | { what: "seals"; id: StreamId }
+  | { what: "created"; id: StreamId }
+  | { what: "deletes"; id: StreamId }
+  | { what: "deleted"; id: StreamId }
+  /** A call of some name has ended so. */
+  | { what: "call"; name: string; outcome: string }
+  | { what: "rss"; mb: number }
+  /** Something that must not be. */
+  | { what: "broken"; text: string };
+
+/** What may be stored of a stream. */
+export interface Possible {
+  isAbsent: boolean;
+  /** An upload, sealed or not. */
+  version: number | undefined;
+  /** Acknowledged blocks of it. */
+  blocks: number;
+  mayBeSealed: boolean;
+  mayBeUpload: boolean;
+}
+
+/** A stream that is not there. */
+export const absent: Possible = {
+  isAbsent: true,
+  version: undefined,
+  blocks: 0,
+  mayBeSealed: false,
+  mayBeUpload: false,
+};
+
+/** The streams of a run. */
+export class Ledger {
+  readonly #streams = new Map<StreamId, Possible>();
+  readonly #versions = new Map<StreamId, number>();
+  acknowledged = 0;
+
+  of(id: StreamId): Possible {
+    return this.#streams.get(id) ?? absent;
+  }
+
+  /** The number of the next version that was never begun. */
+  next(id: StreamId): number {
+    return (this.#versions.get(id) ?? 0) + 1;
+  }
+
+  hear(told: Told): void {
+    if (!("id" in told)) return;
+    const { id } = told;
+    const before = this.of(id);
+    this.#streams.set(id, after(before, told));
+    if (told.what === "creates") this.#versions.set(id, told.version);
+    if (told.what === "has") this.acknowledged++;
+  }
+
+  /** It was looked at. */
+  settle(id: StreamId, found: Possible): void {
+    this.#streams.set(id, found);
+  }
+}
+
+function after(
+  before: Possible,
+  told: Extract<Told, { id: StreamId }>,
+): Possible {
+  switch (told.what) {
+    case "creates":
+      return {
+        isAbsent: true,
+        version: told.version,
+        blocks: 0,
+        mayBeSealed: false,
+        mayBeUpload: true,
+      };
+    case "has":
+      return { ...before, isAbsent: false, blocks: told.blocks };
+    case "seals":
+      return { ...before, mayBeSealed: true };
+    case "created":
+      return { ...before, mayBeUpload: false };
+    case "deletes":
+      return { ...before, isAbsent: true };
+    case "deleted":
+      return absent;
+  }
+}

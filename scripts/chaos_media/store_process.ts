@@ -1,0 +1,67 @@
+/**
+ * A process that works on media streams until it is killed, overtaken, or told
+ * to end by the end of its input. Its argument is a {@linkcode Task} as JSON; it
+ * prints what it does, a {@linkcode Told} a line, before and after it does it.
+ */
+import { writeSync } from "node:fs";
+import process from "node:process";
+import { openStreamStorage, type StreamId } from "../../mod.ts";
+import type { MediaStorageOptions } from "../../src/postgres/media_options.ts";
+import { Random } from "../demo/random.ts";
+import { author, janitor, type Known, reader } from "./actor.ts";
+import type { Told } from "./ledger.ts";
+
+/** What the process is to do. */
+export interface Task {
+  url: string;
+  schema: string;
+  mediaStorage: MediaStorageOptions;
+  seed: string;
+  /** Those that it changes; others do so with the rest. */
+  authored: Known[];
+  /** All. */
+  ids: StreamId[];
+}
+
+const task: Task = JSON.parse(process.argv[2]!);
+
+/** Written through at once: what is told must outlive the process. */
+function tell(told: Told): void {
+  let line = new TextEncoder().encode(`${JSON.stringify(told)}\n`);
+  while (line.length > 0) {
+    try {
+      line = line.subarray(writeSync(1, line));
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EAGAIN") throw error;
+    }
+  }
+}
+
+process.stdin.resume();
+const storage = await openStreamStorage({
+  url: task.url,
+  schema: task.schema,
+  mediaStorage: task.mediaStorage,
+  partitions: 1,
+  startupDelayMs: 0,
+  maxConnections: 6,
+  trimming: {},
+});
+const told = new AbortController();
+process.stdin.on("end", () => told.abort());
+const signal = AbortSignal.any([told.signal, storage.signal]);
+tell({ what: "open" });
+const groundOf = (name: string) => ({
+  storage,
+  signal,
+  tell,
+  random: new Random(`${task.seed} ${name}`),
+});
+await Promise.all([
+  ...task.authored.map((known) => author(groundOf(known.id), known)),
+  reader(groundOf("reader"), task.authored),
+  janitor(groundOf("janitor"), task.ids),
+]);
+await storage.close();
+tell({ what: "rss", mb: Math.round(process.memoryUsage().rss / 1e6) });
+process.exit(0);
