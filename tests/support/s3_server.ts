@@ -195,9 +195,7 @@ function inOrder(reply: RawReply): RawReply {
   const { body } = reply;
   if (body === undefined || body.length === 0) return reply;
   if (body.length > 1_000_000 || reply.status !== 200) return reply;
-  const text = typeof body === "string"
-    ? body
-    : new TextDecoder().decode(body);
+  const text = typeof body === "string" ? body : new TextDecoder().decode(body);
   if (!text.includes("<ListBucketResult")) return reply;
   const objects = text.match(/<Contents>.*?<\/Contents>/gs) ?? [];
   const keyOf = (object: string) => /<Key>(.*?)<\/Key>/.exec(object)![1]!;
