@@ -1,7 +1,8 @@
 /**
- * Checks which folder of src imports which, and that none imports the
- * PostgreSQL driver package, which tests and benchmarks compare with. Prints `file:line: rule` for each
- * import that breaks a rule and exits with 1 if there is one.
+ * Checks which folder of src imports which, that all it imports is TypeScript,
+ * and that none imports the PostgreSQL driver package, which tests and
+ * benchmarks compare with. Prints `file:line: rule` for each import that breaks
+ * a rule and exits with 1 if there is one.
  *
  * ```sh
  * deno run -A scripts/check_arrows.ts [SRC]
@@ -89,10 +90,10 @@ function brokenRule(file: string, specifier: string): string | undefined {
   if (!specifier.startsWith(".")) return undefined;
   const target = posix.join(posix.dirname(file), specifier);
   const [from = "", to = ""] = [file, target].map((path) => path.split("/")[0]);
+  if (!target.endsWith(".ts")) return "JSR takes imports of TypeScript only";
   // Files beside the folders tie them together; below the folders none of
-  // them, and nothing outside src but data, may be imported.
+  // them, and nothing outside src, may be imported.
   if (from === file || from === to) return undefined;
-  if (to === ".." && !target.endsWith(".ts")) return undefined;
   const rights = [
     ...allowed[from] ?? [],
     ...from === innermost ? [] : forEveryone,

@@ -18,8 +18,7 @@ const goodTree = {
   "database/driver.ts": 'import "../storage/errors.ts";\n',
   "postgres/store.ts": '// import "../cli/main.ts";\n' +
     '/**\n * import "../cli/main.ts";\n */\n' +
-    'export {\n  a,\n  b,\n} from "../database/driver.ts";\n' +
-    'import text from "../../migrations/1.sql" with { type: "text" };\n',
+    'export {\n  a,\n  b,\n} from "../database/driver.ts";\n',
   "cli/main.ts": 'import { open } from "../postgres/store.ts";\n',
 };
 
@@ -36,6 +35,7 @@ const badTree = {
   "postgres/open_1.ts": 'import type { A } from "../workers/loop.ts";\n',
   "memory/store_1.ts": 'export * from "../postgres/store.ts";\n',
   "memory/root_1.ts": 'import "../../mod.ts";\n',
+  "memory/text_1.ts": 'import text from "./1.sql" with { type: "text" };\n',
   "unheard_of/thing_1.ts": 'import "../postgres/store.ts";\n',
 };
 

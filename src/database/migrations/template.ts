@@ -1,7 +1,7 @@
 /**
  * Migration files. Text before the first `--:` line describes the file; each
  * such line opens a section and says what its statements run for:
- * `migrations/README.md` has the list.
+ * the repository's `migrations/README.md` has the list.
  */
 
 /** What the statements of a section run for. */
