@@ -1,7 +1,5 @@
-import { openStore } from "./postgres/open.ts";
 import type { StreamStorageOptions } from "./postgres/options.ts";
 import type { PostgresStreamStorage } from "./postgres/postgres_stream_storage.ts";
-import { createWorkers } from "./workers/create_workers.ts";
 
 /**
  * Opens a store in a PostgreSQL schema: creates or migrates the schema, waits
@@ -20,8 +18,14 @@ import { createWorkers } from "./workers/create_workers.ts";
  * for a server that can't be reached, `RESOURCE_EXHAUSTED` (`ownership_lost`)
  * when another instance started meanwhile, `CANCELED` for the signal.
  */
-export function openStreamStorage(
+export async function openStreamStorage(
   options: StreamStorageOptions,
 ): Promise<PostgresStreamStorage> {
-  return openStore(options, createWorkers);
+  // Most of the package is behind these two: a program that wants the twin in
+  // memory, the errors or the stream ids does not wait for it.
+  const [{ openStore }, { createWorkers }] = await Promise.all([
+    import("./postgres/open.ts"),
+    import("./workers/create_workers.ts"),
+  ]);
+  return await openStore(options, createWorkers);
 }
