@@ -126,12 +126,12 @@ export class Line {
   };
 
   #reusingSocket(): Socket {
-    const buffer = Buffer.allocUnsafeSlow(readBytes);
     return new Socket({
       onread: {
-        buffer,
-        callback: (size) => {
-          this.#read(buffer.subarray(0, size));
+        buffer: Buffer.allocUnsafeSlow(readBytes),
+        // Bun below 1.4 reads into a buffer of its own, not into ours.
+        callback: (size, bytes) => {
+          this.#read((bytes as Buffer).subarray(0, size));
           return true;
         },
       },
