@@ -21,11 +21,19 @@ import type { PostgresStreamStorage } from "./postgres/postgres_stream_storage.t
 export async function openStreamStorage(
   options: StreamStorageOptions,
 ): Promise<PostgresStreamStorage> {
-  // Most of the package is behind these two: a program that wants the twin in
-  // memory, the errors or the stream ids does not wait for it.
-  const [{ openStore }, { createWorkers }] = await Promise.all([
-    import("./postgres/open.ts"),
-    import("./workers/create_workers.ts"),
-  ]);
+  const { openStore, createWorkers } = await (store ??= loadStore());
   return await openStore(options, createWorkers);
+}
+
+/** Loaded once: in parallel Deno 2.8.0 loses node's modules. */
+let store: ReturnType<typeof loadStore> | undefined;
+
+/**
+ * Most of the package is behind these two: a program that wants the twin in
+ * memory, the errors or the stream ids does not wait for it.
+ */
+async function loadStore() {
+  const { openStore } = await import("./postgres/open.ts");
+  const { createWorkers } = await import("./workers/create_workers.ts");
+  return { openStore, createWorkers };
 }
