@@ -177,7 +177,8 @@ export class Ownership {
    */
   async release(budgetMs: number): Promise<void> {
     this.#end();
-    await this.#leave(AbortSignal.timeout(budgetMs));
+    // Node takes no fraction of a millisecond.
+    await this.#leave(AbortSignal.timeout(Math.ceil(budgetMs)));
   }
 
   #end(): void {
