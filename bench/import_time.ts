@@ -14,7 +14,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
+import { parseArguments } from "../scripts/arguments.ts";
 
 interface Times {
   wallMs: number;
@@ -50,7 +50,7 @@ function medians(times: Times[]): Times {
 }
 
 function main(): void {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = parseArguments({
     options: { rounds: { type: "string", default: "9" } },
     allowPositionals: true,
   });

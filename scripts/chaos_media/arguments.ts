@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { parseArguments } from "../arguments.ts";
 import type { ChaosOptions, Dialect } from "./run.ts";
 
 /** What the command line takes. */
@@ -22,7 +22,7 @@ export const usage = `Usage: deno task chaos:media [options]
 export function readArguments(
   args: string[],
 ): ChaosOptions & { json: boolean; help: boolean } {
-  const { values } = parseArgs({
+  const { values } = parseArguments({
     args,
     options: {
       rounds: { type: "string", default: "20" },

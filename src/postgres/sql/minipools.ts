@@ -45,7 +45,7 @@ export const appendEvent = (t: StreamTables) =>
  */
 export const selectMinipoolEnds = (t: StreamTables) =>
   statement({
-    text: `SELECT es.blockdata_ext::text, oldest.generation,
+    text: `SELECT es.blockdata_ext::pg_catalog.text, oldest.generation,
         oldest.slot_num, newest.generation, newest.slot_num,
         (SELECT envelope = $4 FROM ${t.minipools}
           WHERE stream_id = $1 AND generation = $2 AND slot_num = $3)
