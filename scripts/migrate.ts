@@ -26,7 +26,8 @@ import {
 const usage = `Usage: deno task migrate COMMAND --schema NAME [options]
 
   up      bring the schema to the current version
-  down    take versions back to --to N (8, 7, 6, or 0 for everything)
+  down    take versions back: a node's to --to N (8, 7, 6, or 0 for everything),
+          our own to --own N, for an older release
   check   fail unless the schema is current
   print   show the SQL that up would run; without an address for a new schema
   grants  show the SQL that gives three roles their rights on the schema
@@ -34,7 +35,7 @@ const usage = `Usage: deno task migrate COMMAND --schema NAME [options]
 ${urlUsage}
                    Default: the address in the environment's ${urlVariable}
   --partitions N   1 to 256, for a new schema; default 256
-  --to N           the version to go down to
+  --to N, --own N  the versions to go down to
   --allow-data-loss
                    go down even if that drops data
   --migrate-role, --run-role, --read-role NAME
@@ -61,6 +62,7 @@ function readArguments(args: string[]) {
       schema: { type: "string" },
       partitions: { type: "string", default: "256" },
       to: { type: "string" },
+      own: { type: "string" },
       "allow-data-loss": { type: "boolean", default: false },
       "migrate-role": { type: "string" },
       "run-role": { type: "string" },
@@ -89,11 +91,13 @@ function readArguments(args: string[]) {
   if (!isAddressed && command !== "print" && command !== "grants") {
     throw new Error(`Expected --url, --url-file or ${urlVariable}`);
   }
-  if (values.to === undefined && command === "down") {
-    throw new Error("Expected --to");
+  if (command === "down" && (values.to ?? values.own) === undefined) {
+    throw new Error("Expected --to or --own");
   }
   const partitions = Number(values.partitions);
-  return { ...values, command, schema, partitions, to: Number(values.to) };
+  const [to, own] = [values.to, values.own]
+    .map((version) => version === undefined ? undefined : Number(version));
+  return { ...values, command, schema, partitions, to, own };
 }
 
 function fromEnvironment(): string | undefined {
@@ -133,7 +137,7 @@ function runCommand(
   command: "up" | "down" | "check",
   args: Arguments,
 ): Promise<MigrationReport> {
-  const { schema, partitions, to } = args;
+  const { schema, partitions, to, own } = args;
   const onProgress = args.json ? undefined : progressPrinter();
   switch (command) {
     case "up":
@@ -142,7 +146,13 @@ function runCommand(
       return checkMigrations(session, { schema });
     case "down": {
       const allowDataLoss = args["allow-data-loss"];
-      return migrateDown(session, { schema, to, allowDataLoss, onProgress });
+      return migrateDown(session, {
+        schema,
+        to,
+        own,
+        allowDataLoss,
+        onProgress,
+      });
     }
   }
 }
@@ -162,14 +172,20 @@ function progressPrinter(): (progress: MigrationProgress) => void {
 }
 
 function describe(report: MigrationReport): string {
-  const { schema, from, to, partitions, elapsedMs, warnings } = report;
-  const change = from === to ? "" : `, was at ${from || "none"}`;
+  const { schema, partitions, elapsedMs, warnings } = report;
+  const is = versions(report.to, report.ownTo);
+  const was = versions(report.from, report.ownFrom);
+  const change = is === was ? "" : `, was at ${was}`;
   const lines = [
-    `Schema ${JSON.stringify(schema)} is at version ${to || "none"}${change}`,
+    `Schema ${JSON.stringify(schema)} is at version ${is}${change}`,
     `Partitions: ${partitions ?? "none"}; ${Math.round(elapsedMs)} ms`,
     ...warnings.map((warning) => `Warning: ${warning}`),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+function versions(node: number, own: number): string {
+  return `${node || "none"}, own ${own || "none"}`;
 }
 
 async function main(): Promise<number> {

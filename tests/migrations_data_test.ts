@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { once } from "node:events";
 import { EventEmitter } from "node:events";
+import { ownMigrations } from "../src/database/migrations/versions.ts";
 import {
   checkMigrations,
   migrateDown,
@@ -145,6 +146,42 @@ describe("migrateDown", () => {
       }));
   }
 
+  it("takes our own versions back, for older releases, and a node's stay", () =>
+    withMigrationSchema(async (fixture) => {
+      const { session, schema, up } = fixture;
+      await up();
+      await insertData(fixture);
+      const [fresh, before] = [
+        await dumpSchema(session, schema),
+        await readData(fixture),
+      ];
+      for (const { version } of ownMigrations.toReversed()) {
+        const own = version - 1;
+        const report = await migrateDown(session, { schema, own });
+        assert.deepEqual([report.to, report.ownTo], [9, own]);
+        await assert.rejects(
+          checkMigrations(session, { schema }),
+          isFailure("BAD_CONFIG", "schema_not_current"),
+        );
+      }
+      assert.deepEqual(await readData(fixture), before);
+      await up();
+      assert.deepEqual(await readData(fixture), before);
+      assert.deepEqual(await dumpSchema(session, schema), fresh);
+    }));
+
+  it("of our own refuses to lose data", () =>
+    withMigrationSchema(async ({ session, schema, up, sql }) => {
+      await up();
+      await sql(`INSERT INTO @.stream_storage_deletions (stream_id)
+        VALUES ('${media}')`);
+      await assert.rejects(
+        migrateDown(session, { schema, own: 6 }),
+        isFailure("FAILED_PRECONDITION", "data_loss"),
+      );
+      await migrateDown(session, { schema, own: 6, allowDataLoss: true });
+    }));
+
   it("refuses versions that there are not", () =>
     withMigrationSchema(async ({ session, schema, up }) => {
       await up();
@@ -154,6 +191,16 @@ describe("migrateDown", () => {
           isFailure("INVALID_ARGUMENT", "bad_version"),
         );
       }
+      for (const own of [-1, 1.5, ownMigrations.length + 1, NaN]) {
+        await assert.rejects(
+          migrateDown(session, { schema, own }),
+          isFailure("INVALID_ARGUMENT", "bad_version"),
+        );
+      }
+      await assert.rejects(
+        migrateDown(session, { schema, to: 0, own: 1 }),
+        isFailure("INVALID_ARGUMENT", "bad_version"),
+      );
       const report = await migrateDown(session, { schema, to: 9 });
       assert.deepEqual(report.appliedVersions, []);
     }));

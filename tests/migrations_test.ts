@@ -392,6 +392,8 @@ describe("scripts/migrate.ts", () => {
           assert.match(stderr, /schema_not_current/);
           return true;
         });
+        const own = await run(["down", ...target, "--own", "5"], env);
+        assert.match(own.stdout, /version 8, own 5, was at 8, own \d/);
         await assert.rejects(run(["down", ...target], env), /--to/);
         await assert.rejects(run(["sideways", ...target], env), /Usage/);
       }),

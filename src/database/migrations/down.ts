@@ -21,13 +21,21 @@ import { runSteps } from "./run.ts";
 import { assertSchemaName } from "./sql_text.ts";
 import { readSchemaState } from "./state.ts";
 import { findsRows, migrationFailure } from "./transaction.ts";
-import { type Migration, nodeMigrations } from "./versions.ts";
+import { type Migration, nodeMigrations, ownMigrations } from "./versions.ts";
 
 /** What {@linkcode migrateDown} is asked to do. */
 export interface MigrateDownOptions {
   schema: string;
-  /** The version to end at: 6, 7 or 8, or 0 to remove everything. */
-  to: number;
+  /**
+   * The nodes' version to end at: 6, 7 or 8, or 0 to remove everything. Default:
+   * it stays.
+   */
+  to?: number | undefined;
+  /**
+   * Our own version to end at, that of an older release. Default: it stays,
+   * unless everything is removed.
+   */
+  own?: number | undefined;
   /** Go on when rows or columns with data are dropped. Default false. */
   allowDataLoss?: boolean | undefined;
   onProgress?: ProgressListener | undefined;
@@ -36,9 +44,9 @@ export interface MigrateDownOptions {
 }
 
 /**
- * Takes the nodes' versions above `to` back, newest first. Our own track goes
- * only with everything else, at 0: no version of a node is disturbed by it.
- * The schema itself and the empty bookkeeping tables stay.
+ * Takes the nodes' versions above `to` back, and before them our own above `own`,
+ * newest first. Our own track need not go for a node: none of its versions is
+ * disturbed by it. The schema itself and the empty bookkeeping tables stay.
  *
  * Nobody may work on the schema meanwhile: what is written after the check for
  * data is lost with the rest.
@@ -56,7 +64,7 @@ export async function migrateDown(
   const progress = new RunProgress(options.onProgress);
   try {
     assertSchemaName(schema);
-    assertTarget(options.to);
+    assertTargets(options);
     signal?.throwIfAborted();
     return await withMigrationLock(
       connection,
@@ -77,13 +85,19 @@ export async function migrateDown(
 
 async function downLocked(
   connection: MigrationConnection,
-  { schema, to, allowDataLoss, signal }: MigrateDownOptions,
+  { schema, to, own, allowDataLoss, signal }: MigrateDownOptions,
   progress: RunProgress,
 ): Promise<MigrationReport> {
   const state = await readSchemaState(connection, schema);
   refuseUnusable(schema, state);
   const from = state.versions;
-  const range = { from, to: { node: to, own: to === 0 ? 0 : from.own } };
+  const range = {
+    from,
+    to: {
+      node: to ?? from.node,
+      own: own ?? (to === 0 ? 0 : from.own),
+    },
+  };
   const suffixes = {
     used: partitionSuffixes(state.partitions ?? 0),
     present: state.suffixes,
@@ -123,14 +137,24 @@ async function refuseLoss(
   });
 }
 
-function assertTarget(to: number): void {
-  const targets = [0, ...nodeMigrations.map(({ version }) => version)];
-  if (targets.includes(to)) return;
+/** Our own track without the tables that it adds to would be of no use. */
+function assertTargets({ to, own }: MigrateDownOptions): void {
+  assertTarget("to", nodeMigrations, to);
+  assertTarget("own", to === 0 ? [] : ownMigrations, own);
+}
+
+function assertTarget(
+  argument: "to" | "own",
+  migrations: readonly Migration[],
+  target: number | undefined,
+): void {
+  const targets = [0, ...migrations.map(({ version }) => version)];
+  if (target === undefined || targets.includes(target)) return;
   throw new StreamStorageError({
     code: "INVALID_ARGUMENT",
     message: `The version to go down to must be one of ${
       targets.join(", ")
-    }, received ${to}`,
-    details: { reason: "bad_version", argument: "to" },
+    }, received ${target}`,
+    details: { reason: "bad_version", argument },
   });
 }
