@@ -13,6 +13,8 @@ import {
   type MigrationProgress,
   printMigrations,
 } from "../src/database/migrations/mod.ts";
+import type { MigrationConnection } from "../src/database/migrations/connection.ts";
+import { planPreparation } from "../src/database/migrations/plan.ts";
 import { currentVersions } from "../src/database/migrations/versions.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import { dumpSchema } from "./support/schema_dump.ts";
@@ -206,6 +208,25 @@ describe("migrate", () => {
       assert.deepEqual(applied, [6, 7, 8, 9]);
       assert.equal(hooks, 1);
       await Promise.all(sessions.map((session) => session.close()));
+    }));
+
+  it("is not mistaken for a broken schema while another does it", () =>
+    withMigrationSchema(async ({ url, session, schema }) => {
+      const other = await openSession(url);
+      await other.script(`CREATE SCHEMA ${schema}`);
+      await other.script(planPreparation(schema, 2));
+      // The other goes on between the look at the tables and that at their rows.
+      const slow: MigrationConnection = {
+        script: async (sql) => {
+          if (sql.includes("max(num_partitions)")) {
+            await migrate(other, { schema, partitions: 2 });
+          }
+          return await session.script(sql);
+        },
+      };
+      const report = await migrate(slow, { schema, partitions: 2 });
+      assert.deepEqual([report.to, report.partitions], [9, 2]);
+      await other.close();
     }));
 
   it("waits for another run until its signal aborts", () =>

@@ -27,15 +27,13 @@ const bookkeepingTables = [
   "settings",
 ];
 
-/** Reads a schema's state: one round trip when there is none, else two. */
+/** Reads a schema's state. */
 export async function readSchemaState(
   connection: MigrationConnection,
   schema: string,
 ): Promise<SchemaState> {
-  const rows = await connection.script(catalogSql(schema));
-  const tables = new Set(rows.map(([name]) => name));
+  const { rows, tables, figures } = await look(connection, schema);
   const prepared = bookkeepingTables.every((name) => tables.has(name));
-  const figures = await connection.script(figuresSql(schema, tables));
   const [version, dirty, ownVersion, partitions] = figures[0]!;
   return {
     exists: rows.length > 0,
@@ -46,6 +44,28 @@ export async function readSchemaState(
     suffixes: [...tables].filter((name) => name?.startsWith(partitionTable))
       .map((name) => name!.slice(partitionTable.length)).toSorted(),
   };
+}
+
+/**
+ * Both looks see one state. Another process may be migrating the schema: its
+ * number of partitions, read after the tables, would not fit those, and a schema
+ * in good order would be refused.
+ */
+async function look(connection: MigrationConnection, schema: string) {
+  try {
+    await connection.script(
+      "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    );
+    const rows = await connection.script(catalogSql(schema));
+    const tables = new Set(rows.map(([name]) => name));
+    const figures = await connection.script(figuresSql(schema, tables));
+    await connection.script("COMMIT");
+    return { rows, tables, figures };
+  } catch (error) {
+    // Fails only when the session is gone, and the transaction with it.
+    await connection.script("ROLLBACK").catch(() => undefined);
+    throw error;
+  }
 }
 
 /** The tables of interest, or one row without a name, or no schema, no row. */
