@@ -30,12 +30,15 @@ import {
   type RuntimeVersion,
 } from "./support/registry/runtimes.ts";
 
-/** The last Bun of 1.3 is not promised, but it is to get as far. */
+/**
+ * The last Bun of 1.3 is not promised, but it is to get as far. Node below 24.5
+ * keeps sockets that the server has ended, and then the process.
+ */
 const runtimes = {
   oldestDeno: { name: "deno", version: "2.8.0" },
   bunBefore: { name: "bun", version: "1.3.14" },
   oldestBun: { name: "bun", version: "1.4.0" },
-  oldestNode: { name: "node", version: "24.0.0" },
+  oldestNode: { name: "node", version: "24.5.0" },
   newestNode: { name: "node", version: "26.10.0" },
 } as const satisfies Record<string, RuntimeVersion>;
 
