@@ -27,8 +27,10 @@ async function main(): Promise<number> {
   let told = 0;
   const report = await runChaos({
     ...options,
-    onRound: (round, { kills, takeovers, broken }) => {
-      const text = `Round ${round}: ${kills} kills, ${takeovers} takeovers`;
+    onRound: (round, { kills, takeovers, broken, rssMb }) => {
+      const heap = Math.round(process.memoryUsage().heapUsed / 1e6);
+      const text = `Round ${round}: ${kills} kills, ${takeovers} takeovers, ` +
+        `memory ${rssMb.end} MB, heap ${heap} MB`;
       console.error([text, ...broken.slice(told)].join("\n"));
       told = broken.length;
     },

@@ -17,11 +17,14 @@ export function idsOf(seed: string, count: number): StreamId[] {
   });
 }
 
-/** The blocks of a stream's version; few of them take an upload in parts. */
+/**
+ * The blocks of a stream's version. Some take several pages on their way back,
+ * so that a process can die between two of them; few an upload in parts.
+ */
 export function blocksOf(id: StreamId, version: number): MiniblockDescriptor[] {
   const random = new Random(`${id} ${version}`);
-  const isLarge = random.chance(3);
-  const chunks = isLarge ? 2 : random.between(1, 12);
+  const size = random.chance(3) ? 3_000_000 : random.chance(15) ? 1_100_000 : 0;
+  const chunks = size > 0 ? random.between(2, 3) : random.between(1, 12);
   const { genesis } = mediaGenesis(chunks);
   const hasSnapshot = random.chance(50);
   return [
@@ -31,7 +34,7 @@ export function blocksOf(id: StreamId, version: number): MiniblockDescriptor[] {
     },
     ...Array.from({ length: chunks }, (_, i) => ({
       number: BigInt(i + 1),
-      data: random.bytes(isLarge ? 3_000_000 : random.mostlySmall(1, 60_000)),
+      data: random.bytes(size || random.mostlySmall(1, 60_000)),
     })),
   ];
 }

@@ -21,11 +21,16 @@ export interface FaultyBucket extends AsyncDisposable {
   /** Faults so far, by kind. */
   readonly faults: Record<string, number>;
   requests: number;
+  /**
+   * Holds the next request of this method back for a while, before or after it
+   * took effect; resolves when it is held.
+   */
+  holdNext(method: string, isAfter: boolean): Promise<void>;
   /** Resolves when no request is on its way any more. */
   quiet(): Promise<void>;
 }
 
-type Answer = () => Promise<RawReply>;
+type Answer = () => Promise<RawReply | NoReply>;
 type Fault = (answer: Answer, ms: number) => Promise<RawReply | NoReply>;
 
 const page = (status: number): RawReply => ({
@@ -53,6 +58,7 @@ function faultsOf(random: Random, late: (running: Promise<unknown>) => void) {
     },
     cut: async (answer) => {
       const reply = await answer();
+      if (typeof reply === "string") return reply;
       const size = reply.body?.length ?? 0;
       return { ...reply, cut: { after: size >> 1, by: "reset" } };
     },
@@ -85,6 +91,7 @@ export async function startFaultyBucket(
   let percent = 0;
   const faults = faultsOf(random, track);
   const kinds = Object.keys(faults);
+  let held: { method: string; isAfter: boolean; take(): void } | undefined;
   const bucket: FaultyBucket = {
     options,
     objects,
@@ -93,13 +100,33 @@ export async function startFaultyBucket(
     },
     faults: Object.fromEntries(kinds.map((kind) => [kind, 0])),
     requests: 0,
+    holdNext: (method, isAfter) =>
+      new Promise((take) => {
+        held = { method, isAfter, take };
+      }),
     quiet: async () => {
+      held = undefined;
       while (underWay.size > 0) await Promise.allSettled(underWay);
     },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
-  server.interfere = (_: unknown, answer: Answer) => {
+  server.interfere = ({ method }: { method: string }, execute: Answer) => {
     bucket.requests++;
+    // The server behind, which is not ours, forgets one in some ten thousand.
+    const answer: Answer = () =>
+      Promise.race([
+        execute(),
+        pause(10_000, "reset" as const, { ref: false }),
+      ]);
+    if (held?.method === method) {
+      const { isAfter, take } = held;
+      held = undefined;
+      const reply = isAfter ? answer() : undefined;
+      const effect = reply?.then(take) ?? Promise.resolve(take());
+      return track(
+        effect.then(() => pause(1000)).then(() => reply ?? answer()),
+      );
+    }
     const kind = kinds[random.between(0, kinds.length - 1)]!;
     const ms = random.between(20, 300);
     if (!random.chance(percent)) return track(answer());

@@ -80,7 +80,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   return report;
 }
 
-const rss = () => Math.round(process.memoryUsage().rss / 1e6);
+function rss(): number {
+  // Where the runtime was told to let us: `--v8-flags=--expose-gc`.
+  (globalThis as { gc?: () => void }).gc?.();
+  return Math.round(process.memoryUsage().rss / 1e6);
+}
 
 function newReport(seed: string): ChaosReport {
   return {
@@ -189,6 +193,13 @@ class Place implements AsyncDisposable {
 
   async #end(child: Child, random: Random): Promise<void> {
     if (random.chance(70)) {
+      // At any moment, or at a request of some kind.
+      const at = ["", "GET", "PUT", "DELETE", "HEAD"][random.between(0, 4)]!;
+      const isAfter = random.chance(50);
+      if (at !== "") {
+        const held = this.#bucket.holdNext(at, isAfter);
+        await Promise.race([held, child.ended, pause(2000)]);
+      }
       this.#report.kills++;
       child.kill();
     } else {
