@@ -1,7 +1,9 @@
 /** Where a schema stands, read without changing or locking anything. */
 
 import type { MigrationConnection } from "./connection.ts";
+import { searchPath } from "../search_path.ts";
 import { quoteIdentifier, quoteLiteral } from "./sql_text.ts";
+import { rollingBack } from "./transaction.ts";
 import type { TrackVersions } from "./versions.ts";
 
 /** What is known of a schema before it is migrated. */
@@ -46,26 +48,23 @@ export async function readSchemaState(
   };
 }
 
+const begin = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL search_path = ${searchPath};
+`;
+
 /**
  * Both looks see one state. Another process may be migrating the schema: its
  * number of partitions, read after the tables, would not fit those, and a schema
  * in good order would be refused.
  */
-async function look(connection: MigrationConnection, schema: string) {
-  try {
-    await connection.script(
-      "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-    );
-    const rows = await connection.script(catalogSql(schema));
+function look(connection: MigrationConnection, schema: string) {
+  return rollingBack(connection, async () => {
+    const rows = await connection.script(begin + catalogSql(schema));
     const tables = new Set(rows.map(([name]) => name));
     const figures = await connection.script(figuresSql(schema, tables));
     await connection.script("COMMIT");
     return { rows, tables, figures };
-  } catch (error) {
-    // Fails only when the session is gone, and the transaction with it.
-    await connection.script("ROLLBACK").catch(() => undefined);
-    throw error;
-  }
+  });
 }
 
 /** The tables of interest, or one row without a name, or no schema, no row. */

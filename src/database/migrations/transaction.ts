@@ -62,7 +62,7 @@ export async function findsRows(
   return false;
 }
 
-async function rollingBack<T>(
+export async function rollingBack<T>(
   connection: MigrationConnection,
   body: () => Promise<T>,
 ): Promise<T> {
