@@ -34,6 +34,7 @@ async function longestPause(body: () => Promise<unknown>): Promise<number> {
     last = now;
   };
   const timer = setInterval(turn, 1);
+  // What was made ready before may still be cleaned up; that is no pause of ours.
   await new Promise((resolve) => setTimeout(resolve, 50));
   longest = 0;
   await body();

@@ -45,6 +45,7 @@ const previousTmp = process.env.TMPDIR;
 
 describe("attacks on the embedded PostgreSQL", () => {
   before(async () => {
+    // Not below the tests' TMPDIR: the server's user may not get in there.
     base = await fs.mkdtemp("/tmp/embedded-attack-");
     tmp = join(base, "tmp");
     canary = join(base, "canary");

@@ -9,6 +9,7 @@
  */
 
 import type { Socket } from "node:net";
+import { atMost } from "../storage/at_most.ts";
 import { terminate } from "./login/messages.ts";
 
 /** How long a server that takes cancel requests is waited for. */
@@ -37,15 +38,8 @@ export async function leave(
     isReached = await Promise.race([cancel(cancelMs), gone.then(() => false)]);
     if (!isReached) break;
     if (!socket.writableEnded) socket.end(terminate());
-    await within(cancelAgainMs, gone);
+    await atMost(cancelAgainMs, gone);
   }
   clearTimeout(timer);
   socket.destroy();
-}
-
-/** Waits for the promise so long at most. */
-async function within(ms: number, promise: Promise<void>): Promise<void> {
-  let timer: ReturnType<typeof setTimeout>;
-  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
-  await Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

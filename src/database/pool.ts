@@ -22,6 +22,7 @@
  */
 
 import type { PoolWaits } from "../telemetry/store_telemetry.ts";
+import { atMost } from "../storage/at_most.ts";
 import { Backoff } from "./backoff.ts";
 import { sqlStateOf } from "./failures.ts";
 import {
@@ -229,10 +230,9 @@ export class Pool {
 
   #drain(budgetMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, budgetMs);
     this.#drained = resolve;
     this.#checkDrained();
-    return promise.finally(() => clearTimeout(timer));
+    return atMost(budgetMs, promise);
   }
 
   #checkDrained(): void {

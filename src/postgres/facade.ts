@@ -22,6 +22,7 @@ import {
   checkWriteMiniblocks,
   checkWritePrecedingMiniblocks,
 } from "../storage/arguments.ts";
+import { atMost } from "../storage/at_most.ts";
 import { canceled, closed } from "../storage/contract_errors.ts";
 import { isStreamStorageError } from "../storage/errors.ts";
 import type {
@@ -617,7 +618,7 @@ export class StreamStorageFacade implements PostgresStreamStorage {
     try {
       const workersStopped = workers.stop();
       await this.#store.writes.close(closeBudgetMs);
-      await atMost(workersStopped, left(workersBudgetMs));
+      await atMost(left(workersBudgetMs), workersStopped);
       this.#parts.locks.close();
       telemetry.closing();
       await Promise.all([
@@ -728,12 +729,4 @@ function named(error: unknown, name: string, signal?: AbortSignal): unknown {
     return canceled(error).withOperation(name);
   }
   return isStreamStorageError(error) ? error.withOperation(name) : error;
-}
-
-/** Waits for the promise, but no longer than so many milliseconds. */
-async function atMost(promise: Promise<void>, ms: number): Promise<void> {
-  const late = Promise.withResolvers<void>();
-  const timer = setTimeout(late.resolve, ms);
-  await Promise.race([promise, late.promise]);
-  clearTimeout(timer);
 }

@@ -2,12 +2,11 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
-import { close, listen, portOf } from "./listener.ts";
+import { freePort, takesConnections } from "./listener.ts";
 
 /** A running HAProxy. */
 export interface HaProxy extends AsyncDisposable {
@@ -34,9 +33,7 @@ export async function startHaProxy(
   const directory = await mkdtemp(join(tmpdir(), "haproxy-"));
   const file = join(directory, "haproxy.cfg");
   const url = new URL(serverUrl);
-  const listener = await listen(0);
-  const port = portOf(listener);
-  await close(listener);
+  const port = await freePort();
   await writeFile(
     file,
     `defaults
@@ -76,17 +73,8 @@ async function listening(
 ): Promise<void> {
   let isEnded = false;
   void ended.then(() => isEnded = true);
-  while (!await takes(port)) {
+  while (!await takesConnections(port)) {
     if (isEnded) throw new Error("HAProxy did not start");
     await delay(5);
   }
-}
-
-function takes(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: "127.0.0.1", port });
-    socket.once("connect", () => resolve(true));
-    socket.once("error", () => resolve(false));
-    socket.once("connect", () => socket.destroy());
-  });
 }

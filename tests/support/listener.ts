@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Server } from "node:net";
+import { type AddressInfo, connect, createServer, type Server } from "node:net";
 
 /** Takes a port of the loopback address, 0 for any free one. */
 export async function listen(port: number): Promise<Server> {
@@ -17,4 +17,24 @@ export function portOf(server: Server): number {
 export async function close(server: Server): Promise<void> {
   server.close();
   await once(server, "close");
+}
+
+/** A port of the loopback address that nobody has at the moment. */
+export async function freePort(): Promise<number> {
+  const listener = await listen(0);
+  const port = portOf(listener);
+  await close(listener);
+  return port;
+}
+
+/** Whether somebody takes connections at a port of the loopback address. */
+export function takesConnections(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
 }

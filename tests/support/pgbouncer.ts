@@ -6,13 +6,12 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { close, listen, portOf } from "./listener.ts";
+import { freePort, takesConnections } from "./listener.ts";
 
 /** PgBouncer's settings by name, beyond those that a test always needs. */
 export type PgBouncerSettings = Readonly<Record<string, string | number>>;
@@ -61,9 +60,7 @@ export async function startPgBouncer(
   await pgBouncerVersion(); // tells if there is none
   const directory = await mkdtemp(join(tmpdir(), "pgbouncer-"));
   const user = serverUser();
-  const listener = await listen(0);
-  const port = portOf(listener);
-  await close(listener);
+  const port = await freePort();
   const ini = join(directory, "pgbouncer.ini");
   await writeFile(ini, configuration(serverUrl, port, directory, settings));
   const server = new URL(serverUrl);
@@ -152,22 +149,11 @@ async function run(
   let log = "";
   child.stderr.on("data", (data) => log += data);
   child.once("error", (error) => log += error.message);
-  while (!await listens(port)) {
+  while (!await takesConnections(port)) {
     if (child.exitCode !== null || child.pid === undefined) {
       throw new Error(`PgBouncer did not start: ${log}`);
     }
     await delay(10);
   }
   return child;
-}
-
-function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
 }

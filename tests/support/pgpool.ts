@@ -2,12 +2,11 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
-import { close, listen, portOf } from "./listener.ts";
+import { freePort, takesConnections } from "./listener.ts";
 
 /** How it sees its servers; pgpool's `backend_clustering_mode`. */
 export type PgPoolMode = "raw" | "streaming_replication";
@@ -86,7 +85,7 @@ export async function startPgPool(
   child.stderr.on("data", (data) => log = (log + data).slice(-10_000));
   let isEnded = false;
   const ended = once(child, "exit").then(() => isEnded = true);
-  while (!await takes(port)) {
+  while (!await takesConnections(port)) {
     if (isEnded) throw new Error(`pgpool-II did not start: ${log}`);
     await delay(10);
   }
@@ -101,22 +100,4 @@ export async function startPgPool(
       await rm(directory, { recursive: true });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const listener = await listen(0);
-  const port = portOf(listener);
-  await close(listener);
-  return port;
-}
-
-function takes(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
 }

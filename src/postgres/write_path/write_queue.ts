@@ -59,6 +59,7 @@
 import { setImmediate } from "node:timers";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Result } from "../../database/statement.ts";
+import { atMost } from "../../storage/at_most.ts";
 import { closed } from "../../storage/contract_errors.ts";
 import type { BatchedWrite, Write } from "./queued_write.ts";
 import { StreamQueues, type Task } from "./stream_queues.ts";
@@ -149,11 +150,9 @@ export class WriteQueue {
 
   async #close(budgetMs: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, budgetMs);
     this.#drained = resolve;
     this.#checkDrained();
-    await promise;
-    clearTimeout(timer);
+    await atMost(budgetMs, promise);
     clearTimeout(this.#oldTimer);
     clearTimeout(this.#delayTimer);
     this.#isOver = true;
