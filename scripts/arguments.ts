@@ -3,6 +3,7 @@
  * put in the wrong place: whatever is wrong with the arguments, none that was
  * not expected is repeated.
  */
+import process from "node:process";
 import { parseArgs, type ParseArgsConfig } from "node:util";
 
 /** How an address begins. */
@@ -51,4 +52,29 @@ function parseQuietly<T extends ParseArgsConfig>(
     }
     throw error;
   }
+}
+
+/** What a program of ours is made of. */
+export interface Program<T extends { help: boolean }> {
+  usage: string;
+  /** @throws {Error} what is wrong with the arguments. */
+  readArguments(args: string[]): T;
+  /** Its work; the exit code. */
+  run(options: T): Promise<number>;
+}
+
+/** Runs a program, or says how it is used; the exit code, 2 for wrong arguments. */
+export async function runProgram<T extends { help: boolean }>(
+  { usage, readArguments, run }: Program<T>,
+): Promise<number> {
+  let options: T;
+  try {
+    options = readArguments(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${usage}`);
+    return 2;
+  }
+  if (!options.help) return await run(options);
+  console.log(usage);
+  return 0;
 }

@@ -9,21 +9,13 @@
  * ```
  */
 import process from "node:process";
+import { runProgram } from "./arguments.ts";
 import { readArguments, usage } from "./chaos_media/arguments.ts";
 import { type ChaosReport, runChaos } from "./chaos_media/run.ts";
 
-async function main(): Promise<number> {
-  let options;
-  try {
-    options = readArguments(process.argv.slice(2));
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${usage}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(usage);
-    return 0;
-  }
+async function main(
+  options: ReturnType<typeof readArguments>,
+): Promise<number> {
   let told = 0;
   const report = await runChaos({
     ...options,
@@ -60,4 +52,4 @@ function format(report: ChaosReport): string {
   ].join("\n");
 }
 
-process.exitCode = await main();
+process.exitCode = await runProgram({ usage, readArguments, run: main });

@@ -8,6 +8,7 @@
  * ```
  */
 import process from "node:process";
+import { runProgram } from "./arguments.ts";
 import { readArguments, usage } from "./crash/arguments.ts";
 import { crashNetwork } from "./crash/crash_network.ts";
 import { crashServer } from "./crash/crash_server.ts";
@@ -15,18 +16,9 @@ import { crashWriter } from "./crash/crash_writer.ts";
 import { BrokenPromise } from "./crash/ledger.ts";
 import type { CrashReport } from "./crash/run.ts";
 
-async function main(): Promise<number> {
-  let options;
-  try {
-    options = readArguments(process.argv.slice(2));
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${usage}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(usage);
-    return 0;
-  }
+async function main(
+  options: ReturnType<typeof readArguments>,
+): Promise<number> {
   const run = crashes[options.victim];
   try {
     const report = await run({
@@ -72,4 +64,4 @@ function format(report: CrashReport): string {
   ].join("\n");
 }
 
-process.exitCode = await main();
+process.exitCode = await runProgram({ usage, readArguments, run: main });

@@ -11,6 +11,7 @@
 import { constants } from "node:os";
 import process from "node:process";
 import { isStreamStorageError } from "../mod.ts";
+import { runProgram } from "./arguments.ts";
 import { connectionUrl } from "./connection_url.ts";
 import { readArguments, usage } from "./demo/arguments.ts";
 import { Progress } from "./demo/progress.ts";
@@ -25,18 +26,9 @@ class Interrupted extends Error {
   }
 }
 
-async function main(): Promise<number> {
-  let options;
-  try {
-    options = readArguments(process.argv.slice(2));
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${usage}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(usage);
-    return 0;
-  }
+async function main(
+  options: ReturnType<typeof readArguments>,
+): Promise<number> {
   using interruption = onInterruption();
   try {
     using progress = new Progress(process.stderr);
@@ -89,4 +81,6 @@ function explain(error: unknown, signal: AbortSignal): number {
   return 1;
 }
 
-if (import.meta.main) process.exitCode = await main();
+if (import.meta.main) {
+  process.exitCode = await runProgram({ usage, readArguments, run: main });
+}

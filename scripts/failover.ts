@@ -9,23 +9,15 @@
  * ```
  */
 import process from "node:process";
+import { runProgram } from "./arguments.ts";
 import { readArguments, usage } from "./failover/arguments.ts";
 import { whyNoFailover } from "./failover/requirements.ts";
 import { format } from "./failover/report.ts";
 import { failOver } from "./failover/run.ts";
 
-async function main(): Promise<number> {
-  let options;
-  try {
-    options = readArguments(process.argv.slice(2));
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${usage}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(usage);
-    return 0;
-  }
+async function main(
+  options: ReturnType<typeof readArguments>,
+): Promise<number> {
   const why = whyNoFailover();
   if (why !== undefined) {
     console.error(`No failover is possible here: ${why}`);
@@ -44,4 +36,4 @@ async function main(): Promise<number> {
   return outcomes.every(({ faults }) => faults.length === 0) ? 0 : 1;
 }
 
-process.exitCode = await main();
+process.exitCode = await runProgram({ usage, readArguments, run: main });

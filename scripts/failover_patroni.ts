@@ -9,22 +9,14 @@
  * ```
  */
 import process from "node:process";
+import { runProgram } from "./arguments.ts";
 import { readArguments, usage } from "./failover/patroni/arguments.ts";
 import { failOverWithPatroni } from "./failover/patroni/run.ts";
 import { formatReport } from "./failover/patroni/table.ts";
 
-async function main(): Promise<number> {
-  let options;
-  try {
-    options = readArguments(process.argv.slice(2));
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${usage}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(usage);
-    return 0;
-  }
+async function main(
+  options: ReturnType<typeof readArguments>,
+): Promise<number> {
   const report = await failOverWithPatroni({
     ...options,
     onStep: (text) => console.error(text),
@@ -33,4 +25,4 @@ async function main(): Promise<number> {
   return report.lostInSync > 0 || report.faults.length > 0 ? 1 : 0;
 }
 
-process.exitCode = await main();
+process.exitCode = await runProgram({ usage, readArguments, run: main });

@@ -10,6 +10,7 @@
  * ```
  */
 import process from "node:process";
+import { runProgram } from "./arguments.ts";
 import { parseArguments } from "./arguments.ts";
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
 import { testServerSettings } from "../tests/support/database.ts";
@@ -53,18 +54,9 @@ interface Options {
   help: boolean;
 }
 
-async function main(): Promise<number> {
-  let options: Options;
-  try {
-    options = readArguments(process.argv.slice(2));
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${usage}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(usage);
-    return 0;
-  }
+async function main(
+  options: Options,
+): Promise<number> {
   if (process.env[variable]) return await runAll(options);
   await using server = await startEmbeddedPostgres({
     settings: testServerSettings,
@@ -147,4 +139,4 @@ function count(name: string, text: string): number {
   throw new Error(`Expected --${name} to be 1 or more, received ${text}`);
 }
 
-process.exit(await main());
+process.exit(await runProgram({ usage, readArguments, run: main }));

@@ -25,10 +25,13 @@ const programs = ["scripts", "bench"].flatMap((folder) =>
     .filter((name) => name.endsWith(".ts"))
     .map((name) => `${folder}/${name}`)
     .filter((path) =>
-      /\b(main\(process\.argv|main\(Deno\.args|await main\()/.test(
+      /\b(main\(process\.argv|main\(Deno\.args|await main\(|await runProgram\()/
+        .test(
+          textOf(path),
+        ) &&
+      /\b(parseArguments|readArguments|readOptions|runProgram)\(/.test(
         textOf(path),
-      ) &&
-      /\b(parseArguments|readArguments|readOptions)\(/.test(textOf(path))
+      )
     )
 );
 
