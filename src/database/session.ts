@@ -85,8 +85,6 @@ type NewStatement = NamedStatement & Pick<Statement, "params">;
 /** A connection that runs statements; made by `connectSession`. */
 export class Session implements AsyncDisposable {
   readonly processId: number;
-  /** What a request to cancel proves itself with; maybe empty. */
-  readonly secretKey: Uint8Array;
   readonly #transport: SessionTransport;
   readonly #options: SessionOptions;
   readonly #settings: TransactionSettings;
@@ -107,7 +105,6 @@ export class Session implements AsyncDisposable {
     this.#settings = new TransactionSettings(options.transactionSettings);
     this.#prepared = new PreparedStatements(options.maxPrepared);
     this.processId = transport.processId;
-    this.secretKey = transport.secretKey;
     this.#answers = new Answers({
       prepared: this.#prepared,
       mustWrite: transport.mustWrite,
@@ -119,6 +116,14 @@ export class Session implements AsyncDisposable {
       answered: () => this.#onAnswered(),
     });
     transport.receive((chunk) => this.#feed(chunk));
+  }
+
+  /**
+   * What a request to cancel proves itself with; maybe empty. Not kept here, where
+   * whoever shows a session would show it.
+   */
+  get secretKey(): Uint8Array {
+    return this.#transport.secretKey;
   }
 
   /** How many `run`s and `script`s are unanswered. */
