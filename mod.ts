@@ -10,6 +10,7 @@ export {
 } from "./src/memory/memory_stream_storage.ts";
 export type { QuotaOptions } from "./src/postgres/quotas.ts";
 export type { TrimmingOptions } from "./src/postgres/trimming_options.ts";
+export { openStreamReader } from "./src/open_stream_reader.ts";
 export { openStreamStorage } from "./src/open_stream_storage.ts";
 export type {
   FailedStream,
@@ -37,6 +38,8 @@ export type {
   RetryPolicy,
   StreamStorageOptions,
 } from "./src/postgres/options.ts";
+export type { PostgresStreamReader } from "./src/postgres/postgres_stream_reader.ts";
+export type { StreamReaderOptions } from "./src/postgres/reader_options.ts";
 export type { PostgresStreamStorage } from "./src/postgres/postgres_stream_storage.ts";
 export type { IsolationLevel } from "./src/postgres/store.ts";
 export type { SslMode, SslOptions } from "./src/database/connection_target.ts";
@@ -92,4 +95,5 @@ export type {
 export type { HistogramValue } from "./src/telemetry/instruments.ts";
 export type { MetricDefinition, MetricKind } from "./src/telemetry/names.ts";
 export type { MetricFamily, MetricSample } from "./src/telemetry/registry.ts";
+export type { StreamReader } from "./src/storage/stream_reader.ts";
 export type { StreamStorage } from "./src/storage/stream_storage.ts";

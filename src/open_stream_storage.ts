@@ -1,3 +1,4 @@
+import { loadModule } from "./load_module.ts";
 import type { StreamStorageOptions } from "./postgres/options.ts";
 import type { PostgresStreamStorage } from "./postgres/postgres_stream_storage.ts";
 
@@ -25,15 +26,12 @@ export async function openStreamStorage(
   return await openStore(options, createWorkers);
 }
 
-/** Loaded once: in parallel Deno 2.8.0 loses node's modules. */
 let store: ReturnType<typeof loadStore> | undefined;
 
-/**
- * Most of the package is behind these two: a program that wants the twin in
- * memory, the errors or the stream ids does not wait for it.
- */
-async function loadStore() {
-  const { openStore } = await import("./postgres/open.ts");
-  const { createWorkers } = await import("./workers/create_workers.ts");
-  return { openStore, createWorkers };
+function loadStore() {
+  return loadModule(async () => {
+    const { openStore } = await import("./postgres/open.ts");
+    const { createWorkers } = await import("./workers/create_workers.ts");
+    return { openStore, createWorkers };
+  });
 }

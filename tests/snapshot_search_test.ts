@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Bound } from "../src/database/statement.ts";
-import type { TransactionContext } from "../src/database/transactions.ts";
+import type { TransactionContext } from "../src/database/read_transactions.ts";
 import { Catalog } from "../src/postgres/catalog.ts";
 import { miniblockRanges } from "../src/postgres/operations/miniblock_numbers.ts";
 import {

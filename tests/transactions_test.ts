@@ -12,8 +12,8 @@ import {
 import { rejectionOf, rejectSql } from "../src/database/rejection.ts";
 import { bind, type Bound, statement } from "../src/database/statement.ts";
 import { TransactionRing } from "../src/database/transaction_ring.ts";
+import { RejectedError } from "../src/database/read_transactions.ts";
 import {
-  RejectedError,
   Transactions,
   type TransactionsOptions,
 } from "../src/database/transactions.ts";

@@ -86,10 +86,14 @@ export const targetDefaults = {
  * does, with the parameters of `readers` below. Any other is refused: what it
  * asks for may be a protection.
  *
+ * @param defaults Where the URL does not tell.
  * @throws {StreamStorageError} BAD_CONFIG; the text is never echoed, it may
  *   hold a password.
  */
-export function parseConnectionUrl(url: string): ConnectionTarget {
+export function parseConnectionUrl(
+  url: string,
+  { applicationName = targetDefaults.applicationName as string } = {},
+): ConnectionTarget {
   const values = splitLibpqUri(url);
   for (const name of values.keys()) {
     if (!Object.hasOwn(readers, name)) throw unknownParameter(name);
@@ -114,7 +118,7 @@ export function parseConnectionUrl(url: string): ConnectionTarget {
     requireAuth: value("require_auth"),
     options: value("options"),
     keepAliveMs: value("keepalives") ? value("keepalives_idle") : undefined,
-    applicationName: value("application_name"),
+    applicationName: value("application_name") ?? applicationName,
     connectTimeoutMs: value("connect_timeout"),
     readWrite: value("target_session_attrs"),
   };
@@ -128,7 +132,7 @@ const readers = {
   password: (text = "") => text,
   dbname: (text = "") => text,
   options: (text: string = targetDefaults.options) => text,
-  application_name: (text: string = targetDefaults.applicationName) => text,
+  application_name: (text?: string) => text,
   sslmode: readSslMode,
   sslrootcert: (path?: string) =>
     path === "system" ? path : readPem("sslrootcert", path),

@@ -28,13 +28,16 @@ export class TransactionSettings {
   constructor(settings: SessionSettings | undefined) {
     const {
       default_transaction_isolation: isolation,
+      default_transaction_read_only: readOnly,
       statement_timeout: timeout = "0",
       ...others
     } = settings ?? {};
     this.#timeout = timeout;
-    this.#setAll = settings === undefined
-      ? undefined
-      : settingStatement(others);
+    this.#setAll = settings === undefined ? undefined : settingStatement({
+      ...others,
+      // The default would only hold for the next one.
+      ...(readOnly && { transaction_read_only: readOnly }),
+    });
     this.#isolation = isolation === undefined
       ? undefined
       : bind(isolationStatement(isolation));

@@ -23,17 +23,18 @@ import {
   type SessionOptions,
 } from "../database/session.ts";
 import type { SessionSettings } from "../database/transaction_settings.ts";
-import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
-import type { ResolvedOptions } from "./options.ts";
+import { StoreTelemetry } from "../telemetry/store_telemetry.ts";
+import { maxPoolWaiting, maxSlots } from "./limits.ts";
+import type { ReadingOptions, ResolvedOptions } from "./options.ts";
 
 /** The servers of a store. */
 export class Place {
   readonly server = new CurrentServer();
   readonly survey: HostSurvey;
-  readonly #options: ResolvedOptions;
+  readonly #options: ReadingOptions;
   readonly #pools: Pool[] = [];
 
-  constructor(options: ResolvedOptions) {
+  constructor(options: ReadingOptions) {
     this.#options = options;
     const { ownershipTarget } = options;
     this.survey = new HostSurvey(
@@ -78,7 +79,7 @@ export class Place {
  */
 function shortened(
   target: ConnectionTarget,
-  { operationTimeoutMs }: ResolvedOptions,
+  { operationTimeoutMs }: ReadingOptions,
 ): ConnectionTarget {
   const share = Math.ceil(operationTimeoutMs / target.hosts.length);
   const connectTimeoutMs = Math.min(target.connectTimeoutMs, share);
@@ -112,18 +113,9 @@ export function patientOptions(options: ResolvedOptions): ResolvedOptions {
   };
 }
 
-/** Transactions in flight at a time; more would make each smaller. */
-const maxSlots = 4;
-
-/** Flushes on one connection that may wait for each other, for reads. */
-export const readDepth = 4;
-
-/** Calls that wait for a session of a pool at most. */
-export const maxPoolWaiting = 10_000;
-
 /** A pool of sessions to where the store is. */
 export function poolOf(
-  options: ResolvedOptions,
+  options: ReadingOptions,
   { telemetry, place }: { telemetry: StoreTelemetry; place: Place },
   { name, max, depth }: { name: string; max: number; depth: number },
 ): Pool {
@@ -174,13 +166,14 @@ export function poolOf(
  * after the table has grown; planning each call anew costs more than running it.
  * So plans are made once, generic, and never sequential.
  */
-export function sessionSettings(options: ResolvedOptions): SessionSettings {
+export function sessionSettings(options: ReadingOptions): SessionSettings {
   return {
     search_path: searchPath,
     ...languageSettings,
     statement_timeout: String(options.statementTimeoutMs),
     lock_timeout: String(options.lockTimeoutMs),
     default_transaction_isolation: options.isolationLevel,
+    ...(options.isReadOnly && { default_transaction_read_only: "on" }),
     plan_cache_mode: "force_generic_plan",
     enable_seqscan: "off",
     jit: "off",
@@ -188,10 +181,22 @@ export function sessionSettings(options: ResolvedOptions): SessionSettings {
 }
 
 /** How every session behaves. */
-export function sessionOptions(options: ResolvedOptions): SessionOptions {
+export function sessionOptions(options: ReadingOptions): SessionOptions {
   return {
     preparedStatements: options.preparedStatements,
     maxPrepared: 2048,
     answerTimeoutMs: options.statementTimeoutMs + answerGraceMs,
   };
+}
+
+/** What tells of a store or a reader, from before it is connected. */
+export function telemetryOf(options: ReadingOptions): StoreTelemetry {
+  const { schema, logger } = options;
+  const { database, hosts } = options.target;
+  return new StoreTelemetry({
+    database,
+    schema,
+    server: hosts.length === 1 ? hosts[0] : undefined,
+    logger,
+  });
 }

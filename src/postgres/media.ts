@@ -3,7 +3,7 @@ import { mediaStorageNotConfigured } from "../storage/contract_errors.ts";
 import { StreamStorageError } from "../storage/errors.ts";
 import { unlessAborted } from "../storage/unless_aborted.ts";
 import type { StreamId } from "../storage/stream_id.ts";
-import type { Store } from "./store.ts";
+import type { ReadStore } from "./store.ts";
 
 /** Where blocks are, as `es.blockdata_ext` has it: `D` is the database. */
 export type ExternalLocation = "S" | "G";
@@ -26,8 +26,6 @@ export class Media {
   readonly objects: ObjectStore;
   readonly location: ExternalLocation;
   readonly migrateExisting: boolean;
-  /** Tells the offloader that there is work; it sets this. */
-  wake: () => void = () => {};
   readonly #schema: string;
   readonly #readTimeoutMs: number;
   readonly #turns = new Map<StreamId, Promise<void>>();
@@ -118,7 +116,7 @@ function readTimedOut(
 
 /** The object storage that holds a stream's blocks. */
 export function mediaAt(
-  { media }: Store,
+  { media }: ReadStore,
   location: string,
   streamId: StreamId,
 ): Media {

@@ -170,7 +170,8 @@ const sslMode = z.enum([
   "verify-full",
 ]);
 
-const schema = z.strictObject({
+/** The options as they are given. */
+export const optionsSchema = z.strictObject({
   url: z.string().optional(),
   host: z.string().min(1).optional(),
   port: z.int().min(1).max(65535).optional(),
@@ -238,7 +239,7 @@ const schema = z.strictObject({
 /** Options with every default filled in. */
 export interface ResolvedOptions extends
   Omit<
-    z.output<typeof schema>,
+    z.output<typeof optionsSchema>,
     | "url"
     | "password"
     | "ssl"
@@ -258,6 +259,45 @@ export interface ResolvedOptions extends
   lockWaitMs: number;
 }
 
+/** Those that tell where to connect, and how to log in. */
+export type ConnectionOptions = Pick<
+  StreamStorageOptions,
+  | "url"
+  | "host"
+  | "port"
+  | "user"
+  | "password"
+  | "database"
+  | "ssl"
+  | "channelBinding"
+  | "requireAuth"
+  | "applicationName"
+>;
+
+/** What reading needs of them; a reader has no others. */
+export type ReadingOptions =
+  & Pick<
+    ResolvedOptions,
+    | "schema"
+    | "signal"
+    | "target"
+    | "ownershipTarget"
+    | "maxConnections"
+    | "isolationLevel"
+    | "preparedStatements"
+    | "statementTimeoutMs"
+    | "lockTimeoutMs"
+    | "lockWaitMs"
+    | "operationTimeoutMs"
+    | "retry"
+    | "mediaStorage"
+    | "logger"
+  >
+  & {
+    /** The server is asked to change nothing. */
+    isReadOnly?: boolean;
+  };
+
 /**
  * Checks options and fills in defaults.
  *
@@ -265,7 +305,7 @@ export interface ResolvedOptions extends
  *   `{ option, message }`; values are never shown.
  */
 export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
-  const parsed = schema.safeParse(options);
+  const parsed = optionsSchema.safeParse(options);
   const faults = parsed.success ? [] : faultsOf(parsed.error);
   const target = connectionTarget(options ?? {}, faults);
   if (parsed.success) checkObjectNames(parsed.data, faults);
@@ -282,18 +322,31 @@ export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
     ownershipUrl: _ownershipUrl,
     ...rest
   } = parsed.data;
-  const statementTimeoutMs = Math.min(
-    rest.statementTimeoutMs ?? Infinity,
-    rest.operationTimeoutMs,
-  );
   return {
     ...rest,
+    ...timeoutsOf(rest),
     target,
     ownershipTarget: direct ?? target,
     preparedStatements: rest.preparedStatements ?? direct === undefined,
+  };
+}
+
+/** What the server is told of the time that a call has. */
+export function timeoutsOf(
+  options: Pick<
+    z.output<typeof optionsSchema>,
+    "operationTimeoutMs" | "statementTimeoutMs" | "lockTimeoutMs"
+  >,
+): Pick<ReadingOptions, "statementTimeoutMs" | "lockTimeoutMs" | "lockWaitMs"> {
+  const { operationTimeoutMs, lockTimeoutMs } = options;
+  const statementTimeoutMs = Math.min(
+    options.statementTimeoutMs ?? Infinity,
+    operationTimeoutMs,
+  );
+  return {
     statementTimeoutMs,
-    lockTimeoutMs: rest.lockTimeoutMs ?? Math.ceil(statementTimeoutMs / 10),
-    lockWaitMs: rest.lockTimeoutMs ?? rest.operationTimeoutMs,
+    lockTimeoutMs: lockTimeoutMs ?? Math.ceil(statementTimeoutMs / 10),
+    lockWaitMs: lockTimeoutMs ?? operationTimeoutMs,
   };
 }
 
@@ -308,7 +361,11 @@ export function resolveTrimming(trimming: TrimmingOptions): ResolvedTrimming {
   throw badConfig(faultsOf(parsed.error, ["trimming"]), "updateTrimming");
 }
 
-function faultsOf(error: z.ZodError, above: readonly string[] = []): Fault[] {
+/** What is wrong, without the values. */
+export function faultsOf(
+  error: z.ZodError,
+  above: readonly string[] = [],
+): Fault[] {
   return error.issues.map((issue) => {
     const path = [...above, ...issue.path.map(String)];
     switch (issue.code) {
@@ -334,7 +391,7 @@ function unknownKeys(keys: readonly string[]): string {
 }
 
 /** In an address such a part of a name would be lost. */
-function checkObjectNames(
+export function checkObjectNames(
   { schema, mediaStorage }: { schema: string; mediaStorage?: unknown },
   faults: Fault[],
 ): void {
@@ -345,12 +402,14 @@ function checkObjectNames(
   });
 }
 
-interface Fault {
+/** What is wrong with an option. */
+export interface Fault {
   option: string;
   message: string;
 }
 
-function badConfig(
+/** The error that tells them all. */
+export function badConfig(
   faults: readonly Fault[],
   operation = "openStreamStorage",
 ): StreamStorageError {
@@ -363,9 +422,11 @@ function badConfig(
   });
 }
 
-function connectionTarget(
-  options: StreamStorageOptions,
+/** Where the options lead to; undefined with faults. */
+export function connectionTarget(
+  options: ConnectionOptions,
   faults: Fault[],
+  defaults?: { applicationName: string },
 ): ConnectionTarget | undefined {
   const { url, host, port, user, password, database } = options;
   const fields = { host, port, user, password, database };
@@ -381,7 +442,7 @@ function connectionTarget(
     return undefined;
   }
   if (typeof url === "string") {
-    return parsedTarget("url", url, options, faults);
+    return parsedTarget({ option: "url", url, defaults }, options, faults);
   }
   return withOptions({
     ...targetDefaults,
@@ -389,7 +450,7 @@ function connectionTarget(
     user: user ?? "",
     password: password ?? "",
     database: database ?? user ?? "",
-    applicationName: "",
+    ...defaults,
   }, options);
 }
 
@@ -404,17 +465,21 @@ function ownershipTarget(
     const message = "must be false with ownershipUrl";
     faults.push({ option: "preparedStatements", message });
   }
-  return parsedTarget("ownershipUrl", ownershipUrl, options, faults);
+  const given = { option: "ownershipUrl", url: ownershipUrl };
+  return parsedTarget(given, options, faults);
 }
 
 function parsedTarget(
-  option: string,
-  url: string,
-  options: StreamStorageOptions,
+  { option, url, defaults }: {
+    option: string;
+    url: string;
+    defaults?: { applicationName: string } | undefined;
+  },
+  options: ConnectionOptions,
   faults: Fault[],
 ): ConnectionTarget | undefined {
   try {
-    return withOptions(parseConnectionUrl(url), options);
+    return withOptions(parseConnectionUrl(url, defaults), options);
   } catch (error) {
     if (!isStreamStorageError(error)) throw error;
     faults.push({ option, message: error.message });
@@ -425,7 +490,7 @@ function parsedTarget(
 /** Options of their own count for more than what a URL says. */
 function withOptions(
   target: ConnectionTarget,
-  { ssl, channelBinding, requireAuth, applicationName }: StreamStorageOptions,
+  { ssl, channelBinding, requireAuth, applicationName }: ConnectionOptions,
 ): ConnectionTarget {
   return {
     ...target,

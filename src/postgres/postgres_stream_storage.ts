@@ -1,16 +1,13 @@
 import type { StreamStorage } from "../storage/stream_storage.ts";
-import type { StreamMaintenance } from "./maintenance.ts";
-import type { MetricFamily } from "../telemetry/registry.ts";
 import type { TransactionRecord } from "../database/transaction_ring.ts";
+import type { StreamMaintenance } from "./maintenance.ts";
+import type { PostgresStreamReader } from "./postgres_stream_reader.ts";
 
 /** Streams in PostgreSQL, as `openStreamStorage` opens them. */
-export interface PostgresStreamStorage extends StreamStorage {
-  /** The schema that holds the store. */
-  readonly schema: string;
+export interface PostgresStreamStorage
+  extends StreamStorage, PostgresStreamReader {
   /** This process among the owners of the schema. */
   readonly instanceId: string;
-  /** Partitions per kind of table, as the first installation fixed it. */
-  readonly partitions: number;
   /**
    * Aborts when this instance must stop because another one owns the schema
    * now; the reason is the `RESOURCE_EXHAUSTED` error with which every call
@@ -25,9 +22,4 @@ export interface PostgresStreamStorage extends StreamStorage {
   disableTxTracker(): void;
   /** The recent transactions, oldest first. */
   dumpTxTracker(): TransactionRecord[];
-  /**
-   * All metrics at this moment, with or without an OpenTelemetry SDK; see
-   * `prometheusText`.
-   */
-  metrics(): MetricFamily[];
 }

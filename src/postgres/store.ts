@@ -3,15 +3,17 @@
 import type { Ownership } from "../database/ownership.ts";
 import type { CurrentServer } from "../database/current_server.ts";
 import type {
+  ReadTransactions,
   TransactionContext,
-  Transactions,
-} from "../database/transactions.ts";
+} from "../database/read_transactions.ts";
+import type { Transactions } from "../database/transactions.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import type { CallContext } from "../telemetry/operations.ts";
 import type { Catalog } from "./catalog.ts";
 import type { Media } from "./media.ts";
 import type { Quotas } from "./quotas.ts";
 import type { StreamCache } from "./stream_cache.ts";
+import type { WorkNotices } from "./work_notices.ts";
 import type { WriteQueue } from "./write_path/write_queue.ts";
 
 /** PostgreSQL's isolation levels that a store can run at. */
@@ -20,9 +22,20 @@ export type IsolationLevel =
   | "repeatable read"
   | "serializable";
 
-/** What the operations share. */
-export interface Store {
+/** What operations that read work with: of a store, and of a reader. */
+export interface ReadStore {
   readonly catalog: Catalog;
+  readonly transactions: ReadTransactions;
+  /** What an owner believes of its streams; a reader believes nothing. */
+  readonly cache?: Pick<StreamCache, "legacySnapshots"> | undefined;
+  /** Object storage for media streams, if it is configured. */
+  readonly media?: Media | undefined;
+  /** Its calls are nobody's: they keep out of the callers' way. */
+  readonly background?: boolean;
+}
+
+/** What the operations of a store share. */
+export interface Store extends ReadStore {
   readonly transactions: Transactions;
   readonly writes: WriteQueue;
   /** What this process believes of streams; it may be dropped at any time. */
@@ -33,18 +46,12 @@ export interface Store {
   readonly server: CurrentServer;
   /** Undefined: no limits. */
   readonly quotas?: Quotas | undefined;
-  /** Object storage for media streams, if it is configured. */
-  readonly media?: Media | undefined;
-  /** Its writes are nobody's call: they keep out of the callers' way. */
-  readonly background?: boolean;
-  /**
-   * To be called after commit when a deleted stream's rows have not all gone.
-   * False: nothing runs in the background that would remove them.
-   */
-  readonly restToRemove?: () => boolean;
-  /** To be called after commit when a stream that was there has a new one. */
-  readonly snapshotWritten?: (streamId: StreamId) => void;
+  /** To be told after a commit. */
+  readonly notices: WorkNotices;
 }
+
+/** What the shared transactions work with, which the queue of writes runs. */
+export type BatchStore = Omit<Store, "writes">;
 
 /** A call on one stream. */
 export interface StreamCall {

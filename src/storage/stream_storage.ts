@@ -1,34 +1,18 @@
 import type {
-  DebugReadStreamDataResult,
-  DebugReadStreamStatisticsResult,
-  GetStreamsOptions,
   MiniblockDescriptor,
-  MiniblockRange,
-  MiniblocksStoredLocation,
   NewMinipool,
   OperationOptions,
   PreviousMinipool,
-  ReadMiniblocksOptions,
-  ReadMiniblocksResult,
-  ReadStreamFromLastSnapshotResult,
 } from "./model.ts";
 import type { StreamId } from "./stream_id.ts";
+import type { StreamReader } from "./stream_reader.ts";
 
 /**
- * Storage of streams: per stream its miniblocks (immutable blocks, numbered),
- * its minipool (events waiting for the next block) and the candidates for the
- * next blocks.
- *
- * Every method fails with a `StreamStorageError`. Common to all:
- * `BAD_STREAM_ID` and `INVALID_ARGUMENT` for a malformed argument, before
- * anything is read or written; `FAILED_PRECONDITION` (reason `closed`) after
- * close; `CANCELED` for an aborted signal; `DEADLINE_EXCEEDED` and
- * `DB_OPERATION_FAILURE` for what the database says; and, unless told
- * otherwise, `NOT_FOUND` (reason `stream_not_found`) for an unknown stream.
- * Byte arrays that are given must not change until the call has settled; those
- * that are returned are the caller's own.
+ * Storage of streams: what can be read of them ({@linkcode StreamReader}, which
+ * tells the errors that all methods have in common), and what changes them. Byte
+ * arrays that are given must not change until the call has settled.
  */
-export interface StreamStorage extends AsyncDisposable {
+export interface StreamStorage extends StreamReader {
   /**
    * Creates a stream with block 0 and an empty minipool of generation 1. The
    * descriptor's number is ignored.
@@ -194,121 +178,6 @@ export interface StreamStorage extends AsyncDisposable {
   ): Promise<void>;
 
   /**
-   * The candidate with this hash (32 bytes) and number.
-   *
-   * Errors: `NOT_FOUND` (`candidate_not_found`).
-   */
-  readMiniblockCandidate(
-    streamId: StreamId,
-    blockHash: Uint8Array,
-    blockNumber: bigint,
-    options?: OperationOptions,
-  ): Promise<MiniblockDescriptor>;
-
-  /** The number of candidates for one block number, 0 when none. */
-  getMiniblockCandidateCount(
-    streamId: StreamId,
-    miniblockNumber: bigint,
-    options?: OperationOptions,
-  ): Promise<number>;
-
-  /**
-   * What is needed to load a stream: the blocks from the latest snapshot on,
-   * up to `numPrecedingMiniblocks` before it, and the minipool.
-   *
-   * Errors: `NOT_FOUND` (`corrupt_stream`) without blocks or with an empty
-   * one; `INTERNAL` when the latest snapshot is not in the last run of
-   * blocks; `MINIBLOCKS_STORAGE_FAILURE` for a minipool that does not follow
-   * the last block or has a hole.
-   */
-  readStreamFromLastSnapshot(
-    streamId: StreamId,
-    numPrecedingMiniblocks: number,
-    options?: OperationOptions,
-  ): Promise<ReadStreamFromLastSnapshotResult>;
-
-  /**
-   * The stored blocks of a range of numbers.
-   *
-   * Errors: `INVALID_ARGUMENT` for a range that ends before it starts;
-   * `MINIBLOCKS_NOT_FOUND` (`miniblock_gap`) for a gap inside the blocks
-   * returned or before the first of them.
-   */
-  readMiniblocks(
-    streamId: StreamId,
-    fromInclusive: bigint,
-    toExclusive: bigint,
-    options?: ReadMiniblocksOptions,
-  ): Promise<ReadMiniblocksResult>;
-
-  /**
-   * The blocks of `readMiniblocks`, with the same checks and errors, page by
-   * page in memory bounded by a page.
-   */
-  streamMiniblocks(
-    streamId: StreamId,
-    fromInclusive: bigint,
-    toExclusive: bigint,
-    options?: ReadMiniblocksOptions,
-  ): AsyncIterable<MiniblockDescriptor>;
-
-  /**
-   * The numbers of an ephemeral stream's blocks, ascending.
-   *
-   * Errors: `NOT_FOUND` also when the stream is not ephemeral.
-   */
-  readEphemeralMiniblockNums(
-    streamId: StreamId,
-    options?: OperationOptions,
-  ): Promise<bigint[]>;
-
-  /**
-   * The number of the last block.
-   *
-   * Errors: `NOT_FOUND` also without blocks (`no_miniblocks`) or with nothing
-   * but a genesis of zero length (`corrupt_stream`).
-   */
-  getLastMiniblockNumber(
-    streamId: StreamId,
-    options?: OperationOptions,
-  ): Promise<bigint>;
-
-  /** The number of the last block, -1 when there is none. */
-  getMaxArchivedMiniblockNumber(
-    streamId: StreamId,
-    options?: OperationOptions,
-  ): Promise<bigint>;
-
-  /**
-   * The runs of stored blocks, ascending, with the numbers that carry a
-   * snapshot, own or legacy. The first call for a stream reads its blocks; if
-   * that takes longer than a call has, the next one goes on (`DEADLINE_EXCEEDED`,
-   * retryable).
-   */
-  getMiniblockNumberRanges(
-    streamId: StreamId,
-    options?: OperationOptions,
-  ): Promise<MiniblockRange[]>;
-
-  /** Whether the stream is ephemeral. */
-  isStreamEphemeral(
-    streamId: StreamId,
-    options?: OperationOptions,
-  ): Promise<boolean>;
-
-  /** Where the stream's blocks are. */
-  streamMiniblocksStoredLocation(
-    streamId: StreamId,
-    options?: OperationOptions,
-  ): Promise<MiniblocksStoredLocation>;
-
-  /** The ids of all streams or of one page of them, ascending. */
-  getStreams(options?: GetStreamsOptions): Promise<StreamId[]>;
-
-  /** The number of streams. */
-  getStreamsNumber(options?: OperationOptions): Promise<number>;
-
-  /**
    * Deletes the blocks below `trimToMbExclusive`, then clears the snapshots
    * listed. Numbers in the list that are not stored, are below or have no
    * snapshot of their own are ignored.
@@ -323,18 +192,6 @@ export interface StreamStorage extends AsyncDisposable {
     options?: OperationOptions,
   ): Promise<void>;
 
-  /** Everything that is stored of a stream, for tests and support. */
-  debugReadStreamData(
-    streamId: StreamId,
-    options?: OperationOptions,
-  ): Promise<DebugReadStreamDataResult>;
-
-  /** What is stored of a stream in numbers, for tests and support. */
-  debugReadStreamStatistics(
-    streamId: StreamId,
-    options?: OperationOptions,
-  ): Promise<DebugReadStreamStatisticsResult>;
-
   /**
    * Deletes the blocks of a range without any guard, for tests and support:
    * the one operation that may leave a stream broken.
@@ -347,10 +204,4 @@ export interface StreamStorage extends AsyncDisposable {
     toExclusive: bigint,
     options?: OperationOptions,
   ): Promise<void>;
-
-  /**
-   * Finishes what was accepted and lets go of all resources. Idempotent; the
-   * same as `[Symbol.asyncDispose]`.
-   */
-  close(): Promise<void>;
 }

@@ -54,7 +54,6 @@ export function createWorkers(background: Background): Workers {
     offloadIntervalMs,
     offloadTimeoutMs,
   );
-  if (store.media) store.media.wake = () => offloader?.loop.wake();
   const remover = loopOf(new StreamRemover(store), removeIntervalMs);
   const loops = [
     ...(sweeps ? [sweeperLoop] : []),
@@ -82,8 +81,7 @@ export function createWorkers(background: Background): Workers {
       ),
     workers: () => loops.map(statusOf),
   };
-  return {
-    maintenance,
+  store.notices.listen({
     snapshotWritten: (streamId) => {
       if (trims) trimmer.snapshotWritten(streamId);
     },
@@ -91,6 +89,10 @@ export function createWorkers(background: Background): Workers {
       if (remover.runs) remover.loop.wake();
       return remover.runs;
     },
+    mediaTask: () => offloader?.loop.wake(),
+  });
+  return {
+    maintenance,
     start: () => {
       for (const loop of loops) loop.start();
       if (trims && trimmer.isNeeded) trimmerLoop.wake();

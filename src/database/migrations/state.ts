@@ -23,18 +23,27 @@ export interface SchemaState {
 }
 
 const partitionTable = "miniblocks_";
+const ownTable = "stream_storage_migrations";
 const bookkeepingTables = [
   "schema_migrations",
-  "stream_storage_migrations",
+  ownTable,
   "settings",
 ];
 
-/** Reads a schema's state. */
+/**
+ * Reads a schema's state. A reader needs no right on our own tables: those that
+ * it may not read are as good as not there.
+ */
 export async function readSchemaState(
   connection: MigrationConnection,
   schema: string,
+  { ownOnlyIfReadable = false }: { ownOnlyIfReadable?: boolean } = {},
 ): Promise<SchemaState> {
-  const { rows, tables, figures } = await look(connection, schema);
+  const { rows, tables, figures } = await look(
+    connection,
+    schema,
+    ownOnlyIfReadable,
+  );
   const prepared = bookkeepingTables.every((name) => tables.has(name));
   const [version, dirty, ownVersion, partitions] = figures[0]!;
   return {
@@ -57,19 +66,30 @@ SET LOCAL search_path = ${searchPath};
  * number of partitions, read after the tables, would not fit those, and a schema
  * in good order would be refused.
  */
-function look(connection: MigrationConnection, schema: string) {
+function look(
+  connection: MigrationConnection,
+  schema: string,
+  ownOnlyIfReadable: boolean,
+) {
   return rollingBack(connection, async () => {
     const rows = await connection.script(begin + catalogSql(schema));
     const tables = new Set(rows.map(([name]) => name));
+    const isUnread = rows.some(([name, isReadable]) =>
+      name === ownTable && isReadable === "f"
+    );
+    if (ownOnlyIfReadable && isUnread) tables.delete(ownTable);
     const figures = await connection.script(figuresSql(schema, tables));
     await connection.script("COMMIT");
     return { rows, tables, figures };
   });
 }
 
-/** The tables of interest, or one row without a name, or no schema, no row. */
+/**
+ * The tables of interest, and whether we may read them; or one row without a name;
+ * or, without the schema, no row.
+ */
 function catalogSql(schema: string): string {
-  return `SELECT c.relname
+  return `SELECT c.relname, pg_catalog.has_table_privilege(c.oid, 'SELECT')
 FROM pg_catalog.pg_namespace n
 LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
   AND c.relkind IN ('r', 'p')
@@ -92,7 +112,7 @@ function figuresSql(schema: string, tables: ReadonlySet<unknown>): string {
         "pg_catalog.bool_or(dirty) OR pg_catalog.count(*) > 1",
         "schema_migrations",
       ),
-      select("pg_catalog.max(version)", "stream_storage_migrations"),
+      select("pg_catalog.max(version)", ownTable),
       select("pg_catalog.max(num_partitions)", "settings"),
     ].join(",\n  ")
   }`;

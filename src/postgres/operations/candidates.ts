@@ -1,22 +1,18 @@
 import { bind } from "../../database/statement.ts";
 import {
   candidateExists,
-  candidateNotFound,
   candidateTooOld,
   noMiniblocks,
   storedExternally,
   streamNotFound,
 } from "../../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
-import { descriptorOf } from "../../storage/rules.ts";
 import { bytesToHex } from "../../storage/stream_id.ts";
 import {
   checkCandidate,
-  countCandidates,
   insertCandidate,
   insertDueCandidate,
   isCandidateStored,
-  selectCandidate,
 } from "../sql/candidates.ts";
 import { checkCandidates, insertCandidateWithin } from "../sql/quotas.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
@@ -111,45 +107,4 @@ async function isStored(
     )],
   );
   return row?.[0] === true;
-}
-
-/** Reads a proposed block by its number and hash. */
-export async function readCandidate(
-  store: Store,
-  { name, streamId, signal }: StreamCall,
-  blockHash: Uint8Array,
-  blockNumber: bigint,
-): Promise<MiniblockDescriptor> {
-  const hash = bytesToHex(blockHash);
-  const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId, signal },
-    [bind(
-      store.catalog.of(streamId, selectCandidate),
-      streamId,
-      blockNumber,
-      hash,
-    )],
-  );
-  if (row === undefined) throw streamNotFound(streamId);
-  const [data, snapshot] = row;
-  if (data === null) throw candidateNotFound(streamId, blockNumber, hash);
-  return {
-    ...descriptorOf({ number: blockNumber, data, snapshot }),
-    // Not slice(): that of a Buffer is a view of the same memory.
-    hash: new Uint8Array(blockHash),
-  };
-}
-
-/** How many blocks are proposed for a number. */
-export async function countCandidatesAt(
-  store: Store,
-  { name, streamId, signal }: StreamCall,
-  number: bigint,
-): Promise<number> {
-  const [{ rows: [row] }] = await store.transactions.read(
-    { name, tags: streamId, signal },
-    [bind(store.catalog.of(streamId, countCandidates), streamId, number)],
-  );
-  if (row === undefined) throw streamNotFound(streamId);
-  return Number(row[0]);
 }

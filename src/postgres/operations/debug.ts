@@ -5,36 +5,27 @@ import type {
   DebugReadStreamStatisticsResult,
 } from "../../storage/model.ts";
 import { descriptorOf, latestSnapshotOf } from "../../storage/rules.ts";
-import { hexToBytes, streamType } from "../../storage/stream_id.ts";
-import { deleteExternalIn } from "../sql/external.ts";
-import { deleteFirstMiniblocksIn } from "../sql/miniblocks.ts";
+import { hexToBytes } from "../../storage/stream_id.ts";
 import { selectEverything, selectStatistics } from "../sql/state.ts";
-import { checkStream } from "../sql/streams.ts";
-import { contextOf, type Store, type StreamCall } from "../store.ts";
-import { writeStream } from "../write_path/stream_write.ts";
+import type { ReadStore, StreamCall } from "../store.ts";
+import { following, moved, readExternal } from "./external_blocks.ts";
+import { lookAt } from "./look.ts";
 import {
-  following,
-  moved,
-  readExternal,
-  readExternalNumbers,
-} from "./external_blocks.ts";
-import { inParts } from "./parts.ts";
-import {
-  rangesOfExternal,
   rangesOfRows,
   rangesWithSnapshots,
+  seeExternal,
 } from "./snapshot_search.ts";
 
 /** Everything that is stored of a stream. */
 export function debugReadData(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
 ): Promise<DebugReadStreamDataResult> {
   return following(call.streamId, () => readOnce(store, call));
 }
 
 async function readOnce(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
 ): Promise<DebugReadStreamDataResult | typeof moved> {
   const { name, streamId, signal } = call;
@@ -73,25 +64,26 @@ const everything = { first: 0n, last: 2n ** 63n - 1n, omitSnapshot: false };
 
 /** What is stored of a stream, in numbers. */
 export async function debugReadStatistics(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
 ): Promise<DebugReadStreamStatisticsResult> {
   const { streamId } = call;
   const select = bind(store.catalog.of(streamId, selectStatistics), streamId);
   const look = async () => {
-    const [{ rows: [stream, ...rows] }] = await store.transactions.read(
-      contextOf(call),
-      [select],
+    const { rows: [stream, ...rows], isStill } = await lookAt(
+      store,
+      call,
+      select,
     );
     if (stream?.[0] !== 0) throw streamNotFound(streamId);
     const ofKind = (kind: number) => rows.filter((row) => row[0] === kind);
     const found = { stream, candidates: ofKind(3) };
     if (stream[3] === "D") {
       const blocks = ofKind(1).map(([, ...row]) => row);
-      return { ...found, ranges: await rangesOfRows(blocks) };
+      return { ...found, ranges: await rangesOfRows(blocks), isStill };
     }
-    const blocks = await readExternalNumbers(store, call);
-    return blocks === moved ? moved : { ...found, ...rangesOfExternal(blocks) };
+    const seen = await seeExternal(store, call);
+    return seen === moved ? moved : { ...found, ...seen };
   };
   const { ranges, stream, candidates } = await rangesWithSnapshots(
     store,
@@ -109,37 +101,4 @@ export async function debugReadStatistics(
     minipoolEvents: Number(stream[2]),
     partitionSuffix: store.catalog.tablesOf(streamId).suffix,
   };
-}
-
-/** Deletes blocks without any guard, the lowest first. */
-export async function debugDelete(
-  store: Store,
-  call: StreamCall,
-  from: bigint,
-  to: bigint,
-): Promise<void> {
-  const { catalog } = store;
-  const { streamId } = call;
-  const isMedia = streamType(streamId) === "media";
-  let next = from;
-  await inParts(call, () =>
-    writeStream(store, call, {
-      bytes: 0,
-      endsBeliefs: true,
-      bound: [
-        bind(catalog.of(streamId, checkStream), streamId),
-        bind(catalog.of(streamId, deleteFirstMiniblocksIn), streamId, next, to),
-        ...(isMedia
-          ? [bind(catalog.of(streamId, deleteExternalIn), streamId, from, to)]
-          : []),
-      ],
-      settle: (results) => {
-        const [found] = results![1].rows[0]!;
-        next = found ?? to;
-        return { isMore: found !== null };
-      },
-      refused: () => {
-        throw streamNotFound(streamId);
-      },
-    }));
 }

@@ -3,7 +3,6 @@ import {
   miniblockExists,
   notEphemeral,
   streamExists,
-  streamNotFound,
 } from "../../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
 import { checkSealable } from "../../storage/write_rules.ts";
@@ -15,7 +14,7 @@ import {
   insertMiniblock,
 } from "../sql/miniblocks.ts";
 import { deleteMinipool, insertMarker } from "../sql/minipools.ts";
-import { selectEphemeralNumbers, selectMiniblock } from "../sql/state.ts";
+import { selectMiniblock } from "../sql/state.ts";
 import {
   checkEphemeral,
   deleteEphemeralAge,
@@ -133,21 +132,6 @@ async function isChunkStored(
   return state?.ephemeral === true && await isBlockStored(store, call, block);
 }
 
-/** The stored numbers of an ephemeral stream. */
-export async function readEphemeralNumbers(
-  store: Store,
-  { name, streamId, signal }: StreamCall,
-): Promise<bigint[]> {
-  const [{ rows }] = await store.transactions.read(
-    { name, tags: streamId, signal },
-    [bind(store.catalog.of(streamId, selectEphemeralNumbers), streamId)],
-  );
-  const [first] = rows;
-  if (first === undefined) throw streamNotFound(streamId);
-  if (!first[0]) throw notEphemeral("NOT_FOUND", streamId);
-  return rows.flatMap(([, number]) => number ?? []);
-}
-
 const allNumbers = { first: 0n, last: 2n ** 63n - 1n };
 
 /** Makes a regular stream of a complete ephemeral one; its header's hash. */
@@ -188,7 +172,7 @@ export async function normalizeEphemeral(
       ];
     },
     settle: () => {
-      if (isMoved) store.media?.wake();
+      if (isMoved) store.notices.mediaTask();
       return sealed!.headerHash;
     },
     refused: () => {

@@ -24,7 +24,7 @@ import {
   selectVersion,
 } from "../sql/external.ts";
 import { selectStreamRow } from "../sql/streams.ts";
-import { contextOf, type Store, type StreamCall } from "../store.ts";
+import { contextOf, type ReadStore, type StreamCall } from "../store.ts";
 
 /** The stream's blocks are elsewhere now: read again from the start. */
 export const moved = Symbol("moved");
@@ -82,7 +82,7 @@ export interface ExternalPlace {
 
 /** The first blocks of a range, as many as fit into `maxBytes`. */
 export async function readExternalPage(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
   { maxBytes, ...read }: ExternalRead & { maxBytes: bigint },
 ): Promise<(ExternalBlocks & { hasNext: boolean }) | typeof moved> {
@@ -105,9 +105,9 @@ export async function readExternalPage(
 
 /** The numbers of all blocks, and what is known of their snapshots. */
 export async function readExternalNumbers(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
-): Promise<SeenBlock[] | typeof moved> {
+): Promise<{ version: bigint; blocks: SeenBlock[] } | typeof moved> {
   const { streamId } = call;
   const [{ rows: [stream, ...rows] }] = await store.transactions.read(
     contextOf(call),
@@ -116,16 +116,19 @@ export async function readExternalNumbers(
   const location = stream?.[3] ?? undefined;
   if (location === undefined) throw streamNotFound(streamId);
   if (location === "D") return moved;
-  return rows.map(([number, hasOwn, holds]) => ({
-    number,
-    hasOwn,
-    ...(holds === null ? {} : { holds }),
-  }));
+  return {
+    version: stream![0],
+    blocks: rows.map(([number, hasOwn, holds]) => ({
+      number,
+      hasOwn,
+      ...(holds === null ? {} : { holds }),
+    })),
+  };
 }
 
 /** Reads the blocks of a range, one request for each run of bytes. */
 export async function readExternal(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
   read: ExternalRead,
 ): Promise<ExternalBlocks | typeof moved> {
@@ -157,8 +160,8 @@ export async function readExternal(
 
 /** Whether the stream was moved, deleted or made anew since its places were
  * read. It may be at the same location again, in another object. */
-async function wasMoved(
-  store: Store,
+export async function wasMoved(
+  store: ReadStore,
   call: StreamCall,
   { version }: { version: bigint },
 ): Promise<boolean> {
@@ -172,7 +175,7 @@ async function wasMoved(
 
 /** Where the blocks of a range are. */
 export async function readPlaces(
-  store: Store,
+  store: ReadStore,
   { name, streamId, signal }: StreamCall,
   { first, last, omitSnapshot }: ExternalRead,
 ): Promise<
@@ -214,7 +217,7 @@ export async function readPlaces(
 
 /** Where the stream's blocks are; undefined for an unknown stream. */
 export async function findLocation(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
 ): Promise<string | undefined> {
   const { streamId } = call;

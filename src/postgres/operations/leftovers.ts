@@ -77,7 +77,7 @@ export async function removeRest(
   store: Store,
   { name, streamId }: StreamCall,
 ): Promise<void> {
-  if (store.restToRemove?.()) return;
+  if (store.notices.restToRemove()) return;
   // What fails here is done by whoever opens the store with workers.
   await removeLeftovers(store, { name, streamId }).catch(() => {});
 }

@@ -2,14 +2,14 @@ import { bind } from "../../database/statement.ts";
 import type { OperationOptions } from "../../storage/model.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import { countStreams, selectStreamIds } from "../sql/streams.ts";
-import type { Store } from "../store.ts";
+import type { ReadStore } from "../store.ts";
 
 /** Ids that are read at a time. */
 const pageSize = 10_000;
 
 /** The ids above `after`, ascending, at most `limit` (default all). */
 export async function listStreams(
-  store: Store,
+  store: ReadStore,
   { after, limit = Infinity, signal }: OperationOptions & {
     after?: StreamId | undefined;
     limit?: number | undefined;
@@ -31,7 +31,7 @@ export async function listStreams(
 
 /** How many streams there are. */
 export async function countAllStreams(
-  store: Store,
+  store: ReadStore,
   { signal }: OperationOptions,
 ): Promise<number> {
   const [{ rows: [row] }] = await store.transactions.read(

@@ -30,7 +30,7 @@ export async function deleteObjectSoon(
     await deleteObject(store, { ...call, signal }, media);
   } catch (error) {
     if (!isStreamStorageError(error) && error !== signal.reason) throw error;
-    media.wake();
+    store.notices.mediaTask();
   }
 }
 

@@ -11,19 +11,20 @@ import {
   selectRanges,
   selectWholeRun,
 } from "../sql/reading.ts";
-import { contextOf, type Store, type StreamCall } from "../store.ts";
-import { following, moved, readExternalNumbers } from "./external_blocks.ts";
+import type { ReadStore, StreamCall } from "../store.ts";
+import { following, moved } from "./external_blocks.ts";
+import { lookAt } from "./look.ts";
 import {
   numbersOf,
-  rangesOfExternal,
   rangesOfRows,
   rangesWithSnapshots,
+  seeExternal,
   type SeenRanges,
 } from "./snapshot_search.ts";
 
 /** The number of the stream's last block. */
 export async function lastMiniblockNumber(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
 ): Promise<bigint> {
   const { streamId } = call;
@@ -37,7 +38,7 @@ export async function lastMiniblockNumber(
 
 /** The last block, wherever it is; undefined for an unknown stream. */
 export function findLast(
-  store: Store,
+  store: ReadStore,
   { name, streamId, signal }: StreamCall,
 ): Promise<
   { last: bigint | undefined; isEmptyGenesis: boolean } | undefined
@@ -62,7 +63,7 @@ export function findLast(
 
 /** The runs of stored numbers, with the blocks that carry a snapshot. */
 export async function miniblockRanges(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
 ): Promise<MiniblockRange[]> {
   const { ranges } = await rangesWithSnapshots(
@@ -74,29 +75,32 @@ export async function miniblockRanges(
 }
 
 async function seeRanges(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
 ): Promise<SeenRanges | typeof moved> {
-  const { catalog, transactions } = store;
+  const { catalog } = store;
   const { streamId } = call;
-  const context = contextOf(call);
-  const [{ rows: [stream] }] = await transactions.read(context, [
+  const { rows: [stream], isStill } = await lookAt(
+    store,
+    call,
     bind(catalog.of(streamId, selectWholeRun), streamId),
-  ]);
+  );
   if (stream === undefined) throw streamNotFound(streamId);
   const [location, count, first, last, snapshots] = stream;
-  if (location !== "D") {
-    const blocks = await readExternalNumbers(store, call);
-    return blocks === moved ? moved : rangesOfExternal(blocks);
-  }
+  if (location !== "D") return await seeExternal(store, call);
   if (first === null || last === null) return { ranges: [] };
   if (count === last - first + 1n) {
     const snapshotSeqNums = await numbersOf(snapshots);
     const run = { startInclusive: first, endInclusive: last, snapshotSeqNums };
-    return { ranges: [run] };
+    return { ranges: [run], isStill };
   }
-  const [{ rows }] = await transactions.read(context, [
+  const gapped = await lookAt(
+    store,
+    call,
     bind(catalog.of(streamId, selectRanges), streamId),
-  ]);
-  return { ranges: await rangesOfRows(rows) };
+  );
+  // Removed, or moved into object storage.
+  if (gapped.rows.length === 0) return moved;
+  const ranges = await rangesOfRows(gapped.rows);
+  return { ranges, isStill: gapped.isStill };
 }

@@ -13,7 +13,7 @@ import {
   selectMiniblocksPage,
   selectMiniblocksWithoutSnapshots,
 } from "../sql/reading.ts";
-import type { Store, StreamCall } from "../store.ts";
+import type { ReadStore, StreamCall } from "../store.ts";
 import {
   following,
   moved,
@@ -30,7 +30,7 @@ export interface MiniblocksRead {
 
 /** Reads the stored blocks of a range. */
 export function readMiniblocks(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
   read: MiniblocksRead,
 ): Promise<ReadMiniblocksResult> {
@@ -38,7 +38,7 @@ export function readMiniblocks(
 }
 
 async function readOnce(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
   read: MiniblocksRead,
 ): Promise<ReadMiniblocksResult | typeof moved> {
@@ -117,7 +117,7 @@ export const pageBytes = 1024n * 1024n;
  * snapshot, and joins on to the last or fails.
  */
 export async function* streamMiniblocks(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
   read: MiniblocksRead,
 ): AsyncGenerator<MiniblockDescriptor> {
@@ -159,7 +159,7 @@ export interface PageRead extends Omit<MiniblocksRead, "to"> {
 
 /** Reads a page of the blocks `from` to `last`; none of an unknown stream. */
 export function findPage(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
   read: PageRead,
 ): Promise<MiniblocksPage | undefined> {
@@ -167,7 +167,7 @@ export function findPage(
 }
 
 async function findPageOnce(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
   { from, last, omitSnapshot }: PageRead,
 ): Promise<MiniblocksPage | undefined | typeof moved> {

@@ -9,13 +9,13 @@ import {
   type MinipoolRow,
 } from "../../storage/rules.ts";
 import { miniblockSlot, selectStream } from "../sql/reading.ts";
-import type { Store, StreamCall } from "../store.ts";
+import type { ReadStore, StreamCall } from "../store.ts";
 import { following, moved, readExternal } from "./external_blocks.ts";
 import { findLast } from "./miniblock_numbers.ts";
 
 /** Reads what a client needs to follow a stream. */
 export function readStream(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
   numPreceding: number,
 ): Promise<ReadStreamFromLastSnapshotResult> {
@@ -23,7 +23,7 @@ export function readStream(
 }
 
 async function readOnce(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
   numPreceding: number,
 ): Promise<ReadStreamFromLastSnapshotResult | typeof moved> {
@@ -81,7 +81,7 @@ const maxNumber = 2n ** 63n - 1n;
 
 /** Only a corrupt stream has nothing from its latest snapshot on. */
 async function lastStored(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
 ): Promise<bigint | undefined> {
   return (await findLast(store, call))?.last;

@@ -102,7 +102,7 @@ export async function reinitialize(
     wasDone: () => endsWithBlock(store, call, miniblocks.at(-1)!),
   });
   await writeStream(store, call, write);
-  if (isKnown) store.snapshotWritten?.(streamId);
+  if (isKnown) store.notices.snapshotWritten(streamId);
 }
 
 async function createRows(

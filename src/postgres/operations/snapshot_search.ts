@@ -9,10 +9,12 @@
  * under its number. Then all is looked at again:
  *
  * - If a block is not found any more, it was removed.
- * - If it is found, but is another one: only the owner of the schema writes,
- *   which is this process, and it marks what is known of the stream as outdated
+ * - If it is found, but is another one: only the owner of the schema writes. If
+ *   that is this process, it marks what is known of the stream as outdated
  *   when a removal is over. It writes the new block after that, so whoever
- *   reads the new block reads the mark too.
+ *   reads the new block reads the mark too. A reader is not told, so it
+ *   remembers nothing from one call to the next, and asks behind the search
+ *   whether the rows still are the ones that the first statement saw.
  *
  * (An empty genesis that is repaired meanwhile is told of as repaired.)
  *
@@ -27,8 +29,13 @@ import type { MiniblockRange } from "../../storage/model.ts";
 import { rangesOf } from "../../storage/rules.ts";
 import { SearchedBlocks } from "../legacy_snapshots.ts";
 import { rangeBits, selectUnsearched } from "../sql/reading.ts";
-import { contextOf, type Store, type StreamCall } from "../store.ts";
-import type { SeenBlock } from "./external_blocks.ts";
+import { contextOf, type ReadStore, type StreamCall } from "../store.ts";
+import {
+  moved,
+  readExternalNumbers,
+  type SeenBlock,
+  wasMoved,
+} from "./external_blocks.ts";
 import { findPage, pageBytes } from "./read_miniblocks.ts";
 import { streamChanged } from "./stream_state.ts";
 
@@ -41,6 +48,8 @@ export interface SeenRanges {
   ranges: MiniblockRange[];
   /** Every block, if they are in object storage. */
   external?: readonly SeenBlock[];
+  /** Whether these very blocks are still there; absent if that is known otherwise. */
+  isStill?: (() => Promise<boolean>) | undefined;
 }
 
 /** The numbers that `selectWholeRun` tells as bytes, ascending. */
@@ -83,11 +92,18 @@ export async function rangesOfRows(
 }
 
 /** The same of blocks in object storage. */
-export function rangesOfExternal(blocks: readonly SeenBlock[]): SeenRanges {
+export async function seeExternal(
+  store: ReadStore,
+  call: StreamCall,
+): Promise<SeenRanges | typeof moved> {
+  const found = await readExternalNumbers(store, call);
+  if (found === moved) return moved;
+  const { blocks, version } = found;
   const ranges = rangesOf(
     blocks.map(({ number, hasOwn }) => ({ number, hasSnapshot: hasOwn })),
   );
-  return { ranges, external: blocks };
+  const isStill = async () => !await wasMoved(store, call, { version });
+  return { ranges, external: blocks, isStill };
 }
 
 /**
@@ -95,21 +111,21 @@ export function rangesOfExternal(blocks: readonly SeenBlock[]): SeenRanges {
  * or beside. It is called again if blocks were removed meanwhile.
  */
 export async function rangesWithSnapshots<T extends SeenRanges>(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
   look: () => Promise<T>,
 ): Promise<T> {
   const { streamId } = call;
-  const { legacySnapshots } = store.cache;
+  const legacySnapshots = store.cache?.legacySnapshots;
   for (let looks = 0; looks < maxLooks; looks++) {
-    const known = legacySnapshots.open(streamId);
+    const known = legacySnapshots?.open(streamId) ?? new SearchedBlocks();
     try {
       const seen = await look();
       const search = new Search(store, call, known, seen);
       if (!await search.run()) continue;
       return { ...seen, ranges: await search.ranges() };
     } finally {
-      legacySnapshots.close(streamId, known);
+      legacySnapshots?.close(streamId, known);
     }
   }
   throw streamChanged(streamId);
@@ -127,7 +143,7 @@ interface Group {
 
 /** The search of one call. */
 class Search {
-  readonly #store: Store;
+  readonly #store: ReadStore;
   readonly #call: StreamCall;
   readonly #known: SearchedBlocks;
   readonly #seen: SeenRanges;
@@ -136,7 +152,7 @@ class Search {
   readonly #slices = new Slices();
 
   constructor(
-    store: Store,
+    store: ReadStore,
     call: StreamCall,
     known: SearchedBlocks,
     seen: SeenRanges,
@@ -149,6 +165,7 @@ class Search {
 
   /** Searches what was not searched before; false: blocks were removed. */
   async run(): Promise<boolean> {
+    let hasRead = false;
     for (const { number, holds } of this.#seen.external ?? []) {
       if (holds !== undefined) this.#found.set(number, holds);
     }
@@ -160,9 +177,11 @@ class Search {
         if (left === 0) break;
         const from = (index << 4n) + BigInt(31 - Math.clz32(left & -left));
         if (!await this.#searchPage(from, range.endInclusive)) return false;
+        hasRead = true;
       }
     }
-    return true;
+    const { isStill } = this.#seen;
+    return !hasRead || isStill === undefined || await isStill();
   }
 
   /** The runs, with all blocks that carry a snapshot. */
@@ -198,13 +217,13 @@ class Search {
       ? await this.#readPage(from, last)
       : await this.#readExternalPage(from, last);
     let isFirst = true;
-    const { legacySnapshots } = this.#store.cache;
+    const legacySnapshots = this.#store.cache?.legacySnapshots;
     for (const { number, data } of page) {
       if (isFirst && (this.#known.outdated || number !== from)) return false;
       isFirst = false;
       if (this.#slices.isOver) await this.#slices.next();
       const holds = hasLegacySnapshot(data);
-      legacySnapshots.learn(this.#known, number, holds);
+      legacySnapshots?.learn(this.#known, number, holds);
       this.#found.set(number, holds);
     }
     return !isFirst;

@@ -2,7 +2,7 @@ import { bind } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
 import type { MiniblocksStoredLocation } from "../../storage/model.ts";
 import { selectStreamRow } from "../sql/streams.ts";
-import type { Store, StreamCall } from "../store.ts";
+import type { ReadStore, StreamCall } from "../store.ts";
 import { findLast } from "./miniblock_numbers.ts";
 
 const locations: Readonly<Record<string, MiniblocksStoredLocation>> = {
@@ -13,7 +13,7 @@ const locations: Readonly<Record<string, MiniblocksStoredLocation>> = {
 
 /** Whether the stream is ephemeral, and where its blocks are. */
 export async function streamFacts(
-  store: Store,
+  store: ReadStore,
   { name, streamId, signal }: StreamCall,
 ): Promise<{ ephemeral: boolean; location: MiniblocksStoredLocation }> {
   const [{ rows: [row] }] = await store.transactions.read(
@@ -27,7 +27,7 @@ export async function streamFacts(
 
 /** The number of the last block, -1 without any. */
 export async function maxArchivedNumber(
-  store: Store,
+  store: ReadStore,
   call: StreamCall,
 ): Promise<bigint> {
   const found = await findLast(store, call);

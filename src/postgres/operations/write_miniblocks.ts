@@ -75,7 +75,7 @@ export async function writeMiniblocks(
     wasDone: () => endsWithBlock(store, call, miniblocks.at(-1)!),
   });
   admission?.done();
-  if (latest !== undefined) store.snapshotWritten?.(call.streamId);
+  if (latest !== undefined) store.notices.snapshotWritten(call.streamId);
 }
 
 /** The statements of a swap of any size. */

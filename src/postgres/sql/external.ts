@@ -86,13 +86,14 @@ export const selectLastExternal = (t: StreamTables) =>
   });
 
 /**
- * The stream's row (text: where the blocks are), then every block's number,
+ * The stream's row (number: its version; text: where the blocks are), then every
+ * block's number,
  * whether a snapshot stands beside it, and whether it holds one inside: null
  * when only its data tell.
  */
 export const selectExternalNumbers = (t: StreamTables) =>
   statement({
-    text: `SELECT 0::bigint, false, NULL::boolean,
+    text: `SELECT xmin::pg_catalog.text::bigint, false, NULL::boolean,
         blockdata_ext::pg_catalog.text
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (

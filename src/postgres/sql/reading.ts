@@ -230,3 +230,18 @@ export const selectUnsearched = (t: StreamTables) =>
     params: ["bpchar", "int8", "int8", "int8"],
     columns: ["int8[]", "int8[]", "bytea"],
   });
+
+/**
+ * What tells the rows of the blocks up to $2 from any others: how many there are,
+ * and the transactions that wrote them, added up; then the last of them. A block
+ * that is removed and written anew is the work of a later transaction.
+ */
+export const selectBlocksVersion = (t: StreamTables) =>
+  statement({
+    text: `SELECT pg_catalog.count(*),
+        coalesce(pg_catalog.sum(xmin::pg_catalog.text::bigint), 0)::bigint,
+        coalesce(pg_catalog.max(seq_num), -1)
+      FROM ${t.miniblocks} WHERE stream_id = $1 AND seq_num <= $2`,
+    params: ["bpchar", "int8"],
+    columns: ["int8", "int8", "int8"],
+  });

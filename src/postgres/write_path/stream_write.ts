@@ -8,11 +8,11 @@ import { bind, type Bound, type ResultsOf } from "../../database/statement.ts";
 import {
   RejectedError,
   type TransactionContext,
-} from "../../database/transactions.ts";
+} from "../../database/read_transactions.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import { inContext } from "../../telemetry/operations.ts";
 import { lockStream, lockStreamByUpdate } from "../sql/stream_locks.ts";
-import type { Store, StreamCall } from "../store.ts";
+import type { BatchStore, Store, StreamCall } from "../store.ts";
 import type { MinipoolEnd } from "./minipool_cache.ts";
 import { type BoundWrite, countOf } from "./queued_write.ts";
 
@@ -157,7 +157,7 @@ export async function writeOwnRows<const B extends readonly Bound[]>(
 
 /** The statement that makes this transaction the stream's only writer. */
 export function lockOf(
-  { catalog, isolationLevel }: Store,
+  { catalog, isolationLevel }: BatchStore,
   streamId: StreamId,
 ): Bound {
   const template = isolationLevel === "read committed"

@@ -8,7 +8,7 @@
 
 import { rejectionOf } from "../../database/rejection.ts";
 import { bind, type Bound, type Result } from "../../database/statement.ts";
-import type { TransactionContext } from "../../database/transactions.ts";
+import type { TransactionContext } from "../../database/read_transactions.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import {
   changedReason,
@@ -19,7 +19,7 @@ import {
   lockUnchangedStreams,
   lockUnchangedStreamsOfMany,
 } from "../sql/stream_locks.ts";
-import type { Store } from "../store.ts";
+import type { BatchStore } from "../store.ts";
 import type { CachedMinipool, MinipoolEnd } from "./minipool_cache.ts";
 import { type BatchedWrite, countOf } from "./queued_write.ts";
 import { lockOf } from "./stream_write.ts";
@@ -57,7 +57,7 @@ interface LockStatement {
 
 /** Runs the writes once; the driver's errors come as they are. */
 export async function runBatch(
-  store: Store,
+  store: BatchStore,
   context: TransactionContext,
   writes: readonly BatchedWrite[],
 ): Promise<readonly Result[]> {
@@ -71,7 +71,7 @@ export async function runBatch(
 }
 
 async function runOnce(
-  store: Store,
+  store: BatchStore,
   context: TransactionContext,
   writes: readonly BatchedWrite[],
 ): Promise<readonly Result[]> {
@@ -93,7 +93,7 @@ async function runOnce(
 
 /** The streams of the batch, and a statement for each write. */
 function batchOf(
-  store: Store,
+  store: BatchStore,
   writes: readonly BatchedWrite[],
 ): { streams: BatchStream[]; bound: Bound[] } {
   const streams: BatchStream[] = [];
@@ -106,7 +106,7 @@ function batchOf(
 
 /** The stream whose writes come next; adds their statements to `bound`. */
 function streamAt(
-  { isolationLevel, cache }: Store,
+  { isolationLevel, cache }: BatchStore,
   writes: readonly BatchedWrite[],
   bound: Bound[],
 ): BatchStream {
@@ -140,7 +140,7 @@ function streamAt(
  * the others.
  */
 function locksOf(
-  store: Store,
+  store: BatchStore,
   streams: readonly BatchStream[],
 ): LockStatement[] {
   const as = <K extends StreamLock["kind"]>(kind: K) =>
@@ -157,12 +157,12 @@ function locksOf(
   ];
 }
 
-function fenceAlone({ ownership: { fence } }: Store): LockStatement {
+function fenceAlone({ ownership: { fence } }: BatchStore): LockStatement {
   return { bind: () => fence.statement, learn: () => {} };
 }
 
 function unchangedLock(
-  store: Store,
+  store: BatchStore,
   streams: LockedAs<"unchanged">[],
 ): LockStatement {
   // The server reads rows in the order of their places, and so compares them.
@@ -182,7 +182,7 @@ function unchangedLock(
 }
 
 function bindUnchanged(
-  { catalog, ownership: { fence: { owner } } }: Store,
+  { catalog, ownership: { fence: { owner } } }: BatchStore,
   streams: readonly LockedAs<"unchanged">[],
 ): Bound {
   const { streamId, lock: { cached } } = streams[0]!;
@@ -203,7 +203,7 @@ function bindUnchanged(
 }
 
 function learningLock(
-  { catalog, cache: { minipools } }: Store,
+  { catalog, cache: { minipools } }: BatchStore,
   streams: readonly LockedAs<"learning">[],
 ): LockStatement {
   const lock = bind(catalog.at("", lockStreamsLearning), idsOf(streams));
@@ -226,7 +226,7 @@ function learningLock(
 }
 
 function plainLock(
-  store: Store,
+  store: BatchStore,
   streams: readonly LockedAs<"plain">[],
 ): LockStatement {
   const { catalog, isolationLevel, cache } = store;

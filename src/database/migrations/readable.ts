@@ -1,0 +1,53 @@
+/** Whether a schema can be read as it is: it is somebody else's to migrate. */
+
+import { quoted } from "../../storage/foreign_text.ts";
+import type { MigrationConnection } from "./connection.ts";
+import { refusal, refuseUnusable } from "./refusals.ts";
+import { assertSchemaName } from "./sql_text.ts";
+import { readSchemaState } from "./state.ts";
+import { migrationFailure } from "./transaction.ts";
+import { currentVersions } from "./versions.ts";
+
+/**
+ * Checks that a reader knows the tables; changes and locks nothing, and needs no
+ * more than the right to read the nodes' own tables. Ours may be missing.
+ *
+ * @returns the number of partitions.
+ * @throws {StreamStorageError} `BAD_CONFIG`, reason `schema_not_found`,
+ *   `schema_not_current` when migrations are due, and those of `checkMigrations`.
+ */
+export async function checkReadable(
+  connection: MigrationConnection,
+  { schema, operation }: { schema: string; operation: string },
+): Promise<number> {
+  try {
+    assertSchemaName(schema);
+    const state = await readSchemaState(connection, schema, {
+      ownOnlyIfReadable: true,
+    });
+    const name = quoted(schema);
+    if (!state.exists) {
+      const message = `Schema ${name} does not exist; a reader makes none`;
+      throw refusal("schema_not_found", message, { schema });
+    }
+    refuseUnusable(schema, state);
+    const { partitions, versions: { node } } = state;
+    if (node === currentVersions.node && partitions !== undefined) {
+      return partitions;
+    }
+    const found = node === 0
+      ? "holds no streams"
+      : node === currentVersions.node
+      ? "has no number of partitions"
+      : `is at version ${node}`;
+    throw refusal(
+      "schema_not_current",
+      `Schema ${name} ${found}, a reader needs version ` +
+        `${currentVersions.node}: let the owner of the schema migrate it`,
+      { schema, version: node, needed: currentVersions.node },
+    );
+  } catch (error) {
+    const activity = "Check of the schema";
+    throw migrationFailure(error, { operation, schema, activity });
+  }
+}

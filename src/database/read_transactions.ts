@@ -1,0 +1,247 @@
+/**
+ * Runs reads: one flush each (session.ts), tried again where that is useful. The
+ * error decides whether it is (failures.ts).
+ *
+ * One deadline holds over all attempts, the wait for a connection included.
+ * When less than the statement timeout remains, the server gets the remaining
+ * time as statement_timeout (session.ts) and cancels late work itself. If the
+ * server stays silent, an attempt outlives the deadline, by a second at most.
+ *
+ * A reader has no more than this; a store adds its writes (transactions.ts).
+ */
+
+import pRetry from "p-retry";
+import type { StreamStorageError } from "../storage/errors.ts";
+import type {
+  TransactionMetrics,
+  TransactionOutcome,
+} from "../telemetry/transaction_metrics.ts";
+import { sqlStateOf, toStorageError, verdictOf } from "./failures.ts";
+import type { Pool, PoolUse } from "./pool.ts";
+import type { ReadGate } from "./read_gate.ts";
+import { type Rejection, rejectionOf } from "./rejection.ts";
+import type { Bound, ResultsOf } from "./statement.ts";
+import type { TransactionRing } from "./transaction_ring.ts";
+
+/** How often and how fast a transaction is tried again. */
+export interface RetryOptions {
+  /** Attempts in all, the first included. */
+  attempts: number;
+  minDelayMs: number;
+  maxDelayMs: number;
+}
+
+/** A check in the transaction stopped it; nothing was written. */
+export class RejectedError extends Error {
+  override readonly name = "RejectedError";
+  readonly rejection: Rejection;
+
+  constructor(rejection: Rejection) {
+    super(rejection.reason);
+    this.rejection = rejection;
+  }
+}
+
+/** What a transaction is called and how it may be stopped. */
+export interface TransactionContext {
+  /** For metrics and the ring, for example `writeMiniblocks`. */
+  name: string;
+  /** What it is about, for the ring; of a read the stream, for the gate, too. */
+  tags?: string;
+  signal?: AbortSignal | undefined;
+  /**
+   * The deadline, in the time of `performance.now()`. Default: the operation
+   * timeout from now on.
+   */
+  deadline?: number | undefined;
+  /**
+   * A look for a lost write. It goes to the server that takes the writes, and
+   * behind the fence: otherwise a successor could have changed what it finds, and
+   * a write that was done would be reported as not done.
+   */
+  isFenced?: boolean;
+}
+
+/** What a {@linkcode ReadTransactions} is made of. */
+export interface ReadTransactionsOptions {
+  readPool: Pool;
+  retry: RetryOptions;
+  operationTimeoutMs: number;
+  ring: TransactionRing;
+  /** Keeps reads from locked tables. */
+  readGate?: ReadGate;
+  /** Hears how transactions go. */
+  metrics?: TransactionMetrics;
+}
+
+/** Runs reads on a pool; see the file's head. */
+export class ReadTransactions {
+  readonly #options: ReadTransactionsOptions;
+
+  constructor(options: ReadTransactionsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Reads by one flush, tried again as needed.
+   *
+   * @throws {StreamStorageError}
+   */
+  read<const B extends readonly Bound[]>(
+    context: TransactionContext,
+    bound: B,
+  ): Promise<ResultsOf<B>> {
+    return this.runRetried(
+      { mode: "read", context, isInDoubt: () => false },
+      (deadline) =>
+        this.#pastGate(
+          context,
+          deadline,
+          () => this.attemptRead(context, bound, deadline),
+        ),
+    );
+  }
+
+  /** An attempt at a read; a store has more to see to. */
+  protected attemptRead<const B extends readonly Bound[]>(
+    context: TransactionContext,
+    bound: B,
+    deadline: number,
+  ): Promise<ResultsOf<B>> {
+    const { readPool } = this.#options;
+    return this.attemptOn(readPool, "read", { context, bound, deadline });
+  }
+
+  /** A locked table may hold up one read for each session, once: not all of them. */
+  async #pastGate<T>(
+    { tags, signal }: TransactionContext,
+    deadline: number,
+    attempt: () => Promise<T>,
+  ): Promise<T> {
+    const { readGate: gate } = this.#options;
+    if (gate === undefined || tags === undefined) return await attempt();
+    const until = Math.min(deadline, performance.now() + gate.patienceMs);
+    for (let nth = 0;; nth++) {
+      if (gate.isShut(tags)) await gate.wait(tags, until, signal);
+      try {
+        return await attempt();
+      } catch (error) {
+        if (sqlStateOf(error) !== "55P03") throw error;
+        await gate.met();
+        if (performance.now() >= until) throw error;
+        // Met twice, and not of a kind that the gate knows.
+        if (nth > 0 && !gate.isShut(tags)) throw error;
+      }
+    }
+  }
+
+  /** Runs attempts until one succeeds, none can, or the deadline is over. */
+  protected async runRetried<T>(
+    { mode, context, isInDoubt }: {
+      mode: "read" | "write";
+      context: TransactionContext;
+      isInDoubt: () => boolean;
+    },
+    attemptOnce: (deadline: number) => Promise<T>,
+  ): Promise<T> {
+    const { retry, operationTimeoutMs, ring, metrics } = this.#options;
+    const { name, signal } = context;
+    let failure: unknown;
+    const now = performance.now();
+    const deadline = context.deadline ?? now + operationTimeoutMs;
+    const attempt = async (nth: number): Promise<T> => {
+      if (nth > 1) {
+        ring.record(name, context.tags ?? "", "retry");
+        metrics?.retried(name, nth, sqlStateOf(failure) ?? "connection_lost");
+      }
+      try {
+        signal?.throwIfAborted();
+        return await attemptOnce(deadline);
+      } catch (error) {
+        const rejection = rejectionOf(error);
+        if (rejection) throw new RejectedError(rejection);
+        failure = error;
+        throw error;
+      }
+    };
+    try {
+      const result = await withRetries(attempt, {
+        ...retry,
+        deadline,
+        signal,
+        mode,
+      });
+      metrics?.ended({ name, mode, outcome: "committed", since: now });
+      return result;
+    } catch (error) {
+      if (error instanceof RejectedError) {
+        metrics?.ended({ name, mode, outcome: "rejected", since: now });
+        throw error;
+      }
+      const told = toStorageError(error, {
+        unknownOutcome: isInDoubt(),
+        signal,
+      });
+      const outcome = outcomeOf(told);
+      metrics?.ended({ name, mode, outcome, since: now, error: told });
+      throw told;
+    }
+  }
+
+  /** One attempt, as the ring and the metrics see it. */
+  protected async attemptOn<const B extends readonly Bound[]>(
+    pool: Pool,
+    use: PoolUse,
+    { context, bound, deadline }: {
+      context: TransactionContext;
+      bound: B;
+      deadline: number;
+    },
+  ): Promise<ResultsOf<B>> {
+    const { ring, metrics } = this.#options;
+    const tags = context.tags ?? "";
+    metrics?.attempted(context.name);
+    ring.record(context.name, tags, "begin");
+    try {
+      const results = await pool.run(bound, use, context.signal, deadline);
+      ring.record(context.name, tags, "commit");
+      return results;
+    } catch (error) {
+      const mode = use === "read" ? "read" : "write";
+      const unknown = verdictOf(error, mode) === "unknown";
+      ring.record(context.name, tags, unknown ? "unknown" : "rollback");
+      throw error;
+    }
+  }
+}
+
+/** What retrying takes is set up after a failure; few transactions see one. */
+async function withRetries<T>(
+  attempt: (nth: number) => Promise<T>,
+  { attempts, minDelayMs, maxDelayMs, deadline, signal, mode }: RetryOptions & {
+    deadline: number;
+    signal: AbortSignal | undefined;
+    mode: "read" | "write";
+  },
+): Promise<T> {
+  const first = attempt(1);
+  try {
+    return await first;
+  } catch (error) {
+    if (error instanceof RejectedError) throw error;
+  }
+  return await pRetry((nth) => nth === 1 ? first : attempt(nth), {
+    retries: attempts - 1,
+    minTimeout: minDelayMs,
+    maxTimeout: maxDelayMs,
+    randomize: true,
+    maxRetryTime: Math.max(0, deadline - performance.now()),
+    shouldRetry: ({ error }) => verdictOf(error, mode) !== "final",
+    ...(signal === undefined ? {} : { signal }),
+  });
+}
+
+function outcomeOf(error: StreamStorageError): TransactionOutcome {
+  if (error.outcome === "unknown") return "unknown";
+  return error.code === "CANCELED" ? "canceled" : "rolled_back";
+}

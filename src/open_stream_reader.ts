@@ -1,0 +1,34 @@
+import { loadModule } from "./load_module.ts";
+import type { PostgresStreamReader } from "./postgres/postgres_stream_reader.ts";
+import type { StreamReaderOptions } from "./postgres/reader_options.ts";
+
+/**
+ * Opens what a schema holds for reading, whoever owns it: a store, a Towns node or
+ * nobody. Takes no lock, writes no row, migrates nothing; the owner does not
+ * notice. The right to `SELECT` is enough.
+ *
+ * ```ts
+ * await using reader = await openStreamReader({
+ *   url: "postgresql://reader:secret@localhost/towns",
+ *   schema: schemaNameFromAddress("0x00…01"),
+ * });
+ * ```
+ *
+ * Errors: `BAD_CONFIG` for options, a login that is refused and a schema that
+ * can't be read (`schema_not_found`, `schema_not_current` and others in
+ * `details.reason`), `UNAVAILABLE` for a server that can't be reached, `CANCELED`
+ * for the signal.
+ */
+export async function openStreamReader(
+  options: StreamReaderOptions,
+): Promise<PostgresStreamReader> {
+  const { openReader } = await (reader ??= loadReader());
+  return await openReader(options);
+}
+
+let reader: ReturnType<typeof loadReader> | undefined;
+
+/** Without what writes. */
+function loadReader() {
+  return loadModule(() => import("./postgres/open_reader.ts"));
+}

@@ -1,0 +1,252 @@
+/**
+ * Wires a store together: what reads (read_core.ts), then what writes, then what
+ * runs in the background. Each part knows only those that were made before it.
+ */
+
+import { sqlStateOf, verdictOf } from "../database/failures.ts";
+import type { Ownership } from "../database/ownership.ts";
+import type { Pool } from "../database/pool.ts";
+import { Transactions } from "../database/transactions.ts";
+import { atMost } from "../storage/at_most.ts";
+import { isStreamStorageError } from "../storage/errors.ts";
+import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
+import type { CreateWorkers, Workers } from "./background.ts";
+import { CallRunner } from "./call_runner.ts";
+import {
+  patientOptions,
+  type Place,
+  poolOf,
+  sessionOptions,
+  sharesOf,
+} from "./connections.ts";
+import { StreamStorageFacade } from "./facade.ts";
+import { maxPoolWaiting, queueBounds } from "./limits.ts";
+import type { ResolvedOptions } from "./options.ts";
+import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
+import { Quotas } from "./quotas.ts";
+import { makeReadCore, type ReadCore } from "./read_core.ts";
+import type { BatchStore, Store } from "./store.ts";
+import { StreamCache } from "./stream_cache.ts";
+import { WorkNotices } from "./work_notices.ts";
+import type { BatchedWrite } from "./write_path/queued_write.ts";
+import { runBatch } from "./write_path/write_batch.ts";
+import { WriteQueue } from "./write_path/write_queue.ts";
+
+/** What a store is made from. */
+export interface StoreParts {
+  options: ResolvedOptions;
+  place: Place;
+  partitions: number;
+  ownership: Ownership;
+  telemetry: StoreTelemetry;
+  createWorkers: CreateWorkers;
+}
+
+/** See the file's head. */
+export function assembleStore(parts: StoreParts): PostgresStreamStorage {
+  const { options, place, partitions, ownership, telemetry } = parts;
+  const { slots, readers, background } = sharesOf(options.maxConnections);
+  const writePool = poolOf(options, parts, {
+    name: "write",
+    max: slots,
+    depth: 1,
+  });
+  const core = makeReadCore(options, {
+    place,
+    telemetry,
+    partitions,
+    connections: readers,
+    lockPool: writePool,
+  });
+  core.ring.enabled = options.debugTransactions;
+  const ground: Ground = { options, core, ownership, writePool };
+  const batchStore = batchStoreOf(ground);
+  const writes = writeQueueOf(ground, batchStore);
+  telemetry.watchQueue(writes, () => hasRoom(writes, [writePool, core.pool]));
+  const store: Store = { ...batchStore, writes };
+  const workerPool = background > 0
+    ? poolOf(patientOptions(options), parts, {
+      name: "background",
+      max: background,
+      depth: 1,
+    })
+    : undefined;
+  const workers = parts.createWorkers({
+    options,
+    telemetry,
+    store: backgroundStoreOf(ground, store, workerPool),
+  });
+  bindToOwnership(ground, store, workers);
+  workers.start();
+  return new StreamStorageFacade({
+    schema: options.schema,
+    instanceId: options.instanceId,
+    store,
+    reader: {
+      ...store,
+      transactions: transactionsOf(ground, { patienceMs: options.lockWaitMs }),
+    },
+    calls: new CallRunner({
+      operations: telemetry.operations,
+      operationTimeoutMs: options.operationTimeoutMs,
+      signal: ownership.signal,
+    }),
+    workers,
+    ring: core.ring,
+    telemetry,
+    close: () => closeStore(ground, { store, workers, workerPool }),
+  });
+}
+
+/** What a store's parts have in common. */
+interface Ground {
+  options: ResolvedOptions;
+  core: ReadCore;
+  ownership: Ownership;
+  writePool: Pool;
+}
+
+/** What is there before the queue of writes. */
+function batchStoreOf(ground: Ground): BatchStore {
+  const { options, core, ownership } = ground;
+  const { telemetry, server } = core;
+  const quotas = Quotas.of(
+    options.quotas,
+    (quota, details) => telemetry.log.tell("quota_near", { quota, ...details }),
+  );
+  const cache = new StreamCache(quotas);
+  server.onMove((move) => {
+    cache.forgetAll();
+    // A server that lost the last change of the epoch has an earlier one.
+    ownership.fence.doubt(ownership.fence.epoch);
+    telemetry.log.tell("commits_may_be_lost", { timeline: move });
+  });
+  return {
+    catalog: core.catalog,
+    transactions: transactionsOf(ground),
+    cache,
+    isolationLevel: options.isolationLevel,
+    ownership,
+    server,
+    quotas,
+    media: core.media,
+    notices: new WorkNotices(),
+  };
+}
+
+/**
+ * The reads of a write have no patience with locked tables; its transaction slot
+ * is for others meanwhile. Callers' reads have.
+ */
+function transactionsOf(
+  { options, core, ownership, writePool }: Ground,
+  { patienceMs = 0, pool }: { patienceMs?: number; pool?: Pool } = {},
+): Transactions {
+  const { operationTimeoutMs } = pool ? patientOptions(options) : options;
+  return new Transactions({
+    readPool: pool ?? core.pool,
+    writePool: pool ?? writePool,
+    fence: ownership.fence,
+    fencePool: writePool,
+    retry: options.retry,
+    operationTimeoutMs,
+    ring: core.ring,
+    readGate: core.locks.readGate(patienceMs),
+    metrics: core.telemetry.transactions,
+  });
+}
+
+function writeQueueOf(ground: Ground, store: BatchStore): WriteQueue {
+  const { options, core: { ring, telemetry, locks } } = ground;
+  const { slots, background } = sharesOf(options.maxConnections);
+  const batched = telemetry.batchSizes();
+  // Built only while the ring is recording, and of eight streams at most, because
+  // it keeps the text.
+  const tagsOf = (writes: readonly BatchedWrite[]) =>
+    ring.enabled
+      ? writes.slice(0, 8).map(({ streamId }) => streamId).join(" ")
+      : "";
+  return new WriteQueue({
+    ...queueBounds,
+    slots,
+    backgroundSlots: Math.max(background, 1),
+    maxWaitMs: options.operationTimeoutMs,
+    runBatch: (writes, deadline) => {
+      batched(writes.length);
+      const name = "sharedWrites";
+      const context = { name, tags: tagsOf(writes), deadline };
+      return runBatch(store, context, writes);
+    },
+    maxLockWaitMs: options.lockWaitMs,
+    locks,
+    isUnknown: (error) =>
+      verdictOf(error, "write") === "unknown" ||
+      (isStreamStorageError(error) && error.outcome === "unknown"),
+    isLocked: (error) => sqlStateOf(error) === "55P03",
+  });
+}
+
+/** By connections that callers never wait for, if there are enough. */
+function backgroundStoreOf(
+  ground: Ground,
+  store: Store,
+  workerPool: Pool | undefined,
+): Store {
+  const pool = workerPool ?? ground.core.pool;
+  const transactions = transactionsOf(ground, { pool });
+  return { ...store, background: true, transactions };
+}
+
+function bindToOwnership(
+  { options, ownership }: Ground,
+  { cache, writes }: Store,
+  workers: Workers,
+): void {
+  ownership.onReconnection(() => cache.forgetAll());
+  ownership.beforeRelease(() => writes.close(closeBudgetMs(options)));
+  ownership.signal.addEventListener("abort", () => void workers.stop());
+}
+
+/** Milliseconds that closing waits for what is under way. */
+function closeBudgetMs({ operationTimeoutMs }: ResolvedOptions): number {
+  return 2 * operationTimeoutMs;
+}
+
+/** The workers can be cut off at any time, so they get less of it. */
+async function closeStore(
+  { options, core, writePool, ownership }: Ground,
+  { store, workers, workerPool }: {
+    store: Store;
+    workers: Workers;
+    workerPool: Pool | undefined;
+  },
+): Promise<void> {
+  const workersBudgetMs = sessionOptions(options).answerTimeoutMs;
+  const started = performance.now();
+  const left = (budgetMs = closeBudgetMs(options)) =>
+    Math.max(0, budgetMs - (performance.now() - started));
+  try {
+    const workersStopped = workers.stop();
+    await store.writes.close(closeBudgetMs(options));
+    await atMost(left(workersBudgetMs), workersStopped);
+    core.locks.close();
+    core.telemetry.closing();
+    await Promise.all([
+      workerPool?.close(left(workersBudgetMs)),
+      writePool.close(left()),
+      core.pool.close(left()),
+    ]);
+    await workersStopped;
+    await ownership.release(Math.max(left(), 1000));
+  } finally {
+    core.telemetry.close();
+  }
+}
+
+/** Whether the queues are less than half full: an overload is over. */
+function hasRoom(writes: WriteQueue, pools: readonly Pool[]): boolean {
+  const { waiting, waitingBytes } = writes.state;
+  return waiting < queueBounds.maxWaiting / 2 &&
+    waitingBytes < queueBounds.maxWaitingBytes / 2 &&
+    pools.every(({ state }) => state.waiting < maxPoolWaiting / 2);
+}

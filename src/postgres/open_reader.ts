@@ -1,0 +1,94 @@
+/**
+ * Opening a reader: check the options, look at the schema, wire together what
+ * reads (read_core.ts). Nothing is taken, written, locked or started.
+ */
+
+import { connectSession } from "../database/driver.ts";
+import { toStorageError } from "../database/failures.ts";
+import { checkReadable } from "../database/migrations/readable.ts";
+import { canceled } from "../storage/contract_errors.ts";
+import { CallRunner } from "./call_runner.ts";
+import { Place, sessionOptions, telemetryOf } from "./connections.ts";
+import type { ReadingOptions } from "./options.ts";
+import type { PostgresStreamReader } from "./postgres_stream_reader.ts";
+import { makeReadCore, type ReadCore } from "./read_core.ts";
+import { StreamReaderFacade } from "./reader_facade.ts";
+import {
+  resolveReaderOptions,
+  type StreamReaderOptions,
+} from "./reader_options.ts";
+
+/** Opens a reader; see `openStreamReader`. */
+export async function openReader(
+  options: StreamReaderOptions,
+): Promise<PostgresStreamReader> {
+  const resolved = resolveReaderOptions(options);
+  return readerOn(await openCore(resolved), resolved);
+}
+
+/**
+ * What a reader is built on, for tools that read the tables by statements of
+ * their own. The caller closes it.
+ *
+ * @throws {StreamStorageError} as `openStreamReader`.
+ */
+export function openReadCore(options: StreamReaderOptions): Promise<ReadCore> {
+  return openCore(resolveReaderOptions(options));
+}
+
+const operation = "openStreamReader";
+
+async function openCore(options: ReadingOptions): Promise<ReadCore> {
+  const telemetry = telemetryOf(options);
+  try {
+    options.signal?.throwIfAborted();
+    const place = new Place(options);
+    const partitions = await readPartitions(options);
+    return makeReadCore(options, {
+      place,
+      telemetry,
+      partitions,
+      connections: options.maxConnections,
+    });
+  } catch (error) {
+    telemetry.close();
+    if (options.signal?.aborted) {
+      throw canceled(options.signal.reason).withOperation(operation);
+    }
+    throw toStorageError(error).withOperation(operation);
+  }
+}
+
+/** Its scripts are transactions, so a pooler may stand between. */
+async function readPartitions(options: ReadingOptions): Promise<number> {
+  const { schema, target, signal } = options;
+  await using session = await connectSession(target, {}, {
+    ...sessionOptions(options),
+    preparedStatements: false,
+    signal,
+  });
+  const onAbort = () => session.giveUp("Opening was aborted");
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await checkReadable(session, { schema, operation });
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+function readerOn(
+  core: ReadCore,
+  { operationTimeoutMs }: ReadingOptions,
+): PostgresStreamReader {
+  const { schema, telemetry, catalog, transactions, media } = core;
+  return new StreamReaderFacade({
+    schema,
+    reader: { catalog, transactions, media },
+    calls: new CallRunner({
+      operations: telemetry.operations,
+      operationTimeoutMs,
+    }),
+    telemetry,
+    close: () => core.close(2 * operationTimeoutMs),
+  });
+}

@@ -1,0 +1,126 @@
+/**
+ * What reading takes: the tables' names, connections, transactions, object
+ * storage, telemetry. A reader has nothing more; a store is built on it and adds
+ * ownership, the queue of writes and the workers (assemble_store.ts).
+ *
+ * Nothing in here knows an owner, and nothing is remembered of streams.
+ */
+
+import type { CurrentServer } from "../database/current_server.ts";
+import type { Pool } from "../database/pool.ts";
+import { ReadTransactions } from "../database/read_transactions.ts";
+import { bind } from "../database/statement.ts";
+import { TransactionRing } from "../database/transaction_ring.ts";
+import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
+import { Catalog } from "./catalog.ts";
+import { type Place, poolOf } from "./connections.ts";
+import { maxPoolWaiting, readDepth, readLockTimeoutMs } from "./limits.ts";
+import { LockedPartitions } from "./locked_partitions.ts";
+import { Media } from "./media.ts";
+import { openBucket } from "./media_options.ts";
+import type { ReadingOptions } from "./options.ts";
+import { selectLockedPartitions } from "./sql/table_locks.ts";
+
+/** See the file's head. */
+export interface ReadCore {
+  readonly schema: string;
+  readonly catalog: Catalog;
+  /** Runs reads; each flush sees one state of the database. */
+  readonly transactions: ReadTransactions;
+  /** Object storage for media streams, if it is configured. */
+  readonly media: Media | undefined;
+  readonly telemetry: StoreTelemetry;
+  readonly server: CurrentServer;
+  readonly pool: Pool;
+  readonly locks: LockedPartitions;
+  readonly ring: TransactionRing;
+  /** Lets what is under way end for at most so long, and lets go. */
+  close(budgetMs: number): Promise<void>;
+}
+
+/** What a {@linkcode ReadCore} is made of. */
+export interface ReadCoreParts {
+  place: Place;
+  telemetry: StoreTelemetry;
+  partitions: number;
+  /** Connections at most. */
+  connections: number;
+  /** Where to ask which tables are locked; default: on those connections. */
+  lockPool?: Pool;
+}
+
+/** Wires the parts together; connects to nothing yet. */
+export function makeReadCore(
+  options: ReadingOptions,
+  { place, telemetry, partitions, connections, lockPool }: ReadCoreParts,
+): ReadCore {
+  const { schema, lockTimeoutMs } = options;
+  const impatient = {
+    ...options,
+    lockTimeoutMs: Math.min(lockTimeoutMs, readLockTimeoutMs),
+  };
+  const pool = poolOf(impatient, { telemetry, place }, {
+    name: "read",
+    max: connections,
+    depth: readDepth,
+  });
+  const catalog = new Catalog(schema, partitions);
+  const locks = lockedPartitions(options, catalog, lockPool ?? pool);
+  const ring = new TransactionRing();
+  return {
+    schema,
+    catalog,
+    transactions: new ReadTransactions({
+      readPool: pool,
+      retry: options.retry,
+      operationTimeoutMs: options.operationTimeoutMs,
+      ring,
+      readGate: locks.readGate(options.lockWaitMs),
+      metrics: telemetry.transactions,
+    }),
+    media: mediaOf(options, telemetry),
+    telemetry,
+    server: place.server,
+    pool,
+    locks,
+    ring,
+    close: async (budgetMs) => {
+      locks.close();
+      telemetry.closing();
+      try {
+        await pool.close(budgetMs);
+      } finally {
+        telemetry.close();
+      }
+    },
+  };
+}
+
+function lockedPartitions(
+  { schema, operationTimeoutMs }: ReadingOptions,
+  catalog: Catalog,
+  pool: Pool,
+): LockedPartitions {
+  const question = [bind(selectLockedPartitions, schema)] as const;
+  return new LockedPartitions({
+    suffixOf: (streamId) => catalog.tablesOf(streamId).suffix,
+    find: async () => {
+      const deadline = performance.now() + operationTimeoutMs;
+      const [{ rows }] = await pool.run(question, "write", undefined, deadline);
+      return rows;
+    },
+    maxWaiting: maxPoolWaiting,
+  });
+}
+
+function mediaOf(
+  { mediaStorage, schema, operationTimeoutMs }: ReadingOptions,
+  telemetry: StoreTelemetry,
+): Media | undefined {
+  return mediaStorage && new Media({
+    objects: openBucket(mediaStorage, telemetry.objectStorage()),
+    schema,
+    migrateExisting: mediaStorage.migrateExisting,
+    readTimeoutMs: operationTimeoutMs,
+  });
+}
