@@ -32,7 +32,7 @@ async function main(
 }
 
 function format(report: ChaosReport): string {
-  const { calls, faults, rssMb, broken } = report;
+  const { calls, faults, rssMb, trimmed, broken } = report;
   const line = (name: string, counts: Record<string, number>) =>
     `  ${name.padEnd(16)} ` +
     Object.entries(counts).map(([key, n]) => `${key} ${n}`).join(", ");
@@ -42,6 +42,9 @@ function format(report: ChaosReport): string {
     report.seed,
     `${report.acknowledgedBlocks} blocks acknowledged, ` +
     `${report.comparedBlocks} read back and compared`,
+    `${trimmed.blocks} blocks and ${trimmed.snapshots} snapshots trimmed ` +
+    `in the rounds, ${report.trimmedByCheck.blocks} and ` +
+    `${report.trimmedByCheck.snapshots} by the check`,
     `${report.requests} requests, of which failed`,
     line("", faults),
     "calls",

@@ -1,18 +1,27 @@
 /** What must hold when nothing is under way any more. */
-import type { PostgresStreamStorage, StreamId } from "../../mod.ts";
+import type {
+  MiniblockDescriptor,
+  PostgresStreamStorage,
+  StreamId,
+} from "../../mod.ts";
 import { isStreamStorageError } from "../../mod.ts";
 import { queryOnce } from "../../tests/support/database.ts";
-import { letNamesRest, newMediaId } from "../../tests/support/media_streams.ts";
-import { blocksOf, isEqual, isSame } from "./contents.ts";
+import { letNamesRest } from "../../tests/support/media_streams.ts";
+import { blocksOf, isEqual, isSame, isWritten } from "./contents.ts";
 import type { FaultyBucket } from "./faulty_bucket.ts";
 import { absent, type Ledger, type Possible } from "./ledger.ts";
+import { countCleared, isLeftOf } from "./trimmed.ts";
 
 /** What is looked at. */
-export interface Scene {
+export interface Scene extends Streams {
   url: string;
   schema: string;
-  storage: PostgresStreamStorage;
   bucket: FaultyBucket;
+}
+
+/** The streams, and what is known of them. */
+export interface Streams {
+  storage: PostgresStreamStorage;
   ledger: Ledger;
   ids: readonly StreamId[];
   /** Tells of what must not be. */
@@ -20,22 +29,23 @@ export interface Scene {
 }
 
 /** Reads every stream, and tells what of it is not as it was acknowledged. */
-export async function checkStreams(scene: Scene): Promise<number> {
+export async function checkStreams(streams: Streams): Promise<number> {
   let blocks = 0;
-  for (const id of scene.ids) {
-    const possible = scene.ledger.of(id);
-    const found = await findStream(scene, id, possible);
-    blocks += found.blocks;
-    scene.ledger.settle(id, found);
+  for (const id of streams.ids) {
+    const possible = streams.ledger.of(id);
+    const found = await findStream(streams, id, possible);
+    blocks += found.blocks - found.cut;
+    streams.ledger.settle(id, found);
   }
   return blocks;
 }
 
 async function findStream(
-  { storage, broken }: Scene,
+  streams: Streams,
   id: StreamId,
   possible: Possible,
 ): Promise<Possible> {
+  const { storage, broken } = streams;
   const isUpload = await storage.isStreamEphemeral(id).catch((error) => {
     if (isStreamStorageError(error, "NOT_FOUND")) return undefined;
     throw error;
@@ -49,6 +59,7 @@ async function findStream(
     broken(`${id} is there, but was deleted`);
     return absent;
   }
+  if (isWritten(id)) return await findWritten(streams, id, possible, version);
   const written = blocksOf(id, version);
   if (isUpload) {
     if (!possible.mayBeUpload) {
@@ -62,20 +73,63 @@ async function findStream(
     return absent;
   }
   if (!possible.mayBeSealed) broken(`${id} ${version} was never sealed`);
-  const { miniblocks } = await storage.readMiniblocks(id, 0n, 100n);
-  const streamed = await Array.fromAsync(
-    storage.streamMiniblocks(id, 0n, 100n),
-  );
-  for (const read of [miniblocks, streamed]) {
+  for (const read of await readTwice(storage, id)) {
     if (!isEqual(read, written)) broken(`${id} ${version} reads differently`);
   }
   return {
+    ...absent,
     isAbsent: false,
     version,
     blocks: written.length,
     mayBeSealed: true,
-    mayBeUpload: false,
   };
+}
+
+/** A stream that is written block by block, and trimmed. */
+async function findWritten(
+  { storage, broken }: Streams,
+  id: StreamId,
+  possible: Possible,
+  version: number,
+): Promise<Possible> {
+  const last = await storage.getLastMiniblockNumber(id);
+  const blocks = Number(last) + 1;
+  if (blocks < possible.blocks || blocks > possible.sent) {
+    broken(
+      `${id} ${version} has ${blocks} blocks, of which ${possible.blocks} ` +
+        `were acknowledged and ${possible.sent} sent`,
+    );
+  }
+  const written = blocksOf(id, version).slice(0, blocks);
+  const reads = await readTwice(storage, id);
+  for (const read of reads) {
+    const first = Number(read[0]?.number ?? -1);
+    if (!isLeftOf(read, written) || first < possible.cut) {
+      broken(`${id} ${version} from ${first} is not what trimming leaves`);
+    }
+  }
+  const read = reads.at(-1)!;
+  return {
+    ...absent,
+    isAbsent: false,
+    version,
+    blocks,
+    sent: blocks,
+    cut: Number(read[0]?.number ?? 0),
+    cleared: countCleared(read, written),
+  };
+}
+
+/** All blocks, at once and one by one. */
+async function readTwice(
+  storage: PostgresStreamStorage,
+  id: StreamId,
+): Promise<MiniblockDescriptor[][]> {
+  const { miniblocks } = await storage.readMiniblocks(id, 0n, 1000n);
+  return [
+    miniblocks,
+    await Array.fromAsync(storage.streamMiniblocks(id, 0n, 1000n)),
+  ];
 }
 
 /** Lets the offloader do what is left, as if time had passed. */
@@ -103,7 +157,7 @@ export async function settle(scene: Scene): Promise<void> {
 
 /** Each block is in one place, and each object is needed, and all there. */
 export async function checkPlaces(
-  { url, schema, storage, bucket, broken }: Scene,
+  { url, schema, bucket, broken }: Scene,
 ): Promise<void> {
   const wrong = await queryOnce(
     url,
@@ -132,86 +186,4 @@ export async function checkPlaces(
   for (const name of names.filter((name) => !found.includes(name))) {
     broken(`object ${name} is missing`);
   }
-  const report = await storage.maintenance.reconcileMedia(dry);
-  expectCounts(broken, report, {
-    objects: found.length,
-    streams: names.length,
-    unused: 0,
-    missing: 0,
-    damaged: 0,
-    inBothPlaces: 0,
-  });
-}
-
-const dry = { dryRun: true, minAgeMs: 0 };
-
-function expectCounts(
-  broken: Scene["broken"],
-  report: object,
-  expected: Record<string, number>,
-): void {
-  const told = Object.fromEntries(
-    Object.entries(report).filter(([name]) => name in expected),
-  );
-  const [a, b] = [told, expected].map((counts) =>
-    JSON.stringify(Object.entries(counts).toSorted())
-  );
-  if (a !== b) broken(`reconcileMedia tells ${a}, expected ${b}`);
-}
-
-/** Plants what is unused, missing and damaged, and compares the counts. */
-export async function checkCounts(scene: Scene): Promise<void> {
-  const { schema, storage: { maintenance }, bucket, broken } = scene;
-  const { objects } = bucket;
-  const listed = await Array.fromAsync(objects.listObjects(`${schema}/`));
-  const saved = await Promise.all(
-    listed.slice(0, 2).map(async (object) => ({
-      ...object,
-      bytes: await objects.getRange(object.name, {
-        start: 0,
-        size: object.size,
-      }),
-    })),
-  );
-  const [lost, short] = saved;
-  const orphans = [newMediaId(), newMediaId(), newMediaId()];
-  for (const id of orphans) {
-    await put(scene, `${schema}/${id}`, new Uint8Array(9));
-  }
-  if (lost) await objects.deleteObject(lost.name);
-  if (short) await put(scene, short.name, short.bytes.subarray(1));
-  expectCounts(broken, await maintenance.reconcileMedia(dry), {
-    unused: orphans.length,
-    unusedBytes: 9 * orphans.length,
-    missing: lost ? 1 : 0,
-    damaged: short ? 1 : 0,
-  });
-  for (const { name, bytes } of saved) await put(scene, name, bytes);
-  const bounds = { minAgeMs: 0, maxDeleted: 10 };
-  const done = await maintenance.reconcileMedia(bounds);
-  expectCounts(broken, done, {
-    unused: orphans.length,
-    deleted: orphans.length,
-    missing: 0,
-    damaged: 0,
-  });
-}
-
-async function put(
-  { bucket: { objects } }: Scene,
-  name: string,
-  bytes: Uint8Array,
-): Promise<void> {
-  if (await objects.headObject(name) !== undefined) {
-    await objects.deleteObject(name);
-  }
-  await objects.putObject(
-    name,
-    bytes.length,
-    async function* () {
-      for (let at = 0; at < bytes.length; at += 1_000_000) {
-        yield await Promise.resolve(bytes.slice(at, at + 1_000_000));
-      }
-    }(),
-  );
 }

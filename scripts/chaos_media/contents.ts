@@ -4,25 +4,48 @@ import {
   parseStreamId,
   type StreamId,
 } from "../../mod.ts";
-import { bytes, mediaGenesis } from "../../src/testing/contract/support.ts";
+import {
+  bytes,
+  legacyBlock,
+  mediaGenesis,
+} from "../../src/testing/contract/support.ts";
 import { Random } from "../demo/random.ts";
 
-/** The ids of a run. */
+/**
+ * The ids of a run. By turns two streams are uploaded, and two written block by
+ * block: only those have snapshots to be trimmed at.
+ */
 export function idsOf(seed: string, count: number): StreamId[] {
   const random = new Random(`ids ${seed}`);
-  return Array.from({ length: count }, () => {
+  return Array.from({ length: count }, (_, i) => {
     const id = random.bytes(32);
     id[0] = 0xff;
+    id[1] = (i >> 1) % 2;
     return parseStreamId(id);
   });
 }
 
-/**
- * The blocks of a stream's version. Some take several pages on their way back,
- * so that a process can die between two of them; few an upload in parts.
- */
+/** Whether the stream is one that is written block by block. */
+export function isWritten(id: StreamId): boolean {
+  return id.slice(2, 4) === "01";
+}
+
+/** The blocks of a stream's version, when it is complete. */
 export function blocksOf(id: StreamId, version: number): MiniblockDescriptor[] {
   const random = new Random(`${id} ${version}`);
+  return isWritten(id)
+    ? writtenBlocks(random, version)
+    : uploadedBlocks(random, version);
+}
+
+/**
+ * Some take several pages on their way back, so that a process can die between
+ * two of them; few an upload in parts.
+ */
+function uploadedBlocks(
+  random: Random,
+  version: number,
+): MiniblockDescriptor[] {
   const size = random.chance(3) ? 3_000_000 : random.chance(15) ? 1_100_000 : 0;
   const chunks = size > 0 ? random.between(2, 3) : random.between(1, 12);
   const { genesis } = mediaGenesis(chunks);
@@ -39,6 +62,25 @@ export function blocksOf(id: StreamId, version: number): MiniblockDescriptor[] {
   ];
 }
 
+/** Enough of them for snapshots to be cleared, with some beside, some inside. */
+function writtenBlocks(
+  random: Random,
+  version: number,
+): MiniblockDescriptor[] {
+  const size = random.chance(10) ? 60_000 : 2000;
+  const count = random.between(150, 350);
+  return Array.from({ length: count }, (_, i) => {
+    if (i > 0 && random.chance(3)) return legacyBlock(i);
+    const block = {
+      number: BigInt(i),
+      data: random.bytes(random.mostlySmall(1, size)),
+    };
+    return random.chance(15)
+      ? { ...block, snapshot: bytes(`snapshot ${version} ${i}`) }
+      : block;
+  });
+}
+
 /** Whether blocks that were read are those that were written. */
 export function isEqual(
   read: readonly MiniblockDescriptor[],
@@ -50,8 +92,12 @@ export function isEqual(
 
 /** The same for one. */
 export function isSame(a: MiniblockDescriptor, b: MiniblockDescriptor) {
-  return a.number === b.number && equal(a.data, b.data) &&
-    equal(a.snapshot ?? none, b.snapshot ?? none);
+  return hasSameData(a, b) && equal(a.snapshot ?? none, b.snapshot ?? none);
+}
+
+/** The same but for the snapshot beside it. */
+export function hasSameData(a: MiniblockDescriptor, b: MiniblockDescriptor) {
+  return a.number === b.number && equal(a.data, b.data);
 }
 
 const none = new Uint8Array();

@@ -5,6 +5,8 @@ import type { StreamId } from "../../mod.ts";
 export type Told =
   | { what: "open" }
   | { what: "creates"; id: StreamId; version: number }
+  /** So many blocks of it may be there. */
+  | { what: "sends"; id: StreamId; blocks: number }
   /** So many blocks of it are acknowledged. */
   | { what: "has"; id: StreamId; blocks: number }
   | { what: "seals"; id: StreamId }
@@ -24,6 +26,11 @@ export interface Possible {
   version: number | undefined;
   /** Acknowledged blocks of it. */
   blocks: number;
+  /** Blocks that may be there. */
+  sent: number;
+  /** Blocks that were trimmed away, and snapshots cleared, at the last look. */
+  cut: number;
+  cleared: number;
   mayBeSealed: boolean;
   mayBeUpload: boolean;
 }
@@ -33,6 +40,9 @@ export const absent: Possible = {
   isAbsent: true,
   version: undefined,
   blocks: 0,
+  sent: 0,
+  cut: 0,
+  cleared: 0,
   mayBeSealed: false,
   mayBeUpload: false,
 };
@@ -42,6 +52,8 @@ export class Ledger {
   readonly #streams = new Map<StreamId, Possible>();
   readonly #versions = new Map<StreamId, number>();
   acknowledged = 0;
+  /** What was found to be trimmed, all looks together. */
+  readonly trimmed = { blocks: 0, snapshots: 0 };
 
   of(id: StreamId): Possible {
     return this.#streams.get(id) ?? absent;
@@ -58,12 +70,18 @@ export class Ledger {
     const before = this.of(id);
     this.#streams.set(id, after(before, told));
     if (told.what === "creates") this.#versions.set(id, told.version);
-    if (told.what === "has") this.acknowledged++;
+    if (told.what === "has") {
+      this.acknowledged += told.blocks - before.blocks;
+    }
   }
 
   /** It was looked at. */
   settle(id: StreamId, found: Possible): void {
+    const before = this.of(id);
     this.#streams.set(id, found);
+    if (found.version !== before.version) return;
+    this.trimmed.blocks += found.cut - before.cut;
+    this.trimmed.snapshots += Math.max(found.cleared - before.cleared, 0);
   }
 }
 
@@ -73,13 +91,9 @@ function after(
 ): Possible {
   switch (told.what) {
     case "creates":
-      return {
-        isAbsent: true,
-        version: told.version,
-        blocks: 0,
-        mayBeSealed: false,
-        mayBeUpload: true,
-      };
+      return { ...absent, version: told.version, mayBeUpload: true };
+    case "sends":
+      return { ...before, sent: told.blocks };
     case "has":
       return { ...before, isAbsent: false, blocks: told.blocks };
     case "seals":

@@ -7,17 +7,14 @@ import { testDatabaseUrl } from "../../tests/support/database.ts";
 import { openSession } from "../../tests/support/migration_connection.ts";
 import { Random } from "../demo/random.ts";
 import type { Known } from "./actor.ts";
-import {
-  checkCounts,
-  checkPlaces,
-  checkStreams,
-  type Scene,
-  settle,
-} from "./check.ts";
+import { checkPlaces, checkStreams, type Scene, settle } from "./check.ts";
+import { checkCounts, checkReport } from "./check_counts.ts";
+import { checkTrimming } from "./check_trimming.ts";
 import { type Child, startChild } from "./child.ts";
 import { idsOf } from "./contents.ts";
 import { type FaultyBucket, startFaultyBucket } from "./faulty_bucket.ts";
 import { Ledger, type Told } from "./ledger.ts";
+import { clearing, cutting } from "./trimmed.ts";
 
 /** The protocol of the bucket. */
 export type Dialect = "s3" | "gcs";
@@ -43,6 +40,10 @@ export interface ChaosReport {
   acknowledgedBlocks: number;
   /** Blocks that were read back, all rounds together. */
   comparedBlocks: number;
+  /** Blocks and snapshots that were found to be trimmed behind the rounds. */
+  trimmed: Ledger["trimmed"];
+  /** What went under the eyes of the check, and was counted exactly. */
+  trimmedByCheck: Ledger["trimmed"];
   requests: number;
   faults: Record<string, number>;
   /** Calls by name and how they ended. */
@@ -80,6 +81,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   return report;
 }
 
+function add(sum: Ledger["trimmed"], more: Ledger["trimmed"]): void {
+  sum.blocks += more.blocks;
+  sum.snapshots += more.snapshots;
+}
+
 function rss(): number {
   // Where the runtime was told to let us: `--v8-flags=--expose-gc`.
   (globalThis as { gc?: () => void }).gc?.();
@@ -95,6 +101,8 @@ function newReport(seed: string): ChaosReport {
     ends: 0,
     acknowledgedBlocks: 0,
     comparedBlocks: 0,
+    trimmed: { blocks: 0, snapshots: 0 },
+    trimmedByCheck: { blocks: 0, snapshots: 0 },
     requests: 0,
     faults: {},
     calls: {},
@@ -172,13 +180,14 @@ class Place implements AsyncDisposable {
     }
     // One that was overtaken has to notice it, or dies in the attempt.
     for (const child of children.toReversed()) await this.#end(child, random);
-    await this.#check(round);
+    await this.#check(round, random);
   }
 
   #start(seed: string, authored: StreamId[]): Child {
     const known = authored.map((id): Known => ({
       id,
       version: this.#ledger.of(id).version,
+      blocks: this.#ledger.of(id).blocks,
       next: this.#ledger.next(id),
     }));
     return startChild({
@@ -231,7 +240,7 @@ class Place implements AsyncDisposable {
     if (broken.length < 100) broken.push(`round ${rounds + 1}: ${text}`);
   }
 
-  async #check(round: number): Promise<void> {
+  async #check(round: number, random: Random): Promise<void> {
     this.#bucket.setFaults(0);
     await this.#bucket.quiet();
     await using storage = await openStreamStorage({
@@ -252,11 +261,24 @@ class Place implements AsyncDisposable {
       ids: this.#ids,
       broken: (text) => this.#broken(text),
     };
+    const before = { ...this.#ledger.trimmed };
     await checkStreams(scene);
+    const { trimmed } = this.#ledger;
+    add(this.#report.trimmed, {
+      blocks: trimmed.blocks - before.blocks,
+      snapshots: trimmed.snapshots - before.snapshots,
+    });
+    await checkReport(scene);
+    const isLast = round === this.#options.rounds;
+    // Not always: what is left to be trimmed is so in the next round's races.
+    if (round % 3 === 0 || isLast) {
+      const rules = random.chance(50) ? cutting : clearing;
+      add(this.#report.trimmedByCheck, await checkTrimming(scene, rules));
+    }
     await settle(scene);
     this.#report.comparedBlocks += await checkStreams(scene);
     await checkPlaces(scene);
-    const isLast = round === this.#options.rounds;
+    await checkReport(scene);
     if (round % 5 === 0 || isLast) await checkCounts(scene);
   }
 

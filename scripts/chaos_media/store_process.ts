@@ -5,11 +5,14 @@
  */
 import { writeSync } from "node:fs";
 import process from "node:process";
-import { openStreamStorage, type StreamId } from "../../mod.ts";
+import { type LogEvent, openStreamStorage, type StreamId } from "../../mod.ts";
 import type { MediaStorageOptions } from "../../src/postgres/media_options.ts";
 import { Random } from "../demo/random.ts";
 import { author, janitor, type Known, reader } from "./actor.ts";
+import { isWritten } from "./contents.ts";
 import type { Told } from "./ledger.ts";
+import { trimmingsOf } from "./trimmed.ts";
+import { writer } from "./writer.ts";
 
 /** What the process is to do. */
 export interface Task {
@@ -37,7 +40,14 @@ function tell(told: Told): void {
   }
 }
 
+/** No stream is ever one that cannot be trimmed. */
+function tellOfRefusals({ code, message }: LogEvent): void {
+  if (code === "trimming_refused") tell({ what: "broken", text: message });
+}
+
 process.stdin.resume();
+const trimmings = trimmingsOf(task.ids);
+const random = new Random(`${task.seed} process`);
 const storage = await openStreamStorage({
   url: task.url,
   schema: task.schema,
@@ -45,7 +55,8 @@ const storage = await openStreamStorage({
   partitions: 1,
   startupDelayMs: 0,
   maxConnections: 6,
-  trimming: {},
+  trimming: trimmings[random.between(0, trimmings.length - 1)]!,
+  logger: tellOfRefusals,
 });
 const told = new AbortController();
 process.stdin.on("end", () => told.abort());
@@ -58,7 +69,9 @@ const groundOf = (name: string) => ({
   random: new Random(`${task.seed} ${name}`),
 });
 await Promise.all([
-  ...task.authored.map((known) => author(groundOf(known.id), known)),
+  ...task.authored.map((known) =>
+    (isWritten(known.id) ? writer : author)(groundOf(known.id), known)
+  ),
   reader(groundOf("reader"), task.authored),
   janitor(groundOf("janitor"), task.ids),
 ]);

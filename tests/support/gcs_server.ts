@@ -4,6 +4,7 @@
  * the XML API with its checksums, generations, preconditions, and its rules of
  * multipart uploads, which take no preconditions.
  */
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import type { GcsOptions } from "../../src/media/gcs.ts";
 import {
@@ -263,7 +264,7 @@ function multipart(
   if (parts.slice(0, -1).some((part) => part!.bytes.length < minPartBytes)) {
     return fault(400, "EntityTooSmall");
   }
-  const whole = Uint8Array.from(parts.flatMap((part) => [...part!.bytes]));
+  const whole = new Uint8Array(Buffer.concat(parts.map((part) => part!.bytes)));
   objects.set(key, whole);
   uploads.delete(id);
   return xml(
