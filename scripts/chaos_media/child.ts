@@ -3,12 +3,11 @@ import { once } from "node:events";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { Told } from "./ledger.ts";
-import type { Task } from "./store_process.ts";
 
 /** A process that works on the streams. */
 export interface Child {
-  /** Resolves when it owns the schema, or has ended without. */
+  pid: number;
+  /** Resolves when it has told of something, or has ended without. */
   opened: Promise<void>;
   /** Resolves when all that it told is heard. */
   ended: Promise<void>;
@@ -17,15 +16,20 @@ export interface Child {
   stop(): void;
 }
 
-/** Starts a process with the runtime of this one. */
-export function startChild(task: Task, hear: (told: Told) => void): Child {
-  const program = new URL("store_process.ts", import.meta.url);
+/** Starts one of the programs here with the runtime of this one. */
+export function startChild<Told>(
+  program: string,
+  task: unknown,
+  hear: (told: Told) => void,
+): Child {
   const child: ChildProcess = spawn(
     process.execPath,
     [
       "run",
-      ...("Deno" in globalThis ? ["-A", "--no-check"] : []),
-      fileURLToPath(program),
+      ...("Deno" in globalThis
+        ? ["-A", "--no-check", "--v8-flags=--expose-gc"]
+        : []),
+      fileURLToPath(new URL(program, import.meta.url)),
       JSON.stringify(task),
     ],
     { stdio: ["pipe", "pipe", "inherit"] },
@@ -37,12 +41,13 @@ export function startChild(task: Task, hear: (told: Told) => void): Child {
     // A process that is killed may leave a line half written.
     if (!line.endsWith("}")) return;
     const told: Told = JSON.parse(line);
-    if (told.what === "open") open();
+    open();
     hear(told);
   });
   const ended = Promise.all([once(child, "close"), once(lines, "close")])
     .then(() => open());
   return {
+    pid: child.pid!,
     opened,
     ended,
     kill: () => child.kill("SIGKILL"),

@@ -1,5 +1,4 @@
 /** The rounds of the chaos; see arguments.ts. */
-import process from "node:process";
 import { setTimeout as pause } from "node:timers/promises";
 import { openStreamStorage, type StreamId } from "../../mod.ts";
 import { dropSchema } from "../../src/database/migrations/mod.ts";
@@ -14,6 +13,8 @@ import { type Child, startChild } from "./child.ts";
 import { idsOf } from "./contents.ts";
 import { type FaultyBucket, startFaultyBucket } from "./faulty_bucket.ts";
 import { Ledger, type Told } from "./ledger.ts";
+import { ownMemory } from "./memory.ts";
+import type { Task } from "./store_process.ts";
 import { clearing, cutting } from "./trimmed.ts";
 
 /** The protocol of the bucket. */
@@ -73,8 +74,10 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     await places[round % places.length]!.round(random, round);
     report.rounds = round;
     report.seconds = Math.round((performance.now() - start) / 1000);
-    if (round === Math.min(10, options.rounds)) report.rssMb.start = rss();
-    report.rssMb.end = rss();
+    if (round === Math.min(10, options.rounds)) {
+      report.rssMb.start = ownMemory().rssMb;
+    }
+    report.rssMb.end = ownMemory().rssMb;
     for (const place of places) place.count();
     options.onRound?.(round, report);
   }
@@ -84,12 +87,6 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
 function add(sum: Ledger["trimmed"], more: Ledger["trimmed"]): void {
   sum.blocks += more.blocks;
   sum.snapshots += more.snapshots;
-}
-
-function rss(): number {
-  // Where the runtime was told to let us: `--v8-flags=--expose-gc`.
-  (globalThis as { gc?: () => void }).gc?.();
-  return Math.round(process.memoryUsage().rss / 1e6);
 }
 
 function newReport(seed: string): ChaosReport {
@@ -190,14 +187,16 @@ class Place implements AsyncDisposable {
       blocks: this.#ledger.of(id).blocks,
       next: this.#ledger.next(id),
     }));
-    return startChild({
+    const task: Task = {
       url: this.#url,
       schema: this.#schema,
       mediaStorage: this.#bucket.options,
       seed,
       authored: known,
       ids: this.#ids,
-    }, (told) => this.#hear(told));
+    };
+    const hear = (told: Told) => this.#hear(told);
+    return startChild("store_process.ts", task, hear);
   }
 
   async #end(child: Child, random: Random): Promise<void> {

@@ -1,0 +1,139 @@
+/** Media streams in and out for as long as it is told, with an eye on memory. */
+import { setTimeout as pause } from "node:timers/promises";
+import { openStreamStorage } from "../../mod.ts";
+import { dropSchema } from "../../src/database/migrations/mod.ts";
+import { queryOnce, testDatabaseUrl } from "../../tests/support/database.ts";
+import { openSession } from "../../tests/support/migration_connection.ts";
+import { Random } from "../demo/random.ts";
+import { checkPlaces, settle } from "./check.ts";
+import { checkReport } from "./check_counts.ts";
+import { startChild } from "./child.ts";
+import type { ChurnCounts, ChurnTask, ChurnTold } from "./churn_process.ts";
+import { idsOf } from "./contents.ts";
+import { startFaultyBucket } from "./faulty_bucket.ts";
+import { Ledger } from "./ledger.ts";
+import { type Memory, sessionsMb } from "./memory.ts";
+import type { Dialect } from "./run.ts";
+
+/** What is run. */
+export interface ChurnOptions {
+  durationMs: number;
+  seed: string;
+  dialect: Dialect;
+  streams: number;
+  /** Of 100 requests. */
+  faults: number;
+  /** So often another store takes over, in the same process. */
+  takeoverMs: number;
+  sampleMs: number;
+  onSample?(sample: ChurnSample): void;
+}
+
+/** How it was at some time. */
+export interface ChurnSample extends ChurnCounts, Memory {
+  seconds: number;
+  /** Of the server's sessions, if it can be seen. */
+  sessionsMb: number | undefined;
+  /** Of the schema's tables and indexes. */
+  tablesMb: number;
+  /** Rows that tell of requests under way, tasks, trimmings and deletions. */
+  notes: number;
+}
+
+/** What has happened. */
+export interface ChurnReport {
+  samples: ChurnSample[];
+  /** What must not be; nothing, if all is right. */
+  broken: string[];
+}
+
+/** Samples that are kept, a day of minutes. */
+const maxSamples = 1440;
+
+/** Runs it in a schema of its own. */
+export async function runChurn(options: ChurnOptions): Promise<ChurnReport> {
+  const { seed, dialect, streams, takeoverMs, sampleMs } = options;
+  const url = await testDatabaseUrl();
+  const schema = `churn_${crypto.randomUUID().replaceAll("-", "")}`;
+  await using bucket = await startFaultyBucket(dialect, new Random(seed));
+  bucket.setFaults(options.faults);
+  const report: ChurnReport = { samples: [], broken: [] };
+  const broken = (text: string) => {
+    if (report.broken.length < 100) report.broken.push(text);
+  };
+  const started = performance.now();
+  const seen: Promise<void>[] = [];
+  const look = async (told: ChurnCounts & Memory) => {
+    const seconds = Math.round((performance.now() - started) / 1000);
+    const sample = { ...told, seconds, ...await lookAtServer(url, schema) };
+    report.samples.push(sample);
+    if (report.samples.length > maxSamples) report.samples.shift();
+    options.onSample?.(sample);
+  };
+  const ids = idsOf(seed, streams);
+  const mediaStorage = bucket.options;
+  const task = { url, schema, mediaStorage, seed, ids, takeoverMs, sampleMs };
+  const child = startChild<ChurnTold>(
+    "churn_process.ts",
+    task satisfies ChurnTask,
+    (told) => {
+      if (told.what === "broken") broken(told.text);
+      else {
+        const { what: _what, ...counts } = told;
+        seen.splice(0, seen.length, Promise.all(seen).then(() => look(counts)));
+      }
+    },
+  );
+  await Promise.race([pause(options.durationMs), child.ended]);
+  child.stop();
+  const late = setTimeout(() => {
+    broken("the process did not end within a minute");
+    child.kill();
+  }, 60_000);
+  await child.ended;
+  clearTimeout(late);
+  await Promise.all(seen);
+  bucket.setFaults(0);
+  await bucket.quiet();
+  {
+    await using storage = await openStreamStorage({
+      url,
+      schema,
+      mediaStorage,
+      partitions: 1,
+      startupDelayMs: 0,
+      maxConnections: 4,
+      workerConcurrency: 0,
+    });
+    const ledger = new Ledger();
+    const scene = { url, schema, storage, bucket, ledger, ids, broken };
+    await settle(scene);
+    await checkPlaces(scene);
+    await checkReport(scene);
+  }
+  await using session = await openSession(url);
+  await dropSchema(session, schema);
+  return report;
+}
+
+async function lookAtServer(
+  url: string,
+  schema: string,
+): Promise<Pick<ChurnSample, "sessionsMb" | "tablesMb" | "notes">> {
+  const [row] = await queryOnce(
+    url,
+    `SELECT (SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class AS c
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = '${schema}' AND c.relkind = 'r')::bigint AS bytes,
+      (SELECT count(*) FROM "${schema}".stream_storage_media_changes)
+        + (SELECT count(*) FROM "${schema}".stream_storage_media_tasks)
+        + (SELECT count(*) FROM "${schema}".stream_storage_trimming)
+        + (SELECT count(*) FROM "${schema}".stream_storage_deletions)
+        AS notes`,
+  );
+  return {
+    sessionsMb: await sessionsMb(url),
+    tablesMb: Math.round(Number(row!["bytes"]) / 1e6),
+    notes: Number(row!["notes"]),
+  };
+}

@@ -1,0 +1,127 @@
+/**
+ * A process that opens one store after the other on the same schema: each one
+ * takes over from the one before, whose callers are still at work. Its argument
+ * is a {@linkcode ChurnTask} as JSON; it prints {@linkcode ChurnTold} lines, and
+ * ends at the end of its input.
+ */
+import process from "node:process";
+import { setTimeout as pause } from "node:timers/promises";
+import {
+  isStreamStorageError,
+  type LogEvent,
+  openStreamStorage,
+  type PostgresStreamStorage,
+} from "../../mod.ts";
+import { checkStreams, type Streams } from "./check.ts";
+import { Ledger, type Told } from "./ledger.ts";
+import { type Memory, ownMemory } from "./memory.ts";
+import type { Task } from "./store_process.ts";
+import { tellLine } from "./telling.ts";
+import { cutting } from "./trimmed.ts";
+import { work } from "./work.ts";
+
+/** What the process is to do. */
+export interface ChurnTask extends Omit<Task, "authored"> {
+  takeoverMs: number;
+  sampleMs: number;
+}
+
+/** What it tells. */
+export type ChurnTold =
+  | ({ what: "sample" } & ChurnCounts & Memory)
+  | { what: "broken"; text: string };
+
+/** What was done so far. */
+export interface ChurnCounts {
+  /** Stores that were opened. */
+  stores: number;
+  /** Calls that succeeded, and that failed. */
+  done: number;
+  failed: number;
+  /** Blocks that were read back and compared at takeovers. */
+  compared: number;
+  /** Blocks that were found to be trimmed then. */
+  trimmed: number;
+}
+
+const { url, schema, mediaStorage, seed, ids, takeoverMs, sampleMs } = JSON
+  .parse(process.argv[2]!) as ChurnTask;
+const ledger = new Ledger();
+const counts = { stores: 0, done: 0, failed: 0, compared: 0, trimmed: 0 };
+const broken = (text: string) => {
+  tellLine({ what: "broken", text } satisfies ChurnTold);
+};
+const stopped = new AbortController();
+
+function tell(told: Told): void {
+  ledger.hear(told);
+  if (told.what === "broken") broken(told.text);
+  if (told.what !== "call") return;
+  if (told.outcome === "done") counts.done++;
+  else counts.failed++;
+}
+
+function open(): Promise<PostgresStreamStorage> {
+  counts.stores++;
+  return openStreamStorage({
+    url,
+    schema,
+    mediaStorage,
+    partitions: 1,
+    startupDelayMs: 0,
+    maxConnections: 6,
+    trimming: cutting,
+    logger: ({ code, message }: LogEvent) => {
+      if (code === "trimming_refused") broken(message);
+    },
+  });
+}
+
+/** The bucket fails meanwhile, and the workers of the new store are at work. */
+async function check(storage: PostgresStreamStorage): Promise<void> {
+  const streams: Streams = { storage, ledger, ids, broken };
+  for (let failures = 0;;) {
+    try {
+      counts.compared += await checkStreams(streams);
+      counts.trimmed = ledger.trimmed.blocks;
+      return;
+    } catch (error) {
+      if (!isStreamStorageError(error) || ++failures > 100) throw error;
+      await pause(100);
+    }
+  }
+}
+
+/** Works until another store takes over, or it is told to end. */
+async function workOn(storage: PostgresStreamStorage): Promise<void> {
+  const signal = AbortSignal.any([stopped.signal, storage.signal]);
+  const authored = ids.map((id) => {
+    const { version, blocks } = ledger.of(id);
+    return { id, version, blocks, next: ledger.next(id) };
+  });
+  const name = `${seed} ${counts.stores}`;
+  await work({ storage, signal, tell }, { seed: name, authored, ids });
+  await storage.close();
+}
+
+process.stdin.resume();
+process.stdin.on("end", () => stopped.abort());
+const sample = () => {
+  tellLine({ what: "sample", ...counts, ...ownMemory() } satisfies ChurnTold);
+};
+const sampling = setInterval(sample, sampleMs);
+for (let working = Promise.resolve(); !stopped.signal.aborted;) {
+  const storage = await open();
+  await working;
+  await check(storage);
+  working = workOn(storage);
+  await pause(takeoverMs, undefined, { signal: stopped.signal })
+    .catch(() => {});
+  if (stopped.signal.aborted) await working;
+}
+const last = await open();
+await check(last);
+await last.close();
+clearInterval(sampling);
+sample();
+process.exit(0);

@@ -1,0 +1,48 @@
+/** How much memory processes take. */
+import { readFile } from "node:fs/promises";
+import process from "node:process";
+import { queryOnce } from "../../tests/support/database.ts";
+
+/** Of a process, in megabytes. */
+export interface Memory {
+  rssMb: number;
+  heapMb: number;
+  externalMb: number;
+}
+
+interface Collecting {
+  /** Deno, where it was told to let us: `--v8-flags=--expose-gc`. */
+  gc?: () => void;
+  Bun?: { gc(isNow: boolean): void };
+}
+
+/** This process's, garbage collected if the runtime lets us. */
+export function ownMemory(): Memory {
+  const { gc, Bun } = globalThis as Collecting;
+  if (Bun !== undefined) Bun.gc(true);
+  else gc?.();
+  const { rss, heapUsed, external } = process.memoryUsage();
+  const mb = (bytes: number) => Math.round(bytes / 1e6);
+  return { rssMb: mb(rss), heapMb: mb(heapUsed), externalMb: mb(external) };
+}
+
+/**
+ * What the server's processes have for themselves, the shared buffers aside,
+ * of all sessions in the database; undefined where it can't be seen.
+ */
+export async function sessionsMb(url: string): Promise<number | undefined> {
+  const rows = await queryOnce(
+    url,
+    `SELECT pid FROM pg_stat_activity
+      WHERE datname = current_database() AND pid <> pg_backend_pid()`,
+  );
+  let kilobytes = 0;
+  for (const { pid } of rows) {
+    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() =>
+      undefined
+    );
+    const found = /^RssAnon:\s+(\d+) kB/m.exec(status ?? "");
+    if (found !== null) kilobytes += Number(found[1]);
+  }
+  return kilobytes === 0 ? undefined : Math.round(kilobytes / 1000);
+}

@@ -1,0 +1,13 @@
+import { writeSync } from "node:fs";
+
+/** Prints a line at once: what is told must outlive the process. */
+export function tellLine(told: unknown): void {
+  let line = new TextEncoder().encode(`${JSON.stringify(told)}\n`);
+  while (line.length > 0) {
+    try {
+      line = line.subarray(writeSync(1, line));
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EAGAIN") throw error;
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import { Random } from "../demo/random.ts";
+import { author, type Ground, janitor, type Known, reader } from "./actor.ts";
+import { isWritten } from "./contents.ts";
+import { writer } from "./writer.ts";
+
+/** Everybody at work on a store, until the signal tells them to end. */
+export async function work(
+  ground: Omit<Ground, "random">,
+  { seed, authored, ids }: {
+    seed: string;
+    /** Those that are changed; others do so with the rest. */
+    authored: Known[];
+    /** All. */
+    ids: Known["id"][];
+  },
+): Promise<void> {
+  const groundOf = (name: string) => ({
+    ...ground,
+    random: new Random(`${seed} ${name}`),
+  });
+  await Promise.all([
+    ...authored.map((known) =>
+      (isWritten(known.id) ? writer : author)(groundOf(known.id), known)
+    ),
+    reader(groundOf("reader"), authored),
+    janitor(groundOf("janitor"), ids),
+  ]);
+}
