@@ -29,6 +29,12 @@ export type {
   WorkerStatus,
 } from "./src/postgres/maintenance.ts";
 export type {
+  GcsAccessToken,
+  GcsTokenSource,
+  S3Credentials,
+  S3CredentialsSource,
+} from "./src/media/given_credentials.ts";
+export type {
   GcsMediaStorageOptions,
   MediaStorageOptions,
   S3MediaStorageOptions,

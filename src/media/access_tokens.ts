@@ -1,4 +1,10 @@
 import { HttpClient, type HttpPolicy, statusFault } from "./http_client.ts";
+import { isWord } from "./given_credentials.ts";
+import {
+  type Credential,
+  KeptCredential,
+  keptUntil,
+} from "./kept_credential.ts";
 import { ReplyFault } from "./reply_fault.ts";
 
 /** The fields of a service account's JSON that are used. */
@@ -13,27 +19,15 @@ export interface ServiceAccount {
 /** Reads and writes of objects, nothing of buckets. */
 const scope = "https://www.googleapis.com/auth/devstorage.read_write";
 
-/** A token is given up this long before its end. */
-const spareMs = 120_000;
-
-/** Google gives none that holds longer. */
-const maxLifeMs = 12 * 3_600_000;
-
-interface AccessToken {
-  text: string;
-  /** By our clock. */
-  until: number;
-}
-
 /**
- * Access tokens of a service account: asked for with an assertion that its
- * private key signs, kept until shortly before they end, one request at a time.
+ * Access tokens of a service account, asked for with an assertion that its
+ * private key signs.
  */
 export class AccessTokens {
   readonly #account: ServiceAccount;
   readonly #http: HttpClient;
   #key: Promise<CryptoKey> | undefined;
-  #token: Promise<AccessToken> | undefined;
+  readonly #kept = new KeptCredential(() => this.#ask());
 
   constructor(account: ServiceAccount, policy: HttpPolicy) {
     this.#account = account;
@@ -42,33 +36,16 @@ export class AccessTokens {
   }
 
   /** A token that is good for a while. */
-  async get(): Promise<string> {
-    const kept = this.#token;
-    if (kept !== undefined) {
-      const { text, until } = await this.#held(kept);
-      if (Date.now() < until) return text;
-      if (this.#token === kept) this.#token = undefined;
-    }
-    // However short it lasts, it is good for the request that waits for it.
-    return (await this.#held(this.#token ??= this.#ask())).text;
+  get(): Promise<string> {
+    return this.#kept.get();
   }
 
   /** The store refuses the present one. */
   forget(): void {
-    this.#token = undefined;
+    this.#kept.forget();
   }
 
-  /** The next caller asks again for one that was not given. */
-  async #held(asked: Promise<AccessToken>): Promise<AccessToken> {
-    try {
-      return await asked;
-    } catch (error) {
-      if (this.#token === asked) this.#token = undefined;
-      throw error;
-    }
-  }
-
-  async #ask(): Promise<AccessToken> {
+  async #ask(): Promise<Credential<string>> {
     const now = Date.now();
     const body = new URLSearchParams({
       grant_type: "urn:ietf:params:oauth:grant-type:jwt-bearer",
@@ -88,11 +65,10 @@ export class AccessTokens {
         });
       }
       const { access_token: text, expires_in: seconds } = parse(reply.body);
-      if (!isToken(text) || typeof seconds !== "number") {
+      if (!isWord(text) || typeof seconds !== "number") {
         throw new ReplyFault({ reason: "malformed_token", retryable: true });
       }
-      const ms = Math.min(seconds * 1000, maxLifeMs) - spareMs;
-      return { text, until: now + Math.max(ms, 1000) };
+      return { value: text, until: keptUntil(now + seconds * 1000, now) };
     });
   }
 
@@ -144,15 +120,6 @@ function parse(body: Uint8Array): Record<string, unknown> {
   } catch {
     return {};
   }
-}
-
-/**
- * What a header takes: of anything else the runtime would complain, and quote
- * it.
- */
-function isToken(text: unknown): text is string {
-  return typeof text === "string" && text.length <= 16_384 &&
-    /^[\x21-\x7e]+$/.test(text);
 }
 
 function base64url(bytes: Uint8Array): string {

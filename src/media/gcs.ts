@@ -7,17 +7,19 @@ import {
 import type { ObjectStore } from "./object_store.ts";
 import { withoutEndSlashes } from "./object_url.ts";
 import { type BucketTuning, defaultPartBytes } from "./s3.ts";
+import { type GcsTokenSource, givenToken } from "./given_credentials.ts";
 import { AccessTokens, type ServiceAccount } from "./access_tokens.ts";
 
 /** A bucket of Google Cloud Storage. */
 export interface GcsOptions {
   bucket: string;
-  credentials: ServiceAccount;
+  /** A service account, or a function that gives access tokens. */
+  credentials: ServiceAccount | GcsTokenSource;
   /** Default: Google's own. */
   endpoint?: string | undefined;
 }
 
-/** A bucket whose requests carry a service account's access token. */
+/** A bucket whose requests carry an access token. */
 export function openGcsBucket(
   { bucket, credentials, endpoint }: GcsOptions,
   { policy, partBytes = defaultPartBytes, onCall = () => {} }: BucketTuning =
@@ -31,14 +33,20 @@ export function openGcsBucket(
     // given up before another one begins.
     lateMs: 0,
     baseUrl: `${base}/${encodeURIComponent(bucket)}`,
-    authorizer: bearer(new AccessTokens(credentials, complete)),
+    authorizer: bearer(
+      typeof credentials === "function"
+        ? givenToken(credentials, complete.stallMs)
+        : new AccessTokens(credentials, complete),
+    ),
     policy: complete,
     partBytes,
     onCall,
   });
 }
 
-function bearer(tokens: AccessTokens): Authorizer {
+function bearer(
+  tokens: { get(): Promise<string>; forget(): void },
+): Authorizer {
   return {
     async authorize({ headers }: HttpRequest) {
       const all = new Headers(headers);

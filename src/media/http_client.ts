@@ -13,6 +13,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import pRetry from "p-retry";
 import { unlessAborted } from "../storage/unless_aborted.ts";
+import { isProofRefused } from "./kept_credential.ts";
 import { ReplyFault } from "./reply_fault.ts";
 import { xmlOf, xmlText } from "./xml.ts";
 
@@ -44,7 +45,7 @@ export interface HttpReply {
 export interface Authorizer {
   /** All headers of the request; called anew for each attempt. */
   authorize(request: HttpRequest): Promise<Headers>;
-  /** The store refused a proof (401): the next one must be a new one. */
+  /** The store refused a proof: the next one must be a new one. */
   forget?(): void;
 }
 
@@ -97,6 +98,7 @@ export class HttpClient {
   ): Promise<T> {
     const { attempts, minDelayMs, maxDelayMs, maxRetryAfterMs } = this.#policy;
     const { signal } = request;
+    let hasForgotten = false;
     return await pRetry(async (attempt) => {
       const headers = await this.#headersOf(request);
       try {
@@ -112,10 +114,10 @@ export class HttpClient {
       randomize: true,
       shouldRetry: ({ error }) => {
         if (!(error instanceof ReplyFault)) return false;
-        const { status, reason, retryable } = error.init;
-        const isRefused = status === 401 && reason === "access_denied";
-        if (!isRefused || !this.#authorizer?.forget) return retryable;
+        const isStale = !hasForgotten && isProofRefused(request.method, error);
+        if (!isStale || !this.#authorizer?.forget) return error.init.retryable;
         this.#authorizer.forget();
+        hasForgotten = true;
         return true;
       },
       onFailedAttempt: async ({ error, retriesLeft }) => {

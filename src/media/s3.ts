@@ -7,21 +7,28 @@ import {
   type HttpPolicy,
   type HttpRequest,
 } from "./http_client.ts";
+import {
+  givenKeys,
+  type S3Credentials,
+  type S3CredentialsSource,
+} from "./given_credentials.ts";
 import { withoutEndSlashes } from "./object_url.ts";
 import type { ObjectStore, ObjectStoreListener } from "./object_store.ts";
 
 /** A bucket of S3 or of a server that speaks its protocol. */
-export interface S3Options {
+export interface S3Place {
   bucket: string;
   region: string;
   /** Default: AWS. */
   endpoint?: string | undefined;
-  accessKeyId: string;
-  secretAccessKey: string;
-  sessionToken?: string | undefined;
   /** Default: true for an endpoint, or a name that no certificate covers. */
   forcePathStyle?: boolean | undefined;
 }
+
+/** A bucket, and who asks. */
+export type S3Options =
+  & S3Place
+  & (S3Credentials | { credentials: S3CredentialsSource });
 
 /** How large parts are and how requests are tried; defaults fit real stores. */
 export interface BucketTuning {
@@ -45,18 +52,19 @@ export function openS3Bucket(
   { policy, partBytes = defaultPartBytes, onCall = () => {} }: BucketTuning =
     {},
 ): ObjectStore {
+  const complete = { ...defaultHttpPolicy, ...policy };
   return new Bucket({
     provider: "s3",
     lateMs: signaturesHoldMs,
     baseUrl: baseUrlOf(options),
-    authorizer: signer(options),
-    policy: { ...defaultHttpPolicy, ...policy },
+    authorizer: signer(options, complete),
+    policy: complete,
     partBytes,
     onCall,
   });
 }
 
-function baseUrlOf({ bucket, region, endpoint, forcePathStyle }: S3Options) {
+function baseUrlOf({ bucket, region, endpoint, forcePathStyle }: S3Place) {
   const host = new URL(endpoint ?? `https://s3.${region}.amazonaws.com`);
   const isPath = forcePathStyle ??
     (endpoint !== undefined || bucket.includes("."));
@@ -66,11 +74,15 @@ function baseUrlOf({ bucket, region, endpoint, forcePathStyle }: S3Options) {
     : `${host.protocol}//${bucket}.${host.host}${path}`;
 }
 
-function signer(options: S3Options): Authorizer {
-  const { accessKeyId, secretAccessKey, sessionToken, region } = options;
+function signer(options: S3Options, { stallMs }: HttpPolicy): Authorizer {
+  const given = "credentials" in options
+    ? givenKeys(options.credentials, stallMs)
+    : { get: () => options };
   const keys = new Map<string, ArrayBuffer>();
   return {
+    ...("forget" in given && { forget: () => given.forget() }),
     async authorize({ method, url, headers, body, date }: HttpRequest) {
+      const { accessKeyId, secretAccessKey, sessionToken } = await given.get();
       const sha256 = createHash("sha256").update(body ?? new Uint8Array());
       const signed = await new AwsV4Signer({
         method,
@@ -83,7 +95,7 @@ function signer(options: S3Options): Authorizer {
         secretAccessKey,
         ...(sessionToken === undefined ? {} : { sessionToken }),
         service: "s3",
-        region,
+        region: options.region,
         ...(date === undefined ? {} : { datetime: compactOf(date) }),
         cache: keys,
       }).sign();

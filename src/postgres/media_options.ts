@@ -3,6 +3,10 @@
 import { z } from "zod";
 import { openGcsBucket } from "../media/gcs.ts";
 import type {
+  GcsTokenSource,
+  S3CredentialsSource,
+} from "../media/given_credentials.ts";
+import type {
   ObjectStore,
   ObjectStoreListener,
 } from "../media/object_store.ts";
@@ -18,12 +22,18 @@ export interface S3MediaStorageOptions {
   region: string;
   /** The server's address, http or https. Default: AWS. */
   endpoint?: string;
-  /** Who asks. */
-  accessKeyId: string;
+  /** Who asks; needed unless `credentials` are given. */
+  accessKeyId?: string;
   /** Never shown in an error or a log. */
-  secretAccessKey: string;
+  secretAccessKey?: string;
   /** With temporary keys. Never shown. */
   sessionToken?: string;
+  /**
+   * Gives temporary keys, in place of the above: a credential provider of AWS's
+   * SDK, for example. It is asked again before they end, after a minute if they
+   * have no `expiration`, and when the store refuses them.
+   */
+  credentials?: S3CredentialsSource;
   /**
    * The bucket's name in the path instead of the host. Default: true with an
    * endpoint, or if the name has a dot.
@@ -39,8 +49,13 @@ export interface GcsMediaStorageOptions {
   provider: "gcs";
   /** Its name. */
   bucket: string;
-  /** A service account's JSON, as text or read. Never shown. */
-  credentials: object | string;
+  /**
+   * A service account's JSON, as text or read, never shown; or a function that
+   * gives access tokens, for workload identity: `() => auth.getAccessToken()` of
+   * Google's library. It is asked again before a token ends, after a minute if
+   * it has no `expiration`, and when the store refuses it.
+   */
+  credentials: GcsTokenSource | object | string;
   /** The server's address, http or https. Default: Google's. */
   endpoint?: string;
   /** Moves existing streams too, not only those sealed from now on. */
@@ -89,15 +104,19 @@ export const mediaStorageSchema = z.discriminatedUnion("provider", [
     provider: z.literal("s3"),
     ...common,
     region: z.string().regex(/^[a-z0-9-]{1,64}$/i, "must be a region's name"),
-    accessKeyId: word,
-    secretAccessKey: word,
+    accessKeyId: word.optional(),
+    secretAccessKey: word.optional(),
     sessionToken: word.optional(),
+    credentials: z.custom<S3CredentialsSource>(
+      isFunction,
+      "must be a function",
+    ).optional(),
     forcePathStyle: z.boolean().optional(),
-  }),
+  }).transform(withProof),
   z.strictObject({
     provider: z.literal("gcs"),
     ...common,
-    credentials: z.preprocess(parseJson, serviceAccount),
+    credentials: z.unknown().transform(gcsCredentials),
   }),
 ], { message: "provider must be s3 or gcs" });
 
@@ -112,6 +131,54 @@ export function openBucket(
   return options.provider === "s3"
     ? openS3Bucket(options, { onCall })
     : openGcsBucket(options, { onCall });
+}
+
+type Context = z.core.$RefinementCtx;
+
+/** Either keys or a function that gives them. */
+function withProof<
+  T extends {
+    accessKeyId?: string | undefined;
+    secretAccessKey?: string | undefined;
+    sessionToken?: string | undefined;
+    credentials?: S3CredentialsSource | undefined;
+  },
+>(given: T, context: Context) {
+  const { accessKeyId, secretAccessKey, sessionToken, credentials, ...place } =
+    given;
+  const keys = { accessKeyId, secretAccessKey, sessionToken };
+  const refuse = (option: string, message: string) => {
+    context.addIssue({ code: "custom", path: [option], message });
+    return z.NEVER;
+  };
+  if (credentials !== undefined) {
+    const stray = Object.entries(keys).find(([, key]) => key !== undefined);
+    return stray === undefined
+      ? { ...place, credentials }
+      : refuse(stray[0], "can't stand with credentials");
+  }
+  if (accessKeyId === undefined || secretAccessKey === undefined) {
+    const missing = accessKeyId === undefined
+      ? "accessKeyId"
+      : "secretAccessKey";
+    return refuse(missing, "is needed, or a function as credentials");
+  }
+  return { ...place, accessKeyId, secretAccessKey, sessionToken };
+}
+
+/** A function, or a service account. */
+function gcsCredentials(given: unknown, context: Context) {
+  if (isFunction(given)) return given as GcsTokenSource;
+  const account = serviceAccount.safeParse(parseJson(given));
+  if (account.success) return account.data;
+  for (const { path, message } of account.error.issues) {
+    context.addIssue({ code: "custom", path: [...path], message });
+  }
+  return z.NEVER;
+}
+
+function isFunction(value: unknown): boolean {
+  return typeof value === "function";
 }
 
 function isEndpoint(value: string): boolean {

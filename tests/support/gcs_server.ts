@@ -6,6 +6,7 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
+import type { ServiceAccount } from "../../src/media/access_tokens.ts";
 import type { GcsOptions } from "../../src/media/gcs.ts";
 import {
   type HeldRequest,
@@ -22,7 +23,7 @@ import {
 
 /** The server, and how to be let in. */
 export interface GcsServer extends AsyncDisposable {
-  options: GcsOptions;
+  options: GcsOptions & { credentials: ServiceAccount };
   /** A service account as Google hands it out. */
   credentials: Record<string, string>;
   readonly objects: Map<string, Uint8Array>;

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { AwsV4Signer } from "aws4fetch";
-import type { S3Options } from "../../src/media/s3.ts";
+import type { S3Credentials } from "../../src/media/given_credentials.ts";
+import type { S3Place } from "../../src/media/s3.ts";
 import {
   type HeldRequest,
   HeldRequests,
@@ -32,7 +33,7 @@ export type Conditions = "kept" | "ignored" | "refused";
 
 /** An S3 server that checks signatures, and the layer of faults before it. */
 export interface S3Server extends AsyncDisposable {
-  options: S3Options;
+  options: S3Place & S3Credentials;
   /** Requests so far: `PUT /media/a/b?partNumber=1`. */
   readonly requests: string[];
   /** Set by tests. */

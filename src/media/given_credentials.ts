@@ -1,0 +1,121 @@
+/**
+ * Credentials that a function of the application gives, where a machine has an
+ * identity in place of keys: temporary keys of AWS, access tokens of Google.
+ */
+
+import { isStreamStorageError } from "../storage/errors.ts";
+import {
+  type Credential,
+  KeptCredential,
+  keptUntil,
+} from "./kept_credential.ts";
+import { ReplyFault } from "./reply_fault.ts";
+
+/** Keys of S3; what the credential providers of AWS's SDK give fits. */
+export interface S3Credentials {
+  /** Who asks. */
+  accessKeyId: string;
+  /** Never shown in an error or a log. */
+  secretAccessKey: string;
+  /** With temporary keys. Never shown. */
+  sessionToken?: string | undefined;
+  /** When they end. */
+  expiration?: Date | undefined;
+}
+
+/** An access token of Google's, with the right to read and write objects. */
+export interface GcsAccessToken {
+  /** Never shown in an error or a log. */
+  token: string;
+  /** When it ends. */
+  expiration?: Date | undefined;
+}
+
+/** Gives the keys of the moment. */
+export type S3CredentialsSource = () => S3Credentials | Promise<S3Credentials>;
+
+/** Gives the token of the moment, by itself or with its end. */
+export type GcsTokenSource = () =>
+  | GcsAccessToken
+  | string
+  | null
+  | undefined
+  // By its type Google's `getAccessToken()` may give nothing.
+  | Promise<GcsAccessToken | string | null | undefined>;
+
+/** Without a word about its end: it may have been kept where it comes from. */
+const untoldLifeMs = 60_000;
+
+/** Asks the function for keys. */
+export function givenKeys(
+  source: S3CredentialsSource,
+  withinMs: number,
+): KeptCredential<S3Credentials> {
+  return new KeptCredential(async () => {
+    const given = await askFor(source, withinMs) as Partial<S3Credentials>;
+    const { accessKeyId, secretAccessKey, sessionToken } = given ?? {};
+    const isFit = isWord(accessKeyId) && isWord(secretAccessKey) &&
+      (sessionToken === undefined || isWord(sessionToken));
+    if (!isFit) throw malformed();
+    const keys = { accessKeyId, secretAccessKey, sessionToken };
+    return withEnd(keys, given.expiration);
+  });
+}
+
+/** Asks the function for a token. */
+export function givenToken(
+  source: GcsTokenSource,
+  withinMs: number,
+): KeptCredential<string> {
+  return new KeptCredential(async () => {
+    const given = await askFor(source, withinMs) as Awaited<
+      ReturnType<GcsTokenSource>
+    >;
+    const { token, expiration }: Partial<GcsAccessToken> =
+      typeof given === "string" ? { token: given } : given ?? {};
+    if (!isWord(token)) throw malformed();
+    return withEnd(token, expiration);
+  });
+}
+
+/**
+ * What a header takes: of anything else the runtime would complain, and quote
+ * it.
+ */
+export function isWord(text: unknown): text is string {
+  return typeof text === "string" && text.length <= 16_384 &&
+    /^[\x21-\x7e]+$/.test(text);
+}
+
+function withEnd<T>(value: T, expiration: unknown): Credential<T> {
+  const now = Date.now();
+  if (expiration === undefined) return { value, until: now + untoldLifeMs };
+  const end = expiration instanceof Date ? expiration.getTime() : NaN;
+  if (Number.isNaN(end)) throw malformed();
+  return { value, until: keptUntil(end, now) };
+}
+
+async function askFor(
+  source: () => unknown,
+  withinMs: number,
+): Promise<unknown> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(unavailable()), withinMs);
+  try {
+    return await Promise.race([source(), late.promise]);
+  } catch (error) {
+    if (isStreamStorageError(error)) throw error;
+    // What else it threw is dropped: nobody knows what that holds.
+    throw unavailable();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function unavailable(): ReplyFault {
+  return new ReplyFault({ reason: "credentials_unavailable", retryable: true });
+}
+
+function malformed(): ReplyFault {
+  return new ReplyFault({ reason: "credentials_malformed", retryable: false });
+}
