@@ -1,6 +1,5 @@
 /** Connection URLs as libpq reads them, and what is refused. */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
@@ -109,12 +108,11 @@ describe("A connection URL", () => {
     });
   }
 
-  it("names files of certificates", async () => {
+  it("names files of certificates, which are read when it is used", () => {
     const { ssl } = parseConnectionUrl(
       `postgresql://u@h?sslmode=verify-ca&sslrootcert=${ca}`,
     );
-    const text = await readFile(caPath, "utf8");
-    assert.deepEqual(ssl, { mode: "verify-ca", ca: text });
+    assert.deepEqual(ssl, { mode: "verify-ca", ca: caPath });
   });
 
   for (
@@ -132,7 +130,6 @@ describe("A connection URL", () => {
       "gssencmode=require",
       "sslnegotiation=direct",
       "sslnegotiation=direct&sslmode=disable",
-      "sslrootcert=/nowhere.pem",
       "sslrootcert=system&sslmode=require",
       `sslcert=${ca}`,
       "sslcrl=/nowhere.pem",

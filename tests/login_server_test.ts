@@ -223,7 +223,7 @@ async function startMiddleman(
       const relay = async () => {
         await line.connect(target, undefined);
         await line.encrypt(
-          { mode: "require", negotiation: "direct" },
+          { mode: "require", negotiation: "direct", pem: {} },
           target.host,
         );
         line.receive((chunk) => void client.write(change(chunk)));

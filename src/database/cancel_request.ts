@@ -7,6 +7,7 @@
 
 import type { SslOptions } from "./connection_target.ts";
 import type { Address } from "./current_server.ts";
+import { readTlsSettings, type TlsSettings } from "./login/certificates.ts";
 import { Line } from "./login/line.ts";
 import { LoginInput } from "./login/login_input.ts";
 import { cancelRequest, sslRequest } from "./login/messages.ts";
@@ -37,8 +38,10 @@ export async function requestCancel(
   const timer = setTimeout(giveUp, withinMs);
   try {
     const closed = new Promise<void>((resolve) => line.onLost(() => resolve()));
+    // Not those of the session, which may be out of date by now.
+    const tls = ssl && await readTlsSettings(ssl);
     await line.connect(address, undefined);
-    if (ssl !== undefined) await encrypt(line, ssl, address.host);
+    if (tls !== undefined) await encrypt(line, tls, address.host);
     line.send(cancelRequest(processId, secretKey));
     // Its answer is that it closes the connection, in whatever way.
     await closed;
@@ -53,7 +56,7 @@ export async function requestCancel(
 
 async function encrypt(
   line: Line,
-  ssl: SslOptions,
+  ssl: TlsSettings,
   host: string,
 ): Promise<void> {
   if (ssl.negotiation !== "direct") {

@@ -3,7 +3,6 @@
  * (PostgreSQL documentation, "Connection Strings") as plain data.
  */
 
-import { readFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
 import {
   type AuthMethod,
@@ -11,6 +10,7 @@ import {
   isChannelBinding,
   parseRequireAuth,
 } from "./login/auth_policy.ts";
+import type { PasswordSource } from "./login/password.ts";
 import { badUrl, splitLibpqUri, strayAt } from "./libpq_uri.ts";
 
 /** libpq's `sslmode`. */
@@ -21,7 +21,10 @@ export type SslMode =
   | "verify-ca"
   | "verify-full";
 
-/** TLS settings; certificates are PEM text. */
+/**
+ * TLS settings. Certificates and keys are PEM text, or paths of files with it,
+ * which are read anew for each connection.
+ */
 export interface SslOptions {
   /** How much is asked of the server. */
   mode: SslMode;
@@ -46,7 +49,7 @@ export interface ConnectionTarget {
   /** Tried in order. A host that starts with `/` is a socket directory. */
   hosts: readonly { host: string; port: number }[];
   user: string;
-  password: string;
+  password: PasswordSource;
   database: string;
   ssl: SslOptions;
   channelBinding: ChannelBinding;
@@ -134,10 +137,9 @@ const readers = {
   options: (text: string = targetDefaults.options) => text,
   application_name: (text?: string) => text,
   sslmode: readSslMode,
-  sslrootcert: (path?: string) =>
-    path === "system" ? path : readPem("sslrootcert", path),
-  sslcert: (path?: string) => readPem("sslcert", path),
-  sslkey: (path?: string) => readPem("sslkey", path),
+  sslrootcert: (path?: string) => path,
+  sslcert: (path?: string) => path,
+  sslkey: (path?: string) => path,
   sslnegotiation: (text?: string) =>
     oneOf("sslnegotiation", ["postgres", "direct"], text),
   /** There is no GSSAPI here to encrypt with. */
@@ -226,16 +228,6 @@ function sslOf(
     ...(key === undefined ? {} : { key }),
     ...(negotiation === "direct" ? { negotiation } : {}),
   };
-}
-
-function readPem(name: string, path: string | undefined): string | undefined {
-  if (path === undefined) return undefined;
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    const { code = "" } = error as { code?: string };
-    throw badUrl(`The file that ${name} names can't be read: ${code}`);
-  }
 }
 
 function readChannelBinding(

@@ -15,11 +15,16 @@ import {
   WrongServerError,
 } from "./current_server.ts";
 import { AuthPolicy } from "./login/auth_policy.ts";
+import { readTlsSettings, type TlsSettings } from "./login/certificates.ts";
 import { isSocketDirectory, Line } from "./login/line.ts";
 import { type LoggedIn, logIn } from "./login/log_in.ts";
 import { LoginError } from "./login/login_error.ts";
 import { LoginInput } from "./login/login_input.ts";
 import { sslRequest } from "./login/messages.ts";
+import {
+  type PasswordSource,
+  PasswordUnavailableError,
+} from "./login/password.ts";
 import { readTlsAnswer, tlsUnavailable } from "./login/tls.ts";
 import { ConnectionLostError, PgError } from "./pg_error.ts";
 import { Session, type SessionOptions } from "./session.ts";
@@ -37,7 +42,7 @@ export interface ConnectOptions extends SessionOptions {
  * before the others.
  *
  * @throws {ConnectionLostError} (with `sent` false) no host could be reached
- *   or took us, or the signal ended the last attempt; the cause is what the
+ *   or took us, or there was no password, or the signal ended the last attempt; the cause is what the
  *   last one said. The signal's reason before another attempt.
  */
 export async function connectSession(
@@ -74,6 +79,8 @@ interface Attempt {
   deadline: number;
   /** It failed in a way in which one without TLS may not. */
   failedByTls: boolean;
+  /** The function that gives the password has not answered yet. */
+  waitsForPassword: boolean;
   /** Its time is up, or nobody wants it any more. */
   isOver: boolean;
 }
@@ -92,6 +99,7 @@ async function connectTo(
     options,
     deadline,
     failedByTls: false,
+    waitsForPassword: false,
     isOver: false,
   });
   const { mode } = target.ssl;
@@ -126,8 +134,13 @@ async function handshake(
   const stopWaiting = giveUpLate(line, attempt);
   try {
     const work = async () => {
+      // Before anything is said: between the server's yes to TLS and the
+      // handshake nobody may put bytes in.
+      const tls = kind === "tls"
+        ? await readTlsSettings(target.ssl)
+        : undefined;
       await line.connect(address, target.keepAliveMs);
-      if (kind === "tls") await encrypt(line, input, attempt);
+      if (tls !== undefined) await encrypt(line, input, tls, attempt);
       return await logInTo(line, input, attempt);
     };
     // What is under way may be hashing, which sees no line that breaks.
@@ -160,9 +173,9 @@ async function handshake(
 async function encrypt(
   line: Line,
   input: LoginInput,
+  ssl: TlsSettings,
   attempt: Attempt,
 ): Promise<void> {
-  const { ssl } = attempt.target;
   if (ssl.negotiation !== "direct") {
     line.send(sslRequest());
     if (!await readTlsAnswer(input)) {
@@ -189,7 +202,7 @@ async function logInTo(
   try {
     return await logIn({ input, send: (bytes) => line.send(bytes) }, {
       user: target.user,
-      password: target.password,
+      password: watched(target.password, attempt),
       parameters: startupParameters(target, settings),
       policy: new AuthPolicy(target.channelBinding, target.requireAuth),
       isEncrypted: line.isEncrypted,
@@ -203,24 +216,48 @@ async function logInTo(
   }
 }
 
+/** Notes while the function is waited for. */
+function watched(password: PasswordSource, attempt: Attempt): PasswordSource {
+  if (typeof password === "string") return password;
+  return async () => {
+    attempt.waitsForPassword = true;
+    const given = await password();
+    attempt.waitsForPassword = false;
+    return given;
+  };
+}
+
 /** Ends the attempt at its deadline and when it is given up. */
 function giveUpLate(line: Line, attempt: Attempt): () => void {
   const { signal } = attempt.options;
-  const giveUp = (why: string, cause?: unknown) => {
+  const giveUp = (error: Error) => {
     attempt.isOver = true;
-    line.destroy(new Error(why, { cause }));
+    line.destroy(error);
   };
-  const ms = attempt.target.connectTimeoutMs;
   const timer = setTimeout(
-    () => giveUp(`Expected a session within ${ms} ms`),
+    () => giveUp(lateError(attempt)),
     Math.max(0, attempt.deadline - performance.now()),
   );
-  const onAbort = () => giveUp("Connecting was given up", signal?.reason);
+  const onAbort = () => {
+    const { reason: cause } = signal!;
+    giveUp(new Error("Connecting was given up", { cause }));
+  };
   signal?.addEventListener("abort", onAbort, { once: true });
   return () => {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   };
+}
+
+function lateError(
+  { target: { connectTimeoutMs }, waitsForPassword }: Attempt,
+): Error {
+  return waitsForPassword
+    ? new PasswordUnavailableError(
+      `The function \`password\` gave none within ${connectTimeoutMs} ms, the ` +
+        "time for the whole connection",
+    )
+    : new Error(`Expected a session within ${connectTimeoutMs} ms`);
 }
 
 /** What came behind the login comes first. */

@@ -13,6 +13,7 @@ import {
   ownershipLost,
 } from "./fence_errors.ts";
 import { LoginError } from "./login/login_error.ts";
+import { PasswordUnavailableError } from "./login/password.ts";
 import { ConnectionLostError, PgError } from "./pg_error.ts";
 import {
   PoolClosedError,
@@ -40,6 +41,7 @@ export function verdictOf(error: unknown, mode: "read" | "write"): Verdict {
     const sqlState = sqlStateOf(lost);
     const isFinal = isSetupFault(sqlState) || isBadSetting(sqlState) ||
       findCause(lost, LoginError) !== undefined ||
+      givenBy(lost)?.retryable === false ||
       (!lost.sent && findCause(lost, OpenTransactionError) !== undefined);
     return isFinal ? "final" : "retry";
   }
@@ -72,7 +74,7 @@ export function toStorageError(
   const outcome = unknownOutcome ? "unknown" : "rolled_back";
   const told = signal?.aborted && error === signal.reason
     ? canceled(error)
-    : error;
+    : givenBy(error) ?? error;
   if (!isStreamStorageError(told)) return translated(told, outcome);
   if (!unknownOutcome || told.outcome === "unknown") return told;
   const { code, message, operation, details, retryable, cause } = told;
@@ -85,6 +87,12 @@ export function toStorageError(
     outcome,
     cause,
   });
+}
+
+/** What the function that gives the password told us to tell. */
+function givenBy(error: unknown): StreamStorageError | undefined {
+  const lost = findCause(error, ConnectionLostError);
+  return lost?.sent === false ? findCause(lost, StreamStorageError) : undefined;
 }
 
 function translated(
@@ -146,6 +154,7 @@ function databaseError(
     sqlState,
     findCause(error, ConnectionLostError),
     findCause(error, LoginError),
+    findCause(error, PasswordUnavailableError) !== undefined,
   );
   return new StreamStorageError({
     code,
@@ -168,6 +177,7 @@ function meaningOf(
   sqlState: string | undefined,
   lost: ConnectionLostError | undefined,
   login: LoginError | undefined,
+  lacksPassword: boolean,
 ): Meaning {
   if (lost?.sent !== true) {
     if (login !== undefined) {
@@ -195,6 +205,13 @@ function meaningOf(
     }
     const known = meanings.get(sqlState ?? "");
     if (known !== undefined) return known;
+  }
+  if (lost?.sent === false && lacksPassword) {
+    return {
+      code: "UNAVAILABLE",
+      reason: "password_unavailable",
+      message: "There is no password to log in with",
+    };
   }
   if (lost?.sent === false) {
     return {

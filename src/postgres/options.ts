@@ -50,7 +50,8 @@ export interface RetryPolicy {
 export interface StreamStorageOptions {
   /**
    * libpq's connection URI, `postgresql://user:password@host:port/database`,
-   * several hosts separated by commas. Instead of it: the fields below.
+   * several hosts separated by commas. Instead of it: the fields below; only
+   * `password` may stand beside a url that has none.
    */
   url?: string;
   /** Default `localhost`. */
@@ -59,11 +60,21 @@ export interface StreamStorageOptions {
   port?: number;
   /** Needed unless there is a url. */
   user?: string;
-  /** Never shown in an error or a log. */
-  password?: string;
+  /**
+   * Never shown in an error or a log. A function is asked at each login for which
+   * the server wants a password, where passwords last for minutes; it should keep
+   * what it has fetched, as many logins may come at once. Its time is the
+   * connection's, `connect_timeout` of the url or operationTimeoutMs. When it
+   * fails, calls are `UNAVAILABLE`; a `StreamStorageError` of its own is passed on.
+   * Holds for `url` and for `ownershipUrl` where these have none.
+   */
+  password?: string | (() => string | Promise<string>);
   /** Default: the user's name. */
   database?: string;
-  /** libpq's sslmode, or with certificates. Default `prefer`. */
+  /**
+   * libpq's sslmode, or with certificates, as PEM or as paths of files. Default
+   * `prefer`.
+   */
   ssl?: SslMode | SslOptions;
   /**
    * libpq's channel_binding: whether SCRAM is bound to the server's certificate,
@@ -176,7 +187,10 @@ export const optionsSchema = z.strictObject({
   host: z.string().min(1).optional(),
   port: z.int().min(1).max(65535).optional(),
   user: z.string().min(1).optional(),
-  password: z.string().optional(),
+  password: z.union([
+    z.string(),
+    z.custom<() => string | Promise<string>>(isFunction),
+  ], "must be a text or a function").optional(),
   database: z.string().min(1).optional(),
   ssl: z.union([
     sslMode,
@@ -190,6 +204,9 @@ export const optionsSchema = z.strictObject({
       ({ mode, negotiation }) =>
         negotiation !== "direct" || !["disable", "prefer"].includes(mode),
       "negotiation direct needs the mode require or more",
+    ).refine(
+      ({ cert, key }) => (cert === undefined) === (key === undefined),
+      "cert and key need each other",
     ),
   ]).optional(),
   channelBinding: z.enum(["disable", "prefer", "require"]).optional(),
@@ -428,8 +445,8 @@ export function connectionTarget(
   faults: Fault[],
   defaults?: { applicationName: string },
 ): ConnectionTarget | undefined {
-  const { url, host, port, user, password, database } = options;
-  const fields = { host, port, user, password, database };
+  const { url, host, port, user, database } = options;
+  const fields = { host, port, user, database };
   const given = Object.entries(fields).filter(([, value]) =>
     value !== undefined
   ).map(([name]) => name);
@@ -448,7 +465,7 @@ export function connectionTarget(
     ...targetDefaults,
     hosts: [{ host: host ?? "localhost", port: port ?? 5432 }],
     user: user ?? "",
-    password: password ?? "",
+    password: "",
     database: database ?? user ?? "",
     ...defaults,
   }, options);
@@ -479,7 +496,13 @@ function parsedTarget(
   faults: Fault[],
 ): ConnectionTarget | undefined {
   try {
-    return withOptions(parseConnectionUrl(url, defaults), options);
+    const target = parseConnectionUrl(url, defaults);
+    const isDouble = target.password !== "" && options.password !== undefined;
+    if (option === "url" && isDouble) {
+      const message = "can't stand with a url that has one";
+      faults.push({ option: "password", message });
+    }
+    return withOptions(target, options);
   } catch (error) {
     if (!isStreamStorageError(error)) throw error;
     faults.push({ option, message: error.message });
@@ -490,10 +513,13 @@ function parsedTarget(
 /** Options of their own count for more than what a URL says. */
 function withOptions(
   target: ConnectionTarget,
-  { ssl, channelBinding, requireAuth, applicationName }: ConnectionOptions,
+  options: ConnectionOptions,
 ): ConnectionTarget {
+  const { password, ssl, channelBinding, requireAuth, applicationName } =
+    options;
   return {
     ...target,
+    password: target.password === "" ? password ?? "" : target.password,
     ...sslOf(ssl),
     ...(channelBinding === undefined ? {} : { channelBinding }),
     ...(typeof requireAuth === "string" &&

@@ -7,8 +7,8 @@
 import { Buffer } from "node:buffer";
 import { Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
-import type { SslOptions } from "../connection_target.ts";
 import type { Address } from "../current_server.ts";
+import type { TlsSettings } from "./certificates.ts";
 import { ConnectionClosedError } from "./login_error.ts";
 import { terminate } from "./messages.ts";
 import { checkHandshake, handshakeError, tlsOptions } from "./tls.ts";
@@ -75,7 +75,7 @@ export class Line {
    *
    * @throws {LoginError} the handshake failed.
    */
-  async encrypt(ssl: SslOptions, host: string): Promise<void> {
+  async encrypt(ssl: TlsSettings, host: string): Promise<void> {
     const plain = this.#socket;
     plain.off("data", this.#read);
     const socket = startTls(plain, ssl, host);
@@ -165,8 +165,8 @@ export class Line {
   }
 }
 
-/** Throws at once for a certificate of ours that can't be read. */
-function startTls(socket: Socket, ssl: SslOptions, host: string): TLSSocket {
+/** Throws at once for a certificate of ours that the runtime can't use. */
+function startTls(socket: Socket, ssl: TlsSettings, host: string): TLSSocket {
   try {
     return connectTls({ socket, ...tlsOptions(ssl, host) });
   } catch (error) {

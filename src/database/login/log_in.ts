@@ -13,6 +13,7 @@ import { PgError, readErrorFields } from "../pg_error.ts";
 import type { AuthMethod, AuthPolicy } from "./auth_policy.ts";
 import { serverEndPoint } from "./channel_binding.ts";
 import { LoginError, LoginProtocolError } from "./login_error.ts";
+import { type PasswordSource, readPassword } from "./password.ts";
 import type { LoginInput, LoginMessage } from "./login_input.ts";
 import {
   passwordMessage,
@@ -31,7 +32,7 @@ export interface LoginWire {
 /** Who logs in, and what is insisted on. */
 export interface LoginRequest {
   user: string;
-  password: string;
+  password: PasswordSource;
   /** Of the startup message, the user included. */
   parameters: Readonly<Record<string, string>>;
   policy: AuthPolicy;
@@ -114,11 +115,11 @@ class Authentication {
       case ask.ok:
         return this.#request.policy.admit("none");
       case ask.password:
-        this.#sendPassword("password", (password) => password);
+        await this.#sendPassword("password", (password) => password);
         return await this.#untilOk();
       case ask.md5:
         if (body.length !== 8) throw unexpected("MD5 without its salt");
-        this.#sendPassword("md5", (password) => {
+        await this.#sendPassword("md5", (password) => {
           const inner = md5(password + this.#request.user);
           return `md5${md5(inner, body.subarray(4))}`;
         });
@@ -136,20 +137,13 @@ class Authentication {
     }
   }
 
-  #sendPassword(method: AuthMethod, form: (password: string) => string): void {
+  async #sendPassword(
+    method: AuthMethod,
+    form: (password: string) => string,
+  ): Promise<void> {
     this.#request.policy.admit(method);
-    this.#wire.send(passwordMessage(form(this.#password())));
-  }
-
-  #password(): string {
-    const { password } = this.#request;
-    if (password !== "" && !password.includes("\0")) return password;
-    throw new LoginError(
-      "login_incomplete",
-      password === ""
-        ? "The server asks for a password, and there is none"
-        : "Expected a password without a zero character",
-    );
+    const password = await readPassword(this.#request.password);
+    this.#wire.send(passwordMessage(form(password)));
   }
 
   async #scram(body: Buffer): Promise<void> {
@@ -157,7 +151,8 @@ class Authentication {
     const { policy } = this.#request;
     policy.admit("scram-sha-256");
     const { mechanism, header, binding } = this.#channel(offered);
-    const scram = new ScramClient(this.#password(), {
+    const password = await readPassword(this.#request.password);
+    const scram = new ScramClient(password, {
       header,
       ...(binding && { binding }),
     });

@@ -10,6 +10,8 @@ export type LoginFault =
   | "authentication_refused"
   /** The server did not prove that it knows the password. */
   | "server_unproven"
+  /** A certificate or key of ours can't be read or used. */
+  | "bad_certificate"
   /** What we were given can't be sent: no password, a zero character. */
   | "login_incomplete";
 

@@ -3,6 +3,7 @@
 import { isIP } from "node:net";
 import type { ConnectionOptions, TLSSocket } from "node:tls";
 import type { SslOptions } from "../connection_target.ts";
+import type { TlsSettings } from "./certificates.ts";
 import { LoginError, LoginProtocolError } from "./login_error.ts";
 import type { LoginInput } from "./login_input.ts";
 
@@ -48,24 +49,22 @@ export function tlsUnavailable({ mode }: SslOptions): LoginError {
 }
 
 /** Whether the server has to show a certificate that we trust. */
-function isVerified({ mode, ca }: SslOptions): boolean {
+function isVerified({ mode, pem: { ca } }: TlsSettings): boolean {
   // As libpq: who names authorities wants them asked.
   return mode === "verify-ca" || mode === "verify-full" ||
     (mode === "require" && ca !== undefined);
 }
 
 /** Options for a handshake with this host. */
-export function tlsOptions(ssl: SslOptions, host: string): ConnectionOptions {
+export function tlsOptions(ssl: TlsSettings, host: string): ConnectionOptions {
   const options: ConnectionOptions = {
+    ...ssl.pem,
     // Compared with the certificate where no name is sent along.
     host,
     rejectUnauthorized: isVerified(ssl),
   };
   // An address is no name (RFC 6066, section 3).
   if (isIP(host) === 0) options.servername = host;
-  if (ssl.ca !== undefined) options.ca = ssl.ca;
-  if (ssl.cert !== undefined) options.cert = ssl.cert;
-  if (ssl.key !== undefined) options.key = ssl.key;
   if (ssl.mode !== "verify-full") options.checkServerIdentity = () => undefined;
   if (ssl.negotiation === "direct") options.ALPNProtocols = [alpn];
   return options;
@@ -78,7 +77,7 @@ const alpn = "postgresql";
  *
  * @throws {LoginError}
  */
-export function checkHandshake(socket: TLSSocket, ssl: SslOptions): void {
+export function checkHandshake(socket: TLSSocket, ssl: TlsSettings): void {
   // Runtimes should have refused it themselves.
   if (isVerified(ssl) && !socket.authorized) {
     throw tlsFailed(socket.authorizationError);
