@@ -19,7 +19,7 @@ streamStorageContract(() => {
 }, { name: "MemoryStreamStorage" });
 
 describe("MemoryStreamStorage", () => {
-  const id = parseStreamId("10".repeat(32));
+  const id = parseStreamId("10".padEnd(64, "0"));
   const genesis = { number: 0n, data: new Uint8Array([1]) };
 
   it("clones its content, which then goes its own way", async () => {

@@ -70,7 +70,7 @@ describe("Ownership of a schema", () => {
       const works = await Promise.allSettled(
         alive.map((storage, i) =>
           storage.createStreamStorage(
-            parseStreamId(`2${i}`.padEnd(64, "0")),
+            parseStreamId(`20${i}`.padEnd(64, "0")),
             genesis,
           )
         ),
@@ -144,7 +144,7 @@ describe("Ownership of a schema", () => {
       storage.writeEvent(streamId, 1n, 1, event),
       storage.deleteStream(streamId),
       storage.createStreamStorage(
-        parseStreamId("21".padEnd(64, "0")),
+        parseStreamId("201".padEnd(64, "0")),
         genesis,
       ),
     ];

@@ -7,7 +7,7 @@ import {
 import { parseStreamId } from "../src/storage/stream_id.ts";
 import { formatMiniblocks } from "../src/testing/format_miniblocks.ts";
 
-const id = parseStreamId("10ab".repeat(16));
+const id = parseStreamId("10ab".padEnd(64, "0"));
 const data = new Uint8Array([1]);
 const snapshot = new Uint8Array([2]);
 

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
+import fc from "fast-check";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import {
+  bytesToHex,
+  hexToBytes,
+  isStoredForm,
   isStreamId,
   parseStreamId,
   partitionSuffix,
@@ -17,7 +21,7 @@ import {
 interface Vectors {
   suffixes: {
     type: StreamType;
-    streamId: string;
+    streamId: StreamId;
     suffix: Record<string, string>;
   }[];
   schemaLockIds: { schema: string; lockId: string }[];
@@ -27,11 +31,13 @@ const vectors: Vectors = JSON.parse(readFileSync(
   new URL("./fixtures/partition-vectors.json", import.meta.url),
   "utf8",
 ));
-const HEX = "10ab".repeat(16);
+const HEX = "10ab".repeat(10) + "10" + "00".repeat(11);
+const refused = (error: unknown) =>
+  isStreamStorageError(error, "BAD_STREAM_ID");
 
 describe("parseStreamId", () => {
   it("takes hex with and without 0x, any case, and bytes", () => {
-    const bytes = new Uint8Array(32).map((_, i) => i % 2 === 0 ? 0x10 : 0xab);
+    const bytes = hexToBytes(HEX);
     for (
       const value of [
         HEX,
@@ -43,7 +49,6 @@ describe("parseStreamId", () => {
     ) {
       assert.equal(parseStreamId(value), HEX);
     }
-    assert.equal(parseStreamId(new Uint8Array(32)), "00".repeat(32));
   });
 
   it("refuses anything else with BAD_STREAM_ID", () => {
@@ -64,10 +69,21 @@ describe("parseStreamId", () => {
       [HEX],
     ];
     for (const value of bad) {
-      assert.throws(
-        () => parseStreamId(value as string),
-        (error) => isStreamStorageError(error, "BAD_STREAM_ID"),
-      );
+      assert.throws(() => parseStreamId(value as string), refused);
+    }
+  });
+
+  it("tells which rule an id breaks", () => {
+    const rules: [string, RegExp][] = [
+      ["00".repeat(32), /must begin with the byte of a stream type/],
+      [`${HEX.slice(0, 63)}1`, /must have only zeros from byte 21 on/],
+      ["dd".repeat(10).padEnd(64, "0"), /only zeros from byte 9 on/],
+    ];
+    for (const [id, message] of rules) {
+      assert.throws(() => parseStreamId(id), (error) => {
+        assert.match((error as Error).message, message);
+        return refused(error);
+      });
     }
   });
 });
@@ -79,14 +95,42 @@ describe("isStreamId", () => {
       assert.equal(isStreamId(value), false);
     }
   });
+
+  it("holds for what a node can read, as parseStreamId does", () => {
+    const used = { dd: 9, "20": 32, "88": 32, "77": 32, ff: 32 } as const;
+    const addressed = ["10", "a8", "a5", "a1", "ad"];
+    fc.assert(fc.property(
+      fc.oneof(
+        fc.constantFrom(...Object.keys(used), ...addressed),
+        fc.string(),
+      ),
+      fc.uint8Array({ minLength: 32, maxLength: 32 }),
+      fc.nat(32),
+      (prefix, bytes, zerosFrom) => {
+        bytes.fill(0, zerosFrom);
+        if (/^[0-9a-f]{2}$/.test(prefix)) bytes[0] = parseInt(prefix, 16);
+        const id = bytesToHex(bytes);
+        const first = id.slice(0, 2);
+        const length = addressed.includes(first)
+          ? 21
+          : used[first as keyof typeof used] ?? 0;
+        const isReadable = length > 0 &&
+          bytes.subarray(length).every((byte) => byte === 0);
+        assert.equal(isStreamId(id), isReadable);
+        assert.equal(isStoredForm(id), true);
+        if (isReadable) assert.equal(parseStreamId(bytes), id);
+        else assert.throws(() => parseStreamId(id), refused);
+      },
+    ));
+  });
 });
 
 describe("streamType", () => {
   it("is told by the first byte", () => {
     for (const { type, streamId } of vectors.suffixes) {
-      assert.equal(streamType(parseStreamId(streamId)), type);
+      assert.equal(streamType(streamId), type);
     }
-    assert.equal(streamType(parseStreamId("00".repeat(32))), "unknown");
+    assert.equal(streamType("00".repeat(32) as StreamId), "unknown");
   });
 });
 
@@ -94,9 +138,8 @@ describe("partitionSuffix", () => {
   it("agrees with the nodes", () => {
     assert.ok(vectors.suffixes.length > 0);
     for (const { streamId, suffix } of vectors.suffixes) {
-      const id = parseStreamId(streamId);
       for (const [partitions, expected] of Object.entries(suffix)) {
-        assert.equal(partitionSuffix(id, Number(partitions)), expected);
+        assert.equal(partitionSuffix(streamId, Number(partitions)), expected);
       }
     }
   });

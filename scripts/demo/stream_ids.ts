@@ -18,13 +18,20 @@ const prefixes: Record<Exclude<StreamType, "unknown">, number> = {
 /** A type that a new stream can have. */
 export type NamedStreamType = keyof typeof prefixes;
 
-/** Types whose id is an address and zeros, not a hash. */
-const addressed = /^(space|user.*)$/;
+/** How many bytes the ids of a type use, where that's not all; zeros follow. */
+const usedBytes: Partial<Record<NamedStreamType, number>> = {
+  space: 21,
+  metadata: 9,
+  user: 21,
+  user_settings: 21,
+  user_inbox: 21,
+  user_metadata: 21,
+};
 
 /** A new id of this type. */
 export function streamIdOf(type: NamedStreamType, random: Random): StreamId {
   const id = random.bytes(32);
   id[0] = prefixes[type];
-  if (addressed.test(type)) id.fill(0, 21);
+  id.fill(0, usedBytes[type] ?? id.length);
   return parseStreamId(id);
 }

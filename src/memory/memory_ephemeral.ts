@@ -1,4 +1,7 @@
-import { checkWriteEphemeralMiniblock } from "../storage/arguments.ts";
+import {
+  checkNewStreamId,
+  checkWriteEphemeralMiniblock,
+} from "../storage/arguments.ts";
 import { miniblockExists, notEphemeral } from "../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../storage/model.ts";
 import type { StreamId } from "../storage/stream_id.ts";
@@ -21,7 +24,11 @@ export function writeEphemeralMiniblock(
   miniblock: MiniblockDescriptor,
 ): void {
   checkWriteEphemeralMiniblock(miniblock);
-  const stream = streams.get(streamId) ?? newStream({ ephemeral: true });
+  let stream = streams.get(streamId);
+  if (stream === undefined) {
+    checkNewStreamId(streamId);
+    stream = newStream({ ephemeral: true });
+  }
   if (!stream.ephemeral) throw notEphemeral("ALREADY_EXISTS", streamId);
   const { number } = miniblock;
   if (blockAt(stream.blocks, number) !== undefined) {

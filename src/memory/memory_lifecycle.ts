@@ -1,4 +1,8 @@
-import { checkGenesis, checkGetStreams } from "../storage/arguments.ts";
+import {
+  checkGenesis,
+  checkGetStreams,
+  checkNewStreamId,
+} from "../storage/arguments.ts";
 import { streamExists, streamNotFound } from "../storage/contract_errors.ts";
 import type {
   GetStreamsOptions,
@@ -21,6 +25,7 @@ export function createStream(
   streamId: StreamId,
   genesis: MiniblockDescriptor,
 ): void {
+  checkNewStreamId(streamId);
   checkGenesis(genesis);
   const stream = streams.get(streamId);
   const block = toBlock(genesis, 0n);
@@ -45,6 +50,7 @@ export function createEphemeralStream(
   streamId: StreamId,
   genesis: MiniblockDescriptor,
 ): void {
+  checkNewStreamId(streamId);
   checkGenesis(genesis);
   if (streams.has(streamId)) throw streamExists(streamId);
   const blocks = [toBlock(genesis, 0n)];
@@ -56,6 +62,7 @@ export function createArchiveStream(
   streams: MemoryStreams,
   streamId: StreamId,
 ): void {
+  checkNewStreamId(streamId);
   if (streams.has(streamId)) throw streamExists(streamId);
   streams.set(streamId, newStream({}));
 }

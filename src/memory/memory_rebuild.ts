@@ -1,4 +1,5 @@
 import {
+  checkNewStreamId,
   checkReinitialize,
   checkTrimStream,
   checkWriteArchiveMiniblocks,
@@ -70,6 +71,7 @@ export function reinitialize(
       putBlock(blocks, { ...row, snapshot: copyBytes(missing) });
     }
   } else {
+    checkNewStreamId(streamId);
     stream = newStream({});
     streams.set(streamId, stream);
   }

@@ -5,7 +5,7 @@
 
 import { z } from "zod";
 import {
-  isStreamId,
+  isStoredForm,
   type StreamId,
   type StreamType,
   streamType,
@@ -90,7 +90,7 @@ export const trimmingSchema = z.strictObject({
     { message: `must be 0 or at least ${minRetention}` },
   ).default(0n),
   targets: z.array(z.strictObject({
-    streamId: z.custom<StreamId>(isStreamId, "must be a stream id"),
+    streamId: z.custom<StreamId>(isStoredForm, "must be a stream id"),
     miniblock,
   })).max(10_000).default([]),
   batchSize: z.int().min(1).max(100_000).default(1000),

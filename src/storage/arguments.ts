@@ -19,15 +19,34 @@ import type {
   PreviousMinipool,
   ReadMiniblocksOptions,
 } from "./model.ts";
-import { isStreamId } from "./stream_id.ts";
+import { brokenRuleOf, isStoredForm, type StreamId } from "./stream_id.ts";
 import { hasOwnSnapshot } from "./write_rules.ts";
 
 const MAX_INT64 = 2n ** 63n - 1n;
 const HASH_BYTES = 32;
 
-/** `BAD_STREAM_ID` unless `streamId` is 64 lowercase hex characters. */
-export function checkStreamId(streamId: unknown, argument = "streamId"): void {
-  if (!isStreamId(streamId)) throw badStreamId(argument, streamId);
+/**
+ * `BAD_STREAM_ID` unless `streamId` is 64 lowercase hex characters. No more is
+ * asked of a stream that is there: whatever is stored can be got rid of.
+ */
+export function checkStreamId(
+  streamId: unknown,
+  argument = "streamId",
+): asserts streamId is StreamId {
+  if (!isStoredForm(streamId)) throw badStreamId(argument, streamId);
+}
+
+/**
+ * `BAD_STREAM_ID` unless a node can read the id. For what creates a stream: one
+ * that a node can't read fails its listing of all streams.
+ */
+export function checkNewStreamId(
+  streamId: unknown,
+  argument = "streamId",
+): void {
+  checkStreamId(streamId, argument);
+  const broken = brokenRuleOf(streamId);
+  if (broken !== undefined) throw badStreamId(argument, streamId, broken);
 }
 
 /** Checks the options that every method takes. */

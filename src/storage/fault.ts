@@ -35,18 +35,21 @@ export function invalidArgument(fault: ArgumentFault): StreamStorageError {
 /** Enough to tell which one it is meant to be, too little to hold a secret. */
 const shownOfStreamId = 16;
 
-/** `BAD_STREAM_ID`, `bad_stream_id`: not 64 lowercase hex characters. */
+/**
+ * `BAD_STREAM_ID`, `bad_stream_id`: not 64 lowercase hex characters, or an id
+ * that breaks this `rule`: what it must do.
+ */
 export function badStreamId(
   argument: string,
   value: unknown,
+  rule = "be a stream id of 64 hex characters",
 ): StreamStorageError {
   const received = typeof value === "string"
     ? quoted(value, shownOfStreamId)
     : describeValue(value);
   return new StreamStorageError({
     code: "BAD_STREAM_ID",
-    message: `Argument ${argument} must be a stream id of 64 hex ` +
-      `characters, received ${received}`,
+    message: `Argument ${argument} must ${rule}, received ${received}`,
     details: { reason: "bad_stream_id", argument },
   });
 }

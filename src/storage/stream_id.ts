@@ -1,7 +1,10 @@
 import { badStreamId, invalidArgument } from "./fault.ts";
 import { type Uint64, xxh64 } from "./xxh64.ts";
 
-/** 64 lowercase hex characters whose first byte tells the stream's type. */
+/**
+ * 64 lowercase hex characters whose first byte tells the stream's type; see
+ * {@linkcode parseStreamId}.
+ */
 export type StreamId = string & { readonly __brand: "StreamId" };
 
 /** The kind of a stream, told by the first byte of its id. */
@@ -18,47 +21,91 @@ export type StreamType =
   | "user_metadata"
   | "unknown";
 
-const TYPE_BY_PREFIX: ReadonlyMap<string, StreamType> = new Map([
-  ["10", "space"],
-  ["20", "channel"],
-  ["88", "dm"],
-  ["77", "gdm"],
-  ["ff", "media"],
-  ["dd", "metadata"],
-  ["a8", "user"],
-  ["a5", "user_settings"],
-  ["a1", "user_inbox"],
-  ["ad", "user_metadata"],
-]);
+/** What the first byte of an id says. */
+interface Kind {
+  type: StreamType;
+  /** Bytes that the id uses, the first one included; those behind are zero. */
+  bytes: number;
+}
 
 const STREAM_ID_BYTES = 32;
 const MAX_PARTITIONS = 256;
 
+/** A type byte and an address. */
+const ADDRESS_BYTES = 21;
+
+const KINDS: ReadonlyMap<string, Kind> = new Map([
+  ["10", { type: "space", bytes: ADDRESS_BYTES }],
+  ["20", { type: "channel", bytes: STREAM_ID_BYTES }],
+  ["88", { type: "dm", bytes: STREAM_ID_BYTES }],
+  ["77", { type: "gdm", bytes: STREAM_ID_BYTES }],
+  ["ff", { type: "media", bytes: STREAM_ID_BYTES }],
+  ["dd", { type: "metadata", bytes: 9 }],
+  ["a8", { type: "user", bytes: ADDRESS_BYTES }],
+  ["a5", { type: "user_settings", bytes: ADDRESS_BYTES }],
+  ["a1", { type: "user_inbox", bytes: ADDRESS_BYTES }],
+  ["ad", { type: "user_metadata", bytes: ADDRESS_BYTES }],
+]);
+
 /**
  * Reads a stream id from 64 hex characters, with or without `0x`, or from 32
- * bytes. Upper case is folded to lower case. Any first byte is accepted.
+ * bytes. Upper case is folded to lower case.
+ *
+ * The id must be one that a node can read. Its first byte is that of a type. A
+ * space's and a user's id (`10`, `a8`, `a5`, `a1`, `ad`) is that byte, an
+ * address of 20 bytes, and zeros; a metadata stream's (`dd`) has zeros from byte
+ * 9 on; the others use all 32 bytes.
  *
  * Errors: `BAD_STREAM_ID` for anything else.
  */
 export function parseStreamId(value: string | Uint8Array): StreamId {
+  const id = storedFormOf(value);
+  if (id === undefined) throw badStreamId("streamId", value);
+  const broken = brokenRuleOf(id);
+  if (broken !== undefined) throw badStreamId("streamId", value, broken);
+  return id;
+}
+
+function storedFormOf(value: string | Uint8Array): StreamId | undefined {
   if (value instanceof Uint8Array && value.length === STREAM_ID_BYTES) {
     return bytesToHex(value) as StreamId;
   }
-  if (typeof value === "string") {
-    const hex = /^(?:0x)?([0-9a-f]{64})$/i.exec(value)?.[1];
-    if (hex !== undefined) return hex.toLowerCase() as StreamId;
-  }
-  throw badStreamId("streamId", value);
+  if (typeof value !== "string") return undefined;
+  const hex = /^(?:0x)?([0-9a-f]{64})$/i.exec(value)?.[1];
+  return hex?.toLowerCase() as StreamId | undefined;
 }
 
-/** Whether `value` is a stream id as it is stored: 64 lowercase hex. */
+/**
+ * Whether `value` is a stream id as it is stored, 64 lowercase hex, that a node
+ * can read; see {@linkcode parseStreamId}.
+ */
 export function isStreamId(value: unknown): value is StreamId {
+  return isStoredForm(value) && brokenRuleOf(value) === undefined;
+}
+
+/**
+ * Whether `value` is 64 lowercase hex digits. Streams of other ids than
+ * {@linkcode isStreamId} allows can be stored: earlier releases took any, and
+ * they must be read, listed and deleted all the same.
+ */
+export function isStoredForm(value: unknown): value is StreamId {
   return typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
+}
+
+/**
+ * Which rule of the protocol an id in its stored form breaks. A node refuses to
+ * read such an id, and one of them in `es` fails its listing of all streams.
+ */
+export function brokenRuleOf(id: StreamId): string | undefined {
+  const kind = KINDS.get(id.slice(0, 2));
+  if (kind === undefined) return "begin with the byte of a stream type";
+  if (/^0*$/.test(id.slice(2 * kind.bytes))) return undefined;
+  return `have only zeros from byte ${kind.bytes} on`;
 }
 
 /** The stream's type, `"unknown"` for a first byte that no type has. */
 export function streamType(id: StreamId): StreamType {
-  return TYPE_BY_PREFIX.get(id.slice(0, 2)) ?? "unknown";
+  return KINDS.get(id.slice(0, 2))?.type ?? "unknown";
 }
 
 /**

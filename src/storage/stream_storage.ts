@@ -9,8 +9,11 @@ import type { StreamReader } from "./stream_reader.ts";
 
 /**
  * Storage of streams: what can be read of them ({@linkcode StreamReader}, which
- * tells the errors that all methods have in common), and what changes them. Byte
- * arrays that are given must not change until the call has settled.
+ * tells the errors that all methods have in common), and what changes them. What
+ * would create a stream takes only an id that a node can read, as `isStreamId`
+ * says; every other call takes any 64 lowercase hex digits, so that what is
+ * stored can be read, listed and deleted. Byte arrays that are given must not
+ * change until the call has settled.
  */
 export interface StreamStorage extends StreamReader {
   /**

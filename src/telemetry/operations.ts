@@ -11,7 +11,7 @@ import {
 } from "@opentelemetry/api";
 import { isStreamStorageError } from "../storage/errors.ts";
 import { printable } from "../storage/foreign_text.ts";
-import { isStreamId } from "../storage/stream_id.ts";
+import { isStoredForm } from "../storage/stream_id.ts";
 import type { DatabaseHealth } from "./database_health.ts";
 import type { Histogram } from "./instruments.ts";
 import { attributes, metrics, scopeName } from "./names.ts";
@@ -82,7 +82,7 @@ export class Operation {
     if (!span.isRecording()) return undefined;
     if (typeof streamId === "string") {
       // Not checked yet: what is no id may be anything.
-      const shown = isStreamId(streamId) ? streamId : printable(streamId, 16);
+      const shown = isStoredForm(streamId) ? streamId : printable(streamId, 16);
       span.setAttribute(attributes.streamId, shown);
     }
     return span;

@@ -7,6 +7,7 @@ import { ephemeralContract } from "./contract/ephemeral.ts";
 import { loadingContract } from "./contract/loading.ts";
 import { readingContract } from "./contract/reading.ts";
 import { rebuildContract } from "./contract/rebuild.ts";
+import { streamIdsContract } from "./contract/stream_ids.ts";
 import { streamsContract } from "./contract/streams.ts";
 import {
   type ContractStoreFactory,
@@ -31,7 +32,8 @@ export type ContractFamily =
   | "rebuild"
   | "trimming"
   | "debug"
-  | "streams";
+  | "streams"
+  | "stream_ids";
 
 const FAMILIES: Record<ContractFamily, (suite: Suite) => void> = {
   creating: creatingContract,
@@ -47,6 +49,7 @@ const FAMILIES: Record<ContractFamily, (suite: Suite) => void> = {
   trimming: trimmingContract,
   debug: debugContract,
   streams: streamsContract,
+  stream_ids: streamIdsContract,
 };
 
 /**

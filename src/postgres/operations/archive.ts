@@ -1,4 +1,5 @@
 import { bind } from "../../database/statement.ts";
+import { checkNewStreamId } from "../../storage/arguments.ts";
 import {
   archivePositionMismatch,
   ephemeralStream,
@@ -27,6 +28,7 @@ export async function createArchiveStream(
   call: StreamCall,
 ): Promise<void> {
   const { streamId } = call;
+  checkNewStreamId(streamId);
   const write = creating(store, call, {
     bytes: 0,
     withoutLock: true,

@@ -1,4 +1,5 @@
 import { bind } from "../../database/statement.ts";
+import { checkNewStreamId } from "../../storage/arguments.ts";
 import { streamExists } from "../../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
 import { insertMiniblock } from "../sql/miniblocks.ts";
@@ -22,6 +23,7 @@ export async function createStream(
 ): Promise<void> {
   const { catalog } = store;
   const { streamId } = call;
+  checkNewStreamId(streamId);
   const snapshot = snapshotOf(genesis);
   const block = { number: 0n, data: genesis.data };
   // Whoever has removed an earlier one need not have been this process.

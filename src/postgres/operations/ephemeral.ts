@@ -1,4 +1,5 @@
 import { bind, type Bound } from "../../database/statement.ts";
+import { checkNewStreamId } from "../../storage/arguments.ts";
 import {
   miniblockExists,
   notEphemeral,
@@ -54,6 +55,7 @@ function creation(
 ): StreamWrite<readonly Bound[], void> {
   const { catalog } = store;
   const { streamId } = call;
+  checkNewStreamId(streamId);
   return creating(store, call, {
     bytes: miniblocksBytes([block]),
     withoutLock: true,

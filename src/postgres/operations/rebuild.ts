@@ -1,4 +1,5 @@
 import { bind, type Bound } from "../../database/statement.ts";
+import { checkNewStreamId } from "../../storage/arguments.ts";
 import {
   ephemeralStream,
   noMiniblocks,
@@ -112,6 +113,7 @@ async function createRows(
 ): Promise<Bound[]> {
   const { catalog } = store;
   const { streamId } = call;
+  checkNewStreamId(streamId);
   return [
     bind(catalog.of(streamId, insertStream), streamId, false),
     noLeftovers(catalog, streamId),

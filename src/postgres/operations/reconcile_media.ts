@@ -19,7 +19,7 @@
 import { bind } from "../../database/statement.ts";
 import type { StoredObject } from "../../media/object_store.ts";
 import {
-  isStreamId,
+  isStoredForm,
   type StreamId,
   streamType,
 } from "../../storage/stream_id.ts";
@@ -80,8 +80,9 @@ export async function reconcileMedia(
     for (const object of page) {
       report.objects++;
       const id = object.name.slice(media.prefix.length);
-      if (isStreamId(id) && streamType(id) === "media") listed.set(id, object);
-      else report.foreign++;
+      if (isStoredForm(id) && streamType(id) === "media") {
+        listed.set(id, object);
+      } else report.foreign++;
     }
     const to = [...listed.keys()].sort().at(-1) ?? after;
     if (to > after) {

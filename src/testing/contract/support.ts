@@ -21,16 +21,29 @@ import type { PlantedBlock, PlantedStream } from "./suite.ts";
 /** The largest number of a block. */
 export const MAX_NUMBER = 2n ** 63n - 1n;
 
-const PREFIX: Partial<Record<StreamType, number>> = {
-  space: 0x10,
-  channel: 0x20,
-  media: 0xff,
+/** The first byte of a type's ids, and how many bytes they use. */
+export const ID_FORMS: Record<
+  Exclude<StreamType, "unknown">,
+  readonly [first: number, used: number]
+> = {
+  space: [0x10, 21],
+  channel: [0x20, 32],
+  dm: [0x88, 32],
+  gdm: [0x77, 32],
+  media: [0xff, 32],
+  metadata: [0xdd, 9],
+  user: [0xa8, 21],
+  user_settings: [0xa5, 21],
+  user_inbox: [0xa1, 21],
+  user_metadata: [0xad, 21],
 };
 
 /** An id that no other test has. */
-export function newStreamId(type: "space" | "channel" | "media" = "space") {
-  const bytes = crypto.getRandomValues(new Uint8Array(32));
-  bytes[0] = PREFIX[type] ?? 0;
+export function newStreamId(type: keyof typeof ID_FORMS = "space"): StreamId {
+  const [first, used] = ID_FORMS[type];
+  const bytes = new Uint8Array(32);
+  crypto.getRandomValues(bytes.subarray(0, used));
+  bytes[0] = first;
   return parseStreamId(bytes);
 }
 

@@ -25,7 +25,7 @@ trace.setGlobalTracerProvider({
   } as unknown as Tracer),
 });
 
-const streamId = parseStreamId("10" + "ab".repeat(31));
+const streamId = parseStreamId(("10" + "ab".repeat(20)).padEnd(64, "0"));
 const data: Uint8Array = new Uint8Array([1]);
 
 async function writeAndRead(storage: StreamStorage): Promise<string> {

@@ -1,0 +1,156 @@
+/**
+ * Which ids a stream can have. What creates a stream takes only an id that a
+ * node can read; every other call takes what may be stored.
+ */
+import assert from "node:assert/strict";
+import type { StreamId } from "../../storage/stream_id.ts";
+import type { StreamStorage } from "../../storage/stream_storage.ts";
+import type { Suite } from "./suite.ts";
+import {
+  assertFails,
+  assertServes,
+  block,
+  bytes,
+  candidate,
+  ID_FORMS,
+  newStreamId,
+  plantedStream,
+  run,
+  snapshotBlock,
+} from "./support.ts";
+
+type Type = keyof typeof ID_FORMS;
+
+const TYPES = Object.keys(ID_FORMS) as Type[];
+
+/** Registers the tests. */
+export function streamIdsContract(suite: Suite): void {
+  testCreating(suite);
+  testStored(suite);
+}
+
+/** What creates a stream, each with valid arguments. */
+const CREATIONS: Record<
+  string,
+  (storage: StreamStorage, id: StreamId) => Promise<void>
+> = {
+  createStreamStorage: (storage, id) =>
+    storage.createStreamStorage(id, snapshotBlock(0)),
+  createEphemeralStreamStorage: (storage, id) =>
+    storage.createEphemeralStreamStorage(id, block(0)),
+  createStreamArchiveStorage: (storage, id) =>
+    storage.createStreamArchiveStorage(id),
+  reinitializeStreamStorage: (storage, id) =>
+    storage.reinitializeStreamStorage(id, [snapshotBlock(0)], 0n, false),
+  "reinitializeStreamStorage, updating": (storage, id) =>
+    storage.reinitializeStreamStorage(id, [snapshotBlock(0)], 0n, true),
+  writeEphemeralMiniblock: (storage, id) =>
+    storage.writeEphemeralMiniblock(id, block(0)),
+};
+
+/** Ids in the stored form that no node can read. */
+function unreadableIds(): StreamId[] {
+  const ids = ["00".repeat(32), `11${"00".repeat(31)}`, `fe${"00".repeat(31)}`];
+  for (const type of TYPES) {
+    const [, used] = ID_FORMS[type];
+    if (used === 32) continue;
+    ids.push(
+      withByte(newStreamId(type), used),
+      withByte(newStreamId(type), 31),
+    );
+  }
+  return ids as StreamId[];
+}
+
+function withByte(id: StreamId, at: number): string {
+  return `${id.slice(0, 2 * at)}01${id.slice(2 * at + 2)}`;
+}
+
+function testCreating(suite: Suite): void {
+  suite.test("what creates a stream refuses an id that no node can read", async ({ storage }) => {
+    for (const [name, create] of Object.entries(CREATIONS)) {
+      for (const id of unreadableIds()) {
+        await assertFails(create(storage, id), {
+          code: "BAD_STREAM_ID",
+          reason: "bad_stream_id",
+          operation: name.split(",")[0]!,
+          details: { argument: "streamId" },
+        });
+      }
+    }
+    assert.equal(await storage.getStreamsNumber(), 0);
+  });
+
+  suite.test("streams of every type are created, by each operation that can", async ({ storage }) => {
+    const ids = [];
+    for (const create of Object.values(CREATIONS)) {
+      for (const type of TYPES) {
+        const id = newStreamId(type);
+        await create(storage, id);
+        ids.push(id);
+      }
+    }
+    assert.deepEqual(await storage.getStreams(), ids.sort());
+  });
+}
+
+function testStored(suite: Suite): void {
+  suite.planted(
+    "a stream that no node can read is read, written to, listed and deleted",
+    async ({ storage, plant }) => {
+      const ids = unreadableIds();
+      for (const id of ids) {
+        await plant(
+          id,
+          plantedStream(run(0, 3), { snapshots: [0], events: 1 }),
+        );
+      }
+      assert.deepEqual(await storage.getStreams(), [...ids].sort());
+      const [first] = await storage.getStreams({ limit: 1 });
+      const rest = await storage.getStreams({ after: first! });
+      assert.equal(rest.length, ids.length - 1);
+      for (const id of ids) {
+        await use(storage, id);
+        await storage.deleteStream(id);
+        await assertFails(storage.getLastMiniblockNumber(id), {
+          code: "NOT_FOUND",
+        });
+      }
+      assert.equal(await storage.getStreamsNumber(), 0);
+    },
+  );
+
+  suite.planted(
+    "an upload that no node can read is written to",
+    async ({ storage, plant }) => {
+      const id = "00".repeat(32) as StreamId;
+      await plant(
+        id,
+        plantedStream([0n], { ephemeral: true, events: "no rows" }),
+      );
+      await storage.writeEphemeralMiniblock(id, block(1));
+      assert.deepEqual(await storage.readEphemeralMiniblockNums(id), [0n, 1n]);
+    },
+  );
+}
+
+async function use(storage: StreamStorage, id: StreamId): Promise<void> {
+  await storage.writeEvent(id, 4n, 1, bytes("event 1"));
+  await storage.writeMiniblockCandidate(id, candidate(4));
+  await storage.writeMiniblocks(
+    id,
+    [snapshotBlock(4)],
+    { generation: 5n, envelopes: [] },
+    { generation: 4n, size: 2 },
+  );
+  const given = [snapshotBlock(5)];
+  await storage.reinitializeStreamStorage(id, given, 5n, true);
+  await storage.trimStream(id, 2n, []);
+  await assertServes(storage, id, {
+    blocks: run(2, 5),
+    latest: 5n,
+    events: [],
+  });
+  const data = await storage.debugReadStreamData(id);
+  assert.equal(data.streamId, id);
+}
