@@ -11,6 +11,7 @@ import {
 import {
   type Aside,
   dropTask,
+  dropVoidTasks,
   listDueTasks,
   listUnmoved,
   type MediaTask,
@@ -129,22 +130,24 @@ class Run {
   /** Deals with tasks that are due; true: there may be more. */
   async tasks(): Promise<boolean> {
     const tasks = await listDueTasks(this.#store, tasksAtATime, this.#signal);
-    await this.#deal(tasks);
+    await dropVoidTasks(this.#store, tasks);
+    await this.#deal(tasks.filter(({ hasVoid }) => !hasVoid));
     return tasks.length === tasksAtATime;
   }
 
   /** Moves existing streams after an id; the next id, undefined at the end. */
   async existing(after: string): Promise<string | undefined> {
     if (!this.#media.migrateExisting) return undefined;
-    const { streamIds, last } = await listUnmoved(
+    const { tasks, last } = await listUnmoved(
       this.#store,
       after,
       pageSize,
       this.#signal,
     );
-    const taken = streamIds.slice(0, tasksAtATime);
-    await this.#deal(taken.map((streamId) => ({ streamId, kind: "offload" })));
-    return taken.length < streamIds.length ? taken.at(-1) : last;
+    const taken = tasks.slice(0, tasksAtATime);
+    await dropVoidTasks(this.#store, taken);
+    await this.#deal(taken);
+    return taken.length < tasks.length ? taken.at(-1)!.streamId : last;
   }
 
   /** Looks at objects whose last change stayed unanswered. */

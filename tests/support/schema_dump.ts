@@ -30,7 +30,10 @@ const dumpSql = (schema: string) =>
       AS line
     FROM relations
   UNION ALL
-  SELECT r.relname, 1, a.attnum,
+  SELECT r.relname, 1,
+    -- Ours last: later columns of the nodes may come before it, or behind it.
+    a.attnum + CASE WHEN starts_with(a.attname, 'stream_storage_')
+      THEN 1000 ELSE 0 END,
     '  column ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) ||
     CASE WHEN a.attnotnull THEN ' not null' ELSE ' null' END ||
     ' storage ' || a.attstorage::text ||

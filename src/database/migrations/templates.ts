@@ -277,6 +277,44 @@ CREATE TABLE {{schema}}.stream_storage_deletions (
 CREATE INDEX IF NOT EXISTS stream_storage_es_by_bytes
   ON {{schema}}.es (stream_id COLLATE pg_catalog."C");
 `,
+  "own/0008_incarnations.down.sql": `-- An older release would take what is about a stream that is gone for what is
+-- about the present one. An object that is to be deleted stays so.
+--: once
+DELETE FROM {{schema}}.stream_storage_ephemeral AS own WHERE NOT EXISTS (
+  SELECT FROM {{schema}}.es WHERE es.stream_id = own.stream_id
+    AND es.stream_storage_incarnation IS NOT DISTINCT FROM own.incarnation);
+DELETE FROM {{schema}}.stream_storage_trimming AS own WHERE NOT EXISTS (
+  SELECT FROM {{schema}}.es WHERE es.stream_id = own.stream_id
+    AND es.stream_storage_incarnation IS NOT DISTINCT FROM own.incarnation);
+DELETE FROM {{schema}}.stream_storage_media_blocks AS own WHERE NOT EXISTS (
+  SELECT FROM {{schema}}.es WHERE es.stream_id = own.stream_id
+    AND es.stream_storage_incarnation IS NOT DISTINCT FROM own.incarnation);
+DELETE FROM {{schema}}.stream_storage_media_tasks AS own
+WHERE task <> 'delete' AND NOT EXISTS (
+  SELECT FROM {{schema}}.es WHERE es.stream_id = own.stream_id
+    AND es.stream_storage_incarnation IS NOT DISTINCT FROM own.incarnation);
+ALTER TABLE {{schema}}.stream_storage_media_tasks DROP COLUMN incarnation;
+ALTER TABLE {{schema}}.stream_storage_media_blocks DROP COLUMN incarnation;
+ALTER TABLE {{schema}}.stream_storage_trimming DROP COLUMN incarnation;
+ALTER TABLE {{schema}}.stream_storage_ephemeral DROP COLUMN incarnation;
+ALTER TABLE {{schema}}.es DROP COLUMN stream_storage_incarnation;
+`,
+  "own/0008_incarnations.up.sql": `-- Which stream of an id a row of ours is about. A node deletes a stream and makes
+-- it again under the same id without knowing our tables. The row in es that it
+-- inserts gets another value here, as nodes name the columns that they write; an
+-- UPDATE leaves it as it is. src/postgres/sql/incarnations.ts says why this way.
+-- Without a default of its own for the rows that are there, the column is added
+-- without rewriting the table: these have none, nor have the rows about them.
+--: once
+ALTER TABLE {{schema}}.es
+  ADD COLUMN IF NOT EXISTS stream_storage_incarnation uuid;
+ALTER TABLE {{schema}}.es ALTER COLUMN stream_storage_incarnation
+  SET DEFAULT pg_catalog.gen_random_uuid();
+ALTER TABLE {{schema}}.stream_storage_ephemeral ADD COLUMN incarnation uuid;
+ALTER TABLE {{schema}}.stream_storage_trimming ADD COLUMN incarnation uuid;
+ALTER TABLE {{schema}}.stream_storage_media_blocks ADD COLUMN incarnation uuid;
+ALTER TABLE {{schema}}.stream_storage_media_tasks ADD COLUMN incarnation uuid;
+`,
   "prepare.sql": `-- What is there before the first version: the bookkeeping of both tracks, the
 -- first exactly as golang-migrate makes it, and the number of partitions,
 -- which the first installation fixes for good.

@@ -59,13 +59,14 @@ export const ownMigrations: readonly Migration[] = [
   migration("own", "own/0005_media_changes"),
   migration("own", "own/0006_replica_identity"),
   migration("own", "own/0007_deletions"),
+  migration("own", "own/0008_incarnations"),
 ];
 
 /** The first version whose layout we know; 1 to 5 are folded into it. */
 export const firstVersion = 6;
 
 /** The versions that this module works on. */
-export const currentVersions: TrackVersions = { node: 9, own: 7 };
+export const currentVersions: TrackVersions = { node: 9, own: 8 };
 
 /** The most partitions that two hex digits can name. */
 export const maxPartitions = 256;

@@ -1,9 +1,14 @@
-import { bind } from "../../database/statement.ts";
+import { bind, type Bound } from "../../database/statement.ts";
 import { isStreamStorageError } from "../../storage/errors.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
+import type { Catalog } from "../catalog.ts";
 import type { Media } from "../media.ts";
 import { postponeChanges, selectDueChanges } from "../sql/media_changes.ts";
-import { deleteDoneTask, keepStream } from "../sql/media_tasks.ts";
+import {
+  deleteDoneTask,
+  deleteTaskOf,
+  keepStream,
+} from "../sql/media_tasks.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeOwnRows } from "../write_path/stream_write.ts";
 import { ObjectChange } from "./object_changes.ts";
@@ -66,12 +71,7 @@ export async function removeObject(
   try {
     const isUnused = await change.deleteUnused((now) => isAny || now === etag);
     await writeOwnRows(store, context, [
-      ...(isUnused && isAny
-        ? [
-          bind(catalog.of(streamId, keepStream), streamId),
-          bind(catalog.of(streamId, deleteDoneTask), streamId),
-        ]
-        : []),
+      ...(isAny ? taskDone(catalog, streamId, isUnused) : []),
       change.struckOut(),
     ]);
     return change.hasDeleted;
@@ -80,6 +80,20 @@ export async function removeObject(
     await strikeOut(store, call, change);
     throw error;
   }
+}
+
+/** The object is gone; or it is the stream's again, as a node has moved it. */
+function taskDone(
+  catalog: Catalog,
+  streamId: StreamId,
+  isUnused: boolean,
+): Bound[] {
+  return isUnused
+    ? [
+      bind(catalog.of(streamId, keepStream), streamId),
+      bind(catalog.of(streamId, deleteDoneTask), streamId),
+    ]
+    : [bind(catalog.of(streamId, deleteTaskOf), streamId, "delete")];
 }
 
 /** Strikes out a change that has failed. What stays is settled later. */

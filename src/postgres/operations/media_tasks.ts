@@ -2,6 +2,7 @@ import { bind } from "../../database/statement.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import {
   deleteTaskOf,
+  deleteVoidTasks,
   selectDueTasks,
   selectMediaStreams,
   setTaskAside,
@@ -15,6 +16,8 @@ const name = "offloadMedia";
 export interface MediaTask {
   streamId: StreamId;
   kind: "offload" | "delete";
+  /** An earlier stream of this id has left a task that is void. */
+  hasVoid: boolean;
 }
 
 /** At most so many tasks that are due, the longest first. */
@@ -26,9 +29,10 @@ export async function listDueTasks(
   const [{ rows }] = await store.transactions.read({ name, signal }, [
     bind(store.catalog.at("", selectDueTasks), BigInt(limit)),
   ]);
-  return rows.map(([streamId, kind]) => ({
+  return rows.map(([streamId, kind, hasVoid]) => ({
     streamId: streamId as StreamId,
     kind: kind as MediaTask["kind"],
+    hasVoid,
   }));
 }
 
@@ -41,15 +45,30 @@ export async function listUnmoved(
   after: string,
   limit: number,
   signal: AbortSignal,
-): Promise<{ streamIds: StreamId[]; last: string | undefined }> {
+): Promise<{ tasks: MediaTask[]; last: string | undefined }> {
   const [{ rows }] = await store.transactions.read({ name, signal }, [
     bind(store.catalog.at("", selectMediaStreams), after, BigInt(limit)),
   ]);
   return {
-    streamIds: rows.filter(([, waits]) => waits)
-      .map(([id]) => id as StreamId),
+    tasks: rows.filter(([, waits]) => waits).map(([id, , hasVoid]) => ({
+      streamId: id as StreamId,
+      kind: "offload",
+      hasVoid,
+    })),
     last: rows.length < limit ? undefined : rows.at(-1)![0],
   };
+}
+
+/** Drops what an earlier stream of the id has left. */
+export async function dropVoidTasks(
+  store: Store,
+  tasks: readonly MediaTask[],
+): Promise<void> {
+  const ids = tasks.filter(({ hasVoid }) => hasVoid).map((t) => t.streamId);
+  if (ids.length === 0) return;
+  await writeOwnRows(store, { name }, [
+    bind(store.catalog.at("", deleteVoidTasks), ids),
+  ]);
 }
 
 /** How long a task that has failed is set aside, milliseconds. */
@@ -62,7 +81,7 @@ export interface Aside {
 /** Sets a task aside for a while. */
 export async function setAside(
   store: Store,
-  { streamId, kind }: MediaTask,
+  { streamId, kind }: Pick<MediaTask, "streamId" | "kind">,
   reason: string,
   { minMs, maxMs }: Aside,
 ): Promise<void> {

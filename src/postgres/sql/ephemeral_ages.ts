@@ -7,19 +7,22 @@
 import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
+import { isAbout } from "./incarnations.ts";
 
 /**
  * Starts the age of at most $1 ephemeral streams that have none: a node made
- * them. The row count says how many.
+ * them. One that it made again has another's. The row count says how many.
  */
 export const insertMissingAges = (t: StreamTables) =>
   statement({
-    text: `INSERT INTO ${t.ephemeralAges} (stream_id)
-      SELECT stream_id FROM ${t.streams} AS es
+    text: `INSERT INTO ${t.ephemeralAges} AS age (stream_id, incarnation)
+      SELECT stream_id, stream_storage_incarnation FROM ${t.streams} AS es
       WHERE ephemeral AND (SELECT age.stream_id FROM ${t.ephemeralAges} AS age
-        WHERE age.stream_id = es.stream_id) IS NULL
+        WHERE age.stream_id = es.stream_id AND ${isAbout("age")}) IS NULL
       LIMIT $1
-      ON CONFLICT (stream_id) DO NOTHING`,
+      ON CONFLICT (stream_id) DO UPDATE
+      SET created_at = pg_catalog.now(), incarnation = excluded.incarnation
+      WHERE age.incarnation IS DISTINCT FROM excluded.incarnation`,
     params: ["int8"],
   });
 
@@ -32,7 +35,7 @@ export const mendAges = (t: StreamTables) =>
   statement({
     text: `WITH page AS MATERIALIZED (
         SELECT stream_id, created_at > pg_catalog.now() AS is_ahead, coalesce((
-            SELECT ephemeral FROM ${t.streams} AS es
+            SELECT ephemeral AND ${isAbout("age")} FROM ${t.streams} AS es
             WHERE es.stream_id = age.stream_id), false) AS is_ephemeral
         FROM ${t.ephemeralAges} AS age WHERE stream_id > $1
         ORDER BY stream_id LIMIT $2),
@@ -52,12 +55,14 @@ export const mendAges = (t: StreamTables) =>
 export const selectExpired = (t: StreamTables) =>
   statement({
     text: `WITH uploads AS MATERIALIZED (
-        SELECT stream_id FROM ${t.streams} WHERE ephemeral)
+        SELECT stream_id, stream_storage_incarnation
+        FROM ${t.streams} WHERE ephemeral)
       SELECT stream_id FROM uploads
       WHERE stream_id COLLATE pg_catalog."C" > $1
         AND (SELECT least(created_at, pg_catalog.now())
         FROM ${t.ephemeralAges} AS age
-        WHERE age.stream_id = uploads.stream_id)
+        WHERE age.stream_id = uploads.stream_id
+          AND ${isAbout("age", "uploads")})
         <= pg_catalog.now() - $2::float * interval '1 millisecond'
       ORDER BY stream_id COLLATE pg_catalog."C" LIMIT $3`,
     params: ["bpchar", "int8", "int8"],
@@ -72,7 +77,9 @@ export const checkExpired = (t: StreamTables) =>
           WHERE stream_id = $1) IS NOT TRUE
         THEN ${rejectSql("stream_not_ephemeral")}
         WHEN coalesce((SELECT least(created_at, pg_catalog.now())
-            FROM ${t.ephemeralAges} WHERE stream_id = $1)
+            FROM ${t.ephemeralAges} AS age JOIN ${t.streams} AS es
+              ON es.stream_id = $1 AND ${isAbout("age")}
+            WHERE age.stream_id = $1)
           > pg_catalog.now() - $2::float * interval '1 millisecond', true)
         THEN ${rejectSql("stream_not_expired")} END`,
     params: ["bpchar", "int8"],

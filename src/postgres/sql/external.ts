@@ -7,6 +7,7 @@
 import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
+import { isAbout } from "./incarnations.ts";
 
 /**
  * The stream's row (number: bits as in `selectMiniblocks`; start: its version;
@@ -26,13 +27,13 @@ export const selectExternal = (t: StreamTables) =>
       UNION ALL (
         SELECT 1, block.seq_num, start_byte, size, sha256,
           CASE WHEN $4 THEN NULL ELSE snapshot END, NULL
-        FROM ${t.external} AS block
+        FROM ${t.streams} AS es JOIN ${t.external} AS block
+          ON block.stream_id = $1
+            AND block.seq_num >= $2 AND block.seq_num <= $3
         LEFT JOIN ${t.mediaBlocks} AS own
           ON own.stream_id = $1 AND own.seq_num = block.seq_num
-        WHERE block.stream_id = $1
-          AND block.seq_num >= $2 AND block.seq_num <= $3
-          AND EXISTS (SELECT 1 FROM ${t.streams}
-            WHERE stream_id = $1 AND blockdata_ext <> 'D')
+            AND ${isAbout("own")}
+        WHERE es.stream_id = $1 AND es.blockdata_ext <> 'D'
         ORDER BY block.seq_num)`,
     params: ["bpchar", "int8", "int8", "bool"],
     columns: ["int4", "int8", "int8", "int8", "bytea?", "bytea?", "text?"],
@@ -100,10 +101,12 @@ export const selectExternalNumbers = (t: StreamTables) =>
         SELECT block.seq_num,
           coalesce(pg_catalog.octet_length(snapshot) > 0, false),
           holds_snapshot, NULL
-        FROM ${t.external} AS block
+        FROM ${t.streams} AS es JOIN ${t.external} AS block
+          ON block.stream_id = $1
         LEFT JOIN ${t.mediaBlocks} AS own
           ON own.stream_id = $1 AND own.seq_num = block.seq_num
-        WHERE block.stream_id = $1 ORDER BY block.seq_num)`,
+            AND ${isAbout("own")}
+        WHERE es.stream_id = $1 ORDER BY block.seq_num)`,
     params: ["bpchar"],
     columns: ["int8", "bool", "bool?", "text?"],
   });

@@ -1,18 +1,24 @@
 /**
  * Statements over the tasks of the media offloader: one a stream, the latest
- * intention. The server's clock alone counts.
+ * intention. One about an earlier stream of the id is void, but for the deletion
+ * of its object. The server's clock alone counts.
  */
 
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
+import { incarnationOf, isAbout, isPresent } from "./incarnations.ts";
+
+const isVoid = (t: StreamTables) =>
+  `task.task <> 'delete' AND NOT ${isPresent(t, "task")}`;
 
 /** Task $2 for the stream, due now, instead of any other. */
 export const putTask = (t: StreamTables) =>
   statement({
-    text: `INSERT INTO ${t.mediaTasks} AS old (stream_id, task)
-      VALUES ($1, $2)
+    text: `INSERT INTO ${t.mediaTasks} AS old (stream_id, task, incarnation)
+      VALUES ($1, $2, ${incarnationOf(t)})
       ON CONFLICT (stream_id) DO UPDATE SET task = excluded.task,
-        due_at = pg_catalog.now(), attempts = 0, reason = NULL`,
+        due_at = pg_catalog.now(), attempts = 0, reason = NULL,
+        incarnation = excluded.incarnation`,
     params: ["bpchar", "text"],
   });
 
@@ -20,11 +26,13 @@ export const putTask = (t: StreamTables) =>
 export const putTaskLater = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.mediaTasks} AS old
-        (stream_id, task, due_at, attempts)
+        (stream_id, task, due_at, attempts, incarnation)
       VALUES ($1, $2,
-        pg_catalog.now() + $3::float * interval '1 millisecond', 1)
+        pg_catalog.now() + $3::float * interval '1 millisecond', 1,
+        ${incarnationOf(t)})
       ON CONFLICT (stream_id) DO UPDATE SET task = excluded.task,
-        due_at = excluded.due_at, attempts = 1, reason = NULL`,
+        due_at = excluded.due_at, attempts = 1, reason = NULL,
+        incarnation = excluded.incarnation`,
     params: ["bpchar", "text", "int8"],
   });
 
@@ -32,6 +40,14 @@ export const deleteTask = (t: StreamTables) =>
   statement({
     text: `DELETE FROM ${t.mediaTasks} WHERE stream_id = $1`,
     params: ["bpchar"],
+  });
+
+/** Deletes the void ones of the streams' tasks. */
+export const deleteVoidTasks = (t: StreamTables) =>
+  statement({
+    text: `DELETE FROM ${t.mediaTasks} AS task
+      WHERE stream_id = ANY($1) AND ${isVoid(t)}`,
+    params: ["bpchar[]"],
   });
 
 /** The same, if it still is task $2. */
@@ -48,10 +64,10 @@ export const deleteTaskOf = (t: StreamTables) =>
 export const setTaskAside = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.mediaTasks} AS old
-        (stream_id, task, due_at, attempts, reason)
+        (stream_id, task, due_at, attempts, reason, incarnation)
       VALUES ($1, $2,
         pg_catalog.now() + $4::float * (0.5::float + pg_catalog.random())
-          * interval '1 millisecond', 1, $3)
+          * interval '1 millisecond', 1, $3, ${incarnationOf(t)})
       ON CONFLICT (stream_id) DO UPDATE SET reason = excluded.reason,
         attempts = old.attempts + 1,
         due_at = pg_catalog.now() + (0.5::float + pg_catalog.random())
@@ -64,57 +80,60 @@ export const setTaskAside = (t: StreamTables) =>
 /**
  * At most $1 tasks that are due, the longest first; last those that were put
  * while the server's clock was ahead: due later although nothing has failed, or
- * later than any task is set aside for.
+ * later than any task is set aside for. And whether each is void.
  */
 export const selectDueTasks = (t: StreamTables) =>
   statement({
-    text: `(SELECT stream_id, task FROM ${t.mediaTasks}
-        WHERE task <> 'keep' AND due_at <= pg_catalog.now()
-        ORDER BY due_at LIMIT $1)
-      UNION ALL (SELECT stream_id, task FROM ${t.mediaTasks}
-        WHERE task <> 'keep' AND due_at > pg_catalog.now()
-          AND (attempts = 0 OR due_at > pg_catalog.now() + interval '45 days')
-        ORDER BY due_at LIMIT $1)
-      LIMIT $1`,
+    text: `WITH due AS MATERIALIZED (
+        (SELECT stream_id, task, incarnation FROM ${t.mediaTasks}
+          WHERE task <> 'keep' AND due_at <= pg_catalog.now()
+          ORDER BY due_at LIMIT $1)
+        UNION ALL (SELECT stream_id, task, incarnation FROM ${t.mediaTasks}
+          WHERE task <> 'keep' AND due_at > pg_catalog.now()
+            AND (attempts = 0 OR due_at > pg_catalog.now() + interval '45 days')
+          ORDER BY due_at LIMIT $1)
+        LIMIT $1)
+      SELECT stream_id, task, ${isVoid(t)} FROM due AS task`,
     params: ["int8"],
-    columns: ["bpchar", "text"],
+    columns: ["bpchar", "text", "bool"],
   });
 
 /** The object is gone: a stream that is back in the database stays there. */
 export const keepStream = (t: StreamTables) =>
   statement({
-    text: `UPDATE ${t.mediaTasks} SET task = 'keep', reason = NULL
-      WHERE stream_id = $1 AND task = 'delete'
-        AND EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)`,
+    text: `UPDATE ${t.mediaTasks} AS task SET task = 'keep', reason = NULL
+      WHERE stream_id = $1 AND task = 'delete' AND ${isPresent(t, "task")}`,
     params: ["bpchar"],
   });
 
 /** The object is gone, and so is its stream. */
 export const deleteDoneTask = (t: StreamTables) =>
   statement({
-    text: `DELETE FROM ${t.mediaTasks}
+    text: `DELETE FROM ${t.mediaTasks} AS task
       WHERE stream_id = $1 AND task = 'delete'
-        AND NOT EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)`,
+        AND NOT ${isPresent(t, "task")}`,
     params: ["bpchar"],
   });
 
 /**
- * The next $2 media streams after id $1, and whether each waits in the
- * database without a task.
+ * The next $2 media streams after id $1, whether each waits in the database
+ * without a task, and whether it has a void one.
  */
 export const selectMediaStreams = (t: StreamTables) =>
   statement({
     text: `WITH page AS MATERIALIZED (
-        SELECT stream_id, NOT ephemeral AND blockdata_ext = 'D' AS is_here
+        SELECT stream_id, NOT ephemeral AND blockdata_ext = 'D' AS is_here,
+          stream_storage_incarnation
         FROM ${t.streams}
         WHERE stream_id COLLATE pg_catalog."C" > $1 AND stream_id COLLATE pg_catalog."C" < 'fg'
         ORDER BY stream_id COLLATE pg_catalog."C" LIMIT $2)
-      SELECT stream_id, is_here AND NOT EXISTS (
-          SELECT 1 FROM ${t.mediaTasks} AS task
-          WHERE task.stream_id = page.stream_id)
-      FROM page ORDER BY stream_id COLLATE pg_catalog."C"`,
+      SELECT page.stream_id, is_here AND (
+          task.stream_id IS NULL OR NOT ${isAbout("task", "page")}),
+        task.stream_id IS NOT NULL AND NOT ${isAbout("task", "page")}
+      FROM page LEFT JOIN ${t.mediaTasks} AS task USING (stream_id)
+      ORDER BY page.stream_id COLLATE pg_catalog."C"`,
     params: ["bpchar", "int8"],
-    columns: ["bpchar", "bool"],
+    columns: ["bpchar", "bool", "bool"],
   });
 
 /** Which of the streams $1 have their blocks at $2. */

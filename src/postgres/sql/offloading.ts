@@ -7,6 +7,7 @@
 import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
+import { incarnationOf, isAbout } from "./incarnations.ts";
 
 /**
  * Whether the stream can be moved: its kind, place and waiting events; and
@@ -17,9 +18,10 @@ export const selectMovable = (t: StreamTables) =>
     text: `SELECT ephemeral, blockdata_ext::pg_catalog.text,
         (SELECT pg_catalog.count(*) FROM ${t.minipools}
           WHERE stream_id = $1 AND slot_num >= 0),
-        EXISTS (SELECT 1 FROM ${t.mediaTasks}
-          WHERE stream_id = $1 AND task IN ('delete', 'keep'))
-      FROM ${t.streams} WHERE stream_id = $1`,
+        EXISTS (SELECT 1 FROM ${t.mediaTasks} AS task
+          WHERE stream_id = $1 AND task IN ('delete', 'keep')
+            AND ${isAbout("task")})
+      FROM ${t.streams} AS es WHERE stream_id = $1`,
     params: ["bpchar"],
     columns: ["bool", "text", "int8", "bool"],
   });
@@ -86,12 +88,12 @@ export const insertExternal = (t: StreamTables) =>
 export const insertMediaBlocks = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.mediaBlocks}
-        (stream_id, seq_num, sha256, snapshot, holds_snapshot)
+        (stream_id, seq_num, sha256, snapshot, holds_snapshot, incarnation)
       SELECT $1, uploaded.seq_num, uploaded.hash,
         (SELECT nullif(block.snapshot, ''::pg_catalog.bytea)
           FROM ${t.miniblocks} AS block
           WHERE block.stream_id = $1 AND block.seq_num = uploaded.seq_num),
-        uploaded.holds = 1
+        uploaded.holds = 1, ${incarnationOf(t)}
       FROM unnest($2, $3, $4) AS uploaded (seq_num, hash, holds)`,
     params: ["bpchar", "int8[]", "bytea[]", "int8[]"],
   });

@@ -3,6 +3,7 @@
 import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
+import { incarnationOf } from "./incarnations.ts";
 
 /**
  * Adds the stream or stops the transaction, telling whether the stream that is
@@ -118,8 +119,10 @@ export const selectStreamRow = (t: StreamTables) =>
 /** Starts the age of an ephemeral stream. */
 export const insertEphemeralAge = (t: StreamTables) =>
   statement({
-    text: `INSERT INTO ${t.ephemeralAges} AS age (stream_id) VALUES ($1)
-      ON CONFLICT (stream_id) DO UPDATE SET created_at = pg_catalog.now()`,
+    text: `INSERT INTO ${t.ephemeralAges} AS age (stream_id, incarnation)
+      VALUES ($1, ${incarnationOf(t)})
+      ON CONFLICT (stream_id) DO UPDATE SET created_at = pg_catalog.now(),
+        incarnation = excluded.incarnation`,
     params: ["bpchar"],
   });
 

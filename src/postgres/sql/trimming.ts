@@ -6,6 +6,7 @@
 import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
+import { isAbout } from "./incarnations.ts";
 
 /**
  * What decides whether and how a stream may be trimmed: its row, whether it has
@@ -194,7 +195,7 @@ export const selectTrimmingPage = (t: StreamTables) =>
     text: `SELECT stream_id, greatest(latest_snapshot_miniblock, 0),
         ephemeral OR blockdata_ext <> 'D',
         (SELECT snapshot FROM ${t.trimmingMarks} AS mark
-          WHERE mark.stream_id = es.stream_id)
+          WHERE mark.stream_id = es.stream_id AND ${isAbout("mark")})
       FROM ${t.streams} AS es WHERE stream_id COLLATE pg_catalog."C" > $1
       ORDER BY stream_id COLLATE pg_catalog."C" LIMIT $2`,
     params: ["bpchar", "int8"],
@@ -205,8 +206,9 @@ export const selectTrimmingPage = (t: StreamTables) =>
 export const selectTrimmingMark = (t: StreamTables) =>
   statement({
     text: `SELECT greatest(latest_snapshot_miniblock, 0),
-        (SELECT snapshot FROM ${t.trimmingMarks} WHERE stream_id = $1)
-      FROM ${t.streams} WHERE stream_id = $1`,
+        (SELECT snapshot FROM ${t.trimmingMarks} AS mark
+          WHERE stream_id = $1 AND ${isAbout("mark")})
+      FROM ${t.streams} AS es WHERE stream_id = $1`,
     params: ["bpchar"],
     columns: ["int8", "int8?"],
   });
@@ -217,10 +219,11 @@ export const selectTrimmingMark = (t: StreamTables) =>
  */
 export const upsertTrimmingMark = (t: StreamTables) =>
   statement({
-    text: `INSERT INTO ${t.trimmingMarks} (stream_id, snapshot)
-      SELECT $1, $2 FROM ${t.streams}
+    text: `INSERT INTO ${t.trimmingMarks} (stream_id, snapshot, incarnation)
+      SELECT $1, $2, stream_storage_incarnation FROM ${t.streams}
       WHERE stream_id = $1 AND latest_snapshot_miniblock >= $2
-      ON CONFLICT (stream_id) DO UPDATE SET snapshot = excluded.snapshot`,
+      ON CONFLICT (stream_id) DO UPDATE SET snapshot = excluded.snapshot,
+        incarnation = excluded.incarnation`,
     params: ["bpchar", "int8"],
   });
 
