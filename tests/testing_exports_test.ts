@@ -38,7 +38,9 @@ describe("The testing entry point", () => {
       "CORE_FAMILIES",
       "createTestStreamStorage",
       "formatMiniblocks",
+      "randomFaults",
       "streamStorageContract",
+      "withFaults",
     ]);
   });
 

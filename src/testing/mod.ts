@@ -16,6 +16,15 @@ export type {
   PlantedBlock,
   PlantedStream,
 } from "./contract/suite.ts";
+export {
+  type Fault,
+  type FaultCall,
+  type FaultPlan,
+  type FaultyStreamStorage,
+  randomFaults,
+  type RandomFaultsOptions,
+  withFaults,
+} from "./faults.ts";
 export { formatMiniblocks } from "./format_miniblocks.ts";
 export type { StreamId } from "../storage/stream_id.ts";
 export type { StreamStorage } from "../storage/stream_storage.ts";

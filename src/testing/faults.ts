@@ -1,0 +1,200 @@
+import { ownershipLost } from "../database/fence_errors.ts";
+import { StreamStorageError } from "../storage/errors.ts";
+import { isStreamId, type StreamId } from "../storage/stream_id.ts";
+import type { StreamStorage } from "../storage/stream_storage.ts";
+
+/** What goes wrong with a call; an error of your own is thrown as it is. */
+export type Fault =
+  /** Nothing is done: `UNAVAILABLE`, outcome `rolled_back`. */
+  | "unavailable"
+  /** Nothing is done: `DEADLINE_EXCEEDED`, outcome `rolled_back`. */
+  | "deadline"
+  /** The call takes effect: `UNAVAILABLE`, outcome `unknown` if it writes. */
+  | "answer_lost"
+  /** Nothing is done, but the caller is told the same as by `answer_lost`. */
+  | "request_lost"
+  /** This call and all later ones: `RESOURCE_EXHAUSTED`; the signal aborts. */
+  | "ownership_lost"
+  | StreamStorageError;
+
+/** A fault of one call alone. */
+type SingleFault = Exclude<Fault, "ownership_lost">;
+
+/** A call that may be given a fault. */
+export interface FaultCall {
+  /** The method. */
+  operation: keyof StreamStorage & string;
+  /** The stream, if the call is about one. */
+  streamId: StreamId | undefined;
+  /** How many calls of this method there were, this one included. */
+  count: number;
+}
+
+/** Decides about each call; undefined: it is left alone. */
+export type FaultPlan = (call: FaultCall) => Fault | undefined;
+
+/** A store that fails as it is told to. */
+export type FaultyStreamStorage<S extends StreamStorage> = S & {
+  /** Aborts with the fault `ownership_lost`, as an open store's does. */
+  readonly signal: AbortSignal;
+};
+
+/** How often {@linkcode randomFaults} lets a call fail, and how. */
+export interface RandomFaultsOptions {
+  /** The same seed, the same faults. Default 1. */
+  seed?: number;
+  /** The part of calls that fail, 0 to 1. Default 0.1. */
+  rate?: number;
+  /** What to choose from. Default: everything but `ownership_lost`. */
+  faults?: readonly Fault[];
+}
+
+/**
+ * A store whose calls fail as `plan` decides, with the errors of a real one:
+ * what your program does about a lost answer or a database that is away can be
+ * tested without either. It works on the twin in memory and on an open store.
+ *
+ * A fault comes before the arguments of the call are looked at. `close` never
+ * fails.
+ *
+ * @example The first event is stored, but its writer does not hear of it.
+ * ```ts
+ * import { MemoryStreamStorage } from "@towns/stream-storage";
+ * import { withFaults } from "@towns/stream-storage/testing";
+ *
+ * await using storage = withFaults(
+ *   new MemoryStreamStorage(),
+ *   ({ operation, count }) =>
+ *     operation === "writeEvent" && count === 1 ? "answer_lost" : undefined,
+ * );
+ * ```
+ */
+export function withFaults<S extends StreamStorage>(
+  storage: S,
+  plan: FaultPlan,
+): FaultyStreamStorage<S> {
+  const ended = new AbortController();
+  const { signal: own } = storage as { signal?: AbortSignal };
+  const signal = own === undefined
+    ? ended.signal
+    : AbortSignal.any([own, ended.signal]);
+  const counts = new Map<string, number>();
+
+  const decide = (
+    operation: FaultCall["operation"],
+    first: unknown,
+  ): SingleFault | undefined => {
+    if (ended.signal.aborted) return ended.signal.reason;
+    const count = (counts.get(operation) ?? 0) + 1;
+    counts.set(operation, count);
+    const streamId = isStreamId(first) ? first : undefined;
+    const fault = plan({ operation, streamId, count });
+    if (fault !== "ownership_lost") return fault;
+    ended.abort(ownershipLost({ isReplaced: true }));
+    return ended.signal.reason;
+  };
+
+  return new Proxy(storage, {
+    get(target, key) {
+      if (key === "signal") return signal;
+      const member = Reflect.get(target, key, target);
+      if (typeof member !== "function") return member;
+      if (!isOperation(key)) return member.bind(target);
+      return (...args: unknown[]) => {
+        const call = () => member.apply(target, args);
+        const fault = decide(key, args[0]);
+        if (fault === undefined) return call();
+        return key === "streamMiniblocks"
+          ? failingPages(errorOf(fault, key))
+          : failing(fault, key, call);
+      };
+    },
+  }) as FaultyStreamStorage<S>;
+}
+
+/** Faults by chance; the same each time for the same seed and calls. */
+export function randomFaults(options: RandomFaultsOptions = {}): FaultPlan {
+  const {
+    seed = 1,
+    rate = 0.1,
+    faults = ["unavailable", "deadline", "answer_lost", "request_lost"],
+  } = options;
+  const next = dice(seed);
+  return () =>
+    next() < rate ? faults[Math.floor(next() * faults.length)] : undefined;
+}
+
+/** Everything of the interface but its end. */
+function isOperation(key: string | symbol): key is FaultCall["operation"] {
+  return typeof key === "string" &&
+    /^(create|reinitialize|delete|write|normalize|read|get|stream|is|trim|debug)[A-Z]/
+      .test(key);
+}
+
+/** After `unknown` has taken effect or not; everything else does nothing. */
+async function failing(
+  fault: SingleFault,
+  operation: string,
+  call: () => Promise<unknown>,
+): Promise<never> {
+  // What the call itself says is lost with its answer.
+  if (fault === "answer_lost") await call().catch(() => {});
+  throw errorOf(fault, operation);
+}
+
+// deno-lint-ignore require-yield
+async function* failingPages(
+  error: StreamStorageError,
+): AsyncGenerator<never, void, undefined> {
+  throw error;
+}
+
+const texts = {
+  unavailable: ["UNAVAILABLE", "connection_failed", "Database is away"],
+  deadline: ["DEADLINE_EXCEEDED", "statement_timeout", "Statement took long"],
+  answer_lost: ["UNAVAILABLE", "connection_lost", "Database went away"],
+  request_lost: ["UNAVAILABLE", "connection_lost", "Database went away"],
+} as const;
+
+function errorOf(fault: SingleFault, operation: string): StreamStorageError {
+  if (fault instanceof StreamStorageError) return named(fault, operation);
+  const [code, reason, text] = texts[fault];
+  const isWrite = !/^(read|get|stream|is|debugRead)[A-Z]/.test(operation);
+  const isLost = fault === "answer_lost" || fault === "request_lost";
+  return new StreamStorageError({
+    code,
+    operation,
+    message: `${text}: a fault of withFaults`,
+    details: { reason },
+    retryable: true,
+    outcome: isWrite && isLost ? "unknown" : "rolled_back",
+  });
+}
+
+/** An error of the call's own, which names it. */
+function named(
+  error: StreamStorageError,
+  operation: string,
+): StreamStorageError {
+  const { code, message, details, retryable, outcome, cause } = error;
+  return new StreamStorageError({
+    code,
+    message,
+    operation,
+    details,
+    retryable,
+    outcome,
+    cause,
+  });
+}
+
+/** Numbers from 0 to 1 (mulberry32). */
+function dice(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = state + 0x6D2B79F5 | 0;
+    let t = Math.imul(state ^ state >>> 15, 1 | state);
+    t = t + Math.imul(t ^ t >>> 7, 61 | t) ^ t;
+    return ((t ^ t >>> 14) >>> 0) / 4294967296;
+  };
+}
