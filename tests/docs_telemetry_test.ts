@@ -1,9 +1,8 @@
-/** The README's tables of metrics, spans and log events are those in force. */
+/** The lists of metrics, spans and log events in docs/ are those in force. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
 import { logEvents } from "../src/telemetry/log_events.ts";
 import {
   attributes,
@@ -11,53 +10,62 @@ import {
   metrics,
   spans,
 } from "../src/telemetry/names.ts";
+import { prometheusName } from "../src/telemetry/prometheus.ts";
+import { root } from "./support/documents.ts";
+import { assertGenerated } from "./support/generated_sections.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
-const readme = readFileSync(join(root, "README.md"), "utf8");
-
-/** The body of the table in the section with this title. */
-function tableOf(title: string): string[][] {
-  const section = readme.split(`\n### ${title}\n`)[1]?.split(/\n##/)[0] ?? "";
-  const rows = section.split("\n").filter((line) => line.startsWith("|"))
-    .map((line) => line.slice(1, -1).split("|").map((cell) => cell.trim()));
-  return rows.slice(2);
-}
+const page = "docs/observability.md";
 
 const code = (text: string) => `\`${text}\``;
 const list = (names: readonly string[]) => names.map(code).join(", ");
 
-describe("The README", () => {
+/** The sentence that lists attributes, where there are any. */
+const by = (attributes: readonly string[]) =>
+  attributes.length === 0 ? "" : ` By ${list(attributes)}.`;
+
+describe("The page on observability", () => {
   it("has every metric", () => {
-    const rows = Object.values<MetricDefinition>(metrics).map((metric) => [
-      code(metric.name),
-      metric.kind,
-      code(metric.unit),
-      list(metric.attributes),
-      metric.description,
-    ]);
-    assert.deepEqual(tableOf("Metrics"), rows);
+    assertGenerated(
+      page,
+      "metrics",
+      Object.values<MetricDefinition>(metrics).map((metric) => ({
+        name: metric.name,
+        kind: `${metric.kind}, ${code(metric.unit)}`,
+        text: `${metric.description}.${by(metric.attributes)} In Prometheus ` +
+          `${code(prometheusName(metric))}.`,
+      })),
+    );
   });
 
   it("has every span and its events", () => {
-    const rows = Object.values(spans).flatMap((span) => [
-      [code(span.name), span.kind, list(span.attributes), span.description],
-      ...Object.values(span.events).map((event) => [
-        code(event.name),
-        "event",
-        list(event.attributes),
-        event.description,
+    assertGenerated(
+      page,
+      "spans",
+      Object.values(spans).flatMap((span) => [
+        {
+          name: span.name,
+          kind: span.kind,
+          text: `${span.description}.${by(span.attributes)}`,
+        },
+        ...Object.values(span.events).map((event) => ({
+          name: event.name,
+          kind: "event",
+          text: `${event.description}.${by(event.attributes)}`,
+        })),
       ]),
-    ]);
-    assert.deepEqual(tableOf("Spans"), rows);
+    );
   });
 
   it("has every log event", () => {
-    const rows = Object.entries(logEvents).map(([name, event]) => [
-      code(name),
-      event.level,
-      event.meaning,
-    ]);
-    assert.deepEqual(tableOf("Log events"), rows);
+    assertGenerated(
+      page,
+      "log events",
+      Object.entries(logEvents).map(([name, event]) => ({
+        name,
+        kind: event.level,
+        text: `${event.meaning}.`,
+      })),
+    );
   });
 });
 

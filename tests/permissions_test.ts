@@ -1,6 +1,6 @@
 /**
  * What a program must be allowed, and that nothing of its environment counts:
- * the flags in README's "Permissions" are these.
+ * the flags in docs/connecting.md are these.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";

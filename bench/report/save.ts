@@ -4,6 +4,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { runtimeName } from "../machine.ts";
 import { chart } from "./chart.ts";
 import { markdownReport } from "./markdown.ts";
+import { overviewChart } from "./overview.ts";
 import type { BenchResult } from "./result.ts";
 
 const here = new URL("../", import.meta.url);
@@ -20,6 +21,10 @@ export async function publishResult(result: BenchResult): Promise<void> {
   const infix = runtimeName() === "deno" ? "" : `.${runtimeName()}`;
   await writeFile(new URL(`results${infix}.json`, here), json(result));
   await writeFile(new URL(`chart${infix}.svg`, here), chart(result));
+  if (infix === "") {
+    const figures = new URL("../docs/figures.svg", here);
+    await writeFile(figures, overviewChart(result));
+  }
   const readme = new URL("README.md", here);
   const text = await readFile(readme, "utf8");
   await writeFile(readme, withFigures(text, result));

@@ -4,7 +4,7 @@
  * OpenTelemetry's semantic conventions for database clients; the rest is ours
  * and begins with `stream_storage.`.
  *
- * Instruments, the Prometheus text and the README's tables come from here.
+ * Instruments, the Prometheus text and docs/observability.md come from here.
  */
 
 /** What kind of number a metric is. */

@@ -30,8 +30,8 @@
  *   can do that: while a flush of ours is on its way, the next write of its
  *   stream waits; once it has lost its answer, the fence stops it (fence.ts); a
  *   successor's row stops it as well. An operator who mends rows by hand could,
- *   so the README asks for an UPDATE of the row in `es`: the server compares a
- *   row again that has a new version, and finds it elsewhere.
+ *   so docs/how_it_works.md asks for an UPDATE of the row in `es`: the server
+ *   compares a row again that has a new version, and finds it elsewhere.
  * - *A number that is not a transaction's.* When several sessions lock a row FOR
  *   SHARE, `xmax` holds a MultiXactId, from a counter of its own, which may be
  *   equal to a cached number. It cannot matter: sharers write nothing, and a

@@ -1,0 +1,60 @@
+/** What a snippet of the documentation may use without declaring it. */
+import { format } from "node:util";
+import type {
+  MiniblockDescriptor,
+  PostgresStreamStorage,
+  StreamId,
+} from "../../../mod.ts";
+
+/** A handler of requests, as `Deno.serve` and `Bun.serve` take one. */
+type Handler = (request: Request) => Response | Promise<Response>;
+
+/** The names; those of runtimes and of the console are doubles. */
+export interface Surroundings {
+  /** The address of a server. */
+  url: string;
+  /** The name of a schema that is not there yet. */
+  schema: string;
+  /** An open store. */
+  storage: PostgresStreamStorage;
+  /** A channel that has block 0, and a minipool that is empty. */
+  streamId: StreamId;
+  /** A media stream, complete. */
+  mediaId: StreamId;
+  /** A block 0. */
+  genesis: MiniblockDescriptor;
+  accessKeyId: string;
+  secretAccessKey: string;
+  Deno: {
+    env: { get(name: string): string | undefined };
+    readTextFile(path: string): Promise<string>;
+    serve(options: { port: number }, handler: Handler): unknown;
+  };
+  Bun: { serve(options: { port: number; fetch: Handler }): unknown };
+  console: { log(...values: unknown[]): void };
+}
+
+/** What a snippet has printed and served. */
+export class Observed {
+  readonly lines: string[] = [];
+  readonly #answers: Promise<Response>[] = [];
+
+  readonly console: Surroundings["console"] = {
+    log: (...values) => this.lines.push(format(...values)),
+  };
+
+  /** Nothing listens: the handler is asked once, as a scrape would. */
+  serve(handler: Handler): unknown {
+    const request = new Request("http://localhost:9464/metrics");
+    this.#answers.push(Promise.resolve(handler(request)));
+    return {};
+  }
+
+  /** Fails unless what the snippet serves answers. */
+  async checkAnswers(): Promise<void> {
+    for (const answer of this.#answers) {
+      const { status } = await answer;
+      if (status !== 200) throw new Error(`A handler answered ${status}`);
+    }
+  }
+}
