@@ -49,6 +49,7 @@ export type { StreamReaderOptions } from "./src/postgres/reader_options.ts";
 export type { PostgresStreamStorage } from "./src/postgres/postgres_stream_storage.ts";
 export type { IsolationLevel } from "./src/postgres/store.ts";
 export type { SslMode, SslOptions } from "./src/database/connection_target.ts";
+export type { WhenOwned } from "./src/database/ownership/options.ts";
 export type { ChannelBinding } from "./src/database/login/auth_policy.ts";
 export type {
   TransactionEvent,

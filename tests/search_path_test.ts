@@ -142,6 +142,8 @@ async function takeOver(
   const ownership = await Ownership.take({
     schema,
     instanceId: "third",
+    whenOwned: "take",
+    prepare: () => Promise.resolve(),
     connect: () => connectLastingSession(target, sessionOptions),
     startupDelayMs: 0,
     stuckWriteMs: 60_000,

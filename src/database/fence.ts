@@ -152,10 +152,15 @@ export class Fence {
       epoch >= this.#options.epoch && epoch <= this.#highest;
   }
 
-  /** Removes our row, whatever its epoch. */
-  get removal(): Bound {
+  /** Our row, whatever its epoch: the name, the first epoch and the highest. */
+  get ourRow(): [string, bigint, bigint] {
     const { instanceId, epoch } = this.#options;
-    return bind(this.#sql.remove, instanceId, epoch, this.#highest);
+    return [instanceId, epoch, this.#highest];
+  }
+
+  /** Removes our row. */
+  get removal(): Bound {
+    return bind(this.#sql.remove, ...this.ourRow);
   }
 
   /**

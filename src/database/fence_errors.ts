@@ -1,4 +1,5 @@
 /** Why the fence lets nothing pass; the caller's own write was not sent. */
+import { quoted } from "../storage/foreign_text.ts";
 import {
   StreamStorageError,
   type StreamStorageOutcome,
@@ -47,5 +48,21 @@ export function ownershipLost(
     details: { reason: "ownership_lost", isReplaced },
     ...(outcome === undefined ? {} : { outcome }),
     cause,
+  });
+}
+
+/** The reason for which a schema is not taken from its owner; null without a row. */
+export function schemaOwned(
+  schema: string,
+  owner: { name: string; since: string; info: string | null } | null,
+): StreamStorageError {
+  const who = owner === null
+    ? "another session, which has no row in singlenodekey"
+    : `${quoted(owner.name)} since ${owner.since}`;
+  return new StreamStorageError({
+    code: "RESOURCE_EXHAUSTED",
+    message: `Schema ${quoted(schema)} is owned by ${who}`,
+    details: { reason: "schema_owned", schema, owner },
+    retryable: true,
   });
 }

@@ -49,9 +49,16 @@ export async function openStore(
     const { partitions, ownership } = await place.survey.reach(
       { withinMs, signal },
       async () => {
-        const partitions = await prepareSchema(resolved, telemetry, place);
-        signal?.throwIfAborted();
-        const ownership = await takeOwnership(resolved, telemetry, place);
+        let partitions = 0;
+        const ownership = await takeOwnership(
+          resolved,
+          telemetry,
+          place,
+          async () => {
+            partitions = await prepareSchema(resolved, telemetry, place);
+            signal?.throwIfAborted();
+          },
+        );
         return { partitions, ownership };
       },
     );
@@ -132,11 +139,14 @@ function takeOwnership(
   options: ResolvedOptions,
   telemetry: StoreTelemetry,
   place: Place,
+  prepare: () => Promise<void>,
 ): Promise<Ownership> {
-  const { schema, instanceId, startupDelayMs, signal } = options;
+  const { schema, instanceId, whenOwned, startupDelayMs, signal } = options;
   return Ownership.take({
     schema,
     instanceId,
+    whenOwned,
+    prepare,
     startupDelayMs,
     stuckWriteMs: options.operationTimeoutMs * 2,
     signal,

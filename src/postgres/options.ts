@@ -15,6 +15,7 @@ import {
   type ChannelBinding,
   parseRequireAuth,
 } from "../database/login/auth_policy.ts";
+import type { WhenOwned } from "../database/ownership/options.ts";
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import { printable } from "../storage/foreign_text.ts";
 import type { Logger } from "../telemetry/log_events.ts";
@@ -105,6 +106,12 @@ export interface StreamStorageOptions {
   partitions?: number;
   /** Names this process among owners of the schema. Default: a random UUID. */
   instanceId?: string;
+  /**
+   * What to do with a schema that another instance owns: `take` (default) takes
+   * it, as nodes do; `wait` stands by, without a trace, until the owner has closed
+   * or died; `fail` rejects (`schema_owned`).
+   */
+  whenOwned?: WhenOwned;
   /** Connections at most, 3 or more. Default 10. */
   maxConnections?: number;
   /** Default `read committed`. */
@@ -125,8 +132,9 @@ export interface StreamStorageOptions {
   /** How failed transactions are tried again. */
   retry?: RetryPolicy;
   /**
-   * Milliseconds to wait after the lock of a former owner was set free, 0 to
-   * 3 600 000. Default 2000.
+   * Milliseconds to wait after the lock of a replaced owner was set free, 0 to
+   * 3 600 000. Default 2000. An owner that has replaced a live one is left in
+   * peace for 15 times as long, so that two that restart do not starve each other.
    */
   startupDelayMs?: number;
   /**
@@ -225,6 +233,7 @@ export const optionsSchema = z.strictObject({
   ).optional(),
   partitions: z.int().min(1).max(256).default(256),
   instanceId: z.string().min(1).max(255).default(() => crypto.randomUUID()),
+  whenOwned: z.enum(["take", "wait", "fail"]).default("take"),
   maxConnections: z.int().min(3).max(1000).default(10),
   isolationLevel: z.enum(["read committed", "repeatable read", "serializable"])
     .default("read committed"),

@@ -15,7 +15,17 @@ export const logEvents = {
   },
   ownership_takeover: {
     level: "warn",
-    meaning: "Another instance owns the schema, this one replaces it",
+    meaning: "This instance replaces the row of another one, live or dead",
+  },
+  ownership_standby: {
+    level: "info",
+    meaning:
+      "Another instance owns the schema, this one stands by; says which, again when that changes",
+  },
+  ownership_contended: {
+    level: "warn",
+    meaning:
+      "The owner has just taken the schema from another live one; this one waits before it does the same, for as long as it says",
   },
   ownership_lock_held: {
     level: "warn",
@@ -38,7 +48,8 @@ export const logEvents = {
   },
   ownership_session_lost: {
     level: "warn",
-    meaning: "The session that holds the lock broke; writes stay safe",
+    meaning:
+      "The session that holds the owner's lock, or waits for it, broke; writes stay safe",
   },
   ownership_session_retry: {
     level: "warn",

@@ -212,7 +212,7 @@ export const metrics = {
     kind: "updowncounter",
     unit: "{state}",
     description:
-      "1 for the present state: waiting, owner, recovering (lock session lost) or stopped, else 0",
+      "1 for the present state: waiting, standby, owner, recovering (lock session lost) or stopped, else 0",
     attributes: [a.ownershipState],
   },
   databaseAvailable: {

@@ -3,20 +3,29 @@ import type { LogCode } from "./log_events.ts";
 import { attributes, metrics } from "./names.ts";
 import type { Registry } from "./registry.ts";
 
-const states = ["waiting", "owner", "recovering", "stopped"] as const;
+const states = [
+  "waiting",
+  "standby",
+  "owner",
+  "recovering",
+  "stopped",
+] as const;
+type State = typeof states[number];
 
 /** The state that an event of ownership leads to. */
-const stateAfter: Partial<Record<LogCode, typeof states[number]>> = {
+const stateAfter: Partial<Record<LogCode, State>> = {
+  ownership_standby: "standby",
   ownership_taken: "owner",
   ownership_session_lost: "recovering",
-  ownership_session_back: "owner",
   ownership_lost: "stopped",
 };
 
 /** Hears what becomes of ownership: keeps its state, logs each thing once. */
 export class OwnershipWatch {
   readonly #log: EventLog;
-  #state: typeof states[number] = "waiting";
+  #state: State = "waiting";
+  /** Before the lock session was lost. */
+  #lost: State = "waiting";
   #retries = 0;
 
   constructor(registry: Registry, log: EventLog) {
@@ -41,6 +50,8 @@ export class OwnershipWatch {
     message: string,
     details?: Record<string, unknown>,
   ): void {
+    if (code === "ownership_session_lost") this.#lost = this.#state;
+    if (code === "ownership_session_back") this.#state = this.#lost;
     this.#state = stateAfter[code] ?? this.#state;
     if (code === "ownership_session_retry" && this.#retries++ > 0) return;
     if (code === "ownership_session_back") {

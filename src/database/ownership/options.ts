@@ -1,0 +1,39 @@
+import { schemaLockId } from "../../storage/stream_id.ts";
+import type { LogCode } from "../../telemetry/log_events.ts";
+import { LockWait } from "../lock_holder.ts";
+import type { Session } from "../session.ts";
+
+/** What an opening does with a schema that another instance owns. */
+export type WhenOwned = "take" | "wait" | "fail";
+
+/** How ownership is taken. */
+export interface OwnershipOptions {
+  schema: string;
+  /** Names this instance in the table. */
+  instanceId: string;
+  whenOwned: WhenOwned;
+  /** A session of its own, directly to the server; the signal gives it up. */
+  connect(signal?: AbortSignal): Promise<Session>;
+  /** Brings the schema up to date; unless it is to be taken, with the lock. */
+  prepare(): Promise<void>;
+  /** Milliseconds to wait after an owner had to be replaced. */
+  startupDelayMs: number;
+  /** Milliseconds that no write of an owner takes. */
+  stuckWriteMs: number;
+  signal?: AbortSignal | undefined;
+  /** Called every few seconds while this instance owns the schema. */
+  onBeat?: () => void;
+  /** Hears what happens: a stable word, a text, plain data. */
+  onEvent(
+    code: LogCode,
+    message: string,
+    details?: Record<string, unknown>,
+  ): void;
+}
+
+/** A wait for the owner's lock. */
+export function lockWait(
+  { schema, onEvent }: Pick<OwnershipOptions, "schema" | "onEvent">,
+): LockWait {
+  return new LockWait({ schema, key: schemaLockId(schema), onEvent });
+}

@@ -1,0 +1,125 @@
+/**
+ * Waiting before the row is written, which the present owner does not notice.
+ *
+ * Until the schema is free (`whenOwned: "wait"`, and "fail" with less patience).
+ * Nobody owns it while nobody has its lock: an owner has that for as long as it
+ * lives and can be reached (lock_session.ts). If the lock is free there are three
+ * cases, which look the same when there is a row:
+ * - the owner has closed: then it has removed its row;
+ * - it is dead: then its row stays;
+ * - a starter, a node perhaps, has written the row and has not come to its next
+ *   try for the lock; or the owner itself is connecting again.
+ * So with a row the lock must stay free, and the rows the same, for longer than
+ * the pause between two tries of a starter. Then the lock is taken, which one
+ * alone of several that stand by can. A row that is written after that is a later
+ * starter's: the lock is given back, and it is waited again (ownership.ts).
+ *
+ * Until a live owner has had some time (`whenOwned: "take"`): see `contendedMs`.
+ */
+
+import type { LogCode } from "../../telemetry/log_events.ts";
+import { schemaOwned } from "../fence_errors.ts";
+import type { LockWait } from "../lock_holder.ts";
+import type { LockSession } from "./lock_session.ts";
+import { pause } from "./pause.ts";
+import { contendedMs, keyOf, ownerFacts, type OwnerRow } from "./rows.ts";
+
+/** How often it is looked whether the schema is free. */
+const lookMs = 500;
+/** So long the lock must be free beside a row; starters try it once a second. */
+const quietMs = 1200;
+/** Before the second look, when a refusal or a success is near. */
+const soonMs = 50;
+
+/** Who stands by, and how it is told. */
+export interface StandBy {
+  schema: string;
+  signal?: AbortSignal | undefined;
+  /** Tells of holders without a row. */
+  lockWait: LockWait;
+  onEvent(
+    code: LogCode,
+    message: string,
+    details?: Record<string, unknown>,
+  ): void;
+}
+
+/**
+ * Takes the lock once nobody owns the schema. Returns the key of the rows that
+ * may be replaced.
+ *
+ * @throws {StreamStorageError} RESOURCE_EXHAUSTED (`schema_owned`) unless it is to
+ *   wait; the signal's reason; the driver's errors.
+ */
+export async function takeFreeLock(
+  link: LockSession,
+  { schema, signal, lockWait, onEvent }: StandBy,
+  whenOwned: "wait" | "fail",
+): Promise<string> {
+  let told: string | undefined;
+  let held = 0;
+  let quiet: { key: string; since: number } | undefined;
+  for (;;) {
+    const isFree = await link.isLockFree();
+    const rows = await link.rows();
+    if (isFree) {
+      const key = keyOf(rows);
+      if (quiet?.key !== key) quiet = { key, since: performance.now() };
+      const left = rows.length === 0
+        ? 0
+        : quietMs - (performance.now() - quiet.since);
+      if (left <= 0 && await link.tryLock()) return key;
+      await pause(Math.max(soonMs, Math.min(left, lookMs)), signal);
+      continue;
+    }
+    quiet = undefined;
+    held++;
+    // Another that stands by may have looked at the same moment.
+    const isSure = held > 1;
+    if (isSure && whenOwned === "fail") {
+      throw schemaOwned(schema, ownerFacts(rows));
+    }
+    if (isSure && told !== nameOf(rows)) {
+      told = nameOf(rows);
+      onEvent(
+        "ownership_standby",
+        "Another instance owns the schema, this one stands by",
+        { owner: ownerFacts(rows) },
+      );
+    }
+    if (rows.length === 0) await lockWait.failed(link.session);
+    await pause(isSure ? lookMs : soonMs, signal);
+  }
+}
+
+function nameOf(rows: readonly OwnerRow[]): string {
+  return rows.at(-1)?.uuid ?? "";
+}
+
+/**
+ * Waits until a live owner that has just taken the schema from another has had
+ * `restMs`, or is gone. Returns the key of the rows that may be replaced.
+ *
+ * @throws the signal's reason; the driver's errors.
+ */
+export async function backOff(
+  link: LockSession,
+  { signal, onEvent }: StandBy,
+  restMs: number,
+): Promise<string> {
+  let told: string | undefined;
+  for (;;) {
+    const rows = await link.rows();
+    const left = contendedMs(rows, restMs);
+    if (left === 0 || await link.isLockFree()) return keyOf(rows);
+    if (told !== nameOf(rows)) {
+      told = nameOf(rows);
+      onEvent(
+        "ownership_contended",
+        "The owner has just taken the schema from another one, this one waits",
+        { owner: ownerFacts(rows), waitMs: left },
+      );
+    }
+    await pause(Math.min(left, lookMs), signal);
+  }
+}
