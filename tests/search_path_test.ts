@@ -146,6 +146,7 @@ async function takeOver(
     prepare: () => Promise.resolve(),
     connect: () => connectLastingSession(target, sessionOptions),
     startupDelayMs: 0,
+    leaseMs: 60_000,
     stuckWriteMs: 60_000,
     onEvent: () => {},
   });

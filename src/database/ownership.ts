@@ -68,7 +68,7 @@ import type { Fence } from "./fence.ts";
 import { ownershipLost } from "./fence_errors.ts";
 import type { LockWait } from "./lock_holder.ts";
 import { leaveSchema } from "./ownership/leave_schema.ts";
-import { beatMs, LockSession } from "./ownership/lock_session.ts";
+import { LockSession } from "./ownership/lock_session.ts";
 import { lockWait, type OwnershipOptions } from "./ownership/options.ts";
 import { pause } from "./ownership/pause.ts";
 import { type OwnershipSql, ownershipSql } from "./ownership/sql.ts";
@@ -168,7 +168,7 @@ export class Ownership {
     this.#beat = setInterval(() => {
       this.#check();
       onBeat?.();
-    }, beatMs);
+    }, link.beatMs);
     this.#watch(link);
     // For a notification that came together with the last answer.
     this.#check();

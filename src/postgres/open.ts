@@ -135,6 +135,12 @@ async function storedPartitions(
   return Number(row[0]);
 }
 
+/**
+ * A frozen owner, or one whose network is gone, is replaced after this time. An
+ * owner that only works hard, or is debugged, is not silent for so long as a rule.
+ */
+const leaseMs = 15_000;
+
 function takeOwnership(
   options: ResolvedOptions,
   telemetry: StoreTelemetry,
@@ -148,6 +154,7 @@ function takeOwnership(
     whenOwned,
     prepare,
     startupDelayMs,
+    leaseMs,
     stuckWriteMs: options.operationTimeoutMs * 2,
     signal,
     connect: (signal) => place.connectOwner({ signal }),

@@ -23,11 +23,11 @@ export class ExistingNode implements AsyncDisposable {
     return new ExistingNode(session, schema);
   }
 
-  async takeRow(): Promise<void> {
+  async takeRow(uuid = "node"): Promise<void> {
     await this.#session.script(
       `BEGIN; DELETE FROM ${this.#schema}.singlenodekey;
        INSERT INTO ${this.#schema}.singlenodekey
-         (uuid, storage_connection_time, info) VALUES ('node', now(), 'node');
+         (uuid, storage_connection_time, info) VALUES ('${uuid}', now(), 'node');
        COMMIT`,
     );
   }
@@ -46,10 +46,15 @@ export class ExistingNode implements AsyncDisposable {
     );
   }
 
+  /** Fulfilled by the next notification for the schema. */
+  heard(): Promise<void> {
+    return new Promise((resolve) => this.#notify = resolve);
+  }
+
   /** Fulfilled when a notification finds another row than the node's own. */
   async overtaken(): Promise<void> {
     for (;;) {
-      const heard = new Promise<void>((resolve) => this.#notify = resolve);
+      const heard = this.heard();
       const [row] = await this.#session.script(
         `SELECT uuid FROM ${this.#schema}.singlenodekey`,
       );

@@ -18,31 +18,34 @@ import type { OwnershipOptions } from "./options.ts";
 import type { OwnerRow } from "./rows.ts";
 import { channel, type OwnershipSql } from "./sql.ts";
 
-/** Silence after which the server ends a lock session. */
-const leaseMs = 15_000;
-/** How often an owner breaks its silence. */
-export const beatMs = leaseMs / 3;
-
 /** See the file's head. */
 export class LockSession {
   readonly session: Session;
+  /** Milliseconds after which an owner breaks its silence. */
+  readonly beatMs: number;
   readonly #schema: string;
   readonly #sql: OwnershipSql;
 
-  private constructor(session: Session, schema: string, sql: OwnershipSql) {
+  private constructor(
+    session: Session,
+    { schema, leaseMs }: Pick<OwnershipOptions, "schema" | "leaseMs">,
+    sql: OwnershipSql,
+  ) {
     this.session = session;
+    this.beatMs = leaseMs / 3;
     this.#schema = schema;
     this.#sql = sql;
   }
 
   /** Connects, listens, and takes the lease; the signal gives up connecting. */
   static async open(
-    { schema, connect }: Pick<OwnershipOptions, "schema" | "connect">,
+    options: Pick<OwnershipOptions, "schema" | "leaseMs" | "connect">,
     sql: OwnershipSql,
     onChange: () => void,
     signal?: AbortSignal,
   ): Promise<LockSession> {
-    const session = await connect(signal);
+    const { schema, leaseMs } = options;
+    const session = await options.connect(signal);
     session.onNotification(({ channel: heard, payload }) => {
       if (heard === channel && payload === schema) onChange();
     });
@@ -55,7 +58,7 @@ export class LockSession {
       await session.close();
       throw error;
     }
-    return new LockSession(session, schema, sql);
+    return new LockSession(session, options, sql);
   }
 
   /** Whether it can be asked anything. */
@@ -131,7 +134,7 @@ export class LockSession {
     const beat = setInterval(
       // If it broke, whoever uses it next is told.
       () => void this.run([bind(this.#sql.ping)]).catch(() => {}),
-      beatMs,
+      this.beatMs,
     );
     try {
       return await work();

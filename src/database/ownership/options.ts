@@ -18,6 +18,8 @@ export interface OwnershipOptions {
   prepare(): Promise<void>;
   /** Milliseconds to wait after an owner had to be replaced. */
   startupDelayMs: number;
+  /** Milliseconds of silence after which the server ends the lock session. */
+  leaseMs: number;
   /** Milliseconds that no write of an owner takes. */
   stuckWriteMs: number;
   signal?: AbortSignal | undefined;
