@@ -17,10 +17,24 @@ export class ExistingNode implements AsyncDisposable {
     });
   }
 
-  static async start(schema: string): Promise<ExistingNode> {
+  /** One that listens, or does so only later, as nodes do. */
+  static async start(
+    schema: string,
+    { listens = true } = {},
+  ): Promise<ExistingNode> {
     const session = await openSession(await testDatabaseUrl());
-    await session.script("LISTEN singlenodekey");
-    return new ExistingNode(session, schema);
+    const node = new ExistingNode(session, schema);
+    if (listens) await node.listen();
+    return node;
+  }
+
+  /** The server's process of its session. */
+  get processId(): number {
+    return this.#session.processId;
+  }
+
+  async listen(): Promise<void> {
+    await this.#session.script("LISTEN singlenodekey");
   }
 
   async takeRow(uuid = "node"): Promise<void> {
