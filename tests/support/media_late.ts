@@ -319,6 +319,8 @@ export function lateRequestsDoNoHarm(
     await assert.rejects(maintenance.offloadMedia({ streamId: id }));
     ground().refuse(undefined);
     await storage.deleteStream(id);
+    // Its object is looked for, and not there yet.
+    await maintenance.offloadMedia();
     assert.equal((await (await held).deliver()).status, 200);
     const unused = async () =>
       (await maintenance.reconcileMedia({ dryRun: true })).unused;

@@ -3,7 +3,7 @@ import { streamNotFound } from "../../storage/contract_errors.ts";
 import { streamType } from "../../storage/stream_id.ts";
 import { mediaAt } from "../media.ts";
 import { deleteExternal, deleteMediaBlocks } from "../sql/external.ts";
-import { deleteTask, putTask } from "../sql/media_tasks.ts";
+import { putTask, turnIntoDeletion } from "../sql/media_tasks.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
 import { findLocation } from "./external_blocks.ts";
@@ -64,6 +64,6 @@ function mediaGone(
     bind(catalog.of(streamId, deleteMediaBlocks), streamId),
     hasObject
       ? bind(catalog.of(streamId, putTask), streamId, "delete")
-      : bind(catalog.of(streamId, deleteTask), streamId),
+      : bind(catalog.of(streamId, turnIntoDeletion), streamId),
   ];
 }

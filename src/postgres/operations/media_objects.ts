@@ -4,11 +4,7 @@ import type { StreamId } from "../../storage/stream_id.ts";
 import type { Catalog } from "../catalog.ts";
 import type { Media } from "../media.ts";
 import { postponeChanges, selectDueChanges } from "../sql/media_changes.ts";
-import {
-  deleteDoneTask,
-  deleteTaskOf,
-  keepStream,
-} from "../sql/media_tasks.ts";
+import { deleteTaskOf, keepStream } from "../sql/media_tasks.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeOwnRows } from "../write_path/stream_write.ts";
 import { ObjectChange } from "./object_changes.ts";
@@ -88,12 +84,10 @@ function taskDone(
   streamId: StreamId,
   isUnused: boolean,
 ): Bound[] {
-  return isUnused
-    ? [
-      bind(catalog.of(streamId, keepStream), streamId),
-      bind(catalog.of(streamId, deleteDoneTask), streamId),
-    ]
-    : [bind(catalog.of(streamId, deleteTaskOf), streamId, "delete")];
+  return [
+    ...(isUnused ? [bind(catalog.of(streamId, keepStream), streamId)] : []),
+    bind(catalog.of(streamId, deleteTaskOf), streamId, "delete"),
+  ];
 }
 
 /** Strikes out a change that has failed. What stays is settled later. */

@@ -15,7 +15,8 @@
  *    also finds that no earlier change can still be executed.
  * 3. *send*: every attempt carries the date of the look, and the condition that
  *    the store still has what the look found.
- * 4. *strike out*: when every attempt was answered, the row goes.
+ * 4. *strike out*: when every attempt was answered, the row goes. Older rows of
+ *    the stream go only if nothing is left at its name that they lead to.
  *
  * S3. The store refuses a signed request whose date is more than 15 minutes
  * off. The date is chosen before the row is written, and the row is written
@@ -72,6 +73,8 @@ export class ObjectChange {
   readonly #id = randomId();
   #at = new Date(0);
   #isLost = false;
+  /** Nothing is at the name that the stream does not use. */
+  #isTidy = false;
 
   constructor(store: Store, call: StreamCall, media: Media) {
     this.#store = store;
@@ -111,8 +114,8 @@ export class ObjectChange {
     );
     if (!isBegun) throw await this.#refusal();
     this.isBegun = true;
-    if (found.object === undefined) return found.at;
-    await this.#delete(found.object);
+    if (found.object !== undefined) await this.#delete(found.object);
+    this.#isTidy = true;
     // The lost deletion could still take the new object.
     if (this.#isLost && objects.lateMs > 0) {
       throw restingName(streamId, objects.lateMs);
@@ -138,20 +141,26 @@ export class ObjectChange {
     const isUnused = await this.#write(
       bind(catalog.of(streamId, insertChange), ...this.#valuesOf(undefined)),
     );
-    if (!isUnused) return false;
-    this.isBegun = true;
-    if (object !== undefined && isToGo(object.etag)) await this.#delete(object);
-    return true;
+    this.isBegun = isUnused;
+    if (isUnused && object !== undefined) {
+      if (!isToGo(object.etag)) return true;
+      await this.#delete(object);
+    }
+    this.#isTidy = true;
+    return isUnused;
   }
 
-  /** Strikes out what is answered, and what is too old to be executed. */
+  /**
+   * Strikes out what is answered, and what is too old to be executed: not while
+   * there is an object that it may have made, which nothing else leads to.
+   */
   struckOut(): Bound {
     const { streamId } = this.#call;
     return bind(
       this.#store.catalog.of(streamId, deleteChanges),
       streamId,
       this.#isLost ? [] : [this.#id],
-      BigInt(this.#at.getTime() - overAfterMs),
+      this.#isTidy ? BigInt(this.#at.getTime() - overAfterMs) : 0n,
     );
   }
 

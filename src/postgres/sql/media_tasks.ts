@@ -36,6 +36,18 @@ export const putTaskLater = (t: StreamTables) =>
     params: ["bpchar", "text", "int8"],
   });
 
+/**
+ * The stream goes, and perhaps it has an object that was to be deleted, or that
+ * nobody knows of any more: whatever was to be done, that is.
+ */
+export const turnIntoDeletion = (t: StreamTables) =>
+  statement({
+    text: `UPDATE ${t.mediaTasks} SET task = 'delete',
+        due_at = pg_catalog.now(), attempts = 0, reason = NULL
+      WHERE stream_id = $1`,
+    params: ["bpchar"],
+  });
+
 export const deleteTask = (t: StreamTables) =>
   statement({
     text: `DELETE FROM ${t.mediaTasks} WHERE stream_id = $1`,
@@ -98,20 +110,17 @@ export const selectDueTasks = (t: StreamTables) =>
     columns: ["bpchar", "text", "bool"],
   });
 
-/** The object is gone: a stream that is back in the database stays there. */
+/**
+ * The object is gone: a stream that is back in the database stays there. An
+ * upload is not back; what is to be done about it says who seals it.
+ */
 export const keepStream = (t: StreamTables) =>
   statement({
     text: `UPDATE ${t.mediaTasks} AS task SET task = 'keep', reason = NULL
-      WHERE stream_id = $1 AND task = 'delete' AND ${isPresent(t, "task")}`,
-    params: ["bpchar"],
-  });
-
-/** The object is gone, and so is its stream. */
-export const deleteDoneTask = (t: StreamTables) =>
-  statement({
-    text: `DELETE FROM ${t.mediaTasks} AS task
       WHERE stream_id = $1 AND task = 'delete'
-        AND NOT ${isPresent(t, "task")}`,
+        AND EXISTS (SELECT FROM ${t.streams} AS es
+          WHERE es.stream_id = task.stream_id AND NOT es.ephemeral
+            AND ${isAbout("task")})`,
     params: ["bpchar"],
   });
 
