@@ -181,9 +181,9 @@ export async function checkPlaces(
   );
   const found = objects.map(({ name }) => name);
   for (const name of found.filter((name) => !names.includes(name))) {
-    broken(`object ${name} is needed by nobody`);
+    broken(`object ${name} is needed by nobody: ${bucket.historyOf(name)}`);
   }
   for (const name of names.filter((name) => !found.includes(name))) {
-    broken(`object ${name} is missing`);
+    broken(`object ${name} is missing: ${bucket.historyOf(name)}`);
   }
 }

@@ -32,16 +32,15 @@ export async function checkCounts(scene: Scene): Promise<void> {
   await checkReport(scene);
   if (lost) await put(scene, lost.name, bytes!);
   if (short) await put(scene, short.name, others!);
-  const few = { minAgeMs: 0, maxDeleted: unused.length - 1 };
-  const refused = await maintenance.reconcileMedia({ ...few, dryRun: true });
   const expected = await expectedReport(scene);
+  const few = { minAgeMs: 0, maxDeleted: expected.unused - 1 };
+  const refused = await maintenance.reconcileMedia({ ...few, dryRun: true });
   compare(scene, refused, { ...expected, refused: "too_many_unused" });
-  const bounds = { minAgeMs: 0, maxDeleted: unused.length };
-  const { unusedObjects } = expected;
+  const bounds = { minAgeMs: 0, maxDeleted: expected.unused };
   compare(scene, await maintenance.reconcileMedia(bounds), {
     ...expected,
     dryRun: false,
-    deleted: unusedObjects.length,
+    deleted: expected.unused,
   });
   for (const name of notOurs) await objects.deleteObject(name);
   const namesOf = (all: StoredObject[]) => all.map(({ name }) => name).sort();

@@ -21,6 +21,8 @@ export interface FaultyBucket extends AsyncDisposable {
   /** Faults so far, by kind. */
   readonly faults: Record<string, number>;
   requests: number;
+  /** The last requests for an object, and what became of them. */
+  historyOf(name: string): string;
   /**
    * Holds the next request of this method back for a while, before or after it
    * took effect; resolves when it is held.
@@ -29,6 +31,9 @@ export interface FaultyBucket extends AsyncDisposable {
   /** Resolves when no request is on its way any more. */
   quiet(): Promise<void>;
 }
+
+/** Requests that are kept in mind, several rounds of them. */
+const maxNoted = 2000;
 
 type Answer = () => Promise<RawReply | NoReply>;
 type Fault = (answer: Answer, ms: number) => Promise<RawReply | NoReply>;
@@ -88,6 +93,8 @@ export async function startFaultyBucket(
     running.finally(() => underWay.delete(running)).catch(() => {});
     return running;
   };
+  const history: { pathname: string; text: string }[] = [];
+  const since = () => Math.round(performance.now());
   let percent = 0;
   const faults = faultsOf(random, track);
   const kinds = Object.keys(faults);
@@ -100,6 +107,9 @@ export async function startFaultyBucket(
     },
     faults: Object.fromEntries(kinds.map((kind) => [kind, 0])),
     requests: 0,
+    historyOf: (name) =>
+      history.filter(({ pathname }) => pathname.endsWith(name))
+        .map(({ text }) => text).slice(-40).join(", "),
     holdNext: (method, isAfter) =>
       new Promise((take) => {
         held = { method, isAfter, take };
@@ -110,19 +120,30 @@ export async function startFaultyBucket(
     },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
-  server.interfere = ({ method }: { method: string }, execute: Answer) => {
+  server.interfere = (
+    { method, url: { pathname } }: { method: string; url: URL },
+    execute: Answer,
+  ) => {
     bucket.requests++;
+    const note = (what: string) => {
+      history.push({ pathname, text: `${since()} ${method} ${what}` });
+      if (history.length > maxNoted) history.shift();
+    };
     // The server notes them all, which is too much for an hour.
     server.requests.length = 0;
     // The server behind, which is not ours, forgets one in some ten thousand.
-    const answer: Answer = () =>
-      Promise.race([
+    const answer: Answer = async () => {
+      const reply = await Promise.race([
         execute(),
         pause(10_000, "reset" as const, { ref: false }),
       ]);
+      note(typeof reply === "string" ? reply : String(reply.status));
+      return reply;
+    };
     if (held?.method === method) {
       const { isAfter, take } = held;
       held = undefined;
+      note("held");
       const reply = isAfter ? answer() : undefined;
       const effect = reply?.then(take) ?? Promise.resolve(take());
       return track(
@@ -133,6 +154,7 @@ export async function startFaultyBucket(
     const ms = random.between(20, 300);
     if (!random.chance(percent)) return track(answer());
     bucket.faults[kind]!++;
+    note(kind);
     return track(faults[kind]!(answer, ms));
   };
   return bucket;
