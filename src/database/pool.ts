@@ -18,20 +18,33 @@
  * keeps its place until the server has let go of it.
  *
  * Where the server takes fewer sessions than the pools of a store would open, a
- * pool that gets none has another one give way.
+ * pool that gets none has another one give way. Where stores share a bound
+ * (connection_limit.ts), a pool opens a session only if there is a place.
+ *
+ * Sessions that were idle for long end, all but one.
  */
 
 import type { PoolWaits } from "../telemetry/store_telemetry.ts";
 import { atMost } from "../storage/at_most.ts";
 import { Backoff } from "./backoff.ts";
+import type { PlaceHolder, SharedPlaces } from "./connection_limit.ts";
 import { sqlStateOf } from "./failures.ts";
 import {
   PoolClosedError,
   PoolOverloadError,
   PoolTimeoutError,
 } from "./pool_errors.ts";
+import { PoolSessions } from "./pool_sessions.ts";
 import type { Session } from "./session.ts";
 import type { Bound, ResultsOf } from "./statement.ts";
+import {
+  type PoolUse,
+  timeoutOf,
+  type WaitingCall,
+  WaitingCalls,
+} from "./waiting_calls.ts";
+
+export type { PoolUse } from "./waiting_calls.ts";
 
 /** How a pool is bounded. */
 export interface PoolOptions {
@@ -48,12 +61,13 @@ export interface PoolOptions {
   reconnect: { minDelayMs: number; maxDelayMs: number };
   /** Has another pool give way; undefined if there is none that can. */
   makeRoom?: () => Promise<void> | undefined;
+  /** Milliseconds after which an idle session ends; default: never. */
+  idleTimeoutMs?: number;
+  /** A bound that other pools share. */
+  places?: SharedPlaces | undefined;
   /** Hears how the waiting for a session ends. */
   watcher?: PoolWaits;
 }
-
-/** A kind of work, by its statements: `shared` for writes of many streams. */
-export type PoolUse = "read" | "write" | "shared";
 
 /** What a pool does at the moment. */
 export interface PoolState {
@@ -63,33 +77,13 @@ export interface PoolState {
   waiting: number;
 }
 
-/** For the goodbyes, however little is left of the budget. */
-const goodbyeMs = 500;
-
-interface Waiting {
-  use: PoolUse;
-  since: number;
-  /** When it is refused, in the time of `performance.now()`. */
-  until: number;
-  start(session: Session): void;
-  refuse(error: unknown): void;
-}
-
 /** Sessions that share work; see the file's head. */
-export class Pool {
+export class Pool implements PlaceHolder {
   readonly #options: PoolOptions;
-  readonly #sessions = new Set<Session>();
-  /** What each session did last. */
-  readonly #uses = new WeakMap<Session, PoolUse>();
-  readonly #waiting = new Set<Waiting>();
-  /** Sessions that are gone for us, and not yet for the server. */
-  readonly #leaving = new Set<Session>();
-  /** Sessions that end with what is under way, for another pool. */
-  readonly #giving = new Set<Session>();
+  readonly #sessions: PoolSessions;
+  readonly #waiting = new WaitingCalls<Session>();
   #connecting = 0;
   readonly #backoff: Backoff;
-  #waitingTimer: ReturnType<typeof setTimeout> | undefined;
-  #waitingDue = Infinity;
   #isRoomComing = false;
   #closed = false;
   #drained: (() => void) | undefined;
@@ -97,15 +91,29 @@ export class Pool {
   constructor(options: PoolOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.reconnect);
+    this.#sessions = new PoolSessions(options.idleTimeoutMs ?? Infinity, {
+      answered: (isFirst) => {
+        if (isFirst) this.#backoff.succeeded();
+        this.#dispatch();
+      },
+      gone: (isBad) => {
+        if (isBad) this.#holdOff();
+        this.#dispatch();
+      },
+      released: () => {
+        // First: who waits for a place may have waited for this one.
+        options.places?.freed();
+        this.#dispatch();
+      },
+    });
+    options.places?.join(this);
   }
 
   get state(): PoolState {
-    let idle = 0;
-    for (const session of this.#sessions) if (session.inFlight === 0) idle++;
     return {
       open: this.#sessions.size,
       connecting: this.#connecting,
-      idle,
+      idle: this.#sessions.idle,
       waiting: this.#waiting.size,
     };
   }
@@ -139,13 +147,13 @@ export class Pool {
     }
     return new Promise((resolve, reject) => {
       const settled = () => signal?.removeEventListener("abort", onAbort);
-      const waiting: Waiting = {
+      const waiting: WaitingCall<Session> = {
         use,
         since,
         until: Math.min(since + this.#options.acquireTimeoutMs, deadline),
         start: (chosen) => {
           const now = performance.now();
-          if (now >= deadline) return waiting.refuse(timeout(since, now));
+          if (now >= deadline) return waiting.refuse(timeoutOf(since, now));
           this.#waiting.delete(waiting);
           this.#options.watcher?.acquired(now - since);
           if (use !== "read") settled();
@@ -177,23 +185,10 @@ export class Pool {
     this.#backoff.skip();
     const deadline = performance.now() + budgetMs;
     await this.#drain(budgetMs);
-    this.#refuseAll(new PoolClosedError());
-    clearTimeout(this.#waitingTimer);
-    const sessions = [...this.#sessions, ...this.#leaving];
-    for (const session of sessions) {
-      if (session.inFlight > 0) session.giveUp("Closed before the answer came");
-    }
-    // A server that is gone takes no leave.
-    const goodbyes = setTimeout(() => {
-      for (const session of sessions) {
-        session.destroy("The server did not close the connection in time");
-      }
-    }, Math.max(goodbyeMs, deadline - performance.now()));
-    await Promise.all(sessions.map(async (session) => {
-      await session.close();
-      await session.released;
-    }));
-    clearTimeout(goodbyes);
+    this.#waiting.refuseAll(new PoolClosedError());
+    this.#waiting.close();
+    await this.#sessions.close(deadline);
+    this.#options.places?.leave(this);
   }
 
   /**
@@ -201,31 +196,51 @@ export class Pool {
    * fulfilled when it has ended. Undefined without a session.
    */
   giveWay(): Promise<void> | undefined {
-    let given: Session | undefined;
-    for (const session of this.#sessions) {
-      if (!this.#isAtWork(session)) continue;
-      if (session.inFlight < (given?.inFlight ?? Infinity)) given = session;
-    }
-    if (given === undefined) return undefined;
-    this.#giving.add(given);
-    if (given.inFlight === 0) void given.close();
-    return given.closed;
+    return this.#sessions.giveWay();
   }
 
-  /** It takes work, now or when it has done what it has. */
-  #isAtWork(session: Session): boolean {
-    return !session.isRetired && !this.#giving.has(session);
+  /** See {@linkcode PlaceHolder.held}. */
+  get held(): number {
+    return this.#sessions.size + this.#connecting + this.#sessions.leaving;
+  }
+
+  /** See {@linkcode PlaceHolder.ending}. */
+  get ending(): number {
+    return this.#sessions.ending;
+  }
+
+  /** See {@linkcode PlaceHolder.isShort}. */
+  get isShort(): boolean {
+    const { open, idle } = this.state;
+    return this.#waiting.size > 0 || (open > 0 && idle === 0);
+  }
+
+  /** See {@linkcode PlaceHolder.takeUp}. */
+  takeUp(): void {
+    this.#dispatch();
+    // For who waits behind others on a session.
+    if (this.#waiting.size === 0 && this.isShort) this.#connectOneMore();
+  }
+
+  /** See {@linkcode PlaceHolder.giveBack}. */
+  giveBack(idleMs: number): boolean {
+    return this.#sessions.giveBack(idleMs);
   }
 
   /**
    * Sessions that may be opened now. When all places are taken by sessions that
    * were given up, one more finds out whether the server is back.
    */
-  get #room(): number {
-    const { max } = this.#options;
-    const taken = this.#sessions.size + this.#connecting;
-    const room = max - taken - this.#leaving.size;
-    return room === 0 && taken === 0 ? 1 : Math.max(0, room);
+  #roomNow(): number {
+    const { max, places } = this.#options;
+    const { size, leaving } = this.#sessions;
+    const own = places === undefined ? max : 1;
+    if (leaving === own && size + this.#connecting === 0) return 1;
+    const room = Math.max(0, max - this.held);
+    if (room === 0 || places === undefined) return room;
+    const shared = places.roomFor(this);
+    if (shared === 0) places.want(this);
+    return Math.min(room, shared);
   }
 
   #drain(budgetMs: number): Promise<void> {
@@ -238,11 +253,10 @@ export class Pool {
   #checkDrained(): void {
     if (this.#drained === undefined || this.#connecting > 0) return;
     if (this.#waiting.size > 0 && this.#sessions.size > 0) return;
-    for (const session of this.#sessions) if (session.inFlight > 0) return;
-    this.#drained();
+    if (this.#sessions.idle === this.#sessions.size) this.#drained();
   }
 
-  #enqueue(waiting: Waiting): void {
+  #enqueue(waiting: WaitingCall<Session>): void {
     if (this.#closed) {
       return waiting.refuse(new PoolClosedError());
     }
@@ -250,68 +264,31 @@ export class Pool {
       return waiting.refuse(new PoolOverloadError(this.#options.maxWaiting));
     }
     this.#waiting.add(waiting);
-    this.#watchWaiting(waiting.until);
     this.#connectIfNeeded();
-  }
-
-  /** One timer for the whole queue, set to what is due first. */
-  #watchWaiting(due: number): void {
-    if (due >= this.#waitingDue) return;
-    clearTimeout(this.#waitingTimer);
-    this.#waitingDue = due;
-    this.#waitingTimer = setTimeout(
-      () => this.#refuseLate(),
-      // What is due at almost the same time goes at once.
-      Math.max(5, due - performance.now()),
-    );
-  }
-
-  #refuseLate(): void {
-    this.#waitingDue = Infinity;
-    const now = performance.now();
-    let next = Infinity;
-    for (const waiting of this.#waiting) {
-      if (waiting.until > now) next = Math.min(next, waiting.until);
-      else waiting.refuse(timeout(waiting.since, now));
-    }
-    if (next < Infinity) this.#watchWaiting(next);
   }
 
   /** A session with room, or undefined when the caller should wait. */
   #pick(use: PoolUse): Session | undefined {
-    const session = this.#idleFor(use) ?? this.#shortestRow();
-    if (session !== undefined) this.#uses.set(session, use);
-    return session;
-  }
-
-  /** An idle session: of the same use, else of none yet, else any. */
-  #idleFor(use: PoolUse): Session | undefined {
-    let unused: Session | undefined;
-    let other: Session | undefined;
-    for (const session of this.#sessions) {
-      if (session.inFlight > 0 || !this.#isAtWork(session)) continue;
-      const last = this.#uses.get(session);
-      if (last === use) return session;
-      if (last === undefined) unused ??= session;
-      else other ??= session;
+    const idle = this.#sessions.idleFor(use);
+    if (idle !== undefined) {
+      const last = this.#sessions.useOf(idle);
+      if (last === use) return idle;
+      if (last !== undefined) this.#connectOneMore();
     }
-    if (unused === undefined && other !== undefined) this.#connectOneMore();
-    return unused ?? other;
+    const session = idle ?? this.#shortestRow();
+    if (session !== undefined) this.#sessions.use(session, use);
+    return session;
   }
 
   /** The next of this use need not take a session of another one. */
   #connectOneMore(): void {
     const isCalm = !this.#backoff.hasFailed && this.#connecting === 0;
-    if (isCalm && !this.#closed && this.#room > 0) void this.#connect();
+    if (isCalm && !this.#closed && this.#roomNow() > 0) void this.#connect();
   }
 
   #shortestRow(): Session | undefined {
-    let best: Session | undefined;
-    for (const session of this.#sessions) {
-      if (!this.#isAtWork(session)) continue;
-      if (session.inFlight < (best?.inFlight ?? Infinity)) best = session;
-    }
-    const isFull = this.#room === 0;
+    const best = this.#sessions.shortest();
+    const isFull = this.#roomNow() === 0;
     if (best === undefined || (!isFull && !this.#closed)) return undefined;
     return best.inFlight < this.#options.depth ? best : undefined;
   }
@@ -333,7 +310,7 @@ export class Pool {
     const wanted = this.#backoff.hasFailed
       ? Math.min(1 - this.#connecting, this.#waiting.size)
       : this.#waiting.size - this.#connecting;
-    const attempts = Math.min(this.#room, wanted);
+    const attempts = Math.min(this.#roomNow(), wanted);
     for (let i = 0; i < attempts; i++) void this.#connect();
   }
 
@@ -343,9 +320,10 @@ export class Pool {
       const session = await this.#options.connect();
       this.#connecting--;
       if (this.#closed && this.#waiting.size === 0) await session.close();
-      else this.#adopt(session);
+      else this.#sessions.add(session);
     } catch (error) {
       this.#connecting--;
+      this.#options.places?.freed();
       this.#holdOff();
       if (this.#sessions.size === 0) this.#seekRoom(error);
     }
@@ -357,7 +335,7 @@ export class Pool {
     if (this.#isRoomComing) return;
     const isFull = sqlStateOf(error) === "53300"; // too_many_connections
     const room = isFull ? this.#options.makeRoom?.() : undefined;
-    if (room === undefined) return this.#refuseAll(error);
+    if (room === undefined) return this.#waiting.refuseAll(error);
     this.#isRoomComing = true;
     void room.then(() => {
       this.#isRoomComing = false;
@@ -366,38 +344,7 @@ export class Pool {
     });
   }
 
-  #adopt(session: Session): void {
-    this.#sessions.add(session);
-    let hasAnswered = false;
-    session.onIdle(() => {
-      if (!hasAnswered) this.#backoff.succeeded();
-      hasAnswered = true;
-      const isGiven = this.#giving.has(session) && session.inFlight === 0;
-      if (isGiven) void session.close();
-      this.#dispatch();
-    });
-    void session.closed.then(() => {
-      this.#sessions.delete(session);
-      this.#leaving.add(session);
-      const isGiven = this.#giving.delete(session);
-      if (!hasAnswered || session.isGivenUp || isGiven) this.#holdOff();
-      this.#dispatch();
-    });
-    void session.released.then(() => {
-      this.#leaving.delete(session);
-      this.#dispatch();
-    });
-  }
-
   #holdOff(): void {
     if (!this.#closed) this.#backoff.failed(() => this.#dispatch());
   }
-
-  #refuseAll(error: unknown): void {
-    for (const waiting of this.#waiting) waiting.refuse(error);
-  }
-}
-
-function timeout(since: number, now: number): PoolTimeoutError {
-  return new PoolTimeoutError(Math.round(now - since));
 }

@@ -1,0 +1,251 @@
+/**
+ * A bound on the connections of several stores of one process.
+ *
+ * Each store has places of its own, which nobody else takes: one for the owner's
+ * session and one for each of its pools. So every store can always read and write,
+ * and no two of them can wait for each other. The other places are shared: a pool
+ * takes one for each further session.
+ *
+ *     max = places of stores' own + taken by pools + free
+ *
+ * A pool that wants a session and finds no place free stands in a row, and gets
+ * the next place when its turn comes, one at a time. Meanwhile it works with the
+ * sessions that it has; its calls wait there, as at its own limit. So that it does
+ * not wait for ever while others sit on theirs, a pool gives a session back: one
+ * that was idle for a second, or else, where a pool holds at least two more than the
+ * one that waits, one that has done what it has. What a new store needs for its own
+ * is got in the same way.
+ */
+
+import { StreamStorageError } from "../storage/errors.ts";
+
+/**
+ * Connections that stores of one process share: given to each of them as
+ * `connectionLimit`, it bounds their sum, whatever their own `maxConnections` are.
+ * Each store keeps one for its owner and one for each kind of work, which is 3, or 4
+ * from `maxConnections: 5` on; the others go to who needs them. A store for which
+ * there is no room is not opened: `RESOURCE_EXHAUSTED`, `connection_limit`.
+ *
+ * ```ts
+ * const connectionLimit = new ConnectionLimit(60);
+ * const stores = await Promise.all(schemas.map((schema) =>
+ *   openStreamStorage({ url, schema, connectionLimit })
+ * ));
+ * ```
+ */
+export class ConnectionLimit {
+  /** Connections at most. */
+  readonly max: number;
+
+  /**
+   * A bound of its own.
+   *
+   * @throws {StreamStorageError} BAD_CONFIG: not a whole number of 3 or more.
+   */
+  constructor(max: number) {
+    if (!Number.isSafeInteger(max) || max < 3) {
+      throw new StreamStorageError({
+        code: "BAD_CONFIG",
+        operation: "ConnectionLimit",
+        message: "Connections at most must be a whole number of 3 or more",
+        details: { reason: "bad_options" },
+      });
+    }
+    this.max = max;
+    places.set(this, new SharedPlaces(max));
+  }
+
+  /** Connections that are open, or kept for a store. */
+  get inUse(): number {
+    return placesOf(this).taken;
+  }
+}
+
+/** Not a field: what stores do with it is no business of the application's. */
+const places = new WeakMap<ConnectionLimit, SharedPlaces>();
+
+/** What stands behind a limit. */
+export function placesOf(limit: ConnectionLimit): SharedPlaces {
+  return places.get(limit)!;
+}
+
+/** A pool, as the others see it. */
+export interface PlaceHolder {
+  /** Sessions that the server may still have. */
+  readonly held: number;
+  /** Of these, such that end with what they do. */
+  readonly ending: number;
+  /** Calls would go to another session if there was one. */
+  readonly isShort: boolean;
+  /** Ends a session, but never the last one; only one that was idle for so long. */
+  giveBack(idleMs: number): boolean;
+  /** Its turn: opens what it wants. */
+  takeUp(): void;
+}
+
+/** A session that is idle for so long is not needed at the moment. */
+const idleMs = 1000;
+
+/** Between two looks at who could give a session back. */
+const lookMs = 100;
+
+/** See the file's head. */
+export class SharedPlaces {
+  readonly #max: number;
+  readonly #holders = new Set<PlaceHolder>();
+  /** In the order of their turns. */
+  readonly #short = new Set<PlaceHolder>();
+  readonly #openings = new Set<() => void>();
+  #kept = 0;
+  #turn: PlaceHolder | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** Places that are taken, or kept for a store. */
+  get taken(): number {
+    let taken = this.#kept;
+    for (const { held } of this.#holders) taken += Math.max(0, held - 1);
+    return taken;
+  }
+
+  /** Negative while a new store waits for its own. */
+  get #free(): number {
+    return this.#max - this.taken;
+  }
+
+  /**
+   * Keeps so many places for a store, until the function is called that it gives;
+   * waits until they are free.
+   *
+   * @throws {StreamStorageError} RESOURCE_EXHAUSTED: there is no room for another
+   *   store, or there was none in time. The signal's reason.
+   */
+  async keep(
+    count: number,
+    { withinMs, signal }: {
+      withinMs: number;
+      signal?: AbortSignal | undefined;
+    },
+  ): Promise<() => void> {
+    signal?.throwIfAborted();
+    if (this.#kept + count > this.#max) throw this.#noRoom(count);
+    this.#kept += count;
+    const letGo = () => {
+      this.#kept -= count;
+      this.freed();
+    };
+    if (this.#free >= 0) return once(letGo);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const timer = setTimeout(() => reject(this.#noRoom(count)), withinMs);
+    const onAbort = () => reject(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    this.#openings.add(resolve);
+    this.#look();
+    try {
+      await promise;
+    } catch (error) {
+      letGo();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
+      this.#openings.delete(resolve);
+    }
+    return once(letGo);
+  }
+
+  /** A pool of a store that has places of its own. */
+  join(holder: PlaceHolder): void {
+    this.#holders.add(holder);
+  }
+
+  /** The pool has closed. */
+  leave(holder: PlaceHolder): void {
+    this.#holders.delete(holder);
+    this.#short.delete(holder);
+    this.freed();
+  }
+
+  /** Sessions that the pool may open now. */
+  roomFor(holder: PlaceHolder): number {
+    const own = holder.held === 0 ? 1 : 0;
+    const free = Math.max(0, this.#free);
+    if (holder === this.#turn) return own + Math.min(1, free);
+    return own + (this.#short.size === 0 ? free : 0);
+  }
+
+  /** The pool would open another session, and has no room. */
+  want(holder: PlaceHolder): void {
+    this.#short.add(holder);
+    // Not at once: the pool is in the middle of its own work.
+    this.#timer ??= setTimeout(() => this.#look(), 0);
+  }
+
+  /** A session is gone, or a place is not needed. */
+  freed(): void {
+    if (this.#turn !== undefined || this.#free < 0) return;
+    for (const open of this.#openings) open();
+    for (const holder of [...this.#short]) {
+      if (this.#free <= 0) break;
+      this.#short.delete(holder);
+      this.#turn = holder;
+      holder.takeUp();
+      this.#turn = undefined;
+    }
+  }
+
+  /** Has sessions given back for those who wait, and looks again. */
+  #look(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const holder of this.#short) {
+      if (!holder.isShort) this.#short.delete(holder);
+    }
+    this.freed();
+    let coming = 0;
+    for (const { ending } of this.#holders) coming += ending;
+    for (let missing = -this.#free - coming; missing > 0; missing--) {
+      this.#reclaim(0);
+    }
+    for (const holder of this.#short) {
+      if (coming-- <= 0) this.#reclaim(holder.held);
+    }
+    if (this.#short.size === 0 && this.#free >= 0) return;
+    this.#timer = setTimeout(() => this.#look(), lookMs);
+  }
+
+  /** For one that holds so many. */
+  #reclaim(held: number): void {
+    const holders = [...this.#holders]
+      .sort((a, b) => b.held - b.ending - (a.held - a.ending));
+    if (holders.some((holder) => holder.giveBack(idleMs))) return;
+    const [most] = holders;
+    if (most && most.held - most.ending >= held + 2) most.giveBack(0);
+  }
+
+  #noRoom(count: number): StreamStorageError {
+    return new StreamStorageError({
+      code: "RESOURCE_EXHAUSTED",
+      message: `Expected ${count} places for a store in the connection limit ` +
+        `of ${this.#max}, of which ${this.taken} are taken`,
+      details: {
+        reason: "connection_limit",
+        limit: this.#max,
+        expected: count,
+        actual: Math.max(0, this.#max - this.#kept),
+      },
+      retryable: true,
+    });
+  }
+}
+
+function once(letGo: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) letGo();
+    isDone = true;
+  };
+}
