@@ -1,11 +1,20 @@
 /** Idle sessions end, and stores that share a limit keep it. */
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { after, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { ConnectionLimit, placesOf } from "../src/database/connection_limit.ts";
+import {
+  ConnectionLimit,
+  openStreamReader,
+  openStreamStorage,
+  parseStreamId,
+} from "../mod.ts";
+import { placesOf } from "../src/database/connection_limit.ts";
 import { Pool, type PoolOptions } from "../src/database/pool.ts";
 import { bind, statement } from "../src/database/statement.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
+import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
+import { testDatabaseUrl } from "./support/database.ts";
+import { openTestStorage } from "./support/storage.ts";
 import { testSession } from "./support/sessions.ts";
 import { until } from "./support/until.ts";
 
@@ -97,8 +106,8 @@ describe("Idle sessions of a pool", () => {
 });
 
 describe("A connection limit", () => {
-  it("is a whole number of 3 or more", () => {
-    for (const max of [2, 0, -1, 3.5, NaN, Infinity, "9" as never]) {
+  it("is a whole number of 1 or more", () => {
+    for (const max of [0, -1, 3.5, NaN, Infinity, "9" as never]) {
       assert.throws(
         () => new ConnectionLimit(max),
         (error) => isStreamStorageError(error, "BAD_CONFIG"),
@@ -191,5 +200,109 @@ describe("A connection limit", () => {
     await Promise.all(shared.pools.map((pool) => burst(pool, 20)));
     assert.equal(shared.limit.inUse, 4);
     letGo();
+  });
+});
+
+describe("Ten stores of one process", () => {
+  const applicationName = `limit_${crypto.randomUUID().slice(0, 8)}`;
+  const streamIds = Array.from(
+    { length: 24 },
+    (_, i) => parseStreamId("20" + (100 + i).toString(16).repeat(31)),
+  );
+  const opened: TestStreamStorage[] = [];
+  after(async () => {
+    await Promise.all(opened.map((test) => test[Symbol.asyncDispose]()));
+  });
+
+  async function connections(): Promise<number> {
+    await using session = await testSession();
+    const [row] = await session.script(
+      `SELECT count(*) FROM pg_stat_activity
+       WHERE application_name = '${applicationName}'`,
+    );
+    return Number(row![0]);
+  }
+
+  /** Writes and reads of many streams at once. */
+  async function busy({ storage }: TestStreamStorage): Promise<void> {
+    await Promise.all(streamIds.map(async (streamId) => {
+      const data = new Uint8Array([1]);
+      await storage.createStreamStorage(streamId, {
+        number: 0n,
+        data,
+        snapshot: data,
+      });
+      for (let slot = 0; slot < 10; slot++) {
+        await storage.writeEvent(streamId, 1n, slot, data);
+        await storage.readStreamFromLastSnapshot(streamId, 0);
+      }
+    }));
+  }
+
+  it("keep a limit in a burst, and few connections after it", async () => {
+    const connectionLimit = new ConnectionLimit(44);
+    const options = {
+      connectionLimit,
+      applicationName,
+      maxConnections: 10,
+      idleTimeoutMs: 300,
+      operationTimeoutMs: 30_000,
+    };
+    const open = async () => {
+      const test = await openTestStorage(options);
+      opened.push(test);
+      return test;
+    };
+    await Promise.all(Array.from({ length: 10 }, open));
+    assert.equal(connectionLimit.inUse, 40);
+    let isOver = false;
+    let most = 0;
+    const watching = (async () => {
+      while (!isOver) most = Math.max(most, await connections());
+    })();
+    await Promise.all(opened.map(busy));
+    isOver = true;
+    await watching;
+    // No worker runs, so ten of the places stay empty.
+    assert.ok(most > 30 && most <= 34, `${most} connections`);
+    // The owner's, and one for each kind of work.
+    while (await connections() > 30) await delay(20);
+
+    // There is room for a reader and none for another store, until one goes.
+    const { url, schema, storage } = opened[0]!;
+    await using reader = await openStreamReader({
+      url,
+      schema,
+      connectionLimit,
+      applicationName,
+    });
+    await reader.readStreamFromLastSnapshot(streamIds[0]!, 0);
+    await assert.rejects(
+      open(),
+      (error) => isStreamStorageError(error, "RESOURCE_EXHAUSTED"),
+    );
+    await storage.close();
+    await open();
+    assert.equal(connectionLimit.inUse, 41);
+  });
+
+  it("can't be fewer than one", async () => {
+    const options = { connectionLimit: new ConnectionLimit(2) };
+    await assert.rejects(
+      openTestStorage(options),
+      (error) => isStreamStorageError(error, "BAD_CONFIG"),
+    );
+    assert.equal(options.connectionLimit.inUse, 0);
+  });
+
+  it("which can't be opened keep no places", async () => {
+    const connectionLimit = new ConnectionLimit(5);
+    const url = new URL(await testDatabaseUrl());
+    url.pathname = "/no_such_database";
+    await assert.rejects(
+      openStreamStorage({ connectionLimit, url: url.href, schema: "limit" }),
+      (error) => isStreamStorageError(error, "BAD_CONFIG"),
+    );
+    assert.equal(connectionLimit.inUse, 0);
   });
 });

@@ -23,8 +23,9 @@ import { StreamStorageError } from "../storage/errors.ts";
  * Connections that stores of one process share: given to each of them as
  * `connectionLimit`, it bounds their sum, whatever their own `maxConnections` are.
  * Each store keeps one for its owner and one for each kind of work, which is 3, or 4
- * from `maxConnections: 5` on; the others go to who needs them. A store for which
- * there is no room is not opened: `RESOURCE_EXHAUSTED`, `connection_limit`.
+ * from `maxConnections: 5` on, and a reader keeps 1; the others go to who needs
+ * them. A store for which there is no room is not opened: `RESOURCE_EXHAUSTED`,
+ * `connection_limit`.
  *
  * ```ts
  * const connectionLimit = new ConnectionLimit(60);
@@ -40,14 +41,14 @@ export class ConnectionLimit {
   /**
    * A bound of its own.
    *
-   * @throws {StreamStorageError} BAD_CONFIG: not a whole number of 3 or more.
+   * @throws {StreamStorageError} BAD_CONFIG: not a whole number of 1 or more.
    */
   constructor(max: number) {
-    if (!Number.isSafeInteger(max) || max < 3) {
+    if (!Number.isSafeInteger(max) || max < 1) {
       throw new StreamStorageError({
         code: "BAD_CONFIG",
         operation: "ConnectionLimit",
-        message: "Connections at most must be a whole number of 3 or more",
+        message: "Connections at most must be a whole number of 1 or more",
         details: { reason: "bad_options" },
       });
     }
@@ -121,7 +122,8 @@ export class SharedPlaces {
    * waits until they are free.
    *
    * @throws {StreamStorageError} RESOURCE_EXHAUSTED: there is no room for another
-   *   store, or there was none in time. The signal's reason.
+   *   store, or there was none in time. BAD_CONFIG: there will never be. The
+   *   signal's reason.
    */
   async keep(
     count: number,
@@ -227,8 +229,9 @@ export class SharedPlaces {
   }
 
   #noRoom(count: number): StreamStorageError {
+    const isTooMuch = count > this.#max;
     return new StreamStorageError({
-      code: "RESOURCE_EXHAUSTED",
+      code: isTooMuch ? "BAD_CONFIG" : "RESOURCE_EXHAUSTED",
       message: `Expected ${count} places for a store in the connection limit ` +
         `of ${this.#max}, of which ${this.taken} are taken`,
       details: {
@@ -237,7 +240,7 @@ export class SharedPlaces {
         expected: count,
         actual: Math.max(0, this.#max - this.#kept),
       },
-      retryable: true,
+      retryable: !isTooMuch,
     });
   }
 }

@@ -240,6 +240,7 @@ async function closeStore(
     await ownership.release(Math.max(left(), 1000));
   } finally {
     core.telemetry.close();
+    core.place.leave();
   }
 }
 

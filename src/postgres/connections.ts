@@ -3,6 +3,7 @@
  * each kind, and what every session is set to.
  */
 
+import { placesOf } from "../database/connection_limit.ts";
 import { connectLastingSession } from "../database/lasting_session.ts";
 import type { ConnectionTarget } from "../database/connection_target.ts";
 import { CurrentServer } from "../database/current_server.ts";
@@ -33,6 +34,7 @@ export class Place {
   readonly survey: HostSurvey;
   readonly #options: ReadingOptions;
   readonly #pools: Pool[] = [];
+  #leave: (() => void) | undefined;
 
   constructor(options: ReadingOptions) {
     this.#options = options;
@@ -42,6 +44,25 @@ export class Place {
       this.#behaviour(),
       this.server,
     );
+  }
+
+  /**
+   * Gets what is the store's own of a limit that it shares; `leave` gives it back.
+   *
+   * @throws {StreamStorageError} RESOURCE_EXHAUSTED, BAD_CONFIG; the signal's
+   *   reason.
+   */
+  async enter(): Promise<void> {
+    const { connectionLimit, operationTimeoutMs, signal } = this.#options;
+    if (connectionLimit === undefined) return;
+    const withinMs = operationTimeoutMs;
+    this.#leave = await placesOf(connectionLimit)
+      .keep(ownPlaces(this.#options), { withinMs, signal });
+  }
+
+  /** No connection leads here any more, nor will one. */
+  leave(): void {
+    this.#leave?.();
   }
 
   /** A session of one's own, directly to the server. */
@@ -103,6 +124,12 @@ export function sharesOf(
   return { slots, readers: shared - slots, background };
 }
 
+/** One for the owner, if there is one, and one for each pool. */
+function ownPlaces({ isReadOnly, maxConnections }: ReadingOptions): number {
+  if (isReadOnly) return 1;
+  return sharesOf(maxConnections).background > 0 ? 4 : 3;
+}
+
 /** Nobody waits for the background, and a whole large upload may have to go. */
 export function patientOptions(options: ResolvedOptions): ResolvedOptions {
   const operationTimeoutMs = Math.max(options.operationTimeoutMs, 60_000);
@@ -150,6 +177,8 @@ export function poolOf(
     acquireTimeoutMs: operationTimeoutMs,
     reconnect: { minDelayMs: retry.minDelayMs, maxDelayMs: retry.maxDelayMs },
     makeRoom: () => place.makeRoom(pool),
+    idleTimeoutMs: options.idleTimeoutMs || Infinity,
+    places: options.connectionLimit && placesOf(options.connectionLimit),
   });
   place.add(pool);
   telemetry.watchPool(name, pool, max);

@@ -42,9 +42,10 @@ export async function openStore(
   const resolved = resolveOptions(options);
   const { signal } = resolved;
   const telemetry = telemetryOf(resolved);
+  const place = new Place(resolved);
   try {
     signal?.throwIfAborted();
-    const place = new Place(resolved);
+    await place.enter();
     const withinMs = resolved.operationTimeoutMs * reachFactor;
     const { partitions, ownership } = await place.survey.reach(
       { withinMs, signal },
@@ -73,6 +74,7 @@ export async function openStore(
     });
   } catch (error) {
     telemetry.close();
+    place.leave();
     if (signal?.aborted) {
       throw canceled(signal.reason).withOperation(operation);
     }

@@ -40,9 +40,10 @@ const operation = "openStreamReader";
 
 async function openCore(options: ReadingOptions): Promise<ReadCore> {
   const telemetry = telemetryOf(options);
+  const place = new Place(options);
   try {
     options.signal?.throwIfAborted();
-    const place = new Place(options);
+    await place.enter();
     const partitions = await readPartitions(options);
     return makeReadCore(options, {
       place,
@@ -52,6 +53,7 @@ async function openCore(options: ReadingOptions): Promise<ReadCore> {
     });
   } catch (error) {
     telemetry.close();
+    place.leave();
     if (options.signal?.aborted) {
       throw canceled(options.signal.reason).withOperation(operation);
     }

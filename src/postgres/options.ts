@@ -4,6 +4,7 @@
  */
 
 import { z } from "zod";
+import { ConnectionLimit } from "../database/connection_limit.ts";
 import {
   type ConnectionTarget,
   parseConnectionUrl,
@@ -114,6 +115,13 @@ export interface StreamStorageOptions {
   whenOwned?: WhenOwned;
   /** Connections at most, 3 or more. Default 10. */
   maxConnections?: number;
+  /**
+   * Milliseconds after which a connection with nothing to do is closed; each kind of
+   * work keeps one. 0: never. Default 300 000.
+   */
+  idleTimeoutMs?: number;
+  /** A bound on connections that several stores share. Default: none. */
+  connectionLimit?: ConnectionLimit;
   /** Default `read committed`. */
   isolationLevel?: IsolationLevel;
   /** As the server shows it. Default `stream-storage`. */
@@ -235,6 +243,10 @@ export const optionsSchema = z.strictObject({
   instanceId: z.string().min(1).max(255).default(() => crypto.randomUUID()),
   whenOwned: z.enum(["take", "wait", "fail"]).default("take"),
   maxConnections: z.int().min(3).max(1000).default(10),
+  idleTimeoutMs: z.int().min(0).max(86_400_000).default(300_000),
+  connectionLimit: z.instanceof(ConnectionLimit, {
+    error: "must be a ConnectionLimit",
+  }).optional(),
   isolationLevel: z.enum(["read committed", "repeatable read", "serializable"])
     .default("read committed"),
   applicationName: z.string().min(1).max(63).default("stream-storage"),
@@ -309,6 +321,8 @@ export type ReadingOptions =
     | "target"
     | "ownershipTarget"
     | "maxConnections"
+    | "idleTimeoutMs"
+    | "connectionLimit"
     | "isolationLevel"
     | "preparedStatements"
     | "statementTimeoutMs"

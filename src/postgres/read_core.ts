@@ -30,6 +30,7 @@ export interface ReadCore {
   /** Object storage for media streams, if it is configured. */
   readonly media: Media | undefined;
   readonly telemetry: StoreTelemetry;
+  readonly place: Place;
   readonly server: CurrentServer;
   readonly pool: Pool;
   readonly locks: LockedPartitions;
@@ -80,6 +81,7 @@ export function makeReadCore(
     }),
     media: mediaOf(options, telemetry),
     telemetry,
+    place,
     server: place.server,
     pool,
     locks,
@@ -91,6 +93,7 @@ export function makeReadCore(
         await pool.close(budgetMs);
       } finally {
         telemetry.close();
+        place.leave();
       }
     },
   };

@@ -31,6 +31,8 @@ export interface StreamReaderOptions extends
     | "requireAuth"
     | "schema"
     | "signal"
+    | "idleTimeoutMs"
+    | "connectionLimit"
     | "statementTimeoutMs"
     | "lockTimeoutMs"
     | "operationTimeoutMs"
@@ -62,6 +64,8 @@ const readerSchema = optionsSchema.pick({
   requireAuth: true,
   schema: true,
   signal: true,
+  idleTimeoutMs: true,
+  connectionLimit: true,
   statementTimeoutMs: true,
   lockTimeoutMs: true,
   operationTimeoutMs: true,

@@ -1,9 +1,12 @@
-import { parseConnectionUrl } from "../database/connection_target.ts";
+import type { ConnectionTarget } from "../database/connection_target.ts";
 import { connectSession } from "../database/driver.ts";
 import { dropSchema } from "../database/migrations/mod.ts";
 import { startEmbeddedPostgres } from "../embedded/mod.ts";
 import { openStreamStorage } from "../open_stream_storage.ts";
-import type { StreamStorageOptions } from "../postgres/options.ts";
+import {
+  resolveOptions,
+  type StreamStorageOptions,
+} from "../postgres/options.ts";
 import type { PostgresStreamStorage } from "../postgres/postgres_stream_storage.ts";
 
 /** How a test's store differs from one of production. */
@@ -41,10 +44,10 @@ export async function createTestStreamStorage(
   const url = options.url ?? stack.use(await startEmbeddedPostgres()).url;
   const schema = options.schema ??
     `test_${crypto.randomUUID().replaceAll("-", "")}`;
-  stack.defer(() => drop(url, schema));
-  const storage = stack.use(
-    await openStreamStorage({ partitions: 2, ...options, url, schema }),
-  );
+  const complete = { partitions: 2, ...options, url, schema };
+  const { ownershipTarget } = resolveOptions(complete);
+  stack.defer(() => drop(ownershipTarget, schema));
+  const storage = stack.use(await openStreamStorage(complete));
   const cleanUp = stack.move();
   return {
     storage,
@@ -54,8 +57,8 @@ export async function createTestStreamStorage(
   };
 }
 
-async function drop(url: string, schema: string): Promise<void> {
-  const session = await connectSession(parseConnectionUrl(url), {}, {
+async function drop(target: ConnectionTarget, schema: string): Promise<void> {
+  const session = await connectSession(target, {}, {
     preparedStatements: false,
     maxPrepared: 1,
     answerTimeoutMs: 60_000,
