@@ -2,6 +2,36 @@
  * Storage of streams — miniblocks, minipools and candidates — on PostgreSQL,
  * in the schema that Towns nodes use, with a twin in memory for unit tests.
  *
+ * - {@linkcode openStreamStorage} opens a store, and takes its schema over.
+ * - {@linkcode StreamStorage} is what it does; {@linkcode MemoryStreamStorage}
+ *   does the same in memory.
+ * - {@linkcode StreamStorageError} is what every call fails with.
+ *
+ * The repository's `docs/` has a page for each job: connecting, operating,
+ * observability, testing and more.
+ *
+ * @example Create a stream, add an event, read both.
+ * ```ts
+ * import { openStreamStorage, parseStreamId } from "@towns/stream-storage";
+ *
+ * await using storage = await openStreamStorage({
+ *   url: "postgresql://towns:secret@db.example/towns?sslmode=verify-full",
+ *   schema: "streams",
+ * });
+ *
+ * const space = parseStreamId("10" + "ab".repeat(20) + "00".repeat(11));
+ * await storage.createStreamStorage(space, {
+ *   number: 0n,
+ *   data: new TextEncoder().encode("genesis"),
+ *   snapshot: new TextEncoder().encode("snapshot"),
+ * });
+ * await storage.writeEvent(space, 1n, 0, new TextEncoder().encode("hello"));
+ *
+ * const { miniblocks, minipoolEnvelopes } = await storage
+ *   .readStreamFromLastSnapshot(space, 0);
+ * console.log(miniblocks.length, minipoolEnvelopes.length); // 1 1
+ * ```
+ *
  * @module
  */
 export {

@@ -7,17 +7,23 @@ import type { PostgresStreamStorage } from "./postgres/postgres_stream_storage.t
  * for its present owner to leave, becomes its owner, and starts the workers
  * that are configured.
  *
- * ```ts
- * await using storage = await openStreamStorage({
- *   url: "postgresql://towns:secret@localhost/towns",
- *   schema: schemaNameFromAddress("0x00…01"),
- * });
- * ```
- *
  * Errors: `BAD_CONFIG` for options, a login that is refused and a schema that
  * can't be used (`details.reason` and `details.faults` say which), `UNAVAILABLE`
  * for a server that can't be reached, `RESOURCE_EXHAUSTED` (`ownership_lost`)
  * when another instance started meanwhile, `CANCELED` for the signal.
+ *
+ * @example Open the schema of a node, by its address.
+ * ```ts
+ * import {
+ *   openStreamStorage,
+ *   schemaNameFromAddress,
+ * } from "@towns/stream-storage";
+ *
+ * await using storage = await openStreamStorage({
+ *   url: "postgresql://towns:secret@localhost/towns",
+ *   schema: schemaNameFromAddress("0x00000000000000000000000000000000000000ab"),
+ * });
+ * ```
  */
 export async function openStreamStorage(
   options: StreamStorageOptions,

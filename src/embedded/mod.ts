@@ -4,6 +4,7 @@
  * it: the server and its temporary files go on `close()`, on Ctrl-C and even
  * when the process is killed.
  *
+ * @example
  * ```ts
  * import { startEmbeddedPostgres } from "@towns/stream-storage/embedded";
  *

@@ -56,6 +56,15 @@ export let plantMemoryStream: (
  *
  * Every call takes effect, whole or not at all, when it is made. Nothing is
  * swept or trimmed in the background.
+ *
+ * @example
+ * ```ts
+ * import { MemoryStreamStorage } from "@towns/stream-storage";
+ *
+ * await using storage = new MemoryStreamStorage();
+ * await storage.createStreamStorage(streamId, genesis);
+ * console.log(await storage.getLastMiniblockNumber(streamId)); // 0n
+ * ```
  */
 export class MemoryStreamStorage implements StreamStorage {
   readonly #partitions: number;

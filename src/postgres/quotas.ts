@@ -18,7 +18,20 @@ import type { StreamId } from "../storage/stream_id.ts";
 import { BoundedMap } from "./bounded_map.ts";
 import { MinipoolBytes } from "./minipool_bytes.ts";
 
-/** Limits on single streams; absent or 0: no limit. */
+/**
+ * Limits on single streams; absent or 0: no limit. A write that would go beyond
+ * one is refused with `RESOURCE_EXHAUSTED`.
+ *
+ * @example
+ * ```ts
+ * import type { QuotaOptions } from "@towns/stream-storage";
+ *
+ * const quotas: QuotaOptions = {
+ *   minipoolEvents: 10_000,
+ *   minipoolBytes: 32 * 1024 * 1024,
+ * };
+ * ```
+ */
 export interface QuotaOptions {
   /** Events of a minipool. */
   minipoolEvents?: number;

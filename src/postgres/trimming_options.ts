@@ -11,7 +11,20 @@ import {
   streamType,
 } from "../storage/stream_id.ts";
 
-/** What the trimmer may remove, and when. */
+/**
+ * What the trimmer may remove, and when.
+ *
+ * @example Look at a stream at every 10th snapshot, keep 5000 blocks before it.
+ * ```ts
+ * import type { TrimmingOptions } from "@towns/stream-storage";
+ *
+ * const trimming: TrimmingOptions = {
+ *   activationFactor: 10,
+ *   historyMiniblocks: { space: 0n, default: 5000n },
+ *   snapshotRetentionInterval: 1000n,
+ * };
+ * ```
+ */
 export interface TrimmingOptions {
   /**
    * A stream is trimmed at every n-th snapshot that is written. Default 0:

@@ -46,6 +46,20 @@ export interface StreamStorageErrorInit {
 /**
  * Every error that the storage throws. Match `code` and `details.reason`,
  * never the message: its text may change.
+ *
+ * @example A slot that is taken already.
+ * ```ts
+ * import { isStreamStorageError } from "@towns/stream-storage";
+ *
+ * await storage.writeEvent(streamId, 1n, 0, new Uint8Array([1]));
+ * try {
+ *   await storage.writeEvent(streamId, 1n, 0, new Uint8Array([2]));
+ * } catch (error) {
+ *   if (!isStreamStorageError(error, "DB_OPERATION_FAILURE")) throw error;
+ *   const { reason, expected, actual } = error.details;
+ *   console.log(reason, expected, actual); // minipool_slot_mismatch 0 1
+ * }
+ * ```
  */
 export class StreamStorageError extends Error {
   /** The protocol's code. */

@@ -146,5 +146,14 @@ export interface LogEvent {
   details?: Record<string, unknown>;
 }
 
-/** Takes the storage's notable events; what it throws is ignored. */
+/**
+ * Takes the storage's notable events; what it throws is ignored.
+ *
+ * @example One line of JSON for each.
+ * ```ts
+ * import type { Logger } from "@towns/stream-storage";
+ *
+ * const logger: Logger = (event) => console.log(JSON.stringify(event));
+ * ```
+ */
 export type Logger = (event: LogEvent) => void;

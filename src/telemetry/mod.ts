@@ -2,6 +2,13 @@
  * What a store tells about itself: the tables of metrics, spans and log events,
  * and a Prometheus endpoint that needs no OpenTelemetry SDK.
  *
+ * @example Metrics for Prometheus.
+ * ```ts
+ * import { prometheusText } from "@towns/stream-storage/telemetry";
+ *
+ * console.log(prometheusText(storage));
+ * ```
+ *
  * @module
  */
 export type { HistogramValue } from "./instruments.ts";

@@ -22,6 +22,7 @@ export const prometheusContentType = "text/plain; version=0.0.4; charset=utf-8";
  * told apart by database and schema, so leave a closed one out once its schema
  * is open again.
  *
+ * @example
  * ```ts
  * import { prometheusText } from "@towns/stream-storage/telemetry";
  *
@@ -41,15 +42,15 @@ export function prometheusText(...sources: MetricsSource[]): string {
 
 /**
  * Answers scrapes; for `Deno.serve`, `Bun.serve` and whatever else calls a
- * function with a `Request`.
+ * function with a `Request`. `GET` and `HEAD` of `/metrics` only; anything else
+ * is 404 or 405.
  *
+ * @example
  * ```ts
  * import { prometheusHandler } from "@towns/stream-storage/telemetry";
  *
  * Deno.serve({ port: 9464 }, prometheusHandler(storage));
  * ```
- *
- * `GET` and `HEAD` of `/metrics` only; anything else is 404 or 405.
  */
 export function prometheusHandler(
   ...sources: MetricsSource[]

@@ -88,9 +88,13 @@ export interface ContractOptions {
  * the behaviour under concurrency. Each test gets a store of its own from
  * `factory`.
  *
+ * @example
  * ```ts
+ * import { MemoryStreamStorage } from "@towns/stream-storage";
+ * import { streamStorageContract } from "@towns/stream-storage/testing";
+ *
  * streamStorageContract(() => {
- *   const storage = new MyStreamStorage();
+ *   const storage = new MemoryStreamStorage(); // yours
  *   return { storage, dispose: () => storage.close() };
  * }, { planting: false });
  * ```

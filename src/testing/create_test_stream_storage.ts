@@ -30,12 +30,15 @@ export interface TestStreamStorage extends AsyncDisposable {
  * Opens a store on a schema of its own, with 2 partitions. When it is disposed
  * of, the store is closed and the schema dropped.
  *
+ * Errors: those of `openStreamStorage` and `startEmbeddedPostgres`.
+ *
+ * @example
  * ```ts
- * await using test = await createTestStreamStorage();
+ * import { createTestStreamStorage } from "@towns/stream-storage/testing";
+ *
+ * await using test = await createTestStreamStorage({ url });
  * await test.storage.createStreamStorage(streamId, genesis);
  * ```
- *
- * Errors: those of `openStreamStorage` and `startEmbeddedPostgres`.
  */
 export async function createTestStreamStorage(
   options: TestStreamStorageOptions = {},

@@ -14,6 +14,13 @@ const MAX_WIDTH = 48;
  * ```
  *
  * Errors: those of `debugReadStreamStatistics`.
+ *
+ * @example
+ * ```ts
+ * import { formatMiniblocks } from "@towns/stream-storage/testing";
+ *
+ * console.log(await formatMiniblocks(storage, streamId));
+ * ```
  */
 export async function formatMiniblocks(
   storage: StreamStorage,

@@ -1,6 +1,20 @@
 /**
- * What is needed to test against the storage: the suite that every
- * implementation must pass, and a picture of what is stored.
+ * What is needed to test against the storage: faults on purpose, a store on a
+ * schema of its own, the suite that every implementation must pass, and a picture
+ * of what is stored.
+ *
+ * @example The database is away when the program asks for the second time.
+ * ```ts
+ * import { MemoryStreamStorage } from "@towns/stream-storage";
+ * import { withFaults } from "@towns/stream-storage/testing";
+ *
+ * await using storage = withFaults(
+ *   new MemoryStreamStorage(),
+ *   ({ count }) => count === 2 ? "unavailable" : undefined,
+ * );
+ * console.log(await storage.getStreamsNumber()); // 0
+ * console.log((await storage.getStreamsNumber().catch((e) => e)).code); // UNAVAILABLE
+ * ```
  *
  * @module
  */

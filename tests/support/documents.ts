@@ -31,9 +31,24 @@ export function readDocument(path: string): string {
   return readFileSync(join(root, path), "utf8");
 }
 
-/** The fenced blocks of a document. */
+/**
+ * The modules whose doc comments users read: not those of the folder database,
+ * of which few types are public.
+ */
+export function commentedPaths(): string[] {
+  const src = readdirSync(join(root, "src"), { recursive: true }).map(String)
+    .filter((path) => path.endsWith(".ts") && !path.startsWith("database/"))
+    .sort();
+  return ["mod.ts", ...src.map((path) => `src/${path}`)];
+}
+
+/** The fenced blocks of a document, or of the doc comments of a module. */
 export function codeBlocks(path: string): CodeBlock[] {
-  const lines = readDocument(path).split("\n");
+  const text = readDocument(path);
+  const lines = (path.endsWith(".ts")
+    // What is no comment stays as an empty line, so that lines keep numbers.
+    ? text.replace(/^(?! *\*(?: |$)).*$/gm, "").replace(/^ *\* ?/gm, "")
+    : text).split("\n");
   const blocks: CodeBlock[] = [];
   for (let at = 0; at < lines.length; at++) {
     const [, indent, language] = /^( *)```(\w*)/.exec(lines[at]!) ?? [];
