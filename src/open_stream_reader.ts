@@ -7,17 +7,24 @@ import type { StreamReaderOptions } from "./postgres/reader_options.ts";
  * nobody. Takes no lock, writes no row, migrates nothing; the owner does not
  * notice. The right to `SELECT` is enough.
  *
- * ```ts
- * await using reader = await openStreamReader({
- *   url: "postgresql://reader:secret@localhost/towns",
- *   schema: schemaNameFromAddress("0x00…01"),
- * });
- * ```
- *
  * Errors: `BAD_CONFIG` for options, a login that is refused and a schema that
  * can't be read (`schema_not_found`, `schema_not_current` and others in
  * `details.reason`), `UNAVAILABLE` for a server that can't be reached, `CANCELED`
  * for the signal.
+ *
+ * @example How many streams a node has, while it runs.
+ * ```ts
+ * import {
+ *   openStreamReader,
+ *   schemaNameFromAddress,
+ * } from "@towns/stream-storage";
+ *
+ * await using reader = await openStreamReader({
+ *   url: "postgresql://reader:secret@localhost/towns",
+ *   schema: schemaNameFromAddress("0x00000000000000000000000000000000000000ab"),
+ * });
+ * console.log(await reader.getStreamsNumber());
+ * ```
  */
 export async function openStreamReader(
   options: StreamReaderOptions,

@@ -30,7 +30,7 @@ import { openSession } from "./support/migration_connection.ts";
 import { configuration } from "./support/registry/published_files.ts";
 import { runCommand } from "./support/registry/run_command.ts";
 import { expectedOutput, moduleOf } from "./support/snippets/module.ts";
-import { madeSchemas, realUrls } from "./support/snippets/package.ts";
+import { madeSchemas, readable, realUrls } from "./support/snippets/package.ts";
 import {
   Observed,
   type Surroundings,
@@ -69,6 +69,7 @@ describe("The documentation's snippets", () => {
   before(async () => {
     test = await openTestStorage();
     realUrls.add(test.url);
+    readable.schema = test.schema;
   });
 
   after(async () => {

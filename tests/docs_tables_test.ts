@@ -8,6 +8,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { resolveOptions } from "../src/postgres/options.ts";
+import { resolveReaderOptions } from "../src/postgres/reader_options.ts";
 import {
   codeWords,
   documentPaths,
@@ -44,32 +45,60 @@ function wordsOf(path: string, name: string): string[] {
   return Array.from(union.matchAll(/^ +\| "(\w+)"/gm), ([, word]) => word!);
 }
 
-const storageFile = "src/storage/stream_storage.ts";
-const openStoreFile = "src/postgres/postgres_stream_storage.ts";
+/** Where an interface is declared, and its name. */
+type Declared = [path: string, name: string];
+
+const reader: Declared = ["src/storage/stream_reader.ts", "StreamReader"];
+const storage: Declared = ["src/storage/stream_storage.ts", "StreamStorage"];
+const openReader: Declared = [
+  "src/postgres/postgres_stream_reader.ts",
+  "PostgresStreamReader",
+];
+const openStorage: Declared = [
+  "src/postgres/postgres_stream_storage.ts",
+  "PostgresStreamStorage",
+];
+
+/** What a method is declared to take. */
+function parametersOf(path: string, method: string): string | undefined {
+  const declaration = new RegExp(`^ {2}${method}\\(([^)]*)\\)`, "m");
+  return declaration.exec(readDocument(path))?.[1];
+}
 
 describe("The reference", () => {
   it("has every operation", () => {
-    const operations = membersOf(storageFile, "StreamStorage")
+    const operations = [reader, storage].flatMap((file) => membersOf(...file))
       .filter((name) => name !== "close");
     assert.deepEqual(namesIn(reference, "Operations"), operations.sort());
   });
 
+  it("says which operations a reader has", () => {
+    const reading = membersOf(...reader)
+      .filter((name) => name !== "close");
+    const marked = tableOf(reference, "Operations")
+      .filter(([, , who]) => who === "yes")
+      .flatMap(([name]) => codeWords(name!));
+    assert.deepEqual(marked.sort(), reading.sort());
+  });
+
   it("says of operations alone that they take a signal", () => {
-    const source = readDocument(storageFile);
-    for (const name of namesIn(reference, "Operations")) {
-      const [, parameters = ""] = new RegExp(`^ {2}${name}\\(([^)]*)\\)`, "m")
-        .exec(source) ?? [];
-      assert.match(parameters, /options\?: \w+Options,?\s*$/, name);
+    for (const [path, name] of [reader, storage]) {
+      for (const method of membersOf(path, name)) {
+        if (method === "close") continue;
+        const parameters = parametersOf(path, method) ?? "";
+        assert.match(parameters, /options\?: \w+Options,?\s*$/, method);
+      }
     }
-    for (const name of membersOf(openStoreFile, "PostgresStreamStorage")) {
-      const [, parameters] = new RegExp(`^ {2}${name}\\(([^)]*)\\)`, "m")
-        .exec(readDocument(openStoreFile)) ?? [];
-      if (parameters !== undefined) assert.equal(parameters, "", name);
+    for (const [path, name] of [openReader, openStorage]) {
+      for (const method of membersOf(path, name)) {
+        assert.equal(parametersOf(path, method) ?? "", "", method);
+      }
     }
   });
 
   it("has every other member of an open store", () => {
-    const members = membersOf(openStoreFile, "PostgresStreamStorage");
+    const members = [openReader, openStorage]
+      .flatMap((file) => membersOf(...file));
     assert.deepEqual(
       namesIn(reference, "The store itself"),
       [...members, "close"].sort(),
@@ -164,6 +193,55 @@ describe("The reference's options", () => {
       if (!isPlain || ownWords.includes(option)) continue;
       assert.equal(codeWords(told!).length, 1, `${option}: ${told}`);
     }
+  });
+});
+
+describe("Doc comments", () => {
+  /** Names of an interface that the comment of another links to. */
+  function linked(path: string, name: string, inherited: string): string[] {
+    const [before = ""] = readDocument(path).split(`export interface ${name}\n`)
+      .flatMap((text) => text.split(`export interface ${name} `));
+    const comment = before.slice(before.lastIndexOf("/**"));
+    const links = new RegExp(`\\{@linkcode ${inherited}\\.(\\w+)\\}`, "g");
+    return Array.from(comment.matchAll(links), ([, member]) => member!).sort();
+  }
+
+  // deno doc shows of an interface only what it declares itself.
+  it("link to what an interface inherits", () => {
+    const inheritance: [Declared, Declared[]][] = [
+      [storage, [reader]],
+      [openReader, [reader]],
+      [openStorage, [reader, storage, openReader]],
+    ];
+    for (const [[path, name], inherited] of inheritance) {
+      for (const from of inherited) {
+        assert.deepEqual(
+          linked(path, name, from[1]),
+          membersOf(...from).sort(),
+          `${name} inherits from ${from[1]}`,
+        );
+      }
+    }
+  });
+});
+
+describe("A reader's options", () => {
+  it("have the defaults that are told", () => {
+    const { target, ...others } = resolveReaderOptions({
+      user: "user",
+      schema: "schema",
+    });
+    const actual: Record<string, unknown> = { ...target, ...others };
+    const rows = tableOf(reference, "Of a reader");
+    for (const [name, told] of rows) {
+      const [option = ""] = codeWords(name!);
+      const [value = ""] = codeWords(told!);
+      assert.deepEqual(actual[option], JSON.parse(value), option);
+    }
+    assert.deepEqual(
+      namesIn(reference, "Of a reader"),
+      membersOf("src/postgres/reader_options.ts", "StreamReaderOptions").sort(),
+    );
   });
 });
 

@@ -1,11 +1,16 @@
 /**
  * The package as snippets of the documentation get it. Their options are checked
- * as they stand; where an address is only an example, the store opens on the
- * tests' server instead, in a schema of its own.
+ * as they stand; where an address is only an example, a store opens on the tests'
+ * server instead, in a schema of its own, and a reader on the tests' store.
  */
 import { randomUUID } from "node:crypto";
-import { openStreamStorage as open } from "../../../mod.ts";
+import {
+  openStreamReader as openReader,
+  openStreamStorage as open,
+  type StreamStorageOptions,
+} from "../../../mod.ts";
 import { resolveOptions } from "../../../src/postgres/options.ts";
+import { resolveReaderOptions } from "../../../src/postgres/reader_options.ts";
 import { testDatabaseUrl } from "../database.ts";
 
 export * from "../../../mod.ts";
@@ -16,34 +21,49 @@ export const realUrls = new Set<string>();
 /** Schemas that snippets have made on the tests' server. */
 export const madeSchemas = new Set<string>();
 
+/** The store that readers read. */
+export const readable = { schema: "" };
+
 export const openStreamStorage: typeof open = async (options) => {
   resolveOptions(options);
+  const { url, schema } = options;
+  const isReal = url !== undefined && realUrls.has(url);
+  const address = isReal ? url : await testDatabaseUrl();
+  const { ownershipUrl: _ownershipUrl, ...others } = withoutAddress(options);
+  const its = isReal ? schema : `snippet_${randomUUID().replaceAll("-", "")}`;
+  if (address === await testDatabaseUrl()) madeSchemas.add(its);
+  return await open({
+    partitions: 1,
+    startupDelayMs: 0,
+    ...others,
+    // The example's schema was migrated by hand.
+    ...(options.migrate === undefined || isReal ? {} : { migrate: "apply" }),
+    url: address,
+    schema: its,
+  });
+};
+
+export const openStreamReader: typeof openReader = async (options) => {
+  resolveReaderOptions(options);
+  return await openReader({
+    ...withoutAddress(options),
+    url: await testDatabaseUrl(),
+    schema: readable.schema,
+  });
+};
+
+function withoutAddress<T extends Partial<StreamStorageOptions>>(options: T) {
   const {
-    url,
+    url: _url,
     host: _host,
     port: _port,
     user: _user,
     password: _password,
     database: _database,
     ssl: _ssl,
-    ownershipUrl: _ownershipUrl,
     channelBinding: _channelBinding,
     requireAuth: _requireAuth,
     ...others
   } = options;
-  const isReal = url !== undefined && realUrls.has(url);
-  const schema = isReal
-    ? options.schema
-    : `snippet_${randomUUID().replaceAll("-", "")}`;
-  const address = isReal ? url : await testDatabaseUrl();
-  if (address === await testDatabaseUrl()) madeSchemas.add(schema);
-  return await open({
-    partitions: 1,
-    startupDelayMs: 0,
-    ...others,
-    // Made by hand in the example.
-    ...(options.migrate === undefined || isReal ? {} : { migrate: "apply" }),
-    url: address,
-    schema,
-  });
-};
+  return others;
+}
