@@ -37,7 +37,7 @@ describe("A connection URL", () => {
       ssl: { mode: "prefer" },
       channelBinding: "prefer",
       requireAuth: undefined,
-      readWrite: false,
+      sessionAttrs: "any",
     }],
     ["postgres://u@", { hosts: [host("localhost")], database: "u" }],
     ["postgresql://u:p@h:7", { hosts: [host("h", 7)], password: "p" }],
@@ -94,7 +94,12 @@ describe("A connection URL", () => {
       options: "-c a=b",
       applicationName: "x&y",
     }],
-    ["postgresql://u@h?target_session_attrs=primary", { readWrite: true }],
+    ["postgresql://u@h?target_session_attrs=primary", {
+      sessionAttrs: "primary",
+    }],
+    ["postgresql://u@h?target_session_attrs=prefer-standby", {
+      sessionAttrs: "prefer-standby",
+    }],
     ["postgresql://u@h?sslmode=disable&sslmode=verify-full", {
       ssl: { mode: "verify-full" },
     }],
@@ -136,7 +141,7 @@ describe("A connection URL", () => {
       "ssl_min_protocol_version=TLSv1.3",
       "service=x",
       "passfile=/x",
-      "target_session_attrs=standby",
+      "target_session_attrs=read-only",
       "keepalives=yes",
       "connect_timeout=-1",
       "connect_timeout=1e9",

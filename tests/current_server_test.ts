@@ -46,7 +46,7 @@ function at(
   timeline: number | undefined,
   { system = "7300", takesWrites = timeline !== undefined } = {},
 ) {
-  return { system, timeline, takesWrites };
+  return { system, timeline, takesWrites, isStandby: !takesWrites };
 }
 
 function fakeServer() {
@@ -75,7 +75,7 @@ describe("The server of a store", () => {
     admit(at(3));
     const answers = [
       new PgError(new Map([["C", "0A000"]]), 0),
-      [{ rows: [[true]], count: 1 }],
+      [{ rows: [[true, false]], count: 1 }],
     ];
     const session = {
       run: () => {
@@ -90,6 +90,7 @@ describe("The server of a store", () => {
       system: undefined,
       timeline: undefined,
       takesWrites: true,
+      isStandby: false,
     });
     server.hear(facts, second);
     assert.equal(server.timeline, 3);

@@ -18,12 +18,13 @@ const behaviour = {
   answerTimeoutMs: 10_000,
 };
 
-async function surveyOf(urls: readonly string[], readWrite = true) {
+async function surveyOf(urls: readonly string[], takesWrites = true) {
   const real = parseConnectionUrl(await testDatabaseUrl());
   const hosts = urls.flatMap((url) => parseConnectionUrl(url).hosts);
   // The proxy can't read along otherwise.
   const ssl = { mode: "disable" } as const;
-  const target: ConnectionTarget = { ...real, hosts, readWrite, ssl };
+  const sessionAttrs = takesWrites ? "read-write" : "any";
+  const target: ConnectionTarget = { ...real, hosts, sessionAttrs, ssl };
   const server = new CurrentServer();
   return { server, survey: new HostSurvey(target, behaviour, server) };
 }
@@ -53,12 +54,12 @@ describe("A survey of hosts", () => {
   it("is needed only where there is a choice", async () => {
     const url = await testDatabaseUrl();
     const cases = [
-      { urls: [url], readWrite: true, isNeeded: false },
-      { urls: [url, url], readWrite: false, isNeeded: false },
-      { urls: [url, url], readWrite: true, isNeeded: true },
+      { urls: [url], takesWrites: true, isNeeded: false },
+      { urls: [url, url], takesWrites: false, isNeeded: false },
+      { urls: [url, url], takesWrites: true, isNeeded: true },
     ];
-    for (const { urls, readWrite, isNeeded } of cases) {
-      const { survey } = await surveyOf(urls, readWrite);
+    for (const { urls, takesWrites, isNeeded } of cases) {
+      const { survey } = await surveyOf(urls, takesWrites);
       assert.equal(survey.isNeeded, isNeeded);
     }
   });

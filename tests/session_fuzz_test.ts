@@ -34,7 +34,7 @@ function scriptedSession(): { session: Session; feed(bytes: Buffer): void } {
     cancel: () => Promise.resolve(false),
     processId: 1,
     secretKey: new Uint8Array(4),
-    mustWrite: true,
+    attrs: "read-write",
   }, {
     preparedStatements: true,
     maxPrepared: 10,

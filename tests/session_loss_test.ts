@@ -210,7 +210,7 @@ describe("Connecting a session", () => {
   });
 
   it("takes no read-only server where writes are wanted", async () => {
-    const wanted = await target([0], { readWrite: true });
+    const wanted = await target([0], { sessionAttrs: "read-write" });
     await using session = await connectSession(wanted, {}, options);
     assert.equal(session.usable, true);
     const readOnly = { default_transaction_read_only: "on" };

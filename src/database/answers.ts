@@ -12,6 +12,7 @@ import { AnswerTimer, type Lateness } from "./answer_timer.ts";
 import { Exchange, type Question } from "./exchange.ts";
 import { ConnectionLostError, PgError, readErrorFields } from "./pg_error.ts";
 import type { PreparedStatements } from "./prepared_statements.ts";
+import { isMisfit, type SessionAttrs } from "./session_attrs.ts";
 import type { Result } from "./statement.ts";
 import {
   OpenTransactionError,
@@ -42,8 +43,8 @@ export interface Notification {
 /** Whose answers they are. */
 export interface AnswersListener {
   prepared: PreparedStatements;
-  /** Of no more use once the server takes no writes. */
-  mustWrite: boolean;
+  /** What the server has to stay. */
+  attrs: SessionAttrs;
   /** The server broke the protocol, or ends the session. */
   broken(reason: string, cause: unknown): void;
   /** The oldest question was not answered in time. */
@@ -61,7 +62,8 @@ export class Answers {
   readonly #status = new TransactionStatus();
   /** What came at last has a part of an answer in it. */
   #isAnswer = false;
-  #isReadOnly = false;
+  /** Parameters with values that do not fit the session's attributes. */
+  readonly #misfits = new Set<string>();
   #isUnfit = false;
   #onNotification: ((notification: Notification) => void) | undefined;
 
@@ -87,7 +89,7 @@ export class Answers {
 
   /** The server's session can't do its work, or not any more. */
   get isUnfit(): boolean {
-    return this.#isReadOnly || this.#isUnfit;
+    return this.#misfits.size > 0 || this.#isUnfit;
   }
 
   onNotification(callback: (notification: Notification) => void): void {
@@ -157,11 +159,11 @@ export class Answers {
 
   /** The server reports what changed, not only to whom changed it. */
   #onParameter(bytes: Buffer, start: number, end: number): void {
-    if (!this.#listener.mustWrite) return;
+    const { attrs } = this.#listener;
+    if (attrs === "any") return;
     const [name, value] = bytes.toString("utf8", start, end).split("\0");
-    const isReadOnly = name === "default_transaction_read_only" ||
-      name === "in_hot_standby";
-    if (isReadOnly) this.#isReadOnly = value === "on";
+    if (isMisfit(attrs, name, value)) this.#misfits.add(name!);
+    else this.#misfits.delete(name!);
   }
 
   #onComplete(bytes: Buffer, start: number, end: number): void {

@@ -12,6 +12,7 @@ import {
 } from "./login/auth_policy.ts";
 import type { PasswordSource } from "./login/password.ts";
 import { badUrl, splitLibpqUri, strayAt } from "./libpq_uri.ts";
+import { type SessionAttrs, sessionAttrs } from "./session_attrs.ts";
 
 /** libpq's `sslmode`. */
 export type SslMode =
@@ -61,8 +62,8 @@ export interface ConnectionTarget {
   keepAliveMs: number | undefined;
   applicationName: string;
   connectTimeoutMs: number;
-  /** Only a server that accepts writes is taken (libpq's `read-write`). */
-  readWrite: boolean;
+  /** Which servers are taken. */
+  sessionAttrs: SessionAttrs;
 }
 
 const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"];
@@ -81,8 +82,14 @@ export const targetDefaults = {
   keepAliveMs: 10_000,
   applicationName: "stream-storage",
   connectTimeoutMs: 10_000,
-  readWrite: false,
+  sessionAttrs: "any",
 } as const satisfies Partial<ConnectionTarget>;
+
+/** What a store and a reader differ in where nothing is told. */
+export type TargetDefaults = Pick<
+  ConnectionTarget,
+  "applicationName" | "sessionAttrs"
+>;
 
 /**
  * Reads `postgresql://user:password@host:port,host2:port2/database?…` as libpq
@@ -95,7 +102,7 @@ export const targetDefaults = {
  */
 export function parseConnectionUrl(
   url: string,
-  { applicationName = targetDefaults.applicationName as string } = {},
+  defaults: TargetDefaults = targetDefaults,
 ): ConnectionTarget {
   const values = splitLibpqUri(url);
   for (const name of values.keys()) {
@@ -121,9 +128,9 @@ export function parseConnectionUrl(
     requireAuth: value("require_auth"),
     options: value("options"),
     keepAliveMs: value("keepalives") ? value("keepalives_idle") : undefined,
-    applicationName: value("application_name") ?? applicationName,
+    applicationName: value("application_name") ?? defaults.applicationName,
     connectTimeoutMs: value("connect_timeout"),
-    readWrite: value("target_session_attrs"),
+    sessionAttrs: value("target_session_attrs") ?? defaults.sessionAttrs,
   };
 }
 
@@ -154,8 +161,9 @@ const readers = {
     readNumber("connect_timeout", text) * 1000 ||
     targetDefaults.connectTimeoutMs,
   target_session_attrs: (text?: string) =>
-    oneOf("target_session_attrs", ["any", "read-write", "primary"], text) !==
-      "any",
+    text === undefined
+      ? undefined
+      : oneOf("target_session_attrs", sessionAttrs, text),
 };
 
 function hostsOf(list: string, portList: string): ConnectionTarget["hosts"] {

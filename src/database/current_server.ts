@@ -40,6 +40,8 @@ export interface ServerFacts {
   system: string | undefined;
   /** Undefined during recovery, and where the server does not tell. */
   timeline: number | undefined;
+  /** It is in recovery. */
+  isStandby: boolean;
   takesWrites: boolean;
 }
 
@@ -146,18 +148,20 @@ const selectFacts = statement({
       CASE WHEN NOT in_recovery THEN pg_catalog.left(
         pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) END,
       NOT in_recovery AND NOT
-        pg_catalog.current_setting('default_transaction_read_only')::boolean
+        pg_catalog.current_setting('default_transaction_read_only')::boolean,
+      in_recovery
     FROM pg_catalog.pg_control_system(),
       pg_catalog.pg_is_in_recovery() AS in_recovery`,
-  columns: ["text", "text?", "bool"],
+  columns: ["text", "text?", "bool", "bool"],
   once: true,
 });
 
 /** What every server tells. */
 const selectWritable = statement({
   text: `SELECT NOT pg_catalog.pg_is_in_recovery() AND NOT
-    pg_catalog.current_setting('default_transaction_read_only')::boolean`,
-  columns: ["bool"],
+      pg_catalog.current_setting('default_transaction_read_only')::boolean,
+    pg_catalog.pg_is_in_recovery()`,
+  columns: ["bool", "bool"],
   once: true,
 });
 
@@ -168,12 +172,13 @@ const untold = ["42883", "42501", "0A000"];
 export async function factsOf(session: Session): Promise<ServerFacts> {
   try {
     const [{ rows: [row] }] = await session.run([bind(selectFacts)]);
-    const [system, digits, takesWrites] = row!;
+    const [system, digits, takesWrites, isStandby] = row!;
     const timeline = digits === null ? undefined : parseInt(digits, 16);
-    return { system, timeline, takesWrites };
+    return { system, timeline, takesWrites, isStandby };
   } catch (error) {
     if (!untold.includes(sqlStateOf(error) ?? "")) throw error;
   }
   const [{ rows: [row] }] = await session.run([bind(selectWritable)]);
-  return { system: undefined, timeline: undefined, takesWrites: row![0] };
+  const [takesWrites, isStandby] = row!;
+  return { system: undefined, timeline: undefined, takesWrites, isStandby };
 }

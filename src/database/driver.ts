@@ -28,6 +28,7 @@ import {
 import { readTlsAnswer, tlsUnavailable } from "./login/tls.ts";
 import { ConnectionLostError, PgError } from "./pg_error.ts";
 import { Session, type SessionOptions } from "./session.ts";
+import { misfitOf, roundsOf, type SessionAttrs } from "./session_attrs.ts";
 import type { SessionSettings } from "./transaction_settings.ts";
 
 /** How the session behaves, and what gives up the attempt to connect. */
@@ -52,14 +53,16 @@ export async function connectSession(
 ): Promise<Session> {
   const { server, signal } = options;
   let failure: unknown;
-  for (const address of server?.ordered(target.hosts) ?? target.hosts) {
-    signal?.throwIfAborted();
-    try {
-      const session = await connectTo(target, address, settings, options);
-      await examine(session, target, address, server);
-      return session;
-    } catch (error) {
-      failure = error;
+  for (const attrs of roundsOf(target.sessionAttrs)) {
+    for (const address of server?.ordered(target.hosts) ?? target.hosts) {
+      signal?.throwIfAborted();
+      try {
+        const session = await connectTo(target, address, settings, options);
+        await examine(session, attrs, address, server);
+        return session;
+      } catch (error) {
+        failure = error;
+      }
     }
   }
   throw new ConnectionLostError(
@@ -155,7 +158,7 @@ async function handshake(
       },
       processId,
       secretKey,
-      mustWrite: target.readWrite,
+      attrs: target.sessionAttrs,
     }, options);
     line.onLost((error) => {
       const cause = error instanceof LoginError ? error.cause : error;
@@ -300,16 +303,15 @@ function settingsAsOptions(settings: SessionSettings): string {
 /** Ends the session and throws if this is not the server to be at. */
 async function examine(
   session: Session,
-  { readWrite }: ConnectionTarget,
+  attrs: SessionAttrs,
   address: Address,
   server: CurrentServer | undefined,
 ): Promise<void> {
-  if (!readWrite && server === undefined) return;
+  if (attrs === "any" && server === undefined) return;
   try {
     const facts = await factsOf(session);
-    if (readWrite && !facts.takesWrites) {
-      throw new WrongServerError("The server is read-only");
-    }
+    const misfit = misfitOf(attrs, facts);
+    if (misfit !== undefined) throw new WrongServerError(misfit);
     server?.admit(session, facts, address);
   } catch (error) {
     session.destroy("This is not the server to be at", error);

@@ -40,7 +40,8 @@ export class HostSurvey {
 
   /** There is a choice of hosts that take writes. */
   get isNeeded(): boolean {
-    return this.#target.readWrite && this.#target.hosts.length > 1;
+    const { sessionAttrs, hosts } = this.#target;
+    return sessionAttrs === "read-write" && hosts.length > 1;
   }
 
   /** Asks all hosts; whether one takes writes. Never rejects. */
@@ -106,7 +107,11 @@ export class HostSurvey {
   }
 
   async #factsAt(address: Address): Promise<ServerFacts> {
-    const target = { ...this.#target, hosts: [address], readWrite: false };
+    const target: ConnectionTarget = {
+      ...this.#target,
+      hosts: [address],
+      sessionAttrs: "any",
+    };
     const { server: _, ...options } = this.#options;
     const session = await connectSession(target, {}, options);
     try {

@@ -32,6 +32,7 @@ import {
   type NamedStatement,
   PreparedStatements,
 } from "./prepared_statements.ts";
+import type { SessionAttrs } from "./session_attrs.ts";
 import type { Bound, Result, ResultsOf, Statement } from "./statement.ts";
 import {
   type SessionSettings,
@@ -58,8 +59,8 @@ export interface SessionTransport {
   processId: number;
   /** What a request to cancel proves itself with. */
   secretKey: Uint8Array;
-  /** Of no more use once the server takes no writes. */
-  mustWrite: boolean;
+  /** What the server has to stay. */
+  attrs: SessionAttrs;
 }
 
 /** How a session behaves. */
@@ -107,7 +108,7 @@ export class Session implements AsyncDisposable {
     this.processId = transport.processId;
     this.#answers = new Answers({
       prepared: this.#prepared,
-      mustWrite: transport.mustWrite,
+      attrs: transport.attrs,
       broken: (reason, cause) => this.destroy(reason, cause),
       late: ({ reason, silentSince }) => {
         this.#silentSince = silentSince;

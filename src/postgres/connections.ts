@@ -23,6 +23,7 @@ import {
   type Session,
   type SessionOptions,
 } from "../database/session.ts";
+import { roundsOf } from "../database/session_attrs.ts";
 import type { SessionSettings } from "../database/transaction_settings.ts";
 import { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import { maxPoolWaiting, maxSlots } from "./limits.ts";
@@ -102,7 +103,8 @@ function shortened(
   target: ConnectionTarget,
   { operationTimeoutMs }: ReadingOptions,
 ): ConnectionTarget {
-  const share = Math.ceil(operationTimeoutMs / target.hosts.length);
+  const attempts = target.hosts.length * roundsOf(target.sessionAttrs).length;
+  const share = Math.ceil(operationTimeoutMs / attempts);
   const connectTimeoutMs = Math.min(target.connectTimeoutMs, share);
   return { ...target, connectTimeoutMs };
 }

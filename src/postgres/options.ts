@@ -10,6 +10,7 @@ import {
   parseConnectionUrl,
   type SslMode,
   type SslOptions,
+  type TargetDefaults,
   targetDefaults,
 } from "../database/connection_target.ts";
 import {
@@ -347,7 +348,11 @@ export type ReadingOptions =
 export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
   const parsed = optionsSchema.safeParse(options);
   const faults = parsed.success ? [] : faultsOf(parsed.error);
-  const target = connectionTarget(options ?? {}, faults);
+  const target = ownersTarget(
+    "url",
+    connectionTarget(options ?? {}, faults),
+    faults,
+  );
   if (parsed.success) checkObjectNames(parsed.data, faults);
   const direct = ownershipTarget(options ?? {}, faults);
   if (!parsed.success || target === undefined || faults.length > 0) {
@@ -466,7 +471,7 @@ export function badConfig(
 export function connectionTarget(
   options: ConnectionOptions,
   faults: Fault[],
-  defaults?: { applicationName: string },
+  defaults?: TargetDefaults,
 ): ConnectionTarget | undefined {
   const { url, host, port, user, database } = options;
   const fields = { host, port, user, database };
@@ -505,15 +510,38 @@ function ownershipTarget(
     const message = "must be false with ownershipUrl";
     faults.push({ option: "preparedStatements", message });
   }
-  const given = { option: "ownershipUrl", url: ownershipUrl };
-  return parsedTarget(given, options, faults);
+  const option = "ownershipUrl";
+  const target = parsedTarget({ option, url: ownershipUrl }, options, faults);
+  return ownersTarget(option, target, faults);
+}
+
+/** Who owns a schema writes, and has to be where that can be done. */
+function ownersTarget(
+  option: string,
+  target: ConnectionTarget | undefined,
+  faults: Fault[],
+): ConnectionTarget | undefined {
+  switch (target?.sessionAttrs) {
+    case "standby":
+    case "prefer-standby":
+      faults.push({
+        option,
+        message: "target_session_attrs must be any, read-write or primary: " +
+          "a standby is for openStreamReader",
+      });
+      return undefined;
+    case "primary":
+      return { ...target, sessionAttrs: "read-write" };
+    default:
+      return target;
+  }
 }
 
 function parsedTarget(
   { option, url, defaults }: {
     option: string;
     url: string;
-    defaults?: { applicationName: string } | undefined;
+    defaults?: TargetDefaults | undefined;
   },
   options: ConnectionOptions,
   faults: Fault[],

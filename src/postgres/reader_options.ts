@@ -1,6 +1,11 @@
 /** The options of `openStreamReader`: those of a store that reading needs. */
 
 import { z } from "zod";
+import type {
+  ConnectionTarget,
+  TargetDefaults,
+} from "../database/connection_target.ts";
+import type { SessionAttrs } from "../database/session_attrs.ts";
 import {
   badConfig,
   checkObjectNames,
@@ -42,6 +47,12 @@ export interface StreamReaderOptions extends
   > {
   /** Connections at most, 1 or more. Default 4. */
   maxConnections?: number;
+  /**
+   * libpq's target_session_attrs: which of several hosts to read from. It counts
+   * more than the url's. Default `prefer-standby`, which spares the owner; a
+   * standby may be behind.
+   */
+  targetSessionAttrs?: "any" | "primary" | "standby" | "prefer-standby";
   /** As the server shows it. Default `stream-reader`. */
   applicationName?: string;
   /**
@@ -76,9 +87,14 @@ const readerSchema = optionsSchema.pick({
   maxConnections: z.int().min(1).max(1000).default(4),
   applicationName: z.string().min(1).max(63).optional(),
   preparedStatements: z.boolean().default(true),
+  targetSessionAttrs: z.enum(["any", "primary", "standby", "prefer-standby"])
+    .optional(),
 });
 
-const defaults = { applicationName: "stream-reader" };
+const defaults: TargetDefaults = {
+  applicationName: "stream-reader",
+  sessionAttrs: "prefer-standby",
+};
 
 /**
  * Checks options and fills in defaults.
@@ -95,14 +111,25 @@ export function resolveReaderOptions(
   if (!parsed.success || target === undefined || faults.length > 0) {
     throw badConfig(faults, "openStreamReader");
   }
-  const { data } = parsed;
+  const { targetSessionAttrs, ...data } = parsed.data;
+  const place = readersTarget(target, targetSessionAttrs);
   return {
     ...data,
     ...timeoutsOf(data),
-    target,
-    ownershipTarget: target,
+    target: place,
+    ownershipTarget: place,
     // The statements of a flush see one state.
     isolationLevel: "repeatable read",
     isReadOnly: true,
   };
+}
+
+/** Its own sessions take no writes, so it is the server's kind that counts. */
+function readersTarget(
+  target: ConnectionTarget,
+  given: SessionAttrs | undefined,
+): ConnectionTarget {
+  const wanted = given ?? target.sessionAttrs;
+  const sessionAttrs = wanted === "read-write" ? "primary" : wanted;
+  return { ...target, sessionAttrs };
 }

@@ -3,6 +3,7 @@
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import type { SessionAttrs } from "../../src/database/session_attrs.ts";
 import { Session, type SessionOptions } from "../../src/database/session.ts";
 
 /** Both ends of it. */
@@ -21,13 +22,12 @@ export interface FakeServer extends AsyncDisposable {
 /** How the session is, and whether the server takes cancel requests. */
 export interface FakeServerOptions extends Partial<SessionOptions> {
   takesCancels?: boolean;
-  mustWrite?: boolean;
+  attrs?: SessionAttrs;
 }
 
 /** Connects a session, which is logged in already. */
 export async function fakeServer(
-  { takesCancels = true, mustWrite = false, ...options }: FakeServerOptions =
-    {},
+  { takesCancels = true, attrs = "any", ...options }: FakeServerOptions = {},
 ): Promise<FakeServer> {
   const listener = createServer({ allowHalfOpen: true });
   listener.listen(0, "127.0.0.1");
@@ -53,7 +53,7 @@ export async function fakeServer(
     },
     processId: 1,
     secretKey: new Uint8Array(4),
-    mustWrite,
+    attrs,
   }, {
     preparedStatements: true,
     maxPrepared: 10,

@@ -14,6 +14,7 @@ import {
   selectMiniblocksWithoutSnapshots,
 } from "../sql/reading.ts";
 import type { ReadStore, StreamCall } from "../store.ts";
+import { streamChanged } from "./stream_state.ts";
 import {
   following,
   moved,
@@ -134,6 +135,8 @@ export async function* streamMiniblocks(
       hasBlockBelow: page.hasBlockBelow || !isFirst,
       omitSnapshot,
     });
+    // The page before has told of this one's first block.
+    if (!isFirst && miniblocks.length === 0) throw streamChanged(call.streamId);
     for (const block of miniblocks) {
       call.signal?.throwIfAborted();
       yield block;
