@@ -83,6 +83,14 @@ async function holders(): Promise<string[]> {
   return found.map(([pid]) => pid!);
 }
 
+/** A time in milliseconds. */
+async function serverMs(time: string): Promise<number> {
+  const [[ms] = []] = await watcher.script(
+    `SET TimeZone = 'UTC'; SELECT extract(epoch FROM ${time}) * 1000`,
+  );
+  return Number(ms);
+}
+
 /** An owner that has died: it leaves its row, but no lock. */
 async function leaveRow(): Promise<void> {
   await watcher.script(
@@ -125,9 +133,15 @@ describe("An opening that waits", () => {
     await leaveRow();
     await dead.script(`SELECT pg_advisory_lock(${schemaLockId(schema)})`);
     const { opening } = await standBy();
+    const freeAt = await serverMs("clock_timestamp()::timestamp");
     await dead.close();
     await using next = await opening;
     await works(next);
+    // A starter that has left this row would have tried the lock by then.
+    const takenAt = await serverMs(
+      `(SELECT storage_connection_time FROM ${schema}.singlenodekey)`,
+    );
+    assert.ok(takenAt - freeAt >= 1100);
   });
 
   it("ends with its signal, and the owner has not noticed", async () => {
