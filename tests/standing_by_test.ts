@@ -107,6 +107,10 @@ const isOwned = (error: unknown) =>
   isStreamStorageError(error, "RESOURCE_EXHAUSTED") &&
   error.details.reason === "schema_owned";
 
+const isReleased = (error: unknown) =>
+  isStreamStorageError(error, "FAILED_PRECONDITION") &&
+  error.details.reason === "ownership_released";
+
 describe("An opening that waits", () => {
   it("leaves the owner in peace, and follows it when it closes", async () => {
     await using owner = await open();
@@ -289,6 +293,37 @@ describe("An opening that fails", () => {
     await storage.close();
     await leaveRow();
     await using next = await open({ whenOwned: "fail" });
+    await works(next);
+  });
+});
+
+describe("An owner that gives the schema up", () => {
+  it("ends its writes, reads on, and makes way at once", async () => {
+    const events: string[] = [];
+    await using former = await open({
+      logger: ({ code }) => events.push(code),
+    });
+    const id = newStreamId();
+    const underWay = former.createStreamStorage(id, genesis);
+    const { opening } = await standBy();
+    const released = former.releaseOwnership();
+    const late = former.writeEvent(id, 1n, 0, genesis.data);
+    await assert.rejects(late, isReleased);
+    await Promise.all([underWay, released]);
+    await using next = await opening;
+    await next.writeEvent(id, 1n, 0, genesis.data);
+    const view = await former.readStreamFromLastSnapshot(id, 0);
+    assert.deepEqual(view.minipoolEnvelopes, [genesis.data]);
+    await assert.rejects(former.deleteStream(id), isReleased);
+    await assert.rejects(
+      former.maintenance.trimStreams(),
+      (error) => isStreamStorageError(error, "FAILED_PRECONDITION"),
+    );
+    // It was not lost: whoever watches the signal need not stop.
+    assert.equal(former.signal.aborted, false);
+    assert.equal(events.at(-1), "ownership_released");
+    await former.releaseOwnership();
+    await former.close();
     await works(next);
   });
 });

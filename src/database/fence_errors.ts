@@ -66,3 +66,12 @@ export function schemaOwned(
     retryable: true,
   });
 }
+
+/** The caller has given ownership up; nothing was sent. */
+export function ownershipReleased(): StreamStorageError {
+  return new StreamStorageError({
+    code: "FAILED_PRECONDITION",
+    message: "Ownership of the schema was given up, this instance only reads",
+    details: { reason: "ownership_released" },
+  });
+}

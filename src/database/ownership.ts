@@ -90,6 +90,7 @@ export class Ownership {
   #beforeRelease: () => Promise<void> = () => Promise.resolve();
   #checking: Promise<void> | undefined;
   #checkAgain = false;
+  #isReleased = false;
   #beat: ReturnType<typeof setInterval> | undefined;
 
   private constructor(options: OwnershipOptions) {
@@ -118,6 +119,11 @@ export class Ownership {
   /** Aborts when this instance must stop; the reason is the error to tell. */
   get signal(): AbortSignal {
     return this.#stopped.signal;
+  }
+
+  /** It was given up: others may change what is stored. */
+  get isReleased(): boolean {
+    return this.#isReleased;
   }
 
   /** What every write must pass. */
@@ -150,6 +156,7 @@ export class Ownership {
    * not answer within the budget is left alone.
    */
   async release(budgetMs: number): Promise<void> {
+    this.#isReleased = true;
     this.#end();
     const link = this.#link;
     if (link === undefined) return;

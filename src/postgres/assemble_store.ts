@@ -85,6 +85,10 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
     reader: {
       ...store,
       transactions: transactionsOf(ground, { patienceMs: options.lockWaitMs }),
+      // Of streams that others may change nothing may be believed.
+      get cache() {
+        return ownership.isReleased ? undefined : store.cache;
+      },
     },
     calls: new CallRunner({
       operations: telemetry.operations,
@@ -94,6 +98,7 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
     workers,
     ring: core.ring,
     telemetry,
+    release: () => releaseStore(ground, store, workers),
     close: () => closeStore(ground, { store, workers, workerPool }),
   });
 }
@@ -242,6 +247,22 @@ async function closeStore(
     core.telemetry.close();
     core.place.leave();
   }
+}
+
+/** As closing does, but what reads stays. */
+async function releaseStore(
+  { options, core: { telemetry }, ownership }: Ground,
+  { writes }: Store,
+  workers: Workers,
+): Promise<void> {
+  const workersStopped = workers.stop();
+  await writes.close(closeBudgetMs(options));
+  await atMost(sessionOptions(options).answerTimeoutMs, workersStopped);
+  await ownership.release(options.operationTimeoutMs);
+  telemetry.ownership.heard(
+    "ownership_released",
+    "This instance has given up the schema, it only reads from now on",
+  );
 }
 
 /** Whether the queues are less than half full: an overload is over. */

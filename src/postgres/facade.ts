@@ -1,3 +1,4 @@
+import { ownershipReleased } from "../database/fence_errors.ts";
 import type {
   TransactionRecord,
   TransactionRing,
@@ -39,7 +40,7 @@ import { writeEvent } from "./operations/write_event.ts";
 import { writeMiniblocks } from "./operations/write_miniblocks.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { type ReaderParts, StreamReaderFacade } from "./reader_facade.ts";
-import type { Store } from "./store.ts";
+import type { Store, StreamCall } from "./store.ts";
 
 /** What a {@linkcode StreamStorageFacade} is made of; see assemble_store.ts. */
 export interface StorageParts extends ReaderParts {
@@ -47,6 +48,8 @@ export interface StorageParts extends ReaderParts {
   store: Store;
   workers: Workers;
   ring: TransactionRing;
+  /** Gives ownership up and ends what writes; called once. */
+  release(): Promise<void>;
 }
 
 /** The reader's half, and what changes streams. */
@@ -56,6 +59,7 @@ export class StreamStorageFacade extends StreamReaderFacade
   readonly instanceId: string;
   readonly #parts: StorageParts;
   readonly #store: Store;
+  #releasing: Promise<void> | undefined;
 
   constructor(parts: StorageParts) {
     super(parts);
@@ -74,13 +78,19 @@ export class StreamStorageFacade extends StreamReaderFacade
     return this.#parts.workers.maintenance;
   }
 
+  /** See {@linkcode PostgresStreamStorage.releaseOwnership}. */
+  releaseOwnership(): Promise<void> {
+    this.#releasing ??= this.#parts.release();
+    return this.#releasing;
+  }
+
   /** See {@linkcode StreamStorage.createStreamStorage}. */
   createStreamStorage(
     streamId: StreamId,
     genesis: MiniblockDescriptor,
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream(
+    return this.#change(
       "createStreamStorage",
       streamId,
       options,
@@ -97,7 +107,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     genesis: MiniblockDescriptor,
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream(
+    return this.#change(
       "createEphemeralStreamStorage",
       streamId,
       options,
@@ -114,7 +124,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     streamId: StreamId,
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream(
+    return this.#change(
       "createStreamArchiveStorage",
       streamId,
       options,
@@ -130,7 +140,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     updateExisting: boolean,
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream(
+    return this.#change(
       "reinitializeStreamStorage",
       streamId,
       options,
@@ -147,7 +157,7 @@ export class StreamStorageFacade extends StreamReaderFacade
 
   /** See {@linkcode StreamStorage.deleteStream}. */
   deleteStream(streamId: StreamId, options?: OperationOptions): Promise<void> {
-    return this.calls.onStream(
+    return this.#change(
       "deleteStream",
       streamId,
       options,
@@ -163,7 +173,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     envelope: Uint8Array,
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream("writeEvent", streamId, options, (call) => {
+    return this.#change("writeEvent", streamId, options, (call) => {
       checkWriteEvent(minipoolGeneration, minipoolSlot, envelope);
       return writeEvent(this.#store, call, {
         generation: minipoolGeneration,
@@ -181,7 +191,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     prevMinipool: PreviousMinipool,
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream("writeMiniblocks", streamId, options, (call) => {
+    return this.#change("writeMiniblocks", streamId, options, (call) => {
       checkWriteMiniblocks(miniblocks, newMinipool, prevMinipool);
       return writeMiniblocks(this.#store, call, {
         miniblocks,
@@ -197,7 +207,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     miniblocks: MiniblockDescriptor[],
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream(
+    return this.#change(
       "writePrecedingMiniblocks",
       streamId,
       options,
@@ -215,7 +225,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     miniblocks: MiniblockDescriptor[],
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream(
+    return this.#change(
       "writeArchiveMiniblocks",
       streamId,
       options,
@@ -232,7 +242,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     miniblock: MiniblockDescriptor,
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream(
+    return this.#change(
       "writeEphemeralMiniblock",
       streamId,
       options,
@@ -248,7 +258,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     streamId: StreamId,
     options?: OperationOptions,
   ): Promise<Uint8Array> {
-    return this.calls.onStream(
+    return this.#change(
       "normalizeEphemeralStream",
       streamId,
       options,
@@ -262,7 +272,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     miniblock: MiniblockDescriptor,
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream(
+    return this.#change(
       "writeMiniblockCandidate",
       streamId,
       options,
@@ -280,7 +290,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     nullifySnapshotMbs: bigint[],
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream("trimStream", streamId, options, (call) => {
+    return this.#change("trimStream", streamId, options, (call) => {
       checkTrimStream(trimToMbExclusive, nullifySnapshotMbs);
       return trimStream(
         this.#store,
@@ -298,7 +308,7 @@ export class StreamStorageFacade extends StreamReaderFacade
     toExclusive: bigint,
     options?: OperationOptions,
   ): Promise<void> {
-    return this.calls.onStream(
+    return this.#change(
       "debugDeleteMiniblocks",
       streamId,
       options,
@@ -323,5 +333,18 @@ export class StreamStorageFacade extends StreamReaderFacade
   /** The recent transactions: name, tags, event, age; oldest first. */
   dumpTxTracker(): TransactionRecord[] {
     return this.#parts.ring.dump();
+  }
+
+  /** A call that changes a stream, as only an owner may. */
+  #change<T>(
+    name: string,
+    streamId: StreamId,
+    options: OperationOptions | undefined,
+    body: (call: StreamCall) => Promise<T>,
+  ): Promise<T> {
+    return this.calls.onStream(name, streamId, options, (call) => {
+      if (this.#releasing !== undefined) throw ownershipReleased();
+      return body(call);
+    });
   }
 }

@@ -54,6 +54,14 @@ export interface PostgresStreamStorage
    * rejects from then on.
    */
   readonly signal: AbortSignal;
+  /**
+   * Gives ownership up without closing, so that another instance can take over
+   * at once: writes under way end, the workers stop, our row goes and the lock is
+   * free. From then on this instance only reads, like a reader; what writes rejects
+   * with `FAILED_PRECONDITION` (`ownership_released`), `maintenance` is closed. It
+   * can't be had back; `close` is still needed.
+   */
+  releaseOwnership(): Promise<void>;
   /** The work of the background, called for. */
   readonly maintenance: StreamMaintenance;
   /** Remembers recent transactions from now on, for debugging. */

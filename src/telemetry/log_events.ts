@@ -63,6 +63,11 @@ export const logEvents = {
     level: "error",
     meaning: "Another instance owns the schema now, this one must stop",
   },
+  ownership_released: {
+    level: "info",
+    meaning:
+      "This instance has given up the schema without closing, it only reads from now on",
+  },
   commits_may_be_lost: {
     level: "warn",
     meaning:

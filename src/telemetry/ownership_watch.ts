@@ -18,6 +18,7 @@ const stateAfter: Partial<Record<LogCode, State>> = {
   ownership_taken: "owner",
   ownership_session_lost: "recovering",
   ownership_lost: "stopped",
+  ownership_released: "stopped",
 };
 
 /** Hears what becomes of ownership: keeps its state, logs each thing once. */
