@@ -182,6 +182,46 @@ describe("migrateDown", () => {
       await migrateDown(session, { schema, own: 6, allowDataLoss: true });
     }));
 
+  it("leaves an older release nothing of streams that a node has made again", () =>
+    withMigrationSchema(async ({ session, schema, up, sql }) => {
+      await up();
+      const rows: [table: string, columns: string, values: string][] = [
+        ["ephemeral", "", ""],
+        ["trimming", ", snapshot", ", 1"],
+        [
+          "media_blocks",
+          ", seq_num, sha256, holds_snapshot",
+          ", 0, '\\x00', false",
+        ],
+        ["media_tasks", ", task", ", 'keep'"],
+      ];
+      const insertStream = (id: string) =>
+        sql(`INSERT INTO @.es (stream_id, latest_snapshot_miniblock)
+          VALUES ('${id}', 0)`);
+      for (const id of [regular, media]) {
+        await insertStream(id);
+        for (const [table, columns, values] of rows) {
+          await sql(`INSERT INTO @.stream_storage_${table}
+              (stream_id, incarnation${columns})
+            SELECT stream_id, stream_storage_incarnation${values}
+            FROM @.es WHERE stream_id = '${id}'`);
+        }
+      }
+      // What a node does to a stream that stays leaves it what it is.
+      await sql(`UPDATE @.es SET latest_snapshot_miniblock = 1, ephemeral = true
+        WHERE stream_id = '${regular}'`);
+      await sql(`DELETE FROM @.es WHERE stream_id = '${media}'`);
+      await insertStream(media);
+      await migrateDown(session, { schema, own: 7 });
+      for (const [table] of rows) {
+        const left = `SELECT stream_id FROM @.stream_storage_${table}`;
+        assert.deepEqual(await sql(left), [[regular]], table);
+      }
+      await up();
+      const incarnations = "SELECT stream_storage_incarnation FROM @.es";
+      assert.deepEqual(await sql(incarnations), [[null], [null]]);
+    }));
+
   it("refuses versions that there are not", () =>
     withMigrationSchema(async ({ session, schema, up }) => {
       await up();

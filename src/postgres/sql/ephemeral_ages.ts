@@ -35,7 +35,7 @@ export const mendAges = (t: StreamTables) =>
   statement({
     text: `WITH page AS MATERIALIZED (
         SELECT stream_id, created_at > pg_catalog.now() AS is_ahead, coalesce((
-            SELECT ephemeral AND ${isAbout("age")} FROM ${t.streams} AS es
+            SELECT ephemeral FROM ${t.streams} AS es
             WHERE es.stream_id = age.stream_id), false) AS is_ephemeral
         FROM ${t.ephemeralAges} AS age WHERE stream_id > $1
         ORDER BY stream_id LIMIT $2),
