@@ -1,0 +1,22 @@
+/**
+ * What an operator of a database does: look for damage, and mend it.
+ *
+ * @module
+ */
+export { parseFindings } from "./verify/acknowledged.ts";
+export type { ArchivePolicy } from "./verify/archives.ts";
+export type {
+  Finding,
+  FindingCode,
+  FindingDetail,
+  FindingSeverity,
+  VerifySummary,
+} from "./verify/findings.ts";
+export { findingKey } from "./verify/findings.ts";
+export type {
+  VerifyLevel,
+  VerifyOptions,
+  VerifyProgress,
+} from "./verify/options.ts";
+export type { VerifyState } from "./verify/state.ts";
+export { Verification, verify } from "./verify/verify.ts";

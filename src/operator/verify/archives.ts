@@ -1,0 +1,32 @@
+/**
+ * Which streams are an archiver's. Nothing in `es` says so: such a stream has no
+ * minipool, and neither has a regular one that has lost its marker.
+ */
+
+import { extentOf, isContiguous, type StreamFacts } from "./facts.ts";
+
+/**
+ * `all`, `none`, or `by_rows`: a stream without a minipool is an archive stream
+ * unless something about it only a regular stream can have.
+ */
+export type ArchivePolicy = "all" | "none" | "by_rows";
+
+/** Nodes and archivers name their schemas in a way of their own. */
+export function archivePolicyOf(schema: string): ArchivePolicy {
+  if (/^s0x[0-9a-f]{40}$/.test(schema)) return "none";
+  return schema.startsWith("arch") ? "all" : "by_rows";
+}
+
+/**
+ * An archive stream's blocks begin at 0 and have no gap, its latest snapshot never
+ * moves, and nobody proposes blocks to it.
+ */
+export function isArchive(facts: StreamFacts, policy: ArchivePolicy): boolean {
+  const { stream, minipool, candidates } = facts;
+  if (stream === undefined || stream.ephemeral) return false;
+  if (stream.location !== "D") return false;
+  if (policy !== "by_rows") return policy === "all";
+  const blocks = extentOf(facts);
+  return minipool.n === 0n && candidates.n === 0n && stream.latest <= 0n &&
+    (blocks.n === 0n || (blocks.first === 0n && isContiguous(blocks)));
+}

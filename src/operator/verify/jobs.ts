@@ -1,0 +1,171 @@
+/**
+ * The parts of a verification that can run beside each other: `es`, and each
+ * partition. A job goes on where its cursor says, so a run that was interrupted
+ * repeats no more than a page of each job that was under way.
+ */
+
+import type { StreamId } from "../../storage/stream_id.ts";
+import type { Finding } from "./findings.ts";
+import type { Ground } from "./ground.ts";
+import type { Throttle } from "./throttle.ts";
+import { type DeepEvidence, readBlocks } from "./deep/read_blocks.ts";
+import {
+  type Choice,
+  givenPage,
+  type Page,
+  partitionPage,
+  streamsPage,
+} from "./walk.ts";
+
+/** A step of a job: what it found, and when a page is done, where to go on. */
+export interface Step {
+  findings: readonly Finding[];
+  /** Bytes of blocks that were read. */
+  bytes: number;
+  page?: Pick<Page, "next" | "streams" | "blocks" | "events">;
+}
+
+/** A part of a verification. */
+export interface Job {
+  name: string;
+  /** Begins behind the cursor. */
+  run(after: string): AsyncGenerator<Step>;
+}
+
+/** What all jobs need. */
+export interface JobContext {
+  ground: Ground;
+  choice: Choice;
+  throttle: Throttle;
+  signal: AbortSignal | undefined;
+  /** Undefined: blocks are not read. */
+  deep: { evidence: DeepEvidence; since: bigint | undefined } | undefined;
+}
+
+/** The name of the job that goes through `es`. */
+export const streamsJob = "es";
+
+/** What a row of any table costs the server to look at, roughly. */
+const bytesPerRow = 100;
+
+/** Goes through `es`. */
+export function jobOverStreams(
+  context: JobContext,
+  usable: ReadonlySet<string>,
+): Job {
+  const { ground, choice } = context;
+  return {
+    name: streamsJob,
+    run: (from) =>
+      pages(
+        context,
+        from,
+        (after) => streamsPage(ground, { after, choice, usable }),
+      ),
+  };
+}
+
+/** Goes through a partition's tables. */
+export function jobOverPartition(context: JobContext, suffix: string): Job {
+  const { ground, choice } = context;
+  return {
+    name: suffix,
+    run: (from) =>
+      pages(
+        context,
+        from,
+        (after) => partitionPage(ground, suffix, { after, choice }),
+        suffix,
+      ),
+  };
+}
+
+/** Looks at given streams of a partition. */
+export function jobOverGiven(
+  context: JobContext,
+  suffix: string,
+  streamIds: readonly StreamId[],
+): Job {
+  return {
+    name: suffix,
+    run: (from) =>
+      pages(
+        context,
+        from,
+        () => givenPage(context.ground, suffix, streamIds),
+        suffix,
+      ),
+  };
+}
+
+async function* pages(
+  context: JobContext,
+  from: string,
+  read: (after: string) => Promise<Page>,
+  suffix?: string,
+): AsyncGenerator<Step> {
+  const { ground, throttle, signal, deep } = context;
+  for (let after: string | undefined = from; after !== undefined;) {
+    signal?.throwIfAborted();
+    const page: Page = await read(after);
+    const rows = page.streams + Number(page.blocks + page.events);
+    await throttle.spend(rows * bytesPerRow, signal);
+    yield { findings: page.findings, bytes: 0 };
+    if (deep && suffix !== undefined && page.readable.length > 0) {
+      const { evidence, since } = deep;
+      const range = { suffix, streams: page.readable, since };
+      for await (const step of readBlocks(ground, evidence, range)) {
+        signal?.throwIfAborted();
+        await throttle.spend(step.bytes, signal);
+        yield step;
+      }
+    }
+    yield { findings: [], bytes: 0, page };
+    after = page.next;
+  }
+}
+
+/** Runs jobs beside each other; their steps come as they are made. */
+export async function* runJobs(
+  jobs: readonly Job[],
+  { concurrency, cursorOf }: {
+    concurrency: number;
+    cursorOf: (job: Job) => string;
+  },
+): AsyncGenerator<Step & { job: Job }> {
+  const waiting = [...jobs];
+  const running = new Map<Job, Promise<Next>>();
+  const open = new Map<Job, AsyncGenerator<Step>>();
+  const ask = (job: Job, steps: AsyncGenerator<Step>) => {
+    const next = steps.next().then((result) => ({ job, steps, result }));
+    // If another job fails first, nobody waits for this one.
+    next.catch(() => {});
+    running.set(job, next);
+  };
+  try {
+    for (;;) {
+      while (running.size < concurrency && waiting.length > 0) {
+        const job = waiting.shift()!;
+        const steps = job.run(cursorOf(job));
+        open.set(job, steps);
+        ask(job, steps);
+      }
+      if (running.size === 0) return;
+      const { job, steps, result } = await Promise.race(running.values());
+      running.delete(job);
+      if (result.done) open.delete(job);
+      else {
+        yield { ...result.value, job };
+        ask(job, steps);
+      }
+    }
+  } finally {
+    await Promise.allSettled([...open.values()].map((job) => job.return(null)));
+  }
+}
+
+interface Next {
+  job: Job;
+  steps: AsyncGenerator<Step>;
+  result: IteratorResult<Step, unknown>;
+}

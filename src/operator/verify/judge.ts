@@ -1,0 +1,318 @@
+/**
+ * Judges what is stored of one stream. Pure: the figures come from one snapshot
+ * (facts.ts), and what they do not tell from a closer look (inspect.ts).
+ */
+
+import type { ArchivePolicy } from "./archives.ts";
+import { isArchive } from "./archives.ts";
+import { extentOf, isContiguous, type StreamFacts } from "./facts.ts";
+import { detail, type Finding, type FindingDetail } from "./findings.ts";
+import { judgeMinipool, type MinipoolKey } from "./judge_minipool.ts";
+
+/** Where the rows were found, and what kinds of streams there are. */
+export interface JudgeContext {
+  /** The partition of the tables. */
+  suffix: string;
+  /** The partition that the stream's id belongs to. */
+  rightSuffix: string;
+  archives: ArchivePolicy;
+}
+
+/** Numbers that are missing, from one to another. */
+export type Gap = readonly [from: bigint, to: bigint];
+
+/** What only a closer look tells. */
+export interface CloserLook {
+  /** Ascending. */
+  gaps: readonly Gap[];
+  /** The latest snapshot's block holds one inside its data. */
+  latestIsLegacy: boolean;
+  /** A block of the last run that the pointer could name; null: none. */
+  pointerTo: bigint | null;
+  /** The rows of a minipool that is not as it should be. */
+  minipoolKeys: readonly MinipoolKey[];
+  /** The first few blocks without data. */
+  bareBlocks: readonly bigint[];
+}
+
+/** Makes a finding about one stream. */
+export type Tell = (
+  severity: Finding["severity"],
+  finding: Finding["finding"],
+  what: string,
+  details?: Record<string, FindingDetail>,
+) => void;
+
+/** Everything that is wrong with a stream, or unusual. */
+export function judge(
+  facts: StreamFacts,
+  look: CloserLook,
+  context: JudgeContext,
+): Finding[] {
+  const findings: Finding[] = [];
+  const { streamId } = facts;
+  const tell: Tell = (severity, finding, what, details = {}) =>
+    findings.push({ severity, finding, streamId, what, details });
+  if (context.suffix !== context.rightSuffix) {
+    judgeMisplaced(facts, context, tell);
+  } else if (facts.stream === undefined) {
+    if (!facts.isBeingDeleted) judgeOrphans(facts, context, tell);
+  } else {
+    judgeKnown(facts, look, context, tell);
+  }
+  return findings;
+}
+
+/** A look that finds nothing: what the figures alone can be judged with. */
+const nothing: CloserLook = {
+  gaps: [],
+  latestIsLegacy: true,
+  pointerTo: null,
+  minipoolKeys: [],
+  bareBlocks: [],
+};
+
+/** Whether a stream may have findings, so that it has to be looked at closer. */
+export function isSuspect(facts: StreamFacts, context: JudgeContext): boolean {
+  if (judge(facts, nothing, context).length > 0) return true;
+  if (facts.stream === undefined || facts.stream.ephemeral) return false;
+  if (isArchive(facts, context.archives)) return false;
+  return !isContiguous(extentOf(facts)) || needsDecoding(facts);
+}
+
+/** Whether only the data of the latest snapshot's block tell if it has one. */
+export function needsDecoding({ stream, blocks }: StreamFacts): boolean {
+  if (stream === undefined || stream.location !== "D") return false;
+  if (blocks.latestHasOwn !== false) return false;
+  // A genesis without a snapshot, before the first one.
+  return stream.latest !== 0n || blocks.snapshot !== null;
+}
+
+function judgeMisplaced(
+  { blocks, minipool, candidates, places }: StreamFacts,
+  { suffix, rightSuffix }: JudgeContext,
+  tell: Tell,
+): void {
+  const rows = {
+    blocks: detail(blocks.n),
+    minipool: detail(minipool.n),
+    candidates: detail(candidates.n),
+    places: detail(places.n),
+  };
+  if (Object.values(rows).every((n) => n === 0)) return;
+  tell(
+    "error",
+    "wrong_partition",
+    `Rows are in the tables of partition ${suffix}, where no node looks for ` +
+      `them: the stream belongs to ${rightSuffix}`,
+    { suffix, rightSuffix, ...rows },
+  );
+}
+
+function judgeOrphans(
+  { blocks, minipool, candidates, places }: StreamFacts,
+  { suffix }: JudgeContext,
+  tell: Tell,
+): void {
+  const kinds = [
+    ["orphan_blocks", `miniblocks_${suffix}`, blocks.n],
+    ["orphan_blocks", `miniblocks_ext_${suffix}`, places.n],
+    ["orphan_minipool", `minipools_${suffix}`, minipool.n],
+    ["orphan_candidates", `miniblock_candidates_${suffix}`, candidates.n],
+  ] as const;
+  for (const [finding, table, n] of kinds) {
+    if (n === 0n) continue;
+    const what = `${n} rows in ${table} are of a stream that es does not know`;
+    tell("error", finding, what, { table, rows: detail(n) });
+  }
+}
+
+function judgeKnown(
+  facts: StreamFacts,
+  look: CloserLook,
+  context: JudgeContext,
+  tell: Tell,
+): void {
+  const { ephemeral } = facts.stream!;
+  const archive = isArchive(facts, context.archives);
+  judgeLocation(facts, tell);
+  const { last, n } = extentOf(facts);
+  if (n === 0n) return judgeNoBlocks(facts, archive, tell);
+  judgeBare(facts, look, tell);
+  if (ephemeral || archive) {
+    judgeUnexpected(facts, archive ? "archive" : "ephemeral", tell);
+  } else {
+    judgeSnapshot(facts, look, tell);
+    judgeMinipool(facts, { last: last!, keys: look.minipoolKeys }, tell);
+  }
+  if (!ephemeral) {
+    judgeGaps(facts, look, tell);
+    judgeCandidates(facts, last!, tell);
+  }
+}
+
+function judgeLocation(facts: StreamFacts, tell: Tell): void {
+  const { blocks, places, isBeingMoved } = facts;
+  const { location } = facts.stream!;
+  const details = {
+    location,
+    blocks: detail(blocks.n),
+    places: detail(places.n),
+  };
+  if (location === "D" && places.n > 0n) {
+    const what = "The blocks are in the database, but miniblocks_ext has " +
+      `${places.n} places in object storage for them`;
+    tell("error", "location", what, details);
+  }
+  if (location === "D") return;
+  if (blocks.n > 0n && !isBeingMoved) {
+    const what = `The blocks are in object storage, but ${blocks.n} are in ` +
+      "the database as well";
+    tell("error", "location", what, details);
+  }
+  if (places.n === 0n) {
+    const what = "The blocks are in object storage, but miniblocks_ext has " +
+      "no place for any of them";
+    tell("error", "location", what, details);
+  }
+  if (places.misfits > 0n) {
+    const what = `${places.misfits} places in object storage do not begin ` +
+      "where the one before ends, or have no size";
+    const misfits = detail(places.misfits);
+    tell("error", "location", what, { ...details, misfits });
+  }
+}
+
+function judgeNoBlocks(
+  { stream, minipool, candidates }: StreamFacts,
+  archive: boolean,
+  tell: Tell,
+): void {
+  // Told as its location.
+  if (stream!.location !== "D") return;
+  if (archive && minipool.n === 0n) {
+    return tell("note", "no_blocks", "An archive stream without a block yet");
+  }
+  tell("error", "no_blocks", "The stream has no block", {
+    minipool: detail(minipool.n),
+    candidates: detail(candidates.n),
+  });
+}
+
+function judgeBare(
+  { blocks, candidates }: StreamFacts,
+  { bareBlocks }: CloserLook,
+  tell: Tell,
+): void {
+  if (blocks.bare > 0n) {
+    tell("error", "empty_block", `${blocks.bare} blocks have no data`, {
+      table: "miniblocks",
+      rows: detail(blocks.bare),
+      blocks: bareBlocks.map(detail),
+    });
+  }
+  if (candidates.bare > 0n) {
+    const what = `${candidates.bare} candidates have no data`;
+    const rows = detail(candidates.bare);
+    tell("error", "empty_block", what, {
+      table: "miniblock_candidates",
+      rows,
+    });
+  }
+}
+
+function judgeUnexpected(
+  { minipool }: StreamFacts,
+  kind: string,
+  tell: Tell,
+): void {
+  if (minipool.n === 0n) return;
+  const what = `A stream that is ${kind} has ${minipool.n} minipool rows`;
+  tell("error", "minipool_unexpected", what, {
+    kind,
+    rows: detail(minipool.n),
+  });
+}
+
+/** Why the pointer is wrong; undefined: it is right, or a gap is to blame. */
+export function pointerFault(
+  facts: StreamFacts,
+  { gaps, latestIsLegacy, pointerTo }: CloserLook,
+): string | undefined {
+  const { latest, location } = facts.stream!;
+  const { first, last } = extentOf(facts);
+  if (latest < 0n) return `is ${latest}`;
+  const isStored = latest >= first! && latest <= last! &&
+    !gaps.some(([from, to]) => latest >= from && latest <= to);
+  if (!isStored) return "names no stored block";
+  const isBare = location === "D" && facts.blocks.latestHasOwn === false;
+  if (isBare && needsDecoding(facts) && !latestIsLegacy) {
+    return "names a block without a snapshot";
+  }
+  // Without a snapshot behind the gap, blocks are missing: that is the fault.
+  const isOutside = latest < startOfLastRun(facts, gaps);
+  return isOutside && pointerTo !== null
+    ? "names a block outside the last run"
+    : undefined;
+}
+
+/** The first block behind the last gap. */
+export function startOfLastRun(
+  facts: StreamFacts,
+  gaps: readonly Gap[],
+): bigint {
+  const lastGap = gaps.at(-1);
+  return lastGap === undefined ? extentOf(facts).first! : lastGap[1] + 1n;
+}
+
+function judgeSnapshot(facts: StreamFacts, look: CloserLook, tell: Tell): void {
+  const fault = pointerFault(facts, look);
+  if (fault === undefined) return;
+  const { first, last } = extentOf(facts);
+  tell("error", "snapshot_pointer", `The latest snapshot ${fault}`, {
+    latest: detail(facts.stream!.latest),
+    first: detail(first),
+    last: detail(last),
+    snapshot: detail(look.pointerTo),
+  });
+}
+
+/** Ranges that a finding shows of its gaps. */
+const shownGaps = 20;
+
+function judgeGaps(facts: StreamFacts, look: CloserLook, tell: Tell): void {
+  const { gaps, pointerTo } = look;
+  // A wrong pointer does not tell which gaps are in the way.
+  const isWrong = pointerFault(facts, look) !== undefined;
+  const latest = isWrong && pointerTo !== null
+    ? pointerTo
+    : facts.stream!.latest;
+  const isAfter = ([, to]: Gap) => to > latest;
+  for (const severity of ["error", "note"] as const) {
+    const some = gaps.filter((gap) => isAfter(gap) === (severity === "error"));
+    if (some.length === 0) continue;
+    const missing = some.reduce((n, [from, to]) => n + to - from + 1n, 0n);
+    const where = severity === "error" ? "after" : "before";
+    const what = `${missing} blocks are missing ${where} the latest snapshot`;
+    tell(severity, "gap", what, {
+      from: detail(some[0]![0]),
+      to: detail(some.at(-1)![1]),
+      missing: detail(missing),
+      gaps: some.slice(0, shownGaps).map((gap) => gap.map(detail)),
+    });
+  }
+}
+
+function judgeCandidates(
+  { candidates }: StreamFacts,
+  last: bigint,
+  tell: Tell,
+): void {
+  const { lowest } = candidates;
+  if (lowest === null || lowest > last) return;
+  const what = "Candidates are left for blocks that are stored already";
+  tell("warning", "stale_candidates", what, {
+    lowest: detail(lowest),
+    last: detail(last),
+  });
+}

@@ -1,0 +1,312 @@
+/**
+ * Verifies a schema. It only reads, in pages, each on a snapshot of its own, so
+ * it can run beside a store or a node at work; whatever looks wrong is looked at
+ * once more by itself before it is told.
+ */
+
+import { toStorageError } from "../../database/failures.ts";
+import { openReadCore } from "../../postgres/open_reader.ts";
+import type { ReadCore } from "../../postgres/read_core.ts";
+import { canceled, streamNotFound } from "../../storage/contract_errors.ts";
+import { invalidArgument } from "../../storage/fault.ts";
+import {
+  parseStreamId,
+  partitionSuffix,
+  type StreamId,
+  streamType,
+} from "../../storage/stream_id.ts";
+import { acknowledging } from "./acknowledged.ts";
+import { archivePolicyOf } from "./archives.ts";
+import { type Catalogue, lookAtCatalogue } from "./catalogue.ts";
+import { DeepEvidence } from "./deep/read_blocks.ts";
+import type { Finding, VerifySummary } from "./findings.ts";
+import { type Ground, templatesFor } from "./ground.ts";
+import {
+  type Job,
+  type JobContext,
+  jobOverGiven,
+  jobOverPartition,
+  jobOverStreams,
+  runJobs,
+  type Step,
+} from "./jobs.ts";
+import type { VerifyLevel, VerifyOptions } from "./options.ts";
+import { newState, resumedState, type VerifyState } from "./state.ts";
+import { Throttle } from "./throttle.ts";
+import { knownStreams } from "./walk.ts";
+
+const operation = "verify";
+
+/**
+ * Looks for what is wrong in a schema, and yields each finding as it is made.
+ *
+ * ```ts
+ * const run = verify({ url, schema, level: "deep" });
+ * for await (const finding of run) console.log(JSON.stringify(finding));
+ * console.log(JSON.stringify({ summary: run.summary }));
+ * ```
+ *
+ * @throws {StreamStorageError} while it is iterated: as `openStreamReader`;
+ *   `INVALID_ARGUMENT`, `NOT_FOUND`: one of the streams that were asked for;
+ *   `CANCELED`: the signal.
+ */
+export function verify(options: VerifyOptions): Verification {
+  return new Verification(options);
+}
+
+/** A verification; iterate it once. */
+export class Verification implements AsyncIterable<Finding> {
+  readonly #options: VerifyOptions;
+  readonly #level: VerifyLevel;
+  readonly #state: VerifyState;
+  readonly #isKnown: (finding: Finding) => boolean;
+  #startedAt: number | undefined;
+  #bytes = 0;
+
+  /** See {@linkcode verify}. */
+  constructor(options: VerifyOptions) {
+    checkOptions(options);
+    const { level = "structure", schema, resume } = options;
+    this.#options = options;
+    this.#level = level;
+    this.#state = resume === undefined
+      ? newState({ level, schema })
+      : resumedState(resume, { level, schema });
+    this.#isKnown = acknowledging(options.acknowledged);
+  }
+
+  /** What was counted so far; when the iteration has ended, all of it. */
+  get summary(): Readonly<VerifySummary> {
+    return this.#state.counts;
+  }
+
+  /** How far it is; another run can go on from here. */
+  get state(): VerifyState {
+    return structuredClone(this.#state);
+  }
+
+  /** The findings, as they are made. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Finding, void, undefined> {
+    const { signal } = this.#options;
+    const before = this.#state.counts.seconds;
+    this.#startedAt = performance.now() - before * 1000;
+    try {
+      const core = await openReadCore(readerOptions(this.#options));
+      try {
+        for await (const finding of this.#findings(core)) {
+          if (this.#count(finding)) yield finding;
+        }
+      } finally {
+        this.#tick();
+        await core.close(closeMs);
+      }
+    } catch (error) {
+      if (signal?.aborted) {
+        throw canceled(signal.reason).withOperation(operation);
+      }
+      throw toStorageError(error).withOperation(operation);
+    }
+  }
+
+  async *#findings(core: ReadCore): AsyncGenerator<Finding> {
+    const { signal } = this.#options;
+    const read: Ground["read"] = (bound) =>
+      core.transactions.read({ name: operation, signal }, bound);
+    const { catalog } = core;
+    const catalogue = await lookAtCatalogue({ catalog, read }, core.schema);
+    const isSome = this.#options.streamIds !== undefined;
+    if (!this.#state.isCatalogueDone && !isSome) yield* catalogue.findings;
+    this.#state.isCatalogueDone = true;
+    const ground = this.#groundOf(core, read, catalogue);
+    const jobs = await this.#jobsOf(ground, catalogue);
+    yield* this.#run(jobs);
+  }
+
+  #groundOf(
+    core: ReadCore,
+    read: Ground["read"],
+    { readable }: Catalogue,
+  ): Ground {
+    const { archives = archivePolicyOf(core.schema) } = this.#options;
+    const own = {
+      deletions: readable.has("stream_storage_deletions"),
+      mediaTasks: readable.has("stream_storage_media_tasks"),
+    };
+    return {
+      catalog: core.catalog,
+      read,
+      archives,
+      templates: {
+        regular: templatesFor({ ...own, external: false }),
+        media: templatesFor({ ...own, external: true }),
+      },
+    };
+  }
+
+  async #jobsOf(ground: Ground, { usable }: Catalogue): Promise<Job[]> {
+    const { types, rate, signal, since } = this.#options;
+    const context: JobContext = {
+      ground,
+      choice: choiceOf(types),
+      throttle: new Throttle(rate),
+      signal,
+      deep: this.#level !== "deep" ? undefined : {
+        evidence: new DeepEvidence(),
+        since: since === undefined ? undefined : BigInt(since),
+      },
+    };
+    const given = this.#options.streamIds?.map(parseStreamId);
+    if (given !== undefined) return await jobsOverGiven(context, given, usable);
+    const overStreams = jobOverStreams(context, usable);
+    if (this.#level === "quick") return [overStreams];
+    const suffixes = [...usable].filter((suffix) => mayHold(suffix, types));
+    return [
+      overStreams,
+      ...suffixes.map((suffix) => jobOverPartition(context, suffix)),
+    ];
+  }
+
+  async *#run(jobs: readonly Job[]): AsyncGenerator<Finding> {
+    const { concurrency, maxConnections = 4 } = this.#options;
+    const { done, cursors } = this.#state;
+    const left = jobs.filter(({ name }) => !done.includes(name));
+    const steps = runJobs(left, {
+      concurrency: concurrency ?? maxConnections,
+      cursorOf: ({ name }) => cursors[name] ?? "",
+    });
+    for await (const step of steps) {
+      this.#bytes += step.bytes;
+      yield* step.findings;
+      if (step.page === undefined) continue;
+      this.#advance(step.job.name, step.page);
+      this.#tell(jobs.length);
+    }
+  }
+
+  #advance(name: string, page: NonNullable<Step["page"]>): void {
+    const { counts, cursors, done } = this.#state;
+    counts.streams += page.streams;
+    counts.blocks += Number(page.blocks);
+    counts.events += Number(page.events);
+    if (page.next === undefined) {
+      done.push(name);
+      delete cursors[name];
+    } else cursors[name] = page.next;
+  }
+
+  #tell(total: number): void {
+    const { onProgress } = this.#options;
+    this.#tick();
+    if (onProgress === undefined) return;
+    const { state } = this;
+    const done = state.done.length;
+    onProgress({
+      done,
+      total,
+      counts: state.counts,
+      bytes: this.#bytes,
+      state,
+    });
+  }
+
+  #tick(): void {
+    const ms = performance.now() - this.#startedAt!;
+    this.#state.counts.seconds = Math.round(ms) / 1000;
+  }
+
+  /** Whether a finding is news. */
+  #count(finding: Finding): boolean {
+    const { counts } = this.#state;
+    if (this.#isKnown(finding)) {
+      counts.acknowledged++;
+      return false;
+    }
+    counts[`${finding.severity}s`]++;
+    return true;
+  }
+}
+
+const closeMs = 5000;
+
+const levels: readonly VerifyLevel[] = ["quick", "structure", "deep"];
+
+function checkOptions(
+  { level, since, rate, concurrency }: VerifyOptions,
+): void {
+  if (level !== undefined && !levels.includes(level)) {
+    throw invalidArgument({
+      argument: "level",
+      reason: "bad_level",
+      rule: `must be one of ${levels.join(", ")}`,
+    }).withOperation(operation);
+  }
+  const isCount = (value: number) => Number.isSafeInteger(value) && value > 0;
+  const isRate = (value: number) => value > 0;
+  const rules = [
+    ["since", since, isCount, "must be a whole number above 0"],
+    ["concurrency", concurrency, isCount, "must be a whole number above 0"],
+    ["rate", rate, isRate, "must be a number of bytes above 0"],
+  ] as const;
+  for (const [argument, value, isGood, rule] of rules) {
+    if (value === undefined || isGood(value)) continue;
+    throw invalidArgument({
+      argument,
+      reason: "out_of_range",
+      rule,
+      received: value,
+    }).withOperation(operation);
+  }
+}
+
+/** What is left of the options for the reader, which refuses what it knows not. */
+function readerOptions(options: VerifyOptions) {
+  const {
+    level: _level,
+    streamIds: _streamIds,
+    types: _types,
+    since: _since,
+    acknowledged: _acknowledged,
+    archives: _archives,
+    rate: _rate,
+    concurrency: _concurrency,
+    resume: _resume,
+    onProgress: _onProgress,
+    ...reader
+  } = options;
+  return { applicationName: "stream-verify", ...reader };
+}
+
+function choiceOf(types: VerifyOptions["types"]) {
+  return types === undefined
+    ? () => true
+    : (streamId: StreamId) => types.includes(streamType(streamId));
+}
+
+/** Media streams have partitions of their own. */
+function mayHold(suffix: string, types: VerifyOptions["types"]): boolean {
+  if (types === undefined) return true;
+  return suffix.startsWith("m")
+    ? types.includes("media")
+    : types.some((type) => type !== "media");
+}
+
+/** @throws {StreamStorageError} one of the streams is not there. */
+async function jobsOverGiven(
+  context: JobContext,
+  streamIds: readonly StreamId[],
+  usable: ReadonlySet<string>,
+): Promise<Job[]> {
+  const { partitions } = context.ground.catalog;
+  const bySuffix = Map.groupBy(
+    new Set(streamIds),
+    (id) => partitionSuffix(id, partitions),
+  );
+  const jobs: Job[] = [];
+  for (const [suffix, ids] of bySuffix) {
+    if (usable.has(suffix)) jobs.push(jobOverGiven(context, suffix, ids));
+  }
+  const known = await knownStreams(context.ground, streamIds);
+  const unknown = streamIds.find((id) => !known.has(id));
+  if (unknown !== undefined) throw streamNotFound(unknown);
+  return jobs;
+}

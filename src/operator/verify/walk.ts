@@ -1,0 +1,175 @@
+/**
+ * Goes through a schema in pages. Two passes that do not overlap: the rows of
+ * every partition's tables, stream by stream, which finds rows that no stream
+ * has; and `es`, which finds streams that have no rows.
+ */
+
+import { bind } from "../../database/statement.ts";
+import { partitionSuffix, type StreamId } from "../../storage/stream_id.ts";
+import { extentOf, factsOf, type StreamFacts } from "./facts.ts";
+import { selectKnown, selectStreamsAfter } from "./facts_sql.ts";
+import type { Finding } from "./findings.ts";
+import { contextOf, type Ground, templatesAt } from "./ground.ts";
+import { inspect } from "./inspect.ts";
+import { isSuspect } from "./judge.ts";
+
+/** Whether a stream is to be verified. */
+export type Choice = (streamId: StreamId) => boolean;
+
+/** What a page has brought. */
+export interface Page {
+  /** Where to go on; undefined: this was the last page. */
+  next: string | undefined;
+  findings: Finding[];
+  /** What went through it, for the summary. */
+  streams: number;
+  blocks: bigint;
+  events: bigint;
+  /** The streams of it whose blocks can be read, in the order of the key. */
+  readable: StreamWithBlocks[];
+}
+
+/** A stream with blocks in the database. */
+export interface StreamWithBlocks {
+  streamId: StreamId;
+  /** Its last block. */
+  last: bigint;
+}
+
+/** Streams in a page of a partition. */
+export const streamsPerPage = 200n;
+
+/** Streams in a page of `es`. */
+export const rowsPerPage = 10_000n;
+
+/** The next streams that have rows in a partition's tables, after an id. */
+export async function partitionPage(
+  ground: Ground,
+  suffix: string,
+  { after, choice }: { after: string; choice: Choice },
+): Promise<Page> {
+  const { catalog } = ground;
+  const select = catalog.at(suffix, templatesAt(ground, suffix).factsAfter);
+  const [{ rows }] = await ground.read([bind(select, after, streamsPerPage)]);
+  const all = rows.map(factsOf);
+  const chosen = all.filter(({ streamId }) => choice(streamId));
+  const isLast = BigInt(rows.length) < streamsPerPage;
+  return {
+    next: isLast ? undefined : all.at(-1)!.streamId,
+    streams: 0,
+    ...await judgePage(ground, suffix, chosen),
+  };
+}
+
+/** Given streams of a partition. */
+export async function givenPage(
+  ground: Ground,
+  suffix: string,
+  streamIds: readonly StreamId[],
+): Promise<Page> {
+  const { catalog } = ground;
+  const select = catalog.at(suffix, templatesAt(ground, suffix).factsOf);
+  const [{ rows }] = await ground.read([bind(select, streamIds)]);
+  const facts = rows.map(factsOf);
+  return {
+    next: undefined,
+    streams: facts.filter(({ stream }) => stream !== undefined).length,
+    ...await judgePage(ground, suffix, facts),
+  };
+}
+
+/** Suspects are looked at by themselves, and only that look is told. */
+async function judgePage(
+  ground: Ground,
+  suffix: string,
+  facts: readonly StreamFacts[],
+): Promise<Pick<Page, "findings" | "blocks" | "events" | "readable">> {
+  const findings: Finding[] = [];
+  const readable: StreamWithBlocks[] = [];
+  let [blocks, events] = [0n, 0n];
+  for (const each of facts) {
+    const { streamId, minipool } = each;
+    const context = contextOf(ground, streamId, suffix);
+    if (isSuspect(each, context)) {
+      findings.push(...(await inspect(ground, streamId, suffix)).findings);
+    }
+    if (each.stream === undefined || suffix !== context.rightSuffix) continue;
+    blocks += extentOf(each).n;
+    events += minipool.marker === null ? minipool.n : minipool.n - 1n;
+    const { last } = each.blocks;
+    if (last !== null) readable.push({ streamId, last });
+  }
+  return { findings, blocks, events, readable };
+}
+
+/**
+ * The next rows of `es` after an id: those without any other row are judged, all
+ * others are in a partition's pages.
+ */
+export async function streamsPage(
+  ground: Ground,
+  { after, choice, usable }: {
+    after: string;
+    choice: Choice;
+    /** The partitions whose tables can be read. */
+    usable: ReadonlySet<string>;
+  },
+): Promise<Page> {
+  const { catalog } = ground;
+  const select = selectStreamsAfter({ streams: catalog.table("es") });
+  const [{ rows }] = await ground.read([bind(select, after, rowsPerPage)]);
+  const chosen = rows.map(([id]) => id as StreamId).filter(choice);
+  const partitions = Map.groupBy(
+    chosen,
+    (id) => partitionSuffix(id, catalog.partitions),
+  );
+  const findings: Finding[] = [];
+  const found = await withoutRows(
+    ground,
+    [...partitions].filter(([suffix]) => usable.has(suffix)),
+  );
+  for (const [streamId, suffix] of found) {
+    findings.push(...(await inspect(ground, streamId, suffix)).findings);
+  }
+  const isLast = BigInt(rows.length) < rowsPerPage;
+  return {
+    next: isLast ? undefined : rows.at(-1)![0],
+    findings,
+    streams: chosen.length,
+    blocks: 0n,
+    events: 0n,
+    readable: [],
+  };
+}
+
+/** Partitions that are asked in one flush. */
+const perFlush = 64;
+
+/** Of streams, by their partition, those that have no rows there. */
+async function withoutRows(
+  ground: Ground,
+  partitions: readonly (readonly [suffix: string, ids: StreamId[]])[],
+): Promise<[StreamId, string][]> {
+  const found: [StreamId, string][] = [];
+  for (let at = 0; at < partitions.length; at += perFlush) {
+    const some = partitions.slice(at, at + perFlush);
+    const results = await ground.read(some.map(([suffix, ids]) => {
+      const { withoutRows } = templatesAt(ground, suffix);
+      return bind(ground.catalog.at(suffix, withoutRows), ids);
+    }));
+    results.forEach(({ rows }, i) => {
+      for (const [id] of rows) found.push([id as StreamId, some[i]![0]]);
+    });
+  }
+  return found;
+}
+
+/** Which of the streams `es` knows. */
+export async function knownStreams(
+  { catalog, read }: Ground,
+  streamIds: readonly StreamId[],
+): Promise<Set<string>> {
+  const select = selectKnown({ streams: catalog.table("es") });
+  const [{ rows }] = await read([bind(select, streamIds)]);
+  return new Set(rows.map(([id]) => id));
+}
