@@ -67,6 +67,11 @@ export interface VerifySummary {
   notes: number;
   /** Findings that were acknowledged before. */
   acknowledged: number;
+  /**
+   * At level `deep`: faults that were not told, because no block in the whole
+   * store has the protocol's hashes, or names the one before it.
+   */
+  unjudged: number;
   /** How long it took. */
   seconds: number;
 }

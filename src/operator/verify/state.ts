@@ -41,6 +41,7 @@ export function newState(
       warnings: 0,
       notes: 0,
       acknowledged: 0,
+      unjudged: 0,
       seconds: 0,
     },
   };

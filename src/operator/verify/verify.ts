@@ -60,6 +60,7 @@ export class Verification implements AsyncIterable<Finding> {
   readonly #level: VerifyLevel;
   readonly #state: VerifyState;
   readonly #isKnown: (finding: Finding) => boolean;
+  readonly #evidence = new DeepEvidence();
   #startedAt: number | undefined;
   #bytes = 0;
 
@@ -151,7 +152,7 @@ export class Verification implements AsyncIterable<Finding> {
       throttle: new Throttle(rate),
       signal,
       deep: this.#level !== "deep" ? undefined : {
-        evidence: new DeepEvidence(),
+        evidence: this.#evidence,
         since: since === undefined ? undefined : BigInt(since),
       },
     };
@@ -212,6 +213,7 @@ export class Verification implements AsyncIterable<Finding> {
   #tick(): void {
     const ms = performance.now() - this.#startedAt!;
     this.#state.counts.seconds = Math.round(ms) / 1000;
+    this.#state.counts.unjudged = this.#evidence.untold;
   }
 
   /** Whether a finding is news. */

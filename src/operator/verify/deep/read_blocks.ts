@@ -27,7 +27,9 @@ interface Suspect {
 
 /** What was seen to fit in the whole store. */
 export class DeepEvidence {
+  /** Hashes, and whether data can be decoded. */
   readonly hashes: Evidence<Suspect> = new Evidence();
+  /** The chain of headers. */
   readonly links: Evidence<Suspect> = new Evidence();
 
   /** Takes a fault; what can be told of all faults, each once. */
@@ -37,7 +39,12 @@ export class DeepEvidence {
 
   add(suspect: Suspect): void {
     const { hashes, links } = this;
-    (suspect.finding === "hash_mismatch" ? hashes : links).add(suspect);
+    (suspect.finding === "broken_chain" ? links : hashes).add(suspect);
+  }
+
+  /** Faults that can't be told. */
+  get untold(): number {
+    return this.hashes.untold + this.links.untold;
   }
 }
 
@@ -67,7 +74,6 @@ export async function* readBlocks(
   let before: (Link & { streamId: string }) | undefined;
   for await (const rows of pagesOf(ground, range)) {
     let bytes = 0;
-    const suspects: Suspect[] = [];
     for (const [streamId, number, data] of rows) {
       bytes += data.length;
       const link = before?.streamId === streamId ? before : undefined;
@@ -77,20 +83,18 @@ export async function* readBlocks(
       if (check.rightLinks > 0) evidence.links.see();
       const kinds = new Set(check.faults.map(({ finding }) => finding));
       for (const finding of kinds) {
-        const suspect = {
+        const { suffix } = range;
+        evidence.add({
           streamId: streamId as StreamId,
-          suffix: range.suffix,
+          suffix,
           number,
           finding,
-        };
-        if (finding === "undecodable_block") suspects.push(suspect);
-        else evidence.add(suspect);
+        });
       }
       before = check.link && { ...check.link, streamId };
     }
-    suspects.push(...evidence.takeAll());
     const findings = [];
-    for (const suspect of suspects) {
+    for (const suspect of evidence.takeAll()) {
       findings.push(...await lookAgain(ground, suspect));
     }
     yield { bytes, findings };
