@@ -20,3 +20,14 @@ export type {
 } from "./verify/options.ts";
 export type { VerifyState } from "./verify/state.ts";
 export { Verification, verify } from "./verify/verify.ts";
+export { applyRepairs } from "./repair/apply.ts";
+export type {
+  ApplyRepairsOptions,
+  RepairResult,
+  UndoRepairsOptions,
+  UndoResult,
+} from "./repair/options.ts";
+export type { OwnerOptions } from "./repair/owner.ts";
+export { planRepairs } from "./repair/plan.ts";
+export type { Repair, RepairAction } from "./repair/plan.ts";
+export { undoRepairs } from "./repair/undo.ts";

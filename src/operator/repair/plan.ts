@@ -1,0 +1,127 @@
+/**
+ * What can be done about findings. Only what loses nothing and guesses nothing is
+ * planned; of the rest the plan says who has to do what.
+ */
+
+import {
+  detail,
+  type Finding,
+  type FindingDetail,
+} from "../verify/findings.ts";
+
+/** A change that is kept in the undo file, so that it can be taken back. */
+export type RepairAction =
+  /** The latest snapshot names another block. */
+  | {
+    readonly kind: "point_snapshot";
+    readonly from: FindingDetail;
+    readonly to: FindingDetail;
+  }
+  /** Rows of no stream are deleted. */
+  | { readonly kind: "delete_orphans"; readonly table: string }
+  /** Candidates of stored blocks are deleted. */
+  | { readonly kind: "delete_stale_candidates" }
+  /** The minipool of an ephemeral stream is deleted. */
+  | { readonly kind: "delete_minipool" }
+  /** The minipool's marker is written anew. */
+  | { readonly kind: "write_marker"; readonly generation: FindingDetail }
+  /** Nothing can be done without a guess. */
+  | { readonly kind: "none" };
+
+/** What is to be done about one finding. */
+export interface Repair {
+  /** The finding. */
+  readonly finding: Finding;
+  /** The change. */
+  readonly action: RepairAction;
+  /** The change in words, or what is to be done by hand. */
+  readonly what: string;
+}
+
+/** Plans what to do about findings; notes need nothing. Changes nothing. */
+export function planRepairs(findings: Iterable<Finding>): Repair[] {
+  return [...findings]
+    .filter(({ severity }) => severity !== "note")
+    .map((finding) => ({ finding, ...planOf(finding) }));
+}
+
+type Plan = Pick<Repair, "action" | "what">;
+
+function planOf(finding: Finding): Plan {
+  const { details } = finding;
+  switch (finding.finding) {
+    case "snapshot_pointer":
+      return planPointer(finding);
+    case "orphan_blocks":
+    case "orphan_minipool":
+    case "orphan_candidates": {
+      const table = String(details["table"]);
+      const action = { kind: "delete_orphans", table } as const;
+      return { action, what: `Delete its ${details["rows"]} rows in ${table}` };
+    }
+    case "stale_candidates":
+      return {
+        action: { kind: "delete_stale_candidates" },
+        what: `Delete its candidates up to block ${details["last"]}`,
+      };
+    case "minipool_generation":
+    case "minipool_hole":
+      return planMarker(finding);
+    case "minipool_unexpected":
+      return details["kind"] === "ephemeral"
+        ? {
+          action: { kind: "delete_minipool" },
+          what: `Delete its ${details["rows"]} minipool rows`,
+        }
+        : byHand(
+          "Events of an archive stream are nobody's, unless it is a regular " +
+            "one: look at it with inspect",
+        );
+    default:
+      return byHand(advice(finding));
+  }
+}
+
+function planPointer({ streamId, details }: Finding): Plan {
+  const { latest, snapshot } = details;
+  if (snapshot === null || snapshot === undefined) {
+    return byHand(lostBlocks(streamId));
+  }
+  return {
+    action: { kind: "point_snapshot", from: latest ?? null, to: snapshot },
+    what: `Set its latest snapshot from ${latest} to ${snapshot}`,
+  };
+}
+
+function planMarker({ streamId, details }: Finding): Plan {
+  if (details["onlyMarker"] !== true) return byHand(lostBlocks(streamId));
+  const generation = details["generation"] ?? detail(null);
+  return {
+    action: { kind: "write_marker", generation },
+    what: `Write its minipool's marker anew, of generation ${generation}`,
+  };
+}
+
+function byHand(what: string): Plan {
+  return { action: { kind: "none" }, what };
+}
+
+function lostBlocks(streamId: string | null): string {
+  return "What is missing is nowhere in this database. Bring it from a replica " +
+    `of the stream: copy --from URL --stream ${streamId} --replace`;
+}
+
+function advice({ finding, streamId, details }: Finding): string {
+  switch (finding) {
+    case "wrong_partition":
+      return `Nobody reads these rows. If the stream lacks them in partition ` +
+        `${details["rightSuffix"]}, move them there; else delete them`;
+    case "schema_drift":
+      return "Compare with `migrate print`, and put the table right by hand";
+    case "location":
+      return "Look with `media status` which blocks the object has, then " +
+        `\`media rehydrate\` the stream, or ${lostBlocks(streamId)}`;
+    default:
+      return lostBlocks(streamId);
+  }
+}
