@@ -41,7 +41,9 @@ const operation = "verify";
  * Looks for what is wrong in a schema, and yields each finding as it is made.
  *
  * ```ts
- * const run = verify({ url, schema, level: "deep" });
+ * import { verify } from "@towns/stream-storage/operator";
+ *
+ * const run = verify({ url, schema: storage.schema, level: "deep" });
  * for await (const finding of run) console.log(JSON.stringify(finding));
  * console.log(JSON.stringify({ summary: run.summary }));
  * ```
