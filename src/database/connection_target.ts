@@ -144,9 +144,10 @@ const readers = {
   options: (text: string = targetDefaults.options) => text,
   application_name: (text?: string) => text,
   sslmode: readSslMode,
-  sslrootcert: (path?: string) => path,
-  sslcert: (path?: string) => path,
-  sslkey: (path?: string) => path,
+  // As libpq has it, an empty one is none.
+  sslrootcert: (path?: string) => path || undefined,
+  sslcert: (path?: string) => path || undefined,
+  sslkey: (path?: string) => path || undefined,
   sslnegotiation: (text?: string) =>
     oneOf("sslnegotiation", ["postgres", "direct"], text),
   /** There is no GSSAPI here to encrypt with. */

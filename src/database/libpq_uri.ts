@@ -79,7 +79,8 @@ function readHosts(list: string, values: Map<string, string>): void {
 }
 
 function readQuery(query: string, values: Map<string, string>): void {
-  for (const pair of query.split("&")) {
+  // One that ends with an ampersand is let pass, as by libpq.
+  for (const pair of query.replace(/(?<=.)&$/s, "").split("&")) {
     const parts = pair.split("=");
     if (parts.length !== 2) {
       throw badUrl("Expected name=value after the question mark");

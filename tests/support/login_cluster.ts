@@ -22,6 +22,7 @@ export const rolePassword = "geheim";
 /** How `pg_hba.conf` lets each role in; the superuser gets in by any. */
 const rules = `
   host      all postgres     all scram-sha-256
+  local     all by_scram         scram-sha-256
   host      all by_trust     all trust
   host      all by_password  all password
   host      all by_md5       all md5
@@ -47,8 +48,10 @@ export function tlsFixture(name: string): string {
   return fileURLToPath(new URL(`../fixtures/tls/${name}`, import.meta.url));
 }
 
-export async function startLoginCluster(): Promise<EmbeddedPostgres> {
-  const server = await startEmbeddedPostgres();
+export async function startLoginCluster(
+  settings: Record<string, string> = {},
+): Promise<EmbeddedPostgres> {
+  const server = await startEmbeddedPostgres({ settings });
   try {
     await using session = await testSession({ url: server.url });
     const shown = async (setting: string) =>
