@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
+import { parseConnectionUrl } from "../src/database/connection_target.ts";
 import type { EmbeddedPostgres } from "../src/embedded/mod.ts";
 import { testDatabaseUrl } from "./support/database.ts";
 import { startLoginCluster, tlsFixture } from "./support/login_cluster.ts";
@@ -159,6 +160,20 @@ describe("The page about addresses", () => {
     return `\n## Where the store differs\n\n${other}\n## Where it does not\n\n` +
       same.join("\n");
   }
+
+  it("names the parameters that are known", async () => {
+    const text = await readFile(page, "utf8");
+    const [, list = ""] = /Known are (.*?)\./s.exec(text) ?? [];
+    const named = [...list.matchAll(/`(\w+)`/g)].map(([, name]) => name!);
+    assert.throws(
+      () => parseConnectionUrl(`${usual}?unheard_of=1`),
+      (error) => {
+        const [, known = ""] = /expected ([\w, ]+)/.exec(String(error)) ?? [];
+        assert.deepEqual(named.sort(), known.trim().split(", ").sort());
+        return true;
+      },
+    );
+  });
 
   it("shows every case", async () => {
     const text = await readFile(page, "utf8");

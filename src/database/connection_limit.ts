@@ -29,9 +29,11 @@ import { StreamStorageError } from "../storage/errors.ts";
  *
  * ```ts
  * const connectionLimit = new ConnectionLimit(60);
- * const stores = await Promise.all(schemas.map((schema) =>
- *   openStreamStorage({ url, schema, connectionLimit })
- * ));
+ * await using storage = await openStreamStorage({
+ *   url,
+ *   schema,
+ *   connectionLimit,
+ * });
  * ```
  */
 export class ConnectionLimit {

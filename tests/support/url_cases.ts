@@ -123,6 +123,7 @@ export const sameCases: Readonly<Record<string, readonly UrlCase[]>> = {
       "?target_session_attrs=any",
       "?target_session_attrs=read-write",
       "?target_session_attrs=primary",
+      "?target_session_attrs=prefer-standby",
     ]),
     {
       url: "?options=-c%20work_mem%3D5MB",
@@ -130,6 +131,7 @@ export const sameCases: Readonly<Record<string, readonly UrlCase[]>> = {
       setting: "work_mem",
     },
     ...all(badServer, [
+      "?target_session_attrs=standby",
       "?target_session_attrs=read-write&options=-c%20default_transaction_read_only%3Don",
     ]),
     ...all(badLogin, ["?options=-c%20nonsense%3D5MB"]),
@@ -308,10 +310,10 @@ export const otherCases: readonly UrlCase[] = [
     why: "there is no GSSAPI, told before anything is sent",
   },
   {
-    url: "?target_session_attrs=standby",
+    url: "?target_session_attrs=read-only",
     libpq: badServer,
     ours: badUrl,
-    why: "a store has to write",
+    why: "it would say nothing of the server: see standby",
   },
   {
     url: "?connect_timeout=-1",

@@ -32,7 +32,10 @@ const complaints: readonly [pattern: RegExp, about: string][] = [
   [/invalid value for parameter|unrecognized configuration/, "login"],
   [/no password supplied|authentication|pg_hba\.conf/, "login"],
   [/channel binding|(role|database) .* does not exist/, "login"],
-  [/read-only|hot standby|translate host name|refused|No such file/, "server"],
+  [
+    /is (not )?read-only|hot standby|translate host name|refused|No such file/,
+    "server",
+  ],
   [/invalid|forbidden|missing|extra key|end of string|unexpected/, "URL"],
   [/could not match|weak sslmode|service/, "URL"],
 ];
