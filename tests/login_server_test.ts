@@ -14,12 +14,14 @@ import { connectSession } from "../src/database/driver.ts";
 import { toStorageError } from "../src/database/failures.ts";
 import { Line } from "../src/database/login/line.ts";
 import type { Session } from "../src/database/session.ts";
+import type { StreamStorageError } from "../src/storage/errors.ts";
 import type { EmbeddedPostgres } from "../src/embedded/mod.ts";
 import {
   rolePassword,
   startLoginCluster,
   tlsFixture,
 } from "./support/login_cluster.ts";
+import { testDatabaseUrl } from "./support/database.ts";
 import { testSession } from "./support/sessions.ts";
 
 const options = {
@@ -60,6 +62,12 @@ async function isEncrypted(...to: Parameters<typeof connect>) {
 
 /** Why it can't be opened: a reason of BAD_CONFIG. */
 async function reasonOf(...to: Parameters<typeof connect>): Promise<unknown> {
+  return (await refusalOf(...to)).details.reason;
+}
+
+async function refusalOf(
+  ...to: Parameters<typeof connect>
+): Promise<StreamStorageError> {
   const error = await connect(...to).then(
     async (session) => {
       await session.close();
@@ -70,7 +78,7 @@ async function reasonOf(...to: Parameters<typeof connect>): Promise<unknown> {
   assert.equal(error.code, "BAD_CONFIG", error.message);
   assert.equal(error.retryable, false);
   assert.ok(!error.message.includes(rolePassword));
-  return error.details.reason;
+  return error;
 }
 
 describe("A login at a real server", () => {
@@ -146,6 +154,32 @@ describe("A login at a real server", () => {
       await isEncrypted("by_scram", "require_auth=scram-sha-256"),
       true,
     );
+  });
+
+  it("that can't succeed says what to change", async () => {
+    const [plain] = parseConnectionUrl(await testDatabaseUrl()).hosts;
+    const ca = (name: string) =>
+      `&sslrootcert=${encodeURIComponent(tlsFixture(name))}`;
+    const cases: [Parameters<typeof connect>, RegExp][] = [
+      [["by_scram", "sslmode=require", { hosts: [plain!] }], /ssl = on/],
+      [["by_scram", `sslmode=verify-ca${ca("other_ca.crt")}`], /sslrootcert/],
+      [["by_scram", `sslmode=verify-full${ca("ca.crt")}`], /certificate/],
+      [["by_scram", `sslmode=verify-ca${ca("none.crt")}`], /sslrootcert/],
+      [["by_scram", "", { password: "" }], /there is none/],
+      [["by_scram", "", { password: "falsch" }], /password authentication/],
+      [["by_scram", "", { password: () => "" }], /`password` gave an empty/],
+      [["by_trust", "require_auth=scram-sha-256"], /require_auth/],
+      [["by_scram", "sslmode=disable&channel_binding=require"], /sslmode/],
+      [["refused"], /pg_hba\.conf/],
+      [["only_plain", "sslmode=require"], /pg_hba\.conf/],
+      [["by_cert", "sslmode=require"], /valid client certificate/],
+      [["nobody_there"], /pg_hba\.conf|does not exist/],
+      [["by_scram", "", { database: "nowhere" }], /"nowhere" does not exist/],
+    ];
+    for (const [to, advice] of cases) {
+      const { message } = await refusalOf(...to);
+      assert.match(message, advice);
+    }
   });
 
   it("follows options, and names those that can't be followed", async () => {
