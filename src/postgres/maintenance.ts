@@ -196,7 +196,16 @@ export interface WorkerStatus {
   lastRun?: { done: number; failed: number };
 }
 
-/** The work of the background, now and for a caller who waits for it. */
+/**
+ * The work of the background, now and for a caller who waits for it.
+ *
+ * @example What trimming would remove.
+ * ```ts
+ * const { trimmed, bytes } = await storage.maintenance
+ *   .trimStreams({ dryRun: true });
+ * console.log(trimmed, bytes); // 0 0n
+ * ```
+ */
 export interface StreamMaintenance {
   /**
    * Removes the uploads that were not completed in time, as the sweeper does

@@ -12,7 +12,23 @@ import type {
 } from "../media/object_store.ts";
 import { openS3Bucket } from "../media/s3.ts";
 
-/** A bucket of S3, or of a server that speaks its protocol. */
+/**
+ * A bucket of S3, or of a server that speaks its protocol.
+ *
+ * @example MinIO.
+ * ```ts
+ * import type { S3MediaStorageOptions } from "@towns/stream-storage";
+ *
+ * const mediaStorage: S3MediaStorageOptions = {
+ *   provider: "s3",
+ *   bucket: "towns-media",
+ *   region: "us-east-1",
+ *   endpoint: "http://minio:9000",
+ *   accessKeyId,
+ *   secretAccessKey,
+ * };
+ * ```
+ */
 export interface S3MediaStorageOptions {
   /** Which kind of bucket. */
   provider: "s3";

@@ -49,7 +49,21 @@ export interface RetryPolicy {
   maxDelayMs?: number;
 }
 
-/** What `openStreamStorage` needs to know; only `schema` has no default. */
+/**
+ * What `openStreamStorage` needs to know; only `schema` has no default.
+ *
+ * @example
+ * ```ts
+ * import type { StreamStorageOptions } from "@towns/stream-storage";
+ *
+ * const options: StreamStorageOptions = {
+ *   url: "postgresql://towns:secret@db.example/towns?sslmode=verify-full",
+ *   schema: "streams",
+ *   maxConnections: 20,
+ *   logger: ({ level, code, message }) => console.log(level, code, message),
+ * };
+ * ```
+ */
 export interface StreamStorageOptions {
   /**
    * libpq's connection URI, `postgresql://user:password@host:port/database`,

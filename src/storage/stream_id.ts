@@ -57,6 +57,14 @@ const KINDS: ReadonlyMap<string, Kind> = new Map([
  * 9 on; the others use all 32 bytes.
  *
  * Errors: `BAD_STREAM_ID` for anything else.
+ *
+ * @example A space's id: its type, an address, zeros.
+ * ```ts
+ * import { parseStreamId, streamType } from "@towns/stream-storage";
+ *
+ * const space = parseStreamId("0x10" + "AB".repeat(20) + "00".repeat(11));
+ * console.log(streamType(space)); // space
+ * ```
  */
 export function parseStreamId(value: string | Uint8Array): StreamId {
   const id = storedFormOf(value);
@@ -138,7 +146,16 @@ export function schemaLockId(schema: string): bigint {
   return BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low));
 }
 
-/** The schema of the node with this address: `s` + lowercase address. */
+/**
+ * The schema of the node with this address: `s` + lowercase address.
+ *
+ * @example
+ * ```ts
+ * import { schemaNameFromAddress } from "@towns/stream-storage";
+ *
+ * console.log(schemaNameFromAddress("0xAB01")); // s0xab01
+ * ```
+ */
 export function schemaNameFromAddress(address: string): string {
   return `s${address.toLowerCase()}`;
 }

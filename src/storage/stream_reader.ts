@@ -24,6 +24,14 @@ import type { StreamId } from "./stream_id.ts";
  * `DB_OPERATION_FAILURE` for what the database says; and, unless told
  * otherwise, `NOT_FOUND` (reason `stream_not_found`) for an unknown stream.
  * Byte arrays that are returned are the caller's own.
+ *
+ * @example All blocks of a stream, in memory bounded by a page.
+ * ```ts
+ * const last = await storage.getLastMiniblockNumber(streamId);
+ * for await (const block of storage.streamMiniblocks(streamId, 0n, last + 1n)) {
+ *   console.log(block.number, block.data.length); // 0n 1
+ * }
+ * ```
  */
 export interface StreamReader extends AsyncDisposable {
   /**

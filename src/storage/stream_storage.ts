@@ -32,6 +32,19 @@ import type { StreamReader } from "./stream_reader.ts";
  * {@linkcode StreamReader.debugReadStreamData},
  * {@linkcode StreamReader.debugReadStreamStatistics},
  * {@linkcode StreamReader.close}.
+ *
+ * @example An event, then the block that takes it.
+ * ```ts
+ * const bytes = (text: string) => new TextEncoder().encode(text);
+ * await storage.writeEvent(streamId, 1n, 0, bytes("hello"));
+ * await storage.writeMiniblocks(
+ *   streamId,
+ *   [{ number: 1n, data: bytes("a block with hello") }],
+ *   { generation: 2n, envelopes: [] },
+ *   { generation: 1n, size: 1 },
+ * );
+ * console.log(await storage.getLastMiniblockNumber(streamId)); // 1n
+ * ```
  */
 export interface StreamStorage extends StreamReader {
   /**
