@@ -231,7 +231,11 @@ describe("A reader's options", () => {
       user: "user",
       schema: "schema",
     });
-    const actual: Record<string, unknown> = { ...target, ...others };
+    const actual: Record<string, unknown> = {
+      ...others,
+      applicationName: target.applicationName,
+      targetSessionAttrs: target.sessionAttrs,
+    };
     const rows = tableOf(reference, "Of a reader");
     for (const [name, told] of rows) {
       const [option = ""] = codeWords(name!);
