@@ -30,7 +30,8 @@ import { openSession } from "./support/migration_connection.ts";
 import { configuration } from "./support/registry/published_files.ts";
 import { runCommand } from "./support/registry/run_command.ts";
 import { expectedOutput, moduleOf } from "./support/snippets/module.ts";
-import { madeSchemas, readable, realUrls } from "./support/snippets/package.ts";
+import { madeSchemas, realUrls, schemas } from "./support/snippets/package.ts";
+import { endProgram } from "./support/snippets/process.ts";
 import {
   Observed,
   type Surroundings,
@@ -69,7 +70,8 @@ describe("The documentation's snippets", () => {
   before(async () => {
     test = await openTestStorage();
     realUrls.add(test.url);
-    readable.schema = test.schema;
+    schemas.readable = test.schema;
+    schemas.own = `${test.schema}_own`;
   });
 
   after(async () => {
@@ -88,7 +90,7 @@ describe("The documentation's snippets", () => {
     }
     return {
       url,
-      schema: `snippet_${streamId.slice(2, 40)}`,
+      schema: schemas.own,
       storage,
       streamId,
       mediaId,
@@ -127,6 +129,7 @@ describe("The documentation's snippets", () => {
       const module = await import(pathToFileURL(fileOf(block)).href);
       await module.run(await surroundings(observed));
       await observed.checkAnswers();
+      endProgram();
       const expected = expectedOutput(block);
       if (expected.length > 0) assert.deepEqual(observed.lines, expected);
     });

@@ -1,9 +1,8 @@
 /**
  * The package as snippets of the documentation get it. Their options are checked
  * as they stand; where an address is only an example, a store opens on the tests'
- * server instead, in a schema of its own, and a reader on the tests' store.
+ * server instead, one after another in one schema, and a reader on the tests' store.
  */
-import { randomUUID } from "node:crypto";
 import {
   openStreamReader as openReader,
   openStreamStorage as open,
@@ -21,8 +20,8 @@ export const realUrls = new Set<string>();
 /** Schemas that snippets have made on the tests' server. */
 export const madeSchemas = new Set<string>();
 
-/** The store that readers read. */
-export const readable = { schema: "" };
+/** The schema of the store that readers read, and that of snippets' own stores. */
+export const schemas = { readable: "", own: "" };
 
 export const openStreamStorage: typeof open = async (options) => {
   resolveOptions(options);
@@ -30,7 +29,7 @@ export const openStreamStorage: typeof open = async (options) => {
   const isReal = url !== undefined && realUrls.has(url);
   const address = isReal ? url : await testDatabaseUrl();
   const { ownershipUrl: _ownershipUrl, ...others } = withoutAddress(options);
-  const its = isReal ? schema : `snippet_${randomUUID().replaceAll("-", "")}`;
+  const its = isReal ? schema : schemas.own;
   if (address === await testDatabaseUrl()) madeSchemas.add(its);
   return await open({
     partitions: 1,
@@ -48,7 +47,7 @@ export const openStreamReader: typeof openReader = async (options) => {
   return await openReader({
     ...withoutAddress(options),
     url: await testDatabaseUrl(),
-    schema: readable.schema,
+    schema: schemas.readable,
   });
 };
 

@@ -2,6 +2,7 @@
 import { testDatabaseUrl } from "../database.ts";
 
 const address = await testDatabaseUrl();
+const listeners: (() => void)[] = [];
 
 export default {
   /** Every variable holds the address of the tests' server. */
@@ -9,7 +10,12 @@ export default {
     get: () => address,
   }),
   exitCode: undefined as number | undefined,
-  exit: (_code?: number): void => {},
-  once: (_event: string, _listener: () => void): void => {},
-  on: (_event: string, _listener: () => void): void => {},
+  once: (_signal: string, listener: () => void): void => {
+    listeners.push(listener);
+  },
 };
+
+/** The signal for which a snippet waits: it lets go of its store. */
+export function endProgram(): void {
+  for (const listener of listeners.splice(0)) listener();
+}

@@ -13,7 +13,7 @@ type Handler = (request: Request) => Response | Promise<Response>;
 export interface Surroundings {
   /** The address of a server. */
   url: string;
-  /** The name of a schema that is not there yet. */
+  /** The name of a schema that nobody owns. */
   schema: string;
   /** An open store. */
   storage: PostgresStreamStorage;
