@@ -1,0 +1,52 @@
+import { parseArguments } from "../arguments.ts";
+import { urlOptions, type UrlSource, urlUsage } from "../connection_url.ts";
+import { type Way, ways } from "./handover.ts";
+
+/** What the command line takes. */
+export const usage = `Usage: deno task standby [options]
+
+  Two processes on one schema. With whenOwned "wait": the owner closes, is killed,
+  is frozen, or loses its network, and the other one takes over. With "take": both
+  are started again whenever they lose the schema.
+
+  --ways LIST        of close, kill, freeze, network; default all
+  --rounds N         of each; default 5
+  --contend SECONDS  default 120; 0 leaves it out
+${urlUsage}
+  --help             print this`;
+
+/** The options, or `help`. @throws {Error} what is wrong with the arguments. */
+export function readArguments(
+  args: string[],
+): UrlSource & {
+  ways: Way[];
+  rounds: number;
+  contend: number;
+  help: boolean;
+} {
+  const { values } = parseArguments({
+    args,
+    options: {
+      ways: { type: "string", default: ways.join() },
+      rounds: { type: "string", default: "5" },
+      contend: { type: "string", default: "120" },
+      ...urlOptions,
+      help: { type: "boolean", default: false },
+    },
+  });
+  const wanted = ways.filter((way) => values.ways.split(",").includes(way));
+  if (wanted.length !== values.ways.split(",").length) {
+    throw new Error(`Expected --ways to list some of ${ways.join(", ")}`);
+  }
+  return {
+    ...values,
+    ways: wanted,
+    rounds: wholeNumber("rounds", values.rounds),
+    contend: wholeNumber("contend", values.contend),
+  };
+}
+
+function wholeNumber(name: string, text: string): number {
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw new Error(`Expected a whole number with --${name}`);
+}

@@ -1,0 +1,101 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { InstanceLine, InstancePlan } from "./instance_process.ts";
+
+const script = fileURLToPath(new URL("instance_process.ts", import.meta.url));
+
+/** Our end of an `instance_process.ts`. */
+export class Instance implements AsyncDisposable {
+  readonly name: string;
+  /** Writes of which it was told that they are done; a few more may be. */
+  acknowledged = 0;
+  /** Resolves when all that it told is heard. */
+  readonly ended: Promise<unknown>;
+  readonly #process: ChildProcess;
+  readonly #heard: InstanceLine[] = [];
+  #hasEnded = false;
+  #onHeard: () => void = () => {};
+
+  /** Starts it with the runtime of this process. */
+  constructor(plan: InstancePlan) {
+    this.name = plan.name;
+    const flags = "Deno" in globalThis ? ["run", "-A", "--no-check"] : ["run"];
+    const child = spawn(process.execPath, [...flags, script], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    child.stdin.on("error", () => {}); // it is killed, and its end tells
+    // Not as an argument: everybody on the machine can read those.
+    child.stdin.write(`${JSON.stringify(plan)}\n`);
+    const lines = createInterface({ input: child.stdout });
+    lines.on("line", (line) => {
+      // A process that is killed may leave a line half written.
+      if (line.endsWith("}")) this.#hear(JSON.parse(line));
+    });
+    this.ended = Promise.all([once(child, "exit"), once(lines, "close")])
+      .then(() => {
+        this.#hasEnded = true;
+        this.#onHeard();
+      });
+    this.#process = child;
+  }
+
+  /**
+   * Resolves when it has told so.
+   *
+   * @throws {Error} it has ended without.
+   */
+  async told(is: (line: InstanceLine) => boolean): Promise<void> {
+    while (!this.#heard.some(is)) {
+      if (this.#hasEnded) {
+        throw new Error(`Expected more of: ${JSON.stringify(this.#heard)}`);
+      }
+      await new Promise<void>((resolve) => this.#onHeard = resolve);
+    }
+  }
+
+  /** Resolves when its first write was acknowledged. */
+  works(): Promise<void> {
+    return this.told(({ type }) => type === "works");
+  }
+
+  /** Resolves when it stands by. */
+  standsBy(): Promise<void> {
+    return this.told((line) =>
+      line.type === "log" && line.code === "ownership_standby"
+    );
+  }
+
+  /** Resolves when it has stopped because another owns the schema. */
+  stopped(): Promise<void> {
+    return this.told(({ type }) => type === "stopped");
+  }
+
+  /** Resolves when it has closed, as asked. */
+  async close(): Promise<void> {
+    this.#process.stdin!.write("close\n");
+    await this.ended;
+  }
+
+  signal(name: "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
+    try {
+      // Not by `child.kill`, which in Deno signals once only.
+      process.kill(this.#process.pid!, name);
+    } catch {
+      // It has ended.
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#hasEnded) this.signal("SIGKILL");
+    await this.ended;
+  }
+
+  #hear(line: InstanceLine): void {
+    if (line.type === "acknowledged") this.acknowledged = line.events;
+    else this.#heard.push(line);
+    this.#onHeard();
+  }
+}

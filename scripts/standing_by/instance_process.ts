@@ -1,0 +1,98 @@
+/**
+ * One instance of a pair: opens a store, writes events into a stream of its own as
+ * fast as they are acknowledged, and tells of it on standard output, a line of
+ * JSON for each thing. Closes at a line on its standard input.
+ */
+import process from "node:process";
+import { createInterface } from "node:readline";
+import {
+  isStreamStorageError,
+  openStreamStorage,
+  parseStreamId,
+  type PostgresStreamStorage,
+  type StreamId,
+} from "../../mod.ts";
+
+/** What the instance is told, in its first line. */
+export interface InstancePlan {
+  url: string;
+  schema: string;
+  whenOwned: "take" | "wait";
+  startupDelayMs: number;
+  /** Hex digits that tell its stream from others'. */
+  name: string;
+}
+
+/** What the instance tells. */
+export type InstanceLine =
+  | { type: "log"; code: string }
+  /** It owns the schema, and its first write was acknowledged. */
+  | { type: "works" }
+  | { type: "acknowledged"; events: number }
+  | { type: "stopped"; reason: string }
+  | { type: "closed" };
+
+const tell = (line: InstanceLine) => console.log(JSON.stringify(line));
+
+/** The stream of the instance with this name. */
+export function streamOf(name: string): StreamId {
+  return parseStreamId(`20${name}`.padEnd(64, "0"));
+}
+
+async function main(): Promise<void> {
+  const lines = createInterface({ input: process.stdin });
+  const input = lines[Symbol.asyncIterator]();
+  const { value } = await input.next();
+  const { name, ...plan }: InstancePlan = JSON.parse(value!);
+  try {
+    await using storage = await openStreamStorage({
+      ...plan,
+      partitions: 2,
+      maxConnections: 4,
+      workerConcurrency: 0,
+      logger: ({ code }) => tell({ type: "log", code }),
+    });
+    const close = input.next();
+    await Promise.race([close, write(storage, streamOf(name))]);
+  } catch (error) {
+    tell({ type: "stopped", reason: reasonOf(error) });
+  }
+  tell({ type: "closed" });
+  lines.close();
+  process.stdin.destroy();
+}
+
+/** Until a write is refused. */
+async function write(
+  storage: PostgresStreamStorage,
+  id: StreamId,
+): Promise<never> {
+  const data = new Uint8Array(100);
+  await storage.createStreamStorage(id, { number: 0n, data });
+  tell({ type: "works" });
+  let told = performance.now();
+  for (let slot = 0;;) {
+    try {
+      await storage.writeEvent(id, 1n, slot, data);
+      slot++;
+    } catch (error) {
+      // While the network is away.
+      if (storage.signal.aborted || !isRetryable(error)) throw error;
+    }
+    if (performance.now() - told < 20) continue;
+    told = performance.now();
+    tell({ type: "acknowledged", events: slot });
+  }
+}
+
+function isRetryable(error: unknown): boolean {
+  return isStreamStorageError(error) && error.retryable;
+}
+
+function reasonOf(error: unknown): string {
+  return isStreamStorageError(error)
+    ? String(error.details["reason"])
+    : String(error);
+}
+
+if (import.meta.main) await main();
