@@ -27,6 +27,8 @@ export interface Rules {
   releaseWhenStopped: boolean;
   /** A row says when it was written: the same name is not the same instance. */
   rowHasTime: boolean;
+  /** One that stands by replaces only the rows that it found with the lock. */
+  standbyYields: boolean;
 }
 
 /** The protocol as it is. */
@@ -40,14 +42,18 @@ export const allRules: Rules = {
   waitForLock: true,
   releaseWhenStopped: true,
   rowHasTime: true,
+  standbyYields: true,
 };
 
 /** Of several instances, as when one is started again. */
 const names = 4;
 
 type Phase =
-  // Starting.
   | "idle"
+  // Standing by, without the lock and with it.
+  | "standby"
+  | "holding"
+  // Starting.
   | "connected"
   | "locked"
   | "deleted"
@@ -74,6 +80,8 @@ export interface Instance {
   recovering: boolean;
   frozen: boolean;
   hasClosed: boolean;
+  /** It stood by, and took the lock when these were the rows. */
+  found: number[] | undefined;
 }
 
 interface Write {
@@ -126,6 +134,7 @@ export class World {
       recovering: false,
       frozen: false,
       hasClosed: false,
+      found: undefined,
     }));
   }
 
@@ -149,7 +158,8 @@ export class World {
     const last = this.instances[this.started.at(-1) ?? -1];
     for (const { id, phase } of this.instances) {
       const isOwner = phase === "owner";
-      const isEnd = isOwner || ["idle", "stopped", "dead"].includes(phase);
+      const isEnd = isOwner ||
+        ["idle", "standby", "stopped", "dead"].includes(phase);
       if (!isEnd) throw this.#violation(`Instance ${id} is ${phase} for ever`);
       if (isOwner && id !== last?.id) {
         throw this.#violation(`Instance ${id} believes to be the owner`);
@@ -188,11 +198,18 @@ export class World {
     ): Step[] => [{ name: `${id} ${name}`, kind, take }];
     switch (phase) {
       case "idle":
-        return step("connects", () => {
-          one.phase = "connected";
-          one.session = true;
-          one.listening = this.#rules.listenFirst;
-        }, "choice");
+        return [
+          ...step("connects", () => this.#connect(one, "connected"), "choice"),
+          ...step("stands by", () => this.#connect(one, "standby"), "choice"),
+        ];
+      case "standby":
+        if (this.lock !== undefined) return [];
+        return step("takes the free lock", () => {
+          this.lock = id;
+          one.found = [...this.rows];
+          one.phase = "holding";
+        });
+      case "holding":
       case "connected":
         if (this.#rules.tableLock && this.#tableLock !== undefined) return [];
         return step("locks the table", () => {
@@ -200,6 +217,14 @@ export class World {
           if (this.#rules.tableLock) this.#tableLock = id;
         });
       case "locked":
+        if (this.#rules.standbyYields && !this.#isAsFound(one)) {
+          return step("gives the lock back", () => {
+            this.#endStart(one);
+            this.lock = undefined;
+            one.found = undefined;
+            one.phase = "standby";
+          });
+        }
         if (this.rows.some((row) => this.#isHeld(row))) return [];
         return step("deletes all rows", () => {
           one.phase = "deleted";
@@ -224,8 +249,23 @@ export class World {
     }
   }
 
+  #connect(one: Instance, phase: Phase): void {
+    one.phase = phase;
+    one.session = true;
+    one.listening = this.#rules.listenFirst;
+  }
+
+  /** No starter has come since it took the lock. */
+  #isAsFound({ found }: Instance): boolean {
+    return found === undefined ||
+      this.rows.every((row) => found.includes(row));
+  }
+
   #writeRow(one: Instance): void {
     const deleted = this.#deleting.get(one.id)!;
+    if (!this.#isAsFound(one)) {
+      throw this.#violation(`${one.id}, that stood by, replaces a starter`);
+    }
     this.rows = this.rows.filter((row) => !deleted.includes(row));
     this.rows.push(one.id);
     this.started.push(one.id);
@@ -248,7 +288,8 @@ export class World {
       one.phase = "stopping";
       return;
     }
-    if (this.lock !== undefined && this.#rules.waitForLock) return;
+    const isFree = this.lock === undefined || this.lock === one.id;
+    if (!isFree && this.#rules.waitForLock) return;
     this.lock ??= one.id;
     if (then === "owner") this.#becomeOwner(one);
     else one.phase = "delayed";
