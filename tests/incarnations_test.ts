@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { openS3Bucket } from "../src/media/s3.ts";
-import type { StreamId } from "../src/storage/stream_id.ts";
+import { partitionSuffix, type StreamId } from "../src/storage/stream_id.ts";
 import {
   block,
   legacyBlock,
@@ -280,6 +280,51 @@ describe("A stream that a node has made again under its id", () => {
     assert.deepEqual(await tasksOf(id), []);
     const { miniblocks } = await store.storage.readMiniblocks(id, 0n, 9n);
     assert.deepEqual(miniblocks, others());
+    await store.reopen();
+  });
+
+  /** Deletes a stream that is too large for one statement. */
+  async function wakeRemover(): Promise<void> {
+    const id = newStreamId("channel");
+    const suffix = partitionSuffix(id, partitions);
+    await store.sql(`INSERT INTO @.es (stream_id, latest_snapshot_miniblock)
+      VALUES ('${id}', 0);
+      INSERT INTO @.miniblocks_${suffix} (stream_id, seq_num, blockdata)
+      SELECT '${id}', n, 'block' FROM generate_series(0, 12000) AS n`);
+    await store.storage.deleteStream(id);
+  }
+
+  it("or has only deleted leaves nothing behind", async () => {
+    const { storage } = store;
+    const ids = [await sealMedia(storage), await sealMedia(storage)];
+    const channels = [newStreamId("channel"), newStreamId("channel")];
+    const blocks = run(0, 9).map((number) => snapshotBlock(number));
+    for (const id of channels) {
+      await storage.reinitializeStreamStorage(id, blocks, 9n, false);
+      await storage.maintenance.trimStreams({ streamId: id });
+    }
+    for (const id of ids) {
+      await storage.maintenance.offloadMedia({ streamId: id });
+    }
+    const kept = [await sealMedia(storage), await sealMedia(storage)];
+    await store.sql(`UPDATE @.stream_storage_media_tasks SET task = 'keep'
+      WHERE stream_id IN ('${kept.join("', '")}')`);
+    await whileNodeOwns(async () => {
+      for (const [gone] of [ids, channels, kept]) {
+        await nodeDeletes(ground, gone!);
+      }
+    }, { workerConcurrency: 1, ephemeralSweepIntervalMs: 0 });
+    await wakeRemover();
+    await store.logged(({ code, details }) =>
+      code === "worker_ran" && details?.["worker"] === "stream_remover"
+    );
+    const all = [...ids, ...channels, ...kept];
+    const left = (table: string) =>
+      store.sql(`SELECT DISTINCT stream_id FROM @.stream_storage_${table}
+        WHERE stream_id IN ('${all.join("', '")}')`);
+    assert.deepEqual(await left("media_blocks"), [[ids[1]]]);
+    assert.deepEqual(await left("trimming"), [[channels[1]]]);
+    assert.deepEqual(await left("media_tasks"), [[kept[1]]]);
     await store.reopen();
   });
 

@@ -13,6 +13,7 @@ import * as quotas from "../../src/postgres/sql/quotas.ts";
 import * as offloading from "../../src/postgres/sql/offloading.ts";
 import * as reading from "../../src/postgres/sql/reading.ts";
 import * as state from "../../src/postgres/sql/state.ts";
+import * as strays from "../../src/postgres/sql/strays.ts";
 import * as trimming from "../../src/postgres/sql/trimming.ts";
 import * as streamLocks from "../../src/postgres/sql/stream_locks.ts";
 import * as streams from "../../src/postgres/sql/streams.ts";
@@ -30,6 +31,7 @@ const modules = {
   offloading,
   reading,
   state,
+  strays,
   streamLocks,
   streams,
   trimming,
