@@ -68,6 +68,12 @@ export interface ReadTransactionsOptions {
   retry: RetryOptions;
   operationTimeoutMs: number;
   ring: TransactionRing;
+  /**
+   * Milliseconds that the server gives a statement. A read that it cancels sooner
+   * was in the way of a standby's recovery, and is tried again. Without them no
+   * cancellation is: where nothing recovers, somebody meant it.
+   */
+  canceledSoonerMs?: number;
   /** Keeps reads from locked tables. */
   readGate?: ReadGate;
   /** Hears how transactions go. */
@@ -144,12 +150,17 @@ export class ReadTransactions {
     },
     attemptOnce: (deadline: number) => Promise<T>,
   ): Promise<T> {
-    const { retry, operationTimeoutMs, ring, metrics } = this.#options;
+    const { retry, operationTimeoutMs, ring, metrics, canceledSoonerMs = 0 } =
+      this.#options;
     const { name, signal } = context;
     let failure: unknown;
     const now = performance.now();
     const deadline = context.deadline ?? now + operationTimeoutMs;
+    let soon = 0;
     const attempt = async (nth: number): Promise<T> => {
+      const begun = performance.now();
+      // Not sooner is what was cancelled for its own time.
+      soon = begun + Math.min(canceledSoonerMs, deadline - begun) * 0.75;
       if (nth > 1) {
         ring.record(name, context.tags ?? "", "retry");
         metrics?.retried(name, nth, sqlStateOf(failure) ?? "connection_lost");
@@ -169,7 +180,9 @@ export class ReadTransactions {
         ...retry,
         deadline,
         signal,
-        mode,
+        mayRetry: (error) =>
+          verdictOf(error, mode) !== "final" ||
+          (sqlStateOf(error) === "57014" && performance.now() < soon),
       });
       metrics?.ended({ name, mode, outcome: "committed", since: now });
       return result;
@@ -218,12 +231,13 @@ export class ReadTransactions {
 /** What retrying takes is set up after a failure; few transactions see one. */
 async function withRetries<T>(
   attempt: (nth: number) => Promise<T>,
-  { attempts, minDelayMs, maxDelayMs, deadline, signal, mode }: RetryOptions & {
+  options: RetryOptions & {
     deadline: number;
     signal: AbortSignal | undefined;
-    mode: "read" | "write";
+    mayRetry(error: unknown): boolean;
   },
 ): Promise<T> {
+  const { attempts, minDelayMs, maxDelayMs, deadline, signal } = options;
   const first = attempt(1);
   try {
     return await first;
@@ -236,7 +250,7 @@ async function withRetries<T>(
     maxTimeout: maxDelayMs,
     randomize: true,
     maxRetryTime: Math.max(0, deadline - performance.now()),
-    shouldRetry: ({ error }) => verdictOf(error, mode) !== "final",
+    shouldRetry: ({ error }) => options.mayRetry(error),
     ...(signal === undefined ? {} : { signal }),
   });
 }

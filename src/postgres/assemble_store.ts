@@ -55,6 +55,7 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
     place,
     telemetry,
     partitions,
+    own: "current",
     connections: readers,
     lockPool: writePool,
   });

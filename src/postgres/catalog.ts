@@ -8,10 +8,19 @@ import { quoteIdentifier } from "../database/migrations/sql_text.ts";
 import { partitionSuffix, type StreamId } from "../storage/stream_id.ts";
 import { BoundedMap } from "./bounded_map.ts";
 
+/**
+ * What there is of our own tables. A store has migrated them. A reader meets a
+ * schema that only nodes have written, or one of an older release, whose rows do
+ * not say which incarnation of a stream they are about.
+ */
+export type OwnTables = "absent" | "older" | "current";
+
 /** Quoted, schema-qualified names of the tables that hold a stream. */
 export interface StreamTables {
   /** The partition: `r3f`, `m00`. */
   suffix: string;
+  /** Whether the tables that are our own are there. */
+  own: OwnTables;
   /** The owner of the schema; see database/ownership.ts. */
   owner: string;
   streams: string;
@@ -48,9 +57,30 @@ export class Catalog {
   /** Of streams in use: hashing an id takes longer than the rest of a lookup. */
   readonly #suffixes = new BoundedMap<StreamId, string>(20_000);
 
-  constructor(schema: string, partitions: number) {
+  #own: OwnTables;
+
+  constructor(schema: string, partitions: number, own: OwnTables = "current") {
     this.#schema = schema;
     this.#partitions = partitions;
+    this.#own = own;
+  }
+
+  /** The schema's name, as it is. */
+  get schema(): string {
+    return this.#schema;
+  }
+
+  /** What there is of our own tables, as far as it is known. */
+  get own(): OwnTables {
+    return this.#own;
+  }
+
+  /** Somebody has migrated the schema, or it was not known before. */
+  set own(own: OwnTables) {
+    if (own === this.#own) return;
+    this.#own = own;
+    this.#tables.clear();
+    this.#made.clear();
   }
 
   /** How many partitions there are of each kind. */
@@ -74,6 +104,7 @@ export class Catalog {
     if (tables === undefined) {
       tables = {
         suffix,
+        own: this.#own,
         owner: this.table("singlenodekey"),
         streams: this.table("es"),
         miniblocks: this.table(`miniblocks_${suffix}`),

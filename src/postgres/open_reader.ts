@@ -49,6 +49,8 @@ async function openCore(options: ReadingOptions): Promise<ReadCore> {
       place,
       telemetry,
       partitions,
+      // Learned with the first block that is in object storage.
+      own: "absent",
       connections: options.maxConnections,
     });
   } catch (error) {

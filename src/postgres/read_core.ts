@@ -12,7 +12,7 @@ import { ReadTransactions } from "../database/read_transactions.ts";
 import { bind } from "../database/statement.ts";
 import { TransactionRing } from "../database/transaction_ring.ts";
 import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
-import { Catalog } from "./catalog.ts";
+import { Catalog, type OwnTables } from "./catalog.ts";
 import { type Place, poolOf } from "./connections.ts";
 import { maxPoolWaiting, readDepth, readLockTimeoutMs } from "./limits.ts";
 import { LockedPartitions } from "./locked_partitions.ts";
@@ -44,6 +44,8 @@ export interface ReadCoreParts {
   place: Place;
   telemetry: StoreTelemetry;
   partitions: number;
+  /** What is known of our own tables. */
+  own: OwnTables;
   /** Connections at most. */
   connections: number;
   /** Where to ask which tables are locked; default: on those connections. */
@@ -53,7 +55,7 @@ export interface ReadCoreParts {
 /** Wires the parts together; connects to nothing yet. */
 export function makeReadCore(
   options: ReadingOptions,
-  { place, telemetry, partitions, connections, lockPool }: ReadCoreParts,
+  { place, telemetry, partitions, own, connections, lockPool }: ReadCoreParts,
 ): ReadCore {
   const { schema, lockTimeoutMs } = options;
   const impatient = {
@@ -65,7 +67,7 @@ export function makeReadCore(
     max: connections,
     depth: readDepth,
   });
-  const catalog = new Catalog(schema, partitions);
+  const catalog = new Catalog(schema, partitions, own);
   const locks = lockedPartitions(options, catalog, lockPool ?? pool);
   const ring = new TransactionRing();
   return {
@@ -76,6 +78,7 @@ export function makeReadCore(
       retry: options.retry,
       operationTimeoutMs: options.operationTimeoutMs,
       ring,
+      canceledSoonerMs: options.statementTimeoutMs,
       readGate: locks.readGate(options.lockWaitMs),
       metrics: telemetry.transactions,
     }),

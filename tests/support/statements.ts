@@ -1,6 +1,6 @@
 /** Every statement over the tables of a schema. */
 import type { Statement } from "../../src/database/statement.ts";
-import { Catalog } from "../../src/postgres/catalog.ts";
+import { Catalog, type OwnTables } from "../../src/postgres/catalog.ts";
 import * as candidates from "../../src/postgres/sql/candidates.ts";
 import * as deletions from "../../src/postgres/sql/deletions.ts";
 import * as ephemeralAges from "../../src/postgres/sql/ephemeral_ages.ts";
@@ -41,8 +41,11 @@ const suffix = "r00";
 const mediaModules = new Set(["external", "offloading"]);
 
 /** Each by its name, in one partition; without those that copy rows. */
-export function statements(schema: string): [string, Statement][] {
-  const catalog = new Catalog(schema, 1);
+export function statements(
+  schema: string,
+  own: OwnTables = "current",
+): [string, Statement][] {
+  const catalog = new Catalog(schema, 1, own);
   return Object.entries(modules).flatMap(([file, module]) =>
     Object.entries(module).flatMap(([name, make]): [string, Statement][] => {
       if (typeof make !== "function" || make.length !== 1) return [];

@@ -24,6 +24,7 @@ import {
   selectVersion,
 } from "../sql/external.ts";
 import { selectStreamRow } from "../sql/streams.ts";
+import { besideOwn } from "./beside_own.ts";
 import { contextOf, type ReadStore, type StreamCall } from "../store.ts";
 
 /** The stream's blocks are elsewhere now: read again from the start. */
@@ -109,9 +110,10 @@ export async function readExternalNumbers(
   call: StreamCall,
 ): Promise<{ version: bigint; blocks: SeenBlock[] } | typeof moved> {
   const { streamId } = call;
-  const [{ rows: [stream, ...rows] }] = await store.transactions.read(
+  const { rows: [stream, ...rows] } = await besideOwn(
+    store,
     contextOf(call),
-    [bind(store.catalog.of(streamId, selectExternalNumbers), streamId)],
+    () => bind(store.catalog.of(streamId, selectExternalNumbers), streamId),
   );
   const location = stream?.[3] ?? undefined;
   if (location === undefined) throw streamNotFound(streamId);
@@ -162,12 +164,12 @@ export async function readExternal(
  * read. It may be at the same location again, in another object. */
 export async function wasMoved(
   store: ReadStore,
-  call: StreamCall,
+  { name, streamId, signal }: StreamCall,
   { version }: { version: bigint },
 ): Promise<boolean> {
-  const { streamId } = call;
+  // Fetching may have taken longer than a statement may.
   const [{ rows: [row] }] = await store.transactions.read(
-    contextOf(call),
+    { name, tags: streamId, signal },
     [bind(store.catalog.of(streamId, selectVersion), streamId)],
   );
   return row?.[0] !== version;
@@ -176,7 +178,7 @@ export async function wasMoved(
 /** Where the blocks of a range are. */
 export async function readPlaces(
   store: ReadStore,
-  { name, streamId, signal }: StreamCall,
+  call: StreamCall,
   { first, last, omitSnapshot }: ExternalRead,
 ): Promise<
   | {
@@ -188,15 +190,18 @@ export async function readPlaces(
   }
   | typeof moved
 > {
-  const [{ rows: [stream, ...rows] }] = await store.transactions.read(
+  const { name, streamId, signal } = call;
+  const { rows: [stream, ...rows] } = await besideOwn(
+    store,
     { name, tags: streamId, signal },
-    [bind(
-      store.catalog.of(streamId, selectExternal),
-      streamId,
-      first,
-      last,
-      omitSnapshot,
-    )],
+    () =>
+      bind(
+        store.catalog.of(streamId, selectExternal),
+        streamId,
+        first,
+        last,
+        omitSnapshot,
+      ),
   );
   if (stream === undefined) throw streamNotFound(streamId);
   const [, below, version, , , , location] = stream;

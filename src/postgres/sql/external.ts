@@ -7,7 +7,7 @@
 import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
-import { isAbout } from "./incarnations.ts";
+import { joinOwnBlocks } from "./own_blocks.ts";
 
 /**
  * The stream's row (number: bits as in `selectMiniblocks`; start: its version;
@@ -30,9 +30,7 @@ export const selectExternal = (t: StreamTables) =>
         FROM ${t.streams} AS es JOIN ${t.external} AS block
           ON block.stream_id = $1
             AND block.seq_num >= $2 AND block.seq_num <= $3
-        LEFT JOIN ${t.mediaBlocks} AS own
-          ON own.stream_id = $1 AND own.seq_num = block.seq_num
-            AND ${isAbout("own")}
+        ${joinOwnBlocks(t)}
         WHERE es.stream_id = $1 AND es.blockdata_ext <> 'D'
         ORDER BY block.seq_num)`,
     params: ["bpchar", "int8", "int8", "bool"],
@@ -103,9 +101,7 @@ export const selectExternalNumbers = (t: StreamTables) =>
           holds_snapshot, NULL
         FROM ${t.streams} AS es JOIN ${t.external} AS block
           ON block.stream_id = $1
-        LEFT JOIN ${t.mediaBlocks} AS own
-          ON own.stream_id = $1 AND own.seq_num = block.seq_num
-            AND ${isAbout("own")}
+        ${joinOwnBlocks(t)}
         WHERE es.stream_id = $1 ORDER BY block.seq_num)`,
     params: ["bpchar"],
     columns: ["int8", "bool", "bool?", "text?"],
