@@ -2,6 +2,7 @@ import { after, before } from "node:test";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
+import type { StreamStorage } from "../../src/storage/stream_storage.ts";
 import type { Session } from "../../src/database/session.ts";
 import {
   type ContractFamily,
@@ -18,6 +19,8 @@ export type SharedStoreOptions = StreamStorageOptions & {
   partitions: number;
   /** An administrator's url of the same database. Default: the tests' server. */
   administrator?: string;
+  /** What the tests get for a store. Default: the store itself. */
+  through?: (storage: PostgresStreamStorage) => Promise<StreamStorage>;
 };
 
 /**
@@ -29,14 +32,17 @@ export function sharedStoreContract(
   families?: readonly ContractFamily[],
 ): void {
   const cleanUp = new AsyncDisposableStack();
-  let options: SharedStoreOptions;
+  let options: StreamStorageOptions & { partitions: number };
+  let through: NonNullable<SharedStoreOptions["through"]>;
   let url: string;
   let session: Session;
-  let storage: PostgresStreamStorage | undefined;
+  let storage: StreamStorage | undefined;
 
   before(async () => {
-    const { administrator, ...given } = await prepare(cleanUp);
-    options = given;
+    const prepared = await prepare(cleanUp);
+    const { administrator, through: given, ...others } = prepared;
+    options = others;
+    through = given ?? ((storage) => Promise.resolve(storage));
     url = administrator ?? await testDatabaseUrl();
     session = cleanUp.use(await testSession({ url }));
   });
@@ -47,10 +53,9 @@ export function sharedStoreContract(
   });
 
   streamStorageContract(async (): Promise<ContractStore> => {
-    const opened = storage ??= await openStreamStorage({
-      ...options,
-      migrate: "check",
-    });
+    const opened = storage ??= await through(
+      await openStreamStorage({ ...options, migrate: "check" }),
+    );
     const { schema, partitions } = options;
     return {
       storage: opened,
