@@ -93,6 +93,6 @@ function readerOn(
       operationTimeoutMs,
     }),
     telemetry,
-    close: () => core.close(2 * operationTimeoutMs),
+    close: () => core.close(),
   });
 }

@@ -22,7 +22,7 @@ import type { ReadingOptions } from "./options.ts";
 import { selectLockedPartitions } from "./sql/table_locks.ts";
 
 /** See the file's head. */
-export interface ReadCore {
+export interface ReadCore extends AsyncDisposable {
   readonly schema: string;
   readonly catalog: Catalog;
   /** Runs reads; each flush sees one state of the database. */
@@ -35,8 +35,8 @@ export interface ReadCore {
   readonly pool: Pool;
   readonly locks: LockedPartitions;
   readonly ring: TransactionRing;
-  /** Lets what is under way end for at most so long, and lets go. */
-  close(budgetMs: number): Promise<void>;
+  /** Lets what is under way end, and lets go. */
+  close(): Promise<void>;
 }
 
 /** What a {@linkcode ReadCore} is made of. */
@@ -70,6 +70,16 @@ export function makeReadCore(
   const catalog = new Catalog(schema, partitions, own);
   const locks = lockedPartitions(options, catalog, lockPool ?? pool);
   const ring = new TransactionRing();
+  const close = async () => {
+    locks.close();
+    telemetry.closing();
+    try {
+      await pool.close(2 * options.operationTimeoutMs);
+    } finally {
+      telemetry.close();
+      place.leave();
+    }
+  };
   return {
     schema,
     catalog,
@@ -89,16 +99,8 @@ export function makeReadCore(
     pool,
     locks,
     ring,
-    close: async (budgetMs) => {
-      locks.close();
-      telemetry.closing();
-      try {
-        await pool.close(budgetMs);
-      } finally {
-        telemetry.close();
-        place.leave();
-      }
-    },
+    close,
+    [Symbol.asyncDispose]: close,
   };
 }
 

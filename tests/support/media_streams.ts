@@ -1,6 +1,7 @@
 import type { MediaStorageOptions } from "../../src/postgres/media_options.ts";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
 import type { MiniblockDescriptor } from "../../src/storage/model.ts";
+import type { StreamReader } from "../../src/storage/stream_reader.ts";
 import { parseStreamId, type StreamId } from "../../src/storage/stream_id.ts";
 import {
   bytes,
@@ -98,7 +99,7 @@ export async function sealMedia(
 
 /** What every read of a stream gives, or how it fails. */
 export async function everyRead(
-  storage: PostgresStreamStorage,
+  storage: StreamReader,
   id: StreamId,
 ): Promise<unknown[]> {
   const ranges: [number, number][] = [
