@@ -46,7 +46,8 @@ function at(
   timeline: number | undefined,
   { system = "7300", takesWrites = timeline !== undefined } = {},
 ) {
-  return { system, timeline, takesWrites, isStandby: !takesWrites };
+  const isStandby = !takesWrites;
+  return { system, timeline, takesWrites, isStandby, version: "18.4" };
 }
 
 function fakeServer() {
@@ -64,7 +65,9 @@ function fakeServer() {
 describe("The server of a store", () => {
   it("is told by a real one", async () => {
     await using session = await testSession();
-    const { system, timeline, takesWrites } = await factsOf(session);
+    const facts = await factsOf(session);
+    const { system, timeline, takesWrites, version } = facts;
+    assert.match(version, /^\d+/);
     assert.match(system ?? "", /^\d+$/);
     assert.ok(timeline !== undefined && timeline >= 1);
     assert.equal(takesWrites, true);
@@ -75,7 +78,7 @@ describe("The server of a store", () => {
     admit(at(3));
     const answers = [
       new PgError(new Map([["C", "0A000"]]), 0),
-      [{ rows: [[true, false]], count: 1 }],
+      [{ rows: [[true, false, "17.6 (Debian 17.6-1)"]], count: 1 }],
     ];
     const session = {
       run: () => {
@@ -91,6 +94,7 @@ describe("The server of a store", () => {
       timeline: undefined,
       takesWrites: true,
       isStandby: false,
+      version: "17.6",
     });
     server.hear(facts, second);
     assert.equal(server.timeline, 3);

@@ -393,6 +393,10 @@ describe("Sweeping", () => {
       return test.storage.maintenance.workers().map(({ name }) => name);
     };
     assert.deepEqual(await names(0), []);
-    assert.deepEqual(await names(2), ["stream_trimmer", "stream_remover"]);
+    assert.deepEqual(await names(2), [
+      "stream_trimmer",
+      "stream_remover",
+      "stream_counter",
+    ]);
   });
 });

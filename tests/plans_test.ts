@@ -19,7 +19,11 @@ import { openTestStorage } from "./support/storage.ts";
 const suffix = "r00";
 
 /** These read a whole index: they are asked about every stream. */
-const wholeIndex = new Set(["streams.countStreams"]);
+const wholeIndex = new Set([
+  "counts.countMediaTasks",
+  "counts.countStreamsByType",
+  "streams.countStreams",
+]);
 
 /** A node of a plan, as EXPLAIN tells it in JSON. */
 interface PlanNode {

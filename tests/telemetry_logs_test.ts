@@ -195,17 +195,17 @@ describe("Told once, with what it has cost", () => {
       outcome: "unknown",
     });
     endCall(telemetry, error);
-    telemetry.health.connectFailed(error);
-    telemetry.health.connectFailed(error);
-    assert.equal(telemetry.health.isAvailable, false);
+    telemetry.database.connectFailed(error);
+    telemetry.database.connectFailed(error);
+    assert.equal(telemetry.database.isAvailable, false);
     endCall(telemetry, error);
     endCall(
       telemetry,
       new StreamStorageError({ code: "NOT_FOUND", message: "" }),
     );
-    telemetry.health.connected();
-    telemetry.health.connected();
-    assert.equal(telemetry.health.isAvailable, true);
+    telemetry.database.connected();
+    telemetry.database.connected();
+    assert.equal(telemetry.database.isAvailable, true);
     const [, { details } = assert.fail(), ...more] = log.events;
     assert.deepEqual(more, []);
     assert.equal(details?.["failedAttempts"], 2);

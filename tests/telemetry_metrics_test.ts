@@ -44,6 +44,12 @@ const common: string[] = [
 /** Records every metric of the table once. */
 function recordAll(telemetry: StoreTelemetry): void {
   telemetry.watchPool("read", { state: { open: 3, idle: 1, waiting: 2 } }, 5);
+  telemetry.watchServer({ version: "18.4", system: "7300" });
+  telemetry.counts.tell({
+    streams: new Map([["space", 3], ["dm", 0]]),
+    waiting: new Map([["offload", 2]]),
+  });
+  telemetry.mediaMoved()(1000);
   const state = { waiting: 1, waitingBytes: 2, busySlots: 3 };
   telemetry.watchQueue({ state }, () => true);
   telemetry.batchSizes()(7);

@@ -11,39 +11,10 @@ import {
 import { StoreTelemetry } from "../src/telemetry/store_telemetry.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
 import { parsePrometheus } from "./support/prometheus_parser.ts";
+import { serve } from "./support/serve.ts";
 import { openTestStorage } from "./support/storage.ts";
 
 const data = new Uint8Array([1]);
-
-/** Serves with the runtime's own server, as users would. */
-function serve(handler: (request: Request) => Response): {
-  url: string;
-  stop(): Promise<void>;
-} {
-  if ("Deno" in globalThis) {
-    const server = Deno.serve(
-      { port: 0, hostname: "127.0.0.1", onListen: () => {} },
-      handler,
-    );
-    return {
-      url: `http://127.0.0.1:${server.addr.port}`,
-      stop: () => server.shutdown(),
-    };
-  }
-  const { Bun } = globalThis as unknown as {
-    Bun: {
-      serve(options: unknown): {
-        port: number;
-        stop(all: boolean): Promise<void>;
-      };
-    };
-  };
-  const server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: handler });
-  return {
-    url: `http://127.0.0.1:${server.port}`,
-    stop: () => server.stop(true),
-  };
-}
 
 describe("Prometheus' text", () => {
   it("of a store is well formed and tells what it did", async () => {

@@ -21,6 +21,7 @@
  * up too, lest each costs a call its time to find out.
  */
 
+import { printable } from "../storage/foreign_text.ts";
 import { sqlStateOf } from "./failures.ts";
 import type { Session } from "./session.ts";
 import { bind, statement } from "./statement.ts";
@@ -43,6 +44,8 @@ export interface ServerFacts {
   /** It is in recovery. */
   isStandby: boolean;
   takesWrites: boolean;
+  /** For example `18.4`. */
+  version: string;
 }
 
 /** The store has moved to a higher timeline. */
@@ -63,6 +66,7 @@ export class CurrentServer {
   #system: string | undefined;
   #timeline: number | undefined;
   #address: Address | undefined;
+  #version: string | undefined;
 
   /** Calls back when the store has moved, its other sessions being ended. */
   onMove(listener: (move: ServerMove) => void): void {
@@ -72,6 +76,16 @@ export class CurrentServer {
   /** The timeline; undefined before the first session. */
   get timeline(): number | undefined {
     return this.#timeline;
+  }
+
+  /** The cluster; undefined before the first session. */
+  get system(): string | undefined {
+    return this.#system;
+  }
+
+  /** Of the server; undefined before the first session. */
+  get version(): string | undefined {
+    return this.#version;
   }
 
   /** The hosts in the order in which to try them: where the store is, first. */
@@ -101,7 +115,7 @@ export class CurrentServer {
    *
    * @throws {WrongServerError}
    */
-  hear({ system, timeline }: ServerFacts, address: Address): void {
+  hear({ system, timeline, version }: ServerFacts, address: Address): void {
     this.#system ??= system;
     if (system !== undefined && system !== this.#system) {
       throw new WrongServerError(
@@ -109,13 +123,17 @@ export class CurrentServer {
       );
     }
     // A standby, where only reading is asked for.
-    if (timeline === undefined) return;
+    if (timeline === undefined) {
+      this.#version = version;
+      return;
+    }
     const known = this.#timeline ?? timeline;
     if (timeline < known) {
       throw new WrongServerError(
         `Expected timeline ${known} or a higher one, found ${timeline}`,
       );
     }
+    this.#version = version;
     this.#timeline = timeline;
     this.#address = address;
     if (timeline > known) this.#move({ from: known, to: timeline });
@@ -149,10 +167,10 @@ const selectFacts = statement({
         pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8) END,
       NOT in_recovery AND NOT
         pg_catalog.current_setting('default_transaction_read_only')::boolean,
-      in_recovery
+      in_recovery, pg_catalog.current_setting('server_version')
     FROM pg_catalog.pg_control_system(),
       pg_catalog.pg_is_in_recovery() AS in_recovery`,
-  columns: ["text", "text?", "bool", "bool"],
+  columns: ["text", "text?", "bool", "bool", "text"],
   once: true,
 });
 
@@ -160,8 +178,9 @@ const selectFacts = statement({
 const selectWritable = statement({
   text: `SELECT NOT pg_catalog.pg_is_in_recovery() AND NOT
       pg_catalog.current_setting('default_transaction_read_only')::boolean,
-    pg_catalog.pg_is_in_recovery()`,
-  columns: ["bool", "bool"],
+    pg_catalog.pg_is_in_recovery(),
+    pg_catalog.current_setting('server_version')`,
+  columns: ["bool", "bool", "text"],
   once: true,
 });
 
@@ -172,13 +191,25 @@ const untold = ["42883", "42501", "0A000"];
 export async function factsOf(session: Session): Promise<ServerFacts> {
   try {
     const [{ rows: [row] }] = await session.run([bind(selectFacts)]);
-    const [system, digits, takesWrites, isStandby] = row!;
+    const [system, digits, takesWrites, isStandby, told] = row!;
     const timeline = digits === null ? undefined : parseInt(digits, 16);
-    return { system, timeline, takesWrites, isStandby };
+    const version = shownVersion(told);
+    return { system, timeline, takesWrites, isStandby, version };
   } catch (error) {
     if (!untold.includes(sqlStateOf(error) ?? "")) throw error;
   }
   const [{ rows: [row] }] = await session.run([bind(selectWritable)]);
-  const [takesWrites, isStandby] = row!;
-  return { system: undefined, timeline: undefined, takesWrites, isStandby };
+  const [takesWrites, isStandby, told] = row!;
+  return {
+    system: undefined,
+    timeline: undefined,
+    takesWrites,
+    isStandby,
+    version: shownVersion(told),
+  };
+}
+
+/** Without what a distribution adds, such as `18.4 (Debian 18.4-1)`. */
+function shownVersion(version: string): string {
+  return printable(version.split(" ", 1)[0]!, 32);
 }

@@ -65,7 +65,7 @@ export interface PoolOptions {
   idleTimeoutMs?: number;
   /** A bound that other pools share. */
   places?: SharedPlaces | undefined;
-  /** Hears how the waiting for a session ends. */
+  /** Hears of the waiting for sessions. */
   watcher?: PoolWaits;
 }
 
@@ -264,6 +264,7 @@ export class Pool implements PlaceHolder {
       return waiting.refuse(new PoolOverloadError(this.#options.maxWaiting));
     }
     this.#waiting.add(waiting);
+    this.#options.watcher?.waits();
     this.#connectIfNeeded();
   }
 

@@ -17,6 +17,7 @@ import type {
 } from "../storage/model.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import type { StreamStorage } from "../storage/stream_storage.ts";
+import type { StorageHealth } from "../telemetry/health.ts";
 import { listStreams } from "./memory_lifecycle.ts";
 import {
   type OperationArguments,
@@ -70,6 +71,8 @@ export class MemoryStreamStorage implements StreamStorage {
   readonly #partitions: number;
   readonly #streams: MemoryStreams = new Map();
   #closed = false;
+  /** Since when it is open, or closed. */
+  #since = new Date();
 
   static {
     plantMemoryStream = (storage, streamId, rows) => {
@@ -459,8 +462,19 @@ export class MemoryStreamStorage implements StreamStorage {
     );
   }
 
+  /** Ready until it is closed; in the words of a store in PostgreSQL. */
+  health(): StorageHealth {
+    return {
+      ready: !this.#closed,
+      state: this.#closed ? "closed" : "ready",
+      database: { available: true },
+      since: this.#since.toISOString(),
+    };
+  }
+
   /** From now on every other call fails. Idempotent. */
   close(): Promise<void> {
+    if (!this.#closed) this.#since = new Date();
     this.#closed = true;
     return Promise.resolve();
   }

@@ -231,6 +231,8 @@ async function closeStore(
   const started = performance.now();
   const left = (budgetMs = closeBudgetMs(options)) =>
     Math.max(0, budgetMs - (performance.now() - started));
+  core.telemetry.leaving();
+  core.pulse.stop();
   try {
     const workersStopped = workers.stop();
     await store.writes.close(closeBudgetMs(options));

@@ -221,7 +221,10 @@ export function sessionOptions(options: ReadingOptions): SessionOptions {
 }
 
 /** What tells of a store or a reader, from before it is connected. */
-export function telemetryOf(options: ReadingOptions): StoreTelemetry {
+export function telemetryOf(
+  options: ReadingOptions,
+  { isReader = false } = {},
+): StoreTelemetry {
   const { schema, logger } = options;
   const { database, hosts } = options.target;
   return new StoreTelemetry({
@@ -229,5 +232,6 @@ export function telemetryOf(options: ReadingOptions): StoreTelemetry {
     schema,
     server: hosts.length === 1 ? hosts[0] : undefined,
     logger,
+    isReader,
   });
 }

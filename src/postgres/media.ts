@@ -16,6 +16,8 @@ export interface MediaParts {
   migrateExisting: boolean;
   /** Milliseconds that a caller waits for bytes, and more for many. */
   readTimeoutMs: number;
+  /** Hears how many bytes of blocks have moved there. */
+  onMoved(bytes: number): void;
 }
 
 /** Bytes that are waited for are expected to come at least so fast. */
@@ -26,13 +28,16 @@ export class Media {
   readonly objects: ObjectStore;
   readonly location: ExternalLocation;
   readonly migrateExisting: boolean;
+  /** Tells how many bytes of blocks have moved there. */
+  readonly moved: (bytes: number) => void;
   readonly #schema: string;
   readonly #readTimeoutMs: number;
   readonly #turns = new Map<StreamId, Promise<void>>();
 
   constructor(
-    { objects, schema, migrateExisting, readTimeoutMs }: MediaParts,
+    { objects, schema, migrateExisting, readTimeoutMs, onMoved }: MediaParts,
   ) {
+    this.moved = onMoved;
     this.objects = objects;
     this.location = objects.provider === "s3" ? "S" : "G";
     this.migrateExisting = migrateExisting;

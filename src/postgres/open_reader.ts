@@ -39,7 +39,7 @@ export function openReadCore(options: StreamReaderOptions): Promise<ReadCore> {
 const operation = "openStreamReader";
 
 async function openCore(options: ReadingOptions): Promise<ReadCore> {
-  const telemetry = telemetryOf(options);
+  const telemetry = telemetryOf(options, { isReader: true });
   const place = new Place(options);
   try {
     options.signal?.throwIfAborted();

@@ -19,6 +19,7 @@ import { LockedPartitions } from "./locked_partitions.ts";
 import { Media } from "./media.ts";
 import { openBucket } from "./media_options.ts";
 import type { ReadingOptions } from "./options.ts";
+import { Pulse } from "./pulse.ts";
 import { selectLockedPartitions } from "./sql/table_locks.ts";
 
 /** See the file's head. */
@@ -35,6 +36,7 @@ export interface ReadCore extends AsyncDisposable {
   readonly pool: Pool;
   readonly locks: LockedPartitions;
   readonly ring: TransactionRing;
+  readonly pulse: Pulse;
   /** Lets what is under way end, and lets go. */
   close(): Promise<void>;
 }
@@ -70,7 +72,11 @@ export function makeReadCore(
   const catalog = new Catalog(schema, partitions, own);
   const locks = lockedPartitions(options, catalog, lockPool ?? pool);
   const ring = new TransactionRing();
+  const pulse = new Pulse(pool, telemetry.database);
+  telemetry.watchServer(place.server);
   const close = async () => {
+    telemetry.leaving();
+    pulse.stop();
     locks.close();
     telemetry.closing();
     try {
@@ -99,6 +105,7 @@ export function makeReadCore(
     pool,
     locks,
     ring,
+    pulse,
     close,
     [Symbol.asyncDispose]: close,
   };
@@ -130,5 +137,6 @@ function mediaOf(
     schema,
     migrateExisting: mediaStorage.migrateExisting,
     readTimeoutMs: operationTimeoutMs,
+    onMoved: telemetry.mediaMoved(),
   });
 }

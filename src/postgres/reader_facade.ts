@@ -18,6 +18,7 @@ import type {
   ReadStreamFromLastSnapshotResult,
 } from "../storage/model.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import type { StorageHealth } from "../telemetry/health.ts";
 import type { MetricFamily } from "../telemetry/registry.ts";
 import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import type { CallRunner } from "./call_runner.ts";
@@ -37,7 +38,11 @@ import {
   streamMiniblocks,
 } from "./operations/read_miniblocks.ts";
 import { readStream } from "./operations/read_stream.ts";
-import { maxArchivedNumber, streamFacts } from "./operations/stream_facts.ts";
+import {
+  dataSizeInDatabase,
+  maxArchivedNumber,
+  streamFacts,
+} from "./operations/stream_facts.ts";
 import type { PostgresStreamReader } from "./postgres_stream_reader.ts";
 import type { ReadStore } from "./store.ts";
 
@@ -281,6 +286,24 @@ export class StreamReaderFacade implements PostgresStreamReader {
       options,
       () => countAllStreams(this.#store, options),
     );
+  }
+
+  /** See {@linkcode PostgresStreamReader.totalMiniblockDataSizeInDB}. */
+  totalMiniblockDataSizeInDB(
+    streamId: StreamId,
+    options?: OperationOptions,
+  ): Promise<bigint> {
+    return this.calls.onStream(
+      "totalMiniblockDataSizeInDB",
+      streamId,
+      options,
+      (call) => dataSizeInDatabase(this.#store, call),
+    );
+  }
+
+  /** See {@linkcode PostgresStreamReader.health}. */
+  health(): StorageHealth {
+    return this.#parts.telemetry.health();
   }
 
   /** All metrics at this moment; see {@linkcode prometheusText}. */

@@ -38,6 +38,12 @@ interface Outage extends Trouble {
   unknown: number;
 }
 
+/**
+ * For so long the last answer counts: some beats of the pulse, which asks when
+ * nobody else does (postgres/pulse.ts).
+ */
+const latelyMs = 15_000;
+
 /** What is wrong between a store and its database; see the file's head. */
 export class DatabaseHealth {
   readonly #log: EventLog;
@@ -47,6 +53,11 @@ export class DatabaseHealth {
   #overload: Trouble | undefined;
   #isLossTold = false;
   #isClosing = false;
+  /** When the last answer came, and the first one in a row, if one has come. */
+  #answeredAt: number | undefined;
+  #answeringSince = performance.now();
+  /** The first failure after the last answer. */
+  #failingSince = Infinity;
 
   /** `hasRoom` tells whether the queues are less than half full. */
   constructor(log: EventLog, hasRoom: () => boolean) {
@@ -59,6 +70,36 @@ export class DatabaseHealth {
     return this.#outage === undefined;
   }
 
+  /** When the last answer came, in the time of `performance.now()`. */
+  get answeredAt(): number | undefined {
+    return this.#answeredAt;
+  }
+
+  /**
+   * Whether it answers: the last answer came lately, and no failure since. Other
+   * than `isAvailable` it minds that sessions may go on working while another
+   * one can't be made.
+   */
+  isAnswering(now: number): boolean {
+    const answeredAt = this.#answeredAt ?? -Infinity;
+    return this.#failingSince === Infinity && now - answeredAt <= latelyMs;
+  }
+
+  /** Since when it answers, or does not. */
+  answeringSince(now: number): number {
+    if (this.isAnswering(now) || this.#answeredAt === undefined) {
+      return this.#answeringSince;
+    }
+    return Math.min(this.#failingSince, this.#answeredAt + latelyMs);
+  }
+
+  /** It has answered something. */
+  answered(now = performance.now()): void {
+    if (!this.isAnswering(now)) this.#answeringSince = now;
+    this.#answeredAt = now;
+    this.#failingSince = Infinity;
+  }
+
   /** Connections that end from now on are meant to. */
   closing(): void {
     this.#isClosing = true;
@@ -66,6 +107,7 @@ export class DatabaseHealth {
 
   /** A connection was made. */
   connected(): void {
+    this.answered();
     this.#isLossTold = false;
     const outage = this.#outage;
     if (outage === undefined) return;
@@ -81,9 +123,11 @@ export class DatabaseHealth {
   /** An attempt to connect failed. */
   connectFailed(error: StreamStorageError): void {
     if (this.#isClosing) return;
+    const now = performance.now();
+    this.#failingSince = Math.min(this.#failingSince, now);
     if (this.#outage === undefined) {
       this.#outage = {
-        since: performance.now(),
+        since: now,
         attempts: 0,
         failed: 0,
         unknown: 0,

@@ -88,13 +88,17 @@ export class Histogram {
   }
 }
 
-/** A number that is looked up when somebody asks. */
-export class Gauge {
+/** A number, and what it is the number of. */
+export interface Reading {
   readonly attributes: Attributes;
-  readonly read: () => number;
+  readonly value: number;
+}
 
-  constructor(attributes: Attributes, read: () => number) {
-    this.attributes = attributes;
+/** Numbers that are looked up when somebody asks, as many as there are then. */
+export class Gauge {
+  readonly read: () => readonly Reading[];
+
+  constructor(read: () => readonly Reading[]) {
     this.read = read;
   }
 }

@@ -1,6 +1,6 @@
 /**
  * What a store tells about itself: the tables of metrics, spans and log events,
- * and a Prometheus endpoint that needs no OpenTelemetry SDK.
+ * a Prometheus endpoint that needs no OpenTelemetry SDK, and one for probes.
  *
  * @example Metrics for Prometheus.
  * ```ts
@@ -11,6 +11,14 @@
  *
  * @module
  */
+export type {
+  DatabaseState,
+  HealthSource,
+  HealthState,
+  QueueState,
+  StorageHealth,
+} from "./health.ts";
+export { healthHandler } from "./health_handler.ts";
 export type { HistogramValue } from "./instruments.ts";
 export {
   type LogCode,
@@ -26,6 +34,7 @@ export {
   metrics,
   spans,
 } from "./names.ts";
+export type { OwnershipState } from "./ownership_watch.ts";
 export {
   type MetricsSource,
   prometheusContentType,

@@ -55,6 +55,10 @@ export const attributes = {
   worker: "stream_storage.worker.name",
   workerOutcome: "stream_storage.worker.outcome",
   objectStorageAction: "stream_storage.object_storage.action",
+  mediaTask: "stream_storage.media.task",
+  streamType: "stream_storage.stream.type",
+  serverVersion: "stream_storage.server.version",
+  systemId: "stream_storage.server.system_id",
 } as const;
 
 const a = attributes;
@@ -102,6 +106,13 @@ export const metrics = {
       "Time of a call, its waiting and retries included; error.type is the error's code",
     attributes: [a.operation, a.errorType],
     buckets: conventionalSeconds,
+  },
+  operationErrors: {
+    name: "stream_storage.operation.errors",
+    kind: "counter",
+    unit: "{error}",
+    description: "Calls that failed, by the code of their error",
+    attributes: [a.errorType],
   },
   transactionDuration: {
     name: "stream_storage.transaction.duration",
@@ -167,9 +178,18 @@ export const metrics = {
     name: "db.client.connection.wait_time",
     kind: "histogram",
     unit: "s",
-    description: "Time that a transaction waited for a connection",
+    description:
+      "Time that a transaction waited for a connection; its count is the number of acquisitions",
     attributes: [a.pool],
     buckets: seconds,
+  },
+  emptyAcquisitions: {
+    name: "stream_storage.connection.empty_acquisitions",
+    kind: "counter",
+    unit: "{acquisition}",
+    description:
+      "Transactions that found no connection free and had to wait for one",
+    attributes: [a.pool],
   },
   networkIo: {
     name: "stream_storage.network.io",
@@ -222,6 +242,22 @@ export const metrics = {
     description: "0 while connections to the database fail, else 1",
     attributes: [],
   },
+  serverInfo: {
+    name: "stream_storage.server.info",
+    kind: "updowncounter",
+    unit: "{server}",
+    description:
+      "1 for the server that the store is at: its version and its cluster's system identifier, empty where it does not tell",
+    attributes: [a.serverVersion, a.systemId],
+  },
+  streams: {
+    name: "stream_storage.streams",
+    kind: "updowncounter",
+    unit: "{stream}",
+    description:
+      "Streams by type; counted in the background, only while somebody collects metrics",
+    attributes: [a.streamType],
+  },
   workerDuration: {
     name: "stream_storage.worker.run.duration",
     kind: "histogram",
@@ -245,6 +281,28 @@ export const metrics = {
       "Time of a call on object storage (write, look, read, delete, list), its retries included; error.type is the reason of its failure",
     attributes: [a.objectStorageAction, a.errorType],
     buckets: [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300],
+  },
+  objectStorageFailures: {
+    name: "stream_storage.object_storage.failures",
+    kind: "counter",
+    unit: "{call}",
+    description: "Calls on object storage that failed, retries included",
+    attributes: [a.objectStorageAction],
+  },
+  mediaMoved: {
+    name: "stream_storage.media.moved",
+    kind: "counter",
+    unit: "By",
+    description: "Bytes of blocks that were moved into object storage",
+    attributes: [],
+  },
+  mediaWaiting: {
+    name: "stream_storage.media.waiting",
+    kind: "updowncounter",
+    unit: "{stream}",
+    description:
+      "Media streams that wait to be moved into object storage (offload) or have an object to be deleted (delete); counted as the streams are",
+    attributes: [a.mediaTask],
   },
 } as const satisfies Record<string, MetricDefinition>;
 

@@ -13,7 +13,8 @@ import { isStreamStorageError } from "../storage/errors.ts";
 import { printable } from "../storage/foreign_text.ts";
 import { isStoredForm } from "../storage/stream_id.ts";
 import type { DatabaseHealth } from "./database_health.ts";
-import type { Histogram } from "./instruments.ts";
+import type { Counter, Histogram } from "./instruments.ts";
+import { errorCodes } from "./known_names.ts";
 import { attributes, metrics, scopeName } from "./names.ts";
 import type { Registry } from "./registry.ts";
 
@@ -24,6 +25,8 @@ export interface OperationsOptions {
   /** The attributes of every span. */
   common: Attributes;
   schema: string;
+  /** Those that are known before they are called. */
+  names: readonly string[];
 }
 
 /** The calls of a store: one span and one duration for each. */
@@ -34,6 +37,10 @@ export class Operations {
 
   constructor(options: OperationsOptions) {
     this.#options = options;
+    for (const code of [...errorCodes, otherError]) {
+      errorsOf(options.registry, code);
+    }
+    for (const name of options.names) this.of(name);
   }
 
   /** The operation with this name; what it needs is made once. */
@@ -45,6 +52,14 @@ export class Operations {
     }
     return operation;
   }
+}
+
+/** Errors that are not ours, as the conventions call them. */
+const otherError = "_OTHER";
+
+function errorsOf(registry: Registry, code: string): Counter {
+  const of = { [attributes.errorType]: code };
+  return registry.counter(metrics.operationErrors, of);
 }
 
 /** One operation, for example `writeEvent`. */
@@ -97,8 +112,9 @@ export class Operation {
 
   /** The call threw this. */
   failed(since: number, span: Span | undefined, error: unknown): void {
-    const type = isStreamStorageError(error) ? error.code : "_OTHER";
+    const type = isStreamStorageError(error) ? error.code : otherError;
     this.#failedWith(type).record((performance.now() - since) / 1000);
+    errorsOf(this.#options.registry, type).add();
     this.#options.health.callFailed(error);
     if (span === undefined) return;
     span.setAttribute(attributes.errorType, type);

@@ -120,7 +120,8 @@ function histogramLines(
     return `${name}_bucket${labels({ ...attributes, le })} ${below}`;
   });
   return [
-    ...buckets,
+    // Of those that are still at 0, most for ever, the last one says all.
+    ...(below === 0 ? buckets.slice(-1) : buckets),
     `${name}_sum${labels(attributes)} ${sum}`,
     `${name}_count${labels(attributes)} ${below}`,
   ];

@@ -13,6 +13,7 @@ import {
   Gauge,
   Histogram,
   type HistogramValue,
+  type Reading,
 } from "./instruments.ts";
 import { type MetricDefinition, metrics, scopeName } from "./names.ts";
 
@@ -28,7 +29,7 @@ export interface MetricSample {
 export interface MetricFamily {
   /** From the table of metrics. */
   readonly definition: MetricDefinition;
-  /** One for every combination of attributes that was seen. */
+  /** One for every combination of attributes that is known or was seen. */
   readonly samples: readonly MetricSample[];
 }
 
@@ -57,6 +58,7 @@ export class Registry {
   readonly #meter: Meter;
   readonly #families = new Map<MetricDefinition, Family>();
   readonly #observables: Observable[] = [];
+  #onRead: () => void = () => {};
   readonly #onCollect = (result: BatchObservableResult) =>
     this.#collect(result);
 
@@ -96,20 +98,43 @@ export class Registry {
     attributes: Attributes,
     read: () => number,
   ): void {
-    this.#series(definition, attributes, (all) => new Gauge(all, read));
+    this.#series(
+      definition,
+      attributes,
+      (all) => new Gauge(() => [{ attributes: all, value: read() }]),
+    );
+  }
+
+  /** The same for as many numbers as there are at that moment. */
+  gauges(definition: MetricDefinition, read: () => readonly Reading[]): void {
+    const common = this.#common;
+    this.#series(
+      definition,
+      {},
+      () =>
+        new Gauge(() =>
+          read().map(({ attributes, value }) => ({
+            attributes: { ...common, ...attributes },
+            value,
+          }))
+        ),
+    );
+  }
+
+  /** Calls back whenever somebody is about to look. */
+  onRead(callback: () => void): void {
+    this.#onRead = callback;
   }
 
   /** All metrics that have a number, at this moment. */
   read(): MetricFamily[] {
+    this.#onRead();
     return [...this.#families.values()]
-      .filter(({ series }) => series.size > 0)
       .map(({ definition, series }) => ({
         definition,
-        samples: Array.from(series.values(), (one) => ({
-          attributes: one.attributes as Record<string, string | number>,
-          value: one instanceof Gauge ? one.read() : one.value,
-        })),
-      }));
+        samples: [...series.values()].flatMap(samplesOf),
+      }))
+      .filter(({ samples }) => samples.length > 0);
   }
 
   /** Reports for the last time; OpenTelemetry lets go of the store. */
@@ -136,10 +161,13 @@ export class Registry {
   }
 
   #collect(result: BatchObservableResult): void {
+    this.#onRead();
     for (const { series, otel } of this.#families.values()) {
       for (const one of series.values()) {
         if (!(one instanceof Gauge)) break;
-        result.observe(otel as Observable, one.read(), one.attributes);
+        for (const { attributes, value } of one.read()) {
+          result.observe(otel as Observable, value, attributes);
+        }
       }
     }
     this.#reportCounters();
@@ -156,6 +184,14 @@ export class Registry {
       }
     }
   }
+}
+
+function samplesOf(one: Series): MetricSample[] {
+  const readings = one instanceof Gauge ? one.read() : [one];
+  return readings.map(({ attributes, value }) => ({
+    attributes: attributes as MetricSample["attributes"],
+    value,
+  }));
 }
 
 function instrumentOf(meter: Meter, definition: MetricDefinition) {

@@ -2,12 +2,21 @@ import type { Attributes } from "@opentelemetry/api";
 import type { StreamStorageError } from "../storage/errors.ts";
 import { DatabaseHealth } from "./database_health.ts";
 import { EventLog } from "./event_log.ts";
-import type { Counter } from "./instruments.ts";
+import type { Counter, Histogram } from "./instruments.ts";
+import { healthOf, type QueueState, type StorageHealth } from "./health.ts";
+import {
+  maintenanceCalls,
+  objectStorageActions,
+  otherTransactions,
+  readCalls,
+  writeCalls,
+} from "./known_names.ts";
 import type { Logger } from "./log_events.ts";
 import { attributes, metrics } from "./names.ts";
 import { Operations } from "./operations.ts";
 import { OwnershipWatch } from "./ownership_watch.ts";
 import { type MetricFamily, Registry } from "./registry.ts";
+import { StreamCounts } from "./stream_counts.ts";
 import { TransactionMetrics } from "./transaction_metrics.ts";
 import { WorkerRuns } from "./worker_runs.ts";
 
@@ -18,6 +27,8 @@ export interface StoreTelemetryOptions {
   /** The server, if there is but one. */
   server?: { host: string; port: number } | undefined;
   logger?: Logger | undefined;
+  /** It owns nothing and writes nothing. */
+  isReader?: boolean;
 }
 
 /** A pool of connections, as it is watched. */
@@ -38,9 +49,11 @@ export interface ObjectStorageCall {
   errorType: string | undefined;
 }
 
-/** Hears how the waiting for a connection ends. */
+/** Hears of the waiting for connections. */
 export interface PoolWaits {
   acquired(waitedMs: number): void;
+  /** No connection was free. */
+  waits(): void;
   timedOut(): void;
 }
 
@@ -50,21 +63,35 @@ export interface Traffic {
   readonly sent: Counter;
 }
 
+/** The server that a store is at, as far as it tells. */
+export interface WatchedServer {
+  version: string | undefined;
+  system: string | undefined;
+}
+
 /** All that one store tells about itself. */
 export class StoreTelemetry {
   readonly log: EventLog;
-  readonly health: DatabaseHealth;
+  readonly database: DatabaseHealth;
   readonly operations: Operations;
   readonly ownership: OwnershipWatch;
   readonly transactions: TransactionMetrics;
   readonly workers: WorkerRuns;
+  readonly counts: StreamCounts;
   readonly #registry: Registry;
+  readonly #namespace: string;
+  readonly #isReader: boolean;
   #hasRoom: () => boolean = () => true;
+  #queue: WatchedQueue | undefined;
+  #closedAt: number | undefined;
 
-  constructor({ database, schema, server, logger }: StoreTelemetryOptions) {
+  constructor(options: StoreTelemetryOptions) {
+    const { schema, server, logger, isReader = false } = options;
+    this.#namespace = `${options.database}|${schema}`;
+    this.#isReader = isReader;
     const common: Attributes = {
       [attributes.system]: "postgresql",
-      [attributes.namespace]: `${database}|${schema}`,
+      [attributes.namespace]: this.#namespace,
       ...(server === undefined ? {} : {
         [attributes.serverAddress]: server.host,
         [attributes.serverPort]: server.port,
@@ -74,15 +101,58 @@ export class StoreTelemetry {
     this.#registry = registry;
     this.log = new EventLog(logger);
     const health = new DatabaseHealth(this.log, () => this.#hasRoom());
-    this.health = health;
-    this.operations = new Operations({ registry, health, common, schema });
-    this.ownership = new OwnershipWatch(registry, this.log);
-    this.transactions = new TransactionMetrics(registry, health);
+    this.database = health;
+    const names = isReader
+      ? readCalls
+      : [...readCalls, ...writeCalls, ...maintenanceCalls];
+    this.operations = new Operations({
+      registry,
+      health,
+      common,
+      schema,
+      names,
+    });
+    this.ownership = new OwnershipWatch(
+      isReader ? undefined : registry,
+      this.log,
+    );
+    this.transactions = new TransactionMetrics(
+      registry,
+      health,
+      isReader ? names : [...names, ...otherTransactions],
+    );
     this.workers = new WorkerRuns(registry, this.log);
+    this.counts = new StreamCounts(registry);
     registry.gauge(
       metrics.databaseAvailable,
       {},
       () => Number(health.isAvailable),
+    );
+  }
+
+  /** How the store is doing. */
+  health(): StorageHealth {
+    return healthOf({
+      namespace: this.#namespace,
+      database: this.database,
+      ownership: this.#isReader ? undefined : this.ownership,
+      queue: this.#queue && queueStateOf(this.#queue),
+      closedAt: this.#closedAt,
+    });
+  }
+
+  /** Watches which server the store is at. */
+  watchServer(server: WatchedServer): void {
+    this.#registry.gauges(
+      metrics.serverInfo,
+      () =>
+        server.version === undefined ? [] : [{
+          attributes: {
+            [attributes.serverVersion]: server.version,
+            [attributes.systemId]: server.system ?? "",
+          },
+          value: 1,
+        }],
     );
   }
 
@@ -115,6 +185,7 @@ export class StoreTelemetry {
     for (const [metric, field] of gauges) {
       this.#registry.gauge(metric, {}, () => queue.state[field]);
     }
+    this.#queue = queue;
     this.#hasRoom = hasRoom;
   }
 
@@ -129,21 +200,39 @@ export class StoreTelemetry {
     const of = { [attributes.pool]: pool };
     const times = this.#registry.histogram(metrics.connectionWaitTime, of);
     const timeouts = this.#registry.counter(metrics.connectionTimeouts, of);
+    const empty = this.#registry.counter(metrics.emptyAcquisitions, of);
+    this.#createTimes(pool);
     return {
       acquired: (waitedMs) => times.record(waitedMs / 1000),
+      waits: () => empty.add(),
       timedOut: () => timeouts.add(),
     };
   }
 
   /** Takes the calls on object storage. */
   objectStorage(): (call: ObjectStorageCall) => void {
-    return ({ action, milliseconds, errorType }) =>
-      this.#registry.histogram(metrics.objectStorageDuration, {
-        [attributes.objectStorageAction]: action,
-        ...(errorType === undefined ? {} : {
-          [attributes.errorType]: errorType,
-        }),
-      }).record(milliseconds / 1000);
+    const duration = (of: Attributes) =>
+      this.#registry.histogram(metrics.objectStorageDuration, of);
+    const failures = (of: Attributes) =>
+      this.#registry.counter(metrics.objectStorageFailures, of);
+    for (const action of objectStorageActions) {
+      const of = { [attributes.objectStorageAction]: action };
+      duration(of);
+      failures(of);
+    }
+    return ({ action, milliseconds, errorType }) => {
+      const of = { [attributes.objectStorageAction]: action };
+      const failed = { ...of, [attributes.errorType]: errorType };
+      duration(errorType === undefined ? of : failed)
+        .record(milliseconds / 1000);
+      if (errorType !== undefined) failures(of).add();
+    };
+  }
+
+  /** Counts the bytes of blocks that move into object storage. */
+  mediaMoved(): (bytes: number) => void {
+    const moved = this.#registry.counter(metrics.mediaMoved, {});
+    return (bytes) => moved.add(bytes);
   }
 
   /** Counts the bytes of a pool's connections. */
@@ -165,14 +254,12 @@ export class StoreTelemetry {
     const since = performance.now();
     try {
       const session = await connect();
-      this.#registry.histogram(metrics.connectionCreateTime, {
-        [attributes.pool]: pool,
-      }).record((performance.now() - since) / 1000);
-      this.health.connected();
-      void session.closed.then(() => this.health.connectionLost(pool));
+      this.#createTimes(pool).record((performance.now() - since) / 1000);
+      this.database.connected();
+      void session.closed.then(() => this.database.connectionLost(pool));
       return session;
     } catch (error) {
-      this.health.connectFailed(toStorageError(error));
+      this.database.connectFailed(toStorageError(error));
       throw error;
     }
   }
@@ -182,9 +269,14 @@ export class StoreTelemetry {
     return this.#registry.read();
   }
 
+  /** The store is told to close: it takes no calls any more. */
+  leaving(): void {
+    this.#closedAt ??= performance.now();
+  }
+
   /** Connections that end from now on are meant to. */
   closing(): void {
-    this.health.closing();
+    this.database.closing();
   }
 
   /** Reports for the last time; OpenTelemetry lets go of the store. */
@@ -192,4 +284,14 @@ export class StoreTelemetry {
     this.ownership.released();
     this.#registry.close();
   }
+
+  #createTimes(pool: string): Histogram {
+    const of = { [attributes.pool]: pool };
+    return this.#registry.histogram(metrics.connectionCreateTime, of);
+  }
+}
+
+function queueStateOf({ state }: WatchedQueue): QueueState {
+  const { waiting, waitingBytes, busySlots } = state;
+  return { writes: waiting, bytes: waitingBytes, busySlots };
 }

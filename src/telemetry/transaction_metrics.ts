@@ -5,17 +5,20 @@ import type { Counter, Histogram } from "./instruments.ts";
 import { attributes, metrics, spans } from "./names.ts";
 import type { Registry } from "./registry.ts";
 
-/** How a transaction ended, all its attempts included. */
-export type TransactionOutcome =
-  | "committed"
+const outcomes = [
+  "committed",
   /** A check of its own stopped it; nothing was written. */
-  | "rejected"
+  "rejected",
   /** It failed, or was never begun; nothing was written. */
-  | "rolled_back"
+  "rolled_back",
   /** Its caller's signal stopped it; nothing was written. */
-  | "canceled"
+  "canceled",
   /** It may have been committed, the answer was lost. */
-  | "unknown";
+  "unknown",
+] as const;
+
+/** How a transaction ended, all its attempts included. */
+export type TransactionOutcome = typeof outcomes[number];
 
 interface TransactionSeries {
   attempts: Counter;
@@ -39,9 +42,17 @@ export class TransactionMetrics {
   readonly #health: DatabaseHealth;
   readonly #byName = new Map<string, TransactionSeries>();
 
-  constructor(registry: Registry, health: DatabaseHealth) {
+  /** `names` are those that are known before the first of them. */
+  constructor(
+    registry: Registry,
+    health: DatabaseHealth,
+    names: readonly string[],
+  ) {
     this.#registry = registry;
     this.#health = health;
+    for (const name of names) {
+      for (const outcome of outcomes) this.#duration(name, outcome);
+    }
   }
 
   /** An attempt is made, the first or another. */
@@ -64,7 +75,10 @@ export class TransactionMetrics {
 
   /** It is over. */
   ended({ name, mode, outcome, since, error }: TransactionEnd): void {
-    this.#duration(name, outcome).record((performance.now() - since) / 1000);
+    const now = performance.now();
+    this.#duration(name, outcome).record((now - since) / 1000);
+    const isAnswer = outcome === "committed" || outcome === "rejected";
+    if (isAnswer) this.#health.answered(now);
     if (mode === "read") return;
     if (outcome === "committed") this.#health.writeCommitted();
     else if (error !== undefined) this.#health.writeFailed(error);

@@ -1,14 +1,17 @@
 import type { EventLog } from "./event_log.ts";
+import type { Counter, Histogram } from "./instruments.ts";
 import type { LogCode } from "./log_events.ts";
 import { attributes, metrics } from "./names.ts";
 import type { Registry } from "./registry.ts";
+
+/** How a run ends; `stopped`: it was aborted before it was done. */
+const outcomes = ["done", "failed", "stopped"] as const;
 
 /** One run of a background worker. */
 export interface WorkerRun {
   /** The worker's name, one of a few. */
   worker: string;
-  /** `stopped`: it was aborted before it was done. */
-  outcome: "done" | "failed" | "stopped";
+  outcome: typeof outcomes[number];
   milliseconds: number;
   /** What it has dealt with, if it tells. */
   report: { done: number } | undefined;
@@ -26,15 +29,16 @@ export class WorkerRuns {
     this.#log = log;
   }
 
+  /** There is such a worker; it has not run yet. */
+  expect(worker: string): void {
+    for (const outcome of outcomes) this.#duration(worker, outcome);
+    this.#items(worker);
+  }
+
   /** A run is over. */
   record({ worker, outcome, milliseconds, report }: WorkerRun): void {
-    this.#registry.histogram(metrics.workerDuration, {
-      [attributes.worker]: worker,
-      [attributes.workerOutcome]: outcome,
-    }).record(milliseconds / 1000);
-    this.#registry.counter(metrics.workerItems, {
-      [attributes.worker]: worker,
-    }).add(report?.done ?? 0);
+    this.#duration(worker, outcome).record(milliseconds / 1000);
+    this.#items(worker).add(report?.done ?? 0);
     const failures = this.#failures.get(worker) ?? 0;
     if (outcome === "failed") this.#failures.set(worker, failures + 1);
     if (outcome !== "done" || failures === 0) return;
@@ -55,5 +59,17 @@ export class WorkerRuns {
     const isKnown = code === "worker_recovered" ||
       (code === "worker_failed" && (this.#failures.get(worker) ?? 0) > 1);
     if (!isKnown) this.#log.tell(code, details, message);
+  }
+
+  #duration(worker: string, outcome: WorkerRun["outcome"]): Histogram {
+    return this.#registry.histogram(metrics.workerDuration, {
+      [attributes.worker]: worker,
+      [attributes.workerOutcome]: outcome,
+    });
+  }
+
+  #items(worker: string): Counter {
+    const of = { [attributes.worker]: worker };
+    return this.#registry.counter(metrics.workerItems, of);
   }
 }

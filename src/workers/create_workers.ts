@@ -11,6 +11,7 @@ import { EphemeralSweeper } from "./ephemeral_sweeper.ts";
 import { Gate } from "./gate.ts";
 import { mediaMaintenance } from "./media_maintenance.ts";
 import { MediaOffloader } from "./media_offloader.ts";
+import { StreamCounter } from "./stream_counter.ts";
 import { StreamRemover } from "./stream_remover.ts";
 import { StreamTrimmer } from "./stream_trimmer.ts";
 import type { Worker } from "./worker.ts";
@@ -29,6 +30,9 @@ const trimIntervalMs = 60_000;
 
 /** Deletions wake the remover; this is for what has failed. */
 const removeIntervalMs = 60_000;
+
+/** Milliseconds between two counts of the streams, or more. */
+const countIntervalMs = 60_000;
 
 /** The workers of a store, and the maintenance that callers can ask for. */
 export function createWorkers(background: Background): Workers {
@@ -55,11 +59,17 @@ export function createWorkers(background: Background): Workers {
     offloadTimeoutMs,
   );
   const remover = loopOf(new StreamRemover(store), removeIntervalMs);
+  const counter = loopOf(
+    new StreamCounter(store, telemetry.counts, systemClock),
+    countIntervalMs,
+  );
+  telemetry.counts.onAsked(() => counter.loop.wake());
   const loops = [
     ...(sweeps ? [sweeperLoop] : []),
     ...(trims ? [trimmerLoop] : []),
     ...(offloader?.runs ? [offloader.loop] : []),
     ...(remover.runs ? [remover.loop] : []),
+    ...(counter.runs ? [counter.loop] : []),
   ];
   const maintenance: StreamMaintenance = {
     ...mediaMaintenance(store, calls, offloader),
@@ -118,20 +128,24 @@ function loopMaker({ options, telemetry }: Background) {
     worker: W,
     intervalMs: number,
     timeoutMs = runTimeoutMs,
-  ) => ({
-    worker,
-    loop: new WorkerLoop(worker, {
-      intervalMs,
-      timeoutMs,
-      graceMs: graceMsOf(options),
-      clock: systemClock,
-      gate,
-      onEvent: (event) => telemetry.workers.heard(worker.name, event),
-      onRun: (run) => telemetry.workers.record(run),
-    }),
-    /** Whether it runs by itself. */
-    runs: workerConcurrency > 0 && intervalMs > 0,
-  });
+  ) => {
+    const runs = workerConcurrency > 0 && intervalMs > 0;
+    if (runs) telemetry.workers.expect(worker.name);
+    return {
+      worker,
+      loop: new WorkerLoop(worker, {
+        intervalMs,
+        timeoutMs,
+        graceMs: graceMsOf(options),
+        clock: systemClock,
+        gate,
+        onEvent: (event) => telemetry.workers.heard(worker.name, event),
+        onRun: (run) => telemetry.workers.record(run),
+      }),
+      /** Whether it runs by itself. */
+      runs,
+    };
+  };
 }
 
 /** Only spares the next start some work, so it may fail. */

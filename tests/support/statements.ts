@@ -2,6 +2,7 @@
 import type { Statement } from "../../src/database/statement.ts";
 import { Catalog, type OwnTables } from "../../src/postgres/catalog.ts";
 import * as candidates from "../../src/postgres/sql/candidates.ts";
+import * as counts from "../../src/postgres/sql/counts.ts";
 import * as deletions from "../../src/postgres/sql/deletions.ts";
 import * as ephemeralAges from "../../src/postgres/sql/ephemeral_ages.ts";
 import * as external from "../../src/postgres/sql/external.ts";
@@ -20,6 +21,7 @@ import * as streams from "../../src/postgres/sql/streams.ts";
 
 const modules = {
   candidates,
+  counts,
   deletions,
   ephemeralAges,
   external,

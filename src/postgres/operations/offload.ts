@@ -119,6 +119,7 @@ export function offloadStream(
       await cleanUp(store, call, media, { change, error });
       throw error;
     }
+    media.moved(size);
     return { blocks: blocks.length, bytes: size };
   };
   return media.turn(streamId, body, call.signal);

@@ -1,8 +1,8 @@
 import { bind } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
 import type { MiniblocksStoredLocation } from "../../storage/model.ts";
-import { selectStreamRow } from "../sql/streams.ts";
-import type { ReadStore, StreamCall } from "../store.ts";
+import { selectDataSize, selectStreamRow } from "../sql/streams.ts";
+import { contextOf, type ReadStore, type StreamCall } from "../store.ts";
 import { findLast } from "./miniblock_numbers.ts";
 
 const locations: Readonly<Record<string, MiniblocksStoredLocation>> = {
@@ -23,6 +23,19 @@ export async function streamFacts(
   if (row === undefined) throw streamNotFound(streamId);
   const [ephemeral, ext] = row;
   return { ephemeral, location: locations[ext] ?? "db" };
+}
+
+/** The bytes of the stream's blocks that are in the database. */
+export async function dataSizeInDatabase(
+  store: ReadStore,
+  call: StreamCall,
+): Promise<bigint> {
+  const { streamId } = call;
+  const [{ rows: [row] }] = await store.transactions.read(contextOf(call), [
+    bind(store.catalog.of(streamId, selectDataSize), streamId),
+  ]);
+  if (row === undefined) throw streamNotFound(streamId);
+  return row[0];
 }
 
 /** The number of the last block, -1 without any. */

@@ -116,6 +116,17 @@ export const selectStreamRow = (t: StreamTables) =>
     columns: ["bool", "text"],
   });
 
+/** The bytes of the stream's blocks that are here, without snapshots. */
+export const selectDataSize = (t: StreamTables) =>
+  statement({
+    text: `SELECT coalesce((SELECT
+          pg_catalog.sum(pg_catalog.octet_length(blockdata))
+        FROM ${t.miniblocks} WHERE stream_id = $1), 0)::bigint
+      FROM ${t.streams} WHERE stream_id = $1`,
+    params: ["bpchar"],
+    columns: ["int8"],
+  });
+
 /** Starts the age of an ephemeral stream. */
 export const insertEphemeralAge = (t: StreamTables) =>
   statement({

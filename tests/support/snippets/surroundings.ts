@@ -43,10 +43,15 @@ export class Observed {
     log: (...values) => this.lines.push(format(...values)),
   };
 
-  /** Nothing listens: the handler is asked once, as a scrape would. */
+  /** Nothing listens: the handler is asked once, as a scrape or a probe would. */
   serve(handler: Handler): unknown {
-    const request = new Request("http://localhost:9464/metrics");
-    this.#answers.push(Promise.resolve(handler(request)));
+    const ask = async () => {
+      const scrape = await handler(new Request("http://localhost/metrics"));
+      return scrape.status === 404
+        ? await handler(new Request("http://localhost/livez"))
+        : scrape;
+    };
+    this.#answers.push(ask());
     return {};
   }
 

@@ -1,0 +1,35 @@
+/** Statements that go over all streams, for what is told of them in numbers. */
+
+import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../catalog.ts";
+
+/** Streams by their first byte, which is their type; from the index alone. */
+export const countStreamsByType = (t: StreamTables) =>
+  statement({
+    text: `SELECT pg_catalog.left(stream_id, 2), pg_catalog.count(*)
+      FROM ${t.streams} GROUP BY 1`,
+    columns: ["text", "int8"],
+    once: true,
+  });
+
+/** Tasks of the offloader by their kind. */
+export const countMediaTasks = (t: StreamTables) =>
+  statement({
+    text: `SELECT task, pg_catalog.count(*) FROM ${t.mediaTasks}
+      WHERE task <> 'keep' GROUP BY task`,
+    columns: ["text", "int8"],
+    once: true,
+  });
+
+/** Media streams that wait in the database without a task. */
+export const countUnmoved = (t: StreamTables) =>
+  statement({
+    text: `SELECT pg_catalog.count(*) FROM ${t.streams} AS es
+      WHERE stream_id COLLATE pg_catalog."C" > 'ff'
+        AND stream_id COLLATE pg_catalog."C" < 'fg'
+        AND NOT ephemeral AND blockdata_ext = 'D'
+        AND NOT EXISTS (SELECT 1 FROM ${t.mediaTasks} AS task
+          WHERE task.stream_id = es.stream_id)`,
+    columns: ["int8"],
+    once: true,
+  });

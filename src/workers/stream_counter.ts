@@ -1,0 +1,43 @@
+import { countAll } from "../postgres/operations/count_all.ts";
+import type { Store } from "../postgres/store.ts";
+import type { StreamCounts } from "../telemetry/stream_counts.ts";
+import type { Clock } from "./clock.ts";
+import type { Worker, WorkerReport } from "./worker.ts";
+
+/**
+ * Counts take at most this part of the time: the larger a store is, the more
+ * seldom it is counted.
+ */
+const share = 1 / 100;
+
+/**
+ * Counts the streams for whoever collects metrics, and for nobody else: without
+ * one, it does nothing.
+ */
+export class StreamCounter implements Worker<WorkerReport> {
+  readonly name = "stream_counter";
+  readonly #store: Store;
+  readonly #counts: StreamCounts;
+  readonly #clock: Clock;
+  #notBefore = 0;
+
+  constructor(store: Store, counts: StreamCounts, clock: Clock) {
+    this.#store = store;
+    this.#counts = counts;
+    this.#clock = clock;
+  }
+
+  /** One count, if somebody wants it and it is time. */
+  async runOnce(signal: AbortSignal): Promise<WorkerReport> {
+    const since = this.#clock.now();
+    if (this.#counts.isAsked && since >= this.#notBefore) {
+      try {
+        this.#counts.tell(await countAll(this.#store, signal));
+      } finally {
+        const now = this.#clock.now();
+        this.#notBefore = now + (now - since) / share;
+      }
+    }
+    return { done: 0, failed: 0, more: false };
+  }
+}
