@@ -5,7 +5,7 @@
  */
 
 import type { HistogramValue } from "./instruments.ts";
-import type { MetricDefinition } from "./names.ts";
+import { attributes, type MetricDefinition } from "./names.ts";
 import type { MetricFamily, MetricSample } from "./registry.ts";
 
 /** Whatever has metrics: a `PostgresStreamStorage`. */
@@ -113,25 +113,46 @@ function histogramLines(
   attributes: MetricSample["attributes"],
   { bounds, counts, sum }: HistogramValue,
 ): string[] {
+  const pairs = labelPairs(attributes);
+  const line = (suffix: string, value: number, le?: number | string) =>
+    `${name}_${suffix}${braced(pairs, le)} ${value}`;
+  const all = counts.reduce((below, count) => below + count, 0);
+  const lines: string[] = [];
   let below = 0;
-  const buckets = counts.map((count, i) => {
-    below += count;
-    const le = String(bounds[i] ?? "+Inf");
-    return `${name}_bucket${labels({ ...attributes, le })} ${below}`;
-  });
-  return [
-    // Of those that are still at 0, most for ever, the last one says all.
-    ...(below === 0 ? buckets.slice(-1) : buckets),
-    `${name}_sum${labels(attributes)} ${sum}`,
-    `${name}_count${labels(attributes)} ${below}`,
-  ];
+  // Of those that are still at 0, most for ever, the last bucket says all.
+  for (const [i, bound] of all === 0 ? [] : bounds.entries()) {
+    below += counts[i]!;
+    lines.push(line("bucket", below, bound));
+  }
+  lines.push(line("bucket", all, "+Inf"), line("sum", sum), line("count", all));
+  return lines;
 }
 
 function labels(attributes: MetricSample["attributes"]): string {
-  const pairs = Object.entries(attributes).map(([name, value]) => {
-    const escaped = String(value).replace(/\\/g, "\\\\")
-      .replace(/"/g, '\\"').replace(/\n/g, "\\n");
-    return `${name.replace(/[^a-zA-Z0-9_]/g, "_")}="${escaped}"`;
-  });
-  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+  return braced(labelPairs(attributes));
+}
+
+function labelPairs(attributes: MetricSample["attributes"]): string[] {
+  return Object.entries(attributes).map(([name, value]) =>
+    `${labelNames.get(name) ?? labelName(name)}="${escaped(String(value))}"`
+  );
+}
+
+function labelName(attribute: string): string {
+  return attribute.replace(/[^a-zA-Z0-9_]/g, "_");
+}
+
+/** Of those that there are; a scrape has thousands of them. */
+const labelNames: ReadonlyMap<string, string> = new Map(
+  Object.values(attributes).map((name) => [name, labelName(name)]),
+);
+
+function escaped(value: string): string {
+  if (!/[\\"\n]/.test(value)) return value;
+  return value.replace(/[\\"]/g, "\\$&").replaceAll("\n", "\\n");
+}
+
+function braced(pairs: readonly string[], le?: number | string): string {
+  const all = le === undefined ? pairs : [...pairs, `le="${le}"`];
+  return all.length === 0 ? "" : `{${all.join(",")}}`;
 }
