@@ -45,13 +45,19 @@ function wordsOf(path: string, name: string): string[] {
   return Array.from(union.matchAll(/^ +\| "(\w+)"/gm), ([, word]) => word!);
 }
 
-/** What an open store is, interface by interface. */
-const interfaces = [
-  ["src/storage/stream_reader.ts", "StreamReader"],
-  ["src/storage/stream_storage.ts", "StreamStorage"],
-  ["src/postgres/postgres_stream_reader.ts", "PostgresStreamReader"],
-  ["src/postgres/postgres_stream_storage.ts", "PostgresStreamStorage"],
-] as const;
+/** Where an interface is declared, and its name. */
+type Declared = [path: string, name: string];
+
+const reader: Declared = ["src/storage/stream_reader.ts", "StreamReader"];
+const storage: Declared = ["src/storage/stream_storage.ts", "StreamStorage"];
+const openReader: Declared = [
+  "src/postgres/postgres_stream_reader.ts",
+  "PostgresStreamReader",
+];
+const openStorage: Declared = [
+  "src/postgres/postgres_stream_storage.ts",
+  "PostgresStreamStorage",
+];
 
 /** Whether a member takes options, which hold the signal. */
 function takesOptions(path: string, member: string): boolean {
@@ -61,32 +67,34 @@ function takesOptions(path: string, member: string): boolean {
 }
 
 describe("The reference", () => {
-  const members = interfaces.flatMap(([path, name]) =>
-    membersOf(path, name).map((member) => ({
-      member,
-      isOperation: takesOptions(path, member),
-      isReaders: name.endsWith("Reader"),
-    }))
+  const members = [reader, storage, openReader, openStorage].flatMap(
+    ([path, name]) =>
+      membersOf(path, name).map((member) => ({
+        member,
+        isOperation: takesOptions(path, member),
+        isReaders: name.endsWith("Reader"),
+      })),
   );
-  const named = (isOperation: boolean) =>
-    members.filter((one) => one.isOperation === isOperation)
-      .map(({ member }) => member).sort();
+  const namesOf = (some: typeof members) =>
+    some.map(({ member }) => member).sort();
 
   it("has every operation, which takes a signal", () => {
-    assert.ok(named(true).length > 25);
-    assert.deepEqual(namesIn(reference, "Operations"), named(true));
+    const operations = members.filter((one) => one.isOperation);
+    assert.ok(operations.length > 25);
+    assert.deepEqual(namesIn(reference, "Operations"), namesOf(operations));
   });
 
   it("says which operations a reader has", () => {
-    const reading = members.filter((one) => one.isReaders && one.isOperation);
+    const reading = members.filter((one) => one.isOperation && one.isReaders);
     const marked = tableOf(reference, "Operations")
       .filter(([, , who]) => who === "yes")
       .flatMap(([name]) => codeWords(name!));
-    assert.deepEqual(marked.sort(), reading.map(({ member }) => member).sort());
+    assert.deepEqual(marked.sort(), namesOf(reading));
   });
 
   it("has every other member of an open store, which takes none", () => {
-    assert.deepEqual(namesIn(reference, "The store itself"), named(false));
+    const others = members.filter((one) => !one.isOperation);
+    assert.deepEqual(namesIn(reference, "The store itself"), namesOf(others));
   });
 
   it("has every error code, and every field", () => {

@@ -74,6 +74,9 @@ describe("The health of a store", () => {
     assert.deepEqual(await statuses(telemetry), [503, 200]);
     ownership.heard("ownership_session_back", "");
     assert.deepEqual(await statuses(telemetry), [200, 200]);
+    ownership.heard("ownership_released", "");
+    assert.equal(telemetry.health().state, "released");
+    assert.deepEqual(await statuses(telemetry), [503, 200]);
     ownership.heard("ownership_lost", "");
     assert.equal(telemetry.health().state, "lost");
     assert.deepEqual(await statuses(telemetry), [503, 503]);

@@ -42,6 +42,8 @@ import type { PostgresStreamReader } from "./postgres_stream_reader.ts";
  * And it has what a {@linkcode PostgresStreamReader} has:
  * {@linkcode PostgresStreamReader.schema},
  * {@linkcode PostgresStreamReader.partitions},
+ * {@linkcode PostgresStreamReader.totalMiniblockDataSizeInDB},
+ * {@linkcode PostgresStreamReader.health},
  * {@linkcode PostgresStreamReader.metrics}.
  */
 export interface PostgresStreamStorage

@@ -16,6 +16,8 @@ export type HealthState =
   | "unavailable"
   /** The session that holds the owner's lock broke; it is made again. */
   | "recovering"
+  /** It has given its ownership up, and only reads. */
+  | "released"
   /** Another instance owns the schema now: this one must be started anew. */
   | "lost"
   /** It was closed, or is being closed. */
@@ -109,7 +111,8 @@ function stateOf(
   }
   switch (ownership?.state) {
     case "recovering":
-      return { state: "recovering", since: owned };
+    case "released":
+      return { state: ownership.state, since: owned };
     case "waiting":
     case "standby":
       return { state: "opening", since: owned };

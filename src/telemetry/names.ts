@@ -232,7 +232,7 @@ export const metrics = {
     kind: "updowncounter",
     unit: "{state}",
     description:
-      "1 for the present state: waiting, standby, owner, recovering (lock session lost) or stopped, else 0",
+      "1 for the present state: waiting, standby, owner, recovering (lock session lost), released (given up) or stopped, else 0",
     attributes: [a.ownershipState],
   },
   databaseAvailable: {

@@ -12,6 +12,8 @@ export type OwnershipState =
   | "owner"
   /** It was the owner; the session with the lock broke and is made again. */
   | "recovering"
+  /** It has given its ownership up, and only reads. */
+  | "released"
   /** Another one owns the schema, or it was closed. */
   | "stopped";
 
@@ -20,6 +22,7 @@ const states: readonly OwnershipState[] = [
   "standby",
   "owner",
   "recovering",
+  "released",
   "stopped",
 ];
 
@@ -29,7 +32,7 @@ const stateAfter: Partial<Record<LogCode, OwnershipState>> = {
   ownership_taken: "owner",
   ownership_session_lost: "recovering",
   ownership_lost: "stopped",
-  ownership_released: "stopped",
+  ownership_released: "released",
 };
 
 /** Hears what becomes of ownership: keeps its state, logs each thing once. */
