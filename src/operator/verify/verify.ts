@@ -101,7 +101,7 @@ export class Verification implements AsyncIterable<Finding> {
         }
       } finally {
         this.#tick();
-        await core.close(closeMs);
+        await core.close();
       }
     } catch (error) {
       if (signal?.aborted) {
@@ -230,7 +230,6 @@ export class Verification implements AsyncIterable<Finding> {
   }
 }
 
-const closeMs = 5000;
 
 const levels: readonly VerifyLevel[] = ["quick", "structure", "deep"];
 
