@@ -230,7 +230,6 @@ export class Verification implements AsyncIterable<Finding> {
   }
 }
 
-
 const levels: readonly VerifyLevel[] = ["quick", "structure", "deep"];
 
 function checkOptions(
