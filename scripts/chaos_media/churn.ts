@@ -26,6 +26,8 @@ export interface ChurnOptions {
   /** So often another store takes over, in the same process. */
   takeoverMs: number;
   sampleMs: number;
+  /** Ends after so many stores, whatever the time. */
+  maxStores?: number;
   onSample?(sample: ChurnSample): void;
 }
 
@@ -53,6 +55,7 @@ const maxSamples = 1440;
 /** Runs it in a schema of its own. */
 export async function runChurn(options: ChurnOptions): Promise<ChurnReport> {
   const { seed, dialect, streams, takeoverMs, sampleMs } = options;
+  const { maxStores = Number.MAX_SAFE_INTEGER } = options;
   const url = await testDatabaseUrl();
   const schema = `churn_${crypto.randomUUID().replaceAll("-", "")}`;
   await using bucket = await startFaultyBucket(dialect, new Random(seed));
@@ -71,8 +74,8 @@ export async function runChurn(options: ChurnOptions): Promise<ChurnReport> {
     options.onSample?.(sample);
   };
   const ids = idsOf(seed, streams);
-  const mediaStorage = bucket.options;
-  const task = { url, schema, mediaStorage, seed, ids, takeoverMs, sampleMs };
+  const place = { url, schema, mediaStorage: bucket.options, seed, ids };
+  const task = { ...place, takeoverMs, sampleMs, maxStores };
   const child = startChild<ChurnTold>(
     "churn_process.ts",
     task satisfies ChurnTask,
@@ -99,7 +102,7 @@ export async function runChurn(options: ChurnOptions): Promise<ChurnReport> {
     await using storage = await openStreamStorage({
       url,
       schema,
-      mediaStorage,
+      mediaStorage: bucket.options,
       partitions: 1,
       startupDelayMs: 0,
       maxConnections: 4,

@@ -24,6 +24,8 @@ import { work } from "./work.ts";
 export interface ChurnTask extends Omit<Task, "authored"> {
   takeoverMs: number;
   sampleMs: number;
+  /** Ends after so many stores. */
+  maxStores: number;
 }
 
 /** What it tells. */
@@ -44,8 +46,8 @@ export interface ChurnCounts {
   trimmed: number;
 }
 
-const { url, schema, mediaStorage, seed, ids, takeoverMs, sampleMs } = JSON
-  .parse(process.argv[2]!) as ChurnTask;
+const task: ChurnTask = JSON.parse(process.argv[2]!);
+const { url, schema, mediaStorage, seed, ids } = task;
 const ledger = new Ledger();
 const counts = { stores: 0, done: 0, failed: 0, compared: 0, trimmed: 0 };
 const broken = (text: string) => {
@@ -109,17 +111,21 @@ process.stdin.on("end", () => stopped.abort());
 const sample = () => {
   tellLine({ what: "sample", ...counts, ...ownMemory() } satisfies ChurnTold);
 };
-const sampling = setInterval(sample, sampleMs);
-for (let working = Promise.resolve(); !stopped.signal.aborted;) {
+const sampling = setInterval(sample, task.sampleMs);
+let working = Promise.resolve();
+for (let i = 0; i < task.maxStores && !stopped.signal.aborted; i++) {
   const storage = await open();
   await working;
   await check(storage);
+  const before = counts.done;
   working = workOn(storage);
-  await pause(takeoverMs, undefined, { signal: stopped.signal })
-    .catch(() => {});
-  if (stopped.signal.aborted) await working;
+  do {
+    await pause(task.takeoverMs, undefined, { signal: stopped.signal })
+      .catch(() => {});
+  } while (counts.done === before && !stopped.signal.aborted);
 }
 const last = await open();
+await working;
 await check(last);
 await last.close();
 clearInterval(sampling);
