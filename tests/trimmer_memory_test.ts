@@ -10,6 +10,7 @@ import { resolveTrimming } from "../src/postgres/options.ts";
 import {
   countSnapshotsAbove,
   selectCursor,
+  selectDataOf,
   selectSnapshots,
   selectTrimmingMark,
   selectTrimmingPage,
@@ -18,7 +19,7 @@ import {
 import type { Store } from "../src/postgres/store.ts";
 import type { TrimmingOptions } from "../src/postgres/trimming_options.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
-import { newStreamId } from "../src/testing/contract/support.ts";
+import { legacyBlock, newStreamId } from "../src/testing/contract/support.ts";
 import { StreamTrimmer } from "../src/workers/stream_trimmer.ts";
 import { ToldStreams } from "../src/workers/told_streams.ts";
 
@@ -32,6 +33,8 @@ class Tables {
   /** How often the stream was looked at, and how often it was counted. */
   looks = 0;
   counts = 0;
+  /** The data of the last block, if its snapshot is inside. */
+  inside: Uint8Array | null = null;
   /** Runs in the middle of the next look. */
   meanwhile = () => {};
   readonly #catalog = new Catalog("schema", 1);
@@ -56,7 +59,13 @@ class Tables {
     switch (statement) {
       case this.#catalog.of(this.id, selectTrimState):
         this.looks++;
-        return [[600n, false, "D", true, 601n, 0n, 600n, 1n, true]];
+        return [[
+          ...[600n, false, "D", true, 601n, 0n, 600n, 1n],
+          ...[this.inside === null, this.inside],
+        ]];
+      case this.#catalog.of(this.id, selectDataOf):
+        // By now its blocks are in object storage.
+        return [];
       case this.#catalog.of(this.id, selectSnapshots):
         this.clearedFrom.push(values[1] as bigint);
         return [];
@@ -167,6 +176,18 @@ describe("How many snapshots a stream has since it was trimmed", () => {
       isCertain: false,
     }));
     assert.deepEqual(told.take(9), uncertain);
+  });
+});
+
+describe("A latest snapshot that is inside its block", () => {
+  it("is not missing in a stream that moves while it is looked at", async () => {
+    const tables = new Tables();
+    tables.inside = legacyBlock(600).data;
+    const trimmer = tables.trimmer(clearing);
+    trimmer.snapshotWritten(tables.id);
+    await trimmer.runOnce(signal);
+    assert.equal(tables.looks, 1);
+    assert.deepEqual(tables.clearedFrom, [0n], "It was trimmed, not refused");
   });
 });
 

@@ -43,7 +43,8 @@ export async function call<T>(
       tell({ what: "broken", text: `${name}: ${error}` });
       return { code: "NONE" };
     }
-    tell({ what: "call", name, outcome: error.code });
+    const { reason = error.code } = error.details;
+    tell({ what: "call", name, outcome: String(reason) });
     return { code: error.code };
   }
 }

@@ -117,7 +117,7 @@ export async function planTrim(
   const bare = { latest, first, last, runStart, rules };
   if (latest === 0n) return { ...bare, cut: undefined, beside: [], inside: [] };
   if (latest < runStart || latest > last) return "latest_snapshot_missing";
-  const found = row[8] ? latest : await readLegacy(store, call, latest);
+  const found = row[8] ? latest : legacyIn(latest, row[9]);
   if (found === undefined) return "latest_snapshot_missing";
   const cut = await findCut(store, call, bare, found);
   const needed = cut === undefined || cut === found ? [found] : [cut, found];
@@ -227,8 +227,16 @@ async function readLegacy(
     { name, tags: streamId, signal },
     [bind(select, streamId, [number])],
   );
-  if (row === undefined || !hasLegacySnapshot(row[1])) return undefined;
-  return { number, sha256: hashOf(row[1]) };
+  return legacyIn(number, row?.[1]);
+}
+
+/** The block holds a snapshot in its data; undefined: it holds none. */
+function legacyIn(
+  number: bigint,
+  data: Uint8Array | null | undefined,
+): LegacySnapshot | undefined {
+  if (!data || !hasLegacySnapshot(data)) return undefined;
+  return { number, sha256: hashOf(data) };
 }
 
 /** The same as far as is remembered; what is not is read. */

@@ -11,7 +11,9 @@ import { isAbout } from "./incarnations.ts";
 /**
  * What decides whether and how a stream may be trimmed: its row, whether it has
  * a minipool, the number, first and last of its blocks and the first above
- * genesis, and whether a snapshot stands beside the block that has the latest.
+ * genesis, whether a snapshot stands beside the block that has the latest, and
+ * if not, the block's data. All of one moment: asked for later, the block may have
+ * moved into object storage, and the stream would look damaged.
  */
 export const selectTrimState = (t: StreamTables) =>
   statement({
@@ -21,7 +23,11 @@ export const selectTrimState = (t: StreamTables) =>
         block.n, block.first, block.last, block.above_genesis,
         coalesce((SELECT pg_catalog.octet_length(snapshot) > 0
           FROM ${t.miniblocks} WHERE stream_id = $1
-            AND seq_num = greatest(latest_snapshot_miniblock, 0)), false)
+            AND seq_num = greatest(latest_snapshot_miniblock, 0)), false),
+        (SELECT blockdata FROM ${t.miniblocks} WHERE stream_id = $1
+          AND latest_snapshot_miniblock > 0
+          AND seq_num = latest_snapshot_miniblock
+          AND coalesce(pg_catalog.octet_length(snapshot), 0) = 0)
       FROM ${t.streams} AS es LEFT JOIN LATERAL (
         SELECT pg_catalog.count(*) AS n, pg_catalog.min(seq_num) AS first,
           pg_catalog.max(seq_num) AS last,
@@ -39,6 +45,7 @@ export const selectTrimState = (t: StreamTables) =>
       "int8?",
       "int8?",
       "bool",
+      "bytea?",
     ],
   });
 
