@@ -70,7 +70,11 @@ function positive(name: string, text: string): number {
 }
 
 async function run(options: Options): Promise<number> {
-  const { samples, broken } = await runChurn({ ...options, onSample: print });
+  const { samples, broken } = await runChurn({
+    ...options,
+    onSample: print,
+    onBroken: (text) => console.error(text),
+  });
   const grown = growth(samples);
   if (grown !== undefined) broken.push(grown);
   const end = "All is as it was told, and memory stays as it is";

@@ -29,6 +29,7 @@ export interface ChurnOptions {
   /** Ends after so many stores, whatever the time. */
   maxStores?: number;
   onSample?(sample: ChurnSample): void;
+  onBroken?(text: string): void;
 }
 
 /** How it was at some time. */
@@ -62,7 +63,9 @@ export async function runChurn(options: ChurnOptions): Promise<ChurnReport> {
   bucket.setFaults(options.faults);
   const report: ChurnReport = { samples: [], broken: [] };
   const broken = (text: string) => {
-    if (report.broken.length < 100) report.broken.push(text);
+    if (report.broken.length >= 100) return;
+    report.broken.push(text);
+    options.onBroken?.(text);
   };
   const started = performance.now();
   const seen: Promise<void>[] = [];
