@@ -11,6 +11,7 @@ import {
 import { placesOf } from "../src/database/connection_limit.ts";
 import { Pool, type PoolOptions } from "../src/database/pool.ts";
 import { bind, statement } from "../src/database/statement.ts";
+import type { Session } from "../src/database/session.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
 import { testDatabaseUrl } from "./support/database.ts";
@@ -91,10 +92,10 @@ describe("Idle sessions of a pool", () => {
   });
 
   it("that are used now and then stay", async () => {
-    const pool = poolOf({ idleTimeoutMs: 2000, max: 2 });
+    const pool = poolOf({ idleTimeoutMs: 1500, max: 2 });
     await burst(pool, 2);
     // Each has work of its own kind, so both are used again and again.
-    const end = performance.now() + 2500;
+    const end = performance.now() + 2000;
     await pool.run(work(), "write");
     while (performance.now() < end) {
       await Promise.all([burst(pool, 1), pool.run(work(), "write")]);
@@ -182,6 +183,50 @@ describe("A connection limit", () => {
     letGo();
     await pool.close(1000);
     assert.equal(shared.limit.inUse, 0);
+  });
+
+  it("holds through bursts and losses at random", async () => {
+    const sessions = new Set<Session>();
+    await using shared = sharing(9, 5, {
+      max: 5,
+      depth: 2,
+      idleTimeoutMs: 200,
+      connect: async () => {
+        const session = await testSession();
+        sessions.add(session);
+        void session.closed.then(() => sessions.delete(session));
+        return session;
+      },
+    });
+    const letGo = await shared.places.keep(5, keeping);
+    let most = 0;
+    let lost = 0;
+    const end = performance.now() + 1200;
+    const storms = shared.pools.map(async (pool) => {
+      while (performance.now() < end) {
+        const calls = Array.from(
+          { length: Math.ceil(Math.random() * 20) },
+          () => pool.run(work(Math.random() / 50), "read").catch(() => lost++),
+        );
+        await Promise.all(calls);
+        most = Math.max(most, sessions.size);
+        if (Math.random() < 0.2) await delay(Math.random() * 300);
+      }
+    });
+    const losses = (async () => {
+      while (performance.now() < end) {
+        await delay(Math.random() * 100);
+        most = Math.max(most, sessions.size);
+        const one = [...sessions][Math.floor(Math.random() * sessions.size)];
+        one?.destroy("It was cut");
+      }
+    })();
+    await Promise.all([...storms, losses]);
+    assert.ok(most > 5 && most <= 9, `${most} sessions`);
+    assert.ok(lost > 0);
+    // Everybody goes on.
+    await Promise.all(shared.pools.map((pool) => burst(pool, 10)));
+    letGo();
   });
 
   it("is not used up by sessions that could not be opened, or broke", async () => {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { inspect } from "node:util";
 import {
+  openStreamReader,
   openStreamStorage,
   parseStreamId,
   StreamStorageError,
@@ -206,6 +207,38 @@ describe("A password from a function", () => {
     assert.equal(storage.signal.aborted, false);
     await admin.script(`ALTER ROLE by_scram PASSWORD '${rolePassword}'`);
     passwords.push(rolePassword);
+  });
+
+  it("opens readers, and finds the primary among hosts", async () => {
+    const { port } = parseConnectionUrl(server.url).hosts[0]!;
+    let asked = 0;
+    const options = {
+      // Each of them is asked, to find out which takes writes.
+      url:
+        `postgresql://by_scram@127.0.0.1:${port},localhost:${port}/postgres` +
+        "?target_session_attrs=read-write",
+      password: () => {
+        asked++;
+        return Promise.resolve(rolePassword);
+      },
+      schema: "credentials_of_readers",
+    };
+    await using storage = await openStreamStorage({
+      ...options,
+      partitions: 2,
+      startupDelayMs: 0,
+      workerConcurrency: 0,
+    });
+    const streamId = parseStreamId("20" + "cd".repeat(31));
+    const data = new Uint8Array([1]);
+    await storage.createStreamStorage(streamId, { number: 0n, data });
+    const before = asked;
+    await using reader = await openStreamReader({
+      ...options,
+      url: addressOf("by_scram"),
+    });
+    assert.equal(await reader.getLastMiniblockNumber(streamId), 0n);
+    assert.ok(before >= 4 && asked > before, `${before}, ${asked}`);
   });
 
   it("stands beside a url without one, and with no other", async () => {

@@ -67,8 +67,12 @@ async function readPem(part: Part, path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    const { code = "unknown error" } = error as { code?: string };
-    throw bad(part, `is no PEM text, and as a file can't be read (${code})`);
+    // Deno's word for what it was not allowed to read is a name.
+    const { code, name } = error as Error & { code?: string };
+    throw bad(
+      part,
+      `is no PEM text, and as a file can't be read (${code ?? name})`,
+    );
   }
 }
 
