@@ -86,6 +86,11 @@ function checkLabels(text: string): void {
   }
 }
 
+/** Deno has no parser of YAML. */
+const yaml = (globalThis as {
+  Bun?: { YAML: { parse(text: string): unknown } };
+}).Bun?.YAML;
+
 describe("The dashboard", () => {
   const shown = panels.filter(({ type }) => type !== "row");
 
@@ -144,11 +149,6 @@ describe("The alert rules", () => {
     }
   });
 
-  // Deno has no parser of YAML.
-  const yaml = (globalThis as {
-    Bun?: { YAML: { parse(text: string): unknown } };
-  }).Bun?.YAML;
-
   it("are YAML", { skip: yaml === undefined }, () => {
     const { groups } = yaml!.parse(alerts) as {
       groups: { rules: { alert: string; expr: string }[] }[];
@@ -156,3 +156,56 @@ describe("The alert rules", () => {
     assert.equal(groups.flatMap(({ rules }) => rules).length, rules.length);
   });
 });
+
+describe("The Kubernetes manifest", () => {
+  const text = readDocument("docs/examples/kubernetes.yaml");
+
+  it("asks the paths that the health handler answers", () => {
+    const paths = [...text.matchAll(/^ +path: (\S+)$/gm)].map(([, at]) => at!);
+    assert.deepEqual(paths, ["/readyz", "/livez"]);
+    for (const path of paths) assert.ok(words.includes(`"${path}"`), path);
+  });
+
+  it("is YAML of three resources", { skip: yaml === undefined }, () => {
+    const resources = text.split(/^---$/m).map((part) =>
+      yaml!.parse(part) as { kind: string; apiVersion: string; spec?: Spec }
+    );
+    assert.deepEqual(
+      resources.map(({ kind }) => kind),
+      ["Secret", "Deployment", "Service"],
+    );
+    const { replicas, strategy, selector, template } = resources[1]!.spec!;
+    const [container, ...others] = template.spec.containers;
+    assert.equal(others.length, 0);
+    // A rollout that keeps a pod ready would wait for ever.
+    assert.equal(strategy.rollingUpdate.maxUnavailable, replicas);
+    const { matchLabels } = selector as { matchLabels: unknown };
+    assert.deepEqual(template.metadata.labels, matchLabels);
+    assert.deepEqual(resources[2]!.spec!.selector, matchLabels);
+    const [port] = container!.ports;
+    for (const probe of ["readinessProbe", "livenessProbe"] as const) {
+      assert.equal(container![probe].httpGet.port, port!.name);
+    }
+  });
+});
+
+interface Probe {
+  httpGet: { path: string; port: string };
+}
+
+/** What the manifest has, as far as it is looked at. */
+interface Spec {
+  replicas: number;
+  strategy: { rollingUpdate: { maxUnavailable: number } };
+  selector: unknown;
+  template: {
+    metadata: { labels: unknown };
+    spec: {
+      containers: {
+        ports: { name: string }[];
+        readinessProbe: Probe;
+        livenessProbe: Probe;
+      }[];
+    };
+  };
+}

@@ -17,7 +17,7 @@ export class Instance implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #heard: InstanceLine[] = [];
   #hasEnded = false;
-  #onHeard: () => void = () => {};
+  #waiting: (() => void)[] = [];
 
   /** Starts it with the runtime of this process. */
   constructor(plan: InstancePlan) {
@@ -37,7 +37,7 @@ export class Instance implements AsyncDisposable {
     this.ended = Promise.all([once(child, "exit"), once(lines, "close")])
       .then(() => {
         this.#hasEnded = true;
-        this.#onHeard();
+        this.#wake();
       });
     this.#process = child;
   }
@@ -52,7 +52,7 @@ export class Instance implements AsyncDisposable {
       if (this.#hasEnded) {
         throw new Error(`Expected more of: ${JSON.stringify(this.#heard)}`);
       }
-      await new Promise<void>((resolve) => this.#onHeard = resolve);
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
 
@@ -96,6 +96,11 @@ export class Instance implements AsyncDisposable {
   #hear(line: InstanceLine): void {
     if (line.type === "acknowledged") this.acknowledged = line.events;
     else this.#heard.push(line);
-    this.#onHeard();
+    this.#wake();
+  }
+
+  /** Whoever waits looks again. */
+  #wake(): void {
+    for (const wake of this.#waiting.splice(0)) wake();
   }
 }

@@ -168,13 +168,13 @@ export class Ownership {
   }
 
   #hold({ link, fence }: Taken): void {
-    const { onEvent, onBeat } = this.#options;
+    const { onEvent, survey } = this.#options;
     this.#link = link;
     this.#fence = fence;
     onEvent("ownership_taken", "This instance owns the schema");
     this.#beat = setInterval(() => {
       this.#check();
-      onBeat?.();
+      void survey?.();
     }, link.beatMs);
     this.#watch(link);
     // For a notification that came together with the last answer.

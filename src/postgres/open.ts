@@ -160,7 +160,7 @@ function takeOwnership(
     stuckWriteMs: options.operationTimeoutMs * 2,
     signal,
     connect: (signal) => place.connectOwner({ signal }),
-    ...(place.survey.isNeeded && { onBeat: () => void place.survey.ask() }),
+    ...(place.survey.isNeeded && { survey: () => place.survey.ask() }),
     onEvent: (...event) => telemetry.ownership.heard(...event),
   });
 }

@@ -23,8 +23,11 @@ export interface OwnershipOptions {
   /** Milliseconds that no write of an owner takes. */
   stuckWriteMs: number;
   signal?: AbortSignal | undefined;
-  /** Called every few seconds while this instance owns the schema. */
-  onBeat?: () => void;
+  /**
+   * With several hosts: looks which of them is the place to be, and ends sessions
+   * with others. Never rejects.
+   */
+  survey?: () => Promise<unknown>;
   /** Hears what happens: a stable word, a text, plain data. */
   onEvent(
     code: LogCode,

@@ -25,7 +25,7 @@ import { pause } from "./pause.ts";
 import { contendedMs, keyOf, ownerFacts, type OwnerRow } from "./rows.ts";
 
 /** How often it is looked whether the schema is free. */
-const lookMs = 500;
+const lookMs = 250;
 /** So long the lock must be free beside a row; starters try it once a second. */
 const quietMs = 1200;
 /** Before the second look, when a refusal or a success is near. */
@@ -37,11 +37,21 @@ export interface StandBy {
   signal?: AbortSignal | undefined;
   /** Tells of holders without a row. */
   lockWait: LockWait;
+  /** Ends the session if another server is the place to be. */
+  survey?: () => Promise<unknown>;
   onEvent(
     code: LogCode,
     message: string,
     details?: Record<string, unknown>,
   ): void;
+}
+
+/** The lock is free, and these are the rows. */
+interface Quiet {
+  key: string;
+  since: number;
+  /** An old primary has a free lock, too, once its owner has moved on. */
+  surveyed: Promise<unknown> | undefined;
 }
 
 /**
@@ -53,22 +63,28 @@ export interface StandBy {
  */
 export async function takeFreeLock(
   link: LockSession,
-  { schema, signal, lockWait, onEvent }: StandBy,
+  { schema, signal, lockWait, survey, onEvent }: StandBy,
   whenOwned: "wait" | "fail",
 ): Promise<string> {
   let told: string | undefined;
   let held = 0;
-  let quiet: { key: string; since: number } | undefined;
+  let quiet: Quiet | undefined;
   for (;;) {
-    const isFree = await link.isLockFree();
-    const rows = await link.rows();
+    const [isFree, rows] = await Promise.all([
+      link.isLockFree(),
+      link.rows(),
+    ]);
     if (isFree) {
+      held = 0;
       const key = keyOf(rows);
-      if (quiet?.key !== key) quiet = { key, since: performance.now() };
-      const left = rows.length === 0
-        ? 0
-        : quietMs - (performance.now() - quiet.since);
-      if (left <= 0 && await link.tryLock()) return key;
+      if (quiet?.key !== key) {
+        quiet = { key, since: performance.now(), surveyed: survey?.() };
+      }
+      const left = leftOf(quiet);
+      if (left <= 0) {
+        await quiet.surveyed;
+        if (await link.tryLock()) return key;
+      }
       await pause(Math.max(soonMs, Math.min(left, lookMs)), signal);
       continue;
     }
@@ -90,6 +106,11 @@ export async function takeFreeLock(
     if (rows.length === 0) await lockWait.failed(link.session);
     await pause(isSure ? lookMs : soonMs, signal);
   }
+}
+
+/** Milliseconds that the lock must still stay free; without a row none. */
+function leftOf({ key, since }: Quiet): number {
+  return key === "" ? 0 : quietMs - (performance.now() - since);
 }
 
 function nameOf(rows: readonly OwnerRow[]): string {

@@ -113,7 +113,7 @@ export class Taking {
    * its session, as an owner does.
    */
   async #takeWhenFree(whenOwned: "wait" | "fail"): Promise<Taken> {
-    const { signal, onEvent, onBeat } = this.#options;
+    const { signal, onEvent, survey } = this.#options;
     let [hasStoodBy, isBroken] = [false, false];
     for (;;) {
       try {
@@ -130,8 +130,7 @@ export class Taking {
           onEvent("ownership_session_lost", "Standing by broke off", { cause });
         }
         isBroken = true;
-        // The server may be another one.
-        onBeat?.();
+        await survey?.();
       }
       // Whatever it holds is free for others.
       await this.#leave();
