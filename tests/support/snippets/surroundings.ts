@@ -28,7 +28,10 @@ export interface Surroundings {
   Deno: {
     env: { get(name: string): string | undefined };
     readTextFile(path: string): Promise<string>;
-    serve(options: { port: number }, handler: Handler): unknown;
+    serve(
+      options: { port: number; signal?: AbortSignal },
+      handler: Handler,
+    ): unknown;
   };
   Bun: { serve(options: { port: number; fetch: Handler }): unknown };
   console: { log(...values: unknown[]): void };
