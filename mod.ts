@@ -38,6 +38,7 @@ export {
   MemoryStreamStorage,
   type MemoryStreamStorageOptions,
 } from "./src/memory/memory_stream_storage.ts";
+export type { Setting } from "./src/postgres/setting.ts";
 export type { QuotaOptions } from "./src/postgres/quotas.ts";
 export type { TrimmingOptions } from "./src/postgres/trimming_options.ts";
 export { openStreamReader } from "./src/open_stream_reader.ts";

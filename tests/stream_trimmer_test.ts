@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { LogEvent } from "../src/telemetry/log_events.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
-import { resolveTrimming } from "../src/postgres/options.ts";
+import { resolveTrimming } from "../src/postgres/live_options.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import {

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Bound } from "../src/database/statement.ts";
 import { Catalog } from "../src/postgres/catalog.ts";
-import { resolveTrimming } from "../src/postgres/options.ts";
+import { resolveTrimming } from "../src/postgres/live_options.ts";
 import {
   countSnapshotsAbove,
   selectCursor,

@@ -1,5 +1,6 @@
 import type { OperationOptions } from "../storage/model.ts";
 import type { StreamId } from "../storage/stream_id.ts";
+import type { Setting } from "./setting.ts";
 import type { TrimmingOptions } from "./trimming_options.ts";
 
 /** How `sweepEphemeralStreams` differs from a run in the background. */
@@ -224,14 +225,14 @@ export interface StreamMaintenance {
    */
   trimStreams(options?: TrimStreamsOptions): Promise<TrimReport>;
   /**
-   * Replaces the option `trimming` as a whole, defaults included; targets are
-   * taken up at once. Lasts until the store is closed. When it resolves, nothing
+   * Replaces the option `trimming` as a whole, defaults included, by a value or by
+   * a function; targets are taken up at once. Lasts until the store is closed. When it resolves, nothing
    * is cut by the old one any more: a trimming that is under way, `trimStreams`
    * too, has ended with the stream that it was at.
    *
    * Errors: `BAD_CONFIG`, as when the store is opened.
    */
-  updateTrimming(trimming: TrimmingOptions): Promise<void>;
+  updateTrimming(trimming: Setting<TrimmingOptions>): Promise<void>;
   /**
    * Moves the blocks of media streams into object storage, as the offloader
    * does: newly sealed streams, and existing ones with `migrateExisting`.

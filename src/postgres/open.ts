@@ -27,6 +27,7 @@ import {
   telemetryOf,
 } from "./connections.ts";
 import { migrationAnswerMs, reachFactor } from "./limits.ts";
+import { askSources } from "./live_options.ts";
 import {
   type ResolvedOptions,
   resolveOptions,
@@ -39,12 +40,13 @@ export async function openStore(
   options: StreamStorageOptions,
   createWorkers: CreateWorkers,
 ): Promise<PostgresStreamStorage> {
-  const resolved = resolveOptions(options);
-  const { signal } = resolved;
-  const telemetry = telemetryOf(resolved);
-  const place = new Place(resolved);
+  const given = resolveOptions(options);
+  const { signal } = given;
+  const telemetry = telemetryOf(given);
+  const place = new Place(given);
   try {
     signal?.throwIfAborted();
+    const resolved = await askSources(given);
     await place.enter();
     const withinMs = resolved.operationTimeoutMs * reachFactor;
     const { partitions, ownership } = await place.survey.reach(

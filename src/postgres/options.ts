@@ -26,12 +26,9 @@ import {
   type MediaStorageOptions,
   mediaStorageSchema,
 } from "./media_options.ts";
+import { type Setting, type SettingSource, sourceOf } from "./setting.ts";
 import type { IsolationLevel } from "./store.ts";
-import {
-  type ResolvedTrimming,
-  type TrimmingOptions,
-  trimmingSchema,
-} from "./trimming_options.ts";
+import { type TrimmingOptions, trimmingSchema } from "./trimming_options.ts";
 
 /** A session on which a hook can run SQL by the simple query protocol. */
 export interface MigrationSession {
@@ -170,16 +167,19 @@ export interface StreamStorageOptions {
   debugTransactions?: boolean;
   /**
    * Age in milliseconds at which an upload that was not completed is removed.
-   * Default 600 000.
+   * Default 600 000. A function is asked at each look.
    */
-  ephemeralTtlMs?: number;
+  ephemeralTtlMs?: Setting<number>;
   /**
    * Milliseconds between looks for such uploads, 0: only when it is called for.
    * Default 60 000.
    */
   ephemeralSweepIntervalMs?: number;
-  /** What the trimmer may remove of streams, and when. Default: nothing. */
-  trimming?: TrimmingOptions;
+  /**
+   * What the trimmer may remove of streams, and when. Default: nothing. A function
+   * is asked at each run, once a minute at least.
+   */
+  trimming?: Setting<TrimmingOptions>;
   /** Limits on what single streams may grow to. Default: none. */
   quotas?: QuotaOptions;
   /**
@@ -203,6 +203,8 @@ export interface StreamStorageOptions {
   migrate?: "apply" | "check" | "skip";
 }
 
+/** The option `ephemeralTtlMs` without its default. */
+export const ephemeralTtlSchema = z.int().min(1).max(366 * 86_400_000);
 const milliseconds = z.int().min(1).max(3_600_000);
 const sslMode = z.enum([
   "disable",
@@ -276,7 +278,7 @@ export const optionsSchema = z.strictObject({
   }).prefault({}),
   preparedStatements: z.boolean().optional(),
   debugTransactions: z.boolean().default(false),
-  ephemeralTtlMs: z.int().min(1).max(366 * 86_400_000).default(600_000),
+  ephemeralTtlMs: ephemeralTtlSchema.default(600_000),
   ephemeralSweepIntervalMs: z.int().min(0).max(86_400_000).default(60_000),
   trimming: trimmingSchema.prefault({}),
   quotas: quotasSchema.prefault({}),
@@ -288,6 +290,14 @@ export const optionsSchema = z.strictObject({
   >(isFunction, "must be a function").optional(),
   migrate: z.enum(["apply", "check", "skip"]).default("apply"),
 });
+
+/** Options that may be functions; see setting.ts. */
+const settingNames = ["ephemeralTtlMs", "trimming"] as const;
+
+/** The functions that were given for them. */
+export type SettingSources = Partial<
+  Record<typeof settingNames[number], SettingSource>
+>;
 
 /** Options with every default filled in. */
 export interface ResolvedOptions extends
@@ -305,6 +315,8 @@ export interface ResolvedOptions extends
   /** Where sessions last; the same unless that is a pooler's. */
   ownershipTarget: ConnectionTarget;
   preparedStatements: boolean;
+  /** Functions that were given instead of values, which are yet to be asked. */
+  sources: SettingSources;
   statementTimeoutMs: number;
   /** For one attempt, on the server. */
   lockTimeoutMs: number;
@@ -360,7 +372,8 @@ export type ReadingOptions =
  *   `{ option, message }`; values are never shown.
  */
 export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
-  const parsed = optionsSchema.safeParse(options);
+  const { values, sources } = withoutSources(options);
+  const parsed = optionsSchema.safeParse(values);
   const faults = parsed.success ? [] : faultsOf(parsed.error);
   const target = ownersTarget(
     "url",
@@ -384,10 +397,27 @@ export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
   return {
     ...rest,
     ...timeoutsOf(rest),
+    sources,
     target,
     ownershipTarget: direct ?? target,
     preparedStatements: rest.preparedStatements ?? direct === undefined,
   };
+}
+
+/** The functions apart: what they give is checked when they are asked. */
+function withoutSources(
+  options: StreamStorageOptions,
+): { values: unknown; sources: SettingSources } {
+  const sources: SettingSources = {};
+  const values: Record<string, unknown> = { ...options };
+  for (const name of settingNames) {
+    const source = sourceOf(values[name]);
+    if (source === undefined) continue;
+    sources[name] = source;
+    delete values[name];
+  }
+  const isObject = typeof options === "object" && options !== null;
+  return { values: isObject ? values : options, sources };
 }
 
 /** What the server is told of the time that a call has. */
@@ -407,17 +437,6 @@ export function timeoutsOf(
     lockTimeoutMs: lockTimeoutMs ?? Math.ceil(statementTimeoutMs / 10),
     lockWaitMs: lockTimeoutMs ?? operationTimeoutMs,
   };
-}
-
-/**
- * Checks the option `trimming` by itself.
- *
- * @throws {StreamStorageError} BAD_CONFIG, as {@linkcode resolveOptions}.
- */
-export function resolveTrimming(trimming: TrimmingOptions): ResolvedTrimming {
-  const parsed = trimmingSchema.safeParse(trimming);
-  if (parsed.success) return parsed.data;
-  throw badConfig(faultsOf(parsed.error, ["trimming"]), "updateTrimming");
 }
 
 /** What is wrong, without the values. */
@@ -471,6 +490,7 @@ export interface Fault {
 export function badConfig(
   faults: readonly Fault[],
   operation = "openStreamStorage",
+  cause?: unknown,
 ): StreamStorageError {
   const list = faults.map(({ option, message }) => `${option}: ${message}`);
   return new StreamStorageError({
@@ -478,6 +498,7 @@ export function badConfig(
     operation,
     message: `Options are not valid: ${list.join("; ")}`,
     details: { reason: "bad_options", faults },
+    ...(cause === undefined ? {} : { cause }),
   });
 }
 

@@ -125,6 +125,11 @@ export const logEvents = {
     level: "warn",
     meaning: "A stream comes near a quota; once each time it crosses `warnAt`",
   },
+  setting_refused: {
+    level: "warn",
+    meaning:
+      "A function that gives an option failed or gave what can't be taken, the last good value holds; once until it gives a good one",
+  },
   trimming_refused: {
     level: "warn",
     meaning:

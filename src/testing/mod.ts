@@ -40,6 +40,7 @@ export {
   withFaults,
 } from "./faults.ts";
 export { formatMiniblocks } from "./format_miniblocks.ts";
+export { type Settable, settable } from "./settable.ts";
 export type { StreamId } from "../storage/stream_id.ts";
 export type { StreamStorage } from "../storage/stream_storage.ts";
 export {

@@ -3,7 +3,7 @@ import type {
   StreamMaintenance,
   WorkerStatus,
 } from "../postgres/maintenance.ts";
-import { type ResolvedOptions, resolveTrimming } from "../postgres/options.ts";
+import type { ResolvedOptions } from "../postgres/options.ts";
 import { checkSweep, checkTrimStreams } from "../storage/arguments.ts";
 import { Calls } from "./calls.ts";
 import { systemClock } from "./clock.ts";
@@ -11,6 +11,7 @@ import { EphemeralSweeper } from "./ephemeral_sweeper.ts";
 import { Gate } from "./gate.ts";
 import { mediaMaintenance } from "./media_maintenance.ts";
 import { MediaOffloader } from "./media_offloader.ts";
+import { settingsOf } from "./settings.ts";
 import { StreamCounter } from "./stream_counter.ts";
 import { StreamRemover } from "./stream_remover.ts";
 import { StreamTrimmer } from "./stream_trimmer.ts";
@@ -39,14 +40,16 @@ export function createWorkers(background: Background): Workers {
   const { store, options, telemetry } = background;
   const calls = new Calls(store, telemetry.operations, graceMsOf(options));
   const loopOf = loopMaker(background);
+  const settings = settingsOf(background);
   const { loop: sweeperLoop, worker: sweeper, runs: sweeps } = loopOf(
-    new EphemeralSweeper(store, options.ephemeralTtlMs),
+    new EphemeralSweeper(store, settings.ephemeralTtlMs),
     options.ephemeralSweepIntervalMs,
   );
   const { loop: trimmerLoop, worker: trimmer, runs: trims } = loopOf(
     new StreamTrimmer({
       store,
       trimming: options.trimming,
+      present: (signal) => settings.trimming.ask(signal),
       wake: () => trimmerLoop.wake(),
       onEvent: (event) => telemetry.workers.heard("stream_trimmer", event),
     }),
@@ -84,11 +87,10 @@ export function createWorkers(background: Background): Workers {
         return trimmerLoop.run(signal, () => trimmer.trim(trim, signal));
       }),
     updateTrimming: (trimming) =>
-      calls.call(
-        "updateTrimming",
-        undefined,
-        async () => await trimmer.replace(resolveTrimming(trimming)),
-      ),
+      calls.call("updateTrimming", undefined, async (signal) => {
+        const value = await settings.trimming.replace(trimming, signal);
+        await trimmer.replace(value);
+      }),
     workers: () => loops.map(statusOf),
   };
   store.notices.listen({

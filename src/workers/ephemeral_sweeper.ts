@@ -4,6 +4,7 @@ import {
   listExpired,
   removeExpired,
 } from "../postgres/operations/sweep_ephemeral.ts";
+import type { LiveSetting } from "../postgres/setting.ts";
 import type { Store } from "../postgres/store.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import { StreamFailures } from "./stream_failures.ts";
@@ -19,11 +20,11 @@ const maxListed = 1000;
 export class EphemeralSweeper implements Worker<WorkerReport> {
   readonly name = "ephemeral_sweeper";
   readonly #store: Store;
-  readonly #ttlMs: number;
+  readonly #ttl: LiveSetting<number>;
 
-  constructor(store: Store, ttlMs: number) {
+  constructor(store: Store, ttl: LiveSetting<number>) {
     this.#store = store;
-    this.#ttlMs = ttlMs;
+    this.#ttl = ttl;
   }
 
   /** All that are due: each is removed by a transaction of its own. */
@@ -39,10 +40,11 @@ export class EphemeralSweeper implements Worker<WorkerReport> {
   }
 
   async #sweep(
-    { ttlMs = this.#ttlMs, dryRun = false }: SweepOptions,
+    { ttlMs: given, dryRun = false }: SweepOptions,
     failures: StreamFailures,
     signal: AbortSignal,
   ): Promise<SweepReport> {
+    const ttlMs = given ?? await this.#ttl.ask(signal);
     const report: SweepReport = {
       dryRun,
       removed: 0,

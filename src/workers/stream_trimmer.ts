@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type {
   TrimReport,
   TrimStreamsOptions,
@@ -44,6 +45,8 @@ const pageSize = 1000;
 export interface StreamTrimmerOptions {
   store: Store;
   trimming: ResolvedTrimming;
+  /** What holds at the beginning of a run. Default: what was given last. */
+  present?(signal: AbortSignal): Promise<ResolvedTrimming>;
   /** There is something to do. */
   wake(): void;
   onEvent(event: WorkerEvent): void;
@@ -98,6 +101,15 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     await this.#ending;
   }
 
+  /** Takes up what has changed since the last run. */
+  async #refresh(signal: AbortSignal): Promise<void> {
+    const present = await this.#options.present?.(signal);
+    if (present === undefined) return;
+    if (!isDeepStrictEqual(present, this.#trimming)) {
+      await this.replace(present);
+    }
+  }
+
   /** Whatever the rules make due is to be found anew. */
   #lookAtAll(): void {
     this.#targets.replace(this.#trimming.targets);
@@ -144,6 +156,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
 
   /** Part of what is due: targets, then what was told, then a page of all. */
   async runOnce(signal: AbortSignal): Promise<WorkerReport> {
+    await this.#refresh(signal);
     const failures = new StreamFailures();
     let done = 0;
     for (const streamId of [...this.#targets.due].slice(0, maxLooks)) {
@@ -166,6 +179,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     { streamId, dryRun = false }: TrimStreamsOptions,
     signal: AbortSignal,
   ): Promise<TrimReport> {
+    await this.#refresh(signal);
     const failures = new StreamFailures();
     const report = newTrimReport(dryRun, failures.list);
     if (streamId !== undefined) {

@@ -1,0 +1,77 @@
+/** The options that may be functions: asking and checking each by itself. */
+
+import type { z } from "zod";
+import type { StreamStorageError } from "../storage/errors.ts";
+import {
+  badConfig,
+  ephemeralTtlSchema,
+  type Fault,
+  faultsOf,
+  type ResolvedOptions,
+  type SettingSources,
+} from "./options.ts";
+import { answerOf } from "./setting.ts";
+import { type ResolvedTrimming, trimmingSchema } from "./trimming_options.ts";
+
+/**
+ * Checks the option `trimming` by itself.
+ *
+ * @throws {StreamStorageError} BAD_CONFIG, as {@linkcode resolveOptions}.
+ */
+export function resolveTrimming(trimming: unknown): ResolvedTrimming {
+  return resolved(trimmingSchema, "trimming", trimming);
+}
+
+/** Checks the option `ephemeralTtlMs`, as {@linkcode resolveTrimming}. */
+export function resolveEphemeralTtl(ms: unknown): number {
+  return resolved(ephemeralTtlSchema, "ephemeralTtlMs", ms);
+}
+
+function resolved<S extends z.ZodType>(
+  schema: S,
+  option: string,
+  value: unknown,
+): z.output<S> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw badConfig(faultsOf(parsed.error, [option]), "");
+}
+
+/**
+ * Asks the functions that were given for options, for the first time, and checks
+ * what they give.
+ *
+ * @throws {StreamStorageError} BAD_CONFIG, all faults in `details.faults`; the
+ *   signal's reason.
+ */
+export async function askSources(
+  options: ResolvedOptions,
+): Promise<ResolvedOptions> {
+  const { sources, operationTimeoutMs: timeoutMs, signal } = options;
+  const faults: Fault[] = [];
+  const causes: unknown[] = [];
+  const ask = async <T>(
+    option: keyof SettingSources,
+    resolve: (value: unknown) => T,
+    otherwise: T,
+  ): Promise<T> => {
+    const source = sources[option];
+    if (source === undefined) return otherwise;
+    try {
+      const answer = Promise.try(source);
+      return resolve(await answerOf(option, answer, { timeoutMs, signal }));
+    } catch (error) {
+      signal?.throwIfAborted();
+      const { details, cause } = error as StreamStorageError;
+      faults.push(...details["faults"] as Fault[]);
+      if (cause !== undefined) causes.push(cause);
+      return otherwise;
+    }
+  };
+  const [ephemeralTtlMs, trimming] = await Promise.all([
+    ask("ephemeralTtlMs", resolveEphemeralTtl, options.ephemeralTtlMs),
+    ask("trimming", resolveTrimming, options.trimming),
+  ]);
+  if (faults.length > 0) throw badConfig(faults, undefined, causes[0]);
+  return { ...options, ephemeralTtlMs, trimming };
+}
