@@ -53,8 +53,8 @@ function recordAll(telemetry: StoreTelemetry): void {
   const state = { waiting: 1, waitingBytes: 2, busySlots: 3 };
   telemetry.watchQueue({ state }, () => true);
   telemetry.batchSizes()(7);
-  telemetry.waits("read").acquired(3);
-  telemetry.waits("read").timedOut();
+  telemetry.connections("read").acquired(3);
+  telemetry.connections("read").timedOut();
   telemetry.traffic("read").sent.add(11);
   telemetry.operations.of("test").succeeded(performance.now(), undefined);
   const { transactions } = telemetry;

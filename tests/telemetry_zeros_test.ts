@@ -36,6 +36,7 @@ import { newStreamId } from "../src/testing/contract/support.ts";
 import { StreamCounter } from "../src/workers/stream_counter.ts";
 import { installTelemetry } from "./support/in_memory_telemetry.ts";
 import { parsePrometheus } from "./support/prometheus_parser.ts";
+import { testSession } from "./support/sessions.ts";
 import { openTestStorage } from "./support/storage.ts";
 import { until } from "./support/until.ts";
 
@@ -292,6 +293,39 @@ describe("Beside them", () => {
     assert.equal(value, 1);
     assert.match(String(labels[attributes.serverVersion]), /^\d+/);
     assert.match(String(labels[attributes.systemId]), /^\d+$/);
+  });
+
+  it("stands why connections ended, and only a loss is logged", async () => {
+    const told: string[] = [];
+    await using test = await openTestStorage({
+      maxConnections: 8,
+      idleTimeoutMs: 20,
+      logger: ({ code }) => told.push(code),
+    });
+    const { storage } = test;
+    const burst = () =>
+      Promise.all(
+        Array.from({ length: 50 }, () => storage.getStreamsNumber()),
+      );
+    const ended = (end: string) =>
+      valueOf(storage, metrics.connectionsEnded, {
+        [attributes.pool]: "read",
+        [attributes.connectionEnd]: end,
+      }) as number;
+    assert.equal(ended("idle"), 0);
+    await burst();
+    await until(() => ended("idle") > 0);
+    assert.equal(ended("lost"), 0);
+    assert.ok(!told.includes("connection_lost"));
+    await using session = await testSession();
+    await storage.getStreamsNumber();
+    await session.script(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE pid <> pg_backend_pid()
+          AND query LIKE '%"${test.schema}"."es"%'`,
+    );
+    await until(() => ended("lost") > 0);
+    assert.ok(told.includes("connection_lost"));
   });
 
   it("stands what a stream takes in the database", async () => {

@@ -24,7 +24,7 @@
  * Sessions that were idle for long end, all but one.
  */
 
-import type { PoolWaits } from "../telemetry/store_telemetry.ts";
+import type { PoolWatcher } from "../telemetry/store_telemetry.ts";
 import { atMost } from "../storage/at_most.ts";
 import { Backoff } from "./backoff.ts";
 import type { PlaceHolder, SharedPlaces } from "./connection_limit.ts";
@@ -65,8 +65,8 @@ export interface PoolOptions {
   idleTimeoutMs?: number;
   /** A bound that other pools share. */
   places?: SharedPlaces | undefined;
-  /** Hears of the waiting for sessions. */
-  watcher?: PoolWaits;
+  /** Hears of the waiting for sessions, and of their ends. */
+  watcher?: PoolWatcher;
 }
 
 /** What a pool does at the moment. */
@@ -96,7 +96,8 @@ export class Pool implements PlaceHolder {
         if (isFirst) this.#backoff.succeeded();
         this.#dispatch();
       },
-      gone: (isBad) => {
+      gone: (why, isBad) => {
+        if (!this.#closed) options.watcher?.ended(why);
         if (isBad) this.#holdOff();
         this.#dispatch();
       },

@@ -8,6 +8,7 @@
  * gone for us may go on at the server; until that has let go, it keeps its place.
  */
 
+import type { ConnectionEnd } from "../telemetry/known_names.ts";
 import type { Session } from "./session.ts";
 import type { PoolUse } from "./waiting_calls.ts";
 
@@ -15,14 +16,17 @@ import type { PoolUse } from "./waiting_calls.ts";
 export interface PoolSessionEvents {
   /** One has answered, for the first time or again, and may have room. */
   answered(isFirst: boolean): void;
-  /** One is gone; badly, if connecting at once would be no good idea. */
-  gone(isBad: boolean): void;
+  /**
+   * One is gone, for this reason; badly, if connecting at once would be no good
+   * idea.
+   */
+  gone(why: ConnectionEnd, isBad: boolean): void;
   /** The server, too, has let go. */
   released(): void;
 }
 
-/** Why a session ends: for a pool that the server gave none, or for want of work. */
-type Ending = "refused" | "spare";
+/** Why we end a session. */
+type Ending = Exclude<ConnectionEnd, "lost">;
 
 /** For the goodbyes, however little is left of the budget. */
 const goodbyeMs = 500;
@@ -121,7 +125,8 @@ export class PoolSessions {
       const why = this.#ending.get(session);
       this.#ending.delete(session);
       const isLost = !hasAnswered || session.isGivenUp;
-      this.#events.gone(why === "refused" || (why === undefined && isLost));
+      const isBad = why === "refused" || (why === undefined && isLost);
+      this.#events.gone(why ?? "lost", isBad);
     });
     void session.released.then(() => {
       this.#leaving.delete(session);
@@ -140,7 +145,7 @@ export class PoolSessions {
    * Ends one that was idle for so long, with 0 one that is busy, too. Never the
    * last one; whether there was one.
    */
-  giveBack(idleMs: number): boolean {
+  giveBack(idleMs: number, why: Ending = "spare"): boolean {
     const atWork = [...this.#open].filter((each) => this.#isAtWork(each));
     if (atWork.length < 2) return false;
     const since = performance.now() - idleMs;
@@ -148,7 +153,7 @@ export class PoolSessions {
     const spare = atWork.findLast(({ inFlight, heardAt }) =>
       idleMs === 0 || (inFlight === 0 && heardAt <= since)
     );
-    if (spare !== undefined) this.#end(spare, "spare");
+    if (spare !== undefined) this.#end(spare, why);
     return spare !== undefined;
   }
 
@@ -188,7 +193,7 @@ export class PoolSessions {
     this.#timer = undefined;
     const limit = this.#idleTimeoutMs;
     if (limit === Infinity) return;
-    while (this.giveBack(limit));
+    while (this.giveBack(limit, "idle"));
     if (this.#open.size < 2) return;
     const now = performance.now();
     let next = limit;

@@ -175,7 +175,7 @@ export function poolOf(
     max,
     depth,
     maxWaiting: maxPoolWaiting,
-    watcher: telemetry.waits(name),
+    watcher: telemetry.connections(name),
     acquireTimeoutMs: operationTimeoutMs,
     reconnect: { minDelayMs: retry.minDelayMs, maxDelayMs: retry.maxDelayMs },
     makeRoom: () => place.makeRoom(pool),

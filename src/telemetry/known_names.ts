@@ -81,6 +81,21 @@ export const errorCodes = Object.keys(
   } satisfies Record<StreamStorageErrorCode, 0>,
 );
 
+/** Why a connection of a pool ends before the pool does. */
+export const connectionEnds = [
+  /** It had nothing to do for long. */
+  "idle",
+  /** Other pools share the bound on connections, and one needs it more. */
+  "spare",
+  /** The server refused one to another pool. */
+  "refused",
+  /** It broke, was given up, or is of no more use. */
+  "lost",
+] as const;
+
+/** See {@linkcode connectionEnds}. */
+export type ConnectionEnd = typeof connectionEnds[number];
+
 /** What is done with object storage (media/object_store.ts). */
 export const objectStorageActions = [
   "write",

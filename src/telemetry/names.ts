@@ -44,6 +44,7 @@ export const attributes = {
   errorType: "error.type",
   pool: "db.client.connection.pool.name",
   connectionState: "db.client.connection.state",
+  connectionEnd: "stream_storage.connection.end",
   direction: "network.io.direction",
   streamId: "stream_storage.stream.id",
   errorReason: "stream_storage.error.reason",
@@ -190,6 +191,14 @@ export const metrics = {
     description:
       "Transactions that found no connection free and had to wait for one",
     attributes: [a.pool],
+  },
+  connectionsEnded: {
+    name: "stream_storage.connection.ended",
+    kind: "counter",
+    unit: "{connection}",
+    description:
+      "Connections that ended before the store did: idle for long, spare (for another store), refused (the server gave another pool none) or lost",
+    attributes: [a.pool, a.connectionEnd],
   },
   networkIo: {
     name: "stream_storage.network.io",

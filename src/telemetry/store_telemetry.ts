@@ -5,6 +5,8 @@ import { EventLog } from "./event_log.ts";
 import type { Counter, Histogram } from "./instruments.ts";
 import { healthOf, type QueueState, type StorageHealth } from "./health.ts";
 import {
+  type ConnectionEnd,
+  connectionEnds,
   maintenanceCalls,
   objectStorageActions,
   otherTransactions,
@@ -49,12 +51,13 @@ export interface ObjectStorageCall {
   errorType: string | undefined;
 }
 
-/** Hears of the waiting for connections. */
-export interface PoolWaits {
+/** Hears of the waiting for connections, and of their ends. */
+export interface PoolWatcher {
   acquired(waitedMs: number): void;
   /** No connection was free. */
   waits(): void;
   timedOut(): void;
+  ended(why: ConnectionEnd): void;
 }
 
 /** Bytes between a pool and the server. */
@@ -195,17 +198,27 @@ export class StoreTelemetry {
     return (writes) => histogram.record(writes);
   }
 
-  /** Hears how long transactions of a pool wait for a connection. */
-  waits(pool: string): PoolWaits {
+  /** Hears of the connections of a pool. */
+  connections(pool: string): PoolWatcher {
     const of = { [attributes.pool]: pool };
     const times = this.#registry.histogram(metrics.connectionWaitTime, of);
     const timeouts = this.#registry.counter(metrics.connectionTimeouts, of);
     const empty = this.#registry.counter(metrics.emptyAcquisitions, of);
+    const ended = (why: ConnectionEnd) =>
+      this.#registry.counter(metrics.connectionsEnded, {
+        ...of,
+        [attributes.connectionEnd]: why,
+      });
+    for (const why of connectionEnds) ended(why);
     this.#createTimes(pool);
     return {
       acquired: (waitedMs) => times.record(waitedMs / 1000),
       waits: () => empty.add(),
       timedOut: () => timeouts.add(),
+      ended: (why) => {
+        ended(why).add();
+        if (why === "lost") this.database.connectionLost(pool);
+      },
     };
   }
 
@@ -245,8 +258,8 @@ export class StoreTelemetry {
     return { received: counter("receive"), sent: counter("transmit") };
   }
 
-  /** Connects, and watches the connection until it ends. */
-  async connect<S extends { closed: Promise<void> }>(
+  /** Connects, and tells how that went. */
+  async connect<S>(
     pool: string,
     connect: () => Promise<S>,
     toStorageError: (error: unknown) => StreamStorageError,
@@ -256,7 +269,6 @@ export class StoreTelemetry {
       const session = await connect();
       this.#createTimes(pool).record((performance.now() - since) / 1000);
       this.database.connected();
-      void session.closed.then(() => this.database.connectionLost(pool));
       return session;
     } catch (error) {
       this.database.connectFailed(toStorageError(error));
