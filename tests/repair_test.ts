@@ -9,83 +9,51 @@ import {
   applyRepairs,
   type Finding,
   planRepairs,
-  type RepairResult,
   undoRepairs,
   verify,
 } from "../src/operator/mod.ts";
 import { assertFails } from "../src/testing/contract/support.ts";
 import { type FilledSchema, fillSchema } from "./support/every_kind.ts";
 
-/** Damage, and how often each outcome is expected. */
-interface Damage {
-  sql: string;
-  outcomes: RepairResult["outcome"][];
-}
-
-const mended: Record<string, Damage> = {
-  "a pointer to no block": {
-    sql: `UPDATE @.es SET latest_snapshot_miniblock = 99
-      WHERE stream_id = 'regular'`,
-    outcomes: ["done"],
+/** Damage to different streams, and what each repair comes to. */
+const mended: Record<string, string>[] = [
+  {
+    "a pointer to no block": `UPDATE @.es
+      SET latest_snapshot_miniblock = 99 WHERE stream_id = 'regular'`,
+    "a pointer of -1, where snapshots are inside the blocks": `UPDATE @.es
+      SET latest_snapshot_miniblock = -1 WHERE stream_id = 'legacy'`,
+    "a pointer of a stream without a snapshot": `UPDATE @.es
+      SET latest_snapshot_miniblock = 3 WHERE stream_id = 'noSnapshot'`,
+    "a pointer outside the last run": `UPDATE @.es
+      SET latest_snapshot_miniblock = 0 WHERE stream_id = 'gapped'`,
+    "stale candidates": `UPDATE @.miniblock_candidates_{regular}
+      SET seq_num = 5 WHERE stream_id = 'regular' AND seq_num = 6`,
+    "a missing marker before events": `DELETE FROM @.minipools_{another}
+      WHERE stream_id = 'another' AND slot_num = -1`,
+    "a minipool that was lost": `DELETE FROM @.minipools_{trimmed}
+      WHERE stream_id = 'trimmed'`,
+    "the marker of a media stream": `DELETE FROM @.minipools_{offloaded}
+      WHERE stream_id = 'offloaded'`,
+    "an ephemeral stream with a minipool": `INSERT INTO @.minipools_{ephemeral}
+      VALUES ('ephemeral', 4, -1, NULL), ('ephemeral', 4, 0, 'event')`,
   },
-  "a pointer of -1, where snapshots are inside the blocks": {
-    sql: `UPDATE @.es SET latest_snapshot_miniblock = -1
-      WHERE stream_id = 'legacy'`,
-    outcomes: ["done"],
+  {
+    "a marker of an earlier generation beside the events":
+      `UPDATE @.minipools_{another} SET generation = 4
+      WHERE stream_id = 'another' AND slot_num = -1`,
+    "two markers": `INSERT INTO @.minipools_{trimmed}
+      VALUES ('trimmed', 4, -1, NULL)`,
+    "blocks of no stream": `DELETE FROM @.es WHERE stream_id = 'regular';
+      DELETE FROM @.minipools_{regular} WHERE stream_id = 'regular';
+      DELETE FROM @.miniblock_candidates_{regular} WHERE stream_id = 'regular'`,
+    "events of no stream": `INSERT INTO @.minipools_{nobody}
+      VALUES ('nobody', 1, -1, NULL), ('nobody', 1, 0, 'event')`,
+    "candidates of no stream": `INSERT INTO @.miniblock_candidates_{nobody}
+      VALUES ('nobody', 1, 'hash', 'block', 'snapshot')`,
+    "places of no stream": `DELETE FROM @.es WHERE stream_id = 'offloaded';
+      DELETE FROM @.minipools_{offloaded} WHERE stream_id = 'offloaded'`,
   },
-  "a pointer of a stream without a snapshot": {
-    sql: `UPDATE @.es SET latest_snapshot_miniblock = 3
-      WHERE stream_id = 'noSnapshot'`,
-    outcomes: ["done"],
-  },
-  "a pointer outside the last run": {
-    sql: `UPDATE @.es SET latest_snapshot_miniblock = 0
-      WHERE stream_id = 'gapped'`,
-    outcomes: ["done"],
-  },
-  "a stream that es has forgotten": {
-    sql: `DELETE FROM @.es WHERE stream_id = 'regular'`,
-    outcomes: ["done", "done", "done"],
-  },
-  "a moved stream that es has forgotten": {
-    sql: `DELETE FROM @.es WHERE stream_id = 'offloaded'`,
-    outcomes: ["done", "done"],
-  },
-  "stale candidates": {
-    sql: `UPDATE @.miniblock_candidates_{regular} SET seq_num = 5
-      WHERE stream_id = 'regular' AND seq_num = 6`,
-    outcomes: ["done"],
-  },
-  "a missing marker before events": {
-    sql: `DELETE FROM @.minipools_{regular}
-      WHERE stream_id = 'regular' AND slot_num = -1`,
-    outcomes: ["done"],
-  },
-  "a minipool that was lost": {
-    sql: `DELETE FROM @.minipools_{regular} WHERE stream_id = 'regular'`,
-    outcomes: ["done"],
-  },
-  "a marker of an earlier generation beside the events": {
-    sql: `UPDATE @.minipools_{regular} SET generation = 4
-      WHERE stream_id = 'regular' AND slot_num = -1`,
-    outcomes: ["done"],
-  },
-  "two markers": {
-    sql: `INSERT INTO @.minipools_{regular} VALUES ('regular', 4, -1, NULL)`,
-    outcomes: ["done"],
-  },
-  "the marker of a sealed media stream": {
-    sql: `DELETE FROM @.minipools_{offloaded} WHERE stream_id = 'offloaded';
-      DELETE FROM @.minipools_{sealed} WHERE stream_id = 'sealed'`,
-    // Sealed, but at 0 and without a minipool: it could be an archive's.
-    outcomes: ["done"],
-  },
-  "an ephemeral stream with a minipool": {
-    sql: `INSERT INTO @.minipools_{ephemeral} VALUES
-      ('ephemeral', 4, -1, NULL), ('ephemeral', 4, 0, 'event')`,
-    outcomes: ["done"],
-  },
-};
+];
 
 /** Nothing of this can be mended without a guess. */
 const leftAlone: Record<string, string> = {
@@ -148,27 +116,30 @@ describe("Repairs", () => {
     );
   }
 
-  for (const [name, { sql, outcomes }] of Object.entries(mended)) {
-    it(`mends ${name}, and takes that back`, async () => {
-      await filled.sql(sql);
+  for (const damages of mended) {
+    it(`mend and put back: ${Object.keys(damages).join(", ")}`, async () => {
+      await filled.sql(Object.values(damages).join(";"));
       try {
         const damaged = await find();
         const before = await contents();
-        assert.notDeepEqual(damaged.map(text), healthy);
-        const undoFile = newFile();
         const plan = planRepairs(damaged);
+        assert.equal(plan.length, Object.keys(damages).length);
+        const undoFile = newFile();
         const results = await applyRepairs(plan, { ...place(), undoFile });
-        assert.deepEqual(results.map(({ outcome }) => outcome), outcomes);
+        assert.deepEqual(
+          results.filter(({ outcome }) => outcome !== "done"),
+          [],
+        );
         assert.deepEqual((await find()).map(text), healthy);
-        await undoRepairs(undoFile, place());
+
+        const undone = await undoRepairs(undoFile, place());
+        assert.deepEqual(
+          undone.filter(({ outcome }) => outcome !== "done"),
+          [],
+        );
         assert.deepEqual(await contents(), before);
         assert.deepEqual(await find(), damaged);
-        const again = await undoRepairs(undoFile, place());
-        assert.ok(
-          again.every(({ change, outcome }) =>
-            change === "marker" || outcome === "not_needed"
-          ),
-        );
+        await undoRepairs(undoFile, place());
         assert.deepEqual(await contents(), before);
       } finally {
         await filled.restore();
@@ -176,26 +147,132 @@ describe("Repairs", () => {
     });
   }
 
-  for (const [name, sql] of Object.entries(leftAlone)) {
-    it(`leaves alone ${name}, and says what to do`, async () => {
-      await filled.sql(sql);
-      try {
-        const before = await contents();
-        const plan = planRepairs(await find());
-        assert.ok(plan.length > 0);
-        for (const { action, what, finding } of plan) {
-          assert.equal(action.kind, "none");
-          assert.ok(
-            what.includes(`copy --from URL --stream ${finding.streamId}`),
-          );
-        }
-        const options = { ...place(), undoFile: newFile() };
-        const results = await applyRepairs(plan, options);
-        assert.ok(results.every(({ outcome }) => outcome === "by_hand"));
-        assert.deepEqual(await contents(), before);
-      } finally {
-        await filled.restore();
+  it("leave alone what only a guess could mend, and say what to do", async () => {
+    await filled.sql(Object.values(leftAlone).join(";"));
+    try {
+      const before = await contents();
+      const plan = planRepairs(await find());
+      assert.equal(plan.length, Object.keys(leftAlone).length);
+      for (const { action, what, finding } of plan) {
+        assert.equal(action.kind, "none", what);
+        assert.ok(
+          what.includes(`copy --from URL --stream ${finding.streamId}`),
+        );
       }
+      const options = { ...place(), undoFile: newFile() };
+      const results = await applyRepairs(plan, options);
+      assert.ok(results.every(({ outcome }) => outcome === "by_hand"));
+      assert.deepEqual(await contents(), before);
+    } finally {
+      await filled.restore();
+    }
+  });
+
+  it("change nothing of a stream that is not as it was found", async () => {
+    await filled.sql(Object.values(mended[0]!).join(";"));
+    const plan = planRepairs(await find());
+    await filled.restore();
+    await filled.sql(
+      `UPDATE @.minipools_{another} SET generation = 9
+        WHERE stream_id = 'another'`,
+    );
+    try {
+      const before = await contents();
+      const options = { ...place(), undoFile: newFile() };
+      const results = await applyRepairs(plan, options);
+      const outcomes = new Set(results.map(({ outcome }) => outcome));
+      assert.deepEqual([...outcomes].sort(), ["changed", "not_needed"]);
+      assert.deepEqual(await contents(), before);
+    } finally {
+      await filled.restore();
+    }
+  });
+
+  it("keep a stream's rows in a file of their own, page by page", async () => {
+    const sql = `INSERT INTO @.miniblocks_{nobody}
+      SELECT 'nobody', number, decode(repeat('ab', 1000000), 'hex')
+      FROM generate_series(0, 5) AS number`;
+    await filled.sql(sql);
+    try {
+      const before = await contents();
+      const findings = await find();
+      // Not a byte of what is stored.
+      assert.ok(!JSON.stringify(findings).includes("abab"));
+      const undoFile = newFile();
+      await applyRepairs(planRepairs(findings), { ...place(), undoFile });
+      assert.equal((await stat(undoFile)).mode & 0o777, 0o600);
+      assert.deepEqual((await find()).map(text), healthy);
+      // As if a crash had come between the last change and its note.
+      const lines = (await readFile(undoFile, "utf8")).trimEnd().split("\n");
+      await writeFile(undoFile, lines.slice(0, -1).join("\n"));
+      const results = await undoRepairs(undoFile, place());
+      assert.deepEqual(results.map(({ rows }) => rows), [5, 1]);
+      assert.deepEqual(await contents(), before);
+    } finally {
+      await filled.restore();
+    }
+  });
+
+  it("are not put back into a stream that was made meanwhile", async () => {
+    await filled.sql(
+      `INSERT INTO @.miniblocks_{nobody} VALUES ('nobody', 0, 'old')`,
+    );
+    try {
+      const undoFile = newFile();
+      const plan = planRepairs(await find());
+      await applyRepairs(plan, { ...place(), undoFile });
+      await filled.sql(
+        `INSERT INTO @.es VALUES ('nobody', 0, true);
+        INSERT INTO @.miniblocks_{nobody} VALUES ('nobody', 0, 'new')`,
+      );
+      const before = await contents();
+      const [result] = await undoRepairs(undoFile, place());
+      assert.equal(result?.outcome, "changed");
+      assert.deepEqual(await contents(), before);
+    } finally {
+      await filled.restore();
+    }
+  });
+
+  it("are refused while somebody owns the schema, unless it is taken", async () => {
+    const { url, schema } = filled;
+    await filled.sql(
+      `UPDATE @.es SET latest_snapshot_miniblock = 99
+        WHERE stream_id = 'regular'`,
+    );
+    const owner = await openStreamStorage({
+      url,
+      schema,
+      startupDelayMs: 0,
+      maxConnections: 3,
+      workerConcurrency: 0,
     });
-  }
+    try {
+      const plan = planRepairs(await find());
+      await assertFails(
+        applyRepairs(plan, { ...place(), undoFile: newFile() }),
+        { code: "RESOURCE_EXHAUSTED", reason: "schema_owned" },
+      );
+      assert.ok(!owner.signal.aborted);
+      const options = { ...place(), undoFile: newFile(), takeOver: true };
+      const [result] = await applyRepairs(plan, options);
+      assert.equal(result?.outcome, "done");
+      assert.ok(owner.signal.aborted);
+    } finally {
+      await owner.close();
+      await filled.restore();
+    }
+  });
+
+  it("never write over an undo file, and take no other file for one", async () => {
+    const undoFile = newFile();
+    const refused = { code: "BAD_CONFIG", reason: "undo_file" } as const;
+    for (const content of ["", "text", "{}", '{"format":1}\n']) {
+      await writeFile(undoFile, content);
+      await assertFails(applyRepairs([], { ...place(), undoFile }), refused);
+      assert.equal(await readFile(undoFile, "utf8"), content);
+      await assertFails(undoRepairs(undoFile, place()), refused);
+    }
+    await assertFails(undoRepairs(newFile(), place()), refused);
+  });
 });

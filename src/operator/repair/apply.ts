@@ -13,7 +13,7 @@ import type { Store } from "../../postgres/store.ts";
 import { writeStream } from "../../postgres/write_path/stream_write.ts";
 import { canceled } from "../../storage/contract_errors.ts";
 import { hasLegacySnapshot } from "../../storage/miniblock_proto.ts";
-import { type StreamId, streamType } from "../../storage/stream_id.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
 import { bigintDetail } from "../verify/findings.ts";
 import type { ApplyRepairsOptions, RepairResult } from "./options.ts";
 import { openOwned } from "./owner.ts";

@@ -33,6 +33,9 @@ function condition(t: StreamTables, kind: RowKind): string {
   }
 }
 
+/** Of rows that are held at a time, and written as text of twice the size. */
+const bytesAtMost = 4 * 1024 * 1024;
+
 type SelectRows = Statement<["bpchar"], ["tid", "int8", "text"]>;
 type DeleteRows = Statement<
   ["bpchar", "tid[]", "int8[]"],
@@ -74,7 +77,7 @@ function selectRows(
   const name = nameIn(t, table);
   const { keys, bytes } = rowTables[table];
   const from = `${name} WHERE stream_id = $1 AND ${condition(t, kind)}`;
-  const page = pageSql({ keys, descending: true, bytes, from });
+  const page = pageSql({ keys, descending: true, bytes, from, bytesAtMost });
   const key = keys.join(", ");
   return statement({
     text: `SELECT ctid, xmin::pg_catalog.text::bigint,
@@ -145,8 +148,8 @@ export const checkUnknown = (t: StreamTables) =>
 
 /**
  * Stops the transaction unless the stream is a regular one, generation $2 is due
- * and its minipool has exactly the events 0, 1, … of it; a marker of a later one
- * and no event would say that blocks were lost.
+ * and its minipool has exactly the events 0, 1, … of it, but not its marker alone;
+ * a marker of a later one and no event would say that blocks were lost.
  */
 export const checkOnlyMarkerWrong = (t: StreamTables) => {
   const places = t.suffix.startsWith("m")
@@ -166,6 +169,10 @@ export const checkOnlyMarkerWrong = (t: StreamTables) => {
         OR n <> due OR last <> n - 1
         OR (n = 0 AND EXISTS (SELECT 1 FROM ${t.minipools}
           WHERE stream_id = $1 AND generation > $2))
+        OR (SELECT pg_catalog.count(*) = 1
+              AND pg_catalog.bool_and(generation = $2
+                AND coalesce(pg_catalog.octet_length(envelope), 0) = 0)
+            FROM ${t.minipools} WHERE stream_id = $1 AND slot_num < 0)
       THEN ${rejectSql(changedReason)} END FROM event`,
     params: ["bpchar", "int8"],
     columns: ["int4?"],

@@ -209,6 +209,17 @@ export const selectGaps = (
   });
 };
 
+/** The data of the latest snapshot's block, if no snapshot stands beside it. */
+export const selectBareLatest = (t: StreamTables) =>
+  statement({
+    text: `SELECT blockdata FROM ${t.miniblocks}
+      WHERE stream_id = $1 AND coalesce(pg_catalog.octet_length(snapshot), 0) = 0
+        AND seq_num = (SELECT latest_snapshot_miniblock FROM ${t.streams}
+          WHERE stream_id = $1)`,
+    params: ["bpchar"],
+    columns: ["bytea"],
+  });
+
 /** The keys of the minipool's rows, at most $2. */
 export const selectMinipoolKeys = (t: StreamTables) =>
   statement({

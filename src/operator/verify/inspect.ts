@@ -7,11 +7,11 @@
 import { bind } from "../../database/statement.ts";
 import { hasLegacySnapshot } from "../../storage/miniblock_proto.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
-import { selectMiniblock } from "../../postgres/sql/state.ts";
 import { isArchive } from "./archives.ts";
 import { extentOf, factsOf, type StreamFacts } from "./facts.ts";
 import {
   selectBareBlocks,
+  selectBareLatest,
   selectBlocksBackwards,
   selectLastSnapshot,
   selectMinipoolKeys,
@@ -22,7 +22,6 @@ import {
   type CloserLook,
   type Gap,
   judge,
-  needsDecoding,
   pointerFault,
   startOfLastRun,
 } from "./judge.ts";
@@ -52,40 +51,28 @@ export async function inspect(
   const templates = templatesAt(ground, suffix);
   const gapsOf = catalog.at(suffix, templates.gaps);
   // One flush: the figures and what explains them are of one snapshot.
-  const [{ rows: [row] }, inside, outside, keys, bare] = await ground.read([
+  const [figures, inside, outside, latest, keys, bare] = await ground.read([
     bind(catalog.at(suffix, templates.factsOf), [streamId]),
     bind(gapsOf, streamId, false, maxGaps),
     bind(gapsOf, streamId, true, maxGaps),
+    bind(catalog.at(suffix, selectBareLatest), streamId),
     bind(catalog.at(suffix, selectMinipoolKeys), streamId, maxKeys),
     bind(catalog.at(suffix, selectBareBlocks), streamId, maxBare),
   ]);
-  const facts = factsOf(row!);
+  const facts = factsOf(figures.rows[0]!);
   const context = contextOf(ground, streamId, suffix);
   const { stream } = facts;
   const isGapAllowed = stream === undefined || stream.ephemeral;
   const { rows: gaps } = stream?.location === "D" ? inside : outside;
   const look: CloserLook = {
     gaps: isGapAllowed ? [] : gaps.toReversed(),
-    latestIsLegacy: needsDecoding(facts) &&
-      await isLegacy(ground, facts, suffix),
+    latestIsLegacy: latest.rows.some(([data]) => hasLegacySnapshot(data)),
     pointerTo: null,
     minipoolKeys: keys.rows,
     bareBlocks: bare.rows.map(([number]) => number),
   };
   const pointerTo = await findPointer(ground, facts, look, suffix);
   return { facts, findings: judge(facts, { ...look, pointerTo }, context) };
-}
-
-/** A block does not change, so a later snapshot shows the same. */
-async function isLegacy(
-  { read, catalog }: Ground,
-  { streamId, stream }: StreamFacts,
-  suffix: string,
-): Promise<boolean> {
-  const [{ rows: [block] }] = await read([
-    bind(catalog.at(suffix, selectMiniblock), streamId, stream!.latest),
-  ]);
-  return block !== undefined && hasLegacySnapshot(block[0]);
 }
 
 /**

@@ -108,16 +108,16 @@ async function* pages(
   for (let after: string | undefined = from; after !== undefined;) {
     signal?.throwIfAborted();
     const page: Page = await read(after);
+    yield { findings: page.findings, bytes: 0 };
     const rows = page.streams + Number(page.blocks + page.events);
     await throttle.spend(rows * bytesPerRow, signal);
-    yield { findings: page.findings, bytes: 0 };
     if (deep && suffix !== undefined && page.readable.length > 0) {
       const { evidence, since } = deep;
       const range = { suffix, streams: page.readable, since };
       for await (const step of readBlocks(ground, evidence, range)) {
+        yield step;
         signal?.throwIfAborted();
         await throttle.spend(step.bytes, signal);
-        yield step;
       }
     }
     yield { findings: [], bytes: 0, page };

@@ -14,17 +14,18 @@ const maxBytes = 32 * 1024 * 1024;
  * first one does; the last one need not.
  */
 export function pageSql(
-  { keys, descending = false, bytes, from }: {
+  { keys, descending = false, bytes, from, bytesAtMost = maxBytes }: {
     keys: readonly string[];
     descending?: boolean;
     bytes: string;
     from: string;
+    bytesAtMost?: number;
   },
 ): string {
   const key = keys.join(", ");
   const order = keys.map((column) => column + (descending ? " DESC" : ""))
     .join(", ");
-  return `SELECT ${key}, nth <= ${maxRows} AND before < ${maxBytes} AS fits
+  return `SELECT ${key}, nth <= ${maxRows} AND before < ${bytesAtMost} AS fits
     FROM (SELECT ${key}, pg_catalog.row_number() OVER numbered AS nth,
         pg_catalog.sum(bytes) OVER numbered - bytes AS before
       FROM (SELECT ${key}, ${bytes} AS bytes FROM ${from}
