@@ -186,30 +186,40 @@ describe("A node that listened too late", () => {
   let waiting: Opening;
 });
 
-describe("An owner that is silent", () => {
-  it("loses its lock, and the one that stands by follows", async () => {
-    await using proxy = await startProxy(await testDatabaseUrl());
-    const connect = (url: string) => () =>
+/** Ownership below the store; one that stands by. */
+function ownership(
+  url: string,
+  onEvent: OwnershipOptions["onEvent"],
+  survey?: () => Promise<unknown>,
+): Promise<Ownership> {
+  return Ownership.take({
+    schema,
+    instanceId: crypto.randomUUID(),
+    whenOwned: "wait",
+    prepare: () => Promise.resolve(),
+    connect: () =>
       connectLastingSession(parseConnectionUrl(url), {
         preparedStatements: true,
         maxPrepared: 10,
         answerTimeoutMs: 10_000,
-      });
+      }),
+    startupDelayMs: 0,
+    // More than the pause between two looks.
+    leaseMs: 2500,
+    stuckWriteMs: 10_000,
+    onEvent,
+    ...(survey && { survey }),
+  });
+}
+
+describe("An owner that is silent", () => {
+  it("loses its lock, and the one that stands by follows", async () => {
+    const url = await testDatabaseUrl();
+    await using proxy = await startProxy(url);
     const events: LogCode[] = [];
-    const options = (url: string): OwnershipOptions => ({
-      schema,
-      instanceId: crypto.randomUUID(),
-      whenOwned: "wait",
-      prepare: () => Promise.resolve(),
-      connect: connect(url),
-      startupDelayMs: 0,
-      // More than the pause between two looks.
-      leaseMs: 2500,
-      stuckWriteMs: 10_000,
-      onEvent: (code) => events.push(code),
-    });
-    const frozen = await Ownership.take(options(proxy.url));
-    const next = Ownership.take(options(await testDatabaseUrl()));
+    const onEvent = (code: LogCode) => void events.push(code);
+    const frozen = await ownership(proxy.url, onEvent);
+    const next = ownership(url, onEvent);
     await until(() => events.includes("ownership_standby"));
     // As behind a dead router: its connection stays open, for the server, too.
     proxy.silence(true);
@@ -219,5 +229,28 @@ describe("An owner that is silent", () => {
     proxy.silence(false);
     await aborted(frozen.signal);
     await owner.release(10_000);
+  });
+});
+
+describe("One that stands by", () => {
+  it("looks where to be before it takes the lock", async () => {
+    await using holder = await testSession();
+    await holder.script(`SELECT pg_advisory_lock(${schemaLockId(schema)})`);
+    const events: string[] = [];
+    const opening = ownership(
+      await testDatabaseUrl(),
+      (code) => void events.push(code),
+      () => Promise.resolve(events.push("surveyed")),
+    );
+    await until(() => events.includes("ownership_standby"));
+    assert.ok(!events.includes("surveyed"));
+    await holder.close();
+    await (await opening).release(10_000);
+    // An old primary would have a free lock, too, once its owner has moved on.
+    assert.deepEqual(events, [
+      "ownership_standby",
+      "surveyed",
+      "ownership_taken",
+    ]);
   });
 });
