@@ -25,6 +25,17 @@ export const selectBlocksAfter = (t: StreamTables) =>
     columns: ["bpchar", "int8", "bytea"],
   });
 
+/**
+ * To be sent before the above, in its transaction. The rows must come from the
+ * index in their order: a bitmap, or a list of ids in the index, would have all
+ * rows of the range sorted for each page of it.
+ */
+export const readInOrder = statement({
+  text: `SELECT pg_catalog.set_config('enable_bitmapscan', 'off', true),
+    pg_catalog.set_config('enable_sort', 'off', true)`,
+  columns: ["text", "text"],
+});
+
 /** The stream's blocks behind number $2. */
 export const selectBlocksOf = (t: StreamTables) =>
   statement({

@@ -10,6 +10,7 @@ import { detail, type Finding } from "../findings.ts";
 import type { Ground } from "../ground.ts";
 import type { StreamWithBlocks } from "../walk.ts";
 import {
+  readInOrder,
   selectBlockAndBefore,
   selectBlocksAfter,
   selectBlocksOf,
@@ -134,7 +135,10 @@ function wholeRange(
   const [first, end] = [streamIds[0]!, streamIds.at(-1)!];
   return async (last) => {
     const [id, number] = last ?? [first, -1n];
-    const [{ rows }] = await read([bind(select, id, number, end, streamIds)]);
+    const [, { rows }] = await read([
+      bind(readInOrder),
+      bind(select, id, number, end, streamIds),
+    ]);
     return rows;
   };
 }
