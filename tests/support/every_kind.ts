@@ -38,28 +38,31 @@ export interface FilledSchema extends AsyncDisposable {
   url: string;
   schema: string;
   partitions: number;
-  ids: EveryKind;
+  /** The streams of each copy. */
+  copies: EveryKind[];
   /**
    * Runs SQL in which `@` stands for the schema, and `{name}` for the suffix of
    * the partition of the stream of this name, `'name'` in quotes for its id.
    */
-  sql(text: string): Promise<(string | null)[][]>;
+  sql(text: string, copy?: number): Promise<(string | null)[][]>;
   /** Puts every row back as it was when this was made. */
   restore(): Promise<void>;
 }
 
-/** Makes streams of every kind in a schema of its own. */
-export async function fillSchema(): Promise<FilledSchema> {
+/** Makes streams of every kind in a schema of its own, so many of each. */
+export async function fillSchema(count = 1): Promise<FilledSchema> {
   await using stack = new AsyncDisposableStack();
   const test = stack.use(await openTestStorage({ partitions: 2 }));
   const { url, schema, storage } = test;
   const partitions = storage.partitions;
-  const ids = await makeEveryKind(test);
+  const copies = await Promise.all(
+    Array.from({ length: count }, () => makeEveryKind(test)),
+  );
   await storage.close();
   const session = stack.use(await openSession(url));
-  const sql = (text: string) =>
+  const sql = (text: string, copy = 0) =>
     session.script(
-      Object.entries(ids).reduce(
+      Object.entries(copies[copy]!).reduce(
         (sql, [name, id]) =>
           sql.replaceAll(`{${name}}`, partitionSuffix(id, partitions))
             .replaceAll(`'${name}'`, `'${id}'`),
@@ -81,7 +84,7 @@ export async function fillSchema(): Promise<FilledSchema> {
     url,
     schema,
     partitions,
-    ids,
+    copies,
     sql,
     restore: async () => {
       await sql(
