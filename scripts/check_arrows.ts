@@ -21,7 +21,7 @@ const opener = "open_stream_storage.ts";
  * folders that everyone may import are in `forEveryone`.
  */
 const allowed: Record<string, string[]> = {
-  cli: [opener, "postgres", "storage"],
+  cli: [opener, "database", "operator", "postgres", "storage"],
   operator: ["database", "media", "postgres", "storage"],
   workers: ["postgres", "storage"],
   postgres: ["database", "media", "storage"],

@@ -16,6 +16,7 @@ export interface LockHolder {
   pid: number | null;
   /** Null where the server does not tell it, as the next ones. */
   role: string | null;
+  /** The name that the program gave itself. */
   application: string | null;
   /** Null for a socket of the server's own machine, too. */
   address: string | null;
@@ -83,9 +84,12 @@ export class LockWait {
   }
 }
 
-/** Undefined if it can't be looked up: rights on the views may be taken away. */
-async function holdersOf(
-  session: Session,
+/**
+ * Who holds a lock, five at most. Undefined if it can't be looked up: rights on
+ * the views may be taken away.
+ */
+export async function holdersOf(
+  session: Pick<Session, "run">,
   key: bigint,
 ): Promise<LockHolder[] | undefined> {
   const [high, low] = [key >> 32n, key].map((half) => BigInt.asUintN(32, half));

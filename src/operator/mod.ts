@@ -31,3 +31,23 @@ export type { OwnerOptions } from "./repair/owner.ts";
 export { planRepairs } from "./repair/plan.ts";
 export type { Repair, RepairAction } from "./repair/plan.ts";
 export { undoRepairs } from "./repair/undo.ts";
+export type { LockHolder } from "../database/lock_holder.ts";
+export type {
+  MigrationTrack,
+  TrackVersions,
+} from "../database/migrations/mod.ts";
+export type { OwnerFacts } from "../database/ownership/rows.ts";
+export type { ServerOptions } from "./session.ts";
+export { findStores } from "./status/find_stores.ts";
+export type { FoundStore } from "./status/find_stores.ts";
+export { storeStatus } from "./status/store_status.ts";
+export type {
+  OpenTransaction,
+  ServerStatus,
+  SessionGroup,
+  StoreStatus,
+  StoreStatusOptions,
+  StreamKind,
+  StreamLocation,
+  TableFamily,
+} from "./status/types.ts";

@@ -15,4 +15,10 @@ export type {
   MigrationReport,
   ProgressListener,
 } from "./report.ts";
+export { readSchemaState, type SchemaState } from "./state.ts";
 export { assertSchemaName, quoteIdentifier } from "./sql_text.ts";
+export {
+  currentVersions,
+  type MigrationTrack,
+  type TrackVersions,
+} from "./versions.ts";

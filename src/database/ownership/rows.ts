@@ -17,6 +17,7 @@ export interface OwnerFacts {
   name: string;
   /** When it took the schema, as its row says. */
   since: string;
+  /** What it says of itself, mostly its host. */
   info: string | null;
 }
 

@@ -1,0 +1,76 @@
+/** What a command prints with, and how it hears that it is to stop. */
+
+import { once } from "node:events";
+import process from "node:process";
+import { toJson } from "./format.ts";
+import { type Amount, Progress, type Unit } from "./progress.ts";
+import { type Palette, paletteOf, widthOf } from "./screen.ts";
+import { formatTable, type Table } from "./table.ts";
+
+/** Nobody reads what is printed any more, as behind `| head`. */
+export class OutputClosedError extends Error {
+  override readonly name = "OutputClosedError";
+}
+
+/** The outputs of one command. */
+export class Cli {
+  /** Aborted by Ctrl-C, SIGTERM, and when nobody reads the output any more. */
+  readonly signal: AbortSignal;
+  /** Whether `--json` was given: stdout is for JSON only. */
+  readonly isJson: boolean;
+  /** How wide a line may be. */
+  readonly width: number;
+  /** Colours of stdout. */
+  readonly colour: Palette;
+  #progress: Progress | undefined;
+
+  constructor({ signal, isJson }: { signal: AbortSignal; isJson: boolean }) {
+    this.signal = signal;
+    this.isJson = isJson;
+    this.width = widthOf(process.stdout);
+    this.colour = paletteOf(process.stdout);
+  }
+
+  /** Prints lines; waits while the reader is slower than we are. */
+  async print(...lines: string[]): Promise<void> {
+    this.#progress?.hide();
+    const text = lines.map((line) => `${line}\n`).join("");
+    if (process.stdout.write(text)) return;
+    await once(process.stdout, "drain", { signal: this.signal });
+  }
+
+  /** Prints a table that fits on the screen. */
+  async table(table: Table): Promise<void> {
+    const [head = "", ...rest] = formatTable(table, this.width);
+    await this.print(this.colour.bold(head), ...rest);
+  }
+
+  /** Prints one document: the whole result of a command with `--json`. */
+  async document(value: unknown): Promise<void> {
+    await this.print(toJson(value, 2));
+  }
+
+  /** Prints one line of JSON: an entry of a list with `--json`. */
+  async jsonLine(value: unknown): Promise<void> {
+    await this.print(toJson(value));
+  }
+
+  /** Tells people something that is no result, on stderr. */
+  note(text: string): void {
+    this.#progress?.hide();
+    process.stderr.write(`${text}\n`);
+  }
+
+  /**
+   * Shows how far the work is until it is disposed of:
+   * `using progress = cli.progress("Verifying", "partitions")`.
+   */
+  progress(label: string, unit: Unit, start?: Amount): Progress {
+    this.#progress = new Progress(process.stderr, {
+      label,
+      unit,
+      ...(start && { start }),
+    });
+    return this.#progress;
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * What a command is made of. Its file, commands/NAME.ts, exports `define`, which
+ * adds options, examples and an action to the command of its name:
+ *
+ * ```ts
+ * export function define(command: NewCommand): void {
+ *   withStore(command)
+ *     .option("--type <type...>", "only streams of these types")
+ *     .addHelpText("after", examples("list --type space"))
+ *     .action(run(async (cli, options) => {
+ *       const place = await storeOf(options, cli);
+ *       for await (const page of listStreams({ ...place, types: options.type })) …
+ *       return 0;
+ *     }));
+ * }
+ * ```
+ */
+
+import type { Command, OptionValues } from "@commander-js/extra-typings";
+import process from "node:process";
+import { Cli } from "./cli.ts";
+import type { ExitCode } from "./exit_codes.ts";
+import { onInterruption } from "./interruption.ts";
+
+/** A command before it has options. */
+export type NewCommand = Command;
+
+/** A file below commands/. */
+export interface CommandModule {
+  /** Adds what the command needs. */
+  define(command: NewCommand): void;
+}
+
+/** The work of a command; what it returns is how it has ended. */
+export type Work<A extends unknown[]> = (
+  cli: Cli,
+  ...args: A
+) => Promise<ExitCode>;
+
+/** For `.action(run(…))`: the work gets its arguments and options behind `cli`. */
+export function run<A extends unknown[]>(
+  work: Work<A>,
+): (...args: A) => Promise<void> {
+  return async (...args) => {
+    const command = args.at(-1) as Command;
+    const { json = false } = command.opts() as { json?: boolean };
+    using interruption = onInterruption();
+    const { signal } = interruption;
+    process.exitCode = await work(new Cli({ signal, isJson: json }), ...args);
+  };
+}
+
+/** Text for `.addHelpText("after", …)`. */
+export function examples(...lines: string[]): string {
+  const shown = lines.map((line) => `  ${programName} ${line}`);
+  return `\nExamples:\n${shown.join("\n")}`;
+}
+
+/** As help and examples call it. */
+export const programName = "stream-storage";
+
+/** A command with any arguments and options. */
+// deno-lint-ignore no-explicit-any
+export type AnyCommand<O extends OptionValues = any> = Command<any, O, any>;

@@ -1,0 +1,20 @@
+/** The commands that there are. Each is loaded only when it is wanted. */
+
+import type { CommandModule } from "./command.ts";
+
+/** A command, in the order of the help. */
+export interface ListedCommand {
+  name: string;
+  /** One line, as the help shows it. */
+  summary: string;
+  load(): Promise<CommandModule>;
+}
+
+/** All commands. */
+export const commands: readonly ListedCommand[] = [
+  {
+    name: "status",
+    summary: "show server, versions, owner, sessions, streams and tables",
+    load: () => import("./commands/status.ts"),
+  },
+];

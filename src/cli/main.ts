@@ -1,0 +1,19 @@
+/**
+ * The operator's command line: looks at databases, checks, mends and copies them.
+ *
+ * ```sh
+ * export STREAM_STORAGE_URL=postgresql://user@host/database
+ * deno run -A jsr:@towns/stream-storage/cli status
+ * ```
+ *
+ * Every command is a function of `@towns/stream-storage/operator`, which programs
+ * can call.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { runProgram } from "./program.ts";
+
+// The process ends by itself when the last output is written.
+if (import.meta.main) await runProgram(process.argv.slice(2));

@@ -1,0 +1,84 @@
+/**
+ * What is wrong with a command line. An address has a password in it, and is
+ * easily put in the wrong place: so no argument that was not expected is repeated.
+ */
+
+import type { CommanderError } from "@commander-js/extra-typings";
+
+/** The command line can't be understood; the text says what was expected. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** How an address begins. */
+const scheme = /^\s*[a-z][a-z0-9+.-]*:\/\//i;
+
+/** The options behind which an address belongs. */
+const addressOptions = new Set(["--url", "--from", "--to", "--metrics"]);
+
+/**
+ * Refuses an address where none belongs, before anything else may repeat it.
+ *
+ * @throws {UsageError}
+ */
+export function refuseStrayAddresses(args: readonly string[]): void {
+  for (const [i, arg] of args.entries()) {
+    const [, option, value = arg] = /^(--[a-z-]+)=(.*)$/s.exec(arg) ?? [];
+    const before = option ?? args[i - 1];
+    if (!scheme.test(value.replace(/^-+/, ""))) continue;
+    if (before !== undefined && addressOptions.has(before)) continue;
+    const where = before?.startsWith("--") && /^--[a-z-]{1,30}$/.test(before)
+      ? `behind ${before}`
+      : "among the arguments";
+    throw new UsageError(`Expected no address ${where} (it is not shown)`);
+  }
+}
+
+/** An error of the parser as one of ours; undefined if it has shown help. */
+export function usageErrorOf(error: CommanderError): UsageError | undefined {
+  const { code, message } = error;
+  if (/^commander\.(help|helpDisplayed|version)$/.test(code)) return undefined;
+  return new UsageError(textOf(code, message.replace(/^error: /, "")));
+}
+
+function textOf(code: string, message: string): string {
+  const hint = /\(Did you mean (.+)\?\)\s*$/.exec(message)?.[1];
+  const meant = hint === undefined ? "" : `, did you mean ${hint}?`;
+  switch (code) {
+    case "commander.unknownCommand":
+      return meant === ""
+        ? "Unknown command (it is not shown), see --help"
+        : `Unknown command${meant}`;
+    case "commander.unknownOption": {
+      const name = /'(--?[a-z][a-z-]{0,30})[='].*/s.exec(message)?.[1];
+      return `Unknown option ${name ?? "(it is not shown)"}${meant}`;
+    }
+    case "commander.excessArguments": {
+      const [, expected, received] =
+        /Expected (\d+) arguments? but got (\d+)/.exec(message) ?? [];
+      return `Expected ${expected} arguments without an option's name, ` +
+        `received ${received} (they are not shown)`;
+    }
+    case "commander.invalidArgument": {
+      const [, what, rule] =
+        /^(.*) (?:value|argument) '.*' is invalid\. ?(.*)$/s.exec(message) ??
+          [];
+      return `Bad ${what}: ${rule} (it is not shown)`;
+    }
+    case "commander.optionMissingArgument": {
+      const name = /(--[a-z-]+)/.exec(message)?.[1];
+      return `Expected a value behind ${name}`;
+    }
+    case "commander.missingArgument": {
+      const name = /'(.*)'/.exec(message)?.[1];
+      return `Expected an argument ${name}, see --help`;
+    }
+    // The others name what we have defined.
+    default:
+      return sentence(message);
+  }
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,81 @@
+/** Values of options. Their errors name the option, and repeat no value. */
+
+import { isStoredForm, type StreamId } from "../storage/stream_id.ts";
+import { UsageError } from "./usage_errors.ts";
+
+/** Bounds of a number, both included. */
+export interface Bounds {
+  min?: number;
+  max?: number;
+}
+
+/** For `.option(…, integer("--to", { min: 0 }))`. */
+export function integer(
+  option: string,
+  { min = 0, max = Number.MAX_SAFE_INTEGER }: Bounds = {},
+): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (value >= min && value <= max) return value;
+    const upTo = max === Number.MAX_SAFE_INTEGER
+      ? `of ${min} or more`
+      : `from ${min} to ${max}`;
+    throw new UsageError(`Expected a whole number ${upTo} behind ${option}`);
+  };
+}
+
+/** A number above 0 that may have a fraction. */
+export function positive(
+  option: string,
+  { max = Infinity }: Pick<Bounds, "max"> = {},
+): (text: string) => number {
+  return (text) => {
+    const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+    if (value > 0 && value <= max) return value;
+    const upTo = max === Infinity ? "above 0" : `above 0, up to ${max}`;
+    throw new UsageError(`Expected a number ${upTo} behind ${option}`);
+  };
+}
+
+/** `--rate MB/s`, as bytes a second. */
+export function rate(option: string): (text: string) => number {
+  const parse = positive(option);
+  return (text) => parse(text) * 1e6;
+}
+
+const units = new Map([["", 1], ["k", 1e3], ["M", 1e6], ["G", 1e9]]);
+
+/** A number of bytes: `4096`, `20k`, `1.5M`, `1G`. */
+export function bytes(option: string): (text: string) => number {
+  return (text) => {
+    const [, number, unit] = /^(\d+(?:\.\d+)?)([kMG]?)B?$/.exec(text) ?? [];
+    if (number !== undefined) {
+      return Math.round(Number(number) * units.get(unit!)!);
+    }
+    throw new UsageError(
+      `Expected a number of bytes behind ${option}, as 4096, 20k, 1.5M or 1G`,
+    );
+  };
+}
+
+/**
+ * For an argument or an option that is a stream's id: any that can be stored, for
+ * damage is looked at, too.
+ */
+export function streamId(where: string): (text: string) => StreamId {
+  return (text) => {
+    const id = text.toLowerCase().replace(/^0x/, "");
+    if (isStoredForm(id)) return id;
+    throw new UsageError(
+      `Expected the id of a stream ${where}, 64 hexadecimal digits, ` +
+        `received ${text.length} characters (they are not shown)`,
+    );
+  };
+}
+
+/** Of an option that may come several times. */
+export function collect<T>(
+  parse: (text: string) => T,
+): (text: string, before?: T[]) => T[] {
+  return (text, before = []) => [...before, parse(text)];
+}

@@ -1,0 +1,56 @@
+/** One session of one's own, for what is asked of the server, not of a store. */
+
+import { connectSession } from "../database/driver.ts";
+import { toStorageError } from "../database/failures.ts";
+import type { Session } from "../database/session.ts";
+import { sessionOptions } from "../postgres/connections.ts";
+import {
+  resolveReaderOptions,
+  type StreamReaderOptions,
+} from "../postgres/reader_options.ts";
+import { canceled } from "../storage/contract_errors.ts";
+
+/** Which server, as `openStreamReader` is told. */
+export type ServerOptions = Omit<
+  StreamReaderOptions,
+  "schema" | "mediaStorage" | "maxConnections" | "idleTimeoutMs"
+>;
+
+/** Any name will do where no schema is looked at. */
+const noSchema = "public";
+
+/**
+ * Runs `work` with a session, which is closed then. What it runs must not depend
+ * on settings of a session: a pooler may stand between.
+ *
+ * @throws {StreamStorageError} as `openStreamReader`.
+ */
+export async function withSession<T>(
+  operation: string,
+  options: ServerOptions & { schema?: string },
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const { signal } = options;
+  try {
+    const resolved = resolveReaderOptions({
+      applicationName: "stream-operator",
+      ...options,
+      schema: options.schema ?? noSchema,
+    });
+    await using session = await connectSession(resolved.target, {}, {
+      ...sessionOptions(resolved),
+      preparedStatements: false,
+      signal,
+    });
+    const onAbort = () => session.giveUp("The work was aborted");
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      return await work(session);
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+  } catch (error) {
+    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
+    throw toStorageError(error).withOperation(operation);
+  }
+}
