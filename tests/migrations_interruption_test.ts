@@ -82,8 +82,8 @@ async function objects(session: Session, schema: string): Promise<string[]> {
     if (!line.startsWith(" ")) relation = object;
     return `${relation}: ${object}`;
   }).filter((line) =>
-    !/relation (settings|\w+_migrations|stream_storage_)|INDEX stream_storage_/
-      .test(line)
+    !/relation (settings|\w+_migrations|stream_storage_)/.test(line) &&
+    !/(INDEX|column) stream_storage_/.test(line)
   );
 }
 
@@ -132,6 +132,10 @@ async function assertOwnWhole(
   assert.equal(
     dump.some((line) => line.includes("INDEX stream_storage_es_by_bytes")),
     Number(version) >= 7,
+  );
+  assert.equal(
+    dump.some((line) => line.includes("column stream_storage_incarnation")),
+    Number(version) >= 8,
   );
   if (Number(version) < 4) return;
   for (
