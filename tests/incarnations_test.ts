@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { openStreamReader } from "../mod.ts";
 import { openS3Bucket } from "../src/media/s3.ts";
 import { partitionSuffix, type StreamId } from "../src/storage/stream_id.ts";
 import {
@@ -189,14 +190,19 @@ describe("A stream that a node has made again under its id", () => {
       await nodePuts(id, await nodeOffloads(ground, id, second));
     });
     const { storage } = store;
-    const { miniblocks } = await storage.readMiniblocks(id, 0n, 9n);
-    assert.deepEqual(miniblocks, second);
-    assert.deepEqual(await storage.getMiniblockNumberRanges(id), [{
-      startInclusive: 0n,
-      endInclusive: 3n,
-      snapshotSeqNums: [],
-    }]);
-    assert.equal(await storage.streamMiniblocksStoredLocation(id), "s3");
+    const { url, schema } = ground;
+    const mediaStorage = onS3(server);
+    await using reader = await openStreamReader({ url, schema, mediaStorage });
+    for (const each of [storage, reader]) {
+      const { miniblocks } = await each.readMiniblocks(id, 0n, 9n);
+      assert.deepEqual(miniblocks, second);
+      assert.deepEqual(await each.getMiniblockNumberRanges(id), [{
+        startInclusive: 0n,
+        endInclusive: 3n,
+        snapshotSeqNums: [],
+      }]);
+      assert.equal(await each.streamMiniblocksStoredLocation(id), "s3");
+    }
     const report = await storage.maintenance.rehydrateMedia(id);
     assert.equal(report.rehydrated, true);
     const back = await storage.readMiniblocks(id, 0n, 9n);
