@@ -79,7 +79,7 @@ export type { PostgresStreamReader } from "./src/postgres/postgres_stream_reader
 export type { StreamReaderOptions } from "./src/postgres/reader_options.ts";
 export type { PostgresStreamStorage } from "./src/postgres/postgres_stream_storage.ts";
 export type { IsolationLevel } from "./src/postgres/store.ts";
-export { ConnectionLimit } from "./src/database/connection_limit.ts";
+export { ConnectionLimit } from "./src/storage/connection_limit.ts";
 export type { SslMode, SslOptions } from "./src/database/connection_target.ts";
 export type { WhenOwned } from "./src/database/ownership/options.ts";
 export type { ChannelBinding } from "./src/database/login/auth_policy.ts";

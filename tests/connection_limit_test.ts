@@ -8,7 +8,7 @@ import {
   openStreamStorage,
   parseStreamId,
 } from "../mod.ts";
-import { placesOf } from "../src/database/connection_limit.ts";
+import { placesOf } from "../src/database/shared_places.ts";
 import { Pool, type PoolOptions } from "../src/database/pool.ts";
 import { bind, statement } from "../src/database/statement.ts";
 import type { Session } from "../src/database/session.ts";
@@ -66,7 +66,6 @@ function sharing(max: number, pools: number, options: Partial<PoolOptions>) {
       ...options,
     }));
   return {
-    limit,
     places,
     pools: all,
     get most() {
@@ -121,7 +120,7 @@ describe("A connection limit", () => {
     const letGo = await shared.places.keep(5, keeping);
     await Promise.all(shared.pools.map((pool) => burst(pool, 20)));
     assert.equal(shared.most, 8);
-    assert.equal(shared.limit.inUse, 8);
+    assert.equal(shared.places.taken, 8);
     letGo();
   });
 
@@ -157,10 +156,10 @@ describe("A connection limit", () => {
     const [pool] = shared.pools as [Pool];
     const letGo = await shared.places.keep(1, keeping);
     await burst(pool, 20);
-    assert.equal(shared.limit.inUse, 6);
+    assert.equal(shared.places.taken, 6);
     const other = await shared.places.keep(4, keeping);
     assert.equal(pool.held, 2);
-    assert.equal(shared.limit.inUse, 6);
+    assert.equal(shared.places.taken, 6);
     const noRoom = (error: unknown) => {
       assert.ok(isStreamStorageError(error, "RESOURCE_EXHAUSTED"));
       assert.equal(error.details.reason, "connection_limit");
@@ -182,7 +181,7 @@ describe("A connection limit", () => {
     other();
     letGo();
     await pool.close(1000);
-    assert.equal(shared.limit.inUse, 0);
+    assert.equal(shared.places.taken, 0);
   });
 
   it("holds through bursts and losses at random", async () => {
@@ -240,10 +239,10 @@ describe("A connection limit", () => {
     for (const pool of shared.pools) {
       await assert.rejects(pool.run(work(), "read"));
     }
-    assert.equal(shared.limit.inUse, 2);
+    assert.equal(shared.places.taken, 2);
     isBroken = false;
     await Promise.all(shared.pools.map((pool) => burst(pool, 20)));
-    assert.equal(shared.limit.inUse, 4);
+    assert.equal(shared.places.taken, 4);
     letGo();
   });
 });
@@ -299,7 +298,7 @@ describe("Ten stores of one process", () => {
       return test;
     };
     await Promise.all(Array.from({ length: 10 }, open));
-    assert.equal(connectionLimit.inUse, 40);
+    assert.equal(placesOf(connectionLimit).taken, 40);
     let isOver = false;
     let most = 0;
     const watching = (async () => {
@@ -328,7 +327,7 @@ describe("Ten stores of one process", () => {
     );
     await storage.close();
     await open();
-    assert.equal(connectionLimit.inUse, 41);
+    assert.equal(placesOf(connectionLimit).taken, 41);
   });
 
   it("can't be fewer than one", async () => {
@@ -337,7 +336,7 @@ describe("Ten stores of one process", () => {
       openTestStorage(options),
       (error) => isStreamStorageError(error, "BAD_CONFIG"),
     );
-    assert.equal(options.connectionLimit.inUse, 0);
+    assert.equal(placesOf(options.connectionLimit).taken, 0);
   });
 
   it("which can't be opened keep no places", async () => {
@@ -348,6 +347,6 @@ describe("Ten stores of one process", () => {
       openStreamStorage({ connectionLimit, url: url.href, schema: "limit" }),
       (error) => isStreamStorageError(error, "BAD_CONFIG"),
     );
-    assert.equal(connectionLimit.inUse, 0);
+    assert.equal(placesOf(connectionLimit).taken, 0);
   });
 });

@@ -19,7 +19,7 @@
  *
  * Where the server takes fewer sessions than the pools of a store would open, a
  * pool that gets none has another one give way. Where stores share a bound
- * (connection_limit.ts), a pool opens a session only if there is a place.
+ * (shared_places.ts), a pool opens a session only if there is a place.
  *
  * Sessions that were idle for long end, all but one.
  */
@@ -27,7 +27,7 @@
 import type { PoolWatcher } from "../telemetry/store_telemetry.ts";
 import { atMost } from "../storage/at_most.ts";
 import { Backoff } from "./backoff.ts";
-import type { PlaceHolder, SharedPlaces } from "./connection_limit.ts";
+import type { PlaceHolder, SharedPlaces } from "./shared_places.ts";
 import { sqlStateOf } from "./failures.ts";
 import {
   PoolClosedError,

@@ -3,7 +3,7 @@
  * each kind, and what every session is set to.
  */
 
-import { placesOf } from "../database/connection_limit.ts";
+import { placesOf } from "../database/shared_places.ts";
 import { connectLastingSession } from "../database/lasting_session.ts";
 import type { ConnectionTarget } from "../database/connection_target.ts";
 import { CurrentServer } from "../database/current_server.ts";

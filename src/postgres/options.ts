@@ -4,7 +4,7 @@
  */
 
 import { z } from "zod";
-import { ConnectionLimit } from "../database/connection_limit.ts";
+import { ConnectionLimit } from "../storage/connection_limit.ts";
 import {
   type ConnectionTarget,
   parseConnectionUrl,
