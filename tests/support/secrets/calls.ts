@@ -96,7 +96,9 @@ export const calls: Readonly<Record<string, Call>> = {
   enableTxTracker: maintenance("none"),
   dumpTxTracker: maintenance("none"),
   disableTxTracker: maintenance("none"),
+  totalMiniblockDataSizeInDB: call("external"),
   metrics: maintenance("none"),
+  health: maintenance("none"),
   "maintenance.trimStreams": maintenance("none"),
   "maintenance.updateTrimming": maintenance(
     "none",
@@ -114,8 +116,15 @@ export const calls: Readonly<Record<string, Call>> = {
     "none",
     () => [{ ttlMs: 0 }],
   ),
+  releaseOwnership: maintenance("none"),
   close: maintenance("none"),
 };
+
+/** After these, nothing else can be called. */
+export const endings: ReadonlySet<string> = new Set([
+  "releaseOwnership",
+  "close",
+]);
 
 /** The operations that a store has, whoever has added them. */
 export function operationsOf(storage: PostgresStreamStorage): string[] {
@@ -125,9 +134,15 @@ export function operationsOf(storage: PostgresStreamStorage): string[] {
       .map(([name]) => name)
       .filter((name) => name !== "constructor");
   return [
-    ...methods(Object.getPrototypeOf(storage)),
+    ...prototypesOf(storage).flatMap(methods),
     ...methods(storage.maintenance).map((name) => `maintenance.${name}`),
   ];
+}
+
+/** The nearest first; a store inherits what a reader can do. */
+function prototypesOf(object: object): object[] {
+  const next = Object.getPrototypeOf(object) as object;
+  return next === Object.prototype ? [] : [next, ...prototypesOf(next)];
 }
 
 /** Calls an operation; what it yields is collected. */

@@ -13,7 +13,14 @@ import { testDatabaseUrl } from "../database.ts";
 import type { InMemoryTelemetry } from "../in_memory_telemetry.ts";
 import { openSession } from "../migration_connection.ts";
 import { type Proxy, startProxy } from "../proxy.ts";
-import { calls, invoke, type Kind, operationsOf, prepare } from "./calls.ts";
+import {
+  calls,
+  endings,
+  invoke,
+  type Kind,
+  operationsOf,
+  prepare,
+} from "./calls.ts";
 import { commandLines } from "./command_lines.ts";
 import type { SecretSearch } from "./search.ts";
 
@@ -111,7 +118,7 @@ export async function openSecretStore(
     callAll: async (situation, streams, signal) => {
       const succeeded: string[] = [];
       for (const operation of operationsOf(storage)) {
-        if (operation === "close") continue;
+        if (endings.has(operation)) continue;
         // It forgets what is yet to be looked at.
         if (operation === "disableTxTracker") await look(situation);
         const given = calls[operation]!.args(streams.get(operation)!, content);
