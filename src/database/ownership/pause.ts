@@ -1,19 +1,21 @@
-/** Waits; rejects with the reason of the first signal that aborts. */
+/**
+ * Waits; rejects with the signal's reason when it aborts. Not by a signal made of
+ * it, since one that stands by for weeks would leave millions of them behind.
+ */
 export function pause(
   ms: number,
-  ...signals: (AbortSignal | undefined)[]
+  signal: AbortSignal | undefined,
 ): Promise<void> {
-  const any = AbortSignal.any(signals.filter((signal) => signal !== undefined));
   return new Promise((resolve, reject) => {
-    if (any.aborted) return reject(any.reason);
+    if (signal?.aborted) return reject(signal.reason);
     const onAbort = () => {
       clearTimeout(timer);
-      reject(any.reason);
+      reject(signal!.reason);
     };
     const timer = setTimeout(() => {
-      any.removeEventListener("abort", onAbort);
+      signal?.removeEventListener("abort", onAbort);
       resolve();
     }, ms);
-    any.addEventListener("abort", onAbort, { once: true });
+    signal?.addEventListener("abort", onAbort, { once: true });
   });
 }
