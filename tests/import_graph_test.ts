@@ -55,3 +55,14 @@ itInDeno("Importing loads one package, and nothing of PostgreSQL", () => {
   );
   assert.ok(loaded.length > 10, `Only ${loaded.length} modules were found`);
 });
+
+itInDeno("Opening a reader loads nothing of what writes", () => {
+  const loaded = loadedBy("src/postgres/open_reader.ts");
+  assert.deepEqual(
+    loaded.filter((specifier) =>
+      /src\/(workers|postgres\/write_path|database\/ownership)/.test(specifier)
+    ),
+    [],
+  );
+  assert.ok(loaded.length > 50, `Only ${loaded.length} modules were found`);
+});

@@ -193,11 +193,29 @@ describe("A reader beside an owner", () => {
     }
   });
 
-  it("works through a pooler in transaction mode", async () => {
-    await using pooler = await startPgBouncer(test.url);
-    const options = { url: pooler.url, preparedStatements: false };
-    await using reader = await open(options);
+  it("works through a pooler in transaction mode, and leaves nothing there", async () => {
+    // The pooler's other clients get the same session of the server.
+    const settings = {
+      default_pool_size: 1,
+      ignore_startup_parameters: "options",
+    };
+    await using pooler = await startPgBouncer(test.url, settings);
+    await using reader = await open({ url: pooler.url });
     assert.deepEqual(await readAll(reader), await readAll(test.storage));
+    const names = [
+      "default_transaction_read_only",
+      "search_path",
+      "enable_seqscan",
+    ];
+    const selectAll = `SELECT ${
+      names.map((name) => `current_setting('${name}')`)
+    }`;
+    await using other = await testSession({ url: pooler.url });
+    await using direct = await testSession({ url: test.url });
+    assert.deepEqual(
+      await other.script(selectAll),
+      await direct.script(selectAll),
+    );
   });
 });
 

@@ -61,9 +61,10 @@ export async function connectLastingSession(
 ): Promise<Session> {
   const session = await connectSession(target, {}, options);
   try {
-    const [{ rows: [row] }] = await session.run([bind(backendPid)]);
-    const isDirect = row?.[0] === session.processId;
-    if (isDirect || await keepsItsSession(session, target, options)) {
+    if (
+      await isDirect(session) ||
+      await keepsItsSession(session, target, options)
+    ) {
       await applySettings(session, lastingSettings(options.answerTimeoutMs));
       return session;
     }
@@ -77,6 +78,28 @@ export async function connectLastingSession(
     message: "The connection leads through a pooler in transaction mode, " +
       "where the owner's lock would not hold and notifications get lost: " +
       "give the address of the server itself as ownershipUrl",
+    details: { reason: "transaction_pooler" },
+  });
+}
+
+/** Whether no pooler stands between; see 1. in the file's head. */
+export async function isDirect(session: Session): Promise<boolean> {
+  const [{ rows: [row] }] = await session.run([bind(backendPid)]);
+  return row?.[0] === session.processId;
+}
+
+/**
+ * Refuses a pooler before anything is set that would stay for its other clients.
+ *
+ * @throws {StreamStorageError} BAD_CONFIG, reason `transaction_pooler`.
+ */
+export async function assertDirect(session: Session): Promise<void> {
+  if (await isDirect(session)) return;
+  session.destroy("The connection leads through a pooler");
+  throw new StreamStorageError({
+    code: "BAD_CONFIG",
+    message: "The connection leads through a pooler, and there was none when " +
+      "the reader was opened: set preparedStatements to false",
     details: { reason: "transaction_pooler" },
   });
 }

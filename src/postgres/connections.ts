@@ -4,7 +4,10 @@
  */
 
 import { placesOf } from "../database/shared_places.ts";
-import { connectLastingSession } from "../database/lasting_session.ts";
+import {
+  assertDirect,
+  connectLastingSession,
+} from "../database/lasting_session.ts";
 import type { ConnectionTarget } from "../database/connection_target.ts";
 import { CurrentServer } from "../database/current_server.ts";
 import { type ConnectOptions, connectSession } from "../database/driver.ts";
@@ -165,9 +168,11 @@ export function poolOf(
         name,
         async () => {
           const session = await connectSession(target, ofSession, behaviour);
+          if (!isLasting) return session;
+          // Of an owner that was found out on its lasting session.
+          if (options.isReadOnly) await assertDirect(session);
           // Once more, because a pooler may ignore what is asked for at the start.
-          const all = { ...ofSession, ...laterSettings };
-          if (isLasting) await applySettings(session, all);
+          await applySettings(session, { ...ofSession, ...laterSettings });
           return session;
         },
         toStorageError,

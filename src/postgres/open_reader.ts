@@ -5,6 +5,7 @@
 
 import { connectSession } from "../database/driver.ts";
 import { toStorageError } from "../database/failures.ts";
+import { isDirect } from "../database/lasting_session.ts";
 import { checkReadable } from "../database/migrations/readable.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import { CallRunner } from "./call_runner.ts";
@@ -44,8 +45,8 @@ async function openCore(options: ReadingOptions): Promise<ReadCore> {
   try {
     options.signal?.throwIfAborted();
     await place.enter();
-    const partitions = await readPartitions(options);
-    return makeReadCore(options, {
+    const { partitions, isOwnSession } = await look(options);
+    return makeReadCore(isOwnSession ? options : pooled(options), {
       place,
       telemetry,
       partitions,
@@ -63,8 +64,18 @@ async function openCore(options: ReadingOptions): Promise<ReadCore> {
   }
 }
 
-/** Its scripts are transactions, so a pooler may stand between. */
-async function readPartitions(options: ReadingOptions): Promise<number> {
+/**
+ * Behind a pooler nothing may be left in a session: its next user, who may be the
+ * owner, would not be able to write any more.
+ */
+function pooled(options: ReadingOptions): ReadingOptions {
+  return { ...options, preparedStatements: false };
+}
+
+/** What is there. The scripts are transactions: a pooler may stand between. */
+async function look(
+  options: ReadingOptions,
+): Promise<{ partitions: number; isOwnSession: boolean }> {
   const { schema, target, signal } = options;
   await using session = await connectSession(target, {}, {
     ...sessionOptions(options),
@@ -74,7 +85,10 @@ async function readPartitions(options: ReadingOptions): Promise<number> {
   const onAbort = () => session.giveUp("Opening was aborted");
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    return await checkReadable(session, { schema, operation });
+    return {
+      isOwnSession: await isDirect(session),
+      partitions: await checkReadable(session, { schema, operation }),
+    };
   } finally {
     signal?.removeEventListener("abort", onAbort);
   }

@@ -56,9 +56,9 @@ export interface StreamReaderOptions extends
   /** As the server shows it. Default `stream-reader`. */
   applicationName?: string;
   /**
-   * False for poolers that change servers between calls: what is to last for
-   * the session, statements and settings, is sent with each call instead.
-   * Default true.
+   * Whether statements stay prepared on sessions that are the reader's own. Behind
+   * a pooler they never do: settings and statements go with each call. Default
+   * true.
    */
   preparedStatements?: boolean;
 }

@@ -1,0 +1,186 @@
+/**
+ * What readers cost the owner: events a second of a store under full load, alone,
+ * beside readers that only are there, and beside readers at work, in turns, on
+ * one server. Prints a table.
+ *
+ * ```sh
+ * deno task reader-cost
+ * deno task reader-cost --readers 10 --reads 1000 --rounds 10
+ * ```
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
+import { createInterface, type Interface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { PostgresStreamStorage, StreamId } from "../mod.ts";
+import { newStreamId } from "../src/testing/contract/support.ts";
+import { createTestStreamStorage } from "../src/testing/mod.ts";
+import { parseArguments, runProgram } from "./arguments.ts";
+import type { ReadersPlan } from "./reader_cost/readers_process.ts";
+
+const usage = `Usage: deno task reader-cost [options]
+
+  --readers N    readers, each as a user would open it; default 10
+  --reads N      reads a second of all together; default 500
+  --rounds N     rounds, each with every kind; default 5
+  --seconds N    seconds of each kind in a round; default 3
+  --help         print this`;
+
+interface Options {
+  readers: number;
+  reads: number;
+  rounds: number;
+  seconds: number;
+  help: boolean;
+}
+
+/** Streams that are written to at a time. */
+const writers = 64;
+/** Events of a generation. */
+const generationSize = 50;
+const payload = new Uint8Array(300).fill(7);
+
+/** Events of a stream, one after the other, and a block behind each generation. */
+async function write(
+  storage: PostgresStreamStorage,
+  id: StreamId,
+  told: { events: number; isOver: boolean },
+): Promise<void> {
+  for (let generation = 1n;; generation++) {
+    for (let slot = 0; slot < generationSize; slot++) {
+      if (told.isOver) return;
+      await storage.writeEvent(id, generation, slot, payload);
+      told.events++;
+    }
+    await storage.writeMiniblocks(
+      id,
+      [{ number: generation, data: payload, snapshot: payload }],
+      { generation: generation + 1n, envelopes: [] },
+      { generation, size: generationSize },
+    );
+  }
+}
+
+/** The process with the readers. */
+class Readers implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #answers: Interface;
+
+  constructor(plan: ReadersPlan) {
+    const program = fileURLToPath(
+      new URL("reader_cost/readers_process.ts", import.meta.url),
+    );
+    const flags = "Deno" in globalThis ? ["-A", "--no-check"] : [];
+    this.#child = spawn(process.execPath, ["run", ...flags, program], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    this.#answers = createInterface({ input: this.#child.stdout! });
+    this.#child.stdin!.write(`${JSON.stringify(plan)}\n`);
+  }
+
+  /** Resolves when all are open. */
+  async opened(): Promise<void> {
+    await once(this.#answers, "line");
+  }
+
+  /** Sets how many reads a second they do; how many they did since the last. */
+  async read(rate: number): Promise<number> {
+    const answered = once(this.#answers, "line");
+    this.#child.stdin!.write(`${rate}\n`);
+    const [reads] = await answered;
+    return Number(reads);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ended = once(this.#child, "exit");
+    this.#child.stdin!.end();
+    await ended;
+  }
+}
+
+const median = (values: number[]) =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+
+async function run(options: Options): Promise<number> {
+  const { readers: count, reads: rate, rounds, seconds } = options;
+  const url = process.env["STREAM_STORAGE_TEST_URL"];
+  await using test = await createTestStreamStorage({
+    ...(url && { url }),
+    partitions: 4,
+    startupDelayMs: 0,
+  });
+  const { storage } = test;
+  const streams = Array.from({ length: writers }, () => newStreamId("channel"));
+  const genesis = { number: 0n, data: payload, snapshot: payload };
+  await Promise.all(
+    streams.map((id) => storage.createStreamStorage(id, genesis)),
+  );
+  const told = { events: 0, isOver: false };
+  const writing = streams.map((id) => write(storage, id, told));
+  const perSecond = async () => {
+    const [events, since] = [told.events, performance.now()];
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    return (told.events - events) * 1000 / (performance.now() - since);
+  };
+  const plan = { url: test.url, schema: test.schema, readers: count, streams };
+  const alone: number[] = [];
+  const present: number[] = [];
+  const beside: number[] = [];
+  let done = 0;
+  for (let round = 0; round < rounds; round++) {
+    alone.push(await perSecond());
+    await using readers = new Readers(plan);
+    await readers.opened();
+    present.push(await perSecond());
+    await readers.read(rate);
+    beside.push(await perSecond());
+    done += await readers.read(0);
+  }
+  told.isOver = true;
+  await Promise.all(writing);
+  // Of each round by itself, as the machine has other things to do, too.
+  const line = (name: string, values: number[]) => {
+    const changes = values.map((value, i) => 100 * (value / alone[i]! - 1));
+    const [least, most] = [Math.min(...changes), Math.max(...changes)];
+    console.log(
+      `${name.padEnd(28)} ${median(values).toFixed(0).padStart(7)} events/s ` +
+        `${median(changes).toFixed(1).padStart(6)} % ` +
+        `(${least.toFixed(0)} to ${most.toFixed(0)})`,
+    );
+  };
+  line("alone", alone);
+  line(`${count} readers, idle`, present);
+  const achieved = (done / (rounds * seconds)).toFixed(0);
+  line(`${count} readers, ${achieved} reads/s`, beside);
+  return 0;
+}
+
+/** A whole number of at least 1. */
+function numberOf(name: string, text: string): number {
+  const number = Number(text);
+  if (Number.isInteger(number) && number >= 1) return number;
+  throw new Error(`Expected a whole number behind --${name}`);
+}
+
+function readArguments(args: string[]): Options {
+  const { values } = parseArguments({
+    args,
+    options: {
+      readers: { type: "string", default: "10" },
+      reads: { type: "string", default: "500" },
+      rounds: { type: "string", default: "5" },
+      seconds: { type: "string", default: "3" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  return {
+    readers: numberOf("readers", values.readers),
+    reads: numberOf("reads", values.reads),
+    rounds: numberOf("rounds", values.rounds),
+    seconds: numberOf("seconds", values.seconds),
+    help: values.help,
+  };
+}
+
+process.exitCode = await runProgram({ usage, readArguments, run });
