@@ -15,6 +15,7 @@ import {
   type MetricDefinition,
   metrics,
 } from "../src/telemetry/names.ts";
+import { loadOpenTelemetry } from "../src/telemetry/open_telemetry.ts";
 import { StoreTelemetry } from "../src/telemetry/store_telemetry.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
 import { testDatabaseUrl } from "./support/database.ts";
@@ -117,6 +118,7 @@ describe("Metrics through an OpenTelemetry SDK", () => {
   after(() => sdk[Symbol.asyncDispose]());
 
   it("arrive as the table says, all of them", async () => {
+    await loadOpenTelemetry();
     const telemetry = new StoreTelemetry({
       database: "db",
       schema: "every_metric",

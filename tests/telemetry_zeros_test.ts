@@ -27,6 +27,7 @@ import {
   type MetricDefinition,
   metrics,
 } from "../src/telemetry/names.ts";
+import { loadOpenTelemetry } from "../src/telemetry/open_telemetry.ts";
 import { prometheusText } from "../src/telemetry/prometheus.ts";
 import type { MetricFamily } from "../src/telemetry/registry.ts";
 import { Registry } from "../src/telemetry/registry.ts";
@@ -194,6 +195,7 @@ describe("An OpenTelemetry SDK", () => {
   after(() => sdk[Symbol.asyncDispose]());
 
   it("gets counters at 0 before their first event", async () => {
+    await loadOpenTelemetry();
     const telemetry = new StoreTelemetry({ database: "d", schema: "zeros" });
     telemetry.workers.expect("sweeper");
     telemetry.objectStorage();

@@ -28,6 +28,7 @@ import {
 } from "../database/session.ts";
 import { roundsOf } from "../database/session_attrs.ts";
 import type { SessionSettings } from "../database/transaction_settings.ts";
+import { loadOpenTelemetry } from "../telemetry/open_telemetry.ts";
 import { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import { maxPoolWaiting, maxSlots } from "./limits.ts";
 import type { ReadingOptions, ResolvedOptions } from "./options.ts";
@@ -226,12 +227,13 @@ export function sessionOptions(options: ReadingOptions): SessionOptions {
 }
 
 /** What tells of a store or a reader, from before it is connected. */
-export function telemetryOf(
+export async function telemetryOf(
   options: ReadingOptions,
   { isReader = false } = {},
-): StoreTelemetry {
+): Promise<StoreTelemetry> {
   const { schema, logger } = options;
   const { database, hosts } = options.target;
+  await loadOpenTelemetry();
   return new StoreTelemetry({
     database,
     schema,

@@ -42,7 +42,7 @@ export async function openStore(
 ): Promise<PostgresStreamStorage> {
   const given = resolveOptions(options);
   const { signal } = given;
-  const telemetry = telemetryOf(given);
+  const telemetry = await telemetryOf(given);
   const place = new Place(given);
   try {
     signal?.throwIfAborted();

@@ -40,7 +40,7 @@ export function openReadCore(options: StreamReaderOptions): Promise<ReadCore> {
 const operation = "openStreamReader";
 
 async function openCore(options: ReadingOptions): Promise<ReadCore> {
-  const telemetry = telemetryOf(options, { isReader: true });
+  const telemetry = await telemetryOf(options, { isReader: true });
   const place = new Place(options);
   try {
     options.signal?.throwIfAborted();

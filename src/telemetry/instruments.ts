@@ -56,13 +56,13 @@ export class Histogram {
   readonly attributes: Attributes;
   readonly #bounds: readonly number[];
   readonly #counts: number[];
-  readonly #otel: OtelHistogram;
+  readonly #otel: OtelHistogram | undefined;
   #sum = 0;
 
   constructor(
     attributes: Attributes,
     bounds: readonly number[],
-    otel: OtelHistogram,
+    otel: OtelHistogram | undefined,
   ) {
     this.attributes = attributes;
     this.#bounds = bounds;
@@ -84,7 +84,7 @@ export class Histogram {
     while (bucket < bounds.length && value > bounds[bucket]!) bucket++;
     this.#counts[bucket]!++;
     this.#sum += value;
-    this.#otel.record(value, this.attributes);
+    this.#otel?.record(value, this.attributes);
   }
 }
 

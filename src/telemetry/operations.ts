@@ -1,13 +1,11 @@
-import {
-  type Attributes,
-  type Context,
-  context,
-  type Span,
+import type {
+  Attributes,
+  Context,
+  Span,
   SpanKind,
-  type SpanOptions,
+  SpanOptions,
   SpanStatusCode,
-  trace,
-  type Tracer,
+  Tracer,
 } from "@opentelemetry/api";
 import { isStreamStorageError } from "../storage/errors.ts";
 import { printable } from "../storage/foreign_text.ts";
@@ -16,6 +14,7 @@ import type { DatabaseHealth } from "./database_health.ts";
 import type { Counter, Histogram } from "./instruments.ts";
 import { errorCodes } from "./known_names.ts";
 import { attributes, metrics, scopeName } from "./names.ts";
+import { openTelemetry } from "./open_telemetry.ts";
 import type { Registry } from "./registry.ts";
 
 /** What the calls of a store have in common. */
@@ -32,7 +31,8 @@ export interface OperationsOptions {
 /** The calls of a store: one span and one duration for each. */
 export class Operations {
   readonly #options: OperationsOptions;
-  readonly #tracer: Tracer = trace.getTracer(scopeName);
+  readonly #tracer: Tracer | undefined = openTelemetry()?.trace
+    .getTracer(scopeName);
   readonly #byName = new Map<string, Operation>();
 
   constructor(options: OperationsOptions) {
@@ -54,6 +54,10 @@ export class Operations {
   }
 }
 
+/** Of the API's words, which need not be loaded for them. */
+const clientKind: SpanKind.CLIENT = 2;
+const errorStatus: SpanStatusCode.ERROR = 2;
+
 /** Errors that are not ours, as the conventions call them. */
 const otherError = "_OTHER";
 
@@ -66,20 +70,24 @@ function errorsOf(registry: Registry, code: string): Counter {
 export class Operation {
   readonly #name: string;
   readonly #options: OperationsOptions;
-  readonly #tracer: Tracer;
+  readonly #tracer: Tracer | undefined;
   readonly #spanName: string;
   readonly #spanOptions: SpanOptions;
   readonly #succeeded: Histogram;
   readonly #failed = new Map<string, Histogram>();
 
-  constructor(name: string, options: OperationsOptions, tracer: Tracer) {
+  constructor(
+    name: string,
+    options: OperationsOptions,
+    tracer: Tracer | undefined,
+  ) {
     this.#name = name;
     this.#options = options;
     this.#tracer = tracer;
     // A summary is the operation and its target; statements stay inside.
     this.#spanName = `${name} ${options.schema}`;
     this.#spanOptions = {
-      kind: SpanKind.CLIENT,
+      kind: clientKind,
       attributes: {
         ...options.common,
         [attributes.operation]: name,
@@ -93,8 +101,8 @@ export class Operation {
 
   /** The call's span, below the caller's; undefined if nobody would see it. */
   startSpan(streamId?: string): Span | undefined {
-    const span = this.#tracer.startSpan(this.#spanName, this.#spanOptions);
-    if (!span.isRecording()) return undefined;
+    const span = this.#tracer?.startSpan(this.#spanName, this.#spanOptions);
+    if (!span?.isRecording()) return undefined;
     if (typeof streamId === "string") {
       // Not checked yet: what is no id may be anything.
       const shown = isStoredForm(streamId) ? streamId : printable(streamId, 16);
@@ -129,7 +137,7 @@ export class Operation {
       }
     }
     span.setStatus({
-      code: SpanStatusCode.ERROR,
+      code: errorStatus,
       ...(isStreamStorageError(error) ? { message: error.message } : {}),
     });
     span.end();
@@ -196,17 +204,20 @@ export class Operation {
 export type CallContext = Context;
 
 /** The context to come back to by {@linkcode inContext}. */
-export function activeContext(): CallContext {
-  return context.active();
+export function activeContext(): CallContext | undefined {
+  return openTelemetry()?.context.active();
 }
 
 /** Runs the body in a context of before, if there is one. */
 export function inContext<T>(of: CallContext | undefined, body: () => T): T {
-  return of === undefined ? body() : context.with(of, body);
+  const api = openTelemetry();
+  return of && api ? api.context.with(of, body) : body();
 }
 
 /** Runs the body with the span as the active one. */
 export function inSpan<T>(span: Span | undefined, body: () => T): T {
-  if (span === undefined) return body();
+  const api = openTelemetry();
+  if (span === undefined || api === undefined) return body();
+  const { context, trace } = api;
   return context.with(trace.setSpan(context.active(), span), body);
 }

@@ -1,12 +1,10 @@
-import {
-  type Attributes,
-  type BatchObservableResult,
-  type Counter as OtelCounter,
-  type Histogram as OtelHistogram,
-  type Meter,
-  type MeterProvider,
-  metrics as api,
-  type Observable,
+import type {
+  Attributes,
+  BatchObservableResult,
+  Counter as OtelCounter,
+  Histogram as OtelHistogram,
+  Meter,
+  Observable,
 } from "@opentelemetry/api";
 import {
   Counter,
@@ -16,6 +14,7 @@ import {
   type Reading,
 } from "./instruments.ts";
 import { type MetricDefinition, metrics, scopeName } from "./names.ts";
+import { openTelemetry } from "./open_telemetry.ts";
 
 /** One number of a metric. */
 export interface MetricSample {
@@ -38,7 +37,7 @@ type Series = Counter | Histogram | Gauge;
 interface Family {
   definition: MetricDefinition;
   series: Map<string, Series>;
-  otel: OtelCounter | OtelHistogram | Observable;
+  otel: OtelCounter | OtelHistogram | Observable | undefined;
 }
 
 /**
@@ -50,12 +49,13 @@ interface Family {
  * would be gone from the collection that comes after `close`, with all that
  * was counted since the one before.
  *
- * A host's SDK must be installed before the store is opened: until then the
- * API gives out instruments that do nothing, and they stay so.
+ * A host's SDK must be installed before the store is opened: until then there
+ * are no instruments, or such that do nothing, and it stays so.
  */
 export class Registry {
   readonly #common: Attributes;
-  readonly #meter: Meter;
+  readonly #meter: Meter | undefined = openTelemetry()?.metrics
+    .getMeter(scopeName);
   readonly #families = new Map<MetricDefinition, Family>();
   readonly #observables: Observable[] = [];
   #onRead: () => void = () => {};
@@ -63,20 +63,16 @@ export class Registry {
     this.#collect(result);
 
   /** `common` are the attributes of every number. */
-  constructor(
-    common: Attributes,
-    provider: MeterProvider = api.getMeterProvider(),
-  ) {
+  constructor(common: Attributes) {
     this.#common = common;
-    this.#meter = provider.getMeter(scopeName);
     for (const definition of Object.values<MetricDefinition>(metrics)) {
-      const otel = instrumentOf(this.#meter, definition);
+      const otel = this.#meter && instrumentOf(this.#meter, definition);
       this.#families.set(definition, { definition, series: new Map(), otel });
       if (definition.kind === "updowncounter") {
         this.#observables.push(otel as Observable);
       }
     }
-    this.#meter.addBatchObservableCallback(this.#onCollect, this.#observables);
+    this.#meter?.addBatchObservableCallback(this.#onCollect, this.#observables);
   }
 
   /** The counter with these attributes, the same at every call. */
@@ -88,7 +84,7 @@ export class Registry {
   histogram(definition: MetricDefinition, attributes: Attributes): Histogram {
     return this.#series(definition, attributes, (all, { otel }) => {
       const { buckets = [] } = definition;
-      return new Histogram(all, buckets, otel as OtelHistogram);
+      return new Histogram(all, buckets, otel as OtelHistogram | undefined);
     });
   }
 
@@ -139,7 +135,7 @@ export class Registry {
 
   /** Reports for the last time; OpenTelemetry lets go of the store. */
   close(): void {
-    this.#meter.removeBatchObservableCallback(
+    this.#meter?.removeBatchObservableCallback(
       this.#onCollect,
       this.#observables,
     );
@@ -179,7 +175,7 @@ export class Registry {
         if (!(one instanceof Counter)) break;
         const added = one.take();
         if (added !== undefined) {
-          (otel as OtelCounter).add(added, one.attributes);
+          (otel as OtelCounter | undefined)?.add(added, one.attributes);
         }
       }
     }

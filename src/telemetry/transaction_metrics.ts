@@ -1,8 +1,8 @@
-import { trace } from "@opentelemetry/api";
 import type { StreamStorageError } from "../storage/errors.ts";
 import type { DatabaseHealth } from "./database_health.ts";
 import type { Counter, Histogram } from "./instruments.ts";
 import { attributes, metrics, spans } from "./names.ts";
+import { openTelemetry } from "./open_telemetry.ts";
 import type { Registry } from "./registry.ts";
 
 const outcomes = [
@@ -66,11 +66,14 @@ export class TransactionMetrics {
       [attributes.transaction]: name,
       [attributes.errorType]: errorType,
     }).add();
-    trace.getActiveSpan()?.addEvent(spans.call.events.retry.name, {
-      [attributes.transaction]: name,
-      [attributes.attempt]: nth,
-      [attributes.errorType]: errorType,
-    });
+    openTelemetry()?.trace.getActiveSpan()?.addEvent(
+      spans.call.events.retry.name,
+      {
+        [attributes.transaction]: name,
+        [attributes.attempt]: nth,
+        [attributes.errorType]: errorType,
+      },
+    );
   }
 
   /** It is over. */
