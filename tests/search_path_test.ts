@@ -5,6 +5,9 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -20,6 +23,12 @@ import {
 import { Ownership } from "../src/database/ownership.ts";
 import { searchPath } from "../src/database/search_path.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
+import {
+  applyRepairs,
+  planRepairs,
+  undoRepairs,
+  verify,
+} from "../src/operator/mod.ts";
 import type { StreamStorageOptions } from "../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
@@ -415,6 +424,66 @@ describe("Behind a pooler that drops what a session asks for", () => {
   });
 });
 
+/** Damage of each kind that a tool mends has it send its statements. */
+async function mendDamage(
+  { url, urls }: HostileDatabase,
+  schema: string,
+): Promise<void> {
+  const stream = (i: number) => `'20${String(i).padStart(62, "0")}'`;
+  const table = (name: string) => `"${schema}".${name}`;
+  await queryOnce(
+    url,
+    [
+      ...[1, 2, 3, 4].map((i) =>
+        `INSERT INTO ${table("es")} VALUES (${stream(i)}, 9, true)`
+      ),
+      ...[1, 2, 3, 4, 5].map((i) =>
+        `INSERT INTO ${table("miniblocks_r00")} VALUES (${
+          stream(i)
+        }, 0, 'block')`
+      ),
+      `INSERT INTO ${table("minipools_r00")} VALUES (${
+        stream(1)
+      }, 1, 0, 'event')`,
+      `INSERT INTO ${table("miniblock_candidates_r00")}
+        VALUES (${stream(2)}, 0, 'hash', 'block')`,
+      `UPDATE ${table("es")} SET ephemeral = true WHERE stream_id = ${
+        stream(3)
+      }`,
+      `INSERT INTO ${table("minipools_r00")} VALUES (${
+        stream(3)
+      }, 1, -1, NULL)`,
+    ].join("; "),
+  );
+  const place = { url: urls.steered, schema, startupDelayMs: 0 };
+  const verified = () => {
+    const { url, schema } = place;
+    return Array.fromAsync(verify({ url, schema, level: "deep" }));
+  };
+  const directory = await mkdtemp(join(tmpdir(), "stream-storage-undo-"));
+  try {
+    const undoFile = join(directory, "undo");
+    const plan = planRepairs(await verified());
+    const results = await applyRepairs(plan, { ...place, undoFile });
+    const done = results.filter(({ outcome }) => outcome === "done");
+    assert.equal(done.length, 9, JSON.stringify(results));
+    assert.deepEqual(await verified(), []);
+    await undoRepairs(undoFile, place);
+    const { url, schema } = place;
+    await Array.fromAsync(
+      verify({
+        url,
+        schema,
+        level: "deep",
+        since: 1,
+        streamIds: [stream(1).slice(1, -1)],
+      }),
+    );
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
+
 /** What stands by itself in the texts that were sent, and looks nothing up. */
 const plain =
   /^(COMMIT|ROLLBACK|BEGIN ISOLATION LEVEL READ COMMITTED$|(UN)?LISTEN|LOCK TABLE "|COPY "|SET (LOCAL lock_timeout|transaction_isolation) |SHOW |SELECT 1; COMMIT;$)/;
@@ -430,6 +499,7 @@ describe("No statement", () => {
     for (const [, { text, params }] of statements(ours)) {
       sent.texts.set(text, params);
     }
+    await mendDamage(database, ours);
     client = new pg.Client({ connectionString: database.url });
     await client.connect();
   });

@@ -237,11 +237,31 @@ const plants: Record<string, Plant> = {
     undo: `CREATE INDEX idx_es_ephemeral ON @.es (ephemeral)`,
     found: ["error schema_drift es"],
   },
-  "a missing table": {
+  "missing tables": {
     isAlone: true,
-    sql: `ALTER TABLE @.miniblock_candidates_m00 RENAME TO elsewhere`,
-    undo: `ALTER TABLE @.elsewhere RENAME TO miniblock_candidates_m00`,
-    found: ["error schema_drift miniblock_candidates_m00"],
+    sql: `ALTER TABLE @.miniblock_candidates_m00 RENAME TO elsewhere;
+      ALTER TABLE @.miniblocks_m01 RENAME TO elsewhere_too`,
+    undo: `ALTER TABLE @.elsewhere RENAME TO miniblock_candidates_m00;
+      ALTER TABLE @.elsewhere_too RENAME TO miniblocks_m01`,
+    found: [
+      "error schema_drift miniblock_candidates_m00",
+      "error schema_drift miniblocks_m01",
+    ],
+  },
+  "no deletion that goes on": {
+    sql: `DELETE FROM @.es WHERE stream_id = 'regular';
+      INSERT INTO @.stream_storage_deletions VALUES ('regular')`,
+    undo: `DELETE FROM @.stream_storage_deletions`,
+    found: [],
+  },
+  "no stream on its way back into the database": {
+    sql: `INSERT INTO @.miniblocks_{offloaded}
+        SELECT stream_id, seq_num, 'block' FROM @.miniblocks_ext_{offloaded}
+        WHERE stream_id = 'offloaded' AND seq_num < 2;
+      INSERT INTO @.stream_storage_media_tasks
+        VALUES ('offloaded', 'offload')`,
+    undo: `DELETE FROM @.stream_storage_media_tasks`,
+    found: [],
   },
   "a column of another type": {
     sql: `ALTER TABLE @.es ALTER COLUMN ephemeral DROP NOT NULL`,

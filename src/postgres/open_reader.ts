@@ -29,23 +29,30 @@ export async function openReader(
 
 /**
  * What a reader is built on, for tools that read the tables by statements of
- * their own. The caller closes it.
+ * their own. The caller closes it. With `mayLackTables`, tables of partitions may
+ * be missing: to tell of them is what the caller is there for.
  *
  * @throws {StreamStorageError} as `openStreamReader`.
  */
-export function openReadCore(options: StreamReaderOptions): Promise<ReadCore> {
-  return openCore(resolveReaderOptions(options));
+export function openReadCore(
+  options: StreamReaderOptions,
+  { mayLackTables = false }: { mayLackTables?: boolean } = {},
+): Promise<ReadCore> {
+  return openCore(resolveReaderOptions(options), mayLackTables);
 }
 
 const operation = "openStreamReader";
 
-async function openCore(options: ReadingOptions): Promise<ReadCore> {
+async function openCore(
+  options: ReadingOptions,
+  mayLackTables = false,
+): Promise<ReadCore> {
   const telemetry = await telemetryOf(options, { isReader: true });
   const place = new Place(options);
   try {
     options.signal?.throwIfAborted();
     await place.enter();
-    const { partitions, isOwnSession } = await look(options);
+    const { partitions, isOwnSession } = await look(options, mayLackTables);
     return makeReadCore(isOwnSession ? options : pooled(options), {
       place,
       telemetry,
@@ -75,6 +82,7 @@ function pooled(options: ReadingOptions): ReadingOptions {
 /** What is there. The scripts are transactions: a pooler may stand between. */
 async function look(
   options: ReadingOptions,
+  mayLackTables: boolean,
 ): Promise<{ partitions: number; isOwnSession: boolean }> {
   const { schema, target, signal } = options;
   await using session = await connectSession(target, {}, {
@@ -87,7 +95,11 @@ async function look(
   try {
     return {
       isOwnSession: await isDirect(session),
-      partitions: await checkReadable(session, { schema, operation }),
+      partitions: await checkReadable(session, {
+        schema,
+        operation,
+        mayLackTables,
+      }),
     };
   } finally {
     signal?.removeEventListener("abort", onAbort);

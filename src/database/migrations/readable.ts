@@ -18,7 +18,12 @@ import { currentVersions } from "./versions.ts";
  */
 export async function checkReadable(
   connection: MigrationConnection,
-  { schema, operation }: { schema: string; operation: string },
+  { schema, operation, mayLackTables = false }: {
+    schema: string;
+    operation: string;
+    /** Missing tables of partitions are the caller's care. */
+    mayLackTables?: boolean;
+  },
 ): Promise<number> {
   try {
     assertSchemaName(schema);
@@ -30,7 +35,11 @@ export async function checkReadable(
       const message = `Schema ${name} does not exist; a reader makes none`;
       throw refusal("schema_not_found", message, { schema });
     }
-    refuseUnusable(schema, state);
+    // Without a number of partitions, no table is known to be missing.
+    refuseUnusable(
+      schema,
+      mayLackTables ? { ...state, partitions: undefined } : state,
+    );
     const { partitions, versions: { node } } = state;
     if (node === currentVersions.node && partitions !== undefined) {
       return partitions;

@@ -94,7 +94,9 @@ export class Verification implements AsyncIterable<Finding> {
     const before = this.#state.counts.seconds;
     this.#startedAt = performance.now() - before * 1000;
     try {
-      const core = await openReadCore(readerOptions(this.#options));
+      const core = await openReadCore(readerOptions(this.#options), {
+        mayLackTables: true,
+      });
       try {
         for await (const finding of this.#findings(core)) {
           if (this.#count(finding)) yield finding;
