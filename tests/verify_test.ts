@@ -138,6 +138,10 @@ const plants: Record<string, Plant> = {
     sql: `DELETE FROM @.minipools_{regular} WHERE stream_id = 'regular'`,
     found: ["error minipool_hole regular"],
   },
+  "a minipool that was lost before the first snapshot": {
+    sql: `DELETE FROM @.minipools_{fresh} WHERE stream_id = 'fresh'`,
+    found: ["error minipool_hole fresh"],
+  },
   "an event without data": {
     sql: `UPDATE @.minipools_{regular} SET envelope = NULL
       WHERE stream_id = 'regular' AND slot_num = 2`,

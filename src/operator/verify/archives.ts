@@ -19,7 +19,8 @@ export function archivePolicyOf(schema: string): ArchivePolicy {
 
 /**
  * An archive stream's blocks begin at 0 and have no gap, its latest snapshot never
- * moves, and nobody proposes blocks to it.
+ * moves, nobody proposes blocks to it, and its row was written before its first
+ * block.
  */
 export function isArchive(facts: StreamFacts, policy: ArchivePolicy): boolean {
   const { stream, minipool, candidates } = facts;
@@ -28,5 +29,6 @@ export function isArchive(facts: StreamFacts, policy: ArchivePolicy): boolean {
   if (policy !== "by_rows") return policy === "all";
   const blocks = extentOf(facts);
   return minipool.n === 0n && candidates.n === 0n && stream.latest <= 0n &&
+    !facts.isMadeWhole &&
     (blocks.n === 0n || (blocks.first === 0n && isContiguous(blocks)));
 }

@@ -48,6 +48,8 @@ export interface StreamFacts {
   candidates: { n: bigint; lowest: bigint | null; bare: bigint };
   /** Blocks in object storage. */
   places: Extent & { misfits: bigint };
+  /** There is no minipool, but it was made as only a regular stream is. */
+  isMadeWhole: boolean;
 }
 
 type Row = ValuesOf<FactsStatement<[]>["columns"]>;
@@ -85,6 +87,7 @@ export function factsOf(row: Row): StreamFacts {
       last: places[2],
       misfits: places[3],
     },
+    isMadeWhole: places[4],
   };
 }
 

@@ -44,6 +44,7 @@ const columns = [
   "int8?",
   "int8?",
   "int8", // whose place does not follow the one before
+  "bool", // made as a regular stream is
 ] as const;
 
 /** A statement that returns figures of streams. */
@@ -119,7 +120,8 @@ function factsOf(t: StreamTables, optional: OptionalTables): string {
       pool.n, pool.lowest, pool.highest, pool.first, pool.last, pool.bare,
       pool.marker,
       candidate.n, candidate.lowest, candidate.bare,
-      place.n, place.first, place.last, place.misfits
+      place.n, place.first, place.last, place.misfits,
+      ${madeWhole(t)}
     FROM page
     LEFT JOIN ${t.streams} AS es ON es.stream_id = page.stream_id
     CROSS JOIN LATERAL (
@@ -146,6 +148,21 @@ function factsOf(t: StreamTables, optional: OptionalTables): string {
     CROSS JOIN LATERAL (${
     optional.external ? placesOf(t.external) : noPlaces
   }) AS place`;
+}
+
+/**
+ * Of a stream without a minipool, whether the transaction that wrote its row wrote
+ * block 0, too, as it does for a regular stream; an archive stream's row comes
+ * before its first block. In a schema that was restored by one transaction that
+ * tells nothing: the next row is of the same one there.
+ */
+function madeWhole(t: StreamTables): string {
+  return `CASE WHEN pool.n = 0 THEN coalesce(
+      es.xmin = (SELECT xmin FROM ${t.miniblocks} AS genesis
+        WHERE genesis.stream_id = page.stream_id AND genesis.seq_num = 0)
+      AND es.xmin IS DISTINCT FROM (SELECT xmin FROM ${t.streams} AS next
+        WHERE next.stream_id > page.stream_id ORDER BY next.stream_id LIMIT 1),
+      false) ELSE false END`;
 }
 
 /** A place fits if it begins where the one before ends, the first at 0. */

@@ -277,7 +277,12 @@ function readerOptions(options: VerifyOptions) {
     onProgress: _onProgress,
     ...reader
   } = options;
-  return { applicationName: "stream-verify", ...reader };
+  return {
+    applicationName: "stream-verify",
+    // The figures of a stream of millions of blocks take their time.
+    operationTimeoutMs: 600_000,
+    ...reader,
+  };
 }
 
 function choiceOf(types: VerifyOptions["types"]) {
