@@ -8,6 +8,8 @@ import {
   type VerifyOptions,
   type VerifyState,
 } from "../src/operator/mod.ts";
+import { currentVersions } from "../src/database/migrations/versions.ts";
+import { expectedTables } from "../src/operator/verify/schema_shape.ts";
 import { eventHash } from "../src/operator/verify/deep/protocol_hash.ts";
 import { keccak256 } from "../src/operator/verify/deep/keccak.ts";
 import { bytesToHex, type StreamId } from "../src/storage/stream_id.ts";
@@ -205,6 +207,24 @@ describe("A verification of many streams", () => {
       code: "BAD_CONFIG",
       reason: "schema_not_found",
     });
+  });
+});
+
+describe("The tables that a verification expects", () => {
+  it("are all that the migrations make, with all their columns", async () => {
+    await using test = await openTestStorage({ partitions: 1 });
+    await using session = await openSession(test.url);
+    const made = await session.script(
+      `SELECT relname || '.' || attname FROM pg_attribute
+        JOIN pg_class c ON c.oid = attrelid
+        WHERE relnamespace = '"${test.schema}"'::regnamespace AND relkind = 'r'
+          AND attnum > 0 AND NOT attisdropped AND relname !~ 'migrations$'`,
+    );
+    const shape = { partitions: 1, ownVersion: currentVersions.own };
+    const expected = expectedTables(shape).flatMap(({ name, columns }) =>
+      Object.keys(columns).map((column) => `${name}.${column}`)
+    );
+    assert.deepEqual(expected.sort(), made.map(([name]) => name).sort());
   });
 });
 

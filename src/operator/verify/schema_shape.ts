@@ -9,6 +9,8 @@ export interface ColumnShape {
   nullable?: boolean;
   /** How values are stored; undefined: either way. */
   storage?: "plain" | "external";
+  /** The version of our own track that brought it; undefined: its table's. */
+  own?: number;
 }
 
 /** A table. */
@@ -32,6 +34,7 @@ const noData: ColumnShape = { ...data, nullable: true };
 const text: ColumnShape = { type: "text" };
 const varying: ColumnShape = { type: "character varying" };
 const time: ColumnShape = { type: "timestamp with time zone" };
+const incarnation: ColumnShape = { type: "uuid", nullable: true, own: 8 };
 
 const nodeTables: readonly TableShape[] = [
   {
@@ -42,6 +45,7 @@ const nodeTables: readonly TableShape[] = [
       migrated: flag,
       ephemeral: flag,
       blockdata_ext: { type: "character(1)" },
+      stream_storage_incarnation: incarnation,
     },
     key: ["stream_id"],
     extras: ["idx_es_ephemeral"],
@@ -67,13 +71,13 @@ const ownTables: readonly (TableShape & { version: number })[] = [
   {
     version: 1,
     name: "stream_storage_ephemeral",
-    columns: { stream_id: plainId, created_at: time },
+    columns: { stream_id: plainId, created_at: time, incarnation },
     key: ["stream_id"],
   },
   {
     version: 2,
     name: "stream_storage_trimming",
-    columns: { stream_id: plainId, snapshot: number },
+    columns: { stream_id: plainId, snapshot: number, incarnation },
     key: ["stream_id"],
   },
   {
@@ -95,6 +99,7 @@ const ownTables: readonly (TableShape & { version: number })[] = [
       sha256: { type: "bytea" },
       snapshot: { type: "bytea", nullable: true },
       holds_snapshot: flag,
+      incarnation,
     },
     key: ["stream_id", "seq_num"],
   },
@@ -107,6 +112,7 @@ const ownTables: readonly (TableShape & { version: number })[] = [
       due_at: time,
       attempts: number,
       reason: { ...text, nullable: true },
+      incarnation,
     },
     key: ["stream_id"],
     extras: ["stream_storage_media_tasks_due"],
@@ -186,8 +192,16 @@ export function expectedTables(
   { partitions, ownVersion }: { partitions: number; ownVersion: number },
 ): TableShape[] {
   return [
-    ...nodeTables,
-    ...ownTables.filter(({ version }) => version <= ownVersion),
+    ...nodeTables.map((table) => upTo(ownVersion, table)),
+    ...ownTables.filter(({ version }) => version <= ownVersion)
+      .map((table) => upTo(ownVersion, table)),
     ...partitionSuffixes(partitions).flatMap(partitionTables),
   ];
+}
+
+/** The table with the columns that it has at a version of our own track. */
+function upTo(ownVersion: number, table: TableShape): TableShape {
+  const columns = Object.entries(table.columns)
+    .filter(([, { own = 0 }]) => own <= ownVersion);
+  return { ...table, columns: Object.fromEntries(columns) };
 }
