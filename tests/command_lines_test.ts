@@ -17,6 +17,7 @@ import { loginOf } from "./support/login.ts";
 
 const project = fileURLToPath(new URL("..", import.meta.url));
 const secret = "HUNTER2-0123456789";
+const cli = "src/cli/main.ts";
 const address = `postgresql://towns:${secret}@127.0.0.1:9/towns`;
 
 /** Everything below these folders that takes arguments. */
@@ -44,11 +45,10 @@ describe("command lines", () => {
         .filter((path) => /\bparseArgs\(/.test(textOf(path)))
     );
     assert.deepEqual(found, [join("scripts", "arguments.ts")]);
-    assert.ok(programs.includes("scripts/migrate.ts"));
     assert.ok(programs.length >= 9, programs.join(" "));
   });
 
-  for (const program of programs) {
+  for (const program of [cli, ...programs]) {
     it(`${program} repeats no address in the wrong place`, async () => {
       // observe.ts is Deno's alone.
       if (program.endsWith("observe.ts") && !("Deno" in globalThis)) return;
@@ -63,7 +63,7 @@ describe("command lines", () => {
   }
 });
 
-describe("scripts/migrate.ts", () => {
+describe("src/cli/main.ts", () => {
   const schema = `command_lines_${crypto.randomUUID().replaceAll("-", "")}`;
   let folder = "";
   let url = "";
@@ -80,7 +80,7 @@ describe("scripts/migrate.ts", () => {
   after(() => rm(folder, { recursive: true, force: true }));
 
   const check = (args: string[], given: Given = {}) =>
-    run("scripts/migrate.ts", ["check", "--schema", schema, ...args], given);
+    run(cli, ["migrate", "check", "--schema", schema, ...args], given);
 
   /** A file with this text, for its owner alone unless told otherwise. */
   async function file(name: string, text: string, mode = 0o600) {
@@ -134,7 +134,7 @@ describe("scripts/migrate.ts", () => {
     assert.match(ignored.printed, /Warning: .* is ignored, it can be used by/);
     for (const text of ["", `${address}\n${address}`, `${secret} ${address}`]) {
       const { code, printed } = await check(["--url", "-"], { input: text });
-      assert.equal(code, 1);
+      assert.equal(code, 2);
       assert.match(printed, /Expected one address and nothing else/);
       assert.ok(!printed.includes("HUNTER2"), printed);
     }
@@ -168,8 +168,8 @@ describe("scripts/migrate.ts", () => {
     }
     const { printed } = await check(["--url", address]);
     assert.match(printed, /^Warning: everybody on this machine can read/);
-    const swapped = await run("scripts/migrate.ts", [
-      ...["check", "--schema", address, "--url", "towns"],
+    const swapped = await run(cli, [
+      ...["migrate", "check", "--schema", address, "--url", "towns"],
     ]);
     assert.match(swapped.printed, /Expected no address behind --schema/);
     assert.ok(!swapped.printed.includes("HUNTER2"));

@@ -348,12 +348,12 @@ async function migrateProgram(
   schema: string,
   ...more: string[]
 ): Promise<void> {
-  const program = new URL("../scripts/migrate.ts", import.meta.url);
+  const program = new URL("../src/cli/main.ts", import.meta.url);
   const prefix = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
   await promisify(execFile)(process.execPath, [
     ...prefix,
     fileURLToPath(program),
-    command,
+    ...["migrate", command],
     ...["--url", url, "--schema", schema],
     ...more,
   ], { maxBuffer: 8 << 20 });

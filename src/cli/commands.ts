@@ -17,4 +17,9 @@ export const commands: readonly ListedCommand[] = [
     summary: "show server, versions, owner, sessions, streams and tables",
     load: () => import("./commands/status.ts"),
   },
+  {
+    name: "migrate",
+    summary: "bring a schema up to date, take versions back, print the SQL",
+    load: () => import("./commands/migrate.ts"),
+  },
 ];

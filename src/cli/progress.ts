@@ -108,9 +108,10 @@ export function progressLine(
 ): string {
   const count = (value: number) =>
     unit === "bytes" ? formatBytes(value) : formatCount(Math.round(value));
-  const speed = rate > 0
-    ? [`${count(rate < 10 ? rate : Math.round(rate))}/s`]
-    : [];
+  const perSecond = unit !== "bytes" && rate < 10
+    ? rate.toFixed(1)
+    : count(rate);
+  const speed = rate > 0 ? [`${perSecond}/s`] : [];
   const extra = note === undefined ? [] : [note];
   if (total === undefined) {
     const name = unit === "bytes" ? "" : ` ${unit}`;

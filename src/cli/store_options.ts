@@ -9,17 +9,22 @@ import type { AnyCommand } from "./command.ts";
 import { connectionUrl, urlVariable } from "./connection_url.ts";
 import { UsageError } from "./usage_errors.ts";
 
+// Types, not interfaces: only those are records to commander's types.
+
 /** What {@linkcode withServer} adds. */
-export interface ServerOptions {
+export type ServerOptions = {
   url?: string | undefined;
   urlFile?: string | undefined;
   json?: true | undefined;
-}
+};
 
 /** What {@linkcode withStore} adds. */
-export interface StoreOptions extends ServerOptions {
+export type StoreOptions = ServerOptions & {
   schema?: string | undefined;
-}
+};
+
+/** What {@linkcode withOwner} adds. */
+export type OwnerOptions = { takeOver?: true | undefined };
 
 /** Where a store is. */
 export interface StorePlace {
@@ -67,6 +72,30 @@ function addOptions(
   return command;
 }
 
+/** Adds what a command has that writes: only the owner of a schema may. */
+export function withOwner<
+  A extends unknown[],
+  O extends OptionValues,
+  G extends OptionValues,
+>(
+  command: Command<A, O, G>,
+): Command<A, O & OwnerOptions, G> {
+  return command.option(
+    "--take-over",
+    "take the schema from an instance that owns it",
+  ) as unknown as Command<A, O & OwnerOptions, G>;
+}
+
+/** The address that was given, with its password; undefined if none was. */
+export async function findServer(
+  { url, urlFile }: ServerOptions,
+): Promise<string | undefined> {
+  return await connectionUrl(
+    { url, "url-file": urlFile },
+    process.env[urlVariable] || undefined,
+  );
+}
+
 /**
  * The address that was given, with its password.
  *
@@ -75,10 +104,7 @@ function addOptions(
 export async function serverOf(
   { url, urlFile }: ServerOptions,
 ): Promise<string> {
-  const found = await connectionUrl(
-    { url, "url-file": urlFile },
-    process.env[urlVariable] || undefined,
-  );
+  const found = await findServer({ url, urlFile });
   if (found !== undefined) return found;
   throw new UsageError(
     `Expected a server: --url, --url-file or the environment's ${urlVariable}`,

@@ -32,10 +32,6 @@ export { planRepairs } from "./repair/plan.ts";
 export type { Repair, RepairAction } from "./repair/plan.ts";
 export { undoRepairs } from "./repair/undo.ts";
 export type { LockHolder } from "../database/lock_holder.ts";
-export type {
-  MigrationTrack,
-  TrackVersions,
-} from "../database/migrations/mod.ts";
 export type { OwnerFacts } from "../database/ownership/rows.ts";
 export type { ServerOptions } from "./session.ts";
 export { findStores } from "./status/find_stores.ts";
@@ -51,3 +47,26 @@ export type {
   StreamLocation,
   TableFamily,
 } from "./status/types.ts";
+export { printGrants } from "../database/migrations/mod.ts";
+export type {
+  MigrationProgress,
+  MigrationReport,
+  MigrationTrack,
+  PrintGrantsOptions,
+  ProgressListener,
+  TrackVersions,
+} from "../database/migrations/mod.ts";
+export {
+  checkStoreMigrations,
+  migrateStore,
+  migrateStoreDown,
+  planStoreMigrations,
+  printStoreMigrations,
+} from "./migrations/migrate_store.ts";
+export type {
+  MigrateStoreDownOptions,
+  MigrateStoreOptions,
+  MigrationLookOptions,
+  MigrationPlan,
+  PlannedMigration,
+} from "./migrations/migrate_store.ts";

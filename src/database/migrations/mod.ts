@@ -5,6 +5,7 @@ export { migrateDown, type MigrateDownOptions } from "./down.ts";
 export { dropSchema } from "./drop_schema.ts";
 export { printGrants, type PrintGrantsOptions } from "./grants.ts";
 export { checkMigrations, migrate, type MigrateOptions } from "./migrate.ts";
+export { planUp } from "./plan.ts";
 export {
   printMigrations,
   type PrintMigrationsOptions,

@@ -1,0 +1,222 @@
+/** Migrations as functions: a schema up, down, checked, planned and printed. */
+
+import { toStorageError } from "../../database/failures.ts";
+import {
+  checkMigrations,
+  currentVersions,
+  migrate,
+  migrateDown,
+  type MigrationReport,
+  type MigrationTrack,
+  planUp,
+  printMigrations,
+  printPendingMigrations,
+  type ProgressListener,
+  readSchemaState,
+  type TrackVersions,
+} from "../../database/migrations/mod.ts";
+import { canceled } from "../../storage/contract_errors.ts";
+import type { OwnerOptions } from "../repair/owner.ts";
+import { type ServerOptions, withSession } from "../session.ts";
+import { type Ground, onGround } from "./owning.ts";
+
+/** What {@linkcode migrateStore} needs to know. */
+export interface MigrateStoreOptions extends OwnerOptions {
+  /** Hears how far it is. */
+  onProgress?: ProgressListener;
+}
+
+/** What {@linkcode migrateStoreDown} needs to know. */
+export interface MigrateStoreDownOptions extends MigrateStoreOptions {
+  /** The nodes' version to end at; 0 removes everything. Default: it stays. */
+  to?: number;
+  /** The version of our own track to end at. Default: it stays. */
+  own?: number;
+  /** Go on when rows or columns with data are dropped. Default false. */
+  allowDataLoss?: boolean;
+}
+
+/** One version that is to be applied. */
+export interface PlannedMigration {
+  /** Which numbering it belongs to. */
+  track: MigrationTrack;
+  /** Its number. */
+  version: number;
+  /** In so many transactions. */
+  transactions: number;
+}
+
+/** What {@linkcode planStoreMigrations} returns. */
+export interface MigrationPlan {
+  /** The schema. */
+  schema: string;
+  /** The versions that it has; 0 is nothing. */
+  from: TrackVersions;
+  /** Those that this release works on. */
+  to: TrackVersions;
+  /** What would be applied, in order. */
+  steps: PlannedMigration[];
+}
+
+/** Where the migrations of a schema are looked at. */
+export interface MigrationLookOptions extends ServerOptions {
+  /** The schema; it may be missing. */
+  schema: string;
+  /** 1 to 256, for a new schema. Default 256. */
+  partitions?: number;
+}
+
+/**
+ * Brings a schema to the versions of this release, as opening a store does, and
+ * gives it back. A schema that is current needs no owner, and nothing is done.
+ *
+ * ```ts
+ * import { migrateStore } from "@towns/stream-storage/operator";
+ *
+ * const { from, to } = await migrateStore({ url, schema });
+ * console.log(from, to);
+ * ```
+ *
+ * @throws {StreamStorageError} as `openStreamStorage`; RESOURCE_EXHAUSTED,
+ *   `schema_owned`, unless `takeOver`.
+ */
+export async function migrateStore(
+  { onProgress, ...options }: MigrateStoreOptions,
+): Promise<MigrationReport> {
+  return await telling("migrateStore", options, async (ground) => {
+    const { session, options: { schema, partitions, signal } } = ground;
+    const { exists, versions } = await readSchemaState(session, schema);
+    if (exists && isCurrent(versions)) {
+      return await checkMigrations(session, { schema });
+    }
+    let report: MigrationReport | undefined;
+    await ground.owning({
+      prepare: async () => {
+        report = await migrate(session, {
+          schema,
+          partitions,
+          signal,
+          onProgress,
+        });
+      },
+    });
+    return report!;
+  });
+}
+
+/**
+ * Takes versions back, for a node or for an older release.
+ *
+ * @throws {StreamStorageError} as {@linkcode migrateStore}; FAILED_PRECONDITION,
+ *   `data_loss`; INVALID_ARGUMENT, `bad_version`.
+ */
+export async function migrateStoreDown(
+  { to, own, allowDataLoss, onProgress, ...options }: MigrateStoreDownOptions,
+): Promise<MigrationReport> {
+  return await telling("migrateStoreDown", options, async (ground) => {
+    const { session, options: { schema, signal } } = ground;
+    const down = () =>
+      migrateDown(session, {
+        schema,
+        to,
+        own,
+        allowDataLoss,
+        onProgress,
+        signal,
+      });
+    const { versions } = await readSchemaState(session, schema);
+    // Without the first version there is no table of owners, so no owner.
+    if (versions.node === 0) return await down();
+    let report: MigrationReport | undefined;
+    await ground.owning({
+      work: async () => {
+        report = await down();
+      },
+    });
+    return report!;
+  });
+}
+
+/**
+ * Fails unless a schema is current; changes and locks nothing.
+ *
+ * @throws {StreamStorageError} BAD_CONFIG, `schema_not_current` and others.
+ */
+export async function checkStoreMigrations(
+  options: MigrationLookOptions,
+): Promise<MigrationReport> {
+  const { schema } = options;
+  return await withSession(
+    "checkStoreMigrations",
+    serverOptions(options),
+    (session) => checkMigrations(session, { schema }),
+  );
+}
+
+/**
+ * Tells which versions {@linkcode migrateStore} would apply; changes nothing.
+ *
+ * @throws {StreamStorageError} as `openStreamReader`.
+ */
+export async function planStoreMigrations(
+  options: MigrationLookOptions,
+): Promise<MigrationPlan> {
+  const { schema, partitions = 256 } = options;
+  return await withSession(
+    "planStoreMigrations",
+    serverOptions(options),
+    async (session) => {
+      const state = await readSchemaState(session, schema);
+      const range = { from: state.versions, to: currentVersions };
+      const planned = planUp(schema, range, state.partitions ?? partitions);
+      const steps = planned.map(({ migration, transactions }) => ({
+        track: migration.track,
+        version: migration.version,
+        transactions: transactions.length,
+      }));
+      return { schema, ...range, steps };
+    },
+  );
+}
+
+/**
+ * The SQL that {@linkcode migrateStore} would run, for people who run it
+ * themselves; without an address, for a new schema.
+ *
+ * @throws {StreamStorageError} as `openStreamReader`.
+ */
+export async function printStoreMigrations(
+  options: MigrationLookOptions,
+): Promise<string> {
+  const { schema, partitions = 256 } = options;
+  if (options.url === undefined && options.host === undefined) {
+    return printMigrations({ schema, partitions });
+  }
+  return await withSession(
+    "printStoreMigrations",
+    serverOptions(options),
+    (session) => printPendingMigrations(session, { schema, partitions }),
+  );
+}
+
+function serverOptions({ partitions: _, ...options }: MigrationLookOptions) {
+  return { ...options, applicationName: "stream-migrate" };
+}
+
+function isCurrent({ node, own }: TrackVersions): boolean {
+  return node === currentVersions.node && own === currentVersions.own;
+}
+
+async function telling<T>(
+  operation: string,
+  options: OwnerOptions,
+  work: (ground: Ground) => Promise<T>,
+): Promise<T> {
+  try {
+    return await onGround(options, work);
+  } catch (error) {
+    const { signal } = options;
+    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
+    throw toStorageError(error).withOperation(operation);
+  }
+}

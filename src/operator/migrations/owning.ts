@@ -1,0 +1,99 @@
+/**
+ * Owning a schema for as long as its tables are changed. Not by opening a store:
+ * the schema may be of any version, or not there yet.
+ */
+
+import { Ownership } from "../../database/ownership.ts";
+import type { Session } from "../../database/session.ts";
+import { Place } from "../../postgres/connections.ts";
+import {
+  type ResolvedOptions,
+  resolveOptions,
+} from "../../postgres/options.ts";
+import type { OwnerOptions } from "../repair/owner.ts";
+
+/** An opening's lock session is ended after so long without a word of it. */
+const leaseMs = 15_000;
+
+/** The longest that one statement may take: an index on a large table. */
+const statementMs = 6 * 60 * 60 * 1000;
+
+/** A session for migrations, and how to become the owner meanwhile. */
+export interface Ground {
+  session: Session;
+  options: ResolvedOptions;
+  /**
+   * Becomes the owner and gives the schema back when `work` has ended. `prepare`
+   * runs before there need be a table of owners.
+   */
+  owning(steps: {
+    prepare?: () => Promise<void>;
+    work?: () => Promise<void>;
+  }): Promise<void>;
+}
+
+/**
+ * Opens a session that is closed when `work` has ended.
+ *
+ * @throws {StreamStorageError} RESOURCE_EXHAUSTED (`schema_owned`) if the schema
+ *   has an owner and is not to be taken from it.
+ */
+export async function onGround<T>(
+  { takeOver = false, ...given }: OwnerOptions,
+  work: (ground: Ground) => Promise<T>,
+): Promise<T> {
+  const options = resolveOptions({
+    applicationName: "stream-migrate",
+    ...given,
+    whenOwned: takeOver ? "take" : "fail",
+  });
+  const { signal } = options;
+  const place = new Place(options);
+  await place.enter();
+  try {
+    const session = await place.connectOwner({
+      answerTimeoutMs: statementMs,
+      ...(signal && { signal }),
+    });
+    try {
+      return await work({
+        session,
+        options,
+        owning: async ({ prepare = nothing, work = nothing }) => {
+          const ownership = await take(options, place, prepare);
+          try {
+            await work();
+          } finally {
+            await ownership.release(options.operationTimeoutMs);
+          }
+        },
+      });
+    } finally {
+      await session.close();
+    }
+  } finally {
+    place.leave();
+  }
+}
+
+const nothing = () => Promise.resolve();
+
+function take(
+  options: ResolvedOptions,
+  place: Place,
+  prepare: () => Promise<void>,
+): Promise<Ownership> {
+  const { schema, instanceId, whenOwned, startupDelayMs, signal } = options;
+  return Ownership.take({
+    schema,
+    instanceId,
+    whenOwned,
+    prepare,
+    startupDelayMs,
+    leaseMs,
+    stuckWriteMs: options.operationTimeoutMs * 2,
+    signal,
+    connect: (signal) => place.connectOwner(signal && { signal }),
+    onEvent: () => {},
+  });
+}
