@@ -9,6 +9,7 @@ import type { Session } from "../src/database/session.ts";
 import { openStreamReader } from "../src/open_stream_reader.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
 import { openReadCore } from "../src/postgres/open_reader.ts";
+import { debugReadData } from "../src/postgres/operations/debug.ts";
 import { miniblockRanges } from "../src/postgres/operations/miniblock_numbers.ts";
 import type { ReadTransactions } from "../src/database/read_transactions.ts";
 import type { MiniblockDescriptor } from "../src/storage/model.ts";
@@ -26,7 +27,13 @@ import {
   snapshotBlock,
 } from "../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
-import { everyRead, onS3, sealMedia } from "./support/media_streams.ts";
+import {
+  everyRead,
+  letNamesRest,
+  mediaBlocks,
+  onS3,
+  sealMedia,
+} from "./support/media_streams.ts";
 import { withMigrationSchema } from "./support/migration_schema.ts";
 import { startPgBouncer } from "./support/pgbouncer.ts";
 import { installRoles } from "./support/roles.ts";
@@ -246,6 +253,43 @@ describe("A search for snapshots", () => {
       { name: "test", streamId: other },
     );
     assert.deepEqual(ranges.map((its) => its.snapshotSeqNums), [[0n, 7n]]);
+  });
+});
+
+describe("A read of a stream in object storage", () => {
+  it("does not mix two streams of one id", async () => {
+    const { storage, url, schema } = test;
+    await using core = await openReadCore({
+      url,
+      schema,
+      mediaStorage: onS3(bucket),
+    });
+    const make = async (chunks: number, other?: StreamId) => {
+      const id = await sealMedia(storage, mediaBlocks({ chunks }), other);
+      await storage.maintenance.offloadMedia({ streamId: id });
+      return id;
+    };
+    const other = await make(2);
+    let reads = 0;
+    const read: typeof core.transactions.read = async (context, bound) => {
+      const found = await core.transactions.read(context, bound);
+      if (++reads === 1) {
+        await storage.deleteStream(other);
+        await letNamesRest(test);
+        await make(3, other);
+      }
+      return found;
+    };
+    const { catalog, media } = core;
+    const data = await debugReadData(
+      { catalog, media, transactions: { read } as ReadTransactions },
+      { name: "test", streamId: other },
+    );
+    // The end of a minipool tells where the blocks end.
+    assert.deepEqual(
+      [data.miniblocks.length, data.events[0]?.generation],
+      [4, 4n],
+    );
   });
 });
 

@@ -9,7 +9,7 @@ import { hexToBytes } from "../../storage/stream_id.ts";
 import { selectEverything, selectStatistics } from "../sql/state.ts";
 import type { ReadStore, StreamCall } from "../store.ts";
 import { following, moved, readExternal } from "./external_blocks.ts";
-import { lookAt } from "./look.ts";
+import { lookAtBlocks, lookAtRow } from "./look.ts";
 import {
   rangesOfRows,
   rangesWithSnapshots,
@@ -28,10 +28,11 @@ async function readOnce(
   store: ReadStore,
   call: StreamCall,
 ): Promise<DebugReadStreamDataResult | typeof moved> {
-  const { name, streamId, signal } = call;
-  const [{ rows: [stream, ...rows] }] = await store.transactions.read(
-    { name, tags: streamId, signal },
-    [bind(store.catalog.of(streamId, selectEverything), streamId)],
+  const { streamId } = call;
+  const { rows: [stream, ...rows], version } = await lookAtRow(
+    store,
+    call,
+    bind(store.catalog.of(streamId, selectEverything), streamId),
   );
   if (stream?.[0] !== 0) throw streamNotFound(streamId);
   const result: DebugReadStreamDataResult = {
@@ -54,7 +55,7 @@ async function readOnce(
     }
   }
   if (stream[3] === "D") return result;
-  const found = await readExternal(store, call, everything);
+  const found = await readExternal(store, call, { ...everything, version });
   if (found === moved) return moved;
   const miniblocks = found.blocks.map((block) => descriptorOf(block));
   return { ...result, miniblocks };
@@ -70,7 +71,7 @@ export async function debugReadStatistics(
   const { streamId } = call;
   const select = bind(store.catalog.of(streamId, selectStatistics), streamId);
   const look = async () => {
-    const { rows: [stream, ...rows], isStill } = await lookAt(
+    const { rows: [stream, ...rows], version, isStill } = await lookAtBlocks(
       store,
       call,
       select,
@@ -82,7 +83,7 @@ export async function debugReadStatistics(
       const blocks = ofKind(1).map(([, ...row]) => row);
       return { ...found, ranges: await rangesOfRows(blocks), isStill };
     }
-    const seen = await seeExternal(store, call);
+    const seen = await seeExternal(store, call, version);
     return seen === moved ? moved : { ...found, ...seen };
   };
   const { ranges, stream, candidates } = await rangesWithSnapshots(

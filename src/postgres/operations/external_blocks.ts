@@ -55,6 +55,8 @@ export interface ExternalRead {
   first: bigint;
   last: bigint;
   omitSnapshot: boolean;
+  /** Of the stream's row, as an earlier statement has seen it (look.ts). */
+  version?: bigint | undefined;
 }
 
 /** Blocks, and what is stored below them; see `selectMiniblocks`. */
@@ -136,7 +138,7 @@ export async function readExternal(
 ): Promise<ExternalBlocks | typeof moved> {
   const { streamId } = call;
   const found = await readPlaces(store, call, read);
-  if (found === moved) return moved;
+  if (found === moved || isOther(found, read.version)) return moved;
   const media = mediaAt(store, found.location, streamId);
   try {
     const blocks: MiniblockRow[] = [];
@@ -158,6 +160,14 @@ export async function readExternal(
     if (isOfObject && await wasMoved(store, call, found)) return moved;
     throw error;
   }
+}
+
+/** Whether the stream's row is not the one that was seen before. */
+export function isOther(
+  { version }: { version: bigint },
+  seen: bigint | undefined,
+): boolean {
+  return seen !== undefined && version !== seen;
 }
 
 /** Whether the stream was moved, deleted or made anew since its places were

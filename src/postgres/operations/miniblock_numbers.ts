@@ -13,7 +13,7 @@ import {
 } from "../sql/reading.ts";
 import type { ReadStore, StreamCall } from "../store.ts";
 import { following, moved } from "./external_blocks.ts";
-import { lookAt } from "./look.ts";
+import { lookAtBlocks } from "./look.ts";
 import {
   numbersOf,
   rangesOfRows,
@@ -80,7 +80,7 @@ async function seeRanges(
 ): Promise<SeenRanges | typeof moved> {
   const { catalog } = store;
   const { streamId } = call;
-  const { rows: [stream], isStill } = await lookAt(
+  const { rows: [stream], isStill } = await lookAtBlocks(
     store,
     call,
     bind(catalog.of(streamId, selectWholeRun), streamId),
@@ -94,7 +94,7 @@ async function seeRanges(
     const run = { startInclusive: first, endInclusive: last, snapshotSeqNums };
     return { ranges: [run], isStill };
   }
-  const gapped = await lookAt(
+  const gapped = await lookAtBlocks(
     store,
     call,
     bind(catalog.of(streamId, selectRanges), streamId),

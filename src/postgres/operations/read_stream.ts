@@ -11,6 +11,7 @@ import {
 import { miniblockSlot, selectStream } from "../sql/reading.ts";
 import type { ReadStore, StreamCall } from "../store.ts";
 import { following, moved, readExternal } from "./external_blocks.ts";
+import { lookAtRow } from "./look.ts";
 import { findLast } from "./miniblock_numbers.ts";
 
 /** Reads what a client needs to follow a stream. */
@@ -27,14 +28,15 @@ async function readOnce(
   call: StreamCall,
   numPreceding: number,
 ): Promise<ReadStreamFromLastSnapshotResult | typeof moved> {
-  const { name, streamId, signal } = call;
-  const [{ rows }] = await store.transactions.read(
-    { name, tags: streamId, signal },
-    [bind(
+  const { streamId } = call;
+  const { rows, version } = await lookAtRow(
+    store,
+    call,
+    bind(
       store.catalog.of(streamId, selectStream),
       streamId,
       BigInt(numPreceding),
-    )],
+    ),
   );
   const stream = rows[0];
   if (stream === undefined || stream[1] >= miniblockSlot) {
@@ -57,6 +59,7 @@ async function readOnce(
       first: latestSnapshotOf(stream[0]) - BigInt(numPreceding),
       last: maxNumber,
       omitSnapshot: false,
+      version,
     });
     if (found === moved) return moved;
     blocks = found.blocks;

@@ -31,6 +31,7 @@ import { SearchedBlocks } from "../legacy_snapshots.ts";
 import { rangeBits, selectUnsearched } from "../sql/reading.ts";
 import { contextOf, type ReadStore, type StreamCall } from "../store.ts";
 import {
+  isOther,
   moved,
   readExternalNumbers,
   type SeenBlock,
@@ -91,13 +92,14 @@ export async function rangesOfRows(
   return ranges;
 }
 
-/** The same of blocks in object storage. */
+/** The same of blocks in object storage; `seen` is as with `ExternalRead`. */
 export async function seeExternal(
   store: ReadStore,
   call: StreamCall,
+  seen?: bigint,
 ): Promise<SeenRanges | typeof moved> {
   const found = await readExternalNumbers(store, call);
-  if (found === moved) return moved;
+  if (found === moved || isOther(found, seen)) return moved;
   const { blocks, version } = found;
   const ranges = rangesOf(
     blocks.map(({ number, hasOwn }) => ({ number, hasSnapshot: hasOwn })),
