@@ -9,6 +9,7 @@ import type { Session } from "../src/database/session.ts";
 import { openStreamReader } from "../src/open_stream_reader.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
 import { openReadCore } from "../src/postgres/open_reader.ts";
+import { streamMiniblocks } from "../src/postgres/operations/read_miniblocks.ts";
 import { debugReadData } from "../src/postgres/operations/debug.ts";
 import { miniblockRanges } from "../src/postgres/operations/miniblock_numbers.ts";
 import type { ReadTransactions } from "../src/database/read_transactions.ts";
@@ -257,6 +258,23 @@ describe("A search for snapshots", () => {
 });
 
 describe("A read of a stream in object storage", () => {
+  it("page by page may take longer than a call, where no bytes can be checked", async () => {
+    const { storage, url, schema } = test;
+    const node = await sealMedia(storage);
+    await storage.maintenance.offloadMedia({ streamId: node });
+    // A node keeps nothing but where the blocks are.
+    await admin.script(
+      `DELETE FROM "${schema}".stream_storage_media_blocks
+       WHERE stream_id = '${node}'`,
+    );
+    const mediaStorage = onS3(bucket);
+    await using core = await openReadCore({ url, schema, mediaStorage });
+    const call = { name: "test", streamId: node, deadline: 0 };
+    const read = { from: 0n, to: 9n, omitSnapshot: false };
+    const blocks = await Array.fromAsync(streamMiniblocks(core, call, read));
+    assert.equal(blocks.length, 4);
+  });
+
   it("does not mix two streams of one id", async () => {
     const { storage, url, schema } = test;
     await using core = await openReadCore({

@@ -5,8 +5,8 @@
  * - run is for `openStreamStorage` with `migrate: "check"` or `"skip"`: it reads
  *   and writes rows. Locking rows and the table of owners asks for UPDATE and
  *   DELETE there; LISTEN, notifications and advisory locks ask for nothing.
- * - read sees everything and changes nothing: queries, dumps. It can't open a
- *   store, which would become the schema's owner.
+ * - read sees everything and changes nothing: readers, queries, dumps. It can't
+ *   open a store, which would become the schema's owner.
  */
 
 import { StreamStorageError } from "../../storage/errors.ts";
