@@ -7,7 +7,7 @@
  */
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import type { SslOptions } from "../connection_target.ts";
 import { LoginError } from "./login_error.ts";
@@ -65,6 +65,8 @@ async function read(ssl: SslOptions): Promise<TlsSettings> {
 
 async function readPem(part: Part, path: string): Promise<string> {
   try {
+    // Takes its time to load, and most who connect need it not.
+    const { readFile } = process.getBuiltinModule("node:fs/promises");
     return await readFile(path, "utf8");
   } catch (error) {
     // Deno's word for what it was not allowed to read is a name.
