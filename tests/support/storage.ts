@@ -1,11 +1,9 @@
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
-import type { ContractStore } from "../../src/testing/contract/suite.ts";
 import {
   createTestStreamStorage,
   type TestStreamStorage,
 } from "../../src/testing/create_test_stream_storage.ts";
 import { testDatabaseUrl } from "./database.ts";
-import { plant } from "./plant.ts";
 
 /**
  * A store on the tests' server, in a schema of its own; nothing runs in its
@@ -21,22 +19,4 @@ export async function openTestStorage(
     ...options,
     url: options.url ?? await testDatabaseUrl(),
   });
-}
-
-/** The same for the contract's suite, with rows planted behind its back. */
-export async function contractStore(
-  options: Partial<StreamStorageOptions> = {},
-): Promise<ContractStore> {
-  const test = await openTestStorage(options);
-  const { storage, schema } = test;
-  const ground = {
-    url: await testDatabaseUrl(),
-    schema,
-    partitions: storage.partitions,
-  };
-  return {
-    storage,
-    plant: (streamId, rows) => plant(ground, streamId, rows),
-    dispose: async () => await test[Symbol.asyncDispose](),
-  };
 }
