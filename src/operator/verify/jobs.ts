@@ -8,7 +8,9 @@ import type { StreamId } from "../../storage/stream_id.ts";
 import type { Finding } from "./findings.ts";
 import type { Ground } from "./ground.ts";
 import type { Throttle } from "./throttle.ts";
-import { type DeepEvidence, readBlocks } from "./deep/read_blocks.ts";
+import { readBlocks } from "./deep/read_blocks.ts";
+import { type ObjectSource, readObject } from "./deep/read_objects.ts";
+import type { DeepEvidence, DeepPage } from "./deep/suspects.ts";
 import {
   type Choice,
   givenPage,
@@ -39,7 +41,16 @@ export interface JobContext {
   throttle: Throttle;
   signal: AbortSignal | undefined;
   /** Undefined: blocks are not read. */
-  deep: { evidence: DeepEvidence; since: bigint | undefined } | undefined;
+  deep: Deep | undefined;
+}
+
+/** How blocks are read. */
+export interface Deep {
+  evidence: DeepEvidence;
+  /** Of each stream only so many, the last ones. */
+  since: bigint | undefined;
+  /** Undefined: object storage is not configured, blocks there are not read. */
+  objects: ObjectSource | undefined;
 }
 
 /** The name of the job that goes through `es`. */
@@ -111,10 +122,8 @@ async function* pages(
     yield { findings: page.findings, bytes: 0 };
     const rows = page.streams + Number(page.blocks + page.events);
     await throttle.spend(rows * bytesPerRow, signal);
-    if (deep && suffix !== undefined && page.readable.length > 0) {
-      const { evidence, since } = deep;
-      const range = { suffix, streams: page.readable, since };
-      for await (const step of readBlocks(ground, evidence, range)) {
+    if (deep && suffix !== undefined) {
+      for await (const step of readPage(ground, deep, suffix, page)) {
         yield step;
         signal?.throwIfAborted();
         await throttle.spend(step.bytes, signal);
@@ -122,6 +131,24 @@ async function* pages(
     }
     yield { findings: [], bytes: 0, page };
     after = page.next;
+  }
+}
+
+async function* readPage(
+  ground: Ground,
+  { evidence, since, objects }: Deep,
+  suffix: string,
+  { readable: streams, outside }: Page,
+): AsyncGenerator<DeepPage> {
+  if (streams.length > 0) {
+    yield* readBlocks(ground, evidence, { suffix, streams, since });
+  }
+  if (objects === undefined) return;
+  for (const stream of outside) {
+    const { first, last } = stream;
+    const begin = since === undefined ? first : last - since + 1n;
+    const from = begin > first ? begin : first;
+    yield* readObject(objects, evidence, { ...stream, from });
   }
 }
 

@@ -18,7 +18,7 @@ import {
 import { acknowledging } from "./acknowledged.ts";
 import { archivePolicyOf } from "./archives.ts";
 import { type Catalogue, lookAtCatalogue } from "./catalogue.ts";
-import { DeepEvidence } from "./deep/read_blocks.ts";
+import { DeepEvidence } from "./deep/suspects.ts";
 import type { Finding, VerifySummary } from "./findings.ts";
 import { type Ground, templatesFor } from "./ground.ts";
 import {
@@ -123,7 +123,7 @@ export class Verification implements AsyncIterable<Finding> {
     if (!this.#state.isCatalogueDone && !isSome) yield* catalogue.findings;
     this.#state.isCatalogueDone = true;
     const ground = this.#groundOf(core, read, catalogue);
-    const jobs = await this.#jobsOf(ground, catalogue);
+    const jobs = await this.#jobsOf(core, ground, catalogue);
     yield* this.#run(jobs);
   }
 
@@ -148,7 +148,11 @@ export class Verification implements AsyncIterable<Finding> {
     };
   }
 
-  async #jobsOf(ground: Ground, { usable }: Catalogue): Promise<Job[]> {
+  async #jobsOf(
+    core: ReadCore,
+    ground: Ground,
+    { usable }: Catalogue,
+  ): Promise<Job[]> {
     const { types, rate, signal, since } = this.#options;
     const context: JobContext = {
       ground,
@@ -158,6 +162,7 @@ export class Verification implements AsyncIterable<Finding> {
       deep: this.#level !== "deep" ? undefined : {
         evidence: this.#evidence,
         since: since === undefined ? undefined : BigInt(since),
+        objects: core.media === undefined ? undefined : { store: core, signal },
       },
     };
     const given = this.#options.streamIds?.map(parseStreamId);

@@ -27,11 +27,15 @@ export interface Page {
   events: bigint;
   /** The streams of it whose blocks can be read, in the order of the key. */
   readable: StreamWithBlocks[];
+  /** Those whose blocks are in object storage. */
+  outside: StreamWithBlocks[];
 }
 
 /** A stream with blocks in the database. */
 export interface StreamWithBlocks {
   streamId: StreamId;
+  /** Its first block. */
+  first: bigint;
   /** Its last block. */
   last: bigint;
 }
@@ -83,9 +87,12 @@ async function judgePage(
   ground: Ground,
   suffix: string,
   facts: readonly StreamFacts[],
-): Promise<Pick<Page, "findings" | "blocks" | "events" | "readable">> {
+): Promise<
+  Pick<Page, "findings" | "blocks" | "events" | "readable" | "outside">
+> {
   const findings: Finding[] = [];
   const readable: StreamWithBlocks[] = [];
+  const outside: StreamWithBlocks[] = [];
   let [blocks, events] = [0n, 0n];
   for (const each of facts) {
     const { streamId, minipool } = each;
@@ -96,10 +103,12 @@ async function judgePage(
     if (each.stream === undefined || suffix !== context.rightSuffix) continue;
     blocks += extentOf(each).n;
     events += minipool.marker === null ? minipool.n : minipool.n - 1n;
-    const { last } = each.blocks;
-    if (last !== null) readable.push({ streamId, last });
+    const { first, last } = extentOf(each);
+    if (first === null || last === null) continue;
+    const isHere = each.stream.location === "D";
+    (isHere ? readable : outside).push({ streamId, first, last });
   }
-  return { findings, blocks, events, readable };
+  return { findings, blocks, events, readable, outside };
 }
 
 /**
@@ -139,6 +148,7 @@ export async function streamsPage(
     blocks: 0n,
     events: 0n,
     readable: [],
+    outside: [],
   };
 }
 

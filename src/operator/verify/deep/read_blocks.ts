@@ -6,7 +6,6 @@
 
 import { bind } from "../../../database/statement.ts";
 import type { StreamId } from "../../../storage/stream_id.ts";
-import { detail, type Finding } from "../findings.ts";
 import type { Ground } from "../ground.ts";
 import type { StreamWithBlocks } from "../walk.ts";
 import {
@@ -15,45 +14,8 @@ import {
   selectBlocksAfter,
   selectBlocksOf,
 } from "./blocks_sql.ts";
-import { type BlockFault, checkBlock, type Link } from "./check.ts";
-import { Evidence } from "./evidence.ts";
-
-/** A block that did not pass. */
-interface Suspect {
-  streamId: StreamId;
-  suffix: string;
-  number: bigint;
-  finding: BlockFault["finding"];
-}
-
-/** What was seen to fit in the whole store. */
-export class DeepEvidence {
-  /** Hashes, and whether data can be decoded. */
-  readonly hashes: Evidence<Suspect> = new Evidence();
-  /** The chain of headers. */
-  readonly links: Evidence<Suspect> = new Evidence();
-
-  /** Takes a fault; what can be told of all faults, each once. */
-  takeAll(): Suspect[] {
-    return [...this.hashes.take(), ...this.links.take()];
-  }
-
-  add(suspect: Suspect): void {
-    const { hashes, links } = this;
-    (suspect.finding === "broken_chain" ? links : hashes).add(suspect);
-  }
-
-  /** Faults that can't be told. */
-  get untold(): number {
-    return this.hashes.untold + this.links.untold;
-  }
-}
-
-/** A page of blocks: bytes that were read, findings that can be told now. */
-export interface DeepPage {
-  bytes: number;
-  findings: Finding[];
-}
+import type { Link } from "./check.ts";
+import type { DeepEvidence, DeepPage, ReadAgain } from "./suspects.ts";
 
 /** Which blocks to read. */
 export interface DeepRange {
@@ -72,33 +34,22 @@ export async function* readBlocks(
   evidence: DeepEvidence,
   range: DeepRange,
 ): AsyncGenerator<DeepPage> {
+  const readAgain = againIn(ground, range.suffix);
   let before: (Link & { streamId: string }) | undefined;
   for await (const rows of pagesOf(ground, range)) {
     let bytes = 0;
-    for (const [streamId, number, data] of rows) {
+    for (const [id, number, data] of rows) {
       bytes += data.length;
-      const link = before?.streamId === streamId ? before : undefined;
-      const withHashes = !evidence.hashes.isHopeless;
-      const check = checkBlock({ number, data }, link, withHashes);
-      if (check.rightHashes > 0) evidence.hashes.see();
-      if (check.rightLinks > 0) evidence.links.see();
-      const kinds = new Set(check.faults.map(({ finding }) => finding));
-      for (const finding of kinds) {
-        const { suffix } = range;
-        evidence.add({
-          streamId: streamId as StreamId,
-          suffix,
-          number,
-          finding,
-        });
-      }
-      before = check.link && { ...check.link, streamId };
+      const streamId = id as StreamId;
+      const link = evidence.check(
+        streamId,
+        { number, data },
+        before?.streamId === streamId ? before : undefined,
+        readAgain,
+      );
+      before = link && { ...link, streamId };
     }
-    const findings = [];
-    for (const suspect of evidence.takeAll()) {
-      findings.push(...await lookAgain(ground, suspect));
-    }
-    yield { bytes, findings };
+    yield { bytes, findings: await evidence.tell() };
   }
 }
 
@@ -156,29 +107,10 @@ function lastBlocks(
   };
 }
 
-/**
- * Reads a suspect once more, by itself: rows that were deleted and written anew
- * between two pages are no broken chain.
- */
-async function lookAgain(
-  { catalog, read }: Ground,
-  { streamId, suffix, number, finding }: Suspect,
-): Promise<Finding[]> {
+function againIn({ catalog, read }: Ground, suffix: string): ReadAgain {
   const select = catalog.at(suffix, selectBlockAndBefore);
-  const [{ rows }] = await read([bind(select, streamId, number)]);
-  const [block, previous] = rows.toReversed();
-  if (block === undefined || block[0] !== number) return [];
-  const before = previous &&
-    checkBlock({ number: previous[0], data: previous[1] }, undefined, false)
-      .link;
-  const { faults } = checkBlock({ number, data: block[1] }, before, true);
-  const same = faults.filter((fault) => fault.finding === finding);
-  if (same.length === 0) return [];
-  return [{
-    severity: "error",
-    finding,
-    streamId,
-    what: same.map(({ what }) => what).join("; "),
-    details: { block: detail(number), bytes: block[1].length },
-  }];
+  return async (streamId, number) => {
+    const [{ rows }] = await read([bind(select, streamId, number)]);
+    return rows.map(([number, data]) => ({ number, data }));
+  };
 }

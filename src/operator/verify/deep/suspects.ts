@@ -1,0 +1,93 @@
+/**
+ * Checks blocks as they are read, wherever they are, and tells what does not pass
+ * once it was read again by itself: rows that were deleted and written anew between
+ * two pages are no broken chain.
+ */
+
+import type { StreamId } from "../../../storage/stream_id.ts";
+import { detail, type Finding } from "../findings.ts";
+import {
+  type BlockFault,
+  checkBlock,
+  type Link,
+  type StoredBlock,
+} from "./check.ts";
+import { Evidence } from "./evidence.ts";
+
+/** Reads a block again, behind the one before it if that is stored. */
+export type ReadAgain = (
+  streamId: StreamId,
+  number: bigint,
+) => Promise<StoredBlock[]>;
+
+/** A block that did not pass. */
+interface Suspect {
+  streamId: StreamId;
+  number: bigint;
+  finding: BlockFault["finding"];
+  readAgain: ReadAgain;
+}
+
+/** A page of blocks: bytes that were read, findings that can be told now. */
+export interface DeepPage {
+  bytes: number;
+  findings: Finding[];
+}
+
+/** What was seen to fit in the whole store. */
+export class DeepEvidence {
+  /** Hashes, and whether data can be decoded. */
+  readonly #hashes: Evidence<Suspect> = new Evidence();
+  /** The chain of headers. */
+  readonly #links: Evidence<Suspect> = new Evidence();
+
+  /** Faults that can't be told. */
+  get untold(): number {
+    return this.#hashes.untold + this.#links.untold;
+  }
+
+  /** Checks a block that was read; what the next one has to name. */
+  check(
+    streamId: StreamId,
+    block: StoredBlock,
+    before: Link | undefined,
+    readAgain: ReadAgain,
+  ): Link | undefined {
+    const withHashes = !this.#hashes.isHopeless;
+    const check = checkBlock(block, before, withHashes);
+    if (check.rightHashes > 0) this.#hashes.see();
+    if (check.rightLinks > 0) this.#links.see();
+    for (const finding of new Set(check.faults.map(({ finding }) => finding))) {
+      const faults = finding === "broken_chain" ? this.#links : this.#hashes;
+      faults.add({ streamId, number: block.number, finding, readAgain });
+    }
+    return check.link;
+  }
+
+  /** What can be told now, each once. */
+  async tell(): Promise<Finding[]> {
+    const findings: Finding[] = [];
+    for (const suspect of [...this.#hashes.take(), ...this.#links.take()]) {
+      findings.push(...await lookAgain(suspect));
+    }
+    return findings;
+  }
+}
+
+async function lookAgain(
+  { streamId, number, finding, readAgain }: Suspect,
+): Promise<Finding[]> {
+  const [block, previous] = (await readAgain(streamId, number)).toReversed();
+  if (block?.number !== number) return [];
+  const before = previous && checkBlock(previous, undefined, false).link;
+  const { faults } = checkBlock(block, before, true);
+  const same = faults.filter((fault) => fault.finding === finding);
+  if (same.length === 0) return [];
+  return [{
+    severity: "error",
+    finding,
+    streamId,
+    what: same.map(({ what }) => what).join("; "),
+    details: { block: detail(number), bytes: block.data.length },
+  }];
+}
