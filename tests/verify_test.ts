@@ -397,6 +397,27 @@ describe("A verification", () => {
     assert.deepEqual(await found({ level: "quick" }), quick);
   });
 
+  it("finds nothing in one that was restored by one transaction", async () => {
+    const tables = ["r00", "r01", "m00", "m01"].map((suffix) =>
+      `UPDATE @.miniblocks_${suffix} SET seq_num = seq_num`
+    );
+    tables.push("UPDATE @.es SET migrated = migrated");
+    await using alone = await fillSchema();
+    // Then an archive stream alone: no neighbour tells how it was made.
+    for (const others of ["false", "stream_id <> 'archive'"]) {
+      const sql = [...tables, `DELETE FROM @.es WHERE ${others}`].join(";");
+      await alone.sql(sql);
+      const { url, schema } = alone;
+      const findings = await Array.fromAsync(verify({ url, schema }));
+      assert.deepEqual(
+        findings.filter(({ severity, finding }) =>
+          severity === "error" && !finding.startsWith("orphan")
+        ),
+        [],
+      );
+    }
+  });
+
   for (const plants of rounds()) {
     const names = plants.map(({ name }) => name);
     it(`finds nothing else than ${names.join(", ")}`, async () => {

@@ -45,7 +45,10 @@ export interface FilledSchema extends AsyncDisposable {
    * the partition of the stream of this name, `'name'` in quotes for its id.
    */
   sql(text: string, copy?: number): Promise<(string | null)[][]>;
-  /** Puts every row back as it was when this was made. */
+  /**
+   * Puts every row back as it was when this was made. What was not changed stays
+   * untouched: which transaction wrote a row tells something of its stream.
+   */
   restore(): Promise<void>;
 }
 
@@ -89,7 +92,10 @@ export async function fillSchema(count = 1): Promise<FilledSchema> {
     restore: async () => {
       await sql(
         names.map((name) =>
-          `DELETE FROM @.${name}; INSERT INTO @.${name} TABLE kept_${name}`
+          `DELETE FROM @.${name} AS row WHERE NOT EXISTS (
+            SELECT FROM kept_${name} AS kept WHERE kept = row);
+          INSERT INTO @.${name}
+            TABLE kept_${name} EXCEPT ALL TABLE @.${name}`
         ).join(";"),
       );
     },

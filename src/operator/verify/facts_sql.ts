@@ -153,15 +153,21 @@ function factsOf(t: StreamTables, optional: OptionalTables): string {
 /**
  * Of a stream without a minipool, whether the transaction that wrote its row wrote
  * block 0, too, as it does for a regular stream; an archive stream's row comes
- * before its first block. In a schema that was restored by one transaction that
- * tells nothing: the next row is of the same one there.
+ * before its first block. Where a neighbour's row is of the same transaction, or
+ * there is none, that tells nothing: the schema may have been restored by one.
  */
 function madeWhole(t: StreamTables): string {
+  const neighbour = (side: string, order: string) =>
+    `(SELECT xmin FROM ${t.streams} AS other
+      WHERE other.stream_id ${side} page.stream_id
+      ORDER BY other.stream_id ${order} LIMIT 1)`;
+  const [next, previous] = [neighbour(">", "ASC"), neighbour("<", "DESC")];
   return `CASE WHEN pool.n = 0 THEN coalesce(
       es.xmin = (SELECT xmin FROM ${t.miniblocks} AS genesis
         WHERE genesis.stream_id = page.stream_id AND genesis.seq_num = 0)
-      AND es.xmin IS DISTINCT FROM (SELECT xmin FROM ${t.streams} AS next
-        WHERE next.stream_id > page.stream_id ORDER BY next.stream_id LIMIT 1),
+      AND es.xmin IS DISTINCT FROM ${next}
+      AND es.xmin IS DISTINCT FROM ${previous}
+      AND coalesce(${next}, ${previous}) IS NOT NULL,
       false) ELSE false END`;
 }
 
