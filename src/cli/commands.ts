@@ -18,6 +18,16 @@ export const commands: readonly ListedCommand[] = [
     load: () => import("./commands/status.ts"),
   },
   {
+    name: "usage",
+    summary: "tell what takes the space, and what would free it",
+    load: () => import("./commands/usage.ts"),
+  },
+  {
+    name: "list",
+    summary: "list streams by type, size, gaps and more",
+    load: () => import("./commands/list.ts"),
+  },
+  {
     name: "migrate",
     summary: "bring a schema up to date, take versions back, print the SQL",
     load: () => import("./commands/migrate.ts"),

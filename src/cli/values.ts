@@ -1,6 +1,10 @@
 /** Values of options. Their errors name the option, and repeat no value. */
 
-import { isStoredForm, type StreamId } from "../storage/stream_id.ts";
+import {
+  isStoredForm,
+  type StreamId,
+  type StreamType,
+} from "../storage/stream_id.ts";
 import { UsageError } from "./usage_errors.ts";
 
 /** Bounds of a number, both included. */
@@ -78,4 +82,44 @@ export function collect<T>(
   parse: (text: string) => T,
 ): (text: string, before?: T[]) => T[] {
   return (text, before = []) => [...before, parse(text)];
+}
+
+/** One of some words. */
+export function choice<const T extends string>(
+  option: string,
+  words: readonly T[],
+): (text: string) => T {
+  return (text) => {
+    const word = words.find((word) => word === text);
+    if (word !== undefined) return word;
+    throw new UsageError(
+      `Expected one of ${words.join(", ")} behind ${option}`,
+    );
+  };
+}
+
+/** The types that a stream may have. */
+export const streamTypes: readonly StreamType[] = [
+  "space",
+  "channel",
+  "dm",
+  "gdm",
+  "media",
+  "metadata",
+  "user",
+  "user_settings",
+  "user_inbox",
+  "user_metadata",
+  "unknown",
+];
+
+/** The beginning of a stream's id. */
+export function hexPrefix(option: string): (text: string) => string {
+  return (text) => {
+    const prefix = text.toLowerCase().replace(/^0x/, "");
+    if (/^[0-9a-f]{1,64}$/.test(prefix)) return prefix;
+    throw new UsageError(
+      `Expected up to 64 hexadecimal digits behind ${option}`,
+    );
+  };
 }

@@ -70,3 +70,19 @@ export type {
   MigrationPlan,
   PlannedMigration,
 } from "./migrations/migrate_store.ts";
+export type { StreamSizes } from "./streams/sizes.ts";
+export { storeUsage } from "./usage/store_usage.ts";
+export type {
+  DiskUsage,
+  LargeStream,
+  SampleError,
+  StoreUsage,
+  StoreUsageOptions,
+  TypeUsage,
+  UsageProgress,
+} from "./usage/types.ts";
+export { listStreams } from "./streams/list_streams.ts";
+export type {
+  ListStreamsOptions,
+  StreamFilter,
+} from "./streams/list_streams.ts";

@@ -1,0 +1,114 @@
+/** `list`: streams that have something in common. */
+
+import { listStreams } from "../../operator/streams/list_streams.ts";
+import { bytesOf, type StreamSizes } from "../../operator/streams/sizes.ts";
+import type { StreamType } from "../../storage/stream_id.ts";
+import type { Cli } from "../cli.ts";
+import { examples, type NewCommand, run } from "../command.ts";
+import { formatBytes, formatCount } from "../format.ts";
+import { storeOf, withStore } from "../store_options.ts";
+import {
+  bytes,
+  choice,
+  collect,
+  hexPrefix,
+  integer,
+  rate,
+  streamId,
+  streamTypes,
+} from "../values.ts";
+
+/** See the file's head. */
+export function define(command: NewCommand): void {
+  withStore(command)
+    .option(
+      "--type <type>",
+      "only streams of this type; may come several times",
+      collect<StreamType>(choice("--type", streamTypes)),
+    )
+    .option("--ephemeral", "only uploads that are not finished")
+    .option("--no-ephemeral", "none of these")
+    .option(
+      "--location <place>",
+      "only streams in database, s3 or gcs",
+      choice("--location", ["database", "s3", "gcs"]),
+    )
+    .option("--prefix <hex>", "only ids that begin so", hexPrefix("--prefix"))
+    .option(
+      "--larger-than <bytes>",
+      "with more bytes in the database: 4096, 20k, 1.5M, 1G",
+      bytes("--larger-than"),
+    )
+    .option("--gaps", "with missing numbers between their blocks")
+    .option(
+      "--minipool-over <n>",
+      "with more events in the minipool",
+      integer("--minipool-over"),
+    )
+    .option("--after <id>", "go on behind this stream", streamId("--after"))
+    .option("--limit <n>", "end after so many", integer("--limit", { min: 1 }))
+    .option("--long", "show what each stream takes")
+    .option("--rate <MB/s>", "read no faster", rate("--rate"))
+    .addHelpText(
+      "after",
+      "\nA line for each stream: its id, with --long what it takes, with --json " +
+        "all.\n" +
+        examples("list --type space --long", "list --gaps --json"),
+    )
+    .action(run(async (cli, options) => {
+      const { type, prefix, location, largerThan, gaps, minipoolOver } =
+        options;
+      const { after, rate, ephemeral, limit = Infinity, long = false } =
+        options;
+      const place = await storeOf(options, cli);
+      let left = limit;
+      const pages = listStreams({
+        ...place,
+        signal: cli.signal,
+        ...(type && { types: type }),
+        ...(ephemeral !== undefined && { isEphemeral: ephemeral }),
+        ...(location && { location }),
+        ...(prefix && { prefix }),
+        ...(largerThan !== undefined && { largerThan }),
+        ...(gaps && { hasGaps: true }),
+        ...(minipoolOver !== undefined && { minipoolOver }),
+        ...(after && { after }),
+        ...(rate !== undefined && { rate }),
+      });
+      for await (const page of pages) {
+        const some = page.slice(0, left);
+        await show(cli, some, long);
+        left -= some.length;
+        if (left <= 0) break;
+      }
+      return 0;
+    }));
+}
+
+async function show(
+  cli: Cli,
+  streams: readonly StreamSizes[],
+  isLong: boolean,
+): Promise<void> {
+  if (cli.isJson) {
+    for (const stream of streams) await cli.jsonLine(stream);
+  } else if (isLong) await cli.print(...streams.flatMap((one) => lines(one)));
+  else await cli.print(...streams.map(({ streamId }) => streamId));
+}
+
+/** An id takes most of a line of 80, so the figures stand below it. */
+function lines(stream: StreamSizes): string[] {
+  const { streamId, isEphemeral, location, hasGaps } = stream;
+  const { blocks, outsideBlocks, snapshots, events, candidates } = stream;
+  const parts = [
+    stream.type + (isEphemeral ? ", upload" : ""),
+    ...(location === "database" ? [] : [`in ${location}`]),
+    `${formatCount(blocks + outsideBlocks)} blocks` +
+    (hasGaps ? " with gaps" : ""),
+    `${formatCount(snapshots)} snapshots`,
+    `${formatCount(events)} events`,
+    ...(candidates > 0n ? [`${formatCount(candidates)} candidates`] : []),
+    formatBytes(bytesOf(stream)),
+  ];
+  return [streamId, `  ${parts.join(", ")}`];
+}

@@ -1,0 +1,42 @@
+/** Reads that may take long, on what a reader is built on. */
+
+import { toStorageError } from "../database/failures.ts";
+import { openReadCore } from "../postgres/open_reader.ts";
+import type { ReadCore } from "../postgres/read_core.ts";
+import type { StreamReaderOptions } from "../postgres/reader_options.ts";
+import { canceled } from "../storage/contract_errors.ts";
+
+/** A page may hold a stream of millions of blocks. */
+const patientMs = 600_000;
+
+/** What a reader is built on, with more patience than a call of a node's has. */
+export function openPatientCore(
+  options: StreamReaderOptions,
+): Promise<ReadCore> {
+  return openReadCore({
+    applicationName: "stream-operator",
+    operationTimeoutMs: patientMs,
+    statementTimeoutMs: patientMs,
+    ...options,
+  });
+}
+
+/**
+ * Runs `work` on a store that is only read.
+ *
+ * @throws {StreamStorageError} as `openStreamReader`.
+ */
+export async function reading<T>(
+  operation: string,
+  options: StreamReaderOptions,
+  work: (core: ReadCore) => Promise<T>,
+): Promise<T> {
+  const { signal } = options;
+  try {
+    await using core = await openPatientCore(options);
+    return await work(core);
+  } catch (error) {
+    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
+    throw toStorageError(error).withOperation(operation);
+  }
+}

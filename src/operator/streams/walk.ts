@@ -1,0 +1,121 @@
+/** Goes through all streams of a store in pages. */
+
+import { bind } from "../../database/statement.ts";
+import type { ReadCore } from "../../postgres/read_core.ts";
+import {
+  partitionSuffix,
+  type StreamId,
+  type StreamType,
+  streamType,
+} from "../../storage/stream_id.ts";
+import { locationOf } from "../location.ts";
+import type { StreamLocation } from "../status/types.ts";
+import type { Throttle } from "../verify/throttle.ts";
+import { sizesOf, type StreamSizes } from "./sizes.ts";
+import { countRows, selectRowsAfter, selectSizes } from "./sizes_sql.ts";
+
+/** A stream's row. */
+export interface StreamRow {
+  streamId: StreamId;
+  type: StreamType;
+  isEphemeral: boolean;
+  location: StreamLocation;
+}
+
+/** What a walk reads with. */
+export interface WalkContext {
+  core: Pick<ReadCore, "catalog" | "transactions">;
+  /** The name of the operation, for the server's and our own telemetry. */
+  name: string;
+  signal?: AbortSignal | undefined;
+  throttle: Throttle;
+}
+
+const rowsPerPage = 2000n;
+/** Partitions that are asked in one flush. */
+const perFlush = 64;
+/** Flushes beside each other, each on a connection. */
+const concurrency = 4;
+/** What a row costs the server to look at, roughly. */
+const bytesPerRow = 100;
+
+/** How many streams there are. */
+export async function countStreams(
+  { core, name, signal }: WalkContext,
+): Promise<bigint> {
+  const { catalog, transactions } = core;
+  const select = bind(catalog.at("r00", countRows));
+  const [{ rows }] = await transactions.read({ name, signal }, [select]);
+  return rows[0]![0];
+}
+
+/** The rows of `es` after an id, in pages, those that begin with a prefix. */
+export async function* walkRows(
+  { core, name, signal }: WalkContext,
+  { after, prefix }: { after: string; prefix: string },
+): AsyncGenerator<StreamRow[]> {
+  const { catalog, transactions } = core;
+  const select = catalog.at("r00", selectRowsAfter);
+  let from = prefix > after ? prefix : after;
+  for (;;) {
+    signal?.throwIfAborted();
+    const [{ rows }] = await transactions.read({ name, signal }, [
+      bind(select, from, rowsPerPage),
+    ]);
+    yield rows.filter(([id]) => id.startsWith(prefix)).map((
+      [id, isEphemeral, letter],
+    ) => ({
+      streamId: id as StreamId,
+      type: streamType(id as StreamId),
+      isEphemeral,
+      location: locationOf(letter),
+    }));
+    const last = rows.at(-1)?.[0];
+    if (last === undefined || BigInt(rows.length) < rowsPerPage) return;
+    // The ids are in order, so those of the prefix have all been seen.
+    if (last > prefix && !last.startsWith(prefix)) return;
+    from = last;
+  }
+}
+
+/** The sizes of streams, in the order of their ids; one that has gone is missing. */
+export async function readSizes(
+  context: WalkContext,
+  streamIds: readonly StreamId[],
+): Promise<StreamSizes[]> {
+  const { core, throttle, signal } = context;
+  const { catalog } = core;
+  const partitions = [
+    ...Map.groupBy(streamIds, (id) => partitionSuffix(id, catalog.partitions)),
+  ];
+  const found: StreamSizes[] = [];
+  const work = async () => {
+    for (;;) {
+      const some = partitions.splice(0, perFlush);
+      if (some.length === 0) return;
+      found.push(...await readFlush(context, some));
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, work));
+  const rows = found.reduce(
+    (sum, { blocks, events }) => sum + Number(blocks + events) + 1,
+    0,
+  );
+  await throttle.spend(rows * bytesPerRow, signal);
+  return found.sort((a, b) => a.streamId < b.streamId ? -1 : 1);
+}
+
+async function readFlush(
+  { core, name, signal }: WalkContext,
+  partitions: readonly [suffix: string, ids: StreamId[]][],
+): Promise<StreamSizes[]> {
+  signal?.throwIfAborted();
+  const { catalog, transactions } = core;
+  const results = await transactions.read(
+    { name, signal },
+    partitions.map(([suffix, ids]) =>
+      bind(catalog.at(suffix, selectSizes), ids)
+    ),
+  );
+  return results.flatMap(({ rows }) => rows.map(sizesOf));
+}

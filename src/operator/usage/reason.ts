@@ -1,0 +1,50 @@
+/** Why a stream is large, in words. */
+
+import { bytesOf, type StreamSizes } from "../streams/sizes.ts";
+
+/** More than this part of a stream explains it. */
+const most = 0.5;
+
+/** Blocks without a snapshot, from so many on. */
+const manyBlocks = 1000n;
+
+/** The reason that explains most of a stream. */
+export function reasonOf(stream: StreamSizes): string {
+  const bytes = Number(bytesOf(stream));
+  const share = (part: bigint) => bytes === 0 ? 0 : Number(part) / bytes;
+  const {
+    type,
+    blocks,
+    blockBytes,
+    snapshots,
+    snapshotBytes,
+    events,
+    minipoolBytes,
+    candidates,
+    candidateBytes,
+    oldBytes,
+  } = stream;
+  if (bytes === 0) return "nothing of it is in the database";
+  if (share(minipoolBytes) > most) {
+    return `${events} events wait in its minipool for a block`;
+  }
+  if (share(candidateBytes) > most) {
+    return `${candidates} proposed blocks were never chosen`;
+  }
+  if (stream.isEphemeral) {
+    return `an upload that is not finished, ${blocks} blocks`;
+  }
+  if (type === "media") {
+    return `media, ${blocks} blocks; object storage would take them`;
+  }
+  if (share(oldBytes) > most) {
+    const percent = Math.round(share(oldBytes) * 100);
+    return `${percent} % is older than its latest snapshot; see trim`;
+  }
+  if (share(snapshotBytes) > most) return `${snapshots} snapshots`;
+  const since = (stream.lastBlock ?? 0n) - stream.latestSnapshot;
+  if (since > manyBlocks) return `no snapshot since ${since} blocks`;
+  return share(blockBytes) > most
+    ? `${blocks} blocks`
+    : `${blocks} blocks, ${snapshots} snapshots, ${events} events`;
+}
