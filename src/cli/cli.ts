@@ -33,9 +33,14 @@ export class Cli {
 
   /** Prints lines; waits while the reader is slower than we are. */
   async print(...lines: string[]): Promise<void> {
+    await this.bytes(lines.map((line) => `${line}\n`).join(""));
+  }
+
+  /** Prints bytes as they are. */
+  async bytes(data: Uint8Array | string): Promise<void> {
+    this.signal.throwIfAborted();
     this.#progress?.hide();
-    const text = lines.map((line) => `${line}\n`).join("");
-    if (process.stdout.write(text)) return;
+    if (process.stdout.write(data)) return;
     await once(process.stdout, "drain", { signal: this.signal });
   }
 

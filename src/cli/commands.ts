@@ -28,6 +28,11 @@ export const commands: readonly ListedCommand[] = [
     load: () => import("./commands/list.ts"),
   },
   {
+    name: "inspect",
+    summary: "show one stream: blocks, snapshots, minipool, candidates",
+    load: () => import("./commands/inspect.ts"),
+  },
+  {
     name: "migrate",
     summary: "bring a schema up to date, take versions back, print the SQL",
     load: () => import("./commands/migrate.ts"),

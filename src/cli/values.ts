@@ -118,8 +118,15 @@ export function hexPrefix(option: string): (text: string) => string {
   return (text) => {
     const prefix = text.toLowerCase().replace(/^0x/, "");
     if (/^[0-9a-f]{1,64}$/.test(prefix)) return prefix;
-    throw new UsageError(
-      `Expected up to 64 hexadecimal digits behind ${option}`,
-    );
+    const where = option.startsWith("--") ? `behind ${option}` : option;
+    throw new UsageError(`Expected up to 64 hexadecimal digits ${where}`);
+  };
+}
+
+/** The number of a block. */
+export function blockNumber(option: string): (text: string) => bigint {
+  return (text) => {
+    if (/^\d{1,18}$/.test(text)) return BigInt(text);
+    throw new UsageError(`Expected the number of a block behind ${option}`);
   };
 }

@@ -86,3 +86,16 @@ export type {
   ListStreamsOptions,
   StreamFilter,
 } from "./streams/list_streams.ts";
+export { listBlocks, readBlock } from "./inspect/blocks.ts";
+export { inspectStream } from "./inspect/inspect_stream.ts";
+export type {
+  BlockSizes,
+  CandidatePlace,
+  InspectStreamOptions,
+  ListBlocksOptions,
+  MinipoolExtent,
+  ReadBlockOptions,
+  SnapshotPlace,
+  StoredBlock,
+  StreamInspection,
+} from "./inspect/types.ts";

@@ -21,6 +21,7 @@ import {
 
 /** What {@linkcode printGrants} is asked to print. */
 export interface PrintGrantsOptions {
+  /** The schema. */
   schema: string;
   /** Owns the schema: `migrate up`, `migrate down`. */
   migrateRole: string;

@@ -22,12 +22,15 @@ export type ProgressListener = (progress: MigrationProgress) => void;
 
 /** What a migration run did. */
 export interface MigrationReport {
+  /** The schema. */
   schema: string;
-  /** The nodes' version before and after; 0 is nothing. */
+  /** The nodes' version before; 0 is nothing. */
   from: number;
+  /** The nodes' version now. */
   to: number;
-  /** The same of this module's own track. */
+  /** The version of this module's own track before. */
   ownFrom: number;
+  /** The version of this module's own track now. */
   ownTo: number;
   /** The number of partitions in force; undefined when none is left. */
   partitions: number | undefined;
