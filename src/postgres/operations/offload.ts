@@ -159,7 +159,11 @@ async function look(
       BigInt(maxBlocks + 1),
     )],
   );
-  if (rows.length === 0) throw noMiniblocks("FAILED_PRECONDITION", streamId);
+  if (rows.length === 0) {
+    // Unless it has gone since it was found, which is no fault of the stream.
+    await placeOf(store, { name, streamId, signal });
+    throw noMiniblocks("FAILED_PRECONDITION", streamId);
+  }
   if (rows.length > maxBlocks) throw notMovable(streamId, "too_many_blocks");
   let start = 0n;
   return rows.map(([number, size, version]) => {
