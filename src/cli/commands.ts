@@ -33,6 +33,16 @@ export const commands: readonly ListedCommand[] = [
     load: () => import("./commands/inspect.ts"),
   },
   {
+    name: "trim",
+    summary: "tell what trimming would cut, or cut it",
+    load: () => import("./commands/trim.ts"),
+  },
+  {
+    name: "media",
+    summary: "streams in object storage: status, reconcile, rehydrate",
+    load: () => import("./commands/media.ts"),
+  },
+  {
     name: "migrate",
     summary: "bring a schema up to date, take versions back, print the SQL",
     load: () => import("./commands/migrate.ts"),

@@ -99,3 +99,15 @@ export type {
   StoredBlock,
   StreamInspection,
 } from "./inspect/types.ts";
+export { simulateTrimming } from "./trim/simulate_trimming.ts";
+export type {
+  SimulateTrimmingOptions,
+  TrimmingSimulation,
+  TypeTrimming,
+} from "./trim/simulate_trimming.ts";
+export { mediaStatus } from "./media/media_status.ts";
+export type {
+  MediaStatus,
+  MediaStreams,
+  MediaTasks,
+} from "./media/media_status.ts";

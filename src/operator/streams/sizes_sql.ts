@@ -78,13 +78,14 @@ export const selectSizes = (t: StreamTables) =>
     columns,
   });
 
-/** At most $2 streams after id $1: whether ephemeral, and where. */
+/** At most $2 streams after id $1: whether ephemeral, where, latest snapshot. */
 export const selectRowsAfter = (t: StreamTables) =>
   statement({
-    text: `SELECT stream_id, ephemeral, blockdata_ext::pg_catalog.text
+    text: `SELECT stream_id, ephemeral, blockdata_ext::pg_catalog.text,
+        latest_snapshot_miniblock
       FROM ${t.streams} WHERE stream_id > $1 ORDER BY stream_id LIMIT $2`,
     params: ["bpchar", "int8"],
-    columns: ["bpchar", "bool", "text"],
+    columns: ["bpchar", "bool", "text", "int8"],
   });
 
 /** All streams. */

@@ -20,6 +20,7 @@ export interface StreamRow {
   type: StreamType;
   isEphemeral: boolean;
   location: StreamLocation;
+  latestSnapshot: bigint;
 }
 
 /** What a walk reads with. */
@@ -63,12 +64,13 @@ export async function* walkRows(
       bind(select, from, rowsPerPage),
     ]);
     yield rows.filter(([id]) => id.startsWith(prefix)).map((
-      [id, isEphemeral, letter],
+      [id, isEphemeral, letter, latestSnapshot],
     ) => ({
       streamId: id as StreamId,
       type: streamType(id as StreamId),
       isEphemeral,
       location: locationOf(letter),
+      latestSnapshot,
     }));
     const last = rows.at(-1)?.[0];
     if (last === undefined || BigInt(rows.length) < rowsPerPage) return;

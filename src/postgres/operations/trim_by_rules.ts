@@ -14,6 +14,7 @@ import { streamChanged } from "./stream_state.ts";
 import {
   planTrim,
   type TrimPlan,
+  type TrimReader,
   type TrimRefusalReason,
   type TrimStep,
   trimSteps,
@@ -61,6 +62,37 @@ export async function trimByRules(
   rules: TrimmingRules,
   { dryRun, step: takeStep }: TrimmingRun,
 ): Promise<Trimmed | TrimRefusalReason> {
+  return await carryOut(
+    store,
+    call,
+    rules,
+    (plan, step) =>
+      takeStep(() =>
+        dryRun ? measure(store, call, step) : remove(store, call, plan, step)
+      ),
+  );
+}
+
+/** Only measures, on what may not write. */
+export async function measureByRules(
+  reader: TrimReader,
+  call: StreamCall,
+  rules: TrimmingRules,
+): Promise<Trimmed | TrimRefusalReason> {
+  return await carryOut(
+    reader,
+    call,
+    rules,
+    (_, step) => measure(reader, call, step),
+  );
+}
+
+async function carryOut(
+  store: TrimReader,
+  call: StreamCall,
+  rules: TrimmingRules,
+  takeStep: (plan: TrimPlan, step: TrimStep) => Promise<Figures | undefined>,
+): Promise<Trimmed | TrimRefusalReason> {
   const plan = await planTrim(store, call, rules);
   if (typeof plan === "string") return plan;
   const { latest, cut } = plan;
@@ -73,10 +105,9 @@ export async function trimByRules(
     bytes: 0n,
     isWhole: true,
   };
-  const run = dryRun ? measure : remove;
   for await (const step of trimSteps(store, call, plan)) {
     call.signal?.throwIfAborted();
-    const figures = await takeStep(() => run(store, call, plan, step));
+    const figures = await takeStep(plan, step);
     if (figures === undefined) return { ...trimmed, isWhole: false };
     const [blocks, snapshots, bytes] = figures;
     trimmed.miniblocks += Number(blocks);
@@ -92,9 +123,8 @@ export async function trimByRules(
 type Figures = [bigint, bigint, bigint];
 
 async function measure(
-  store: Store,
+  store: TrimReader,
   { name, streamId, signal }: StreamCall,
-  _plan: TrimPlan,
   { from, to, clear }: TrimStep,
 ): Promise<Figures> {
   const { catalog } = store;

@@ -40,7 +40,8 @@ import {
   selectSnapshots,
   selectTrimState,
 } from "../sql/trimming.ts";
-import type { Store, StreamCall } from "../store.ts";
+import type { ReadStore, StreamCall } from "../store.ts";
+import type { StreamCache } from "../stream_cache.ts";
 import type { TrimmingRules } from "../trimming_options.ts";
 import { hashOf } from "./external_blocks.ts";
 import { streamChanged } from "./stream_state.ts";
@@ -91,11 +92,16 @@ export interface TrimStep {
   stay: readonly bigint[];
 }
 
+/** What looking at a stream takes: less than trimming it. */
+export interface TrimReader extends ReadStore {
+  readonly cache: Pick<StreamCache, "legacySnapshots">;
+}
+
 const minKeep = 100n;
 
 /** Looks at a stream. NOT_FOUND when it is unknown. */
 export async function planTrim(
-  store: Store,
+  store: TrimReader,
   call: StreamCall,
   rules: TrimmingRules,
 ): Promise<TrimPlan | TrimRefusalReason> {
@@ -138,7 +144,7 @@ function numberOf(found: FoundSnapshot): bigint {
 
 /** The nearest snapshot that keeps what must be kept. */
 async function findCut(
-  store: Store,
+  store: TrimReader,
   call: StreamCall,
   { latest, first, last, runStart, rules }: Omit<
     TrimPlan,
@@ -170,7 +176,7 @@ async function findCut(
 
 /** The greatest number from `from` to `to` with a snapshot beside its block. */
 async function snapshotBelow(
-  store: Store,
+  store: TrimReader,
   { name, streamId, signal }: StreamCall,
   from: bigint,
   to: bigint,
@@ -197,7 +203,7 @@ function numbersDown(from: bigint, to: bigint): bigint[] {
 
 /** The first of the numbers, descending, whose block holds a snapshot. */
 async function findLegacy(
-  store: Store,
+  store: TrimReader,
   call: StreamCall,
   numbers: readonly bigint[],
 ): Promise<LegacySnapshot | undefined> {
@@ -218,7 +224,7 @@ const maxLooks = 2;
 
 /** The block's data, read now, holds a snapshot; undefined: it holds none. */
 async function readLegacy(
-  store: Store,
+  store: TrimReader,
   { name, streamId, signal }: StreamCall,
   number: bigint,
 ): Promise<LegacySnapshot | undefined> {
@@ -241,7 +247,7 @@ function legacyIn(
 
 /** The same as far as is remembered; what is not is read. */
 async function findCandidate(
-  store: Store,
+  store: TrimReader,
   call: StreamCall,
   numbers: readonly bigint[],
 ): Promise<bigint | undefined> {
@@ -268,7 +274,7 @@ async function findCandidate(
 
 /** The greatest of the numbers whose block holds a snapshot. */
 async function search(
-  store: Store,
+  store: TrimReader,
   { name, streamId, signal }: StreamCall,
   known: SearchedBlocks,
   numbers: readonly bigint[],
@@ -290,7 +296,7 @@ async function search(
 
 /** The parts of a plan, in order; each is asked for when the last was done. */
 export async function* trimSteps(
-  store: Store,
+  store: TrimReader,
   call: StreamCall,
   plan: TrimPlan,
 ): AsyncGenerator<TrimStep, void, undefined> {
@@ -303,7 +309,7 @@ export async function* trimSteps(
  * too, where they are not further apart than a step is long.
  */
 async function* deletingSteps(
-  store: Store,
+  store: TrimReader,
   call: StreamCall,
   { first, runStart, rules }: TrimPlan,
   cut: bigint,
@@ -319,7 +325,7 @@ async function* deletingSteps(
 }
 
 async function* clearingSteps(
-  store: Store,
+  store: TrimReader,
   { name, streamId, signal }: StreamCall,
   { latest, first, last, runStart, cut, rules }: TrimPlan,
 ): AsyncGenerator<TrimStep, void, undefined> {
