@@ -1,0 +1,254 @@
+/**
+ * Copies streams from one store to another. Each is compared first, and only what
+ * the target lacks is moved; what was written is compared again. So a copy that
+ * was stopped is simply run again, and one that is run again and again follows a
+ * source that is written to.
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { openReadCore } from "../../postgres/open_reader.ts";
+import type { StreamReaderOptions } from "../../postgres/reader_options.ts";
+import type { ReadStore, Store, StreamCall } from "../../postgres/store.ts";
+import { isStreamStorageError } from "../../storage/errors.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import { openOwned, type OwnerOptions } from "../repair/owner.ts";
+import {
+  type Comparison,
+  compareStored,
+  outlineOf,
+} from "./compare/compare_stream.ts";
+import { describeComparison } from "./compare/reasons.ts";
+import {
+  bytesOfBlocks,
+  bytesOfTail,
+  checkTransferOptions,
+  Counting,
+} from "./counting.ts";
+import { Crowd } from "./crowd.ts";
+import { storeOf } from "./diff.ts";
+import { isBrokenStream } from "./format/rules.ts";
+import { InOrder } from "./in_order.ts";
+import type {
+  StreamProblem,
+  TransferOptions,
+  TransferSummary,
+  WhenStored,
+} from "./options.ts";
+import { passStream, type StreamTaker } from "./source/read_stream.ts";
+import {
+  sourceReaderOptions,
+  targetOwnerOptions,
+} from "./source/reader_options.ts";
+import { type StreamChoice, streamIdsOf } from "./source/stream_ids.ts";
+import { decisionOf } from "./target/decide.ts";
+import { ProblemError, problemOf } from "./target/problem.ts";
+import { StreamWriter, type WriteDecision } from "./target/write_stream.ts";
+import { told } from "./told.ts";
+
+const operation = "copyStreams";
+
+/** What {@linkcode copyStreams} needs to know: from where to where, and which. */
+export interface CopyOptions extends StreamChoice, TransferOptions {
+  /** The source, as `openStreamReader` is told. */
+  from: StreamReaderOptions;
+  /** The target, which this process will own meanwhile. */
+  to: OwnerOptions;
+  /**
+   * What to do with streams that the target has. Default `extend`; `replace` is
+   * for those that can't be extended, and for no others.
+   */
+  existing?: WhenStored;
+  /**
+   * Begin again, until a whole round has found nothing to copy: the source is
+   * written to meanwhile. Default false.
+   */
+  follow?: boolean;
+  /** Where another run has ended: its last progress's `after`. */
+  after?: string;
+  /** Called for each stream that is not there as it is in the source. */
+  onProblem?: (problem: StreamProblem) => void;
+  /** Called after each round, with what it has done. */
+  onRound?: (round: TransferSummary) => void;
+  /** Stops it. */
+  signal?: AbortSignal;
+}
+
+/** Milliseconds between two rounds. */
+const roundPauseMs = 1000;
+
+/**
+ * Copies streams to another store: another server, another number of partitions,
+ * another schema. The source is only read, and its owner does not notice; the
+ * target must not be owned by anybody meanwhile unless `takeOver`. Returns what the
+ * last round has done.
+ *
+ * @throws {StreamStorageError} as `openStreamReader` and `openStreamStorage`;
+ *   `RESOURCE_EXHAUSTED` (`schema_owned`): somebody owns the target; `CANCELED`:
+ *   the signal. What was copied by then stays.
+ */
+export async function copyStreams(
+  options: CopyOptions,
+): Promise<TransferSummary> {
+  const { from, to, signal } = options;
+  return await told(operation, signal, async () => {
+    checkTransferOptions(options);
+    const stop = signal && { signal };
+    await using source = await openReadCore(
+      sourceReaderOptions({ ...from, ...stop }),
+    );
+    await using target = await openOwned(targetOwnerOptions({ ...to, ...stop }));
+    const places = { from: storeOf(source), to: target.store };
+    for (let after = options.after;; after = undefined) {
+      const round = await new Round(places, options).run(after);
+      options.onRound?.(round);
+      const isDone = round.written === 0 && after === undefined;
+      if (!options.follow || isDone) return round;
+      await sleep(roundPauseMs, undefined, stop);
+    }
+  });
+}
+
+/** Once through the source. */
+class Round {
+  readonly #from: ReadStore;
+  readonly #to: Store;
+  readonly #options: CopyOptions;
+  readonly #counting: Counting;
+  #written = 0;
+  #equal = 0;
+
+  constructor(
+    { from, to }: { from: ReadStore; to: Store },
+    options: CopyOptions,
+  ) {
+    this.#from = from;
+    this.#to = to;
+    this.#options = options;
+    this.#counting = new Counting(options);
+  }
+
+  async run(after: string | undefined): Promise<TransferSummary> {
+    const { signal, concurrency = 4 } = this.#options;
+    const order = new InOrder((id) => this.#counting.done(id));
+    const crowd = new Crowd(concurrency);
+    const choice = { ...this.#options, name: operation, after };
+    try {
+      for await (const streamId of streamIdsOf(this.#from, choice)) {
+        signal?.throwIfAborted();
+        const ended = order.begin(streamId);
+        await crowd.add(async () => {
+          await this.#copyOrTell(streamId);
+          ended();
+        });
+      }
+      await crowd.end();
+    } finally {
+      await crowd.settle();
+    }
+    const { streams, problems, blocks, bytes, seconds } = this.#counting;
+    return {
+      ...{ streams, problems, blocks, bytes, seconds },
+      written: this.#written,
+      equal: this.#equal,
+    };
+  }
+
+  async #copyOrTell(streamId: StreamId): Promise<void> {
+    try {
+      await this.#copy({
+        name: operation,
+        streamId,
+        signal: this.#options.signal,
+      });
+    } catch (error) {
+      const found = problemOf(error) ?? sourceProblem(error);
+      if (found === undefined) throw error;
+      this.#counting.problems++;
+      const { problem, message } = found;
+      this.#options.onProblem?.({ streamId, problem, what: message });
+    }
+  }
+
+  async #copy(call: StreamCall): Promise<void> {
+    const before = await this.#compare(call);
+    if (before === "gone") {
+      // Deleted since it was listed, or named and not there.
+      throw new ProblemError("gone", `Stream ${call.streamId} is gone`);
+    }
+    if (before !== "new" && before.status === "equal") {
+      this.#equal++;
+      return;
+    }
+    const decision = this.#decide(call.streamId, before);
+    const writer = new StreamWriter(
+      this.#to,
+      call,
+      () => Promise.resolve(decision),
+    );
+    const from = before !== "new" && decision.mode === "extend"
+      ? before.firstMissing ?? before.left.last + 1n
+      : 0n;
+    const taker = this.#counted(writer);
+    if (!await passStream(this.#from, call, { taker, from })) {
+      throw new ProblemError("gone", `Stream ${call.streamId} is gone`);
+    }
+    this.#written++;
+    await this.#check(call);
+  }
+
+  async #compare(call: StreamCall): Promise<Comparison | "new" | "gone"> {
+    const [left, right] = await Promise.all([
+      outlineOf(this.#from, call),
+      outlineOf(this.#to, call),
+    ]);
+    if (left === undefined) return "gone";
+    if (right === undefined) return "new";
+    return await compareStored(call, {
+      left: { store: this.#from, outline: left },
+      right: { store: this.#to, outline: right },
+      passed: async () => {},
+    });
+  }
+
+  #decide(streamId: StreamId, before: Comparison | "new"): WriteDecision {
+    const { existing = "extend" } = this.#options;
+    if (before === "new") return { mode: "create" };
+    if (existing === "refuse") {
+      throw new ProblemError("exists", `Stream ${streamId} already exists`);
+    }
+    if (existing === "replace" && before.status !== "behind") {
+      return { mode: "replace" };
+    }
+    return decisionOf(before);
+  }
+
+  /** A source that has grown meanwhile is behind nothing: the next round is for it. */
+  async #check(call: StreamCall): Promise<void> {
+    const after = await this.#compare(call);
+    if (typeof after === "string" || after.status === "equal") return;
+    throw new ProblemError("differs", describeComparison(after));
+  }
+
+  #counted(writer: StreamWriter): StreamTaker<true> {
+    return {
+      begin: (head) => writer.begin(head),
+      blocks: async (blocks) => {
+        await this.#counting.passed(blocks.length, bytesOfBlocks(blocks));
+        await writer.blocks(blocks);
+      },
+      end: async (tail) => {
+        await this.#counting.passed(0, bytesOfTail(tail));
+        return await writer.end(tail);
+      },
+      withdraw: () => writer.withdraw(),
+    };
+  }
+}
+
+/** What is wrong with a stream of the source alone. */
+function sourceProblem(error: unknown): ProblemError | undefined {
+  if (isBrokenStream(error)) return new ProblemError("broken", error.message);
+  return isStreamStorageError(error, "FAILED_PRECONDITION")
+    ? new ProblemError("outside", error.message)
+    : undefined;
+}

@@ -1,0 +1,97 @@
+/** Counts what goes through, tells of it, and keeps it below a rate. */
+
+import { fault, invalidArgument } from "../../storage/fault.ts";
+import type { StreamStorageError } from "../../storage/errors.ts";
+import type { MiniblockRow } from "../../storage/rules.ts";
+import { Throttle } from "../verify/throttle.ts";
+import type { StreamTail } from "./format/model.ts";
+import type { TransferOptions } from "./options.ts";
+
+/** The bytes of blocks. */
+export function bytesOfBlocks(blocks: readonly MiniblockRow[]): number {
+  let bytes = 0;
+  for (const { data, snapshot } of blocks) {
+    bytes += data.length + (snapshot?.length ?? 0);
+  }
+  return bytes;
+}
+
+/** The bytes of what stands behind blocks. */
+export function bytesOfTail({ minipool, candidates }: StreamTail): number {
+  let bytes = bytesOfBlocks(candidates);
+  for (const { length } of minipool?.envelopes ?? []) bytes += length;
+  return bytes;
+}
+
+/** See the file's head. */
+export class Counting {
+  readonly #options: TransferOptions;
+  readonly #throttle: Throttle;
+  readonly #signal: AbortSignal | undefined;
+  readonly #since = performance.now();
+  streams = 0;
+  blocks = 0;
+  bytes = 0;
+  problems = 0;
+
+  constructor(options: TransferOptions & { signal?: AbortSignal }) {
+    this.#options = options;
+    this.#throttle = new Throttle(options.rate);
+    this.#signal = options.signal;
+  }
+
+  /** Since the beginning. */
+  get seconds(): number {
+    return Math.round(performance.now() - this.#since) / 1000;
+  }
+
+  /** So much has just gone through; waits while that was too fast. */
+  async passed(blocks: number, bytes: number): Promise<void> {
+    this.blocks += blocks;
+    this.bytes += bytes;
+    await this.#throttle.spend(bytes, this.#signal);
+  }
+
+  /** A stream is done, one way or the other. */
+  done(streamId: string): void {
+    this.streams++;
+    const { streams, blocks, bytes } = this;
+    this.#options.onProgress?.({ streams, blocks, bytes, after: streamId });
+  }
+}
+
+/** @throws {StreamStorageError} INVALID_ARGUMENT (`out_of_range`). */
+export function checkTransferOptions(
+  { rate, concurrency }: TransferOptions,
+): void {
+  const rules = [
+    ["rate", rate, rate === undefined || rate > 0],
+    [
+      "concurrency",
+      concurrency,
+      concurrency === undefined ||
+      (Number.isSafeInteger(concurrency) && concurrency > 0 &&
+        concurrency <= 64),
+    ],
+  ] as const;
+  for (const [argument, received, isGood] of rules) {
+    if (isGood) continue;
+    throw invalidArgument({
+      argument,
+      reason: "out_of_range",
+      rule: argument === "rate"
+        ? "must be a number of bytes above 0"
+        : "must be a whole number from 1 to 64",
+      received,
+    });
+  }
+}
+
+/** A file that can't be made, read or gone on with. */
+export function badFile(expected: string, found: string): StreamStorageError {
+  return fault(
+    "BAD_CONFIG",
+    "export_file",
+    `The export's file can't be used: expected ${expected}, found ${found}`,
+  );
+}

@@ -1,0 +1,195 @@
+/**
+ * Exports streams into one file (docs/export-format.md), each as it was at one
+ * moment, in memory bounded by a page of blocks for each that is read ahead.
+ */
+
+import { bind } from "../../database/statement.ts";
+import { openReadCore } from "../../postgres/open_reader.ts";
+import type { ReadStore, StreamCall } from "../../postgres/store.ts";
+import { streamNotFound } from "../../storage/contract_errors.ts";
+import { isStreamStorageError } from "../../storage/errors.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import { bytesOfBlocks, bytesOfTail, checkTransferOptions, Counting } from "./counting.ts";
+import { ExportEncoder } from "./format/encode.ts";
+import { ExportFile, findResumption } from "./format/file.ts";
+import { Digests, formatName, formatVersion } from "./format/records.ts";
+import { isBrokenStream } from "./format/rules.ts";
+import type { ExportOptions, ExportSummary, StreamProblem } from "./options.ts";
+import { prefetch } from "./source/prefetch.ts";
+import {
+  passStream,
+  readWholeStream,
+  type StreamTaker,
+  type StreamView,
+} from "./source/read_stream.ts";
+import { selectServerVersion } from "./source/source_sql.ts";
+import { streamIdsOf } from "./source/stream_ids.ts";
+import { sourceReaderOptions } from "./source/reader_options.ts";
+import { told } from "./told.ts";
+
+const operation = "exportStreams";
+
+/**
+ * Writes streams into a file. It reads as a reader does: whoever owns the schema
+ * does not notice.
+ *
+ * Without `streamIds` it takes all streams that are there, and those that break
+ * the rules of a stream, or have gone before it was their turn, are left out and
+ * told by `onProblem`. A file that was not finished has no end, so it is refused
+ * by an import; `resume` goes on with it.
+ *
+ * @throws {StreamStorageError} as `openStreamReader`; `NOT_FOUND`: a stream of
+ *   `streamIds` is not there; `BAD_CONFIG` (`export_file`): the file is there, or
+ *   can't be made; `CANCELED`: the signal.
+ */
+export async function exportStreams(
+  options: ExportOptions,
+): Promise<ExportSummary> {
+  return await told(operation, options.signal, async () => {
+    checkTransferOptions(options);
+    return await run(options);
+  });
+}
+
+async function run(options: ExportOptions): Promise<ExportSummary> {
+  const { file, resume = false, signal } = options;
+  const found = resume ? await findResumption(file, signal) : undefined;
+  await using core = await openReadCore(sourceReaderOptions(options));
+  const { catalog, transactions, media } = core;
+  const store: ReadStore = { catalog, transactions, media, background: true };
+  const counting = new Counting(options);
+  const digests = found &&
+    new Digests(found.mark.chain, found.mark.streams);
+  const encoder = new ExportEncoder(digests);
+  await using written = await ExportFile.open(file, found?.mark.offset);
+  const state: State = {
+    store,
+    counting,
+    encoder,
+    file: written,
+    options,
+    streams: 0,
+  };
+  await encode(state, found?.after);
+  return {
+    streams: state.streams + Number(found?.mark.streams ?? 0n),
+    blocks: counting.blocks,
+    bytes: counting.bytes,
+    problems: counting.problems,
+    seconds: counting.seconds,
+  };
+}
+
+interface State {
+  store: ReadStore;
+  counting: Counting;
+  encoder: ExportEncoder;
+  file: ExportFile;
+  options: ExportOptions;
+  /** In the file, by this run. */
+  streams: number;
+}
+
+async function encode(state: State, after: string | undefined): Promise<void> {
+  const { store, encoder, file, options } = state;
+  const { signal, concurrency = 4 } = options;
+  if (after === undefined) {
+    encoder.header({
+      format: formatName,
+      version: formatVersion,
+      writer: "@towns/stream-storage",
+      source: await serverOf(store, signal),
+    });
+  }
+  const choice = { ...options, name: operation, after };
+  const streams = prefetch(streamIdsOf(store, choice), {
+    ahead: concurrency,
+    work: (streamId: StreamId) =>
+      readWholeStream(store, { name: operation, streamId, signal })
+        .then((view) => ({ view }), (error: unknown) => ({ error })),
+  });
+  for await (const { item: streamId, result } of streams) {
+    signal?.throwIfAborted();
+    await pass(state, streamId, result);
+    if (encoder.isFull) await file.write(encoder.take());
+    state.counting.done(streamId);
+  }
+  encoder.trailer();
+  await file.write(encoder.take());
+  await file.finish();
+}
+
+async function pass(
+  state: State,
+  streamId: StreamId,
+  found: { view: StreamView | undefined } | { error: unknown },
+): Promise<void> {
+  const { store, options } = state;
+  const call: StreamCall = {
+    name: operation,
+    streamId,
+    signal: options.signal,
+  };
+  try {
+    if ("error" in found) throw found.error;
+    const { view } = found;
+    const isThere = view !== undefined &&
+      await passStream(store, call, { taker: takerOf(state), view });
+    if (isThere) state.streams++;
+    else if (options.streamIds !== undefined) throw streamNotFound(streamId);
+    else leaveOut(state, streamId, "gone", `Stream ${streamId} is gone`);
+  } catch (error) {
+    const problem = isBrokenStream(error)
+      ? "broken"
+      : isUnreadable(error)
+      ? "outside"
+      : undefined;
+    if (problem === undefined) throw error;
+    leaveOut(state, streamId, problem, (error as Error).message);
+  }
+}
+
+/** The object storage that has its blocks is not configured here. */
+function isUnreadable(error: unknown): boolean {
+  return isStreamStorageError(error, "FAILED_PRECONDITION");
+}
+
+function leaveOut(
+  { counting, options }: State,
+  streamId: StreamId,
+  problem: StreamProblem["problem"],
+  what: string,
+): void {
+  counting.problems++;
+  options.onProblem?.({ streamId, problem, what });
+}
+
+function takerOf(
+  { encoder, counting, file }: State,
+): StreamTaker<boolean> {
+  return {
+    begin: (head) => encoder.begin(head),
+    blocks: async (blocks) => {
+      for (const block of blocks) encoder.block(block);
+      await counting.passed(blocks.length, bytesOfBlocks(blocks));
+      if (encoder.isFull) await file.write(encoder.take());
+    },
+    end: async (tail) => {
+      encoder.end(tail);
+      await counting.passed(0, bytesOfTail(tail));
+      return true;
+    },
+    withdraw: () => encoder.withdraw(),
+  };
+}
+
+async function serverOf(
+  { transactions }: ReadStore,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const [{ rows: [row] }] = await transactions.read(
+    { name: operation, signal },
+    [bind(selectServerVersion)],
+  );
+  return `PostgreSQL ${row![0]}`;
+}

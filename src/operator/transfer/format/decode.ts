@@ -1,0 +1,243 @@
+/**
+ * Reads an export. What it yields of a stream counts only once its end has come,
+ * for with it comes the digest; of a file only once the last event has.
+ */
+
+import type { Buffer } from "node:buffer";
+import { fault } from "../../../storage/fault.ts";
+import type { StreamStorageError } from "../../../storage/errors.ts";
+import type { MiniblockRow } from "../../../storage/rules.ts";
+import { ByteReader } from "./byte_reader.ts";
+import type {
+  CandidateRow,
+  ExportHeader,
+  Minipool,
+  StreamHead,
+  StreamTail,
+} from "./model.ts";
+import {
+  decodeBlock,
+  decodeCandidate,
+  decodeStream,
+  Digests,
+  firstChain,
+  formatName,
+  formatVersion,
+  magic,
+  maxRecordBytes,
+  type RecordType,
+} from "./records.ts";
+import { StreamRules } from "./rules.ts";
+
+/** What comes of a file, in order. */
+export type ExportEvent =
+  | { is: "header"; header: ExportHeader; mark: Mark }
+  | { is: "begin"; head: StreamHead }
+  | { is: "block"; block: MiniblockRow }
+  | { is: "end"; head: StreamHead; tail: StreamTail; mark: Mark }
+  /** The source has changed while it was read: forget it since `begin`. */
+  | { is: "withdrawn"; head: StreamHead; mark: Mark }
+  | { is: "trailer"; streams: bigint };
+
+/** Where a file can be gone on with. */
+export interface Mark {
+  /** Bytes before it. */
+  offset: number;
+  streams: bigint;
+  chain: Uint8Array;
+}
+
+/** The file is none, is damaged, or was cut. */
+export function badExport(
+  expected: string,
+  found: string,
+  offset: number,
+): StreamStorageError {
+  return fault(
+    "BAD_CONFIG",
+    "bad_export",
+    `The export is damaged or none: expected ${expected}, found ${found} ` +
+      `at byte ${offset}`,
+    { offset },
+  );
+}
+
+/** Headers are short. */
+const maxHeaderBytes = 64 * 1024;
+
+interface FileRecord {
+  type: RecordType;
+  payload: Buffer;
+  /** Its first byte's place. */
+  offset: number;
+}
+
+/** The stream that is being read. */
+interface Present {
+  head: StreamHead;
+  rules: StreamRules;
+  minipool: { generation: bigint; envelopes: Uint8Array[] } | undefined;
+  candidates: CandidateRow[];
+}
+
+/** See the file's head. */
+export async function* decodeExport(
+  source: AsyncIterable<Uint8Array>,
+): AsyncGenerator<ExportEvent> {
+  await using reader = new ByteReader(source);
+  const { header, digests } = await readHeader(reader);
+  yield { is: "header", header, mark: markOf(reader, digests) };
+  let present: Present | undefined;
+  for (;;) {
+    const record = await readRecord(reader, (bytes, type) => {
+      if (type !== "E" && type !== "X" && type !== "T") digests.update(bytes);
+    });
+    const { type, payload } = record;
+    if (type === "T" && present === undefined) {
+      await checkTrailer(reader, record, digests);
+      yield { is: "trailer", streams: digests.streams };
+      return;
+    }
+    if (type === "S" && present === undefined) {
+      const head = decodeStream(payload) ?? wrong(record, "a stream");
+      const rules = new StreamRules(head);
+      present = { head, rules, minipool: undefined, candidates: [] };
+      yield { is: "begin", head };
+    } else if (present === undefined) {
+      return wrong(record, "a stream or the end");
+    } else if (type === "B") {
+      const block = decodeBlock(payload) ?? wrong(record, "a block");
+      if (present.minipool || present.candidates.length > 0) {
+        return wrong(record, "no block behind the minipool");
+      }
+      present.rules.block(block);
+      yield { is: "block", block };
+    } else if (type === "E" || type === "X") {
+      yield close(reader, { record, digests, present });
+      present = undefined;
+    } else addToTail(present, record);
+  }
+}
+
+async function readHeader(
+  reader: ByteReader,
+): Promise<{ header: ExportHeader; digests: Digests }> {
+  const start = await reader.read(magic.length);
+  if (start === undefined || !start.equals(magic)) {
+    throw badExport("an export of streams", "something else", 0);
+  }
+  const parts: Uint8Array[] = [start];
+  const record = await readRecord(
+    reader,
+    (bytes) => parts.push(bytes),
+    maxHeaderBytes,
+  );
+  const header = record.type === "H"
+    ? parseHeader(record.payload)
+    : wrong(record, "a header");
+  if (header === undefined) return wrong(record, `format ${formatName}`);
+  if (header.version !== formatVersion) {
+    throw fault(
+      "BAD_CONFIG",
+      "unknown_export_version",
+      `The export is of an unknown version: expected ${formatVersion}, ` +
+        `found ${header.version}`,
+      { version: header.version },
+    );
+  }
+  return { header, digests: new Digests(firstChain(...parts)) };
+}
+
+function parseHeader(payload: Buffer): ExportHeader | undefined {
+  try {
+    const header = JSON.parse(payload.toString());
+    return header?.format === formatName &&
+        Number.isSafeInteger(header.version)
+      ? header
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function readRecord(
+  reader: ByteReader,
+  hear: (bytes: Uint8Array, type: RecordType) => void,
+  most = maxRecordBytes,
+): Promise<FileRecord> {
+  const { offset } = reader;
+  const head = await reader.read(5);
+  if (head === undefined) throw badExport("a record", "the end", offset);
+  const size = head.readUInt32BE(0);
+  const type = head.toString("latin1", 4, 5) as RecordType;
+  if (size < 1 || size > most) {
+    throw badExport(`a record of 1 to ${most} bytes`, `${size}`, offset);
+  }
+  const payload = await reader.read(size - 1);
+  if (payload === undefined) throw badExport("a whole record", "a cut", offset);
+  hear(head, type);
+  hear(payload, type);
+  return { type, payload, offset };
+}
+
+function addToTail(present: Present, record: FileRecord): void {
+  const { type, payload } = record;
+  const { minipool, candidates } = present;
+  const isInMinipool = candidates.length === 0;
+  if (type === "M" && !minipool && isInMinipool && payload.length === 8) {
+    const generation = payload.readBigInt64BE();
+    present.minipool = { generation, envelopes: [] };
+  } else if (type === "V" && minipool && isInMinipool) {
+    minipool.envelopes.push(payload);
+  } else if (type === "C") {
+    candidates.push(decodeCandidate(payload) ?? wrong(record, "a candidate"));
+  } else wrong(record, "another part of a stream");
+}
+
+function close(
+  reader: ByteReader,
+  { record, digests, present }: {
+    record: FileRecord;
+    digests: Digests;
+    present: Present;
+  },
+): ExportEvent {
+  const type = record.type as "E" | "X";
+  const { head, rules, minipool, candidates } = present;
+  if (!record.payload.equals(digests.close(type))) {
+    return wrong(record, `the digest of stream ${head.streamId}`);
+  }
+  const mark = markOf(reader, digests);
+  if (type === "X") return { is: "withdrawn", head, mark };
+  const tail: { minipool: Minipool | undefined; candidates: CandidateRow[] } = {
+    minipool,
+    candidates,
+  };
+  rules.tail(tail);
+  return { is: "end", head, tail, mark };
+}
+
+async function checkTrailer(
+  reader: ByteReader,
+  record: FileRecord,
+  { streams, chain }: Digests,
+): Promise<void> {
+  const { payload } = record;
+  const isRight = payload.length === 40 &&
+    payload.readBigInt64BE(0) === streams &&
+    payload.subarray(8).equals(chain);
+  if (!isRight) wrong(record, `the digest of ${streams} streams`);
+  const { offset } = reader;
+  if (await reader.read(1) !== undefined || reader.isCut) {
+    throw badExport("the end", "more", offset);
+  }
+}
+
+function markOf({ offset }: ByteReader, { streams, chain }: Digests): Mark {
+  return { offset, streams, chain };
+}
+
+function wrong({ type, offset }: FileRecord, expected: string): never {
+  const found = /^[A-Z]$/.test(type) ? `a record ${type}` : "another record";
+  throw badExport(expected, found, offset);
+}

@@ -1,0 +1,48 @@
+/** Which streams are gone through. */
+
+import { bind } from "../../../database/statement.ts";
+import { selectStreamIds } from "../../../postgres/sql/streams.ts";
+import type { ReadStore } from "../../../postgres/store.ts";
+import {
+  parseStreamId,
+  type StreamId,
+  streamType,
+  type StreamType,
+} from "../../../storage/stream_id.ts";
+
+/** A choice of streams. */
+export interface StreamChoice {
+  /** Only these streams. Default: all. */
+  streamIds?: readonly string[];
+  /** Only streams of these types. */
+  types?: readonly StreamType[];
+}
+
+/** Ids in a page. */
+const pageIds = 1000n;
+
+/** The ids of the streams that are there and were chosen, ascending. */
+export async function* streamIdsOf(
+  { catalog, transactions }: ReadStore,
+  { streamIds, types, after = "", name, signal }: StreamChoice & {
+    /** Only ids greater than this one. */
+    after?: string | undefined;
+    name: string;
+    signal?: AbortSignal | undefined;
+  },
+): AsyncGenerator<StreamId> {
+  const isChosen = (id: StreamId) =>
+    id > after && (types === undefined || types.includes(streamType(id)));
+  if (streamIds !== undefined) {
+    yield* [...new Set(streamIds.map(parseStreamId))].sort().filter(isChosen);
+    return;
+  }
+  for (let from = after;;) {
+    const [{ rows }] = await transactions.read({ name, signal }, [
+      bind(catalog.at("", selectStreamIds), from, pageIds),
+    ]);
+    yield* rows.map(([id]) => id as StreamId).filter(isChosen);
+    if (BigInt(rows.length) < pageIds) return;
+    from = rows.at(-1)![0];
+  }
+}

@@ -1,0 +1,16 @@
+import { toStorageError } from "../../database/failures.ts";
+import { canceled } from "../../storage/contract_errors.ts";
+
+/** Runs an operation; what it throws is an error of ours that names it. */
+export async function told<T>(
+  name: string,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (signal?.aborted) throw canceled(signal.reason).withOperation(name);
+    throw toStorageError(error).withOperation(name);
+  }
+}
