@@ -43,6 +43,11 @@ export const commands: readonly ListedCommand[] = [
     load: () => import("./commands/media.ts"),
   },
   {
+    name: "doctor",
+    summary: "find out what is wrong with a server and a store",
+    load: () => import("./commands/doctor.ts"),
+  },
+  {
     name: "migrate",
     summary: "bring a schema up to date, take versions back, print the SQL",
     load: () => import("./commands/migrate.ts"),

@@ -111,3 +111,10 @@ export type {
   MediaStreams,
   MediaTasks,
 } from "./media/media_status.ts";
+export type {
+  CheckName,
+  Diagnosis,
+  DiagnosisLevel,
+} from "./doctor/diagnosis.ts";
+export { doctor } from "./doctor/doctor.ts";
+export type { DoctorOptions, DoctorReport } from "./doctor/options.ts";

@@ -4,6 +4,7 @@ import { connectSession } from "../database/driver.ts";
 import { toStorageError } from "../database/failures.ts";
 import type { Session } from "../database/session.ts";
 import { sessionOptions } from "../postgres/connections.ts";
+import type { ReadingOptions } from "../postgres/options.ts";
 import {
   resolveReaderOptions,
   type StreamReaderOptions,
@@ -28,7 +29,7 @@ const noSchema = "public";
 export async function withSession<T>(
   operation: string,
   options: ServerOptions & { schema?: string },
-  work: (session: Session) => Promise<T>,
+  work: (session: Session, resolved: ReadingOptions) => Promise<T>,
 ): Promise<T> {
   const { signal } = options;
   try {
@@ -45,7 +46,7 @@ export async function withSession<T>(
     const onAbort = () => session.giveUp("The work was aborted");
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      return await work(session);
+      return await work(session, resolved);
     } finally {
       signal?.removeEventListener("abort", onAbort);
     }

@@ -1,5 +1,6 @@
 /** The stores of a database. */
 
+import type { Session } from "../../database/session.ts";
 import { bind, statement } from "../../database/statement.ts";
 import { type ServerOptions, withSession } from "../session.ts";
 
@@ -58,11 +59,14 @@ const selectStores = statement({
 export async function findStores(
   options: ServerOptions,
 ): Promise<FoundStore[]> {
-  const [{ rows }] = await withSession(
-    "findStores",
-    options,
-    (session) => session.run([bind(selectStores)]),
-  );
+  return await withSession("findStores", options, storesOf);
+}
+
+/** The same on a session that there is. */
+export async function storesOf(
+  session: Pick<Session, "run">,
+): Promise<FoundStore[]> {
+  const [{ rows }] = await session.run([bind(selectStores)]);
   return rows.map(([schema, streams, bytes]) => ({
     schema,
     // -1: never analysed.

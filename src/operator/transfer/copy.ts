@@ -13,8 +13,8 @@ import { isStreamStorageError } from "../../storage/errors.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import { openOwned, type OwnerOptions } from "../repair/owner.ts";
 import {
-  type Comparison,
   compareStored,
+  type Comparison,
   outlineOf,
 } from "./compare/compare_stream.ts";
 import { describeComparison } from "./compare/reasons.ts";
@@ -96,7 +96,9 @@ export async function copyStreams(
     await using source = await openReadCore(
       sourceReaderOptions({ ...from, ...stop }),
     );
-    await using target = await openOwned(targetOwnerOptions({ ...to, ...stop }));
+    await using target = await openOwned(
+      targetOwnerOptions({ ...to, ...stop }),
+    );
     const places = { from: storeOf(source), to: target.store };
     for (let after = options.after;; after = undefined) {
       const round = await new Round(places, options).run(after);

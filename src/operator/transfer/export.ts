@@ -9,7 +9,12 @@ import type { ReadStore, StreamCall } from "../../postgres/store.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
 import { isStreamStorageError } from "../../storage/errors.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
-import { bytesOfBlocks, bytesOfTail, checkTransferOptions, Counting } from "./counting.ts";
+import {
+  bytesOfBlocks,
+  bytesOfTail,
+  checkTransferOptions,
+  Counting,
+} from "./counting.ts";
 import { ExportEncoder } from "./format/encode.ts";
 import { ExportFile, findResumption } from "./format/file.ts";
 import { Digests, formatName, formatVersion } from "./format/records.ts";

@@ -95,11 +95,7 @@ export async function outlineOf(
     `${generation} ${slot} ${bytesToHex(digest)}`
   );
   return {
-    kind: isEphemeral
-      ? "ephemeral"
-      : events.length > 0
-      ? "regular"
-      : "archive",
+    kind: isEphemeral ? "ephemeral" : events.length > 0 ? "regular" : "archive",
     latestSnapshot: latestSnapshotOf(latest),
     last,
     minipool: events,

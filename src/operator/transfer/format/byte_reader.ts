@@ -29,7 +29,9 @@ export class ByteReader implements AsyncDisposable {
       const { value, done } = await this.#source.next();
       if (done) this.#isOver = true;
       else if (value.length > 0) {
-        this.#chunks.push(Buffer.from(value.buffer, value.byteOffset, value.length));
+        this.#chunks.push(
+          Buffer.from(value.buffer, value.byteOffset, value.length),
+        );
         this.#held += value.length;
       }
     }

@@ -164,4 +164,3 @@ function fileFault(expected: string) {
       : badFile(expected, typeof code === "string" ? code : "a failure");
   };
 }
-

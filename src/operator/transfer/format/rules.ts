@@ -40,7 +40,9 @@ export class StreamRules {
     if (number <= this.#last) {
       throw this.#broken(`a block above ${this.#last}`, number);
     }
-    if (data.length === 0) throw this.#broken("data", `none in block ${number}`);
+    if (data.length === 0) {
+      throw this.#broken("data", `none in block ${number}`);
+    }
     this.#last = number;
   }
 

@@ -32,10 +32,7 @@ import {
 import { findLast } from "../../../postgres/operations/miniblock_numbers.ts";
 import { selectVersion } from "../../../postgres/sql/external.ts";
 import type { ReadStore, StreamCall } from "../../../postgres/store.ts";
-import {
-  latestSnapshotOf,
-  type MiniblockRow,
-} from "../../../storage/rules.ts";
+import { latestSnapshotOf, type MiniblockRow } from "../../../storage/rules.ts";
 import type { StreamId } from "../../../storage/stream_id.ts";
 import { fault } from "../../../storage/fault.ts";
 import { StreamStorageError } from "../../../storage/errors.ts";

@@ -6,8 +6,8 @@ import type { ReadStore } from "../../../postgres/store.ts";
 import {
   parseStreamId,
   type StreamId,
-  streamType,
   type StreamType,
+  streamType,
 } from "../../../storage/stream_id.ts";
 
 /** A choice of streams. */

@@ -150,8 +150,7 @@ export class StreamWriter implements StreamTaker<true> {
     else if (this.#staged > 0n) await this.#show(tail);
     else if (decision.mode === "create" || this.#isReplaced) {
       await this.#create(tail);
-    }
-    else await this.#replace(tail);
+    } else await this.#replace(tail);
     return true;
   }
 
@@ -250,7 +249,9 @@ export class StreamWriter implements StreamTaker<true> {
     await writeStream(
       this.#store,
       this.#call,
-      isFirst ? creating<readonly Bound[]>(this.#store, this.#call, write) : write,
+      isFirst
+        ? creating<readonly Bound[]>(this.#store, this.#call, write)
+        : write,
     );
     this.#staged += BigInt(this.#piece.length);
   }

@@ -1,0 +1,206 @@
+/**
+ * Looks for what has hurt such stores before: durability that is switched off,
+ * limits that don't add up, poolers, settings of roles, tables that have drifted.
+ * It changes nothing, and takes no lock that anybody would wait for.
+ */
+
+import process from "node:process";
+import { messageOf } from "../../storage/foreign_text.ts";
+import { sqlStateOf } from "../../database/failures.ts";
+import { parseConnectionUrl } from "../../database/connection_target.ts";
+import type { Session } from "../../database/session.ts";
+import { bind } from "../../database/statement.ts";
+import { sessionOptions } from "../../postgres/connections.ts";
+import type { ReadingOptions } from "../../postgres/options.ts";
+import { isStreamStorageError } from "../../storage/errors.ts";
+import { withSession } from "../session.ts";
+import { storesOf } from "../status/find_stores.ts";
+import {
+  checkPooler,
+  connectionChecks,
+  roleSettings,
+} from "./connection_checks.ts";
+import {
+  type CheckName,
+  checkNames,
+  type Diagnosis,
+  fail,
+  ok,
+  type Result,
+  unknown,
+} from "./diagnosis.ts";
+import { askOn, type Check, type Look } from "./look.ts";
+import {
+  checkPermissions,
+  checkRuntime,
+  permissionsOfRuntime,
+} from "./machine_checks.ts";
+import type { DoctorOptions, DoctorReport } from "./options.ts";
+import { lookAtSchema, rights, schemaChecks } from "./schema_checks.ts";
+import { checkClock, checkServer, serverChecks } from "./server_checks.ts";
+import { selectServer, selectSettings } from "./server_sql.ts";
+
+/**
+ * Examines a server and, with `schema`, a store there. Whatever it finds is told
+ * as `ok`, `warn`, `fail` or `unknown`, with what to do.
+ *
+ * ```ts
+ * import { doctor } from "@towns/stream-storage/operator";
+ *
+ * for (const { level, check, found } of (await doctor({ url })).diagnoses) {
+ *   if (level !== "ok") console.log(level, check, found);
+ * }
+ * ```
+ *
+ * @throws {StreamStorageError} as `openStreamReader` for a server that can't be
+ *   reached or refuses the login; an address with a fault is told as a finding.
+ */
+export async function doctor(options: DoctorOptions): Promise<DoctorReport> {
+  const found = await machineDiagnoses(options.url);
+  // Without its address or its permission, it can't be connected to.
+  if (found.some(isInTheWay)) return reportOf(found);
+  const { schema: given, maxConnections, ...server } = options;
+  return await withSession(
+    "doctor",
+    { targetSessionAttrs: "any", ...server },
+    async (session, resolved) => {
+      const { look, diagnoses } = await lookAtServer(session, {
+        resolved,
+        maxConnections,
+        schema: given,
+      });
+      found.push(...diagnoses);
+      const [only, ...others] = look.stores;
+      const schema = given ?? (others.length === 0 ? only : undefined);
+      if (schema !== undefined) found.push(...await ofSchema(look, schema));
+      return reportOf(found, { schema, stores: look.stores });
+    },
+  );
+}
+
+/** What keeps us from the server: an address with a fault, a missing permission. */
+function isInTheWay({ check, level }: Diagnosis): boolean {
+  return level === "fail" && (check === "address" || check === "permissions");
+}
+
+/** What can be told of an address, and of this process, without a server. */
+async function machineDiagnoses(url: string | undefined): Promise<Diagnosis[]> {
+  const runtime = named("runtime", [checkRuntime(process.versions)]);
+  if (url === undefined) return runtime;
+  try {
+    const target = parseConnectionUrl(url);
+    const permissions = await checkPermissions(target, permissionsOfRuntime());
+    return [
+      ...named("address", [ok("Every parameter is known")]),
+      ...named("permissions", permissions),
+      ...runtime,
+    ];
+  } catch (error) {
+    if (!isStreamStorageError(error, "BAD_CONFIG")) throw error;
+    return [...addressReport(error).diagnoses, ...runtime];
+  }
+}
+
+/** An address with a fault, as what the doctor has found. */
+export function addressReport({ message }: Error): DoctorReport {
+  const advice = "Correct the address: docs/connection_url.md has the rules.";
+  return reportOf(named("address", [fail(message, advice)]));
+}
+
+async function lookAtServer(
+  session: Session,
+  { resolved, maxConnections, schema }: {
+    resolved: ReadingOptions;
+    maxConnections: number | undefined;
+    schema: string | undefined;
+  },
+): Promise<{ look: Look; diagnoses: Diagnosis[] }> {
+  const ask = askOn(session);
+  const sentMs = Date.now();
+  const [{ rows: [server] }] = await session.run([bind(selectServer)]);
+  const heardMs = Date.now();
+  const [seconds, version, versionNumber, isStandby, answeredBy] = server!;
+  // As a role gets them: what `ask` sets is not looked at.
+  const [settings] = await session.run([bind(selectSettings)]);
+  const stores = (await storesOf(session)).map(({ schema }) => schema);
+  const look: Look = {
+    session,
+    sessionOptions: { ...sessionOptions(resolved), preparedStatements: false },
+    target: resolved.target,
+    isStandby,
+    maxConnections,
+    stores,
+    signal: resolved.signal,
+    settings: new Map(
+      settings.rows.map(([name, value, source]) => [name, { value, source }]),
+    ),
+    ask,
+  };
+  const clock = { serverMs: seconds * 1000, sentMs, heardMs };
+  const facts = { answeredBy, loggedInTo: session.processId };
+  const checks: Check[] = [
+    { name: "server", run: () => [checkServer(version, versionNumber)] },
+    { name: "clock", run: () => [checkClock(clock)] },
+    { name: "pooler", run: async (on) => [await checkPooler(on, facts)] },
+    ...connectionChecks,
+    roleSettings(schema ?? (stores.length === 1 ? stores[0] : undefined)),
+    ...serverChecks,
+  ];
+  return { look, diagnoses: await runAll(checks, look) };
+}
+
+async function ofSchema(look: Look, schema: string): Promise<Diagnosis[]> {
+  try {
+    const of = await lookAtSchema(look, schema);
+    return "level" in of
+      ? named("versions", [of])
+      : await runAll(schemaChecks, of);
+  } catch (error) {
+    // Not even its versions may be read.
+    if (sqlStateOf(error) !== "42501") throw error;
+    return await runAll([rights], { ...look, schema });
+  }
+}
+
+async function runAll<L extends Look>(
+  checks: readonly Check<L>[],
+  look: L,
+): Promise<Diagnosis[]> {
+  const found: Diagnosis[] = [];
+  for (const { name, run } of checks) {
+    look.signal?.throwIfAborted();
+    try {
+      found.push(...named(name, await run(look)));
+    } catch (error) {
+      // A server that refuses one look may still answer the next one.
+      if (sqlStateOf(error) === undefined || !look.session.usable) throw error;
+      found.push(...named(name, [
+        unknown(`The server does not let us look: ${messageOf(error)}`),
+      ]));
+    }
+  }
+  return found;
+}
+
+function named(check: CheckName, results: Result[]): Diagnosis[] {
+  return results.map((result) => ({ check, ...result }));
+}
+
+function reportOf(
+  diagnoses: Diagnosis[],
+  { schema, stores = [] }: {
+    schema?: string | undefined;
+    stores?: readonly string[];
+  } = {},
+): DoctorReport {
+  const place = ({ check }: Diagnosis) => checkNames.indexOf(check);
+  const count = (level: Diagnosis["level"]) =>
+    diagnoses.filter((each) => each.level === level).length;
+  return {
+    schema: schema ?? null,
+    stores: [...stores],
+    diagnoses: diagnoses.toSorted((a, b) => place(a) - place(b)),
+    failures: count("fail"),
+    warnings: count("warn"),
+  };
+}
