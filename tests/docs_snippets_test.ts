@@ -140,7 +140,7 @@ describe("The documentation's commands", () => {
   const { tasks } = configuration as unknown as {
     tasks: Record<string, string>;
   };
-  const programs = ["scripts", "bench"].flatMap((folder) =>
+  const programs = ["scripts", "bench", "src/cli"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true }).map(String)
       .filter((path) => path.endsWith(".ts"))
       .map((path) => readFileSync(join(root, folder, path), "utf8"))

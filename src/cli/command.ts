@@ -2,14 +2,16 @@
  * What a command is made of. Its file, commands/NAME.ts, exports `define`, which
  * adds options, examples and an action to the command of its name:
  *
- * ```ts
+ * ```text
  * export function define(command: NewCommand): void {
  *   withStore(command)
  *     .option("--type <type...>", "only streams of these types")
  *     .addHelpText("after", examples("list --type space"))
  *     .action(run(async (cli, options) => {
  *       const place = await storeOf(options, cli);
- *       for await (const page of listStreams({ ...place, types: options.type })) …
+ *       for await (const page of list(place, options.type)) {
+ *         await cli.print(page);
+ *       }
  *       return 0;
  *     }));
  * }

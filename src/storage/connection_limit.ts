@@ -9,6 +9,8 @@ import { StreamStorageError } from "./errors.ts";
  * `connection_limit`.
  *
  * ```ts
+ * import { ConnectionLimit, openStreamStorage } from "@towns/stream-storage";
+ *
  * const connectionLimit = new ConnectionLimit(60);
  * await using storage = await openStreamStorage({
  *   url,

@@ -48,7 +48,11 @@ const gapsOutside = selectGaps({
  * ```ts
  * import { inspectStream } from "@towns/stream-storage/operator";
  *
- * const { runs, findings } = await inspectStream({ url, schema, streamId });
+ * const { runs, findings } = await inspectStream({
+ *   url,
+ *   schema: storage.schema,
+ *   streamId,
+ * });
  * console.log(runs, findings);
  * ```
  *
