@@ -11,6 +11,7 @@
 import { constants } from "node:os";
 import process from "node:process";
 import { isStreamStorageError } from "../mod.ts";
+import { widthOf } from "../src/cli/screen.ts";
 import { runProgram } from "./arguments.ts";
 import { connectionUrl } from "./connection_url.ts";
 import { readArguments, usage } from "./demo/arguments.ts";
@@ -31,17 +32,28 @@ async function main(
 ): Promise<number> {
   using interruption = onInterruption();
   try {
-    using progress = new Progress(process.stderr);
     const url = await connectionUrl(options);
     const demo = { ...options, url };
-    const report = await runDemo(demo, progress, interruption.signal);
+    const report = await watched((progress) =>
+      runDemo(demo, progress, interruption.signal)
+    );
     console.log(
-      options.json ? JSON.stringify(report, null, 2) : formatReport(report),
+      options.json
+        ? JSON.stringify(report, null, 2)
+        : formatReport(report, widthOf(process.stdout)),
     );
     return 0;
   } catch (error) {
     return explain(error, interruption.signal);
   }
+}
+
+/** The bar is gone before anything else is printed, or it stays in its line. */
+async function watched<T>(
+  work: (progress: Progress) => Promise<T>,
+): Promise<T> {
+  using progress = new Progress(process.stderr);
+  return await work(progress);
 }
 
 /** A signal stops the run, which then cleans up; more of them change nothing. */

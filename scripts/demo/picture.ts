@@ -1,4 +1,5 @@
 import type { StreamStorage } from "../../mod.ts";
+import { displayWidth, wrapped } from "../../src/cli/screen.ts";
 import { formatMiniblocks } from "../../src/testing/format_miniblocks.ts";
 import type { StreamHistory } from "./stream_author.ts";
 
@@ -25,8 +26,14 @@ export async function drawStreams(
   return pictures;
 }
 
-/** One line a stream, its name and its blocks in columns. */
-export function formatPictures(pictures: readonly StreamPicture[]): string[] {
+/**
+ * One line a stream, its name and its blocks in columns; where that is too wide,
+ * what is told of it stands below.
+ */
+export function formatPictures(
+  pictures: readonly StreamPicture[],
+  width: number,
+): string[] {
   const parts = pictures.map(({ picture, note }) => {
     const [, name = "", drawing = "", facts = ""] =
       /^(\S+ \S+) (\S+)\s(.*)$/s.exec(picture) ?? [];
@@ -36,7 +43,12 @@ export function formatPictures(pictures: readonly StreamPicture[]): string[] {
     Math.max(...parts.map((part) => part[key].length));
   const nameWidth = widthOf("name");
   const drawingWidth = widthOf("drawing");
-  return parts.map(({ name, drawing, facts }) =>
+  const lines = parts.map(({ name, drawing, facts }) =>
     `${name.padEnd(nameWidth)} ${drawing.padEnd(drawingWidth)} ${facts}`
   );
+  if (lines.every((line) => displayWidth(line) <= width)) return lines;
+  return parts.flatMap(({ name, drawing, facts }) => [
+    `${name.padEnd(nameWidth)} ${drawing}`,
+    ...wrapped(facts, width, "    ").split("\n"),
+  ]);
 }

@@ -1,5 +1,6 @@
 /** The result of a run, and how it is shown. */
 import type { StreamType } from "../../mod.ts";
+import { wrapped } from "../../src/cli/screen.ts";
 import type { OperationTimes } from "./call_times.ts";
 import { formatPictures, type StreamPicture } from "./picture.ts";
 import { formatTable } from "./table.ts";
@@ -29,18 +30,21 @@ export interface DemoReport {
   calls: OperationTimes[];
 }
 
-/** The report for people. */
-export function formatReport(report: DemoReport): string {
+/** The report for people; no line is wider, but a name that is. */
+export function formatReport(report: DemoReport, width: number): string {
   const { server, schema, seed, verified } = report;
   const kind = server.embedded ? ", embedded" : "";
+  const text = (words: string) => wrapped(words, width);
   return [
-    `Streams on PostgreSQL ${server.version}${kind}, schema ${
-      JSON.stringify(schema.name)
-    } with ${schema.partitions} partitions, seed ${JSON.stringify(seed)}`,
+    text(
+      `Streams on PostgreSQL ${server.version}${kind}, schema ${
+        JSON.stringify(schema.name)
+      } with ${schema.partitions} partitions, seed ${JSON.stringify(seed)}`,
+    ),
     "",
     "What is stored: ● block with a snapshot, ━ block without",
     "",
-    ...formatPictures(report.streams),
+    ...formatPictures(report.streams, width),
     "",
     ...formatTotals(report),
     "",
@@ -48,10 +52,12 @@ export function formatReport(report: DemoReport): string {
     "",
     ...formatSummary(report),
     "",
-    `Verified: ${whole(verified.bytes)} bytes of ${
-      whole(verified.streams)
-    } streams are what was written, byte for byte`,
-    `SHA-256 ${report.digest}, the same for every run with this seed`,
+    text(
+      `Verified: ${whole(verified.bytes)} bytes of ${
+        whole(verified.streams)
+      } streams are what was written, byte for byte`,
+    ),
+    text(`SHA-256 ${report.digest}, the same for every run with this seed`),
     ...(schema.kept ? [`Schema ${JSON.stringify(schema.name)} is kept`] : []),
     "",
   ].join("\n");
