@@ -1,7 +1,8 @@
 /**
  * What readers cost the owner: events a second of a store under full load, alone,
  * beside readers that only are there, and beside readers at work, in turns, on
- * one server. Prints a table.
+ * one server. Prints a table, with the processor time that the server has used for
+ * an event or a read, which other programs on the machine falsify less.
  *
  * ```sh
  * deno task reader-cost
@@ -13,6 +14,8 @@ import { once } from "node:events";
 import process from "node:process";
 import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import pg from "pg";
+import { serverCpu } from "../bench/server_cpu.ts";
 import type { PostgresStreamStorage, StreamId } from "../mod.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
 import { createTestStreamStorage } from "../src/testing/mod.ts";
@@ -102,58 +105,124 @@ class Readers implements AsyncDisposable {
 const median = (values: number[]) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
+/** What was measured in some seconds. */
+interface Sample {
+  /** Events a second. */
+  rate: number;
+  events: number;
+  reads: number;
+  /** Processor time of the server, if it tells. */
+  us: number | undefined;
+}
+
+/** The streams under load, and how fast that goes. */
+class Load implements AsyncDisposable {
+  readonly #told = { events: 0, isOver: false };
+  readonly #writing: Promise<void>[];
+  readonly #client: pg.Client;
+  readonly #ms: number;
+
+  constructor(
+    storage: PostgresStreamStorage,
+    streams: readonly StreamId[],
+    { client, seconds }: { client: pg.Client; seconds: number },
+  ) {
+    this.#writing = streams.map((id) => write(storage, id, this.#told));
+    this.#client = client;
+    this.#ms = seconds * 1000;
+  }
+
+  async measure(readers?: Readers, rate = 0): Promise<Sample> {
+    await readers?.read(rate);
+    const meter = await serverCpu(this.#client);
+    const [before, since] = [this.#told.events, performance.now()];
+    await new Promise((resolve) => setTimeout(resolve, this.#ms));
+    const events = this.#told.events - before;
+    const us = meter?.();
+    const seconds = (performance.now() - since) / 1000;
+    const reads = await readers?.read(0) ?? 0;
+    return { rate: events / seconds, events, reads, us };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#told.isOver = true;
+    await Promise.all(this.#writing);
+  }
+}
+
 async function run(options: Options): Promise<number> {
-  const { readers: count, reads: rate, rounds, seconds } = options;
+  const { readers: count, reads: rate, rounds } = options;
   const url = process.env["STREAM_STORAGE_TEST_URL"];
   await using test = await createTestStreamStorage({
     ...(url && { url }),
     partitions: 4,
     startupDelayMs: 0,
   });
-  const { storage } = test;
+  const { storage, schema } = test;
   const streams = Array.from({ length: writers }, () => newStreamId("channel"));
   const genesis = { number: 0n, data: payload, snapshot: payload };
   await Promise.all(
     streams.map((id) => storage.createStreamStorage(id, genesis)),
   );
-  const told = { events: 0, isOver: false };
-  const writing = streams.map((id) => write(storage, id, told));
-  const perSecond = async () => {
-    const [events, since] = [told.events, performance.now()];
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-    return (told.events - events) * 1000 / (performance.now() - since);
-  };
-  const plan = { url: test.url, schema: test.schema, readers: count, streams };
-  const alone: number[] = [];
-  const present: number[] = [];
-  const beside: number[] = [];
-  let done = 0;
-  for (let round = 0; round < rounds; round++) {
-    alone.push(await perSecond());
-    await using readers = new Readers(plan);
-    await readers.opened();
-    present.push(await perSecond());
-    await readers.read(rate);
-    beside.push(await perSecond());
-    done += await readers.read(0);
+  const client = new pg.Client({ connectionString: test.url });
+  await client.connect();
+  const kinds = { alone: [], present: [], beside: [] } as Record<
+    "alone" | "present" | "beside",
+    Sample[]
+  >;
+  {
+    await using load = new Load(storage, streams, { ...options, client });
+    const plan = { url: test.url, schema, readers: count, streams };
+    for (let round = 0; round < rounds; round++) {
+      kinds.alone.push(await load.measure());
+      await using readers = new Readers(plan);
+      await readers.opened();
+      // Their sessions are made, and statements prepared, once in their lives.
+      await load.measure(readers, rate);
+      kinds.present.push(await load.measure(readers));
+      kinds.beside.push(await load.measure(readers, rate));
+    }
   }
-  told.isOver = true;
-  await Promise.all(writing);
+  await client.end();
+  report(kinds, options);
+  return 0;
+}
+
+function report(
+  { alone, present, beside }: Record<"alone" | "present" | "beside", Sample[]>,
+  { readers, seconds, rounds }: Options,
+): void {
   // Of each round by itself, as the machine has other things to do, too.
-  const line = (name: string, values: number[]) => {
-    const changes = values.map((value, i) => 100 * (value / alone[i]! - 1));
+  const line = (name: string, samples: Sample[]) => {
+    const changes = samples.map((its, i) =>
+      100 * (its.rate / alone[i]!.rate - 1)
+    );
     const [least, most] = [Math.min(...changes), Math.max(...changes)];
     console.log(
-      `${name.padEnd(28)} ${median(values).toFixed(0).padStart(7)} events/s ` +
-        `${median(changes).toFixed(1).padStart(6)} % ` +
+      `${name.padEnd(28)} ` +
+        `${median(samples.map((its) => its.rate)).toFixed(0).padStart(7)} ` +
+        `events/s ${median(changes).toFixed(1).padStart(6)} % ` +
         `(${least.toFixed(0)} to ${most.toFixed(0)})`,
     );
   };
   line("alone", alone);
-  line(`${count} readers, idle`, present);
-  const achieved = (done / (rounds * seconds)).toFixed(0);
-  line(`${count} readers, ${achieved} reads/s`, beside);
-  return 0;
+  line(`${readers} readers, idle`, present);
+  const reads = beside.reduce((sum, its) => sum + its.reads, 0);
+  line(
+    `${readers} readers, ${(reads / (rounds * seconds)).toFixed(0)} reads/s`,
+    beside,
+  );
+  if (alone[0]?.us === undefined) return;
+  const anEvent = (samples: Sample[]) =>
+    median(samples.map(({ us, events }) => us! / events));
+  const aRead = beside.map(({ us, events, reads }, i) =>
+    (us! - events * alone[i]!.us! / alone[i]!.events) / reads
+  );
+  console.log(
+    `processor time of the server: an event ${anEvent(alone).toFixed(0)} us ` +
+      `alone, ${anEvent(present).toFixed(0)} us beside idle readers; ` +
+      `a read ${median(aRead).toFixed(0)} us`,
+  );
 }
 
 /** A whole number of at least 1. */
