@@ -6,7 +6,7 @@
  *
  * ```sh
  * deno run -A bench/import_time.ts [--rounds=9] MODULE [MODULE...]
- * bun bench/import_time.ts ../before/mod.ts mod.ts zod
+ * bun bench/import_time.ts ../before/mod.ts mod.ts p-retry
  * ```
  */
 import { spawnSync } from "node:child_process";

@@ -1,17 +1,15 @@
 /** The options that may be functions: asking and checking each by itself. */
 
-import type { z } from "zod";
 import type { StreamStorageError } from "../storage/errors.ts";
+import { type Check, type Fault, Place } from "./checks.ts";
 import {
   badConfig,
-  ephemeralTtlSchema,
-  type Fault,
-  faultsOf,
+  checkEphemeralTtl,
   type ResolvedOptions,
   type SettingSources,
 } from "./options.ts";
 import { answerOf } from "./setting.ts";
-import { type ResolvedTrimming, trimmingSchema } from "./trimming_options.ts";
+import { checkTrimming, type ResolvedTrimming } from "./trimming_options.ts";
 
 /**
  * Checks the option `trimming` by itself.
@@ -19,22 +17,19 @@ import { type ResolvedTrimming, trimmingSchema } from "./trimming_options.ts";
  * @throws {StreamStorageError} BAD_CONFIG, as {@linkcode resolveOptions}.
  */
 export function resolveTrimming(trimming: unknown): ResolvedTrimming {
-  return resolved(trimmingSchema, "trimming", trimming);
+  return resolved(checkTrimming, "trimming", trimming);
 }
 
 /** Checks the option `ephemeralTtlMs`, as {@linkcode resolveTrimming}. */
 export function resolveEphemeralTtl(ms: unknown): number {
-  return resolved(ephemeralTtlSchema, "ephemeralTtlMs", ms);
+  return resolved(checkEphemeralTtl, "ephemeralTtlMs", ms);
 }
 
-function resolved<S extends z.ZodType>(
-  schema: S,
-  option: string,
-  value: unknown,
-): z.output<S> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw badConfig(faultsOf(parsed.error, [option]), "");
+function resolved<T>(check: Check<T>, option: string, value: unknown): T {
+  const faults: Fault[] = [];
+  const checked = check(value, new Place([option], faults));
+  if (faults.length > 0) throw badConfig(faults, "");
+  return checked;
 }
 
 /**

@@ -1,6 +1,5 @@
 /** The option `mediaStorage`: its shape, its check, and the bucket it opens. */
 
-import { z } from "zod";
 import { openGcsBucket } from "../media/gcs.ts";
 import type {
   GcsTokenSource,
@@ -11,6 +10,22 @@ import type {
   ObjectStoreListener,
 } from "../media/object_store.ts";
 import { openS3Bucket } from "../media/s3.ts";
+import {
+  also,
+  callable,
+  type Check,
+  type Checked,
+  flag,
+  isFunction,
+  isObject,
+  object,
+  oneOf,
+  optional,
+  type Place,
+  text,
+  textThat,
+  withDefault,
+} from "./checks.ts";
 
 /**
  * A bucket of S3, or of a server that speaks its protocol.
@@ -83,61 +98,62 @@ export type MediaStorageOptions =
   | S3MediaStorageOptions
   | GcsMediaStorageOptions;
 
-const word = z.string().min(1).max(4096).regex(
-  /^[\x21-\x7e]+$/,
+const word = textThat(
+  (text) => /^[\x21-\x7e]{1,4096}$/.test(text),
   "must be printable characters without spaces",
 );
+const endpoint = textThat(
+  isEndpoint,
+  "must be an http or https address without user, query or hash",
+);
 const common = {
-  bucket: z.string().regex(
-    /^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/i,
+  bucket: textThat(
+    (text) => /^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/i.test(text),
     "must be a bucket's name",
   ),
-  endpoint: z.string().refine(isEndpoint, {
-    message: "must be an http or https address without user, query or hash",
-  }).optional(),
-  migrateExisting: z.boolean().default(false),
+  endpoint: optional(endpoint),
+  migrateExisting: withDefault(flag, false),
 };
 
-const serviceAccount = z.object({
-  client_email: z.string().min(1).max(1000),
-  private_key: z.string().refine(isPrivateKey, {
-    message: "must be a PEM private key (PKCS #8)",
+const s3 = also(
+  object({
+    provider: oneOf("s3"),
+    ...common,
+    region: textThat(
+      (text) => /^[a-z0-9-]{1,64}$/i.test(text),
+      "must be a region's name",
+    ),
+    accessKeyId: optional(word),
+    secretAccessKey: optional(word),
+    sessionToken: optional(word),
+    credentials: optional(callable<S3CredentialsSource>()),
+    forcePathStyle: optional(flag),
   }),
-  private_key_id: z.string().max(1000).optional(),
-  token_uri: z.string().refine(isEndpoint, {
-    message: "must be an http or https address without user, query or hash",
-  }).default("https://oauth2.googleapis.com/token"),
-}).transform((account) => ({
-  clientEmail: account.client_email,
-  privateKey: account.private_key,
-  privateKeyId: account.private_key_id,
-  tokenUri: account.token_uri,
-}));
+  withProof,
+);
+
+const gcs = object({
+  provider: oneOf("gcs"),
+  ...common,
+  credentials: gcsCredentials,
+});
 
 /** Checks the option; the values it refuses are never shown. */
-export const mediaStorageSchema = z.discriminatedUnion("provider", [
-  z.strictObject({
-    provider: z.literal("s3"),
-    ...common,
-    region: z.string().regex(/^[a-z0-9-]{1,64}$/i, "must be a region's name"),
-    accessKeyId: word.optional(),
-    secretAccessKey: word.optional(),
-    sessionToken: word.optional(),
-    credentials: z.custom<S3CredentialsSource>(
-      isFunction,
-      "must be a function",
-    ).optional(),
-    forcePathStyle: z.boolean().optional(),
-  }).transform(withProof),
-  z.strictObject({
-    provider: z.literal("gcs"),
-    ...common,
-    credentials: z.unknown().transform(gcsCredentials),
-  }),
-], { message: "provider must be s3 or gcs" });
+export const checkMediaStorage: Check<ResolvedMediaStorage> = (
+  value,
+  place,
+) => {
+  const provider = isObject(value) ? value["provider"] : undefined;
+  if (provider === "s3") return s3(value, place);
+  if (provider === "gcs") return gcs(value, place);
+  place.at("provider").refuse("must be s3 or gcs");
+  return undefined as unknown as ResolvedMediaStorage;
+};
 
 /** The option, checked. */
-export type ResolvedMediaStorage = z.output<typeof mediaStorageSchema>;
+export type ResolvedMediaStorage =
+  | Checked<typeof s3>
+  | Checked<typeof gcs>;
 
 /** Opens the bucket; nothing is sent yet. */
 export function openBucket(
@@ -149,8 +165,6 @@ export function openBucket(
     : openGcsBucket(options, { onCall });
 }
 
-type Context = z.core.$RefinementCtx;
-
 /** Either keys or a function that gives them. */
 function withProof<
   T extends {
@@ -159,42 +173,52 @@ function withProof<
     sessionToken?: string | undefined;
     credentials?: S3CredentialsSource | undefined;
   },
->(given: T, context: Context) {
+>(given: T, whole: Place) {
   const { accessKeyId, secretAccessKey, sessionToken, credentials, ...place } =
     given;
-  const keys = { accessKeyId, secretAccessKey, sessionToken };
-  const refuse = (option: string, message: string) => {
-    context.addIssue({ code: "custom", path: [option], message });
-    return z.NEVER;
-  };
   if (credentials !== undefined) {
+    const keys = { accessKeyId, secretAccessKey, sessionToken };
     const stray = Object.entries(keys).find(([, key]) => key !== undefined);
-    return stray === undefined
-      ? { ...place, credentials }
-      : refuse(stray[0], "can't stand with credentials");
+    if (stray) whole.at(stray[0]).refuse("can't stand with credentials");
+    return { ...place, credentials };
   }
-  if (accessKeyId === undefined || secretAccessKey === undefined) {
-    const missing = accessKeyId === undefined
-      ? "accessKeyId"
-      : "secretAccessKey";
-    return refuse(missing, "is needed, or a function as credentials");
+  for (const [name, key] of Object.entries({ accessKeyId, secretAccessKey })) {
+    if (key !== undefined) continue;
+    whole.at(name).refuse("is needed, or a function as credentials");
+    break;
   }
-  return { ...place, accessKeyId, secretAccessKey, sessionToken };
+  return {
+    ...place,
+    accessKeyId: accessKeyId!,
+    secretAccessKey: secretAccessKey!,
+    sessionToken,
+  };
 }
+
+/** What is needed of one; it has more. */
+const serviceAccount = {
+  client_email: text(1, 1000),
+  private_key: textThat(isPrivateKey, "must be a PEM private key (PKCS #8)"),
+  private_key_id: optional(text(0, 1000)),
+  token_uri: withDefault(endpoint, "https://oauth2.googleapis.com/token"),
+};
 
 /** A function, or a service account. */
-function gcsCredentials(given: unknown, context: Context) {
+function gcsCredentials(given: unknown, place: Place) {
   if (isFunction(given)) return given as GcsTokenSource;
-  const account = serviceAccount.safeParse(parseJson(given));
-  if (account.success) return account.data;
-  for (const { path, message } of account.error.issues) {
-    context.addIssue({ code: "custom", path: [...path], message });
-  }
-  return z.NEVER;
-}
-
-function isFunction(value: unknown): boolean {
-  return typeof value === "function";
+  const parsed = parseJson(given);
+  const known = isObject(parsed)
+    ? Object.fromEntries(
+      Object.keys(serviceAccount).map((key) => [key, parsed[key]]),
+    )
+    : parsed;
+  const account = object(serviceAccount)(known, place);
+  return {
+    clientEmail: account.client_email,
+    privateKey: account.private_key,
+    privateKeyId: account.private_key_id,
+    tokenUri: account.token_uri,
+  };
 }
 
 function isEndpoint(value: string): boolean {

@@ -3,7 +3,6 @@
  * a node wants to see every fault, not the first.
  */
 
-import { z } from "zod";
 import { ConnectionLimit } from "../storage/connection_limit.ts";
 import {
   type ConnectionTarget,
@@ -19,16 +18,34 @@ import {
 } from "../database/login/auth_policy.ts";
 import type { WhenOwned } from "../database/ownership/options.ts";
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
-import { printable } from "../storage/foreign_text.ts";
 import type { Logger } from "../telemetry/log_events.ts";
-import { type QuotaOptions, quotasSchema } from "./quotas.ts";
 import {
+  also,
+  callable,
+  type Check,
+  type Checked,
+  type Fault,
+  flag,
+  int,
+  isFunction,
+  isObject,
+  object,
+  oneOf,
+  optional,
+  Place,
+  text,
+  textThat,
+  that,
+  withDefault,
+} from "./checks.ts";
+import {
+  checkMediaStorage,
   type MediaStorageOptions,
-  mediaStorageSchema,
 } from "./media_options.ts";
+import { checkQuotas, type QuotaOptions } from "./quotas.ts";
 import { type Setting, type SettingSource, sourceOf } from "./setting.ts";
 import type { IsolationLevel } from "./store.ts";
-import { type TrimmingOptions, trimmingSchema } from "./trimming_options.ts";
+import { checkTrimming, type TrimmingOptions } from "./trimming_options.ts";
 
 /** A session on which a hook can run SQL by the simple query protocol. */
 export interface MigrationSession {
@@ -204,92 +221,115 @@ export interface StreamStorageOptions {
 }
 
 /** The option `ephemeralTtlMs` without its default. */
-export const ephemeralTtlSchema = z.int().min(1).max(366 * 86_400_000);
-const milliseconds = z.int().min(1).max(3_600_000);
-const sslMode = z.enum([
+export const checkEphemeralTtl = int(1, 366 * 86_400_000);
+const milliseconds = int(1, 3_600_000);
+const word = text(1);
+const sslMode = oneOf(
   "disable",
   "prefer",
   "require",
   "verify-ca",
   "verify-full",
-]);
+);
+
+const sslOptions: Check<SslOptions> = also(
+  object({
+    mode: sslMode,
+    ca: optional(text()),
+    cert: optional(text()),
+    key: optional(text()),
+    negotiation: optional(oneOf("postgres", "direct")),
+  }),
+  (ssl, place) => {
+    const { mode, negotiation, cert, key } = ssl;
+    if (negotiation === "direct" && ["disable", "prefer"].includes(mode)) {
+      place.refuse("negotiation direct needs the mode require or more");
+    }
+    if ((cert === undefined) !== (key === undefined)) {
+      place.refuse("cert and key need each other");
+    }
+    return ssl as SslOptions;
+  },
+);
 
 /** The options as they are given. */
-export const optionsSchema = z.strictObject({
-  url: z.string().optional(),
-  host: z.string().min(1).optional(),
-  port: z.int().min(1).max(65535).optional(),
-  user: z.string().min(1).optional(),
-  password: z.union([
-    z.string(),
-    z.custom<() => string | Promise<string>>(isFunction),
-  ], "must be a text or a function").optional(),
-  database: z.string().min(1).optional(),
-  ssl: z.union([
-    sslMode,
-    z.strictObject({
-      mode: sslMode,
-      ca: z.string().optional(),
-      cert: z.string().optional(),
-      key: z.string().optional(),
-      negotiation: z.enum(["postgres", "direct"]).optional(),
-    }).refine(
-      ({ mode, negotiation }) =>
-        negotiation !== "direct" || !["disable", "prefer"].includes(mode),
-      "negotiation direct needs the mode require or more",
-    ).refine(
-      ({ cert, key }) => (cert === undefined) === (key === undefined),
-      "cert and key need each other",
+export const optionChecks = {
+  url: optional(text()),
+  host: optional(word),
+  port: optional(int(1, 65535)),
+  user: optional(word),
+  password: optional(
+    that<string | (() => string | Promise<string>)>(
+      (value) => typeof value === "string" || isFunction(value),
+      "must be a text or a function",
     ),
-  ]).optional(),
-  channelBinding: z.enum(["disable", "prefer", "require"]).optional(),
-  requireAuth: z.string().refine(
+  ),
+  database: optional(word),
+  ssl: optional<SslMode | SslOptions>((value, place) =>
+    isObject(value) ? sslOptions(value, place) : sslMode(value, place)
+  ),
+  channelBinding: optional(oneOf("disable", "prefer", "require")),
+  requireAuth: optional(textThat(
     (text) => parseRequireAuth(text) !== undefined,
     "must list none, password, md5, scram-sha-256, gss, sspi, or all of them " +
       "after an exclamation mark",
-  ).optional(),
-  ownershipUrl: z.string().optional(),
-  schema: z.string().refine(isSchemaName, {
-    message: "must be 1 to 63 bytes without a zero character, not pg_…",
-  }),
-  signal: z.custom<AbortSignal>(
-    (value) => value instanceof AbortSignal,
-    "must be an AbortSignal",
-  ).optional(),
-  partitions: z.int().min(1).max(256).default(256),
-  instanceId: z.string().min(1).max(255).default(() => crypto.randomUUID()),
-  whenOwned: z.enum(["take", "wait", "fail"]).default("take"),
-  maxConnections: z.int().min(3).max(1000).default(10),
-  idleTimeoutMs: z.int().min(0).max(86_400_000).default(300_000),
-  connectionLimit: z.instanceof(ConnectionLimit, {
-    error: "must be a ConnectionLimit",
-  }).optional(),
-  isolationLevel: z.enum(["read committed", "repeatable read", "serializable"])
-    .default("read committed"),
-  applicationName: z.string().min(1).max(63).default("stream-storage"),
-  statementTimeoutMs: milliseconds.optional(),
-  lockTimeoutMs: milliseconds.optional(),
-  operationTimeoutMs: milliseconds.default(5000),
-  startupDelayMs: z.int().min(0).max(3_600_000).default(2000),
-  retry: z.strictObject({
-    attempts: z.int().min(1).max(100).default(8),
-    minDelayMs: milliseconds.default(10),
-    maxDelayMs: milliseconds.default(1000),
-  }).prefault({}),
-  preparedStatements: z.boolean().optional(),
-  debugTransactions: z.boolean().default(false),
-  ephemeralTtlMs: ephemeralTtlSchema.default(600_000),
-  ephemeralSweepIntervalMs: z.int().min(0).max(86_400_000).default(60_000),
-  trimming: trimmingSchema.prefault({}),
-  quotas: quotasSchema.prefault({}),
-  workerConcurrency: z.int().min(0).max(64).default(2),
-  mediaStorage: mediaStorageSchema.optional(),
-  logger: z.custom<Logger>(isFunction, "must be a function").optional(),
-  beforeMigration: z.custom<
-    NonNullable<StreamStorageOptions["beforeMigration"]>
-  >(isFunction, "must be a function").optional(),
-  migrate: z.enum(["apply", "check", "skip"]).default("apply"),
-});
+  )),
+  ownershipUrl: optional(text()),
+  schema: textThat(
+    isSchemaName,
+    "must be 1 to 63 bytes without a zero character, not pg_…",
+  ),
+  signal: optional(
+    that<AbortSignal>(
+      (value) => value instanceof AbortSignal,
+      "must be an AbortSignal",
+    ),
+  ),
+  partitions: withDefault(int(1, 256), 256),
+  instanceId: (value: unknown, place: Place) =>
+    text(1, 255)(value === undefined ? crypto.randomUUID() : value, place),
+  whenOwned: withDefault(oneOf("take", "wait", "fail"), "take"),
+  maxConnections: withDefault(int(3, 1000), 10),
+  idleTimeoutMs: withDefault(int(0, 86_400_000), 300_000),
+  connectionLimit: optional(
+    that<ConnectionLimit>(
+      (value) => value instanceof ConnectionLimit,
+      "must be a ConnectionLimit",
+    ),
+  ),
+  isolationLevel: withDefault(
+    oneOf("read committed", "repeatable read", "serializable"),
+    "read committed",
+  ),
+  applicationName: withDefault(text(1, 63), "stream-storage"),
+  statementTimeoutMs: optional(milliseconds),
+  lockTimeoutMs: optional(milliseconds),
+  operationTimeoutMs: withDefault(milliseconds, 5000),
+  startupDelayMs: withDefault(int(0, 3_600_000), 2000),
+  retry: withDefault(
+    object({
+      attempts: withDefault(int(1, 100), 8),
+      minDelayMs: withDefault(milliseconds, 10),
+      maxDelayMs: withDefault(milliseconds, 1000),
+    }),
+    {},
+  ),
+  preparedStatements: optional(flag),
+  debugTransactions: withDefault(flag, false),
+  ephemeralTtlMs: withDefault(checkEphemeralTtl, 600_000),
+  ephemeralSweepIntervalMs: withDefault(int(0, 86_400_000), 60_000),
+  trimming: withDefault(checkTrimming, {}),
+  quotas: withDefault(checkQuotas, {}),
+  workerConcurrency: withDefault(int(0, 64), 2),
+  mediaStorage: optional(checkMediaStorage),
+  logger: optional(callable<Logger>()),
+  beforeMigration: optional(
+    callable<NonNullable<StreamStorageOptions["beforeMigration"]>>(),
+  ),
+  migrate: withDefault(oneOf("apply", "check", "skip"), "apply"),
+};
+
+const checkOptions = object(optionChecks);
 
 /** Options that may be functions; see setting.ts. */
 const settingNames = ["ephemeralTtlMs", "trimming"] as const;
@@ -302,7 +342,7 @@ export type SettingSources = Partial<
 /** Options with every default filled in. */
 export interface ResolvedOptions extends
   Omit<
-    z.output<typeof optionsSchema>,
+    Checked<typeof checkOptions>,
     | "url"
     | "password"
     | "ssl"
@@ -373,18 +413,17 @@ export type ReadingOptions =
  */
 export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
   const { values, sources } = withoutSources(options);
-  const parsed = optionsSchema.safeParse(values);
-  const faults = parsed.success ? [] : faultsOf(parsed.error);
+  const faults: Fault[] = [];
+  const checked = checkOptions(values, new Place([], faults));
+  const isChecked = faults.length === 0;
   const target = ownersTarget(
     "url",
     connectionTarget(options ?? {}, faults),
     faults,
   );
-  if (parsed.success) checkObjectNames(parsed.data, faults);
+  if (isChecked) checkObjectNames(checked, faults);
   const direct = ownershipTarget(options ?? {}, faults);
-  if (!parsed.success || target === undefined || faults.length > 0) {
-    throw badConfig(faults);
-  }
+  if (target === undefined || faults.length > 0) throw badConfig(faults);
   const {
     url: _url,
     password: _password,
@@ -393,7 +432,7 @@ export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
     requireAuth: _requireAuth,
     ownershipUrl: _ownershipUrl,
     ...rest
-  } = parsed.data;
+  } = checked;
   return {
     ...rest,
     ...timeoutsOf(rest),
@@ -423,7 +462,7 @@ function withoutSources(
 /** What the server is told of the time that a call has. */
 export function timeoutsOf(
   options: Pick<
-    z.output<typeof optionsSchema>,
+    Checked<typeof checkOptions>,
     "operationTimeoutMs" | "statementTimeoutMs" | "lockTimeoutMs"
   >,
 ): Pick<ReadingOptions, "statementTimeoutMs" | "lockTimeoutMs" | "lockWaitMs"> {
@@ -439,35 +478,6 @@ export function timeoutsOf(
   };
 }
 
-/** What is wrong, without the values. */
-export function faultsOf(
-  error: z.ZodError,
-  above: readonly string[] = [],
-): Fault[] {
-  return error.issues.map((issue) => {
-    const path = [...above, ...issue.path.map(String)];
-    switch (issue.code) {
-      case "unrecognized_keys":
-        return {
-          option: path.join(".") || unknownKeys(issue.keys),
-          message: `has no option ${unknownKeys(issue.keys)}`,
-        };
-      case "invalid_key":
-        return {
-          option: [...path.slice(0, -1), unknownKeys(path.slice(-1))].join("."),
-          message: "is not known",
-        };
-      default:
-        return { option: path.join(".") || "options", message: issue.message };
-    }
-  });
-}
-
-/** What is no option may be anything: too little of each to hold a secret. */
-function unknownKeys(keys: readonly string[]): string {
-  return keys.slice(0, 8).map((key) => printable(key, 16)).join(", ");
-}
-
 /** In an address such a part of a name would be lost. */
 export function checkObjectNames(
   { schema, mediaStorage }: { schema: string; mediaStorage?: unknown },
@@ -478,12 +488,6 @@ export function checkObjectNames(
     option: "schema",
     message: "can't name objects of mediaStorage, an empty part or dots alone",
   });
-}
-
-/** What is wrong with an option. */
-export interface Fault {
-  option: string;
-  message: string;
 }
 
 /** The error that tells them all. */
@@ -619,10 +623,6 @@ function sslOf(
 ): { ssl?: SslOptions } {
   if (ssl === undefined) return {};
   return { ssl: typeof ssl === "string" ? { mode: ssl } : ssl };
-}
-
-function isFunction(value: unknown): boolean {
-  return typeof value === "function";
 }
 
 function isSchemaName(name: string): boolean {

@@ -12,10 +12,10 @@
  * them.
  */
 
-import { z } from "zod";
 import { StreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import { BoundedMap } from "./bounded_map.ts";
+import { type Checked, int, object, that, withDefault } from "./checks.ts";
 import { MinipoolBytes } from "./minipool_bytes.ts";
 
 /**
@@ -48,19 +48,25 @@ export interface QuotaOptions {
 /** The name of a quota. */
 export type QuotaName = Exclude<keyof QuotaOptions, "warnAt">;
 
-const limit = z.int().min(0).default(0);
+const limit = withDefault(int(0, Number.MAX_SAFE_INTEGER), 0);
 
 /** Checks the option and fills in defaults. */
-export const quotasSchema = z.strictObject({
+export const checkQuotas = object({
   minipoolEvents: limit,
   minipoolBytes: limit,
   candidatesPerHeight: limit,
   blocksSinceSnapshot: limit,
-  warnAt: z.number().gt(0).max(1).default(0.8),
+  warnAt: withDefault(
+    that<number>(
+      (value) => typeof value === "number" && value > 0 && value <= 1,
+      "must be a number above 0, and at most 1",
+    ),
+    0.8,
+  ),
 });
 
 /** The option with every default filled in. */
-export type ResolvedQuotas = z.output<typeof quotasSchema>;
+export type ResolvedQuotas = Checked<typeof checkQuotas>;
 
 /** Hears that a stream comes near a limit. */
 export type OnNear = (

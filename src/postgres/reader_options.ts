@@ -1,17 +1,26 @@
 /** The options of `openStreamReader`: those of a store that reading needs. */
 
-import { z } from "zod";
 import type {
   ConnectionTarget,
   TargetDefaults,
 } from "../database/connection_target.ts";
 import type { SessionAttrs } from "../database/session_attrs.ts";
 import {
+  type Fault,
+  flag,
+  int,
+  object,
+  oneOf,
+  optional,
+  Place,
+  text,
+  withDefault,
+} from "./checks.ts";
+import {
   badConfig,
   checkObjectNames,
   connectionTarget,
-  faultsOf,
-  optionsSchema,
+  optionChecks,
   type ReadingOptions,
   type StreamStorageOptions,
   timeoutsOf,
@@ -63,32 +72,32 @@ export interface StreamReaderOptions extends
   preparedStatements?: boolean;
 }
 
-const readerSchema = optionsSchema.pick({
-  url: true,
-  host: true,
-  port: true,
-  user: true,
-  password: true,
-  database: true,
-  ssl: true,
-  channelBinding: true,
-  requireAuth: true,
-  schema: true,
-  signal: true,
-  idleTimeoutMs: true,
-  connectionLimit: true,
-  statementTimeoutMs: true,
-  lockTimeoutMs: true,
-  operationTimeoutMs: true,
-  retry: true,
-  mediaStorage: true,
-  logger: true,
-}).extend({
-  maxConnections: z.int().min(1).max(1000).default(4),
-  applicationName: z.string().min(1).max(63).optional(),
-  preparedStatements: z.boolean().default(true),
-  targetSessionAttrs: z.enum(["any", "primary", "standby", "prefer-standby"])
-    .optional(),
+const checkOptions = object({
+  url: optionChecks.url,
+  host: optionChecks.host,
+  port: optionChecks.port,
+  user: optionChecks.user,
+  password: optionChecks.password,
+  database: optionChecks.database,
+  ssl: optionChecks.ssl,
+  channelBinding: optionChecks.channelBinding,
+  requireAuth: optionChecks.requireAuth,
+  schema: optionChecks.schema,
+  signal: optionChecks.signal,
+  idleTimeoutMs: optionChecks.idleTimeoutMs,
+  connectionLimit: optionChecks.connectionLimit,
+  statementTimeoutMs: optionChecks.statementTimeoutMs,
+  lockTimeoutMs: optionChecks.lockTimeoutMs,
+  operationTimeoutMs: optionChecks.operationTimeoutMs,
+  retry: optionChecks.retry,
+  mediaStorage: optionChecks.mediaStorage,
+  logger: optionChecks.logger,
+  maxConnections: withDefault(int(1, 1000), 4),
+  applicationName: optional(text(1, 63)),
+  preparedStatements: withDefault(flag, true),
+  targetSessionAttrs: optional(
+    oneOf("any", "primary", "standby", "prefer-standby"),
+  ),
 });
 
 const defaults: TargetDefaults = {
@@ -104,14 +113,15 @@ const defaults: TargetDefaults = {
 export function resolveReaderOptions(
   options: StreamReaderOptions,
 ): ReadingOptions {
-  const parsed = readerSchema.safeParse(options);
-  const faults = parsed.success ? [] : faultsOf(parsed.error);
+  const faults: Fault[] = [];
+  const checked = checkOptions(options, new Place([], faults));
+  const isChecked = faults.length === 0;
   const target = connectionTarget(options ?? {}, faults, defaults);
-  if (parsed.success) checkObjectNames(parsed.data, faults);
-  if (!parsed.success || target === undefined || faults.length > 0) {
+  if (isChecked) checkObjectNames(checked, faults);
+  if (target === undefined || faults.length > 0) {
     throw badConfig(faults, "openStreamReader");
   }
-  const { targetSessionAttrs, ...data } = parsed.data;
+  const { targetSessionAttrs, ...data } = checked;
   const place = readersTarget(target, targetSessionAttrs);
   return {
     ...data,

@@ -10,7 +10,7 @@
 
 import { StreamStorageError } from "../storage/errors.ts";
 import { unlessAborted } from "../storage/unless_aborted.ts";
-import type { Fault } from "./options.ts";
+import type { Fault } from "./checks.ts";
 
 /** A value, or a function that gives the present one. */
 export type Setting<T> = T | (() => T | Promise<T>);

@@ -3,13 +3,23 @@
  * opened and when it is replaced while running.
  */
 
-import { z } from "zod";
 import {
   isStoredForm,
   type StreamId,
   type StreamType,
   streamType,
 } from "../storage/stream_id.ts";
+import {
+  also,
+  type Checked,
+  int,
+  list,
+  object,
+  record,
+  that,
+  uint63,
+  withDefault,
+} from "./checks.ts";
 
 /**
  * What the trimmer may remove, and when.
@@ -88,29 +98,36 @@ const types = [
 ] as const satisfies readonly (StreamType | "default")[];
 
 const minRetention = 100n;
-const miniblock = z.bigint().min(0n).max(2n ** 63n - 1n);
 
 /** Checks the option and fills in defaults. */
-export const trimmingSchema = z.strictObject({
-  activationFactor: z.int().min(0).max(1_000_000).default(0),
-  historyMiniblocks: z.partialRecord(z.enum(types), miniblock).default({}),
-  minSnapshotEvents: z.partialRecord(
-    z.enum(types),
-    z.int().min(0).max(1_000_000_000),
-  ).default({}),
-  snapshotRetentionInterval: miniblock.refine(
-    (interval) => interval === 0n || interval >= minRetention,
-    { message: `must be 0 or at least ${minRetention}` },
-  ).default(0n),
-  targets: z.array(z.strictObject({
-    streamId: z.custom<StreamId>(isStoredForm, "must be a stream id"),
-    miniblock,
-  })).max(10_000).default([]),
-  batchSize: z.int().min(1).max(100_000).default(1000),
+export const checkTrimming = object({
+  activationFactor: withDefault(int(0, 1_000_000), 0),
+  historyMiniblocks: withDefault(record(types, uint63), {}),
+  minSnapshotEvents: withDefault(record(types, int(0, 1_000_000_000)), {}),
+  snapshotRetentionInterval: withDefault(
+    also(uint63, (interval, place) => {
+      if (interval !== 0n && interval < minRetention) {
+        place.refuse(`must be 0 or at least ${minRetention}`);
+      }
+      return interval;
+    }),
+    0n,
+  ),
+  targets: withDefault(
+    list(
+      object({
+        streamId: that<StreamId>(isStoredForm, "must be a stream id"),
+        miniblock: uint63,
+      }),
+      10_000,
+    ),
+    [],
+  ),
+  batchSize: withDefault(int(1, 100_000), 1000),
 });
 
 /** The option with every default filled in. */
-export type ResolvedTrimming = z.output<typeof trimmingSchema>;
+export type ResolvedTrimming = Checked<typeof checkTrimming>;
 
 /** The rules for a stream, its target aside; undefined: nothing may go. */
 export function trimmingRules(
