@@ -4,9 +4,9 @@
  * counts its cases from the report that it wrote, and one failure more if it
  * failed without a failed case. Exits with 1 if anything failed.
  *
- * The test runs go at the same time: most of their time they wait. What they
- * print comes when each has ended. That on Debian's server, an older version
- * than the embedded one, is left out where the package is not installed.
+ * The test runs are divided into jobs (test_jobs.ts), some of which go at the same
+ * time. That on Debian's server, an older version than the embedded one, is left
+ * out where the package is not installed.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -15,14 +15,16 @@ import {
   existsSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { serverPrograms } from "./debian.ts";
 import { countTests, type TestCounts } from "./junit.ts";
+import { leftToDeno, type TestJob, testJobs } from "./test_jobs.ts";
 
 /** A task that hangs fails. */
 const checkDeadlineMs = 5 * 60_000;
@@ -30,34 +32,14 @@ const testsDeadlineMs = 30 * 60_000;
 
 const checks = ["fmt", "lint", "check", "arrows", "doc", "publish-dry"];
 
-/**
- * Left to Deno here: what they ask is decided by the server or by logic alone, and
- * they take minutes. `deno task test:bun` runs them under Bun as well.
- */
-const leftToDeno = [
-  "fence_model",
-  "late_copy_pgbouncer",
-  "media_late",
-  "migrations_interruption",
-  "ownership_model",
-  "quotas_property",
-  "search_path",
-  "trimming_property",
-  "write_queue_model",
-];
+/** Most of its time a job waits, so there are more than processors. */
+const jobsAtOnce = 2 * availableParallelism();
 
-const denoReport = (report: string) => [`--junit-path=${report}`];
+const hasDebian = () => serverPrograms() !== undefined;
 
-/** The tasks that run tests, with the flags that make them write a report. */
-const testRuns: Record<string, (report: string) => string[]> = {
-  "test": denoReport,
-  ...(serverPrograms() && { "test:debian": denoReport }),
-  "test:bun": (report) => [
-    "--reporter=junit",
-    `--reporter-outfile=${report}`,
-    ...leftToDeno.map((name) => `--path-ignore-patterns=tests/${name}_test.ts`),
-  ],
-};
+const testFiles = () =>
+  readdirSync("tests").filter((name) => name.endsWith("_test.ts"))
+    .map((name) => `tests/${name}`);
 
 function runCheck(name: string): TestCounts {
   console.log(`\n== deno task ${name}`);
@@ -69,19 +51,23 @@ function runCheck(name: string): TestCounts {
   return { passed: Number(isOk), failed: Number(!isOk), skipped: 0 };
 }
 
-async function runTests(name: string, dir: string): Promise<TestCounts> {
-  const file = join(dir, name.replace(":", "-"));
-  const report = `${file}.xml`;
-  const output = openSync(`${file}.txt`, "w");
+/** Runs a part of the tests; what it printed comes when it has ended. */
+async function runJob(job: TestJob, dir: string): Promise<TestCounts> {
+  const name = `${job.task} ${job.part}`.trim();
+  const base = join(dir, name.replaceAll(/\W/g, "-"));
+  const report = `${base}.xml`;
+  const output = openSync(`${base}.txt`, "w");
+  const began = performance.now();
   const task = spawn(
     "deno",
-    ["task", "--quiet", name, ...testRuns[name]!(report)],
+    ["task", "--quiet", job.task, ...job.report(report), ...job.files],
     { stdio: ["ignore", output, output], timeout: testsDeadlineMs },
   );
   const [status] = await once(task, "exit");
   closeSync(output);
-  console.log(`\n== deno task ${name}`);
-  process.stdout.write(readFileSync(`${file}.txt`));
+  const seconds = Math.round((performance.now() - began) / 1000);
+  console.log(`\n== deno task ${name} (${seconds} s)`);
+  process.stdout.write(readFileSync(`${base}.txt`));
   const counts = existsSync(report)
     ? countTests(readFileSync(report, "utf8"))
     : { passed: 0, failed: 0, skipped: 0 };
@@ -90,19 +76,36 @@ async function runTests(name: string, dir: string): Promise<TestCounts> {
   return counts;
 }
 
+/** Runs all jobs, some at once, and adds up the results of each task. */
+async function runTests(dir: string): Promise<Map<string, TestCounts>> {
+  const results = new Map<string, TestCounts>();
+  const waiting = testJobs(testFiles(), { hasDebian: hasDebian() });
+  const work = async () => {
+    for (let job = waiting.shift(); job; job = waiting.shift()) {
+      const { passed, failed, skipped } = await runJob(job, dir);
+      const sum = results.get(job.task);
+      results.set(job.task, {
+        passed: (sum?.passed ?? 0) + passed,
+        failed: (sum?.failed ?? 0) + failed,
+        skipped: (sum?.skipped ?? 0) + skipped,
+      });
+    }
+  };
+  await Promise.all(Array.from({ length: jobsAtOnce }, work));
+  return results;
+}
+
 async function main(): Promise<number> {
   const dir = mkdtempSync(join(tmpdir(), "stream-storage-gate-"));
   const results: [name: string, counts: TestCounts][] = [];
   try {
     for (const name of checks) results.push([name, runCheck(name)]);
-    if (serverPrograms() === undefined) {
+    if (!hasDebian()) {
       console.log("No server package of Debian's: test:debian is NOT RUN");
     }
     console.log(`Left to Deno alone: ${leftToDeno.join(", ")}`);
     console.log("\nRunning the tests under Deno and Bun, for minutes …");
-    const names = Object.keys(testRuns);
-    const counts = await Promise.all(names.map((name) => runTests(name, dir)));
-    for (const [i, name] of names.entries()) results.push([name, counts[i]!]);
+    results.push(...await runTests(dir));
   } finally {
     rmSync(dir, { recursive: true });
   }
