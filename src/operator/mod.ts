@@ -118,3 +118,26 @@ export type {
 } from "./doctor/diagnosis.ts";
 export { doctor } from "./doctor/doctor.ts";
 export type { DoctorOptions, DoctorReport } from "./doctor/options.ts";
+export { copyStreams } from "./transfer/copy.ts";
+export type { CopyOptions } from "./transfer/copy.ts";
+export { diffStreams } from "./transfer/diff.ts";
+export type {
+  DiffOptions,
+  DiffSummary,
+  StreamDifference,
+} from "./transfer/diff.ts";
+export { exportStreams } from "./transfer/export.ts";
+export type { ExportHeader } from "./transfer/format/model.ts";
+export { importStreams, verifyExport } from "./transfer/import.ts";
+export type {
+  ExportContents,
+  ExportOptions,
+  ExportSummary,
+  ImportOptions,
+  StreamProblem,
+  TransferOptions,
+  TransferProgress,
+  TransferSummary,
+  WhenStored,
+} from "./transfer/options.ts";
+export type { StreamChoice } from "./transfer/source/stream_ids.ts";

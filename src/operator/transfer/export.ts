@@ -63,10 +63,13 @@ async function run(options: ExportOptions): Promise<ExportSummary> {
   const { catalog, transactions, media } = core;
   const store: ReadStore = { catalog, transactions, media, background: true };
   const counting = new Counting(options);
-  const digests = found &&
-    new Digests(found.mark.chain, found.mark.streams);
+  const mark = found?.mark;
+  const digests = mark && new Digests(mark.chain, mark.streams);
   const encoder = new ExportEncoder(digests);
-  await using written = await ExportFile.open(file, found?.mark.offset);
+  await using written = await ExportFile.open(
+    file,
+    found && (mark?.offset ?? 0),
+  );
   const state: State = {
     store,
     counting,
@@ -75,9 +78,16 @@ async function run(options: ExportOptions): Promise<ExportSummary> {
     options,
     streams: 0,
   };
-  await encode(state, found?.after);
+  if (mark === undefined) await begin(state);
+  try {
+    await encode(state, found?.after);
+  } catch (error) {
+    // A run that goes on need not read it again.
+    await written.write(encoder.take()).catch(() => {});
+    throw error;
+  }
   return {
-    streams: state.streams + Number(found?.mark.streams ?? 0n),
+    streams: state.streams + Number(mark?.streams ?? 0n),
     blocks: counting.blocks,
     bytes: counting.bytes,
     problems: counting.problems,
@@ -95,17 +105,18 @@ interface State {
   streams: number;
 }
 
+async function begin({ store, encoder, options }: State): Promise<void> {
+  encoder.header({
+    format: formatName,
+    version: formatVersion,
+    writer: "@towns/stream-storage",
+    source: await serverOf(store, options.signal),
+  });
+}
+
 async function encode(state: State, after: string | undefined): Promise<void> {
   const { store, encoder, file, options } = state;
   const { signal, concurrency = 4 } = options;
-  if (after === undefined) {
-    encoder.header({
-      format: formatName,
-      version: formatVersion,
-      writer: "@towns/stream-storage",
-      source: await serverOf(store, signal),
-    });
-  }
   const choice = { ...options, name: operation, after };
   const streams = prefetch(streamIdsOf(store, choice), {
     ahead: concurrency,

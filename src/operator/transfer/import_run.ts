@@ -35,7 +35,7 @@ const operation = "importStreams";
 interface Present {
   streamId: StreamId;
   writer: StreamWriter;
-  ended: () => void;
+  ended: (isTold?: boolean) => void;
 }
 
 /** See the file's head. */
@@ -142,7 +142,7 @@ export class ImportRun {
           await crowd.add(() => this.#end(ending, event.tail));
         } else {
           await present.writer.withdraw();
-          present.ended();
+          present.ended(false);
           present = undefined;
         }
       }

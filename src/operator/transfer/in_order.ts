@@ -4,19 +4,25 @@
  */
 export class InOrder {
   readonly #tell: (name: string) => void;
-  #open: { name: string; isDone: boolean }[] = [];
+  #open: { name: string; isDone: boolean; isTold: boolean }[] = [];
 
   constructor(tell: (name: string) => void) {
     this.#tell = tell;
   }
 
-  /** Something begins; what is returned is called when it has ended. */
-  begin(name: string): () => void {
-    const entry = { name, isDone: false };
+  /**
+   * Something begins; what is returned is called when it has ended, with false if
+   * it was nothing.
+   */
+  begin(name: string): (isTold?: boolean) => void {
+    const entry = { name, isDone: false, isTold: true };
     this.#open.push(entry);
-    return () => {
-      entry.isDone = true;
-      while (this.#open[0]?.isDone) this.#tell(this.#open.shift()!.name);
+    return (isTold = true) => {
+      Object.assign(entry, { isDone: true, isTold });
+      while (this.#open[0]?.isDone) {
+        const { name, isTold } = this.#open.shift()!;
+        if (isTold) this.#tell(name);
+      }
     };
   }
 }

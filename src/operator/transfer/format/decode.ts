@@ -5,7 +5,7 @@
 
 import type { Buffer } from "node:buffer";
 import { fault } from "../../../storage/fault.ts";
-import type { StreamStorageError } from "../../../storage/errors.ts";
+import { StreamStorageError } from "../../../storage/errors.ts";
 import type { MiniblockRow } from "../../../storage/rules.ts";
 import { ByteReader } from "./byte_reader.ts";
 import type {
@@ -47,18 +47,29 @@ export interface Mark {
   chain: Uint8Array;
 }
 
+/** The file ends before its time. */
+function cutExport(expected: string, offset: number): StreamStorageError {
+  return badExport(expected, "the end", offset, true);
+}
+
+/** Whether that is all that is wrong with the file. */
+export function isCutExport(error: unknown): boolean {
+  return error instanceof StreamStorageError && error.details.isCut === true;
+}
+
 /** The file is none, is damaged, or was cut. */
 export function badExport(
   expected: string,
   found: string,
   offset: number,
+  isCut = false,
 ): StreamStorageError {
   return fault(
     "BAD_CONFIG",
     "bad_export",
     `The export is damaged or none: expected ${expected}, found ${found} ` +
       `at byte ${offset}`,
-    { offset },
+    { offset, ...(isCut && { isCut }) },
   );
 }
 
@@ -123,7 +134,8 @@ async function readHeader(
   reader: ByteReader,
 ): Promise<{ header: ExportHeader; digests: Digests }> {
   const start = await reader.read(magic.length);
-  if (start === undefined || !start.equals(magic)) {
+  if (start === undefined) throw cutExport("an export of streams", 0);
+  if (!start.equals(magic)) {
     throw badExport("an export of streams", "something else", 0);
   }
   const parts: Uint8Array[] = [start];
@@ -167,14 +179,14 @@ async function readRecord(
 ): Promise<FileRecord> {
   const { offset } = reader;
   const head = await reader.read(5);
-  if (head === undefined) throw badExport("a record", "the end", offset);
+  if (head === undefined) throw cutExport("a record", offset);
   const size = head.readUInt32BE(0);
   const type = head.toString("latin1", 4, 5) as RecordType;
   if (size < 1 || size > most) {
     throw badExport(`a record of 1 to ${most} bytes`, `${size}`, offset);
   }
   const payload = await reader.read(size - 1);
-  if (payload === undefined) throw badExport("a whole record", "a cut", offset);
+  if (payload === undefined) throw cutExport("a whole record", offset);
   hear(head, type);
   hear(payload, type);
   return { type, payload, offset };

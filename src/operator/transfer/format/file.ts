@@ -6,7 +6,12 @@ import { type FileHandle, open } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createGzip, type Gzip } from "node:zlib";
 import { badFile } from "../counting.ts";
-import { decodeExport, type ExportEvent, type Mark } from "./decode.ts";
+import {
+  decodeExport,
+  type ExportEvent,
+  isCutExport,
+  type Mark,
+} from "./decode.ts";
 
 /** By its name. */
 export function isCompressed(file: string): boolean {
@@ -122,37 +127,31 @@ export class ExportFile implements AsyncDisposable {
 
 /**
  * Where an export that was interrupted has to go on: behind the last stream that
- * is whole. What stands before is read and verified.
+ * is whole. What stands before is read and verified. No mark: it has nothing yet.
  *
- * @throws {StreamStorageError} BAD_CONFIG: `export_file`, the export has ended or
- *   is none at all.
+ * @throws {StreamStorageError} BAD_CONFIG: `export_file`, the export has ended;
+ *   `bad_export`, more is wrong with it than that it was cut.
  */
 export async function findResumption(
   file: string,
   signal?: AbortSignal,
-): Promise<{ mark: Mark; after: string }> {
+): Promise<{ mark?: Mark; after?: string }> {
   if (isCompressed(file)) {
     throw badFile("a file without compression, to go on with it", "a .gz file");
   }
-  let mark: Mark | undefined;
-  let after = "";
+  const found: { mark?: Mark; after?: string } = {};
   try {
     for await (const event of readExport(file, signal)) {
-      if ("mark" in event) mark = event.mark;
-      if (event.is === "end") after = event.head.streamId;
+      if ("mark" in event) found.mark = event.mark;
+      if (event.is === "end") found.after = event.head.streamId;
       if (event.is === "trailer") {
         throw badFile("an export that was interrupted", "one that has ended");
       }
     }
   } catch (error) {
-    if (mark === undefined || !isCut(error)) throw error;
+    if (!isCutExport(error)) throw error;
   }
-  return { mark: mark!, after };
-}
-
-function isCut(error: unknown): boolean {
-  const { details } = error as { details?: { reason?: unknown } };
-  return details?.reason === "bad_export";
+  return found;
 }
 
 /** Only the kind of the failure is told: its text has the path in it. */
