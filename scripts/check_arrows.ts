@@ -22,7 +22,7 @@ const opener = "open_stream_storage.ts";
  */
 const allowed: Record<string, string[]> = {
   cli: [opener, "database", "operator", "postgres", "storage"],
-  operator: ["database", "media", "postgres", "storage"],
+  operator: [opener, "database", "media", "postgres", "storage"],
   workers: ["postgres", "storage"],
   postgres: ["database", "media", "storage"],
   database: ["storage"],

@@ -48,6 +48,11 @@ export const commands: readonly ListedCommand[] = [
     load: () => import("./commands/doctor.ts"),
   },
   {
+    name: "bench",
+    summary: "measure what a store can do on this server",
+    load: () => import("./commands/bench.ts"),
+  },
+  {
     name: "migrate",
     summary: "bring a schema up to date, take versions back, print the SQL",
     load: () => import("./commands/migrate.ts"),

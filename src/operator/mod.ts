@@ -141,3 +141,10 @@ export type {
   WhenStored,
 } from "./transfer/options.ts";
 export type { StreamChoice } from "./transfer/source/stream_ids.ts";
+export type { BenchLine } from "./bench/latencies.ts";
+export type {
+  BenchLimit,
+  QuickBenchOptions,
+  QuickBenchReport,
+} from "./bench/options.ts";
+export { quickBench } from "./bench/quick_bench.ts";

@@ -1,0 +1,183 @@
+/**
+ * Measures the calls that a node makes most, on the user's own server: what can be
+ * expected there, and what limits it. It works in a schema of its own, which goes
+ * when it ends, however it ends; nothing else is touched.
+ */
+
+import { randomUUID } from "node:crypto";
+import { toStorageError } from "../../database/failures.ts";
+import { dropSchema } from "../../database/migrations/mod.ts";
+import { bind, statement } from "../../database/statement.ts";
+import { openStreamStorage } from "../../open_stream_storage.ts";
+import { canceled } from "../../storage/contract_errors.ts";
+import { StreamStorageError } from "../../storage/errors.ts";
+import { invalidArgument } from "../../storage/fault.ts";
+import { quoted } from "../../storage/foreign_text.ts";
+import { type ServerOptions, withSession } from "../session.ts";
+import { type BenchLine, type BenchWork, measureCalls } from "./latencies.ts";
+import type {
+  BenchLimit,
+  QuickBenchOptions,
+  QuickBenchReport,
+} from "./options.ts";
+import { prepareServerWork, serverWork, storeWork } from "./work.ts";
+
+const operation = "quickBench";
+
+/** What every scratch schema's name begins with. */
+export const scratchPrefix = "stream_storage_bench_";
+
+/** Dropping a schema may wait for a checkpoint on a slow disk. */
+const dropWithinMs = 60_000;
+
+const selectSchema = statement({
+  text: `SELECT pg_catalog.current_setting('server_version'),
+      EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)`,
+  params: ["text"],
+  columns: ["text", "bool"],
+  once: true,
+});
+
+/**
+ * Measures creating, writing, sealing and reading on a server, by one caller and
+ * by many, beside a bare round trip and a bare commit.
+ *
+ * ```ts
+ * import { quickBench } from "@towns/stream-storage/operator";
+ *
+ * const { lines, limit } = await quickBench({ url, seconds: 2 });
+ * console.log(limit, lines.map(({ operation, p50Ms }) => [operation, p50Ms]));
+ * ```
+ *
+ * @throws {StreamStorageError} as `openStreamStorage`; `scratch_left` in
+ *   `details.reason` if the schema could not be removed, with its name.
+ */
+export async function quickBench(
+  { seconds = 20, onProgress = () => {}, ...options }: QuickBenchOptions,
+): Promise<QuickBenchReport> {
+  if (!(seconds >= 1 && seconds <= 3600)) {
+    throw invalidArgument({
+      argument: "seconds",
+      reason: "bad_seconds",
+      rule: "must be from 1 to 3600",
+      received: seconds,
+    });
+  }
+  const schema = scratchPrefix + randomUUID().replaceAll("-", "");
+  const { signal } = options;
+  const place: ServerOptions = serverOf(options);
+  const serverVersion = await withSession(
+    operation,
+    place,
+    async (session) => {
+      const [{ rows }] = await session.run([bind(selectSchema, schema)]);
+      const [version, exists] = rows[0]!;
+      // Not ours to drop, however unlikely.
+      if (exists) throw new Error(`Schema ${schema} exists`);
+      return version.split(" ")[0]!;
+    },
+  );
+  await using _ = { [Symbol.asyncDispose]: () => remove(place, schema) };
+  try {
+    const lines = await measureAll(options, {
+      schema,
+      place,
+      seconds,
+      onProgress,
+    });
+    return { serverVersion, lines, ...limitOf(lines) };
+  } catch (error) {
+    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
+    throw toStorageError(error).withOperation(operation);
+  }
+}
+
+/** A session that takes no options of a store. */
+function serverOf(
+  { maxConnections: _, ownershipUrl, signal: __, ...options }: Omit<
+    QuickBenchOptions,
+    "seconds" | "onProgress"
+  >,
+): ServerOptions {
+  return {
+    ...options,
+    // A pooler may lead elsewhere in the middle of dropping.
+    ...(ownershipUrl === undefined ? {} : { url: ownershipUrl }),
+    applicationName: "stream-bench",
+    targetSessionAttrs: "primary",
+    statementTimeoutMs: dropWithinMs,
+  };
+}
+
+async function measureAll(
+  options: Omit<QuickBenchOptions, "seconds" | "onProgress">,
+  { schema, place, seconds, onProgress }: {
+    schema: string;
+    place: ServerOptions;
+    seconds: number;
+    onProgress: NonNullable<QuickBenchOptions["onProgress"]>;
+  },
+): Promise<BenchLine[]> {
+  const { signal } = options;
+  await using storage = await openStreamStorage({
+    ...options,
+    schema,
+    partitions: 4,
+    startupDelayMs: 0,
+    workerConcurrency: 0,
+    applicationName: "stream-bench",
+  });
+  return await withSession(operation, place, async (session) => {
+    await prepareServerWork(session, schema);
+    const all: BenchWork[] = [
+      ...serverWork(session, schema),
+      ...storeWork(storage),
+    ];
+    const lines: BenchLine[] = [];
+    for (const [done, work] of all.entries()) {
+      onProgress(work.operation, done, all.length);
+      const milliseconds = seconds * 1000 / all.length;
+      lines.push(await measureCalls(work, { milliseconds, signal }));
+    }
+    return lines;
+  });
+}
+
+/** What a write that is alone spends its time on. */
+export function limitOf(
+  lines: readonly BenchLine[],
+): Pick<QuickBenchReport, "roundTripMs" | "commitMs" | "limit"> {
+  const p50 = (wanted: string) =>
+    lines.find(({ operation }) => operation === wanted)?.p50Ms ?? 0;
+  const roundTripMs = p50("round trip");
+  const commitMs = Math.max(0, p50("commit of one row") - roundTripMs);
+  const rest = Math.max(0, p50("writeEvent") - roundTripMs - commitMs);
+  const parts: [BenchLimit, number][] = [
+    ["commit", commitMs],
+    ["network", roundTripMs],
+    ["processor", rest],
+  ];
+  const [limit] = parts.reduce((most, each) => each[1] > most[1] ? each : most);
+  return { roundTripMs, commitMs, limit };
+}
+
+/** Removes the schema, also when the work was aborted. */
+async function remove(place: ServerOptions, schema: string): Promise<void> {
+  try {
+    await withSession(
+      operation,
+      place,
+      (session) => dropSchema(session, schema),
+    );
+  } catch (error) {
+    const { code, message } = toStorageError(error);
+    throw new StreamStorageError({
+      code,
+      message: `Schema ${quoted(schema)} could not be removed, drop it: ` +
+        message,
+      operation,
+      details: { reason: "scratch_left", schema },
+      cause: error,
+    });
+  }
+}
