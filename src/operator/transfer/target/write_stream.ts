@@ -82,11 +82,14 @@ import type { StreamHead, StreamTail } from "../format/model.ts";
 import type { StreamTaker } from "../source/read_stream.ts";
 import { checkStaged, deleteCandidates, raiseHead } from "./target_sql.ts";
 
-/** Bytes of a piece; a server writes so many in a fraction of a second. */
-const pieceBytes = 4 * 1024 * 1024;
+/** From so much on a piece is written. */
+interface PieceLimits {
+  bytes: number;
+  rows: number;
+}
 
-/** Rows of a piece. */
-const pieceRows = 2000;
+/** A server writes so much in a fraction of a second. */
+const pieceLimits: PieceLimits = { bytes: 4 * 1024 * 1024, rows: 2000 };
 
 /** What is to be done: `create`, where there is no such stream. */
 export interface WriteDecision {
@@ -100,6 +103,7 @@ export class StreamWriter implements StreamTaker<true> {
   readonly #store: Store;
   readonly #call: StreamCall;
   readonly #decide: () => Promise<WriteDecision>;
+  readonly #limits: PieceLimits;
   #decided: Promise<WriteDecision> | undefined;
   #head: StreamHead | undefined;
   #piece: MiniblockRow[] = [];
@@ -113,7 +117,9 @@ export class StreamWriter implements StreamTaker<true> {
     store: Store,
     call: StreamCall,
     decide: () => Promise<WriteDecision>,
+    limits = pieceLimits,
   ) {
+    this.#limits = limits;
     this.#store = store;
     this.#call = call;
     this.#decide = decide;
@@ -134,7 +140,8 @@ export class StreamWriter implements StreamTaker<true> {
     for (const block of blocks) {
       this.#piece.push(block);
       this.#bytes += bytesOfBlocks([block]);
-      if (this.#bytes < pieceBytes && this.#piece.length < pieceRows) continue;
+      const { bytes, rows } = this.#limits;
+      if (this.#bytes < bytes && this.#piece.length < rows) continue;
       const decision = await this.#decided!;
       if (decision.mode === "extend") await this.#extend(decision);
       else await this.#stage(decision);
