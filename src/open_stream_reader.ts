@@ -1,4 +1,4 @@
-import { loadModule } from "./load_module.ts";
+import { loadModule } from "./storage/load_module.ts";
 import type { PostgresStreamReader } from "./postgres/postgres_stream_reader.ts";
 import type { StreamReaderOptions } from "./postgres/reader_options.ts";
 

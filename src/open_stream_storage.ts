@@ -1,4 +1,4 @@
-import { loadModule } from "./load_module.ts";
+import { loadModule } from "./storage/load_module.ts";
 import type { StreamStorageOptions } from "./postgres/options.ts";
 import type { PostgresStreamStorage } from "./postgres/postgres_stream_storage.ts";
 
@@ -28,16 +28,20 @@ import type { PostgresStreamStorage } from "./postgres/postgres_stream_storage.t
 export async function openStreamStorage(
   options: StreamStorageOptions,
 ): Promise<PostgresStreamStorage> {
-  const { openStore, createWorkers } = await (store ??= loadStore());
-  return await openStore(options, createWorkers);
+  const { openStore } = await (store ??= loadStore());
+  return await openStore(options, () => workers ??= loadWorkers());
 }
 
 let store: ReturnType<typeof loadStore> | undefined;
+let workers: ReturnType<typeof loadWorkers> | undefined;
 
 function loadStore() {
-  return loadModule(async () => {
-    const { openStore } = await import("./postgres/open.ts");
-    const { createWorkers } = await import("./workers/create_workers.ts");
-    return { openStore, createWorkers };
-  });
+  return loadModule(() => import("./postgres/open.ts"));
+}
+
+async function loadWorkers() {
+  const { createWorkers } = await loadModule(() =>
+    import("./workers/create_workers.ts")
+  );
+  return createWorkers;
 }

@@ -21,6 +21,7 @@ import {
 } from "./connections.ts";
 import { StreamStorageFacade } from "./facade.ts";
 import { maxPoolWaiting, queueBounds } from "./limits.ts";
+import type { OpenBucket } from "./open_bucket.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { Quotas } from "./quotas.ts";
@@ -40,6 +41,8 @@ export interface StoreParts {
   ownership: Ownership;
   telemetry: StoreTelemetry;
   createWorkers: CreateWorkers;
+  /** With an option mediaStorage; see load_bucket.ts. */
+  openBucket: OpenBucket | undefined;
 }
 
 /** See the file's head. */
@@ -57,6 +60,7 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
     partitions,
     own: "current",
     connections: readers,
+    openBucket: parts.openBucket,
     lockPool: writePool,
   });
   core.ring.enabled = options.debugTransactions;

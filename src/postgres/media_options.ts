@@ -1,15 +1,9 @@
-/** The option `mediaStorage`: its shape, its check, and the bucket it opens. */
+/** The option `mediaStorage`: its shape and its check. */
 
-import { openGcsBucket } from "../media/gcs.ts";
 import type {
   GcsTokenSource,
   S3CredentialsSource,
 } from "../media/given_credentials.ts";
-import type {
-  ObjectStore,
-  ObjectStoreListener,
-} from "../media/object_store.ts";
-import { openS3Bucket } from "../media/s3.ts";
 import {
   also,
   callable,
@@ -154,16 +148,6 @@ export const checkMediaStorage: Check<ResolvedMediaStorage> = (
 export type ResolvedMediaStorage =
   | Checked<typeof s3>
   | Checked<typeof gcs>;
-
-/** Opens the bucket; nothing is sent yet. */
-export function openBucket(
-  options: ResolvedMediaStorage,
-  onCall: ObjectStoreListener,
-): ObjectStore {
-  return options.provider === "s3"
-    ? openS3Bucket(options, { onCall })
-    : openGcsBucket(options, { onCall });
-}
 
 /** Either keys or a function that gives them. */
 function withProof<

@@ -17,8 +17,8 @@ import type { Session } from "../database/session.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import { StreamStorageError } from "../storage/errors.ts";
 import { quoted } from "../storage/foreign_text.ts";
+import { loadModule } from "../storage/load_module.ts";
 import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
-import { assembleStore } from "./assemble_store.ts";
 import type { CreateWorkers } from "./background.ts";
 import {
   Place,
@@ -27,6 +27,7 @@ import {
   telemetryOf,
 } from "./connections.ts";
 import { migrationAnswerMs, reachFactor } from "./limits.ts";
+import { loadBucket } from "./load_bucket.ts";
 import { askSources } from "./live_options.ts";
 import {
   type ResolvedOptions,
@@ -35,10 +36,13 @@ import {
 } from "./options.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 
-/** Opens a store; see `openStreamStorage`, which brings the workers. */
+/**
+ * Opens a store; see `openStreamStorage`, which brings the workers. What is needed
+ * only by an open store is loaded while the database is asked.
+ */
 export async function openStore(
   options: StreamStorageOptions,
-  createWorkers: CreateWorkers,
+  loadWorkers: () => CreateWorkers | Promise<CreateWorkers>,
 ): Promise<PostgresStreamStorage> {
   const given = resolveOptions(options);
   const { signal } = given;
@@ -46,6 +50,9 @@ export async function openStore(
   const place = new Place(given);
   try {
     signal?.throwIfAborted();
+    const loading = loadRest(given, loadWorkers);
+    // Told when it is waited for.
+    loading.catch(() => {});
     const resolved = await askSources(given);
     await place.enter();
     const withinMs = resolved.operationTimeoutMs * reachFactor;
@@ -65,15 +72,21 @@ export async function openStore(
         return { partitions, ownership };
       },
     );
-    await checkSameDatabase(resolved, ownership);
-    return assembleStore({
-      options: resolved,
-      place,
-      partitions,
-      ownership,
-      telemetry,
-      createWorkers,
-    });
+    try {
+      await checkSameDatabase(resolved, ownership);
+      const { assembleStore, ...rest } = await loading;
+      return assembleStore({
+        options: resolved,
+        place,
+        partitions,
+        ownership,
+        telemetry,
+        ...rest,
+      });
+    } catch (error) {
+      await ownership.release(resolved.operationTimeoutMs);
+      throw error;
+    }
   } catch (error) {
     telemetry.close();
     place.leave();
@@ -85,6 +98,18 @@ export async function openStore(
 }
 
 const operation = "openStreamStorage";
+
+async function loadRest(
+  options: ResolvedOptions,
+  loadWorkers: () => CreateWorkers | Promise<CreateWorkers>,
+) {
+  const { assembleStore } = await loadModule(() =>
+    import("./assemble_store.ts")
+  );
+  const createWorkers = await loadWorkers();
+  const openBucket = await loadBucket(options);
+  return { assembleStore, createWorkers, openBucket };
+}
 
 /** Migrates or checks; returns the number of partitions in force. */
 async function prepareSchema(
@@ -188,7 +213,6 @@ async function checkSameDatabase(
     });
     await session.run(ownership.fence.trial);
   } catch (error) {
-    await ownership.release(options.operationTimeoutMs);
     if (!isNotTheOwner(error)) throw error;
     throw new StreamStorageError({
       code: "BAD_CONFIG",

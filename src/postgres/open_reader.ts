@@ -12,6 +12,7 @@ import { CallRunner } from "./call_runner.ts";
 import { Place, sessionOptions, telemetryOf } from "./connections.ts";
 import type { ReadingOptions } from "./options.ts";
 import type { PostgresStreamReader } from "./postgres_stream_reader.ts";
+import { loadBucket } from "./load_bucket.ts";
 import { makeReadCore, type ReadCore } from "./read_core.ts";
 import { StreamReaderFacade } from "./reader_facade.ts";
 import {
@@ -53,6 +54,7 @@ async function openCore(
     options.signal?.throwIfAborted();
     await place.enter();
     const { partitions, isOwnSession } = await look(options, mayLackTables);
+    const openBucket = await loadBucket(options);
     return makeReadCore(isOwnSession ? options : pooled(options), {
       place,
       telemetry,
@@ -60,6 +62,7 @@ async function openCore(
       // Learned with the first block that is in object storage.
       own: "absent",
       connections: options.maxConnections,
+      openBucket,
     });
   } catch (error) {
     telemetry.close();

@@ -17,7 +17,7 @@ import { type Place, poolOf } from "./connections.ts";
 import { maxPoolWaiting, readDepth, readLockTimeoutMs } from "./limits.ts";
 import { LockedPartitions } from "./locked_partitions.ts";
 import { Media } from "./media.ts";
-import { openBucket } from "./media_options.ts";
+import type { OpenBucket } from "./open_bucket.ts";
 import type { ReadingOptions } from "./options.ts";
 import { Pulse } from "./pulse.ts";
 import { selectLockedPartitions } from "./sql/table_locks.ts";
@@ -50,6 +50,8 @@ export interface ReadCoreParts {
   own: OwnTables;
   /** Connections at most. */
   connections: number;
+  /** With an option mediaStorage; see load_bucket.ts. */
+  openBucket: OpenBucket | undefined;
   /** Where to ask which tables are locked; default: on those connections. */
   lockPool?: Pool;
 }
@@ -57,8 +59,9 @@ export interface ReadCoreParts {
 /** Wires the parts together; connects to nothing yet. */
 export function makeReadCore(
   options: ReadingOptions,
-  { place, telemetry, partitions, own, connections, lockPool }: ReadCoreParts,
+  parts: ReadCoreParts,
 ): ReadCore {
+  const { place, telemetry, partitions, own, connections, lockPool } = parts;
   const { schema, lockTimeoutMs } = options;
   const impatient = {
     ...options,
@@ -98,7 +101,7 @@ export function makeReadCore(
       readGate: locks.readGate(options.lockWaitMs),
       metrics: telemetry.transactions,
     }),
-    media: mediaOf(options, telemetry),
+    media: mediaOf(options, parts),
     telemetry,
     place,
     server: place.server,
@@ -130,9 +133,9 @@ function lockedPartitions(
 
 function mediaOf(
   { mediaStorage, schema, operationTimeoutMs }: ReadingOptions,
-  telemetry: StoreTelemetry,
+  { telemetry, openBucket }: ReadCoreParts,
 ): Media | undefined {
-  return mediaStorage && new Media({
+  return mediaStorage && openBucket && new Media({
     objects: openBucket(mediaStorage, telemetry.objectStorage()),
     schema,
     migrateExisting: mediaStorage.migrateExisting,

@@ -45,7 +45,7 @@ export async function openOwned(
       migrate: "skip",
       whenOwned: takeOver ? "take" : "fail",
     },
-    ({ store }) => {
+    () => ({ store }) => {
       inside = store;
       return idle;
     },

@@ -1,0 +1,12 @@
+import { loadModule } from "../storage/load_module.ts";
+import type { OpenBucket } from "./open_bucket.ts";
+import type { ReadingOptions } from "./options.ts";
+
+/** What opens buckets, loaded only if one is configured. */
+export async function loadBucket(
+  { mediaStorage }: Pick<ReadingOptions, "mediaStorage">,
+): Promise<OpenBucket | undefined> {
+  if (mediaStorage === undefined) return undefined;
+  const { openBucket } = await loadModule(() => import("./open_bucket.ts"));
+  return openBucket;
+}
