@@ -33,6 +33,26 @@ export const commands: readonly ListedCommand[] = [
     load: () => import("./commands/inspect.ts"),
   },
   {
+    name: "export",
+    summary: "write streams into a file that can be verified",
+    load: () => import("./commands/export.ts"),
+  },
+  {
+    name: "import",
+    summary: "verify such a file, and write its streams into a store",
+    load: () => import("./commands/import.ts"),
+  },
+  {
+    name: "copy",
+    summary: "copy streams from one store to another, and compare them",
+    load: () => import("./commands/copy.ts"),
+  },
+  {
+    name: "diff",
+    summary: "tell which streams differ between two stores",
+    load: () => import("./commands/diff.ts"),
+  },
+  {
     name: "trim",
     summary: "tell what trimming would cut, or cut it",
     load: () => import("./commands/trim.ts"),

@@ -30,9 +30,15 @@ const idle: Workers = {
   stop: () => Promise.resolve(),
 };
 
-/** Becomes the owner; changes no table otherwise. */
+/**
+ * Becomes the owner; changes no table otherwise.
+ *
+ * @param migrate `check` refuses a schema that is not up to date. A repair does
+ *   without: the schema itself may be damaged.
+ */
 export async function openOwned(
   { takeOver = false, ...options }: OwnerOptions,
+  migrate: "skip" | "check" = "skip",
 ): Promise<OwnedStore> {
   let inside: Store | undefined;
   const storage = await openStore(
@@ -42,7 +48,7 @@ export async function openOwned(
       maxConnections: 4,
       ...options,
       workerConcurrency: 0,
-      migrate: "skip",
+      migrate,
       whenOwned: takeOver ? "take" : "fail",
     },
     () => ({ store }) => {

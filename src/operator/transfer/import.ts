@@ -82,7 +82,7 @@ export async function importStreams(
     checkTransferOptions(options);
     if (file === undefined) throw badFile("a file", "none");
     await verifyExport(file, signal ? { signal } : {});
-    await using owned = await openOwned(targetOwnerOptions(options));
+    await using owned = await openOwned(targetOwnerOptions(options), "check");
     return await new ImportRun(owned.store, options).run();
   });
 }

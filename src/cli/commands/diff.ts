@@ -1,0 +1,74 @@
+/** `diff`: what differs between two stores. */
+
+import {
+  diffStreams,
+  type StreamDifference,
+} from "../../operator/transfer/diff.ts";
+import { examples, type NewCommand, run } from "../command.ts";
+import { formatBytes, formatCount, formatDuration, plural } from "../format.ts";
+import { ResumeFile } from "../resume_file.ts";
+import {
+  parseStream,
+  showProgress,
+  transferOptionsOf,
+  withTransfer,
+} from "../transfer_options.ts";
+import { twoStoresOf, withTwoStores } from "../two_stores.ts";
+
+/** See the file's head. */
+export function define(command: NewCommand): void {
+  withTransfer(withTwoStores(command))
+    .argument("[id...]", "the streams (default: all)")
+    .option("--resume <file>", "keep there how far it is, and go on from there")
+    .addHelpText(
+      "after",
+      "\nThe left store is that of --from. Streams that are written to meanwhile\n" +
+        "may be told as behind.\n" +
+        examples(
+          "diff --from-file old --to-file new",
+          "diff --from-schema s0xab… --to-schema s0xcd… --json",
+        ),
+    )
+    .action(run(async (cli, ids, options) => {
+      const streamIds = ids.map(parseStream);
+      const { from, to } = await twoStoresOf(options, cli);
+      const work = `diff ${from.schema} ${to.schema}`;
+      await using resume = await ResumeFile.open(options.resume, work);
+      using progress = cli.progress("Comparing", "bytes");
+      const show = showProgress(progress);
+      const summary = await diffStreams({
+        left: from,
+        right: to,
+        ...transferOptionsOf(options),
+        ...(streamIds.length > 0 && { streamIds }),
+        ...(resume.after !== undefined && { after: resume.after }),
+        signal: cli.signal,
+        onProgress: (amount) => {
+          resume.at(amount.after);
+          show(amount);
+        },
+        onDifference: (difference) => {
+          const told = cli.isJson
+            ? cli.jsonLine(difference)
+            : cli.print(...describe(difference));
+          told.catch(() => {});
+        },
+      });
+      resume.done();
+      if (cli.isJson) await cli.jsonLine({ summary });
+      else {
+        const { streams, equal, different, bytes, seconds } = summary;
+        await cli.print(
+          `${plural(streams, "stream")}: ${formatCount(equal)} equal, ` +
+            `${formatCount(different)} not, ${formatBytes(bytes)} compared, ` +
+            formatDuration(seconds),
+        );
+      }
+      return summary.different > 0 ? 1 : 0;
+    }));
+}
+
+/** An id has a line of its own: it is there to be copied. */
+function describe({ streamId, status, what }: StreamDifference): string[] {
+  return [streamId, `  ${status.replace("_", " ")}: ${what}`];
+}

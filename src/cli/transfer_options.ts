@@ -1,0 +1,98 @@
+/** What the commands that move streams have in common. */
+
+import type { Command, OptionValues } from "@commander-js/extra-typings";
+import type {
+  StreamProblem,
+  TransferProgress,
+  TransferSummary,
+} from "../operator/transfer/options.ts";
+import type { StreamType } from "../storage/stream_id.ts";
+import type { Cli } from "./cli.ts";
+import { formatBytes, formatCount, formatDuration, plural } from "./format.ts";
+import type { Progress } from "./progress.ts";
+import {
+  choice,
+  collect,
+  integer,
+  rate,
+  streamId,
+  streamTypes,
+} from "./values.ts";
+
+/** What {@linkcode withTransfer} adds. */
+export type TransferCliOptions = {
+  type?: StreamType[] | undefined;
+  rate?: number | undefined;
+  concurrency?: number | undefined;
+};
+
+/** Adds which streams are moved, and how fast. */
+export function withTransfer<
+  A extends unknown[],
+  O extends OptionValues,
+  G extends OptionValues,
+>(command: Command<A, O, G>): Command<A, O & TransferCliOptions, G> {
+  return command
+    .option(
+      "--type <type>",
+      "only streams of this type; may come several times",
+      collect<StreamType>(choice("--type", streamTypes)),
+    )
+    .option("--rate <MB/s>", "no faster than this", rate("--rate"))
+    .option(
+      "--concurrency <n>",
+      "streams beside each other (default: 4)",
+      integer("--concurrency", { min: 1, max: 64 }),
+    ) as unknown as Command<A, O & TransferCliOptions, G>;
+}
+
+/** The same for the library. */
+export function transferOptionsOf(
+  { type, rate, concurrency }: TransferCliOptions,
+) {
+  return {
+    ...(type && { types: type }),
+    ...(rate !== undefined && { rate }),
+    ...(concurrency !== undefined && { concurrency }),
+  };
+}
+
+/** For an argument or option that is the id of a stream to be moved. */
+export const parseStream = streamId("to move");
+
+/** Shows what went through. */
+export function showProgress(
+  progress: Progress,
+): (amount: TransferProgress) => void {
+  return ({ streams, bytes }) =>
+    progress.at({ done: bytes, note: plural(streams, "stream") });
+}
+
+/** Prints each problem as it comes, a line of its own for the id. */
+export function tellProblems(cli: Cli): (problem: StreamProblem) => void {
+  return (problem) => {
+    const { streamId, what } = problem;
+    const told = cli.isJson
+      ? cli.jsonLine(problem)
+      : cli.print(streamId, `  ${what.replaceAll(streamId, "it")}`);
+    // Who reads no more has aborted the command's signal.
+    told.catch(() => {});
+  };
+}
+
+/** What was done, in a line. */
+export function describeTransfer(
+  { streams, written, equal, problems, blocks, bytes, seconds }:
+    TransferSummary,
+  verb: string,
+): string {
+  const parts = [
+    `${formatCount(written)} of ${plural(streams, "stream")} ${verb}`,
+    ...(equal > 0 ? [`${formatCount(equal)} equal`] : []),
+    ...(problems > 0 ? [`${formatCount(problems)} not`] : []),
+    plural(blocks, "block"),
+    formatBytes(bytes),
+    formatDuration(seconds),
+  ];
+  return parts.join(", ");
+}
