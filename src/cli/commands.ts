@@ -68,6 +68,11 @@ export const commands: readonly ListedCommand[] = [
     load: () => import("./commands/doctor.ts"),
   },
   {
+    name: "watch",
+    summary: "show a store at work on one screen",
+    load: () => import("./commands/watch.ts"),
+  },
+  {
     name: "bench",
     summary: "measure what a store can do on this server",
     load: () => import("./commands/bench.ts"),

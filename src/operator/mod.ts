@@ -148,3 +148,14 @@ export type {
   QuickBenchReport,
 } from "./bench/options.ts";
 export { quickBench } from "./bench/quick_bench.ts";
+export type {
+  HotPartition,
+  HotStream,
+  SessionCount,
+  StoreMetrics,
+  WatchGap,
+  WatchOptions,
+  WatchRates,
+  WatchSample,
+} from "./watch/types.ts";
+export { watchStore } from "./watch/watch_store.ts";

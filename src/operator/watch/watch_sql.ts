@@ -1,0 +1,78 @@
+/** What is asked of the server at each look. */
+
+import { quoteIdentifier } from "../../database/migrations/mod.ts";
+import { statement } from "../../database/statement.ts";
+
+/**
+ * Version, standby, clients and their limit; commits, rollbacks, blocks from memory
+ * and from disk of this database since its statistics began.
+ */
+export const selectDatabase = statement({
+  text: `SELECT pg_catalog.current_setting('server_version'),
+      pg_catalog.pg_is_in_recovery(),
+      (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity
+        WHERE backend_type = 'client backend'::pg_catalog.text),
+      pg_catalog.current_setting('max_connections')::pg_catalog.int8,
+      d.xact_commit, d.xact_rollback, d.blks_hit, d.blks_read
+    FROM pg_catalog.pg_stat_database AS d
+    WHERE d.datname = pg_catalog.current_database()`,
+  columns: ["text", "bool", "int8", "int8", "int8", "int8", "int8", "int8"],
+  once: true,
+});
+
+/** Rows written and read so far by partition of schema $1; empty: other tables. */
+export const selectPartitions = statement({
+  text: `SELECT coalesce(pg_catalog.substring(s.relname::pg_catalog.text,
+        '_([rm][0-9a-f]{2})$'::pg_catalog.text), ''::pg_catalog.text),
+      pg_catalog.sum(s.n_tup_ins + s.n_tup_upd + s.n_tup_del)
+        ::pg_catalog.int8,
+      pg_catalog.sum(coalesce(s.seq_tup_read, 0::pg_catalog.int8)
+        + coalesce(s.idx_tup_fetch, 0::pg_catalog.int8))::pg_catalog.int8
+    FROM pg_catalog.pg_stat_all_tables AS s
+    WHERE s.schemaname = $1 GROUP BY 1`,
+  params: ["text"],
+  columns: ["text", "int8", "int8"],
+  once: true,
+});
+
+/** Sessions of this database by state and by what they wait for, without ours. */
+export const selectActivity = statement({
+  text: `SELECT coalesce(state, 'not told'::pg_catalog.text),
+      CASE WHEN state <> 'idle'::pg_catalog.text THEN
+        coalesce(wait_event_type || ':'::pg_catalog.text || wait_event,
+          'running'::pg_catalog.text) END,
+      pg_catalog.count(*),
+      pg_catalog.max(pg_catalog.date_part('epoch'::pg_catalog.text,
+        pg_catalog.clock_timestamp() - xact_start))
+    FROM pg_catalog.pg_stat_activity
+    WHERE datname = pg_catalog.current_database()
+      AND pid <> pg_catalog.pg_backend_pid()
+      AND backend_type = 'client backend'::pg_catalog.text
+    GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 200`,
+  columns: ["text", "text?", "int8", "float8?"],
+  once: true,
+});
+
+/** How long the minipools of a partition may be to be looked at each time. */
+export const maxMinipoolRows = 200_000;
+
+/**
+ * Where each stream of a partition is: its generation, and its last slot there.
+ * No row if the minipools are too long.
+ */
+export function selectMinipools(schema: string, partition: string) {
+  const table = `${quoteIdentifier(schema)}.minipools_${partition}`;
+  return statement({
+    text: `SELECT stream_id, pg_catalog.max(generation),
+        pg_catalog.max(slot_num) FROM ${table}
+      WHERE (SELECT s.n_live_tup + s.n_dead_tup
+          FROM pg_catalog.pg_stat_all_tables AS s
+          WHERE s.schemaname = $1
+            AND s.relname = 'minipools_${partition}'::pg_catalog.name)
+        < ${maxMinipoolRows}
+      GROUP BY stream_id LIMIT 20000`,
+    params: ["text"],
+    columns: ["bpchar", "int8", "int8"],
+    once: true,
+  });
+}
