@@ -3,10 +3,7 @@
  * what is made wrong for it, which is put right again afterwards.
  */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import process from "node:process";
 import { after, before, describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
 import type { EmbeddedPostgres } from "../src/embedded/mod.ts";
@@ -19,6 +16,7 @@ import {
 import { checkServer } from "../src/operator/doctor/server_checks.ts";
 import { type Diagnosis, doctor } from "../src/operator/mod.ts";
 import { schemaLockId } from "../src/storage/stream_id.ts";
+import { runCommand } from "./support/cli.ts";
 import { queryOnce } from "./support/database.ts";
 import { startPgBouncer } from "./support/pgbouncer.ts";
 
@@ -458,7 +456,7 @@ describe("doctor", () => {
 
     it("prints JSON, and what is wrong with an address", async () => {
       const { code, printed } = await command(["--json"], {
-        STREAM_STORAGE_URL: `${server.url}?secret=HUNTER2`,
+        url: `${server.url}?secret=HUNTER2`,
       });
       assert.equal(code, 1, printed);
       const { failures, diagnoses } = JSON.parse(printed);
@@ -469,9 +467,9 @@ describe("doctor", () => {
 
     it("tells which permission is missing", async () => {
       if (!("Deno" in globalThis)) return;
-      const { code, printed } = await command([], {}, [
-        ...["--allow-env", "--allow-read", "--no-prompt"],
-      ]);
+      const { code, printed } = await command([], {
+        permissions: ["--allow-env", "--allow-read", "--no-prompt"],
+      });
       assert.equal(code, 1, printed);
       assert.match(printed, /^FAIL +permissions +Deno may not connect/m);
     });
@@ -493,30 +491,14 @@ describe("doctor", () => {
   });
 });
 
-/** Runs the published command line, with the address in the environment. */
-function command(
+/** Runs the command, with the server's address. */
+async function command(
   args: string[],
-  env: Record<string, string> = {},
-  permissions = ["-A"],
-): Promise<{ code: number; printed: string }> {
-  const main = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
-  const deno = ["--no-check", ...permissions];
-  const { promise, resolve } = Promise.withResolvers<
-    { code: number; printed: string }
-  >();
-  const child = execFile(
-    process.execPath,
-    ["run", ..."Deno" in globalThis ? deno : [], main, "doctor", ...args],
-    {
-      env: {
-        ...process.env,
-        STREAM_STORAGE_URL: server.url,
-        NO_COLOR: "1",
-        ...env,
-      },
-    },
-    (_, stdout, stderr) =>
-      resolve({ code: child.exitCode ?? -1, printed: stdout + stderr }),
-  );
-  return promise;
+  { url = server.url, permissions = ["-A"] } = {},
+): Promise<{ code: number | null; printed: string }> {
+  const { code, stdout, stderr } = await runCommand(
+    ["doctor", ...args],
+    { url, permissions },
+  ).ended;
+  return { code, printed: stdout + stderr };
 }
