@@ -25,6 +25,10 @@ import { searchPath } from "../src/database/search_path.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
 import {
   applyRepairs,
+  copyStreams,
+  diffStreams,
+  exportStreams,
+  importStreams,
   planRepairs,
   undoRepairs,
   verify,
@@ -36,6 +40,7 @@ import { CORE_FAMILIES } from "../src/testing/contract.ts";
 import {
   block,
   bytes,
+  candidate,
   newStreamId,
   snapshotBlock,
 } from "../src/testing/contract/support.ts";
@@ -484,6 +489,52 @@ async function mendDamage(
   }
 }
 
+/** Moving streams, in pieces and by one, has it send its statements. */
+async function moveStreams({ urls }: HostileDatabase): Promise<void> {
+  const [source, target] = [await open(), await open()];
+  const [small, large] = [newStreamId("space"), newStreamId("media")];
+  await source.createStreamStorage(small, block(0));
+  await source.writeMiniblockCandidate(small, candidate(1));
+  await source.createEphemeralStreamStorage(large, block(0));
+  for (const number of [1, 2, 3]) {
+    const data = new Uint8Array(1_500_000);
+    await source.writeEphemeralMiniblock(large, {
+      number: BigInt(number),
+      data,
+    });
+  }
+  await source.close();
+  await target.close();
+  const url = urls.steered;
+  const from = { url, schema: source.schema };
+  const to = { url, schema: target.schema, startupDelayMs: 0 };
+  const directory = await mkdtemp(join(tmpdir(), "stream-storage-move-"));
+  try {
+    const file = join(directory, "streams");
+    await exportStreams({ ...from, file });
+    for (const existing of ["refuse", "replace"] as const) {
+      const { written } = await importStreams({ ...to, file, existing });
+      assert.equal(written, 2);
+    }
+    const { written } = await copyStreams({ from, to, existing: "replace" });
+    assert.equal(written, 0);
+    const again = await openStreamStorage({ ...from, startupDelayMs: 0 });
+    const snapshot = new Uint8Array(2_000_000);
+    for (const number of [4, 5, 6]) {
+      const data = bytes("block");
+      const block = { number: BigInt(number), data, snapshot };
+      await again.writeEphemeralMiniblock(large, block);
+    }
+    await again.close();
+    const extended = await copyStreams({ from, to });
+    assert.equal(extended.written, 1);
+    const right = { url, schema: target.schema };
+    assert.equal((await diffStreams({ left: from, right })).different, 0);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
+
 /** What stands by itself in the texts that were sent, and looks nothing up. */
 const plain =
   /^(COMMIT|ROLLBACK|BEGIN ISOLATION LEVEL READ COMMITTED$|(UN)?LISTEN|LOCK TABLE "|COPY "|SET (LOCAL lock_timeout|transaction_isolation) |SHOW |SELECT 1; COMMIT;$)/;
@@ -500,6 +551,7 @@ describe("No statement", () => {
       sent.texts.set(text, params);
     }
     await mendDamage(database, ours);
+    await moveStreams(database);
     client = new pg.Client({ connectionString: database.url });
     await client.connect();
   });

@@ -23,6 +23,7 @@ import {
   bytesOfTail,
   checkTransferOptions,
   Counting,
+  defaultConcurrency,
 } from "./counting.ts";
 import { Crowd } from "./crowd.ts";
 import { storeOf } from "./diff.ts";
@@ -130,7 +131,7 @@ class Round {
   }
 
   async run(after: string | undefined): Promise<TransferSummary> {
-    const { signal, concurrency = 4 } = this.#options;
+    const { signal, concurrency = defaultConcurrency } = this.#options;
     const order = new InOrder((id) => this.#counting.done(id));
     const crowd = new Crowd(concurrency);
     const choice = { ...this.#options, name: operation, after };

@@ -7,6 +7,9 @@ import { Throttle } from "../verify/throttle.ts";
 import type { StreamTail } from "./format/model.ts";
 import type { TransferOptions } from "./options.ts";
 
+/** Streams that are worked on beside each other. */
+export const defaultConcurrency = 8;
+
 /** The bytes of blocks. */
 export function bytesOfBlocks(blocks: readonly MiniblockRow[]): number {
   let bytes = 0;

@@ -10,7 +10,11 @@ import type { ReadStore, StreamCall } from "../../postgres/store.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import { compareStored, outlineOf } from "./compare/compare_stream.ts";
 import { describeComparison } from "./compare/reasons.ts";
-import { checkTransferOptions, Counting } from "./counting.ts";
+import {
+  checkTransferOptions,
+  Counting,
+  defaultConcurrency,
+} from "./counting.ts";
 import { Crowd } from "./crowd.ts";
 import { InOrder } from "./in_order.ts";
 import type { TransferOptions } from "./options.ts";
@@ -97,7 +101,7 @@ async function compareAll(
   right: ReadStore,
   options: DiffOptions,
 ): Promise<DiffSummary> {
-  const { signal, concurrency = 4 } = options;
+  const { signal, concurrency = defaultConcurrency } = options;
   const counting = new Counting(options);
   const order = new InOrder((id) => counting.done(id));
   const crowd = new Crowd(concurrency);

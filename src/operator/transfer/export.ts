@@ -14,6 +14,7 @@ import {
   bytesOfTail,
   checkTransferOptions,
   Counting,
+  defaultConcurrency,
 } from "./counting.ts";
 import { ExportEncoder } from "./format/encode.ts";
 import { ExportFile, findResumption } from "./format/file.ts";
@@ -116,7 +117,7 @@ async function begin({ store, encoder, options }: State): Promise<void> {
 
 async function encode(state: State, after: string | undefined): Promise<void> {
   const { store, encoder, file, options } = state;
-  const { signal, concurrency = 4 } = options;
+  const { signal, concurrency = defaultConcurrency } = options;
   const choice = { ...options, name: operation, after };
   const streams = prefetch(streamIdsOf(store, choice), {
     ahead: concurrency,

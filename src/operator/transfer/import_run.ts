@@ -18,7 +18,13 @@ import {
   outlineOf,
   outlineOfParts,
 } from "./compare/compare_stream.ts";
-import { badFile, bytesOfBlocks, bytesOfTail, Counting } from "./counting.ts";
+import {
+  badFile,
+  bytesOfBlocks,
+  bytesOfTail,
+  Counting,
+  defaultConcurrency,
+} from "./counting.ts";
 import { Crowd } from "./crowd.ts";
 import type { ExportEvent } from "./format/decode.ts";
 import { readExport } from "./format/file.ts";
@@ -126,7 +132,7 @@ export class ImportRun {
   }
 
   async #writeAll(): Promise<void> {
-    const { file, signal, concurrency = 4 } = this.#options;
+    const { file, signal, concurrency = defaultConcurrency } = this.#options;
     const crowd = new Crowd(concurrency);
     let present: Present | undefined;
     try {

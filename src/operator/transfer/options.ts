@@ -21,7 +21,7 @@ export interface TransferProgress {
 export interface TransferOptions {
   /** Bytes a second at most. Default: no limit. */
   rate?: number;
-  /** Streams that are worked on beside each other. Default 4. */
+  /** Streams that are worked on beside each other. Default 8. */
   concurrency?: number;
   /** Called after each stream. */
   onProgress?: (progress: TransferProgress) => void;

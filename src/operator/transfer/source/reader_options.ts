@@ -33,6 +33,8 @@ export function sourceReaderOptions(
 export function targetOwnerOptions(options: OwnerOptions): OwnerOptions {
   return {
     applicationName: "stream-transfer",
+    // Commits beside each other share what the disk does for them.
+    maxConnections: 10,
     operationTimeoutMs,
     ...withoutOwn(options),
   } as OwnerOptions;

@@ -4,7 +4,8 @@
  *
  *     begin → piece* → end
  *
- * A stream that fits into one piece, as most do, is one transaction.
+ * A stream that fits into one piece, as most do, is one transaction (but for an
+ * archive stream, see `end`).
  *
  * Of a larger one, every piece but the last is written as rows of no stream: a
  * stream is its row in `es`, so there is none yet. They are what the deletion of
@@ -129,8 +130,7 @@ export class StreamWriter implements StreamTaker<true> {
   begin(head: StreamHead): void {
     checkNewStreamId(head.streamId);
     this.#head = head;
-    this.#piece = [];
-    this.#bytes = 0;
+    this.#emptyPiece();
     this.#decided ??= this.#decide();
     this.#decided.catch(() => {});
   }
@@ -145,16 +145,24 @@ export class StreamWriter implements StreamTaker<true> {
       const decision = await this.#decided!;
       if (decision.mode === "extend") await this.#extend(decision);
       else await this.#stage(decision);
-      this.#piece = [];
-      this.#bytes = 0;
+      this.#emptyPiece();
     }
   }
 
   /** Makes the stream what it is to be. */
   async end(tail: StreamTail): Promise<true> {
     const decision = await this.#decided!;
-    if (decision.mode === "extend") await this.#extend(decision, tail);
-    else if (this.#staged > 0n) await this.#show(tail);
+    if (decision.mode === "extend") {
+      await this.#extend(decision, tail);
+      return true;
+    }
+    // That its row and its first block are not of one transaction tells it from
+    // a stream that has lost its minipool (verify/archives.ts).
+    if (this.#head!.kind === "archive" && this.#piece.length > 0) {
+      await this.#stage(decision);
+      this.#emptyPiece();
+    }
+    if (this.#staged > 0n) await this.#show(tail);
     else if (decision.mode === "create" || this.#isReplaced) {
       await this.#create(tail);
     } else await this.#replace(tail);
@@ -168,6 +176,11 @@ export class StreamWriter implements StreamTaker<true> {
     // Whatever made us give up: what was staged must go.
     const { name, streamId } = this.#call;
     await removeLeftovers(this.#store, { name, streamId });
+  }
+
+  #emptyPiece(): void {
+    this.#piece = [];
+    this.#bytes = 0;
   }
 
   #of<T>(template: Template<T>): T {
