@@ -16,7 +16,7 @@ import {
 import { checkServer } from "../src/operator/doctor/server_checks.ts";
 import { type Diagnosis, doctor } from "../src/operator/mod.ts";
 import { schemaLockId } from "../src/storage/stream_id.ts";
-import { runCommand } from "./support/cli.ts";
+import { runCommand } from "./support/command.ts";
 import { queryOnce } from "./support/database.ts";
 import { startPgBouncer } from "./support/pgbouncer.ts";
 

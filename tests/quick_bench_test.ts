@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { limitOf } from "../src/operator/bench/quick_bench.ts";
 import { quickBench } from "../src/operator/mod.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
-import { runCommand } from "./support/cli.ts";
+import { runCommand } from "./support/command.ts";
 import { queryOnce, testDatabaseUrl } from "./support/database.ts";
 
 const database = `bench_${crypto.randomUUID().replaceAll("-", "")}`;

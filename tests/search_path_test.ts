@@ -27,11 +27,14 @@ import {
   applyRepairs,
   copyStreams,
   diffStreams,
+  doctor,
   exportStreams,
   importStreams,
   planRepairs,
+  storeStatus,
   undoRepairs,
   verify,
+  watchStore,
 } from "../src/operator/mod.ts";
 import type { StreamStorageOptions } from "../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
@@ -535,6 +538,27 @@ async function moveStreams({ urls }: HostileDatabase): Promise<void> {
   }
 }
 
+/** Looking after a store has what looks send their statements. */
+async function lookAfter(
+  { urls }: HostileDatabase,
+  schema: string,
+): Promise<void> {
+  const url = urls.steered;
+  const { diagnoses } = await doctor({ url, schema });
+  // Each has looked: this role may do what a store's role may.
+  assert.deepEqual(
+    diagnoses.filter(({ level }) => level === "unknown"),
+    [],
+  );
+  let looks = 0;
+  for await (const look of watchStore({ url, schema, intervalMs: 100 })) {
+    assert.ok(!("lost" in look), JSON.stringify(look));
+    // What is busy is looked at more closely.
+    if (look.partitions.length > 0 || ++looks > 30) break;
+  }
+  await storeStatus({ url, schema });
+}
+
 /** What stands by itself in the texts that were sent, and looks nothing up. */
 const plain =
   /^(COMMIT|ROLLBACK|BEGIN ISOLATION LEVEL READ COMMITTED$|(UN)?LISTEN|LOCK TABLE "|COPY "|SET (LOCAL lock_timeout|transaction_isolation) |SHOW |SELECT 1; COMMIT;$)/;
@@ -552,6 +576,7 @@ describe("No statement", () => {
     }
     await mendDamage(database, ours);
     await moveStreams(database);
+    await lookAfter(database, ours);
     client = new pg.Client({ connectionString: database.url });
     await client.connect();
   });

@@ -11,7 +11,7 @@ import { parseMetrics, readMetrics } from "../src/operator/watch/metrics.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import { prometheusText } from "../src/telemetry/prometheus.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";
-import { commandOf, runCommand } from "./support/cli.ts";
+import { commandOf, runCommand } from "./support/command.ts";
 import { queryOnce, testDatabaseUrl } from "./support/database.ts";
 import { hasTmux, Tmux } from "./support/tmux.ts";
 

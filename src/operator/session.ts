@@ -2,6 +2,8 @@
 
 import { connectSession } from "../database/driver.ts";
 import { toStorageError } from "../database/failures.ts";
+import { languageSettings } from "../database/role_settings.ts";
+import { searchPath } from "../database/search_path.ts";
 import type { Session } from "../database/session.ts";
 import { sessionOptions } from "../postgres/connections.ts";
 import type { ReadingOptions } from "../postgres/options.ts";
@@ -41,6 +43,8 @@ export async function withSession<T>(
     await using session = await connectSession(resolved.target, {}, {
       ...sessionOptions(resolved),
       preparedStatements: false,
+      // With each transaction, for a pooler may keep nothing for a session.
+      transactionSettings: { search_path: searchPath, ...languageSettings },
       signal,
     });
     const onAbort = () => session.giveUp("The work was aborted");

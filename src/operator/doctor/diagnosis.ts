@@ -1,7 +1,30 @@
 /** What a check has found. */
 
+/** One of the checks. */
+export type CheckName =
+  | "address"
+  | "permissions"
+  | "runtime"
+  | "server"
+  | "clock"
+  | "durability"
+  | "pooler"
+  | "connections"
+  | "role_settings"
+  | "lock_table"
+  | "notifications"
+  | "replication_slots"
+  | "wraparound"
+  | "versions"
+  | "tables"
+  | "indexes"
+  | "dead_rows"
+  | "publications"
+  | "rights"
+  | "owner";
+
 /** The checks, in the order in which they are told. */
-export const checkNames = [
+export const checkNames: readonly CheckName[] = [
   "address",
   "permissions",
   "runtime",
@@ -22,10 +45,7 @@ export const checkNames = [
   "publications",
   "rights",
   "owner",
-] as const;
-
-/** One of the checks. */
-export type CheckName = typeof checkNames[number];
+];
 
 /**
  * `fail`: data or service are in danger; `warn`: it will hurt one day; `unknown`:

@@ -20,12 +20,14 @@ const selectStores = statement({
       pg_catalog.max(CASE WHEN c.relname = 'es'
         THEN c.reltuples::pg_catalog.float8 END),
       (pg_catalog.sum(c.relpages::pg_catalog.int8 + coalesce((
-          SELECT pg_catalog.sum(x.relpages::pg_catalog.int8)
+          SELECT pg_catalog.sum(x.relpages::pg_catalog.int8)::pg_catalog.int8
           FROM pg_catalog.pg_index AS i
           JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid
-          WHERE i.indrelid = c.oid OR i.indrelid = c.reltoastrelid), 0)
+          WHERE i.indrelid = c.oid OR i.indrelid = c.reltoastrelid),
+          0::pg_catalog.int8)
         + coalesce((SELECT t.relpages::pg_catalog.int8
-          FROM pg_catalog.pg_class AS t WHERE t.oid = c.reltoastrelid), 0))
+          FROM pg_catalog.pg_class AS t WHERE t.oid = c.reltoastrelid),
+          0::pg_catalog.int8))
         * pg_catalog.current_setting('block_size')::pg_catalog.numeric
       )::pg_catalog.int8
     FROM pg_catalog.pg_namespace AS n
