@@ -7,6 +7,7 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import { bind, statement } from "../src/database/statement.ts";
 import { openStreamReader } from "../src/open_stream_reader.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
+import { doctor, watchStore } from "../src/operator/mod.ts";
 import { openReadCore } from "../src/postgres/open_reader.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import type { ReadCore } from "../src/postgres/read_core.ts";
@@ -268,6 +269,34 @@ async function writeOn(id: StreamId, isOver: () => boolean): Promise<void> {
     if (number % 20n === 0n) await storage.trimStream(id, number - 10n, []);
   }
 }
+
+describe("The operator's looks on a standby", () => {
+  it("tell what can be seen there, and say so of the rest", async () => {
+    const { url } = pair.standby;
+    const { diagnoses } = await doctor({ url, schema });
+    const unseen = diagnoses.filter(({ level }) => level === "unknown");
+    assert.deepEqual(unseen.map(({ check }) => check), [
+      "notifications",
+      "owner",
+    ]);
+    const ill = diagnoses.filter(({ level }) =>
+      level === "warn" || level === "fail"
+    );
+    // As these servers are set.
+    assert.deepEqual(ill.map(({ check }) => check), [
+      "durability",
+      "dead_rows",
+    ]);
+    let looks = 0;
+    for await (const look of watchStore({ url, schema, intervalMs: 100 })) {
+      assert.ok(!("lost" in look), JSON.stringify(look));
+      assert.equal(look.isStandby, true);
+      assert.equal(look.isLocked, undefined);
+      assert.ok(look.owner?.name);
+      if (++looks === 2) break;
+    }
+  });
+});
 
 describe("Reads while a standby is promoted", () => {
   it("go on, each of one state, and leave who asked for a standby", async () => {
