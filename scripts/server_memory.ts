@@ -1,0 +1,287 @@
+/**
+ * What a store takes of the server's memory: each of its connections when all
+ * partitions were used by calls of every kind, and what a statement of each kind
+ * takes in one connection. Statements are not run for that; the server plans them
+ * (EXPLAIN EXECUTE) and tells what it keeps (`pg_backend_memory_contexts`).
+ *
+ * What a connection takes is what Linux says of its process (`Pss_Anon`), shared
+ * buffers not counted. So the server is one on this machine, started for this.
+ *
+ * ```sh
+ * deno task server-memory
+ * deno task server-memory --partitions 64 --calls daily
+ * ```
+ */
+import { readFile } from "node:fs/promises";
+import process from "node:process";
+import pg from "pg";
+import {
+  openStreamStorage,
+  type PostgresStreamStorage,
+  type StreamId,
+} from "../mod.ts";
+import { baseType } from "../src/database/wire/types.ts";
+import { searchPath } from "../src/database/search_path.ts";
+import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
+import { parseArguments, runProgram } from "./arguments.ts";
+import {
+  dailyCalls,
+  everyCall,
+  idsByPartition,
+  streamsOfEveryCall,
+} from "./server_memory/calls.ts";
+import { type Kind, Uses } from "./server_memory/uses.ts";
+
+const usage = `Usage: deno task server-memory [options]
+
+  --partitions N   partitions of each kind; default 256
+  --calls WHICH    daily: what a node does all day; every: all; default every
+  --rounds N       how often each partition gets its calls; default 3
+  --clients N      calls at a time; default 32
+  --connections N  connections of the store at most; default 10
+  --unprepared     keep no statements: what is left is the least that a
+                   connection takes that has met all tables
+  --help           print this`;
+
+interface Options {
+  partitions: number;
+  calls: "daily" | "every";
+  rounds: number;
+  clients: number;
+  connections: number;
+  unprepared: boolean;
+  help: boolean;
+}
+
+function readArguments(args: string[]): Options {
+  const { values } = parseArguments({
+    args,
+    options: {
+      partitions: { type: "string", default: "256" },
+      calls: { type: "string", default: "every" },
+      rounds: { type: "string", default: "3" },
+      clients: { type: "string", default: "32" },
+      connections: { type: "string", default: "10" },
+      unprepared: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  const { calls } = values;
+  if (calls !== "daily" && calls !== "every") {
+    throw new Error("Expected --calls daily or every");
+  }
+  return {
+    ...values,
+    calls,
+    partitions: countOf("--partitions", values.partitions),
+    rounds: countOf("--rounds", values.rounds),
+    clients: countOf("--clients", values.clients),
+    connections: countOf("--connections", values.connections),
+  };
+}
+
+function countOf(option: string, text: string): number {
+  const number = Number(text);
+  if (Number.isSafeInteger(number) && number > 0) return number;
+  throw new Error(`Expected a number above 0 behind ${option}`);
+}
+
+/** Makes the calls in all partitions, a new set of streams in each round. */
+async function warmUp(
+  storage: PostgresStreamStorage,
+  { partitions, calls, rounds, clients }: Options,
+): Promise<void> {
+  const each = calls === "daily"
+    ? ([id]: readonly StreamId[]) => dailyCalls(storage, id!)
+    : (ids: readonly StreamId[]) => everyCall(storage, ids);
+  for (let round = 0; round < rounds; round++) {
+    const left = idsByPartition(partitions, streamsOfEveryCall);
+    await Promise.all(Array.from({ length: clients }, async () => {
+      for (let ids; (ids = left.pop()) !== undefined;) await each(ids);
+    }));
+  }
+}
+
+interface Connection {
+  pid: number;
+  kibibytes: number;
+}
+
+async function connectionsOf(back: pg.Client): Promise<Connection[]> {
+  const { rows } = await back.query<{ pid: number }>(
+    "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' " +
+      "AND pid <> pg_backend_pid()",
+  );
+  return await Promise.all(rows.map(async ({ pid }) => {
+    const told = await readFile(`/proc/${pid}/smaps_rollup`, "utf8");
+    const found = /^Pss_Anon:\s+(\d+) kB/m.exec(told);
+    return { pid, kibibytes: Number(found?.[1] ?? NaN) };
+  }));
+}
+
+const contexts =
+  `SELECT coalesce(sum(total_bytes) FILTER (WHERE name LIKE 'CachedPlan%'), 0)
+     AS plans, sum(total_bytes) AS all FROM pg_backend_memory_contexts`;
+
+interface KindMemory {
+  kind: Kind;
+  /** Of a statement; undefined for what has no plan, such as COPY. */
+  planBytes: number | undefined;
+  /** Processor time of the server to parse and plan it, and to show the plan. */
+  planMs: number;
+}
+
+/** A connection that plans statements as a store's do, and keeps them. */
+class Planner implements AsyncDisposable {
+  readonly #client: pg.Client;
+  #pid = 0;
+  #names = 0;
+
+  constructor(url: string) {
+    this.#client = new pg.Client({ connectionString: url });
+  }
+
+  async connect(): Promise<this> {
+    await this.#client.connect();
+    await this.#client.query(`SET search_path = ${searchPath}`);
+    await this.#client.query("SET plan_cache_mode = force_generic_plan");
+    await this.#client.query("SET enable_seqscan = off");
+    const { rows: [row] } = await this.#client.query(
+      "SELECT pg_backend_pid() AS pid",
+    );
+    this.#pid = row.pid;
+    return this;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#client.end();
+  }
+
+  async memory(): Promise<{ plans: number; others: number }> {
+    const { rows: [row] } = await this.#client.query(contexts);
+    const plans = Number(row.plans);
+    return { plans, others: Number(row.all) - plans };
+  }
+
+  async processorMs(): Promise<number> {
+    const told = await readFile(`/proc/${this.#pid}/schedstat`, "utf8");
+    return Number(told.split(" ")[0]) / 1e6;
+  }
+
+  /** Plans the statements; how many there are, 0 if they have no plans. */
+  async plan({ statements }: Kind): Promise<number> {
+    const list = (items: string[]) =>
+      items.length === 0 ? "" : `(${items.join(", ")})`;
+    for (const { text, params } of statements.values()) {
+      const types = params.map((type) => baseType(type));
+      const name = `kind_${++this.#names}`;
+      const values = types.map(() => "NULL");
+      try {
+        await this.#client.query(`PREPARE ${name} ${list(types)} AS ${text}`);
+        await this.#client.query(`EXPLAIN EXECUTE ${name} ${list(values)}`);
+      } catch {
+        return 0;
+      }
+    }
+    return statements.size;
+  }
+
+  async forget(): Promise<void> {
+    await this.#client.query("DEALLOCATE ALL");
+  }
+}
+
+/** What is kept for a statement of each kind, on a connection of its own. */
+async function memoryOfKinds(
+  url: string,
+  kinds: readonly Kind[],
+): Promise<{ kinds: KindMemory[]; otherBytes: number }> {
+  await using planner = await new Planner(url).connect();
+  const first = await planner.memory();
+  // The first to use a table would be charged with all that is known of it.
+  for (const kind of kinds) {
+    await planner.plan(kind);
+    await planner.forget();
+  }
+  const otherBytes = (await planner.memory()).others - first.others;
+  const measured: KindMemory[] = [];
+  for (const kind of kinds) {
+    const [memory, ms] = [await planner.memory(), await planner.processorMs()];
+    const planned = await planner.plan(kind);
+    const planMs = (await planner.processorMs() - ms) / Math.max(1, planned);
+    const grown = (await planner.memory()).plans - memory.plans;
+    const planBytes = planned === 0 ? undefined : grown / planned;
+    measured.push({ kind, planBytes, planMs });
+    await planner.forget();
+  }
+  return { kinds: measured, otherBytes };
+}
+
+function print(
+  connections: readonly Connection[],
+  uses: Uses,
+  { kinds, otherBytes }: Awaited<ReturnType<typeof memoryOfKinds>>,
+): void {
+  const mib = (kibibytes: number) => (kibibytes / 1024).toFixed(1);
+  console.log("| connection | statements prepared | MiB |");
+  console.log("| ---: | ---: | ---: |");
+  const sorted = connections.toSorted((a, b) => b.kibibytes - a.kibibytes);
+  for (const [i, { pid, kibibytes }] of sorted.entries()) {
+    console.log(
+      `| ${i + 1} | ${uses.preparedBy(pid)} | ${mib(kibibytes)} |`,
+    );
+  }
+  const sum = sorted.reduce((total, { kibibytes }) => total + kibibytes, 0);
+  console.log(`| all ${sorted.length} | | ${mib(sum)} |\n`);
+  console.log(
+    "| statements | kept | KB each | MiB of all | ms | runs | text |",
+  );
+  console.log("| ---: | --- | ---: | ---: | ---: | ---: | --- |");
+  const all = ({ kind, planBytes = 0 }: KindMemory) =>
+    planBytes * kind.statements.size;
+  let total = 0;
+  for (const one of kinds.toSorted((a, b) => all(b) - all(a))) {
+    const { kind, planBytes, planMs } = one;
+    const isKept = [...kind.statements.values()].some(({ once }) => !once);
+    if (isKept) total += all(one);
+    const each = planBytes === undefined ? "–" : (planBytes / 1000).toFixed(1);
+    const text = kind.text.slice(0, 100).replaceAll("|", "\\|");
+    console.log(
+      `| ${kind.statements.size} | ${isKept ? "yes" : "no"} | ${each} ` +
+        `| ${mib(all(one) / 1024)} | ${planMs.toFixed(2)} | ${kind.runs} ` +
+        `| \`${text}\` |`,
+    );
+  }
+  console.log(
+    `\nAll that are kept in one connection: plans ${mib(total / 1024)} MiB; ` +
+      `and ${mib(otherBytes / 1024)} MiB of what the server knows of tables.`,
+  );
+}
+
+async function run(options: Options): Promise<number> {
+  await using server = await startEmbeddedPostgres({
+    settings: { shared_buffers: "128MB", fsync: "off" },
+  });
+  const { url } = server;
+  const schema = "server_memory";
+  const uses = new Uses(schema);
+  const { partitions, connections: maxConnections, unprepared } = options;
+  await using storage = await openStreamStorage({
+    url,
+    schema,
+    partitions,
+    maxConnections,
+    preparedStatements: !unprepared,
+    startupDelayMs: 0,
+    operationTimeoutMs: 60_000,
+  });
+  await warmUp(storage, options);
+  const back = new pg.Client({ connectionString: url });
+  await back.connect();
+  const connections = await connectionsOf(back);
+  await back.end();
+  print(connections, uses, await memoryOfKinds(url, [...uses.kinds.values()]));
+  return 0;
+}
+
+process.exit(await runProgram({ usage, readArguments, run }));

@@ -1,0 +1,118 @@
+/** Calls of every kind on streams of one partition. */
+
+import {
+  type MiniblockDescriptor,
+  parseStreamId,
+  type PostgresStreamStorage,
+  type StreamId,
+} from "../../mod.ts";
+import { partitionSuffix } from "../../src/storage/stream_id.ts";
+
+const payload = new Uint8Array(100).fill(7);
+
+let counter = 0;
+
+function newId(): StreamId {
+  const unique = `${Date.now()}${counter++}`.padStart(40, "0");
+  return parseStreamId(`20${unique.padEnd(62, "0")}`);
+}
+
+/** Ids of so many streams in each of the partitions. */
+export function idsByPartition(
+  partitions: number,
+  perPartition: number,
+): StreamId[][] {
+  const found = new Map<string, StreamId[]>();
+  let missing = partitions * perPartition;
+  while (missing > 0) {
+    const id = newId();
+    const suffix = partitionSuffix(id, partitions);
+    const ids = found.get(suffix) ?? [];
+    if (ids.length === perPartition) continue;
+    found.set(suffix, [...ids, id]);
+    missing--;
+  }
+  return [...found.values()];
+}
+
+function block(number: number, withSnapshot = false): MiniblockDescriptor {
+  return {
+    number: BigInt(number),
+    data: payload,
+    ...(withSnapshot && { snapshot: payload }),
+  };
+}
+
+/** Streams that {@linkcode everyCall} needs. */
+export const streamsOfEveryCall = 5;
+
+/** What a node does all day: events, candidates, blocks, and reads of them. */
+export async function dailyCalls(
+  storage: PostgresStreamStorage,
+  id: StreamId,
+): Promise<void> {
+  const hash = new Uint8Array(32).fill(9);
+  await storage.createStreamStorage(id, block(0, true));
+  for (const generation of [1, 2]) {
+    for (let slot = 0; slot < 3; slot++) {
+      await storage.writeEvent(id, BigInt(generation), slot, payload);
+    }
+    await storage.writeMiniblockCandidate(id, { ...block(generation), hash });
+    await storage.readMiniblockCandidate(id, hash, BigInt(generation));
+    await storage.writeMiniblocks(
+      id,
+      [block(generation, true)],
+      { generation: BigInt(generation + 1), envelopes: [] },
+      { generation: BigInt(generation) },
+    );
+    await storage.readStreamFromLastSnapshot(id, 0);
+    await storage.readMiniblocks(id, 0n, BigInt(generation + 1));
+  }
+}
+
+/** Those and all others, of which a node makes few. */
+export async function everyCall(
+  storage: PostgresStreamStorage,
+  [id, ephemeral, archive, copy, gone]: readonly StreamId[],
+): Promise<void> {
+  await dailyCalls(storage, id!);
+  await looks(storage, id!);
+  await storage.trimStream(id!, 1n, []);
+  await storage.createEphemeralStreamStorage(ephemeral!, block(0));
+  await storage.writeEphemeralMiniblock(ephemeral!, block(1));
+  await storage.readEphemeralMiniblockNums(ephemeral!);
+  await storage.isStreamEphemeral(ephemeral!);
+  await storage.createStreamArchiveStorage(archive!);
+  await storage.writeArchiveMiniblocks(archive!, 0n, [block(0), block(1)]);
+  await storage.getMaxArchivedMiniblockNumber(archive!);
+  const blocks = [block(3, true), block(4)];
+  await storage.reinitializeStreamStorage(copy!, blocks, 3n, false);
+  await storage.writePrecedingMiniblocks(copy!, [block(2)]);
+  await storage.createStreamStorage(gone!, block(0, true));
+  await storage.deleteStream(gone!);
+  await storage.deleteStream(ephemeral!);
+}
+
+async function looks(
+  storage: PostgresStreamStorage,
+  id: StreamId,
+): Promise<void> {
+  await storage.getMiniblockCandidateCount(id, 4n);
+  await storage.getLastMiniblockNumber(id);
+  await storage.getMiniblockNumberRanges(id);
+  await storage.streamMiniblocksStoredLocation(id);
+  await storage.debugReadStreamData(id);
+  await storage.debugReadStreamStatistics(id);
+  for await (const _ of storage.streamMiniblocks(id, 0n, 3n));
+  await refused(storage.writeEvent(id, 1n, 0, payload));
+}
+
+/** The store looks for the reason. */
+async function refused(answer: Promise<void>): Promise<void> {
+  await answer.then(
+    () => {
+      throw new Error("Expected a refusal");
+    },
+    () => {},
+  );
+}
