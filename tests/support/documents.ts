@@ -23,7 +23,11 @@ export interface CodeBlock {
 export function documentPaths(): string[] {
   const docs = readdirSync(join(root, "docs"), { recursive: true })
     .map(String).filter((path) => path.endsWith(".md")).sort();
-  return ["README.md", ...docs.map((path) => `docs/${path}`)];
+  return [
+    "README.md",
+    "CONTRIBUTING.md",
+    ...docs.map((path) => `docs/${path}`),
+  ];
 }
 
 /** The text of a file of the repository. */
