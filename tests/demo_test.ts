@@ -18,6 +18,7 @@ import {
 import { queryOnce, testDatabaseUrl } from "./support/database.ts";
 import { loginOf } from "./support/login.ts";
 import { openTestStorage } from "./support/storage.ts";
+import { untilSeen } from "./support/until.ts";
 
 const project = fileURLToPath(new URL("..", import.meta.url));
 
@@ -172,9 +173,10 @@ function programTests(): void {
     const url = await testDatabaseUrl();
     const schema = newSchema();
     const run = runDemo(on(url, schema));
-    while (!await exists(url, schema)) {
+    await untilSeen(async () => {
       assert.equal(run.child.exitCode, null, "Ended without a schema");
-    }
+      return await exists(url, schema);
+    });
     run.child.kill("SIGINT");
     assert.deepEqual(await run, {
       code: 130,

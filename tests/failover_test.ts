@@ -15,6 +15,7 @@ import { newStreamId } from "../src/testing/contract/support.ts";
 import { aborted } from "./support/aborted.ts";
 import { testSession } from "./support/sessions.ts";
 import { openTestStorage } from "./support/storage.ts";
+import { untilSeen } from "./support/until.ts";
 
 const genesis = { number: 0n, data: new Uint8Array([1]) };
 const event = new Uint8Array([2]);
@@ -90,7 +91,7 @@ describe("A url of two hosts", () => {
     await place.copy(first);
     await first.restart();
     await storage.writeEvent(id, 1n, 1, event);
-    while (!await isLocked(first)); // the owner is back, too
+    await untilSeen(() => isLocked(first)); // the owner is back, too
     await place.restart();
     // Its sessions stay, but take no writes any more.
     await first.set("default_transaction_read_only", "on");
@@ -102,7 +103,7 @@ describe("A url of two hosts", () => {
       ),
     );
     await untilUnused(first, storage, id);
-    while (!await isLocked(place)); // the owner moved, too
+    await untilSeen(() => isLocked(place)); // the owner moved, too
     assert.equal(await eventsOn(place, id), 9);
     assert.equal(await eventsOn(first, id), 2);
     // Another starter is heard of on the second host.

@@ -26,7 +26,7 @@ import { startHaProxy, whyNoHaProxy } from "./support/haproxy.ts";
 import { portOf } from "./support/listener.ts";
 import { startPgBouncer } from "./support/pgbouncer.ts";
 import { openTestStorage } from "./support/storage.ts";
-import { until } from "./support/until.ts";
+import { until, untilSeen } from "./support/until.ts";
 
 const genesis = { number: 0n, data: new Uint8Array([1]) };
 const event = new Uint8Array([2]);
@@ -138,7 +138,7 @@ describe("A server", () => {
         AND bool_and(state_change < now() - interval '500 ms') AS ok
       FROM pg_stat_activity WHERE usename = 'idle'`;
     for (let slot = 0; slot < 3; slot++) {
-      while ((await server.query(rested))[0]?.ok !== true);
+      await untilSeen(async () => (await server.query(rested))[0]?.ok === true);
       await storage.writeEvent(id, 1n, slot, event);
       assert.equal(await storage.getStreamsNumber(), 1);
     }

@@ -13,6 +13,7 @@ import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { newStreamId, snapshotBlock } from "../src/testing/contract/support.ts";
 import { testSession } from "./support/sessions.ts";
+import { untilSeen } from "./support/until.ts";
 
 describe("A store whose server", () => {
   let server: CrashServer;
@@ -78,7 +79,7 @@ describe("A store whose server", () => {
     await setStandby("");
     await pool.run([insert], "write");
     await pool.close(10_000);
-    while (await sessions() > 0);
+    await untilSeen(async () => await sessions() === 0);
   });
 
   it("takes fewer sessions than its pools would have serves all of them", async () => {

@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import type { Session } from "../src/database/session.ts";
@@ -26,6 +27,7 @@ import { openSession } from "./support/migration_connection.ts";
 import { giveArguments } from "./support/program_arguments.ts";
 import type { ReadReport } from "./support/large_stream_reader.ts";
 import { openTestStorage } from "./support/storage.ts";
+import { untilSeen } from "./support/until.ts";
 
 const MB = 1024 * 1024;
 
@@ -350,7 +352,7 @@ async function openReader(
     );
     return row![0] === "0";
   };
-  while (!await isOver());
+  await untilSeen(isOver);
 
   const storage = stack.use(
     await openStreamStorage({
@@ -368,6 +370,7 @@ async function openReader(
       await storage.getStreamsNumber();
       const now = await pagesRead(session, schema);
       if (now.streams > before.streams) return now;
+      await delay(20);
     }
   };
   const cleanUp = stack.move();

@@ -1,7 +1,6 @@
 /** Who is moved to object storage, when, and what failures leave behind. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { setImmediate } from "node:timers/promises";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { MediaStorageOptions } from "../src/postgres/media_options.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
@@ -29,6 +28,7 @@ import {
 } from "./support/media_streams.ts";
 import { type S3Server, startS3Server } from "./support/s3_server.ts";
 import { openTestStorage } from "./support/storage.ts";
+import { untilSeen } from "./support/until.ts";
 
 const denied = {
   status: 403,
@@ -85,9 +85,9 @@ async function whenAt(
   id: StreamId,
   location: string,
 ): Promise<void> {
-  while (await storage.streamMiniblocksStoredLocation(id) !== location) {
-    await setImmediate();
-  }
+  await untilSeen(async () =>
+    await storage.streamMiniblocksStoredLocation(id) === location
+  );
 }
 
 describe("The media offloader", () => {

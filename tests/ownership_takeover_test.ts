@@ -1,7 +1,6 @@
 /** Takeovers under load, at odd moments and with old acquaintances. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { setImmediate } from "node:timers/promises";
 import { partitionSuffixes } from "../src/database/migrations/plan.ts";
 import type { Session } from "../src/database/session.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
@@ -19,6 +18,7 @@ import {
 } from "./support/late_copy/late_proxy.ts";
 import { blocked, testSession } from "./support/sessions.ts";
 import { openTestStorage } from "./support/storage.ts";
+import { until, untilSeen } from "./support/until.ts";
 
 const genesis = { number: 0n, data: new Uint8Array([1]) };
 const event = new Uint8Array([2]);
@@ -65,7 +65,7 @@ class Load {
 
   async more(writes: number): Promise<void> {
     const target = this.told.acknowledged + writes;
-    while (this.told.acknowledged < target) await setImmediate();
+    await until(() => this.told.acknowledged >= target);
   }
 }
 
@@ -106,7 +106,7 @@ async function startBehindNode(
   const hasAsked = `SELECT 1 FROM pg_stat_activity
     WHERE application_name = '${schema}' AND state = 'idle'
       AND query LIKE '%try_advisory_lock($1)%'`;
-  while ((await watcher.script(hasAsked)).length === 0);
+  await untilSeen(async () => (await watcher.script(hasAsked)).length > 0);
   return { node, opening };
 }
 
@@ -118,10 +118,10 @@ async function passOn(
 ): Promise<void> {
   const [old] = await holders(watcher, schema);
   await node[Symbol.asyncDispose]();
-  for (;;) {
+  await untilSeen(async () => {
     const [holder] = await holders(watcher, schema);
-    if (holder !== undefined && holder !== old) return;
-  }
+    return holder !== undefined && holder !== old;
+  });
 }
 
 describe("A takeover under load", () => {
@@ -236,7 +236,7 @@ describe("A former owner", () => {
     };
     const before = await rowTime();
     const opened = openAgain(schema, { instanceId });
-    while (await rowTime() === before);
+    await untilSeen(async () => await rowTime() !== before);
     await assert.rejects(storage.writeEvent(id, 1n, 0, event), isLost);
     await using owner = await opened;
     await owner.createStreamStorage(newStreamId(), genesis);
@@ -306,7 +306,7 @@ describe("A starter that is gone", () => {
       const gone = async (state: string) => {
         const query = `SELECT FROM pg_stat_activity
           WHERE application_name = '${applicationName}' AND ${state}`;
-        while ((await watcher.script(query)).length > 0);
+        await untilSeen(async () => (await watcher.script(query)).length === 0);
       };
       // The server has not waited for the change, which finds no transaction.
       if (end === "lost") await gone("true");

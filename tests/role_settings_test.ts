@@ -10,6 +10,7 @@ import { newStreamId } from "../src/testing/contract/support.ts";
 import { aborted } from "./support/aborted.ts";
 import { testDatabaseUrl } from "./support/database.ts";
 import { testSession } from "./support/sessions.ts";
+import { untilSeen } from "./support/until.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const genesis = { number: 0n, data: bytes("genesis") };
@@ -96,15 +97,15 @@ async function hostileRole(): Promise<Ground> {
 
 /** Every session of the role has been idle for longer than it may be. */
 async function allIdle({ admin }: Ground): Promise<void> {
-  for (;;) {
+  await untilSeen(async () => {
     const [[are] = []] = await admin.script(
       `SELECT count(*) > 2 AND bool_and(state = 'idle'
          AND state_change < now() - interval '400 ms')
        FROM pg_stat_activity WHERE datname = current_database()
          AND pid <> pg_backend_pid()`,
     );
-    if (are === "t") return;
-  }
+    return are === "t";
+  });
 }
 
 /** Resolves when one after the other two statements have waited for a lock. */
