@@ -41,7 +41,12 @@ export class Cli {
     this.signal.throwIfAborted();
     this.#progress?.hide();
     if (process.stdout.write(data)) return;
-    await once(process.stdout, "drain", { signal: this.signal });
+    const { signal } = this;
+    await once(process.stdout, "drain", { signal }).catch((error) => {
+      // Not `once`'s own error, but why it was aborted.
+      signal.throwIfAborted();
+      throw error;
+    });
   }
 
   /** Prints a table that fits on the screen. */

@@ -28,7 +28,8 @@ export async function runProgram(args: readonly string[]): Promise<void> {
   }
 }
 
-function newProgram(): Command {
+/** The program without its commands' options. */
+export function newProgram(): Command {
   return new Command(programName)
     .description("Looks after databases of @towns/stream-storage.")
     .version(version)
@@ -75,6 +76,10 @@ function tell(error: unknown, args: readonly string[]): number {
   }
   const { code, message, details, cause } = toStorageError(error);
   if (cause instanceof OutputClosedError) return 0;
+  if (cause instanceof InterruptedError && !isJson) {
+    console.error(cause.message);
+    return 130;
+  }
   const line = message.replaceAll(/\s*\n\s*/g, " ");
   console.error(
     isJson

@@ -8,6 +8,8 @@ import { canceled } from "../storage/contract_errors.ts";
 
 /** A page may hold a stream of millions of blocks. */
 const patientMs = 600_000;
+/** A lock on a table, or a server that starts again, is waited for: about 20 s. */
+const attempts = 30;
 
 /** What a reader is built on, with more patience than a call of a node's has. */
 export function openPatientCore(
@@ -17,6 +19,7 @@ export function openPatientCore(
     applicationName: "stream-operator",
     operationTimeoutMs: patientMs,
     statementTimeoutMs: patientMs,
+    retry: { attempts },
     ...options,
   });
 }
@@ -29,12 +32,12 @@ export function openPatientCore(
 export async function reading<T>(
   operation: string,
   options: StreamReaderOptions,
-  work: (core: ReadCore) => Promise<T>,
+  work: (core: ReadCore, signal?: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const { signal } = options;
   try {
     await using core = await openPatientCore(options);
-    return await work(core);
+    return await work(core, signal);
   } catch (error) {
     if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
     throw toStorageError(error).withOperation(operation);

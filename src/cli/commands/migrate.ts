@@ -18,6 +18,7 @@ import { quoted } from "../../storage/foreign_text.ts";
 import type { Cli } from "../cli.ts";
 import { examples, type NewCommand, run } from "../command.ts";
 import { plural } from "../format.ts";
+import { wrapped } from "../screen.ts";
 import {
   findServer,
   serverOf,
@@ -41,7 +42,7 @@ export function define(command: NewCommand): void {
       "migrate plan --schema NAME",
       "migrate up --schema NAME --partitions 16",
       "migrate down --schema NAME --to 8   # a node's version",
-      "migrate down --schema NAME --own 6  # ours, for an older release",
+      "migrate down --schema NAME --own 6  # ours, of an older release",
       "migrate print --schema NAME         # the SQL of a new schema",
     ),
   );
@@ -61,7 +62,7 @@ function definePlan(command: NewCommand): void {
       const place = await placeOf(options, cli);
       const plan = await planStoreMigrations({ ...place, ...given(options) });
       if (cli.isJson) await cli.document(plan);
-      else await cli.print(...describePlan(plan));
+      else await printWrapped(cli, describePlan(plan));
       return 0;
     }));
 }
@@ -123,7 +124,7 @@ function defineCheck(command: NewCommand): void {
         }
         const { code, message, details } = error;
         if (cli.isJson) await cli.document({ code, message, details });
-        else await cli.print(`${message} (${code}, ${reason})`);
+        else await printWrapped(cli, [`${message} (${code}, ${reason})`]);
         return 1;
       }
     }));
@@ -160,6 +161,11 @@ function defineGrants(command: NewCommand): void {
     }));
 }
 
+/** A schema's name may be long. */
+async function printWrapped(cli: Cli, lines: string[]): Promise<void> {
+  await cli.print(...lines.map((line) => wrapped(line, cli.width)));
+}
+
 /** A new schema can't be found, so its name has to be given. */
 function schemaOf({ schema }: { schema?: string | undefined }): string {
   if (schema === undefined) throw new UsageError("Expected --schema");
@@ -193,7 +199,7 @@ async function report(
     })
   );
   if (cli.isJson) await cli.document(its);
-  else await cli.print(...describe(its));
+  else await printWrapped(cli, describe(its));
   return 0;
 }
 
@@ -216,13 +222,13 @@ function versions(node: number, own: number): string {
 function describePlan({ schema, from, to, steps }: MigrationPlan): string[] {
   const is = versions(from.node, from.own);
   if (steps.length === 0) {
-    return [`Schema ${quoted(schema)} is at version ${is}: nothing to do`];
+    return [`Schema ${quoted(schema)} is at version ${is}`, "Nothing to do"];
   }
   return [
     `Schema ${quoted(schema)} is at version ${is}; up to ` +
     `${versions(to.node, to.own)}:`,
     ...steps.map(({ track, version, transactions }) =>
-      `  ${track} version ${version}, ${plural(transactions, "transaction")}`
+      `- ${track} version ${version}, ${plural(transactions, "transaction")}`
     ),
   ];
 }

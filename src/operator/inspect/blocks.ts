@@ -33,7 +33,7 @@ export async function* listBlocks(
   try {
     await using core = await openPatientCore(options);
     const { catalog, transactions } = core;
-    const streamId = await findStream(core, given, name);
+    const streamId = await findStream(core, given, { name, signal });
     const [{ rows: [row] }] = await transactions.read({ name, signal }, [
       bind(catalog.of(streamId, selectStreamRow), streamId),
     ]);
@@ -73,11 +73,11 @@ export async function readBlock(
   { streamId: given, number, ...options }: ReadBlockOptions,
 ): Promise<StoredBlock> {
   const name = "readBlock";
-  return await reading(name, options, async (core) => {
+  return await reading(name, options, async (core, signal) => {
     const { catalog, transactions } = core;
-    const streamId = await findStream(core, given, name);
+    const streamId = await findStream(core, given, { name, signal });
     const [streams, blocks] = await transactions.read(
-      { name, tags: streamId },
+      { name, tags: streamId, signal },
       [
         bind(catalog.of(streamId, selectStreamRow), streamId),
         bind(catalog.of(streamId, selectBlock), streamId, number),

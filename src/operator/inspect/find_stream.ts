@@ -16,8 +16,9 @@ import { selectRowsAfter } from "../streams/sizes_sql.ts";
 export async function findStream(
   { catalog, transactions }: Pick<ReadCore, "catalog" | "transactions">,
   given: string,
-  operation: string,
+  context: { name: string; signal?: AbortSignal | undefined },
 ): Promise<StreamId> {
+  const operation = context.name;
   const text = given.toLowerCase().replace(/^0x/, "");
   if (isStoredForm(text)) return text;
   if (!/^[0-9a-f]{1,63}$/.test(text)) {
@@ -26,7 +27,7 @@ export async function findStream(
       "Stream id must be hexadecimal digits, 64 or the first of them",
     ).withOperation(operation);
   }
-  const [{ rows }] = await transactions.read({ name: operation }, [
+  const [{ rows }] = await transactions.read(context, [
     bind(catalog.at("r00", selectRowsAfter), text, 2n),
   ]);
   const found = rows.map(([id]) => id).filter((id) => id.startsWith(text));

@@ -62,9 +62,11 @@ const gapsOutside = selectGaps({
 export async function inspectStream(
   { streamId: given, ...options }: InspectStreamOptions,
 ): Promise<StreamInspection> {
+  const { signal } = options;
   const inspection = await reading(operation, options, async (core) => {
-    const streamId = await findStream(core, given, operation);
-    return await inspectFound(core, streamId);
+    const context = { name: operation, signal };
+    const streamId = await findStream(core, given, context);
+    return await inspectFound(core, streamId, signal);
   });
   const { streamId } = inspection;
   for await (const finding of verify({ ...options, streamIds: [streamId] })) {
@@ -76,6 +78,7 @@ export async function inspectStream(
 async function inspectFound(
   core: ReadCore,
   streamId: StreamId,
+  signal: AbortSignal | undefined,
 ): Promise<StreamInspection> {
   const { catalog, transactions } = core;
   const partition = partitionSuffix(streamId, catalog.partitions);
@@ -83,7 +86,7 @@ async function inspectFound(
   const gaps = catalog.at(partition, isMedia ? gapsOutside : gapsInside);
   // One flush, so all of it is of one state.
   const [sizes, inside, outside, snapshots, minipool, candidates] =
-    await transactions.read({ name: operation, tags: streamId }, [
+    await transactions.read({ name: operation, tags: streamId, signal }, [
       bind(catalog.at(partition, selectSizes), [streamId]),
       bind(gaps, streamId, false, maxGaps),
       bind(gaps, streamId, true, maxGaps),
@@ -106,7 +109,7 @@ async function inspectFound(
     kind: "beside",
     bytes,
   }));
-  const legacy = await searchInside(core, stream, partition);
+  const legacy = await searchInside(core, stream, { partition, signal });
   return {
     ...stream,
     partition,
@@ -139,7 +142,10 @@ function runsOf(
 async function searchInside(
   { catalog, transactions }: ReadCore,
   { streamId, location, firstBlock, lastBlock }: StreamSizes,
-  partition: string,
+  { partition, signal }: {
+    partition: string;
+    signal: AbortSignal | undefined;
+  },
 ): Promise<{ found: SnapshotPlace[]; from: bigint | null }> {
   const found: SnapshotPlace[] = [];
   if (location !== "database" || firstBlock === null || lastBlock === null) {
@@ -150,7 +156,7 @@ async function searchInside(
   const select = catalog.at(partition, selectBlocksBackwards);
   for (let to = lastBlock; to >= from;) {
     const [{ rows }] = await transactions.read(
-      { name: operation, tags: streamId },
+      { name: operation, tags: streamId, signal },
       [bind(select, streamId, from, to)],
     );
     for (const [number, data] of rows) {
