@@ -33,6 +33,16 @@ export const commands: readonly ListedCommand[] = [
     load: () => import("./commands/inspect.ts"),
   },
   {
+    name: "verify",
+    summary: "look for what is wrong in a store",
+    load: () => import("./commands/verify.ts"),
+  },
+  {
+    name: "repair",
+    summary: "tell what can be mended, mend it, take it back",
+    load: () => import("./commands/repair.ts"),
+  },
+  {
     name: "export",
     summary: "write streams into a file that can be verified",
     load: () => import("./commands/export.ts"),

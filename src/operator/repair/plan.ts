@@ -108,7 +108,7 @@ function byHand(what: string): Plan {
 
 function lostBlocks(streamId: string | null): string {
   return "What is missing is nowhere in this database. Bring it from a replica " +
-    `of the stream: copy --from URL --stream ${streamId} --replace`;
+    `of the stream: copy ${streamId} --from-file REPLICA --replace`;
 }
 
 function advice({ finding, streamId, details }: Finding): string {
@@ -117,10 +117,12 @@ function advice({ finding, streamId, details }: Finding): string {
       return `Nobody reads these rows. If the stream lacks them in partition ` +
         `${details["rightSuffix"]}, move them there; else delete them`;
     case "schema_drift":
-      return "Compare with `migrate print`, and put the table right by hand";
+      return "Compare with `migrate print --schema NAME`, and put the table right " +
+        "by hand";
     case "location":
-      return "Look with `media status` which blocks the object has, then " +
-        `\`media rehydrate\` the stream, or ${lostBlocks(streamId)}`;
+      return "See if `media reconcile --bucket FILE` misses its object. If not, " +
+        `\`media rehydrate ${streamId} --bucket FILE\`. If so: ` +
+        lostBlocks(streamId);
     default:
       return lostBlocks(streamId);
   }

@@ -18,6 +18,8 @@ export interface VerifyState {
   done: string[];
   /** How far those have come that are not. */
   cursors: Record<string, string>;
+  /** At level `deep`: what has shown that the protocol's rules apply. */
+  seen: { hashes: boolean; links: boolean };
   /** What was counted up to here. */
   counts: VerifySummary;
 }
@@ -33,6 +35,7 @@ export function newState(
     isCatalogueDone: false,
     done: [],
     cursors: {},
+    seen: { hashes: false, links: false },
     counts: {
       streams: 0,
       blocks: 0,
@@ -58,7 +61,9 @@ export function resumedState(
 ): VerifyState {
   const fits = given.version === 1 && given.level === level &&
     given.schema === schema && Array.isArray(given.done) &&
-    typeof given.cursors === "object" && typeof given.counts === "object";
+    [given.cursors, given.seen, given.counts].every((part) =>
+      typeof part === "object" && part !== null
+    );
   if (fits) return structuredClone(given);
   throw invalidArgument({
     argument: "resume",

@@ -62,7 +62,14 @@ export class Verification implements AsyncIterable<Finding> {
   readonly #level: VerifyLevel;
   readonly #state: VerifyState;
   readonly #isKnown: (finding: Finding) => boolean;
-  readonly #evidence = new DeepEvidence();
+  readonly #evidence: DeepEvidence;
+  /**
+   * What was found on pages that are not done. A run that goes on looks at them
+   * again, so the state must not count it yet.
+   */
+  readonly #pages = new Map<string, FindingCounts>();
+  /** The state when nothing was waiting to be told that is not in it. */
+  #resumable: VerifyState;
   #startedAt: number | undefined;
   #bytes = 0;
 
@@ -75,17 +82,21 @@ export class Verification implements AsyncIterable<Finding> {
     this.#state = resume === undefined
       ? newState({ level, schema })
       : resumedState(resume, { level, schema });
+    this.#resumable = structuredClone(this.#state);
+    this.#evidence = new DeepEvidence(this.#state.seen);
     this.#isKnown = acknowledging(options.acknowledged);
   }
 
   /** What was counted so far; when the iteration has ended, all of it. */
   get summary(): Readonly<VerifySummary> {
-    return this.#state.counts;
+    const counts = { ...this.#state.counts };
+    for (const page of this.#pages.values()) add(counts, page);
+    return counts;
   }
 
   /** How far it is; another run can go on from here. */
   get state(): VerifyState {
-    return structuredClone(this.#state);
+    return structuredClone(this.#resumable);
   }
 
   /** The findings, as they are made. */
@@ -98,9 +109,7 @@ export class Verification implements AsyncIterable<Finding> {
         mayLackTables: true,
       });
       try {
-        for await (const finding of this.#findings(core)) {
-          if (this.#count(finding)) yield finding;
-        }
+        yield* this.#findings(core);
       } finally {
         this.#tick();
         await core.close();
@@ -120,7 +129,9 @@ export class Verification implements AsyncIterable<Finding> {
     const { catalog } = core;
     const catalogue = await lookAtCatalogue({ catalog, read }, core.schema);
     const isSome = this.#options.streamIds !== undefined;
-    if (!this.#state.isCatalogueDone && !isSome) yield* catalogue.findings;
+    if (!this.#state.isCatalogueDone && !isSome) {
+      yield* this.#news(catalogue.findings, this.#state.counts);
+    }
     this.#state.isCatalogueDone = true;
     const ground = this.#groundOf(core, read, catalogue);
     const jobs = await this.#jobsOf(core, ground, catalogue);
@@ -186,15 +197,24 @@ export class Verification implements AsyncIterable<Finding> {
     });
     for await (const step of steps) {
       this.#bytes += step.bytes;
-      yield* step.findings;
+      yield* this.#news(step.findings, this.#pageOf(step.job.name));
       if (step.page === undefined) continue;
       this.#advance(step.job.name, step.page);
+      this.#keep();
       this.#tell(jobs.length);
     }
   }
 
+  #pageOf(name: string): FindingCounts {
+    const counts = this.#pages.get(name) ?? noFindings();
+    this.#pages.set(name, counts);
+    return counts;
+  }
+
   #advance(name: string, page: NonNullable<Step["page"]>): void {
     const { counts, cursors, done } = this.#state;
+    add(counts, this.#pageOf(name));
+    this.#pages.delete(name);
     counts.streams += page.streams;
     counts.blocks += Number(page.blocks);
     counts.events += Number(page.events);
@@ -204,18 +224,21 @@ export class Verification implements AsyncIterable<Finding> {
     } else cursors[name] = page.next;
   }
 
-  #tell(total: number): void {
-    const { onProgress } = this.#options;
+  /** Faults that are held back are in no state: they have to be found again. */
+  #keep(): void {
     this.#tick();
-    if (onProgress === undefined) return;
-    const { state } = this;
-    const done = state.done.length;
-    onProgress({
-      done,
+    if (this.#evidence.untold > 0) return;
+    this.#state.seen = this.#evidence.seen;
+    this.#resumable = structuredClone(this.#state);
+  }
+
+  #tell(total: number): void {
+    this.#options.onProgress?.({
+      done: this.#state.done.length,
       total,
-      counts: state.counts,
+      counts: this.summary,
       bytes: this.#bytes,
-      state,
+      state: this.state,
     });
   }
 
@@ -225,16 +248,32 @@ export class Verification implements AsyncIterable<Finding> {
     this.#state.counts.unjudged = this.#evidence.untold;
   }
 
-  /** Whether a finding is news. */
-  #count(finding: Finding): boolean {
-    const { counts } = this.#state;
-    if (this.#isKnown(finding)) {
-      counts.acknowledged++;
-      return false;
+  /** Counts findings; those that are news. */
+  *#news(
+    findings: readonly Finding[],
+    counts: FindingCounts,
+  ): Generator<Finding> {
+    for (const finding of findings) {
+      const isKnown = this.#isKnown(finding);
+      counts[isKnown ? "acknowledged" : `${finding.severity}s` as const]++;
+      if (!isKnown) yield finding;
     }
-    counts[`${finding.severity}s`]++;
-    return true;
   }
+}
+
+type FindingCounts = Pick<VerifySummary, typeof findingCounts[number]>;
+
+const findingCounts = ["errors", "warnings", "notes", "acknowledged"] as const;
+
+const noFindings = (): FindingCounts => ({
+  errors: 0,
+  warnings: 0,
+  notes: 0,
+  acknowledged: 0,
+});
+
+function add(counts: FindingCounts, more: FindingCounts): void {
+  for (const name of findingCounts) counts[name] += more[name];
 }
 
 const levels: readonly VerifyLevel[] = ["quick", "structure", "deep"];

@@ -6,6 +6,7 @@
 
 import type { StreamId } from "../../../storage/stream_id.ts";
 import { detail, type Finding } from "../findings.ts";
+import type { VerifyState } from "../state.ts";
 import {
   type BlockFault,
   checkBlock,
@@ -40,6 +41,17 @@ export class DeepEvidence {
   readonly #hashes: Evidence<Suspect> = new Evidence();
   /** The chain of headers. */
   readonly #links: Evidence<Suspect> = new Evidence();
+
+  /** @param before What the run has seen that is continued. */
+  constructor(before: VerifyState["seen"]) {
+    if (before.hashes) this.#hashes.see();
+    if (before.links) this.#links.see();
+  }
+
+  /** What was seen to fit. */
+  get seen(): VerifyState["seen"] {
+    return { hashes: this.#hashes.isSeen, links: this.#links.isSeen };
+  }
 
   /** Faults that can't be told. */
   get untold(): number {

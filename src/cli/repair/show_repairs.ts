@@ -1,0 +1,132 @@
+/** Plans of repairs, and what became of them. */
+
+import type {
+  RepairResult,
+  UndoResult,
+} from "../../operator/repair/options.ts";
+import type { Repair } from "../../operator/repair/plan.ts";
+import type { Cli } from "../cli.ts";
+import { formatCount, plural } from "../format.ts";
+import { wrapped } from "../screen.ts";
+
+/** The words for an outcome, in the order in which they are shown. */
+const heads = {
+  planned: "To be changed",
+  done: "Changed",
+  not_needed: "Right already",
+  changed: "Not as it was found, so left alone: verify again",
+  by_hand: "By hand",
+} as const;
+
+type Outcome = keyof typeof heads;
+
+/** A repair, and what became or is to become of it. */
+interface Shown {
+  repair: Repair;
+  outcome: Outcome;
+}
+
+/** Shows what would be done. */
+export async function showPlan(
+  cli: Cli,
+  plan: readonly Repair[],
+): Promise<void> {
+  const shown = plan.map((repair): Shown => ({
+    repair,
+    outcome: repair.action.kind === "none" ? "by_hand" : "planned",
+  }));
+  if (cli.isJson) {
+    for (const repair of plan) await cli.jsonLine(repair);
+    await cli.jsonLine({ summary: countsOf(shown) });
+    return;
+  }
+  await show(cli, shown);
+  const { planned, by_hand } = countsOf(shown);
+  await cli.print(
+    plan.length === 0
+      ? "Nothing to be done"
+      : `${plural(planned ?? 0, "change")}${planned ? ", see --apply" : ""}; ` +
+        `${formatCount(by_hand ?? 0)} by hand`,
+  );
+}
+
+/** Shows what was done. */
+export async function showResults(
+  cli: Cli,
+  results: readonly RepairResult[],
+  undoFile: string | undefined,
+): Promise<void> {
+  const counts = countsOf(results);
+  if (cli.isJson) {
+    for (const { repair, outcome, rows } of results) {
+      await cli.jsonLine({ ...repair, outcome, rows });
+    }
+    const file = undoFile ?? null;
+    await cli.jsonLine({ summary: { ...counts, undoFile: file } });
+    return;
+  }
+  await show(cli, results);
+  await cli.print(
+    results.length === 0
+      ? "Nothing to be done"
+      : `${plural(counts.done ?? 0, "change")}; ` +
+        `${formatCount(counts.by_hand ?? 0)} by hand`,
+    ...(undoFile === undefined
+      ? []
+      : [`To take back: repair undo ${undoFile}`]),
+  );
+}
+
+function countsOf(
+  shown: readonly Pick<Shown, "outcome">[],
+): Partial<Record<Outcome, number>> {
+  const counts: Partial<Record<Outcome, number>> = {};
+  for (const { outcome } of shown) {
+    counts[outcome] = (counts[outcome] ?? 0) + 1;
+  }
+  return counts;
+}
+
+async function show(cli: Cli, shown: readonly Shown[]): Promise<void> {
+  for (const outcome of Object.keys(heads) as Outcome[]) {
+    const its = shown.filter((one) => one.outcome === outcome);
+    if (its.length === 0) continue;
+    await cli.print(cli.colour.bold(heads[outcome]));
+    for (const { repair } of its) {
+      await cli.print(...describe(repair, cli.width));
+    }
+    await cli.print("");
+  }
+}
+
+/** An id has a line of its own: it is there to be copied. */
+function describe({ finding, what }: Repair, width: number): string[] {
+  return [
+    `  ${finding.streamId ?? "the schema"}`,
+    wrapped(`${finding.finding}: ${what}`, width, "    "),
+  ];
+}
+
+/** Shows what was taken back. */
+export async function showUndone(
+  cli: Cli,
+  results: readonly UndoResult[],
+): Promise<void> {
+  const counts: Partial<Record<UndoResult["outcome"], number>> = countsOf(
+    results,
+  );
+  if (cli.isJson) {
+    for (const result of results) await cli.jsonLine(result);
+    await cli.jsonLine({ summary: counts });
+    return;
+  }
+  const changed = results.filter(({ outcome }) => outcome === "changed");
+  await cli.print(
+    `${plural(counts.done ?? 0, "change")} taken back, ` +
+      `${formatCount(counts.not_needed ?? 0)} were as before already`,
+    ...(changed.length === 0
+      ? []
+      : ["Left alone, because these streams are not as they were left:"]),
+    ...new Set(changed.map(({ streamId }) => `  ${streamId}`)),
+  );
+}

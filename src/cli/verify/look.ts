@@ -1,0 +1,133 @@
+/** Runs a verification: shows how far it is, what it finds, and can go on. */
+
+import type { VerifySummary } from "../../operator/verify/findings.ts";
+import type {
+  VerifyOptions,
+  VerifyProgress,
+} from "../../operator/verify/options.ts";
+import type { VerifyState } from "../../operator/verify/state.ts";
+import { type Verification, verify } from "../../operator/verify/verify.ts";
+import { Cli, OutputClosedError } from "../cli.ts";
+import { formatBytes, plural } from "../format.ts";
+import type { Amount } from "../progress.ts";
+import { describeSummary, Found, type FoundKind } from "./found.ts";
+import { StateFile } from "./state_file.ts";
+
+/** What is kept for a run that goes on. */
+interface Kept {
+  state: VerifyState;
+  found: FoundKind[];
+}
+
+/**
+ * Verifies and prints what was found: as JSON at once, for people at the end.
+ *
+ * @param resume The file in which is kept how far it is.
+ */
+export async function look(
+  cli: Cli,
+  options: VerifyOptions,
+  resume: string | undefined,
+): Promise<VerifySummary> {
+  const file = resume === undefined
+    ? undefined
+    : new StateFile<Kept>(resume, workOf(cli, options));
+  const kept = await file?.read();
+  const found = new Found(kept?.found);
+  using progress = cli.progress("Verifying", "partitions", {
+    done: kept?.state.done.length ?? 0,
+  });
+  const verification = verify({
+    ...options,
+    ...(kept && { resume: kept.state }),
+    onProgress: (amount) => {
+      progress.at(amountOf(amount));
+      file?.at(() => ({ state: amount.state, found: found.kept }));
+    },
+  });
+  const now = () => ({ state: verification.state, found: found.kept });
+  // Whether it can be written shows now, not when hours of work depend on it.
+  await file?.save(now());
+  try {
+    await take(cli, verification, found);
+  } catch (error) {
+    await file?.save(now()).catch(({ message }) => cli.note(message));
+    await showUnfinished(cli, found, file && resume);
+    throw error;
+  }
+  if (!cli.isJson) {
+    const lines = found.lines(cli.width, cli.colour);
+    await cli.print(...lines, ...describeSummary(verification.summary));
+  } else await cli.jsonLine({ summary: toldOf(verification.summary, options) });
+  await file?.remove();
+  return verification.summary;
+}
+
+async function take(
+  cli: Cli,
+  verification: Verification,
+  found: Found,
+): Promise<void> {
+  for await (const finding of verification) {
+    if (cli.isJson) await cli.jsonLine(finding);
+    else found.add(finding);
+  }
+}
+
+/** It was interrupted or has failed: what was found by then is worth something. */
+async function showUnfinished(
+  cli: Cli,
+  found: Found,
+  resume: string | undefined,
+): Promise<void> {
+  if (cli.signal.reason instanceof OutputClosedError) return;
+  const lines = found.lines(cli.width, cli.colour);
+  if (!cli.isJson && lines.length > 0) {
+    // The command's own signal is aborted already.
+    const { signal } = new AbortController();
+    await new Cli({ signal, isJson: false }).print("So far:", ...lines);
+  }
+  if (resume !== undefined) cli.note(`To go on: --resume ${resume}`);
+}
+
+/** Only a run that looks at the same, and prints it so, can go on. */
+function workOf(cli: Cli, options: VerifyOptions): unknown {
+  const { schema, level, streamIds, types, since, archives } = options;
+  return {
+    verify: schema,
+    level: level ?? null,
+    streamIds: streamIds?.toSorted() ?? null,
+    types: types?.toSorted() ?? null,
+    since: since ?? null,
+    archives: archives ?? null,
+    isJson: cli.isJson,
+  };
+}
+
+function amountOf({ done, total, bytes, counts }: VerifyProgress): Amount {
+  const { errors, warnings } = counts;
+  const notes = [
+    ...(bytes > 0 ? [`${formatBytes(bytes)} read`] : []),
+    ...(errors > 0 ? [plural(errors, "error")] : []),
+    ...(warnings > 0 ? [plural(warnings, "warning")] : []),
+  ];
+  return {
+    done,
+    total,
+    ...(notes.length > 0 && { note: notes.join(", ") }),
+  };
+}
+
+/** Counts of what was not asked for are left out. */
+function toldOf(
+  { acknowledged, unjudged, ...summary }: VerifySummary,
+  { acknowledged: known, level }: VerifyOptions,
+) {
+  const { seconds, ...counts } = summary;
+  return {
+    ...counts,
+    ...(known && { acknowledged }),
+    ...(level === "deep" && { unjudged }),
+    seconds,
+  };
+}

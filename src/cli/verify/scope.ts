@@ -1,0 +1,46 @@
+/** What `verify` and `repair` look at: options that both have. */
+
+import type { Command, OptionValues } from "@commander-js/extra-typings";
+import type { StreamId, StreamType } from "../../storage/stream_id.ts";
+import { type StoreOptions, withStore } from "../store_options.ts";
+import { choice, collect, rate, streamId, streamTypes } from "../values.ts";
+
+/** What {@linkcode withScope} adds. */
+export type ScopeOptions = StoreOptions & {
+  stream?: StreamId[] | undefined;
+  type?: StreamType[] | undefined;
+  rate?: number | undefined;
+};
+
+/** Adds the options that name a store and streams of it, and `--json`. */
+export function withScope<
+  A extends unknown[],
+  O extends OptionValues,
+  G extends OptionValues,
+>(command: Command<A, O, G>): Command<A, O & ScopeOptions, G> {
+  return withStore(command)
+    .option(
+      "--stream <id>",
+      "only this stream; may come several times",
+      collect<StreamId>(streamId("behind --stream")),
+    )
+    .option(
+      "--type <type>",
+      "only streams of this type; may come several times",
+      collect<StreamType>(choice("--type", streamTypes)),
+    )
+    .option(
+      "--rate <MB/s>",
+      "read no faster",
+      rate("--rate"),
+    ) as unknown as Command<A, O & ScopeOptions, G>;
+}
+
+/** The same for the library. */
+export function scopeOf({ stream, type, rate }: ScopeOptions) {
+  return {
+    ...(stream && { streamIds: stream }),
+    ...(type && { types: type }),
+    ...(rate !== undefined && { rate }),
+  };
+}
