@@ -47,15 +47,17 @@ export function cleanEnvironment(
   return { ...rest, PGPASSFILE: "/nonexistent/pgpass", NO_COLOR: "1", ...more };
 }
 
-/** Starts a command; the address goes by the environment. */
+/** Starts a command in a folder; the address goes by the environment. */
 export function startCli(
   args: readonly string[],
   env: Record<string, string> = {},
+  cwd?: string,
 ): RunningCommand {
   const [program, ...words] = cliCommand;
   const child = spawn(program!, [...words, ...args], {
     env: cleanEnvironment(env),
     stdio: ["ignore", "pipe", "pipe"],
+    ...(cwd !== undefined && { cwd }),
   });
   const its = { stdout: "", stderr: "" };
   let heard = () => {};
@@ -86,6 +88,7 @@ export function startCli(
 export async function runCli(
   args: readonly string[],
   env: Record<string, string> = {},
+  cwd?: string,
 ): Promise<Ended> {
-  return await startCli(args, env).ended;
+  return await startCli(args, env, cwd).ended;
 }

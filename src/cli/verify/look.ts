@@ -37,11 +37,12 @@ export async function look(
   using progress = cli.progress("Verifying", "partitions", {
     done: kept?.state.done.length ?? 0,
   });
+  const since = performance.now();
   const verification = verify({
     ...options,
     ...(kept && { resume: kept.state }),
     onProgress: (amount) => {
-      progress.at(amountOf(amount));
+      progress.at(amountOf(amount, since));
       file?.at(() => ({ state: amount.state, found: found.kept }));
     },
   });
@@ -104,10 +105,14 @@ function workOf(cli: Cli, options: VerifyOptions): unknown {
   };
 }
 
-function amountOf({ done, total, bytes, counts }: VerifyProgress): Amount {
+function amountOf(
+  { done, total, bytes, counts }: VerifyProgress,
+  since: number,
+): Amount {
   const { errors, warnings } = counts;
+  const rate = bytes / (performance.now() - since) * 1000;
   const notes = [
-    ...(bytes > 0 ? [`${formatBytes(bytes)} read`] : []),
+    ...(bytes > 0 ? [`${formatBytes(rate)}/s`] : []),
     ...(errors > 0 ? [plural(errors, "error")] : []),
     ...(warnings > 0 ? [plural(warnings, "warning")] : []),
   ];

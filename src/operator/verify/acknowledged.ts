@@ -51,7 +51,7 @@ function badLine(number: number) {
   return invalidArgument({
     argument: "findings",
     reason: "bad_finding",
-    rule: "must be JSON lines that verify has printed",
-    received: `line ${number}`,
+    rule: "must be JSON lines that verify has printed, but line " +
+      `${number} is none`,
   });
 }
