@@ -177,7 +177,7 @@ describe("A server that goes away", () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
-      operationTimeoutMs: 300,
+      operationTimeoutMs: 1500,
       retry: { attempts: 3, minDelayMs: 1, maxDelayMs: 5 },
     });
     const { storage } = test;

@@ -25,7 +25,7 @@ const genesis = { number: 0n, data: new Uint8Array([1]) };
 const event = new Uint8Array([2]);
 const hash = new Uint8Array(32).fill(7);
 
-const operationTimeoutMs = 500;
+const operationTimeoutMs = 1000;
 /** Of no deadline here: what takes so long would take for ever. */
 const foreverMs = 30_000;
 
@@ -351,7 +351,11 @@ async function assertCanceled(
 
 describe("A signal", () => {
   it("ends every read that is under way", async () => {
-    await using test = await openTestStorage({ maxConnections: 20 });
+    await using test = await openTestStorage({
+      maxConnections: 20,
+      // Some reads wait for long before the last of them has begun.
+      lockTimeoutMs: 15_000,
+    });
     const { storage, schema, url } = test;
     const id = newStreamId();
     await storage.createStreamStorage(id, genesis);

@@ -163,7 +163,7 @@ describe("A connection that dies in the middle of", () => {
     await using test = await openTestStorage({
       url: proxy.url,
       maxConnections: 3,
-      operationTimeoutMs: 500,
+      operationTimeoutMs: 2000,
       retry: { attempts: 4, minDelayMs: 1, maxDelayMs: 10 },
     });
     const id = newStreamId();

@@ -380,7 +380,7 @@ describe("A store that re-fences", () => {
       await using test = await openTestStorage({
         ...small,
         url: proxy.url,
-        operationTimeoutMs: 300,
+        operationTimeoutMs: 1000,
       });
       const { storage } = test;
       const [lost, other] = [newStreamId(), newStreamId()];
