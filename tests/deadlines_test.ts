@@ -20,6 +20,7 @@ import { testDatabaseUrl } from "./support/database.ts";
 import { startProxy } from "./support/proxy.ts";
 import { testSession } from "./support/sessions.ts";
 import { openTestStorage } from "./support/storage.ts";
+import { untilSeen } from "./support/until.ts";
 
 const genesis = { number: 0n, data: new Uint8Array([1]) };
 const event = new Uint8Array([2]);
@@ -472,13 +473,13 @@ describe("A signal", () => {
 /** Resolves when so many sessions wait for locks of this one. */
 async function waiting(holder: Session, sessions: number): Promise<void> {
   await using watcher = await testSession();
-  for (;;) {
+  await untilSeen(async () => {
     const [row] = await watcher.script(
       `SELECT count(*) FROM pg_stat_activity
        WHERE ${holder.processId} = ANY(pg_blocking_pids(pid))`,
     );
-    if (Number(row?.[0]) >= sessions) return;
-  }
+    return Number(row?.[0]) >= sessions;
+  });
 }
 
 describe("Close", () => {

@@ -19,7 +19,7 @@ import { assertInvariants } from "./support/invariants.ts";
 import { openSession } from "./support/migration_connection.ts";
 import { plant } from "./support/plant.ts";
 import { openTestStorage } from "./support/storage.ts";
-import { until } from "./support/until.ts";
+import { until, untilSeen } from "./support/until.ts";
 
 const ttlMs = 600_000;
 
@@ -54,14 +54,14 @@ async function lockWasWanted(
   applicationName: string,
 ): Promise<void> {
   await using session = await openSession(url);
-  for (;;) {
+  await untilSeen(async () => {
     const [row] = await session.script(
       `SELECT count(*) FROM pg_stat_activity
         WHERE application_name = '${applicationName}'
           AND query LIKE '%FOR UPDATE%'`,
     );
-    if (row![0] !== "0") return;
-  }
+    return row![0] !== "0";
+  });
 }
 
 /** Resolves when somebody waits for an advisory lock. */
@@ -69,13 +69,13 @@ async function advisoryLockIsWaitedFor(
   { url }: TestStreamStorage,
 ): Promise<void> {
   await using session = await openSession(url);
-  for (;;) {
+  await untilSeen(async () => {
     const [row] = await session.script(
       `SELECT count(*) FROM pg_locks
         WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted`,
     );
-    if (row![0] !== "0") return;
-  }
+    return row![0] !== "0";
+  });
 }
 
 /** Ids in ascending order. */

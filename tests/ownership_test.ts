@@ -12,6 +12,7 @@ import { testDatabaseUrl } from "./support/database.ts";
 import { ExistingNode } from "./support/existing_node.ts";
 import { openSession } from "./support/migration_connection.ts";
 import { openTestStorage } from "./support/storage.ts";
+import { untilSeen } from "./support/until.ts";
 
 const streamId = parseStreamId("20".padEnd(64, "0"));
 const genesis = { number: 0n, data: new Uint8Array([1]) };
@@ -246,16 +247,17 @@ async function until(
   condition: string,
 ): Promise<void> {
   const deadline = performance.now() + 10_000;
-  for (;;) {
+  await untilSeen(async () => {
     const [{ rows: [row] }] = await session.run([bind(activity(condition))]);
-    if (row![0] > 0n) return;
     assert.ok(performance.now() < deadline, `Expected that ${what}`);
-  }
+    return row![0] > 0n;
+  });
 }
 
 async function untilRows(session: Session, query: string): Promise<void> {
   const deadline = performance.now() + 10_000;
-  while ((await session.script(query)).length === 0) {
+  await untilSeen(async () => {
     assert.ok(performance.now() < deadline, "Expected the lock to be back");
-  }
+    return (await session.script(query)).length > 0;
+  });
 }

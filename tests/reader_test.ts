@@ -42,6 +42,7 @@ import { type S3Server, startS3Server } from "./support/s3_server.ts";
 import { testSession } from "./support/sessions.ts";
 import { openTestStorage } from "./support/storage.ts";
 import { storedRows } from "./support/stored_rows.ts";
+import { untilSeen } from "./support/until.ts";
 
 let test: TestStreamStorage;
 let admin: Session;
@@ -546,11 +547,11 @@ describe("A closed reader", () => {
       reason: "closed",
       operation: "getStreams",
     });
-    for (;;) {
+    await untilSeen(async () => {
       const left = await admin.script(
         `SELECT 1 FROM pg_stat_activity WHERE application_name = '${applicationName}'`,
       );
-      if (left.length === 0) break;
-    }
+      return left.length === 0;
+    });
   });
 });

@@ -20,6 +20,7 @@ import {
   report,
 } from "./support/fake_server.ts";
 import { testSession, testTable } from "./support/sessions.ts";
+import { untilSeen } from "./support/until.ts";
 
 const one = statement({ text: "SELECT 1", columns: ["int4"], once: true });
 const kept = statement({ text: "SELECT 1", columns: ["int4"] });
@@ -314,7 +315,7 @@ describe("A session that is given up", () => {
       return row![0] === "1";
     };
     const answer = lost(session.script("SELECT pg_sleep(600)"));
-    while (!await isThere());
+    await untilSeen(isThere);
     session.giveUp("Enough");
     await answer;
     await session.released;

@@ -26,6 +26,7 @@ import {
   startEmbeddedPostgres,
 } from "../src/embedded/mod.ts";
 import { checkUnread } from "./support/unread.ts";
+import { untilSeen } from "./support/until.ts";
 
 const fixture = (name: string) =>
   new URL(`./fixtures/tls/${name}`, import.meta.url);
@@ -150,11 +151,11 @@ describe("TLS", () => {
       return rows.length > 0;
     };
     const answer = assert.rejects(session.script("SELECT pg_sleep(600)"));
-    while (!await isAtWork());
+    await untilSeen(isAtWork);
     session.giveUp("Enough");
     await answer;
     await session.released;
-    while (await isAtWork());
+    await untilSeen(async () => !await isAtWork());
     const sslRequest = 80877103;
     assert.ok(starts.length >= 2);
     assert.ok(starts.every((code) => code === sslRequest), String(starts));
