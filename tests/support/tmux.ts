@@ -58,6 +58,17 @@ export class Tmux implements AsyncDisposable {
     return await this.#tmux("capture-pane", "-p");
   }
 
+  /** The same with colours as escapes. */
+  async colours(): Promise<string> {
+    return await this.#tmux("capture-pane", "-p", "-e");
+  }
+
+  /** The lines that were printed: one that the terminal has wrapped is whole. */
+  async lines(): Promise<string[]> {
+    const text = await this.#tmux("capture-pane", "-p", "-J");
+    return text.trimEnd().split("\n").map((line) => line.trimEnd());
+  }
+
   /** Waits until the screen shows it, and returns what it shows then. */
   async shows(pattern: RegExp): Promise<string> {
     const deadline = performance.now() + 60_000;
