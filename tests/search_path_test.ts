@@ -29,9 +29,18 @@ import {
   diffStreams,
   doctor,
   exportStreams,
+  findStores,
   importStreams,
+  inspectStream,
+  listBlocks,
+  listStreams,
+  mediaStatus,
   planRepairs,
+  planStoreMigrations,
+  readBlock,
+  simulateTrimming,
   storeStatus,
+  storeUsage,
   undoRepairs,
   verify,
   watchStore,
@@ -557,6 +566,30 @@ async function lookAfter(
     if (look.partitions.length > 0 || ++looks > 30) break;
   }
   await storeStatus({ url, schema });
+  await lookAtStreams({ url, schema });
+}
+
+/** What usage, list, inspect, trim, media and migrate ask. */
+async function lookAtStreams(
+  place: { url: string; schema: string },
+): Promise<void> {
+  const { url, schema } = place;
+  assert.ok((await findStores({ url })).some((its) => its.schema === schema));
+  await planStoreMigrations(place);
+  await storeUsage(place);
+  await mediaStatus(place);
+  const trimming = { historyMiniblocks: { default: 1n } };
+  await simulateTrimming({ ...place, trimming });
+  const pages = await Array.fromAsync(listStreams(place));
+  const streams = pages.flat();
+  assert.ok(streams.length > 0);
+  for (const { streamId } of streams.slice(0, 3)) {
+    await inspectStream({ ...place, streamId });
+    const blocks = await Array.fromAsync(listBlocks({ ...place, streamId }));
+    const number = blocks.flat().find((block) => !("startByte" in block))
+      ?.number;
+    if (number !== undefined) await readBlock({ ...place, streamId, number });
+  }
 }
 
 /** What stands by itself in the texts that were sent, and looks nothing up. */
