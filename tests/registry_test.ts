@@ -50,8 +50,13 @@ const consumer = fileURLToPath(
 
 /** What deno.json allows at the least. */
 const oldestPackages: Record<string, string> = Object.fromEntries(
-  ["@bufbuild/protobuf", "@opentelemetry/api", "aws4fetch", "p-retry"]
-    .map((name) => [name, configuration.imports[name]!.split("@^")[1]!]),
+  [
+    "@bufbuild/protobuf",
+    "@commander-js/extra-typings",
+    "@opentelemetry/api",
+    "aws4fetch",
+    "p-retry",
+  ].map((name) => [name, configuration.imports[name]!.split("@^")[1]!]),
 );
 
 let dir: string;
@@ -97,6 +102,25 @@ async function installed(
   const flags = ["--no-audit", "--no-fund", "--prefer-offline"];
   await runCommand("npm", ["install", ...flags], { cwd: its });
   return its;
+}
+
+/** The command line has an answer of its own, and one of a server. */
+async function assertLooks(
+  program: string,
+  args: string[],
+  { cwd, env }: { cwd: string; env?: Record<string, string> },
+): Promise<void> {
+  const version = await runCommand(program, [...args, "--version"], {
+    cwd,
+    ...(env && { env }),
+  });
+  assert.equal(version, `${configuration.version}\n`);
+  const plan = ["migrate", "plan", "--schema", "not_there", "--json"];
+  const said = await runCommand(program, [...args, ...plan], {
+    cwd,
+    env: { ...env, STREAM_STORAGE_URL: await testDatabaseUrl() },
+  });
+  assert.deepEqual(JSON.parse(said).from, { node: 0, own: 0 });
 }
 
 /** Deno does all of it once; Bun and Node run as commands. */
@@ -216,6 +240,20 @@ describeInDeno("the published package", () => {
       assert.equal(await run(program, args, { cwd: its, env }), worked);
     });
 
+    it("has a command line, under these tests' Deno and the oldest", async () => {
+      const { name, version } = configuration;
+      const entry = `jsr:${name}@${version}/cli`;
+      for (
+        const program of [
+          process.execPath,
+          await programs.get(runtimes.oldestDeno)!,
+        ]
+      ) {
+        const args = ["run", "-A", ...flags, entry];
+        await assertLooks(program, args, { cwd: its, env });
+      }
+    });
+
     it("works as a bundle of Deno's", async () => {
       const args = ["bundle", ...flags, "--output=out.js", "main.ts"];
       await runCommand(process.execPath, args, { cwd: its, env });
@@ -238,6 +276,16 @@ describeInDeno("the published package", () => {
       ) {
         assert.equal(await run(program, ["main.ts"], { cwd: newest }), worked);
       }
+    });
+
+    it("has a command line, under Bun and Node", async () => {
+      const entry = `node_modules/${configuration.name}/src/cli/main.js`;
+      for (const name of ["oldestBun", "oldestNode"] as const) {
+        const program = await programs.get(runtimes[name])!;
+        await assertLooks(program, [entry], { cwd: oldest });
+      }
+      const program = await programs.get(runtimes.newestNode)!;
+      await assertLooks(program, [entry], { cwd: newest });
     });
 
     it("starts the embedded server under Node", async () => {
