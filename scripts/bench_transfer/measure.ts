@@ -1,17 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { migrate } from "../../src/database/migrations/mod.ts";
-import {
-  copyStreams,
-  diffStreams,
-  exportStreams,
-  importStreams,
-  verifyExport,
-} from "../../src/operator/mod.ts";
 import { openSession } from "../../tests/support/migration_connection.ts";
 import type { Options } from "../bench_verify/arguments.ts";
 import { fill } from "../bench_verify/fill.ts";
@@ -21,11 +15,9 @@ const to = "bench_to";
 /** The other store differs in it. */
 const otherPartitions = 16;
 const MB = 1_000_000;
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
-/** What is measured, in order; each is told a directory for its files. */
-type Step = [name: string, run: (directory: string) => Promise<unknown>];
-
-/** Fills a schema and prints a line for each run. */
+/** Fills a schema and prints a line for each run: each is a process of its own. */
 export async function measure(url: string, options: Options): Promise<void> {
   const { streams, blocks, partitions, rounds } = options;
   const session = await openSession(url);
@@ -43,15 +35,10 @@ export async function measure(url: string, options: Options): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "stream-storage-bench-"));
   try {
     for (let round = 1; round <= rounds; round++) {
-      for (const [name, run] of stepsOf(url)) {
+      for (const [name, command] of stepsOf(url, directory)) {
         if (name === "import" || name === "copy") await emptied();
         const started = performance.now();
-        let peak = 0;
-        const watch = setInterval(() => {
-          peak = Math.max(peak, process.memoryUsage().rss);
-        }, 20);
-        await run(directory);
-        clearInterval(watch);
+        const peak = await run(command, url);
         report(name, performance.now() - started, { streams, bytes, peak });
       }
       const { size } = await stat(join(directory, "streams"));
@@ -66,57 +53,69 @@ export async function measure(url: string, options: Options): Promise<void> {
   }
 }
 
-function stepsOf(url: string): Step[] {
-  const source = { url, schema: from };
-  const target = { url, schema: to, startupDelayMs: 0 };
-  const fileIn = (directory: string, name = "streams") => join(directory, name);
-  const expectAll = ({ problems }: { problems: number }) => {
-    if (problems > 0) throw new Error(`Expected no problem, found ${problems}`);
-  };
+/** What is measured, in order, and how it is run. */
+function stepsOf(url: string, directory: string): [string, string[]][] {
+  const deno = "Deno" in globalThis ? ["-A", "--no-check"] : [];
+  const cli = (...args: string[]) => [
+    ...[process.execPath, "run", ...deno, main, ...args],
+  ];
+  const file = join(directory, "streams");
+  const dump = join(directory, "dump");
+  const both = ["--from-schema", from, "--to-schema", to];
   return [
-    ["pg_dump -Fc -Z0", (directory) => dump(url, fileIn(directory, "dump"))],
-    ["export", async (directory) => {
-      expectAll(await exportStreams({ ...source, file: fileIn(directory) }));
-    }],
-    ["export .gz", async (directory) => {
-      const file = fileIn(directory, "streams.gz");
-      expectAll(await exportStreams({ ...source, file }));
-    }],
-    ["verify the file", (directory) => verifyExport(fileIn(directory))],
-    ["import", async (directory) => {
-      expectAll(await importStreams({ ...target, file: fileIn(directory) }));
-    }],
-    ["copy", async () => {
-      expectAll(await copyStreams({ from: source, to: target }));
-    }],
-    ["diff, all equal", async () => {
-      const right = { url, schema: to };
-      const { different } = await diffStreams({ left: source, right });
-      if (different > 0) throw new Error(`${different} streams differ`);
-    }],
+    ["pg_dump -Fc -Z0", [
+      ...["pg_dump", "-Fc", "-Z0", "--data-only", "-n", from, "-f", dump, url],
+    ]],
+    ["export", cli("export", "--schema", from, file)],
+    ["export .gz", cli("export", "--schema", from, `${file}.gz`)],
+    ["import --check", cli("import", "--check", file)],
+    ["import", cli("import", "--schema", to, file)],
+    ["copy", cli("copy", ...both)],
+    ["diff, all equal", cli("diff", ...both)],
   ];
 }
 
-async function dump(url: string, file: string): Promise<void> {
-  const child = spawn(
-    "pg_dump",
-    ["-Fc", "-Z0", "--data-only", "-n", from, "-f", file, url],
-    { stdio: ["ignore", "ignore", "inherit"] },
-  );
+/** Runs a command that must end well; the most memory it had, where that is told. */
+async function run(
+  [program, ...args]: string[],
+  url: string,
+): Promise<number | undefined> {
+  const child = spawn(program!, args, {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, STREAM_STORAGE_URL: url, NO_COLOR: "1" },
+  });
+  let told = "";
+  child.stderr.on("data", (data) => told += data);
+  let peak: number | undefined;
+  const watch = setInterval(async () => {
+    const status = await readFile(`/proc/${child.pid}/status`, "utf8")
+      .catch(() => "");
+    const kB = /^VmHWM:\s+(\d+) kB/m.exec(status)?.[1];
+    if (kB !== undefined) peak = Number(kB) * 1024;
+  }, 100);
   const [code] = await once(child, "close");
-  if (code !== 0) throw new Error(`pg_dump ended with ${code}`);
+  clearInterval(watch);
+  if (code !== 0) throw new Error(`${program} ended with ${code}: ${told}`);
+  return peak;
 }
 
 function report(
   name: string,
   ms: number,
-  { streams, bytes, peak }: { streams: number; bytes: number; peak: number },
+  { streams, bytes, peak }: {
+    streams: number;
+    bytes: number;
+    peak: number | undefined;
+  },
 ): void {
   const seconds = ms / 1000;
+  const memory = peak === undefined
+    ? "not told"
+    : `${Math.round(peak / MB)} MB at most`;
   console.log(
-    `${name.padEnd(18)} ${seconds.toFixed(2).padStart(6)} s  ` +
-      `${Math.round(streams / seconds).toString().padStart(7)} streams/s  ` +
+    `${name.padEnd(16)} ${seconds.toFixed(2).padStart(6)} s  ` +
+      `${Math.round(streams / seconds).toString().padStart(6)} streams/s  ` +
       `${Math.round(bytes / MB / seconds).toString().padStart(4)} MB/s  ` +
-      `rss at most ${Math.round(peak / MB)} MB`,
+      `memory ${memory}`,
   );
 }

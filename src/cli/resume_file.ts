@@ -47,8 +47,9 @@ export class ResumeFile implements AsyncDisposable {
     return this.#after;
   }
 
-  /** So far it is now. */
+  /** So far it is now; empty, no stream is done. */
   at(after: string): void {
+    if (after === "") return;
     this.#after = after;
     const now = performance.now();
     if (this.#path === undefined || now - this.#savedAt < everyMs) return;

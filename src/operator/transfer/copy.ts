@@ -9,7 +9,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { openReadCore } from "../../postgres/open_reader.ts";
 import type { StreamReaderOptions } from "../../postgres/reader_options.ts";
 import type { ReadStore, Store, StreamCall } from "../../postgres/store.ts";
-import { isStreamStorageError } from "../../storage/errors.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import { openOwned, type OwnerOptions } from "../repair/owner.ts";
 import {
@@ -27,7 +26,6 @@ import {
 } from "./counting.ts";
 import { Crowd } from "./crowd.ts";
 import { storeOf } from "./diff.ts";
-import { isBrokenStream } from "./format/rules.ts";
 import { InOrder } from "./in_order.ts";
 import type {
   StreamProblem,
@@ -42,7 +40,7 @@ import {
 } from "./source/reader_options.ts";
 import { type StreamChoice, streamIdsOf } from "./source/stream_ids.ts";
 import { decisionOf } from "./target/decide.ts";
-import { ProblemError, problemOf } from "./target/problem.ts";
+import { ProblemError, problemOf } from "./problem.ts";
 import { StreamWriter, type WriteDecision } from "./target/write_stream.ts";
 import { told } from "./told.ts";
 
@@ -164,7 +162,7 @@ class Round {
         signal: this.#options.signal,
       });
     } catch (error) {
-      const found = problemOf(error) ?? sourceProblem(error);
+      const found = problemOf(error);
       if (found === undefined) throw error;
       this.#counting.problems++;
       const { problem, message } = found;
@@ -246,12 +244,4 @@ class Round {
       withdraw: () => writer.withdraw(),
     };
   }
-}
-
-/** What is wrong with a stream of the source alone. */
-function sourceProblem(error: unknown): ProblemError | undefined {
-  if (isBrokenStream(error)) return new ProblemError("broken", error.message);
-  return isStreamStorageError(error, "FAILED_PRECONDITION")
-    ? new ProblemError("outside", error.message)
-    : undefined;
 }

@@ -26,12 +26,17 @@ export function bytesOfTail({ minipool, candidates }: StreamTail): number {
   return bytes;
 }
 
+/** So often it is told how far a stream is. */
+const tellEveryMs = 200;
+
 /** See the file's head. */
 export class Counting {
   readonly #options: TransferOptions;
   readonly #throttle: Throttle;
   readonly #signal: AbortSignal | undefined;
   readonly #since = performance.now();
+  #toldAt = performance.now();
+  #after = "";
   streams = 0;
   blocks = 0;
   bytes = 0;
@@ -52,14 +57,22 @@ export class Counting {
   async passed(blocks: number, bytes: number): Promise<void> {
     this.blocks += blocks;
     this.bytes += bytes;
+    // A large stream takes long.
+    if (performance.now() - this.#toldAt > tellEveryMs) this.#tell();
     await this.#throttle.spend(bytes, this.#signal);
   }
 
   /** A stream is done, one way or the other. */
   done(streamId: string): void {
     this.streams++;
+    this.#after = streamId;
+    this.#tell();
+  }
+
+  #tell(): void {
+    this.#toldAt = performance.now();
     const { streams, blocks, bytes } = this;
-    this.#options.onProgress?.({ streams, blocks, bytes, after: streamId });
+    this.#options.onProgress?.({ streams, blocks, bytes, after: this.#after });
   }
 }
 

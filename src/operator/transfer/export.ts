@@ -7,7 +7,6 @@ import { bind } from "../../database/statement.ts";
 import { openReadCore } from "../../postgres/open_reader.ts";
 import type { ReadStore, StreamCall } from "../../postgres/store.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
-import { isStreamStorageError } from "../../storage/errors.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import {
   bytesOfBlocks,
@@ -19,8 +18,8 @@ import {
 import { ExportEncoder } from "./format/encode.ts";
 import { ExportFile, findResumption } from "./format/file.ts";
 import { Digests, formatName, formatVersion } from "./format/records.ts";
-import { isBrokenStream } from "./format/rules.ts";
 import type { ExportOptions, ExportSummary, StreamProblem } from "./options.ts";
+import { problemOf } from "./problem.ts";
 import { prefetch } from "./source/prefetch.ts";
 import {
   passStream,
@@ -156,19 +155,10 @@ async function pass(
     else if (options.streamIds !== undefined) throw streamNotFound(streamId);
     else leaveOut(state, streamId, "gone", `Stream ${streamId} is gone`);
   } catch (error) {
-    const problem = isBrokenStream(error)
-      ? "broken"
-      : isUnreadable(error)
-      ? "outside"
-      : undefined;
-    if (problem === undefined) throw error;
-    leaveOut(state, streamId, problem, (error as Error).message);
+    const found = problemOf(error);
+    if (found === undefined) throw error;
+    leaveOut(state, streamId, found.problem, found.message);
   }
-}
-
-/** The object storage that has its blocks is not configured here. */
-function isUnreadable(error: unknown): boolean {
-  return isStreamStorageError(error, "FAILED_PRECONDITION");
 }
 
 function leaveOut(

@@ -32,7 +32,7 @@ import type { StreamHead, StreamTail } from "./format/model.ts";
 import { InOrder } from "./in_order.ts";
 import type { ImportOptions, TransferSummary } from "./options.ts";
 import { decisionOf } from "./target/decide.ts";
-import { ProblemError, problemOf } from "./target/problem.ts";
+import { ProblemError, problemOf } from "./problem.ts";
 import { StreamWriter, type WriteDecision } from "./target/write_stream.ts";
 
 const operation = "importStreams";

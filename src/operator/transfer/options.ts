@@ -13,7 +13,10 @@ export interface TransferProgress {
   blocks: number;
   /** Bytes of blocks, snapshots and events that went through. */
   bytes: number;
-  /** The last stream that is done; a run that goes on begins behind it. */
+  /**
+   * The last stream that is done, and all before it; empty, none is. A run that
+   * goes on begins behind it.
+   */
   after: string;
 }
 
@@ -23,7 +26,7 @@ export interface TransferOptions {
   rate?: number;
   /** Streams that are worked on beside each other. Default 8. */
   concurrency?: number;
-  /** Called after each stream. */
+  /** Called after each stream, and now and then while a large one is moved. */
   onProgress?: (progress: TransferProgress) => void;
 }
 

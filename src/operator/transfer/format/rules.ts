@@ -4,19 +4,13 @@
  * that is refused later.
  */
 
-import { StreamStorageError } from "../../../storage/errors.ts";
+import type { StreamStorageError } from "../../../storage/errors.ts";
 import { fault } from "../../../storage/fault.ts";
 import type { MiniblockRow } from "../../../storage/rules.ts";
 import type { StreamHead, StreamTail } from "./model.ts";
 
 /** The reason of a stream that breaks a rule. */
 export const brokenStream = "broken_stream";
-
-/** Whether an error tells of a stream that breaks a rule. */
-export function isBrokenStream(error: unknown): error is StreamStorageError {
-  return error instanceof StreamStorageError &&
-    error.details.reason === brokenStream;
-}
 
 /** The rules of one stream, to be asked in the order of its parts. */
 export class StreamRules {

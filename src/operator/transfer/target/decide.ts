@@ -1,6 +1,6 @@
 import type { Comparison } from "../compare/compare_stream.ts";
 import { describeComparison } from "../compare/reasons.ts";
-import { ProblemError } from "./problem.ts";
+import { ProblemError } from "../problem.ts";
 import type { WriteDecision } from "./write_stream.ts";
 
 /**
