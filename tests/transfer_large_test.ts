@@ -25,6 +25,8 @@ import {
   newStreamId,
 } from "../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../src/testing/create_test_stream_storage.ts";
+import { testDatabaseUrl } from "./support/database.ts";
+import { startProxy } from "./support/proxy.ts";
 import { openTestStorage } from "./support/storage.ts";
 import { contentsOf, differences, emptyStore } from "./support/transfer.ts";
 
@@ -330,5 +332,102 @@ describe("A stream that is written in pieces", () => {
       const { miniblocks } = (await contentsOf(storage, id))!;
       assert.deepEqual(miniblocks.map((b) => Number(b.number)), numbers);
     });
+  });
+
+  it("is written once, whichever message a connection is lost with", async () => {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    await using place = await emptyStore({ partitions: 1 });
+    await using owned = await openOwned({
+      ...place.place,
+      url: proxy.url,
+      // One connection that writes, so that every run is alike.
+      maxConnections: 3,
+      retry: { minDelayMs: 1, maxDelayMs: 10 },
+    });
+    const { store } = owned;
+    const kinds = ["create", "replace", "extend"] as const;
+    const write = async (
+      streamId: StreamId,
+      mode: typeof kinds[number],
+      given: readonly MiniblockRow[],
+      rowsOfPiece = 3,
+    ) => {
+      const writer = new StreamWriter(
+        store,
+        { name: "test", streamId },
+        () => Promise.resolve({ mode, stored: 4n }),
+        { bytes: Infinity, rows: rowsOfPiece },
+      );
+      writer.begin(headOf(streamId));
+      await writer.blocks(given);
+      await writer.end(tail);
+    };
+    const old: StreamTail = {
+      minipool: { generation: 5n, envelopes: [] },
+      candidates: [],
+    };
+    /** Before each run: what is there. */
+    const prepared = async (mode: typeof kinds[number]) => {
+      const id = newStreamId("space");
+      if (mode === "create") return id;
+      const writer = new StreamWriter(
+        store,
+        { name: "test", streamId: id },
+        () => Promise.resolve({ mode: "create" }),
+      );
+      writer.begin(headOf(id));
+      await writer.blocks(rows.slice(0, 3));
+      await writer.end(old);
+      return id;
+    };
+    for (
+      const [mode, pieces] of [
+        ["create", 3],
+        ["create", 100],
+        ["replace", 3],
+        ["replace", 100],
+        ["extend", 3],
+      ] as const
+    ) {
+      await write(await prepared(mode), mode, rows, pieces);
+      const counts = { frontend: 0, backend: 0 };
+      const measured = await prepared(mode);
+      proxy.setRule(({ side }) => {
+        counts[side]++;
+        return "forward";
+      });
+      await write(measured, mode, rows, pieces);
+      proxy.setRule(undefined);
+      const cuts = (["frontend", "backend"] as const).flatMap((side) =>
+        Array.from({ length: counts[side] }, (_, i) => i + 1).flatMap((nth) =>
+          (["before", "after"] as const).map((when) => ({ side, nth, when }))
+        )
+      );
+      // Others every time.
+      const oneIn = Math.ceil(cuts.length / 12);
+      const first = Math.floor(Math.random() * oneIn);
+      for (let i = first; i < cuts.length; i += oneIn) {
+        const id = await prepared(mode);
+        const wasCut = proxy.cutAt(cuts[i]!);
+        await write(id, mode, rows, pieces);
+        await wasCut;
+        proxy.setRule(undefined);
+        const found = await readWholeStream(store, {
+          name: "test",
+          streamId: id,
+        });
+        const where = JSON.stringify({ mode, pieces, ...cuts[i] });
+        assert.ok(found, where);
+        const blocks = (await Array.fromAsync(found.blocks())).flat();
+        assert.deepEqual(
+          blocks.map(({ number }) => Number(number)),
+          numbers,
+          where,
+        );
+        assert.deepEqual(found.tail.minipool, tail.minipool, where);
+        assert.equal(found.tail.candidates.length, 1, where);
+      }
+    }
+    await proxy.settled();
   });
 });
