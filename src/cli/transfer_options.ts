@@ -41,7 +41,7 @@ export function withTransfer<
     .option("--rate <MB/s>", "no faster than this", rate("--rate"))
     .option(
       "--concurrency <n>",
-      "streams beside each other (default: 8)",
+      "streams beside each other (default: 16)",
       integer("--concurrency", { min: 1, max: 64 }),
     ) as unknown as Command<A, O & TransferCliOptions, G>;
 }

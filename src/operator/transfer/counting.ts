@@ -8,7 +8,7 @@ import type { StreamTail } from "./format/model.ts";
 import type { TransferOptions } from "./options.ts";
 
 /** Streams that are worked on beside each other. */
-export const defaultConcurrency = 8;
+export const defaultConcurrency = 16;
 
 /** The bytes of blocks. */
 export function bytesOfBlocks(blocks: readonly MiniblockRow[]): number {

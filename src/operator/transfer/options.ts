@@ -24,7 +24,7 @@ export interface TransferProgress {
 export interface TransferOptions {
   /** Bytes a second at most. Default: no limit. */
   rate?: number;
-  /** Streams that are worked on beside each other. Default 8. */
+  /** Streams that are worked on beside each other. Default 16. */
   concurrency?: number;
   /** Called after each stream, and now and then while a large one is moved. */
   onProgress?: (progress: TransferProgress) => void;

@@ -81,7 +81,12 @@ import { streamType } from "../../../storage/stream_id.ts";
 import { bytesOfBlocks, bytesOfTail } from "../counting.ts";
 import type { StreamHead, StreamTail } from "../format/model.ts";
 import type { StreamTaker } from "../source/read_stream.ts";
-import { checkStaged, deleteCandidates, raiseHead } from "./target_sql.ts";
+import {
+  checkStaged,
+  deleteCandidates,
+  insertGivenStream,
+  raiseHead,
+} from "./target_sql.ts";
 
 /** From so much on a piece is written. */
 interface PieceLimits {
@@ -189,10 +194,12 @@ export class StreamWriter implements StreamTaker<true> {
 
   async #create(tail: StreamTail): Promise<void> {
     const { streamId } = this.#call;
+    const shared = this.#inOneStatement(tail);
     const write = creating(this.#store, this.#call, {
       bytes: this.#bytes + bytesOfTail(tail),
       withoutLock: true,
       endsBeliefs: true,
+      ...(shared && { shared: () => ({ bound: shared }) }),
       bound: async () => [
         ...this.#row(),
         noLeftovers(this.#store.catalog, streamId),
@@ -205,6 +212,22 @@ export class StreamWriter implements StreamTaker<true> {
       wasDone: async () => !await isGone(this.#store, this.#call),
     });
     await writeStream(this.#store, this.#call, write);
+  }
+
+  /** Small streams share transactions; what is seldom is not worth a statement. */
+  #inOneStatement({ minipool, candidates }: StreamTail): Bound | undefined {
+    if (minipool === undefined || candidates.length > 0) return undefined;
+    const { streamId } = this.#call;
+    return bind(
+      this.#of(insertGivenStream),
+      streamId,
+      this.#head!.latestSnapshot,
+      this.#piece.map(({ number }) => number),
+      this.#piece.map(({ data }) => data),
+      this.#piece.map(({ snapshot }) => snapshot?.length ? snapshot : null),
+      minipool.generation,
+      [null, ...minipool.envelopes],
+    );
   }
 
   async #replace(tail: StreamTail): Promise<void> {
