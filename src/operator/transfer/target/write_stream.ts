@@ -19,10 +19,7 @@
  * exchanged in one. Else the old one is deleted before the new one is staged:
  * between these two there is neither, and only the source has the stream.
  *
- * Extending. The blocks that are missing are added to the stream that is there.
- * It is the stream's own beginning (the caller has compared), so whatever was
- * committed loads: each piece leaves an empty minipool behind its last block. A
- * piece that is written twice is as if written once.
+ * Extending is another matter: extend_stream.ts.
  */
 
 import { bind, type Bound } from "../../../database/statement.ts";
@@ -39,7 +36,6 @@ import {
   isGone,
 } from "../../../postgres/operations/recognise.ts";
 import { miniblockRows } from "../../../postgres/operations/write_miniblocks.ts";
-import { insertCandidate } from "../../../postgres/sql/candidates.ts";
 import {
   checkGone,
   forgetDeletion,
@@ -52,41 +48,23 @@ import {
   deleteMediaBlocks,
 } from "../../../postgres/sql/external.ts";
 import {
-  insertFreeMiniblock,
-  setSnapshot,
-} from "../../../postgres/sql/miniblocks.ts";
-import {
-  copyMinipool,
-  deleteMinipool,
-  insertMarker,
-  newMinipoolRows,
-} from "../../../postgres/sql/minipools.ts";
-import {
-  deleteEphemeralAge,
   insertEphemeralAge,
   insertStream,
-  regularizeStream,
   updateHead,
 } from "../../../postgres/sql/streams.ts";
 import type { Store, StreamCall } from "../../../postgres/store.ts";
 import { writeStream } from "../../../postgres/write_path/stream_write.ts";
 import { checkNewStreamId } from "../../../storage/arguments.ts";
-import {
-  storedExternally,
-  streamExists,
-} from "../../../storage/contract_errors.ts";
+import { streamExists } from "../../../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../../../storage/model.ts";
 import { descriptorOf, type MiniblockRow } from "../../../storage/rules.ts";
 import { streamType } from "../../../storage/stream_id.ts";
 import { bytesOfBlocks, bytesOfTail } from "../counting.ts";
 import type { StreamHead, StreamTail } from "../format/model.ts";
 import type { StreamTaker } from "../source/read_stream.ts";
-import {
-  checkStaged,
-  deleteCandidates,
-  insertGivenStream,
-  raiseHead,
-} from "./target_sql.ts";
+import { extendStream } from "./extend_stream.ts";
+import { tailRows } from "./tail_rows.ts";
+import { checkStaged, insertGivenStream } from "./target_sql.ts";
 
 /** From so much on a piece is written. */
 interface PieceLimits {
@@ -148,7 +126,7 @@ export class StreamWriter implements StreamTaker<true> {
       const { bytes, rows } = this.#limits;
       if (this.#bytes < bytes && this.#piece.length < rows) continue;
       const decision = await this.#decided!;
-      if (decision.mode === "extend") await this.#extend(decision);
+      if (decision.mode === "extend") await this.#extend(decision, undefined);
       else await this.#stage(decision);
       this.#emptyPiece();
     }
@@ -323,74 +301,10 @@ export class StreamWriter implements StreamTaker<true> {
 
   async #extend(
     { stored = -1n }: WriteDecision,
-    tail?: StreamTail,
+    tail: StreamTail | undefined,
   ): Promise<void> {
-    const { streamId } = this.#call;
-    const last = this.#piece.at(-1)?.number ?? -1n;
-    if (!tail && last < 0n) return;
-    await writeStream(this.#store, this.#call, {
-      bytes: this.#bytes + (tail ? bytesOfTail(tail) : 0),
-      endsBeliefs: true,
-      bound: async () => [
-        bind(this.#of(checkLocation), streamId, "D"),
-        ...this.#piece.flatMap((block) => this.#missing(block, stored)),
-        ...(tail
-          ? await this.#finalHead(tail)
-          : last > stored
-          ? this.#passingHead(last)
-          : []),
-      ],
-      settle: () => {},
-      refused: () => {
-        throw storedExternally(streamId);
-      },
-    });
-  }
-
-  /** Adds a block, or the snapshot that the stored one lacks. */
-  #missing(
-    { number, data, snapshot }: MiniblockRow,
-    stored: bigint,
-  ): Bound[] {
-    const { streamId } = this.#call;
-    const given = snapshot?.length ? snapshot : null;
-    const insert = bind(
-      this.#of(insertFreeMiniblock),
-      ...[streamId, number, data, given] as const,
-    );
-    return given === null || number > stored
-      ? [insert]
-      : [insert, bind(this.#of(setSnapshot), streamId, number, given)];
-  }
-
-  /** So that the stream loads if nothing comes after this piece. */
-  #passingHead(last: bigint): Bound[] {
-    const { streamId } = this.#call;
-    const latest = this.#piece.findLast(({ snapshot }) => snapshot?.length);
-    return [
-      ...(latest ? [bind(this.#of(raiseHead), streamId, latest.number)] : []),
-      ...(this.#head!.kind === "regular"
-        ? [
-          bind(this.#of(deleteMinipool), streamId),
-          bind(this.#of(insertMarker), streamId, last + 1n),
-        ]
-        : []),
-    ];
-  }
-
-  async #finalHead(tail: StreamTail): Promise<Bound[]> {
-    const { streamId } = this.#call;
-    const { kind, latestSnapshot } = this.#head!;
-    const head = kind === "ephemeral" ? updateHead : regularizeStream;
-    return [
-      bind(this.#of(head), streamId, latestSnapshot),
-      ...(kind === "ephemeral"
-        ? []
-        : [bind(this.#of(deleteEphemeralAge), streamId)]),
-      bind(this.#of(deleteMinipool), streamId),
-      bind(this.#of(deleteCandidates), streamId),
-      ...await this.#tail(tail),
-    ];
+    const [head, piece] = [this.#head!, this.#piece];
+    await extendStream(this.#store, this.#call, { head, piece, stored, tail });
   }
 
   /** The row that a stream is. */
@@ -409,7 +323,7 @@ export class StreamWriter implements StreamTaker<true> {
     return [
       ...await this.#rows(),
       bind(this.#of(updateHead), streamId, latestSnapshot),
-      ...await this.#tail(tail),
+      ...await tailRows(this.#store.catalog, streamId, tail),
     ];
   }
 
@@ -418,23 +332,5 @@ export class StreamWriter implements StreamTaker<true> {
       descriptorOf(block)
     );
     return await miniblockRows(this.#store.catalog, this.#call, blocks);
-  }
-
-  async #tail({ minipool, candidates }: StreamTail): Promise<Bound[]> {
-    const { streamId } = this.#call;
-    const rows = candidates.map(({ number, hash, data, snapshot }) =>
-      bind(
-        this.#of(insertCandidate),
-        ...[streamId, number, hash, data] as const,
-        snapshot?.length ? snapshot : null,
-      )
-    );
-    if (minipool === undefined) return rows;
-    const copy = this.#of(copyMinipool);
-    const { generation, envelopes } = minipool;
-    return [
-      ...rows,
-      await newMinipoolRows(copy, streamId, generation, envelopes),
-    ];
   }
 }
