@@ -152,6 +152,15 @@ const serverIlls: Ill[] = [
     /^fail role_settings: default_transaction_read_only/,
   ),
   {
+    title: "synchronous_commit = off of a role",
+    make: "ALTER ROLE postgres SET synchronous_commit = 'off'",
+    finds: [
+      /^fail durability: synchronous_commit is off \(user\)/,
+      /^fail role_settings: synchronous_commit is "off" for role "postgres"/,
+    ],
+    mend: "ALTER ROLE postgres RESET synchronous_commit",
+  },
+  {
     title: "statement_timeout of the database",
     make: "ALTER DATABASE postgres SET statement_timeout = '20s'",
     finds: [/^warn role_settings: statement_timeout .* for this database/],

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, describe, it } from "node:test";
+import { doctor } from "../src/operator/mod.ts";
 import { openStreamReader, openStreamStorage } from "../mod.ts";
 import { verify } from "../src/operator/mod.ts";
 import { isStreamId } from "../src/storage/stream_id.ts";
@@ -77,6 +78,15 @@ describe(`A Go node's database${note}`, { skip: !hasNodeFixture }, () => {
     }
     return all;
   }
+
+  it("has nothing wrong for a doctor", async () => {
+    const { diagnoses } = await doctor({ url, schema: nodeSchema });
+    // The tests' server keeps nothing.
+    const ill = diagnoses.filter(({ level, check }) =>
+      level !== "ok" && check !== "durability"
+    );
+    assert.deepEqual(ill.map(({ check, found }) => [check, found]), []);
+  });
 
   it("has ids of streams that keep the rule", () => {
     const ids = Object.values(nodeReads().streams);

@@ -75,6 +75,9 @@ const versions: Check<SchemaLook> = {
         "Use a newer release of this package, or go back with `migrate down`.",
       )];
     }
+    if (node === currentNode && own === 0) {
+      return [ok(`Node track ${node}: only nodes have opened it`)];
+    }
     return [
       node === currentNode && own === currentOwn ? ok(found) : warn(
         `${found}: this release works on ${currentNode} and ${currentOwn}`,
