@@ -44,7 +44,11 @@ export async function withSession<T>(
       ...sessionOptions(resolved),
       preparedStatements: false,
       // With each transaction, for a pooler may keep nothing for a session.
-      transactionSettings: { search_path: searchPath, ...languageSettings },
+      transactionSettings: {
+        search_path: searchPath,
+        ...languageSettings,
+        statement_timeout: String(resolved.statementTimeoutMs),
+      },
       signal,
     });
     const onAbort = () => session.giveUp("The work was aborted");

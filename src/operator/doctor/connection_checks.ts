@@ -113,6 +113,13 @@ const otherAdvice =
   "Stores of this package set their own; Go nodes, psql and " +
   "pg_dump are held to it. Reset it for their roles.";
 
+/** Where the server itself has its settings from. */
+const ownSources: ReadonlySet<string> = new Set([
+  "configuration file",
+  "command line",
+  "environment variable",
+]);
+
 /** The settings of roles and of the database, in the schema's light. */
 export function roleSettings(schema: string | undefined): Check {
   return {
@@ -129,10 +136,11 @@ export function roleSettings(schema: string | undefined): Check {
         ].join(" in ") || "all roles";
         return judged(name, value, where);
       });
-      // Of the server itself: what came by a role is told above.
+      const ofRoles = new Set(rows.map(([, , text]) => splitSetting(text)[0]));
       for (const [name, { value, source }] of look.settings) {
-        const isOwn = source === "configuration file" ||
-          source === "command line" || source === "environment variable";
+        const isOwn = ownSources.has(source) ||
+          // We have set it ourselves; it came from there unless a role has it.
+          (source === "session" && !ofRoles.has(name));
         // Told by the check of durability.
         if (isOwn && name !== "synchronous_commit") {
           results.push(...judged(name, value, "the server"));

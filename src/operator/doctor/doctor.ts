@@ -120,8 +120,7 @@ async function lookAtServer(
   const [{ rows: [server] }] = await session.run([bind(selectServer)]);
   const heardMs = Date.now();
   const [seconds, version, versionNumber, isStandby, answeredBy] = server!;
-  // As a role gets them: what `ask` sets is not looked at.
-  const [settings] = await session.run([bind(selectSettings)]);
+  const [settings] = await ask([bind(selectSettings)]);
   const stores = (await storesOf(session)).map(({ schema }) => schema);
   const look: Look = {
     session,

@@ -13,9 +13,12 @@ export const selectServer = statement({
   once: true,
 });
 
-/** The settings that are looked at: name, value, source. */
+/**
+ * The settings that are looked at: name, the value that a session of ours begins
+ * with, source. Of those that our own transactions set the source is `session`.
+ */
 export const selectSettings = statement({
-  text: `SELECT name, setting, source FROM pg_catalog.pg_settings
+  text: `SELECT name, reset_val, source FROM pg_catalog.pg_settings
     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit',
       'max_connections', 'superuser_reserved_connections',
       'reserved_connections', 'max_locks_per_transaction',
