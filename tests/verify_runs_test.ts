@@ -12,7 +12,11 @@ import { currentVersions } from "../src/database/migrations/versions.ts";
 import { expectedTables } from "../src/operator/verify/schema_shape.ts";
 import { eventHash } from "../src/operator/verify/deep/protocol_hash.ts";
 import { keccak256 } from "../src/operator/verify/deep/keccak.ts";
-import { bytesToHex, type StreamId } from "../src/storage/stream_id.ts";
+import {
+  bytesToHex,
+  partitionSuffix,
+  type StreamId,
+} from "../src/storage/stream_id.ts";
 import {
   assertFails,
   bytes,
@@ -207,6 +211,51 @@ describe("A verification of many streams", () => {
       code: "BAD_CONFIG",
       reason: "schema_not_found",
     });
+  });
+});
+
+describe("A verification that goes on at level deep", () => {
+  it("tells and counts all, whatever the first run held back", async () => {
+    await using test = await openTestStorage({ partitions: 4 });
+    const { url, schema, storage } = test;
+    const make = async (suffix: string, isBroken: boolean) => {
+      let id = newStreamId("space");
+      while (partitionSuffix(id, 4) !== suffix) id = newStreamId("space");
+      const [block] = chain({ count: 1, snapshots: [0] });
+      const data = isBroken ? bytes("no block") : block!.data;
+      await storage.createStreamStorage(id, { ...block!, data });
+    };
+    // Only what fits shows that the protocol's rules apply to the others.
+    await make("r00", true);
+    await make("r01", false);
+    await make("r02", true);
+    const options = { url, schema, level: "deep", concurrency: 1 } as const;
+    const all = await Array.fromAsync(verify(options), text);
+    assert.equal(all.length, 2);
+    for (let stopAfter = 1, isOver = false; !isOver; stopAfter++) {
+      const told = new Set<string>();
+      let left = stopAfter;
+      const controller = new AbortController();
+      const first = verify({
+        ...options,
+        signal: controller.signal,
+        onProgress: () => {
+          if (--left === 0) controller.abort();
+        },
+      });
+      try {
+        for await (const finding of first) told.add(text(finding));
+        isOver = left > 0;
+      } catch (error) {
+        if (!controller.signal.aborted) throw error;
+      }
+      const resume = JSON.parse(JSON.stringify(first.state));
+      const second = verify({ ...options, resume });
+      for await (const finding of second) told.add(text(finding));
+      assert.deepEqual([...told].sort(), all.toSorted(), `after ${stopAfter}`);
+      const { streams, blocks, errors } = second.summary;
+      assert.deepEqual([streams, blocks, errors], [3, 3, 2]);
+    }
   });
 });
 
