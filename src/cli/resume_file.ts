@@ -1,18 +1,22 @@
 /** Where a run that was stopped has come to, for one that goes on behind it. */
 
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { quoted } from "../storage/foreign_text.ts";
 import { UsageError } from "./usage_errors.ts";
 
 /** How often it is written at most. */
 const everyMs = 1000;
 
-/** The file behind `--resume`; it is there only between two runs. */
-export class ResumeFile implements AsyncDisposable {
+/**
+ * The file behind `--resume`; it is there only between two runs. `T` says how far
+ * a run is, the last stream that is done in most commands, and can be JSON.
+ */
+export class ResumeFile<T = string> implements AsyncDisposable {
   readonly #path: string | undefined;
   readonly #work: string;
-  #after: string | undefined;
-  #savedAt = performance.now();
+  #after: T | undefined;
+  #savedAt = -Infinity;
   #isDone = false;
   #saving: Promise<void> = Promise.resolve();
 
@@ -22,34 +26,41 @@ export class ResumeFile implements AsyncDisposable {
   }
 
   /**
-   * Reads the file, if there is one.
+   * Reads the file, if there is one, and looks whether it can be written: that
+   * must not turn out when hours of work depend on it.
    *
    * @param work What is done with what; a file of other work is refused.
-   * @throws {UsageError} it is of other work, or none of ours.
+   * @throws {UsageError} it is of other work, or none of ours, or can't be
+   *   written.
    */
-  static async open(
+  static async open<T = string>(
     path: string | undefined,
     work: string,
-  ): Promise<ResumeFile> {
-    const file = new ResumeFile(path, work);
+  ): Promise<ResumeFile<T>> {
+    const file = new ResumeFile<T>(path, work);
     if (path === undefined) return file;
-    const text = await readFile(path, "utf8").catch((error: unknown) => {
-      const { code } = error as { code?: string };
-      if (code === "ENOENT") return undefined;
-      throw new UsageError(`File ${quoted(path, 200)} can't be read: ${code}`);
-    });
-    if (text !== undefined) file.#after = afterOf(text, work, path);
+    const refused = (what: string) => (error: NodeJS.ErrnoException) => {
+      throw new UsageError(
+        `File ${quoted(path, 200)} can't be ${what}: ${error.code}`,
+      );
+    };
+    if (existsSync(path)) {
+      const text = await readFile(path, "utf8").catch(refused("read"));
+      file.#after = afterOf(text, work, path) as T;
+    }
+    await writeFile(`${path}.new`, "", { mode: 0o600 })
+      .then(() => rm(`${path}.new`)).catch(refused("written"));
     return file;
   }
 
-  /** The last stream that is done. */
-  get after(): string | undefined {
+  /** How far the last run was. */
+  get after(): T | undefined {
     return this.#after;
   }
 
-  /** So far it is now; empty, no stream is done. */
-  at(after: string): void {
-    if (after === "") return;
+  /** So far it is now; while nothing is done, undefined or empty. */
+  at(after: T | undefined): void {
+    if (after === undefined || after === "") return;
     this.#after = after;
     const now = performance.now();
     if (this.#path === undefined || now - this.#savedAt < everyMs) return;
@@ -75,21 +86,23 @@ export class ResumeFile implements AsyncDisposable {
     if (this.#after === undefined) return;
     const state = { work: this.#work, after: this.#after };
     const path = `${this.#path!}.new`;
-    await writeFile(path, `${JSON.stringify(state)}\n`, { mode: 0o600 });
+    {
+      await using file = await open(path, "w", 0o600);
+      await file.writeFile(`${JSON.stringify(state)}\n`);
+      await file.sync();
+    }
     await rename(path, this.#path!);
   }
 }
 
-function afterOf(text: string, work: string, path: string): string {
+function afterOf(text: string, work: string, path: string): unknown {
   let state: { work?: unknown; after?: unknown } = {};
   try {
     state = JSON.parse(text) ?? {};
   } catch {
     // Told below.
   }
-  if (state.work === work && typeof state.after === "string") {
-    return state.after;
-  }
+  if (state.work === work && state.after) return state.after;
   throw new UsageError(
     `Expected a file of the same command's earlier run, found another in ` +
       quoted(path, 200),

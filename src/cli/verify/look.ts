@@ -10,8 +10,8 @@ import { type Verification, verify } from "../../operator/verify/verify.ts";
 import { Cli, OutputClosedError } from "../cli.ts";
 import { formatBytes, plural } from "../format.ts";
 import type { Amount } from "../progress.ts";
+import { ResumeFile } from "../resume_file.ts";
 import { describeSummary, Found, type FoundKind } from "./found.ts";
-import { StateFile } from "./state_file.ts";
 
 /** What is kept for a run that goes on. */
 interface Kept {
@@ -29,10 +29,8 @@ export async function look(
   options: VerifyOptions,
   resume: string | undefined,
 ): Promise<VerifySummary> {
-  const file = resume === undefined
-    ? undefined
-    : new StateFile<Kept>(resume, workOf(cli, options));
-  const kept = await file?.read();
+  await using file = await ResumeFile.open<Kept>(resume, workOf(cli, options));
+  const kept = file.after;
   const found = new Found(kept?.found);
   using progress = cli.progress("Verifying", "partitions", {
     done: kept?.state.done.length ?? 0,
@@ -43,24 +41,20 @@ export async function look(
     ...(kept && { resume: kept.state }),
     onProgress: (amount) => {
       progress.at(amountOf(amount, since));
-      file?.at(() => ({ state: amount.state, found: found.kept }));
+      file.at({ state: amount.state, found: found.kept });
     },
   });
-  const now = () => ({ state: verification.state, found: found.kept });
-  // Whether it can be written shows now, not when hours of work depend on it.
-  await file?.save(now());
   try {
     await take(cli, verification, found);
   } catch (error) {
-    await file?.save(now()).catch(({ message }) => cli.note(message));
-    await showUnfinished(cli, found, file && resume);
+    await showUnfinished(cli, found, file.after && resume);
     throw error;
   }
   if (!cli.isJson) {
     const lines = found.lines(cli.width, cli.colour);
     await cli.print(...lines, ...describeSummary(verification.summary));
   } else await cli.jsonLine({ summary: toldOf(verification.summary, options) });
-  await file?.remove();
+  file.done();
   return verification.summary;
 }
 
@@ -92,17 +86,17 @@ async function showUnfinished(
 }
 
 /** Only a run that looks at the same, and prints it so, can go on. */
-function workOf(cli: Cli, options: VerifyOptions): unknown {
+function workOf(cli: Cli, options: VerifyOptions): string {
   const { schema, level, streamIds, types, since, archives } = options;
-  return {
-    verify: schema,
-    level: level ?? null,
-    streamIds: streamIds?.toSorted() ?? null,
-    types: types?.toSorted() ?? null,
-    since: since ?? null,
-    archives: archives ?? null,
+  const parts = {
+    level,
+    streams: streamIds?.toSorted(),
+    types: types?.toSorted(),
+    since,
+    archives,
     isJson: cli.isJson,
   };
+  return `verify ${schema} ${JSON.stringify(parts)}`;
 }
 
 function amountOf(
