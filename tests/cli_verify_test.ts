@@ -10,9 +10,10 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { displayWidth } from "../src/cli/screen.ts";
 import { type Finding, verify } from "../src/operator/mod.ts";
-import { runCli, startCli } from "./support/cli.ts";
+import { cliCommand, runCli, startCli } from "./support/cli.ts";
 import { type FilledSchema, fillSchema } from "./support/every_kind.ts";
 import { openTestStorage } from "./support/storage.ts";
+import { hasTmux, Tmux } from "./support/tmux.ts";
 import { until } from "./support/until.ts";
 
 let filled: FilledSchema;
@@ -71,6 +72,8 @@ async function findNow(): Promise<string[]> {
   const findings = await Array.fromAsync(verify({ url, schema }));
   return findings.map((finding) => JSON.stringify(finding)).sort();
 }
+
+const terminal = hasTmux ? it : it.skip;
 
 const withoutTime = (text: string) => text.replace(/ in [^\n]*\n$/, "");
 
@@ -204,6 +207,28 @@ describe("Damage", () => {
     assert.equal(errors + warnings + notes, found.length);
     assert.equal(withoutTime(restPlain!.stdout), withoutTime(whole!.stdout));
   });
+
+  for (const columns of [80, 120]) {
+    terminal(`is shown in a terminal of ${columns} columns`, async () => {
+      await using tmux = await Tmux.start({ columns, rows: 40 }, env);
+      const program = cliCommand.map((word) => `'${word}'`).join(" ");
+      const schema = `--schema ${filled.schema}`;
+      await tmux.type(
+        `clear; ${program} verify --rate 0.0005 ${schema}; echo "ended ""with $?"`,
+      );
+      await tmux.press("Enter");
+      // Where it is wide, what was found has room behind time and rate.
+      await tmux.shows(
+        columns === 80
+          ? /^Verifying [█░]{24} +\d+ %, .* left, [0-9.]+\/s/m
+          : /^Verifying [█░]{24} +\d+ %, .* left, [0-9.]+\/s, \d+ error/m,
+      );
+      await tmux.press("C-c");
+      const screen = await tmux.shows(/^ended with 130$/m);
+      assert.match(screen, /^error snapshot_pointer$/m);
+      assert.doesNotMatch(screen, /█/, "the bar is gone");
+    });
+  }
 
   it("is mended, and taken back", async () => {
     const { trimmed } = filled.copies[0]!;

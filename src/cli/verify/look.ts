@@ -47,6 +47,8 @@ export async function look(
   try {
     await take(cli, verification, found);
   } catch (error) {
+    // What is printed now must not stand behind the bar.
+    progress[Symbol.dispose]();
     await showUnfinished(cli, found, file.after && resume);
     throw error;
   }
