@@ -2,14 +2,16 @@
  * `verify` and `repair` as processes: damage is found, planned, mended, taken back
  * and found again; and how they end.
  */
+import { Command } from "@commander-js/extra-typings";
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { commands } from "../src/cli/commands.ts";
 import { displayWidth } from "../src/cli/screen.ts";
-import { type Finding, verify } from "../src/operator/mod.ts";
+import { type Finding, planRepairs, verify } from "../src/operator/mod.ts";
 import { cliCommand, runCli, startCli } from "./support/cli.ts";
 import { type FilledSchema, fillSchema } from "./support/every_kind.ts";
 import { openTestStorage } from "./support/storage.ts";
@@ -106,6 +108,40 @@ it("verify ends with 0 where all is well, at each level", async () => {
   const notes = lines.length;
   assert.deepEqual(counts, { streams: 13, errors: 0, warnings: 0, notes });
   assert.ok(blocks > 40 && events > 5 && seconds > 0);
+});
+
+it("plans name commands and options that there are", async () => {
+  const streamId = filled.copies[0]!.regular;
+  const kinds: Finding["finding"][] = [
+    "no_blocks",
+    "minipool_unexpected",
+    "location",
+    "schema_drift",
+  ];
+  const plans = planRepairs(kinds.map((finding): Finding => ({
+    severity: "error",
+    finding,
+    streamId,
+    what: "",
+    details: {},
+  })));
+  const lines = plans.flatMap(({ what }) =>
+    [...what.matchAll(/`([^`]+)`/g)].map(([, line]) => line!)
+  );
+  assert.ok(lines.length >= kinds.length, lines.join("\n"));
+  for (const line of lines) {
+    const [name, ...words] = line.split(" ");
+    const listed = commands.find((command) => command.name === name);
+    let command = new Command(name);
+    (await listed!.load()).define(command);
+    for (const word of words) {
+      const inner = command.commands.find((inner) => inner.name() === word);
+      if (inner !== undefined) command = inner as Command;
+      const isOption = word.startsWith("--");
+      const isKnown = command.options.some(({ long }) => long === word);
+      assert.equal(isKnown, isOption, `${word} in ${line}`);
+    }
+  }
 });
 
 it("bad input is told in one line, with the exit code of its kind", async () => {

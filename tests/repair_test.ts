@@ -156,7 +156,7 @@ describe("Repairs", () => {
       for (const { action, what, finding } of plan) {
         assert.equal(action.kind, "none", what);
         assert.ok(
-          what.includes(`copy --from URL --stream ${finding.streamId}`),
+          what.includes(`copy ${finding.streamId} --from-file`),
         );
       }
       const options = { ...place(), undoFile: newFile() };

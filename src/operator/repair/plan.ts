@@ -75,7 +75,7 @@ function planOf(finding: Finding): Plan {
         }
         : byHand(
           "Events of an archive stream are nobody's, unless it is a regular " +
-            "one: look at it with inspect",
+            `one: look at it with \`inspect ${finding.streamId}\``,
         );
     default:
       return byHand(advice(finding));
@@ -108,7 +108,7 @@ function byHand(what: string): Plan {
 
 function lostBlocks(streamId: string | null): string {
   return "What is missing is nowhere in this database. Bring it from a replica " +
-    `of the stream: copy ${streamId} --from-file REPLICA --replace`;
+    `of the stream: \`copy ${streamId} --from-file REPLICA --replace\``;
 }
 
 function advice({ finding, streamId, details }: Finding): string {
