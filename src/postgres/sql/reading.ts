@@ -61,12 +61,14 @@ export const selectMiniblocksWithoutSnapshots = (t: StreamTables) =>
     columns: ["int4", "int8", "bytea?", "bytea?", "text?"],
   });
 
-/** Bit 0: a block $2 - 1 is stored; bit 1: any block below $2 is. */
+/**
+ * Bit 0: a block $2 - 1 is stored; bit 1: any block below $2 is. The last one
+ * below $2 tells both.
+ */
 function neighbours(t: StreamTables): string {
-  return `(EXISTS (SELECT 1 FROM ${t.miniblocks}
-          WHERE stream_id = $1 AND seq_num = $2 - 1)::int
-        + 2 * EXISTS (SELECT 1 FROM ${t.miniblocks}
-          WHERE stream_id = $1 AND seq_num < $2)::int)::bigint`;
+  return `coalesce((SELECT CASE WHEN seq_num = $2 - 1 THEN 3 ELSE 2 END
+        FROM ${t.miniblocks} WHERE stream_id = $1 AND seq_num < $2
+        ORDER BY seq_num DESC LIMIT 1), 0)::bigint`;
 }
 
 function miniblocksText(t: StreamTables, snapshot: string): string {
