@@ -100,6 +100,16 @@ describe("Prepared statements that are forgotten", () => {
     assert.deepEqual(await prepared(session), ["SELECT 0", "SELECT 1"]);
   });
 
+  it("are those that are rare: they are planned anew at each run", async () => {
+    await using session = await testSession();
+    const rare = statement({ text: "SELECT 7", columns: ["int4"], once: true });
+    for (let i = 0; i < 3; i++) {
+      const results = await session.run([bind(rare), bind(nth(0)), bind(rare)]);
+      assert.deepEqual(results.map(({ rows }) => rows), [[[7]], [[0]], [[7]]]);
+    }
+    assert.deepEqual(await prepared(session), ["SELECT 0"]);
+  });
+
   it("are parsed anew when the server has lost them", async () => {
     await using session = await testSession();
     const both = [bind(nth(0)), bind(nth(1))];

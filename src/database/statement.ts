@@ -22,7 +22,11 @@ export interface Statement<
   readonly params: P;
   readonly columns: C;
   readonly decoders: readonly Decoder[];
-  /** Not kept prepared: its text is rare or differs from call to call. */
+  /**
+   * Not kept prepared: it is rare, or its text differs from call to call. What is
+   * kept takes the server 10 to 170 KB for every partition, in every connection;
+   * to plan it anew takes 0.1 to 0.7 ms (`deno task server-memory`).
+   */
   readonly once: boolean;
 }
 

@@ -48,6 +48,7 @@ export const deleteLastMiniblocks = (t: StreamTables) =>
     } RETURNING seq_num) SELECT pg_catalog.min(seq_num) FROM gone`,
     params: ["bpchar", "int8"],
     columns: ["int8?"],
+    once: true,
   });
 
 export const deleteLastEvents = (t: StreamTables) =>
@@ -57,6 +58,7 @@ export const deleteLastEvents = (t: StreamTables) =>
       bytes: "coalesce(pg_catalog.octet_length(envelope), 0)",
     }),
     params: ["bpchar"],
+    once: true,
   });
 
 export const deleteLastCandidates = (t: StreamTables) =>
@@ -66,6 +68,7 @@ export const deleteLastCandidates = (t: StreamTables) =>
       bytes: blockBytes,
     }),
     params: ["bpchar"],
+    once: true,
   });
 
 /**

@@ -215,6 +215,7 @@ export const deleteFirstMiniblocksIn = (t: StreamTables) =>
       SELECT CASE WHEN is_more THEN last + 1 END FROM page`,
     params: ["bpchar", "int8", "int8"],
     columns: ["int8?"],
+    once: true,
   });
 
 /**
@@ -240,6 +241,7 @@ export const clearFirstSnapshots = (t: StreamTables) =>
       SELECT is_more FROM page`,
     params: ["bpchar", "int8[]", "int8", "int8"],
     columns: ["bool"],
+    once: true,
   });
 
 /** Adds the snapshot of block $2, which must have none. */

@@ -59,6 +59,7 @@ export const selectMinipoolEnds = (t: StreamTables) =>
         ORDER BY generation DESC, slot_num DESC LIMIT 1) AS newest ON true`,
     params: ["bpchar", "int8", "int8", "bytea"],
     columns: ["text?", "int8?", "int8?", "int8?", "int8?", "bool?"],
+    once: true,
   });
 
 /** The keys of all rows of a minipool, for a closer look at a broken one. */
@@ -68,6 +69,7 @@ export const selectMinipoolKeys = (t: StreamTables) =>
       WHERE stream_id = $1 ORDER BY generation, slot_num`,
     params: ["bpchar"],
     columns: ["int8", "int8"],
+    once: true,
   });
 
 export const deleteMinipool = (t: StreamTables) =>

@@ -101,6 +101,7 @@ export const selectEverything = (t: StreamTables) =>
         ORDER BY seq_num, block_hash COLLATE pg_catalog."C")`,
     params: ["bpchar"],
     columns: ["int4", "int8", "int8", "text?", "bytea?", "bytea?"],
+    once: true,
   });
 
 /**
@@ -122,4 +123,5 @@ export const selectStatistics = (t: StreamTables) =>
         ORDER BY seq_num, block_hash COLLATE pg_catalog."C")`,
     params: ["bpchar"],
     columns: ["int4", "int8", "int8", "text?"],
+    once: true,
   });
