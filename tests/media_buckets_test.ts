@@ -246,8 +246,8 @@ describe("S3 bucket", () => {
     it(`reads again after ${what}`, async () => {
       const attempts = 3;
       const slow = reason === "timeout";
-      const store = open({ attempts, ...(slow ? { stallMs: 200 } : {}) });
-      await store.putObject("s/read", 100, cut(bytesOf(100)));
+      const store = open({ attempts, ...(slow ? { stallMs: 500 } : {}) });
+      await open().putObject("s/read", 100, cut(bytesOf(100)));
       for (const failures of [attempts - 1, attempts]) {
         let left = failures;
         server.requests.length = 0;
