@@ -27,6 +27,7 @@ import {
   startCli,
 } from "./support/cli.ts";
 import { type FilledSchema, fillSchema } from "./support/every_kind.ts";
+import { readDocument } from "./support/documents.ts";
 import { openSession } from "./support/migration_connection.ts";
 import { openTestStorage } from "./support/storage.ts";
 import { until } from "./support/until.ts";
@@ -74,6 +75,28 @@ describe("help", () => {
       assert.match(help, RegExp(`^  ${name}`, "m"));
     }
     assertNarrow(help);
+  });
+
+  it("is that of docs/command_line.md", async () => {
+    const document = readDocument("docs/command_line.md");
+    const told = [...document.matchAll(/^\| `([a-z]+)` /gm)].map(([, name]) =>
+      name!
+    );
+    assert.deepEqual(told.sort(), commands.map(({ name }) => name).sort());
+    const lines = [...document.matchAll(/^stream-storage (.*)$/gm)];
+    assert.ok(lines.length >= 15);
+    for (const [, line] of lines) {
+      const [name, ...words] = line!.replace(/ #.*/, "").trim().split(" ");
+      const listed = commands.find((command) => command.name === name);
+      assert.ok(listed, line!);
+      const command = newProgram().command(name!);
+      (await listed.load()).define(command);
+      const under = command.commands.find((its) => its.name() === words[0]);
+      const known = (under ?? command).options.map(({ long }) => long);
+      for (const word of words) {
+        if (word.startsWith("--")) assert.ok(known.includes(word), line!);
+      }
+    }
   });
 
   it("has the version of the package", async () => {
