@@ -160,8 +160,10 @@ describe("src/cli/main.ts", () => {
       [["--url-file", address]],
     ];
     for (const [args, given] of wrongs) {
-      for (const json of [[], ["--json"]]) {
-        const { code, printed } = await check([...args, ...json], given);
+      const ended = await Promise.all(
+        [[], ["--json"]].map((json) => check([...args, ...json], given)),
+      );
+      for (const { code, printed } of ended) {
         assert.notEqual(code, 0);
         assert.ok(!printed.includes("HUNTER2"), printed);
       }
