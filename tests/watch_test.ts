@@ -4,6 +4,8 @@ import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import { after, before, describe, it } from "node:test";
+import { displayWidth, paletteOf } from "../src/cli/screen.ts";
+import { frameOf } from "../src/cli/watch_frame.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
 import type { WatchSample } from "../src/operator/mod.ts";
 import { watchStore } from "../src/operator/mod.ts";
@@ -248,6 +250,60 @@ describe("metrics of somebody else", () => {
     assert.equal([...calls.keys()][0], "a\\u{1b}[2J\\u{202e}b");
     assert.equal(calls.size, 100);
   });
+});
+
+describe("a frame of watch", () => {
+  const long = "a\x1b[2Jb ".repeat(100);
+  const sample: WatchSample = {
+    at: "2026-11-30T12:00:00.000Z",
+    seconds: 2,
+    serverVersion: "18.4",
+    isStandby: true,
+    connections: 100_000,
+    maxConnections: 100_000,
+    owner: { name: long, info: long, since: long },
+    isLocked: true,
+    rates: {
+      commits: 1e9,
+      rollbacks: 1e9,
+      rowsWritten: 1e9,
+      rowsRead: 1e9,
+      cacheHits: 0.999,
+    },
+    states: [{ name: long, sessions: 100_000 }],
+    waits: [{ name: long, sessions: 100_000 }],
+    longestTransaction: 1e9,
+    partitions: [{ partition: "r00", rowsWritten: 1e9, rowsRead: 0.1 }],
+    streams: [{ streamId: "a".repeat(64), events: 1e9, blocks: 0 }],
+    store: {
+      ownership: long,
+      queuedWrites: 1e300,
+      queuedBytes: 1e300,
+      busySlots: 1,
+      usedConnections: 1e300,
+      maxConnections: 4,
+      waiting: 1,
+      calls: [{ operation: "o".repeat(300), perSecond: 3 }],
+    },
+  };
+  const plain = paletteOf({ write: () => true });
+
+  for (const width of [40, 80, 120]) {
+    it(`is at most ${width} columns wide, whatever it shows`, () => {
+      const style = { schema: long, width, colour: plain };
+      for (
+        const each of [sample, { ...sample, store: { unreachable: long } }]
+      ) {
+        const lines = frameOf(each, style);
+        for (const line of lines) {
+          assert.ok(displayWidth(line) <= width, `${line.length}: ${line}`);
+          // deno-lint-ignore no-control-regex
+          assert.doesNotMatch(line, /[\x00-\x1f]/);
+        }
+        assert.ok(lines.length > 15);
+      }
+    });
+  }
 });
 
 describe("watch as a command", () => {

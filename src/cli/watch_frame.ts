@@ -6,7 +6,7 @@ import type {
   WatchSample,
 } from "../operator/watch/types.ts";
 import { printable, quoted } from "../storage/foreign_text.ts";
-import { formatBytes, formatCount, formatDuration } from "./format.ts";
+import { formatBytes, formatCount, formatDuration, plural } from "./format.ts";
 import { displayWidth, type Palette } from "./screen.ts";
 import { formatTable } from "./table.ts";
 
@@ -26,8 +26,8 @@ export function frameOf(sample: WatchSample, style: FrameStyle): string[] {
     ...factLines(sample, style),
     "",
     ...beside(
-      heads(countLines("Sessions", sample.states)),
-      heads(countLines("Busy ones wait for", sample.waits)),
+      heads(countLines("Sessions", sample.states, width)),
+      heads(countLines("Busy ones wait for", sample.waits, width)),
       width,
     ),
     ...section(heads(partitionLines(sample, width))),
@@ -114,7 +114,7 @@ function storeFacts(store: WatchSample["store"]): [string, string][] {
       "Queue",
       `${formatCount(store.queuedWrites)} writes, ${
         formatBytes(store.queuedBytes)
-      }, ${store.busySlots} transactions in flight`,
+      }, ${plural(store.busySlots, "transaction")} in flight`,
     ],
     ["Pool", poolText(store)],
   ];
@@ -134,11 +134,17 @@ function perSecond(rate: number): string {
     : formatCount(Math.round(rate));
 }
 
-function countLines(head: string, counts: readonly SessionCount[]): string[] {
+/** For half of the width. */
+function countLines(
+  head: string,
+  counts: readonly SessionCount[],
+  width: number,
+): string[] {
+  const half = Math.floor(width / 2) - 1;
   return [
     head,
     ...counts.map(({ name, sessions }) =>
-      `${String(sessions).padStart(5)}  ${name}`
+      fitted(`${String(sessions).padStart(5)}  ${name}`, half)
     ),
     ...counts.length === 0 ? ["    0"] : [],
   ];
