@@ -15,7 +15,7 @@ import {
 } from "../src/database/migrations/mod.ts";
 import type { MigrationConnection } from "../src/database/migrations/connection.ts";
 import { planPreparation } from "../src/database/migrations/plan.ts";
-import { currentVersions } from "../src/database/migrations/versions.ts";
+import { currentVersions } from "../src/database/migrations/numbers.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import { dumpSchema } from "./support/schema_dump.ts";
 import { openSession } from "./support/migration_connection.ts";

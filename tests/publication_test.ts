@@ -8,7 +8,7 @@ import {
   planDown,
 } from "../src/database/migrations/plan.ts";
 import { transactionSql } from "../src/database/migrations/transaction.ts";
-import { currentVersions } from "../src/database/migrations/versions.ts";
+import { currentVersions } from "../src/database/migrations/numbers.ts";
 import { openStreamStorage } from "../src/open_stream_storage.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import { newStreamId } from "../src/testing/contract/support.ts";

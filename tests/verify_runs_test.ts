@@ -8,7 +8,7 @@ import {
   type VerifyOptions,
   type VerifyState,
 } from "../src/operator/mod.ts";
-import { currentVersions } from "../src/database/migrations/versions.ts";
+import { currentVersions } from "../src/database/migrations/numbers.ts";
 import { expectedTables } from "../src/operator/verify/schema_shape.ts";
 import { eventHash } from "../src/operator/verify/deep/protocol_hash.ts";
 import { keccak256 } from "../src/operator/verify/deep/keccak.ts";

@@ -6,11 +6,14 @@
 import { connectSession } from "../database/driver.ts";
 import { sqlStateOf, toStorageError } from "../database/failures.ts";
 import {
-  assertSchemaName,
   checkMigrations,
-  migrate,
+  reportIfCurrent,
+} from "../database/migrations/check.ts";
+import type { MigrationReport } from "../database/migrations/report.ts";
+import {
+  assertSchemaName,
   quoteIdentifier,
-} from "../database/migrations/mod.ts";
+} from "../database/migrations/sql_text.ts";
 import { Ownership } from "../database/ownership.ts";
 import { rejectionOf } from "../database/rejection.ts";
 import type { Session } from "../database/session.ts";
@@ -64,8 +67,9 @@ export async function openStore(
           resolved,
           telemetry,
           place,
-          async () => {
-            partitions = await prepareSchema(resolved, telemetry, place);
+          async (session) => {
+            const report = await prepareSchema(resolved, place, session);
+            partitions = toldOf(report, resolved, telemetry);
             signal?.throwIfAborted();
           },
         );
@@ -111,45 +115,74 @@ async function loadRest(
   return { assembleStore, createWorkers, openBucket };
 }
 
-/** Migrates or checks; returns the number of partitions in force. */
+type Report = Pick<MigrationReport, "partitions" | "warnings">;
+
+/** Looks by the given session, and migrates by another one only if need be. */
 async function prepareSchema(
   options: ResolvedOptions,
-  telemetry: StoreTelemetry,
   place: Place,
-): Promise<number> {
-  const { schema, signal } = options;
-  const session = await place.connectOwner({
+  session: Session,
+): Promise<Report> {
+  const { schema, partitions, migrate, signal } = options;
+  const report = await abortable(session, signal, () => {
+    switch (migrate) {
+      case "skip":
+        return storedPartitions(session, schema);
+      case "check":
+        return checkMigrations(session, { schema });
+      case "apply":
+        return reportIfCurrent(session, { schema, partitions });
+    }
+  });
+  return report ?? await migrateSchema(options, place);
+}
+
+async function migrateSchema(
+  { schema, partitions, beforeMigration, signal }: ResolvedOptions,
+  place: Place,
+): Promise<Report> {
+  const { migrate } = await loadModule(() =>
+    import("../database/migrations/migrate.ts")
+  );
+  await using session = await place.connectOwner({
     answerTimeoutMs: migrationAnswerMs,
     signal,
   });
+  const options = { schema, partitions, beforeMigration, signal };
+  return await abortable(session, signal, () => migrate(session, options));
+}
+
+/** The signal ends what the session does. */
+async function abortable<T>(
+  session: Session,
+  signal: AbortSignal | undefined,
+  body: () => Promise<T>,
+): Promise<T> {
   const onAbort = () => session.giveUp("Opening was aborted");
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    if (options.migrate === "skip") {
-      return await storedPartitions(session, schema);
-    }
-    const report = options.migrate === "check"
-      ? await checkMigrations(session, { schema })
-      : await migrate(session, {
-        schema,
-        partitions: options.partitions,
-        beforeMigration: options.beforeMigration,
-        signal,
-      });
-    for (const message of report.warnings) {
-      telemetry.log.tell("migration_warning", undefined, message);
-    }
-    return report.partitions ?? options.partitions;
+    return await body();
   } finally {
     signal?.removeEventListener("abort", onAbort);
-    await session.close();
   }
+}
+
+/** Logs what it warns of; returns the number of partitions in force. */
+function toldOf(
+  { partitions, warnings }: Report,
+  options: ResolvedOptions,
+  telemetry: StoreTelemetry,
+): number {
+  for (const message of warnings) {
+    telemetry.log.tell("migration_warning", undefined, message);
+  }
+  return partitions ?? options.partitions;
 }
 
 async function storedPartitions(
   session: Session,
   schema: string,
-): Promise<number> {
+): Promise<Report> {
   assertSchemaName(schema);
   const [row] = await session.script(
     `SELECT num_partitions FROM ${quoteIdentifier(schema)}.settings`,
@@ -161,7 +194,7 @@ async function storedPartitions(
       details: { reason: "schema_not_current", schema },
     });
   }
-  return Number(row[0]);
+  return { partitions: Number(row[0]), warnings: [] };
 }
 
 /**
@@ -174,7 +207,7 @@ function takeOwnership(
   options: ResolvedOptions,
   telemetry: StoreTelemetry,
   place: Place,
-  prepare: () => Promise<void>,
+  prepare: (session: Session) => Promise<void>,
 ): Promise<Ownership> {
   const { schema, instanceId, whenOwned, startupDelayMs, signal } = options;
   return Ownership.take({

@@ -1,5 +1,5 @@
 /**
- * Migrating a schema up, and checking that it needs none.
+ * Migrating a schema up.
  *
  * 1. Read where the schema stands. If everything is applied, nothing is
  *    locked, written or needs a right to change the schema.
@@ -12,15 +12,15 @@
 
 import { quoted } from "../../storage/foreign_text.ts";
 import type { MigrationConnection } from "./connection.ts";
+import { readUsable, reportOf } from "./check.ts";
 import { withMigrationLock } from "./lock.ts";
+import { currentVersions } from "./numbers.ts";
 import { planLossChecks, planPreparation, planUp } from "./plan.ts";
 import {
   assertPartitions,
   isCurrent,
-  notCurrent,
   refusal,
   refuseUnknownPartitions,
-  refuseUnusable,
 } from "./refusals.ts";
 import {
   type MigrationReport,
@@ -29,14 +29,14 @@ import {
 } from "./report.ts";
 import { runSteps } from "./run.ts";
 import { assertSchemaName, quoteIdentifier } from "./sql_text.ts";
-import { readSchemaState, type SchemaState } from "./state.ts";
+import type { SchemaState } from "./state.ts";
 import {
   findsRows,
   migrationFailure,
   runHook,
   runTransaction,
 } from "./transaction.ts";
-import { currentVersions, nodeMigrations } from "./versions.ts";
+import { nodeMigrations } from "./versions.ts";
 
 /** What {@linkcode migrate} is asked to do. */
 export interface MigrateOptions {
@@ -86,7 +86,7 @@ export async function migrate(
     assertPartitions(options.partitions);
     signal?.throwIfAborted();
     const state = await readUsable(connection, schema);
-    if (isCurrent(state)) return reportOf(run, state);
+    if (isCurrent(state)) return reportOf(run.options, progress, state);
     return await withMigrationLock(
       connection,
       schema,
@@ -104,35 +104,10 @@ export async function migrate(
   }
 }
 
-/**
- * Checks that a schema is current; changes and locks nothing.
- *
- * @throws {StreamStorageError} `BAD_CONFIG`, reason `schema_not_current` when
- *   migrations are due, and the reasons of {@linkcode migrate}.
- */
-export async function checkMigrations(
-  connection: MigrationConnection,
-  options: { schema: string },
-): Promise<MigrationReport> {
-  const { schema } = options;
-  const progress = new RunProgress();
-  progress.activity = "Check of the migrations";
-  try {
-    assertSchemaName(schema);
-    const state = await readUsable(connection, schema);
-    if (!isCurrent(state)) throw notCurrent(schema, state);
-    return progress.report(schema, state.versions, state);
-  } catch (error) {
-    const { activity } = progress;
-    const operation = "checkMigrations";
-    throw migrationFailure(error, { operation, schema, activity });
-  }
-}
-
 async function migrateLocked(run: Run): Promise<MigrationReport> {
   const { connection, options: { schema, signal }, progress } = run;
   const before = await readUsable(connection, schema);
-  if (isCurrent(before)) return reportOf(run, before);
+  if (isCurrent(before)) return reportOf(run.options, progress, before);
   const partitions = await prepare(run, before);
   const range = { from: before.versions, to: currentVersions };
   const steps = planUp(schema, range, partitions);
@@ -142,7 +117,7 @@ async function migrateLocked(run: Run): Promise<MigrationReport> {
     signal,
   });
   const after = { versions: currentVersions, partitions };
-  return { ...reportOf(run, after, before), appliedVersions };
+  return { ...reportOf(run.options, progress, after, before), appliedVersions };
 }
 
 /** Everything before the first version; returns the number of partitions. */
@@ -172,15 +147,6 @@ async function prepare(run: Run, before: SchemaState): Promise<number> {
   return stored ?? partitions;
 }
 
-async function readUsable(
-  connection: MigrationConnection,
-  schema: string,
-): Promise<SchemaState> {
-  const state = await readSchemaState(connection, schema);
-  refuseUnusable(schema, state);
-  return state;
-}
-
 /**
  * Refuses rows in partition tables of a schema that has no version: what an
  * interrupted way down left, or a restore without schema_migrations. Taking
@@ -202,20 +168,4 @@ async function refuseLeftOvers(
       "restore its schema_migrations row",
     { schema },
   );
-}
-
-function reportOf(
-  { options, progress }: Run,
-  after: Pick<SchemaState, "versions" | "partitions">,
-  before = after,
-): MigrationReport {
-  const report = progress.report(options.schema, before.versions, after);
-  if (report.partitions !== options.partitions) {
-    report.warnings.push(
-      `The option of ${options.partitions} partitions is ignored: schema ` +
-        `${quoted(options.schema)} was installed with ` +
-        `${report.partitions}`,
-    );
-  }
-  return report;
 }

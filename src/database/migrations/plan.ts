@@ -16,18 +16,23 @@
  * run at the wrong moment stops before it changes anything.
  */
 
+import {
+  firstVersion,
+  type MigrationTrack,
+  partitionSuffixes,
+  type TrackVersions,
+} from "./numbers.ts";
 import { quoteIdentifier } from "./sql_text.ts";
 import { parseTemplate, renderSection } from "./template.ts";
 import {
-  firstVersion,
   type Migration,
-  type MigrationTrack,
   nodeMigrations,
   ownMigrations,
   prepareSql,
   suffixesPerBatch,
-  type TrackVersions,
 } from "./versions.ts";
+
+export { partitionSuffixes } from "./numbers.ts";
 
 /** One version's step, up or down. */
 export interface MigrationStep {
@@ -40,14 +45,6 @@ export interface MigrationStep {
 export interface PlanRange {
   from: TrackVersions;
   to: TrackVersions;
-}
-
-/** The suffixes of the partition tables: r00 m00 r01 m01 and so on. */
-export function partitionSuffixes(partitions: number): string[] {
-  return Array.from({ length: partitions }, (_, i) => {
-    const digits = i.toString(16).padStart(2, "0");
-    return [`r${digits}`, `m${digits}`];
-  }).flat();
 }
 
 /** SQL of the transaction that comes before the first version. */

@@ -7,7 +7,7 @@ import { assertPartitions, isCurrent, refuseUnusable } from "./refusals.ts";
 import { assertSchemaName, quoteIdentifier } from "./sql_text.ts";
 import { readSchemaState } from "./state.ts";
 import { migrationFailure, transactionSql } from "./transaction.ts";
-import { currentVersions } from "./versions.ts";
+import { currentVersions } from "./numbers.ts";
 
 /** What {@linkcode printMigrations} is asked to print. */
 export interface PrintMigrationsOptions {

@@ -6,7 +6,7 @@ import { refusal, refuseUnusable } from "./refusals.ts";
 import { assertSchemaName } from "./sql_text.ts";
 import { readSchemaState } from "./state.ts";
 import { migrationFailure } from "./transaction.ts";
-import { currentVersions } from "./versions.ts";
+import { currentVersions } from "./numbers.ts";
 
 /**
  * Checks that a reader knows the tables; changes and locks nothing, and needs no

@@ -2,9 +2,13 @@
 
 import { StreamStorageError } from "../../storage/errors.ts";
 import { quoted } from "../../storage/foreign_text.ts";
-import { partitionSuffixes } from "./plan.ts";
+import {
+  currentVersions,
+  firstVersion,
+  maxPartitions,
+  partitionSuffixes,
+} from "./numbers.ts";
 import type { SchemaState } from "./state.ts";
-import { currentVersions, firstVersion, maxPartitions } from "./versions.ts";
 
 /** Whether everything is applied that this module knows. */
 export function isCurrent(state: SchemaState): boolean {

@@ -1,7 +1,7 @@
 /** What a migration run tells while it runs and when it is done. */
 
 import type { SchemaState } from "./state.ts";
-import type { TrackVersions } from "./versions.ts";
+import type { TrackVersions } from "./numbers.ts";
 
 /** What is going on; sent after each transaction and while waiting. */
 export interface MigrationProgress {

@@ -4,7 +4,7 @@ import type { MigrationConnection } from "./connection.ts";
 import { searchPath } from "../search_path.ts";
 import { quoteIdentifier, quoteLiteral } from "./sql_text.ts";
 import { rollingBack } from "./transaction.ts";
-import type { TrackVersions } from "./versions.ts";
+import type { TrackVersions } from "./numbers.ts";
 
 /** What is known of a schema before it is migrated. */
 export interface SchemaState {
@@ -44,16 +44,16 @@ export async function readSchemaState(
     schema,
     ownOnlyIfReadable,
   );
-  const prepared = bookkeepingTables.every((name) => tables.has(name));
-  const [version, dirty, ownVersion, partitions] = figures[0]!;
+  const [version, dirty, ownVersion, partitions] = figures;
+  const suffix = new RegExp(`^${partitionTable}([rm][0-9a-f]{2})$`);
   return {
     exists: rows.length > 0,
     versions: { node: Number(version), own: Number(ownVersion) },
     dirty: dirty === "t",
-    prepared,
+    prepared: bookkeepingTables.every((name) => tables.has(name)),
     partitions: partitions === null ? undefined : Number(partitions),
-    suffixes: [...tables].filter((name) => name?.startsWith(partitionTable))
-      .map((name) => name!.slice(partitionTable.length)).toSorted(),
+    suffixes: [...tables].flatMap((name) => suffix.exec(name)?.[1] ?? [])
+      .toSorted(),
   };
 }
 
@@ -73,34 +73,44 @@ function look(
 ) {
   return rollingBack(connection, async () => {
     const rows = await connection.script(begin + catalogSql(schema));
-    const tables = new Set(rows.map(([name]) => name));
+    const tables = new Set(rows.flatMap(([name]) => name ?? []));
     const isUnread = rows.some(([name, isReadable]) =>
       name === ownTable && isReadable === "f"
     );
     if (ownOnlyIfReadable && isUnread) tables.delete(ownTable);
-    const figures = await connection.script(figuresSql(schema, tables));
-    await connection.script("COMMIT");
-    return { rows, tables, figures };
+    const [figures] = await connection.script(
+      `${figuresSql(schema, tables)};\nCOMMIT`,
+    );
+    return {
+      rows,
+      tables,
+      figures: figures as [string, string, string, string | null],
+    };
   });
 }
 
 /**
- * The tables of interest, and whether we may read them; or one row without a name;
- * or, without the schema, no row.
+ * A row without a name, and one for each table of interest: its name, and for our
+ * own one whether we may read it. Without the schema, no row. The tables are found
+ * by the index on names: a database may have a hundred thousand.
  */
 function catalogSql(schema: string): string {
-  return `SELECT c.relname, pg_catalog.has_table_privilege(c.oid, 'SELECT')
-FROM pg_catalog.pg_namespace n
-LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
+  const names = bookkeepingTables.map(quoteLiteral).join(", ");
+  const namespace = `pg_catalog.pg_namespace
+  WHERE nspname = ${quoteLiteral(schema)}`;
+  return `SELECT NULL, true FROM ${namespace}
+UNION ALL
+SELECT c.relname, c.relname <> ${quoteLiteral(ownTable)}
+  OR pg_catalog.has_table_privilege(c.oid, 'SELECT')
+FROM pg_catalog.pg_class c
+WHERE c.relnamespace = (SELECT oid FROM ${namespace})
   AND c.relkind IN ('r', 'p')
-  AND c.relname::pg_catalog.text ~ '^(${
-    bookkeepingTables.join("|")
-  }|${partitionTable}[rm][0-9a-f]{2})$'
-WHERE n.nspname = ${quoteLiteral(schema)}`;
+  AND (c.relname IN (${names}) OR c.relname >= '${partitionTable}m'
+    AND c.relname < '${partitionTable}s')`;
 }
 
 /** More than one row in schema_migrations is nothing that anybody writes. */
-function figuresSql(schema: string, tables: ReadonlySet<unknown>): string {
+function figuresSql(schema: string, tables: ReadonlySet<string>): string {
   const select = (expression: string, table: string) =>
     tables.has(table)
       ? `(SELECT ${expression} FROM ${quoteIdentifier(schema)}.${table})`

@@ -1,15 +1,7 @@
 /** The migrations that there are, in order. */
 
+import type { MigrationTrack } from "./numbers.ts";
 import { templates } from "./templates.ts";
-
-/**
- * Which numbering a migration belongs to: the nodes' (`schema_migrations`) or
- * our own (`stream_storage_migrations`).
- */
-export type MigrationTrack = "node" | "own";
-
-/** How far each track is, or is to be; 0 is nothing. */
-export type TrackVersions = Readonly<Record<MigrationTrack, number>>;
 
 /** One version's way up and down. */
 export interface Migration {
@@ -61,15 +53,6 @@ export const ownMigrations: readonly Migration[] = [
   migration("own", "own/0007_deletions"),
   migration("own", "own/0008_incarnations"),
 ];
-
-/** The first version whose layout we know; 1 to 5 are folded into it. */
-export const firstVersion = 6;
-
-/** The versions that this module works on. */
-export const currentVersions: TrackVersions = { node: 9, own: 8 };
-
-/** The most partitions that two hex digits can name. */
-export const maxPartitions = 256;
 
 /** The version is the number that its files' names begin with. */
 function migration(

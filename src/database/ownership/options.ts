@@ -14,8 +14,11 @@ export interface OwnershipOptions {
   whenOwned: WhenOwned;
   /** A session of its own, directly to the server; the signal gives it up. */
   connect(signal?: AbortSignal): Promise<Session>;
-  /** Brings the schema up to date; unless it is to be taken, with the lock. */
-  prepare(): Promise<void>;
+  /**
+   * Brings the schema up to date, or looks by this session that it is; unless the
+   * schema is to be taken, with the lock.
+   */
+  prepare(session: Session): Promise<void>;
   /** Milliseconds to wait after an owner had to be replaced. */
   startupDelayMs: number;
   /** Milliseconds of silence after which the server ends the lock session. */

@@ -1,4 +1,4 @@
-import { quoteIdentifier } from "../migrations/mod.ts";
+import { quoteIdentifier } from "../migrations/sql_text.ts";
 import { statement } from "../statement.ts";
 
 /** Tells of each new row of an owner; the payload is the schema. */

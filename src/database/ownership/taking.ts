@@ -73,9 +73,9 @@ export class Taking {
 
   /** Writes the row, then waits for the lock. */
   async #takeFromOwner(): Promise<Taken> {
-    const { signal, startupDelayMs, prepare } = this.#options;
-    await prepare();
+    const { signal, startupDelayMs } = this.#options;
     const link = await this.#connect();
+    await this.#prepare(link);
     const restMs = restDelays * startupDelayMs;
     let allowed: string | undefined;
     const mayReplace = (rows: OwnerRow[]) =>
@@ -94,6 +94,10 @@ export class Taking {
       await assertOurs(taken);
     }
     return taken;
+  }
+
+  #prepare(link: LockSession): Promise<void> {
+    return link.whileBusy(() => this.#options.prepare(link.session));
   }
 
   /** Until the former owner has let go, or what has come before us. */
@@ -144,7 +148,7 @@ export class Taking {
     whenOwned: "wait" | "fail",
   ): Promise<Taken | undefined> {
     const allowed = await takeFreeLock(link, this.#standBy(), whenOwned);
-    await link.whileBusy(this.#options.prepare);
+    await this.#prepare(link);
     let found: OwnerRow[] = [];
     const fence = await this.#replaceRows(link, (rows) => {
       found = rows;

@@ -1,0 +1,89 @@
+/** Looking whether a schema is current: all that most openings need. */
+
+import { quoted } from "../../storage/foreign_text.ts";
+import type { MigrationConnection } from "./connection.ts";
+import {
+  assertPartitions,
+  isCurrent,
+  notCurrent,
+  refuseUnusable,
+} from "./refusals.ts";
+import { type MigrationReport, RunProgress } from "./report.ts";
+import { assertSchemaName } from "./sql_text.ts";
+import { readSchemaState, type SchemaState } from "./state.ts";
+import { migrationFailure } from "./transaction.ts";
+
+/**
+ * Checks that a schema is current; changes and locks nothing.
+ *
+ * @throws {StreamStorageError} `BAD_CONFIG`, reason `schema_not_current` when
+ *   migrations are due, and the reasons of `migrate`.
+ */
+export async function checkMigrations(
+  connection: MigrationConnection,
+  options: { schema: string },
+): Promise<MigrationReport> {
+  const { schema } = options;
+  const progress = new RunProgress();
+  progress.activity = "Check of the migrations";
+  try {
+    assertSchemaName(schema);
+    const state = await readUsable(connection, schema);
+    if (!isCurrent(state)) throw notCurrent(schema, state);
+    return progress.report(schema, state.versions, state);
+  } catch (error) {
+    const { activity } = progress;
+    const operation = "checkMigrations";
+    throw migrationFailure(error, { operation, schema, activity });
+  }
+}
+
+/**
+ * What `migrate` would report, if it had nothing to do; undefined: it has.
+ *
+ * @throws {StreamStorageError} as `migrate`.
+ */
+export async function reportIfCurrent(
+  connection: MigrationConnection,
+  options: { schema: string; partitions: number },
+): Promise<MigrationReport | undefined> {
+  const { schema, partitions } = options;
+  const progress = new RunProgress();
+  try {
+    assertSchemaName(schema);
+    assertPartitions(partitions);
+    const state = await readUsable(connection, schema);
+    return isCurrent(state) ? reportOf(options, progress, state) : undefined;
+  } catch (error) {
+    const { activity } = progress;
+    const operation = "migrate";
+    throw migrationFailure(error, { operation, schema, activity });
+  }
+}
+
+/** Where a schema stands that may be worked on. */
+export async function readUsable(
+  connection: MigrationConnection,
+  schema: string,
+): Promise<SchemaState> {
+  const state = await readSchemaState(connection, schema);
+  refuseUnusable(schema, state);
+  return state;
+}
+
+/** What is told of a run. */
+export function reportOf(
+  { schema, partitions }: { schema: string; partitions: number },
+  progress: RunProgress,
+  after: Pick<SchemaState, "versions" | "partitions">,
+  before = after,
+): MigrationReport {
+  const report = progress.report(schema, before.versions, after);
+  if (report.partitions !== partitions) {
+    report.warnings.push(
+      `The option of ${partitions} partitions is ignored: schema ` +
+        `${quoted(schema)} was installed with ${report.partitions}`,
+    );
+  }
+  return report;
+}

@@ -1,0 +1,27 @@
+/** The versions and partitions that there may be: what it takes to judge a schema. */
+
+/**
+ * Which numbering a migration belongs to: the nodes' (`schema_migrations`) or
+ * our own (`stream_storage_migrations`).
+ */
+export type MigrationTrack = "node" | "own";
+
+/** How far each track is, or is to be; 0 is nothing. */
+export type TrackVersions = Readonly<Record<MigrationTrack, number>>;
+
+/** The first version whose layout we know; 1 to 5 are folded into it. */
+export const firstVersion = 6;
+
+/** The versions that this module works on. */
+export const currentVersions: TrackVersions = { node: 9, own: 8 };
+
+/** The most partitions that two hex digits can name. */
+export const maxPartitions = 256;
+
+/** The suffixes of the partition tables: r00 m00 r01 m01 and so on. */
+export function partitionSuffixes(partitions: number): string[] {
+  return Array.from({ length: partitions }, (_, i) => {
+    const digits = i.toString(16).padStart(2, "0");
+    return [`r${digits}`, `m${digits}`];
+  }).flat();
+}
