@@ -328,7 +328,14 @@ it("repair leaves a store alone that is owned, and names the owner", async () =>
   assert.equal(refused.code, 2, refused.stderr);
   assert.match(refused.stderr, /the one that is here.*schema_owned/);
   assert.ok(!existsSync(undo) && !storage.signal.aborted);
+  // Nobody loses a store for a command that can't do its work.
+  await writeFile(undo, "mine");
+  const unwritten = await runCli([...args, "--take-over"], owned);
+  assert.match(unwritten.stderr, /EEXIST/);
+  assert.ok(!storage.signal.aborted);
+  await rm(undo);
   const taken = await runCli([...args, "--take-over"], owned);
   assert.equal(taken.code, 0, taken.stderr);
   assert.match(taken.stdout, /^Right already$/m);
+  assert.ok(!existsSync(undo), "there is nothing to take back");
 });

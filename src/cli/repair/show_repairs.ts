@@ -54,15 +54,16 @@ export async function showPlan(
 export async function showResults(
   cli: Cli,
   results: readonly RepairResult[],
-  undoFile: string | undefined,
+  file: string | undefined,
 ): Promise<void> {
   const counts = countsOf(results);
+  const undoFile = counts.done ? file : undefined;
   if (cli.isJson) {
     for (const { repair, outcome, rows } of results) {
       await cli.jsonLine({ ...repair, outcome, rows });
     }
-    const file = undoFile ?? null;
-    await cli.jsonLine({ summary: { ...counts, undoFile: file } });
+    const summary = { ...counts, undoFile: undoFile ?? null };
+    await cli.jsonLine({ summary });
     return;
   }
   await show(cli, results);

@@ -45,8 +45,9 @@ export async function applyRepairs(
   const { signal } = options;
   const results: RepairResult[] = [];
   try {
-    await using owned = await openOwned(options);
+    // Before anybody loses the schema for it.
     await using undo = await UndoWriter.create(undoFile, options.schema);
+    await using owned = await openOwned(options);
     for (const repair of repairs) {
       signal?.throwIfAborted();
       const result = { repair, ...await apply({ ...owned, undo }, repair) };

@@ -5,7 +5,7 @@
  */
 
 import { createReadStream } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import { fault } from "../../storage/fault.ts";
@@ -51,9 +51,12 @@ const version = 1;
 /** Writes a new undo file. */
 export class UndoWriter implements AsyncDisposable {
   readonly #file: FileHandle;
+  readonly #path: string;
+  #isNeeded = false;
 
-  constructor(file: FileHandle) {
+  private constructor(file: FileHandle, path: string) {
     this.#file = file;
+    this.#path = path;
   }
 
   /**
@@ -69,7 +72,7 @@ export class UndoWriter implements AsyncDisposable {
           `can be written to, found ${codeOf(error)}`,
       );
     });
-    const writer = new UndoWriter(file);
+    const writer = new UndoWriter(file, path);
     await writer.#write({ format, version, schema });
     await syncDirectory(dirname(path));
     return writer;
@@ -77,6 +80,7 @@ export class UndoWriter implements AsyncDisposable {
 
   /** Returns when the disk has the change. */
   async begin(change: Change): Promise<void> {
+    this.#isNeeded = true;
     await this.#write({ change });
   }
 
@@ -85,9 +89,10 @@ export class UndoWriter implements AsyncDisposable {
     await this.#write({ done: isDone });
   }
 
-  /** Closes the file. */
+  /** Closes the file, and removes it if there is nothing to take back. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.close();
+    if (!this.#isNeeded) await rm(this.#path, { force: true });
   }
 
   async #write(line: unknown): Promise<void> {
