@@ -223,7 +223,7 @@ describe("A stream that is written in pieces", () => {
       await using owned = await openOwned(place.place);
       const writerOf = (streamId: StreamId) =>
         new StreamWriter(
-          owned.store,
+          owned.callers,
           { name: "test", streamId },
           () => Promise.resolve({ mode: "create" }),
           limits,
@@ -241,7 +241,7 @@ describe("A stream that is written in pieces", () => {
       const writer = writerOf(whole);
       writer.begin(headOf(whole));
       await writer.blocks(rows);
-      const read = await readWholeStream(owned.store, {
+      const read = await readWholeStream(owned.callers, {
         name: "test",
         streamId: whole,
       });
@@ -270,7 +270,7 @@ describe("A stream that is written in pieces", () => {
     await using owned = await openOwned(place.place);
     for (const streamId of ids) {
       const writer = new StreamWriter(
-        owned.store,
+        owned.callers,
         { name: "test", streamId },
         () => Promise.resolve({ mode: "create" }),
         limits,
@@ -278,7 +278,7 @@ describe("A stream that is written in pieces", () => {
       writer.begin(headOf(streamId));
       await writer.blocks(rows);
       await writer.end(tail);
-      const read = await readWholeStream(owned.store, {
+      const read = await readWholeStream(owned.callers, {
         name: "test",
         streamId,
       });
@@ -303,7 +303,7 @@ describe("A stream that is written in pieces", () => {
     ) => {
       await using owned = await openOwned(place.place);
       const writer = new StreamWriter(
-        owned.store,
+        owned.callers,
         { name: "test", streamId: id },
         () => Promise.resolve({ mode, stored: 3n }),
         limits,
@@ -344,7 +344,7 @@ describe("A stream that is written in pieces", () => {
       maxConnections: 3,
       retry: { minDelayMs: 1, maxDelayMs: 10 },
     });
-    const { store } = owned;
+    const { callers: store } = owned;
     const kinds = ["create", "replace", "extend"] as const;
     const write = async (
       streamId: StreamId,

@@ -80,6 +80,7 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
     options,
     telemetry,
     store: backgroundStoreOf(ground, store, workerPool),
+    callers: store,
   });
   bindToOwnership(ground, store, workers);
   workers.start();

@@ -7,6 +7,8 @@ import type { Store } from "./store.ts";
 export interface Background {
   /** The store by its own share of the connections; its notices are listened to. */
   store: Store;
+  /** The same store by its callers' share, for tools that have no other callers. */
+  callers: Store;
   options: ResolvedOptions;
   telemetry: StoreTelemetry;
 }

@@ -20,7 +20,10 @@ export interface OwnerOptions
 
 /** The inside of an open store. */
 export interface OwnedStore extends AsyncDisposable {
+  /** With the patience, and the few connections, of work in the background. */
   store: Store;
+  /** With the connections, and the shared transactions, of a store's callers. */
+  callers: Store;
 }
 
 /** Nobody gets at the maintenance: the store itself is not given away. */
@@ -40,7 +43,7 @@ export async function openOwned(
   { takeOver = false, ...options }: OwnerOptions,
   migrate: "skip" | "check" = "skip",
 ): Promise<OwnedStore> {
-  let inside: Store | undefined;
+  let inside: Omit<OwnedStore, typeof Symbol.asyncDispose> | undefined;
   const storage = await openStore(
     {
       applicationName: "stream-repair",
@@ -51,10 +54,10 @@ export async function openOwned(
       migrate,
       whenOwned: takeOver ? "take" : "fail",
     },
-    () => ({ store }) => {
-      inside = store;
+    () => ({ store, callers }) => {
+      inside = { store, callers };
       return idle;
     },
   );
-  return { store: inside!, [Symbol.asyncDispose]: () => storage.close() };
+  return { ...inside!, [Symbol.asyncDispose]: () => storage.close() };
 }

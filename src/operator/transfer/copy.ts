@@ -98,7 +98,7 @@ export async function copyStreams(
     await using target = await openOwned(
       targetOwnerOptions({ ...to, ...stop }),
     );
-    const places = { from: storeOf(source), to: target.store };
+    const places = { from: storeOf(source), to: target.callers };
     for (let after = options.after;; after = undefined) {
       const round = await new Round(places, options).run(after);
       options.onRound?.(round);

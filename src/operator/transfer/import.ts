@@ -83,6 +83,6 @@ export async function importStreams(
     if (file === undefined) throw badFile("a file", "none");
     await verifyExport(file, signal ? { signal } : {});
     await using owned = await openOwned(targetOwnerOptions(options), "check");
-    return await new ImportRun(owned.store, options).run();
+    return await new ImportRun(owned.callers, options).run();
   });
 }
