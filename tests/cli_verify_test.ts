@@ -244,14 +244,12 @@ describe("Damage", () => {
     assert.equal(withoutTime(restPlain!.stdout), withoutTime(whole!.stdout));
   });
 
-  for (const columns of [80, 120]) {
-    terminal(`is shown in a terminal of ${columns} columns`, async () => {
+  terminal("is shown in terminals of 80 and 120 columns", async () => {
+    await Promise.all([80, 120].map(async (columns) => {
       await using tmux = await Tmux.start({ columns, rows: 40 }, env);
       const program = cliCommand.map((word) => `'${word}'`).join(" ");
-      const schema = `--schema ${filled.schema}`;
-      await tmux.type(
-        `clear; ${program} verify --rate 0.0005 ${schema}; echo "ended ""with $?"`,
-      );
+      const args = ["verify", "--rate", "0.0005", ...at()].join(" ");
+      await tmux.type(`clear; ${program} ${args}; echo "ended ""with $?"`);
       await tmux.press("Enter");
       // Where it is wide, what was found has room behind time and rate.
       await tmux.shows(
@@ -263,8 +261,8 @@ describe("Damage", () => {
       const screen = await tmux.shows(/^ended with 130$/m);
       assert.match(screen, /^error snapshot_pointer$/m);
       assert.doesNotMatch(screen, /█/, "the bar is gone");
-    });
-  }
+    }));
+  });
 
   it("is mended, and taken back", async () => {
     const { trimmed } = filled.copies[0]!;
