@@ -37,10 +37,11 @@ export class Operations {
 
   constructor(options: OperationsOptions) {
     this.#options = options;
-    for (const code of [...errorCodes, otherError]) {
-      errorsOf(options.registry, code);
-    }
-    for (const name of options.names) this.of(name);
+    const { registry, names } = options;
+    registry.expect(() => {
+      for (const code of [...errorCodes, otherError]) errorsOf(registry, code);
+      for (const name of names) this.of(name);
+    });
   }
 
   /** The operation with this name; what it needs is made once. */

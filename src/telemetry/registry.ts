@@ -59,6 +59,8 @@ export class Registry {
   readonly #families = new Map<MetricDefinition, Family>();
   readonly #observables: Observable[] = [];
   #onRead: () => void = () => {};
+  /** Makes the series that are known before anything has happened. */
+  #expected: (() => void)[] = [];
   readonly #onCollect = (result: BatchObservableResult) =>
     this.#collect(result);
 
@@ -117,6 +119,14 @@ export class Registry {
     );
   }
 
+  /**
+   * Series that are to be there at 0. They are made when somebody looks for the
+   * first time: a store has hundreds, and is to be open soon.
+   */
+  expect(make: () => void): void {
+    this.#expected.push(make);
+  }
+
   /** Calls back whenever somebody is about to look. */
   onRead(callback: () => void): void {
     this.#onRead = callback;
@@ -124,7 +134,7 @@ export class Registry {
 
   /** All metrics that have a number, at this moment. */
   read(): MetricFamily[] {
-    this.#onRead();
+    this.#beforeLook();
     return [...this.#families.values()]
       .map(({ definition, series }) => ({
         definition,
@@ -156,8 +166,15 @@ export class Registry {
     return made;
   }
 
-  #collect(result: BatchObservableResult): void {
+  #beforeLook(): void {
+    const expected = this.#expected;
+    this.#expected = [];
+    for (const make of expected) make();
     this.#onRead();
+  }
+
+  #collect(result: BatchObservableResult): void {
+    this.#beforeLook();
     for (const { series, otel } of this.#families.values()) {
       for (const one of series.values()) {
         if (!(one instanceof Gauge)) break;

@@ -209,7 +209,7 @@ export class StoreTelemetry {
         ...of,
         [attributes.connectionEnd]: why,
       });
-    for (const why of connectionEnds) ended(why);
+    this.#registry.expect(() => connectionEnds.forEach(ended));
     this.#createTimes(pool);
     return {
       acquired: (waitedMs) => times.record(waitedMs / 1000),
@@ -228,11 +228,13 @@ export class StoreTelemetry {
       this.#registry.histogram(metrics.objectStorageDuration, of);
     const failures = (of: Attributes) =>
       this.#registry.counter(metrics.objectStorageFailures, of);
-    for (const action of objectStorageActions) {
-      const of = { [attributes.objectStorageAction]: action };
-      duration(of);
-      failures(of);
-    }
+    this.#registry.expect(() => {
+      for (const action of objectStorageActions) {
+        const of = { [attributes.objectStorageAction]: action };
+        duration(of);
+        failures(of);
+      }
+    });
     return ({ action, milliseconds, errorType }) => {
       const of = { [attributes.objectStorageAction]: action };
       const failed = { ...of, [attributes.errorType]: errorType };

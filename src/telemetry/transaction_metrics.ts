@@ -50,9 +50,11 @@ export class TransactionMetrics {
   ) {
     this.#registry = registry;
     this.#health = health;
-    for (const name of names) {
-      for (const outcome of outcomes) this.#duration(name, outcome);
-    }
+    registry.expect(() => {
+      for (const name of names) {
+        for (const outcome of outcomes) this.#duration(name, outcome);
+      }
+    });
   }
 
   /** An attempt is made, the first or another. */

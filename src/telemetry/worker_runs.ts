@@ -31,8 +31,10 @@ export class WorkerRuns {
 
   /** There is such a worker; it has not run yet. */
   expect(worker: string): void {
-    for (const outcome of outcomes) this.#duration(worker, outcome);
-    this.#items(worker);
+    this.#registry.expect(() => {
+      for (const outcome of outcomes) this.#duration(worker, outcome);
+      this.#items(worker);
+    });
   }
 
   /** A run is over. */
