@@ -36,6 +36,12 @@ export interface ConnectOptions extends SessionOptions {
   signal?: AbortSignal | undefined;
   /** Where the store is: refuses a session to another server. */
   server?: CurrentServer | undefined;
+  /**
+   * It is for little data: where the server has no TLS and need not have it, the
+   * connection that asked for it is kept, although it reads more slowly than
+   * another one would.
+   */
+  isForLittle?: boolean;
 }
 
 /**
@@ -153,7 +159,7 @@ async function handshake(
       receive: (take) => handOver(line, input, take),
       end: () => line.end(),
       cancel: (withinMs) => {
-        const ssl = kind === "tls" ? target.ssl : undefined;
+        const ssl = line.isEncrypted ? target.ssl : undefined;
         return requestCancel({ address, ssl, processId, secretKey }, withinMs);
       },
       processId,
@@ -182,6 +188,7 @@ async function encrypt(
   if (ssl.negotiation !== "direct") {
     line.send(sslRequest());
     if (!await readTlsAnswer(input)) {
+      if (ssl.mode === "prefer" && attempt.options.isForLittle) return;
       attempt.failedByTls = true;
       throw tlsUnavailable(ssl);
     }
@@ -214,7 +221,7 @@ async function logInTo(
     });
   } catch (error) {
     const isRefused = error instanceof PgError && error.sqlState === "28000";
-    attempt.failedByTls = isRefused && !wasAsked;
+    attempt.failedByTls = line.isEncrypted && isRefused && !wasAsked;
     throw error;
   }
 }

@@ -74,7 +74,7 @@ export class Place {
   connectOwner(options: Partial<ConnectOptions> = {}): Promise<Session> {
     return connectLastingSession(
       shortened(this.#options.ownershipTarget, this.#options),
-      { ...this.#behaviour(), ...options },
+      { ...this.#behaviour(), isForLittle: true, ...options },
     );
   }
 

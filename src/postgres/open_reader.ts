@@ -91,6 +91,7 @@ async function look(
   await using session = await connectSession(target, {}, {
     ...sessionOptions(options),
     preparedStatements: false,
+    isForLittle: true,
     signal,
   });
   const onAbort = () => session.giveUp("Opening was aborted");
