@@ -13,6 +13,7 @@ import {
 } from "../src/operator/transfer/format/decode.ts";
 import { ExportEncoder } from "../src/operator/transfer/format/encode.ts";
 import type { StreamHead } from "../src/operator/transfer/format/model.ts";
+import type { StreamId } from "../src/storage/stream_id.ts";
 import { isStreamStorageError } from "../src/storage/errors.ts";
 import {
   assertFails,
@@ -27,6 +28,7 @@ import {
   contentsOf,
   type EmptyStore,
   emptyStore,
+  problems,
   temporaryDirectory,
 } from "./support/transfer.ts";
 
@@ -285,6 +287,35 @@ describe("The file of an export", () => {
     await target.with(async (storage) => {
       const { miniblocks } = (await contentsOf(storage, id))!;
       assert.deepEqual(miniblocks, [{ number: 0n, data: bytes("new") }]);
+    });
+  });
+
+  it("takes no stream whose id a node can't read, and all others", async () => {
+    const encoder = new ExportEncoder();
+    encoder.header({
+      ...{ format: "towns-streams", version: 1, writer: "", source: "" },
+    });
+    const good = newStreamId("space");
+    const unreadable = `ee${"1".repeat(62)}` as StreamId;
+    for (const streamId of [unreadable, good]) {
+      encoder.begin({ streamId, kind: "archive", latestSnapshot: 0n });
+      encoder.block({ number: 0n, data: bytes("block") });
+      encoder.end({ minipool: undefined, candidates: [] });
+    }
+    encoder.trailer();
+    const mixed = directory.file("mixed");
+    await writeFile(mixed, encoder.take());
+    const { found, onProblem } = problems();
+    const { written } = await importStreams({
+      ...target.place,
+      file: mixed,
+      onProblem,
+    });
+    assert.equal(written, 1);
+    assert.deepEqual(found, { [unreadable]: "bad_id" });
+    await target.with(async (storage) => {
+      assert.ok((await storage.getStreams()).includes(good));
+      assert.ok(!(await storage.getStreams()).includes(unreadable));
     });
   });
 });

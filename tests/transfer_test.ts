@@ -23,6 +23,9 @@ import {
   type FilledSchema,
   fillSchema,
 } from "./support/every_kind.ts";
+import { mediaBlocks, onS3, sealMedia } from "./support/media_streams.ts";
+import { startS3Server } from "./support/s3_server.ts";
+import { openTestStorage } from "./support/storage.ts";
 import {
   contentsOf,
   differences,
@@ -358,5 +361,34 @@ describe("Transfers", () => {
       types: ["media"],
     });
     assert.equal(summary.different, 1);
+  });
+
+  it("fetches what is in object storage, and compares with it", async () => {
+    await using server = await startS3Server();
+    const mediaStorage = onS3(server);
+    await using test = await openTestStorage({ mediaStorage });
+    const blocks = mediaBlocks({ chunks: 5, chunkBytes: 400_000 });
+    const id = await sealMedia(test.storage, blocks);
+    const { miniblocks } = (await contentsOf(test.storage, id))!;
+    await test.storage.maintenance.offloadMedia({ streamId: id });
+    assert.equal(await test.storage.streamMiniblocksStoredLocation(id), "s3");
+    const { url, schema } = test;
+    const outside = { url, schema, mediaStorage };
+    const file = directory.file("media");
+    const made = await exportStreams({ ...outside, file });
+    assert.deepEqual([made.streams, made.problems], [1, 0]);
+    await using target = await emptyStore();
+    await importStreams({ ...target.place, file });
+    await target.with(async (storage) => {
+      assert.deepEqual((await contentsOf(storage, id))!.miniblocks, miniblocks);
+    });
+    const inside = { url: target.url, schema: target.schema };
+    for (const [left, right] of [[outside, inside], [inside, outside]]) {
+      const { equal } = await diffStreams({ left: left!, right: right! });
+      assert.equal(equal, 1);
+    }
+    const to = target.place;
+    const copied = await copyStreams({ from: outside, to });
+    assert.deepEqual([copied.written, copied.equal], [0, 1]);
   });
 });
