@@ -2,11 +2,7 @@
 
 import { findLocation } from "../../postgres/operations/external_blocks.ts";
 import type { Store, StreamCall } from "../../postgres/store.ts";
-import {
-  parseStreamId,
-  type StreamId,
-  streamType,
-} from "../../storage/stream_id.ts";
+import { type StreamId, streamType } from "../../storage/stream_id.ts";
 import {
   digestsOfBlock,
   mergeBlocks,
@@ -31,6 +27,7 @@ import { readExport } from "./format/file.ts";
 import type { StreamHead, StreamTail } from "./format/model.ts";
 import { InOrder } from "./in_order.ts";
 import type { ImportOptions, TransferSummary } from "./options.ts";
+import { storedId } from "./source/stream_ids.ts";
 import { decisionOf } from "./target/decide.ts";
 import { ProblemError, problemOf } from "./problem.ts";
 import { StreamWriter, type WriteDecision } from "./target/write_stream.ts";
@@ -64,7 +61,7 @@ export class ImportRun {
     this.#counting = new Counting(options);
     this.#order = new InOrder((id) => this.#counting.done(id));
     const { streamIds } = options;
-    this.#ids = streamIds && new Set(streamIds.map(parseStreamId));
+    this.#ids = streamIds && new Set(streamIds.map(storedId));
     this.#isBehind = !options.after;
   }
 

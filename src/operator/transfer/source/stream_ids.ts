@@ -4,6 +4,7 @@ import { bind } from "../../../database/statement.ts";
 import { selectStreamIds } from "../../../postgres/sql/streams.ts";
 import type { ReadStore } from "../../../postgres/store.ts";
 import {
+  isStoredForm,
   parseStreamId,
   type StreamId,
   type StreamType,
@@ -16,6 +17,15 @@ export interface StreamChoice {
   streamIds?: readonly string[];
   /** Only streams of these types. */
   types?: readonly StreamType[];
+}
+
+/**
+ * Whatever is stored can be named, also what no node could read.
+ *
+ * @throws {StreamStorageError} BAD_STREAM_ID.
+ */
+export function storedId(id: string): StreamId {
+  return isStoredForm(id) ? id : parseStreamId(id);
 }
 
 /** Ids in a page. */
@@ -34,7 +44,7 @@ export async function* streamIdsOf(
   const isChosen = (id: StreamId) =>
     id > after && (types === undefined || types.includes(streamType(id)));
   if (streamIds !== undefined) {
-    yield* [...new Set(streamIds.map(parseStreamId))].sort().filter(isChosen);
+    yield* [...new Set(streamIds.map(storedId))].sort().filter(isChosen);
     return;
   }
   for (let from = after;;) {
