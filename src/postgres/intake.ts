@@ -15,16 +15,12 @@ const maxAtOnce = 1024;
 /** So many of those that wait go on in a turn: a few milliseconds' work. */
 const maxPerTurn = 512;
 
-/** Calls that go on together, in the order in which they came. */
-interface Group extends PromiseWithResolvers<void> {
-  size: number;
-}
-
 /** See the file's head. */
 export class Intake {
   /** Since the count was set back; a turn's end does so, if it is high. */
   #count = 0;
-  #waiting: Group[] = [];
+  #waiting: (() => void)[] = [];
+  #next = 0;
 
   /** Runs the call, now or after those that wait. */
   pass<T>(call: () => Promise<T>): Promise<T> {
@@ -33,25 +29,21 @@ export class Intake {
       if (this.#count === maxPerTurn) setImmediate(() => this.#turn());
       return call();
     }
-    // One promise for all that go on together: with one and two functions for each
-    // call, to make them and to clean up took a burst twice the processor time.
-    return this.#lastGroup().promise.then(call);
-  }
-
-  #lastGroup(): Group {
-    let last = this.#waiting.at(-1);
-    if (last === undefined || last.size === maxPerTurn) {
-      last = { ...Promise.withResolvers<void>(), size: 0 };
-      this.#waiting.push(last);
-    }
-    last.size++;
-    return last;
+    return new Promise((resolve) =>
+      void this.#waiting.push(() => resolve(call()))
+    );
   }
 
   /** A turn is over. While some wait, those that come wait behind them. */
   #turn(): void {
-    this.#waiting.shift()?.resolve();
-    if (this.#waiting.length > 0) setImmediate(() => this.#turn());
-    else this.#count = 0;
+    const end = Math.min(this.#next + maxPerTurn, this.#waiting.length);
+    while (this.#next < end) this.#waiting[this.#next++]!();
+    if (this.#next < this.#waiting.length) {
+      setImmediate(() => this.#turn());
+      return;
+    }
+    this.#waiting = [];
+    this.#next = 0;
+    this.#count = 0;
   }
 }
