@@ -616,11 +616,12 @@ describe("No statement", () => {
   after(() => client.end());
 
   /** The statements that have names to look up, each for one partition. */
-  function looking(): [string, readonly string[]][] {
+  function looking(): (readonly [string, readonly string[]])[] {
     const alike = new Map(
-      [...sent.texts].map((entry) => [
-        entry[0].replaceAll(/store_\d+|_[rm][0-9a-f]{2}\b/g, ""),
-        entry,
+      [...sent.texts].map(([text, params]) => [
+        text.replaceAll(/store_\d+|_[rm][0-9a-f]{2}\b/g, ""),
+        // What ends its transaction can't be the body of a function.
+        [text.replace(/;\nCOMMIT$/, ""), params] as const,
       ]),
     );
     return [...alike.values()].filter(([text]) =>
