@@ -13,12 +13,12 @@
  * It brings its own server, with a schema of 256 partitions for each module.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
-import { parseArguments } from "../scripts/arguments.ts";
+import { parseArguments, runProgram } from "../scripts/arguments.ts";
 
 /** Milliseconds, of one process. */
 interface Times {
@@ -55,7 +55,7 @@ await storage.close();
 console.log(JSON.stringify({ start, startCpu, ...times }));
 `;
 
-function run(file: string, url: string, schema: string): Times {
+function runProcess(file: string, url: string, schema: string): Times {
   const flags = "Deno" in globalThis ? ["-A", "--no-check"] : [];
   const { status, stdout } = spawnSync(
     process.execPath,
@@ -73,14 +73,37 @@ function spread(values: number[]): string {
     `(${shown(sorted[0]!)} to ${shown(sorted.at(-1)!)})`;
 }
 
-async function main(): Promise<void> {
+const usage = `Usage: start_times.ts [--rounds N] [MODULE...]
+
+How long a program takes until it has an open store.
+
+  --rounds N  how often each module is run (9)
+  --help      this text`;
+
+/** @throws {Error} what is wrong with the arguments. */
+function readArguments(args: string[]) {
   const { values, positionals } = parseArguments({
+    args,
     options: {
       rounds: { type: "string", default: "9" },
+      help: { type: "boolean", default: false },
     },
     allowPositionals: true,
   });
+  const rounds = Number(values.rounds);
+  if (!Number.isSafeInteger(rounds) || rounds < 1) {
+    throw new Error("--rounds takes a whole number of 1 or more");
+  }
+  if (!positionals.every((module) => existsSync(module))) {
+    throw new Error("MODULE must be a file that exists (it is not shown)");
+  }
   const modules = positionals.length > 0 ? positionals : ["mod.ts"];
+  return { modules, rounds, help: values.help };
+}
+
+type Options = ReturnType<typeof readArguments>;
+
+async function run({ modules, rounds }: Options): Promise<number> {
   await using stack = new AsyncDisposableStack();
   const { url } = stack.use(await startEmbeddedPostgres());
   const programs = modules.map((module, i) => {
@@ -91,12 +114,12 @@ async function main(): Promise<void> {
     const file = join(dir, "main.ts");
     writeFileSync(file, program(pathToFileURL(path).href));
     const schema = `start_times_${i}`;
-    run(file, url, schema); // makes the schema, and fills the caches
+    runProcess(file, url, schema); // makes the schema, and fills the caches
     return { module, file, schema, times: [] as Times[] };
   });
-  for (let round = 0; round < Number(values.rounds); round++) {
+  for (let round = 0; round < rounds; round++) {
     for (const { file, schema, times } of programs) {
-      times.push(run(file, url, schema));
+      times.push(runProcess(file, url, schema));
     }
   }
   for (const { module, times } of programs) {
@@ -106,6 +129,7 @@ async function main(): Promise<void> {
         `${of("startCpu")}; open again ${of("open")}, CPU ${of("openCpu")}`,
     );
   }
+  return 0;
 }
 
-await main();
+process.exitCode = await runProgram({ usage, readArguments, run });

@@ -356,6 +356,8 @@ describe("A signal", () => {
       maxConnections: 20,
       // Some reads wait for long before the last of them has begun.
       lockTimeoutMs: 15_000,
+      operationTimeoutMs: foreverMs,
+      retry: { attempts: 100 },
     });
     const { storage, schema, url } = test;
     const id = newStreamId();

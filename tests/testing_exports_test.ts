@@ -39,6 +39,7 @@ describe("The testing entry point", () => {
       "createTestStreamStorage",
       "formatMiniblocks",
       "randomFaults",
+      "settable",
       "streamStorageContract",
       "withFaults",
     ]);

@@ -31,6 +31,7 @@ export const NO_WRITES = [
   "getStreamsNumber",
   "debugReadStreamData",
   "debugReadStreamStatistics",
+  "health",
   "close",
 ] as const satisfies readonly (keyof StreamStorage)[];
 
