@@ -25,6 +25,12 @@ const redrawMs = 100;
 const lineEveryMs = 10_000;
 const barWidth = 24;
 
+/**
+ * Places left free behind the bar: the cursor's, and two for the `^C` that the
+ * terminal shows for Ctrl-C. It would wrap the line, and half of it would stay.
+ */
+const roomBehind = 3;
+
 /** The bar of one command. */
 export class Progress implements Disposable {
   readonly #output: Output;
@@ -81,7 +87,7 @@ export class Progress implements Disposable {
         amount: this.#amount,
         rate: (this.#amount.done - this.#first) / (ms / 1000),
       },
-      this.#output.isTTY ? widthOf(this.#output) - 1 : Infinity,
+      this.#output.isTTY ? widthOf(this.#output) - roomBehind : Infinity,
     );
     if (!this.#output.isTTY) {
       this.#output.write(`${line}\n`);
