@@ -105,6 +105,7 @@ async function showStatus(
   cli: Cli,
   { streams, unmoved, tasks, changes }: MediaStatus,
 ): Promise<void> {
+  if (streams.length === 0) return await cli.print("No media streams");
   await cli.table({
     columns: [
       { head: "Media streams" },
