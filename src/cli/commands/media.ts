@@ -105,19 +105,19 @@ async function showStatus(
   cli: Cli,
   { streams, unmoved, tasks, changes }: MediaStatus,
 ): Promise<void> {
-  if (streams.length === 0) return await cli.print("No media streams");
-  await cli.table({
-    columns: [
-      { head: "Media streams" },
-      { head: "" },
-      { head: "Number", align: "right" },
-    ],
-    rows: streams.map(({ location, isEphemeral, streams }) => [
-      location,
-      isEphemeral ? "upload" : "",
-      formatCount(streams),
-    ]),
-  });
+  if (streams.length === 0) await cli.print("No media streams");
+  else {await cli.table({
+      columns: [
+        { head: "Media streams" },
+        { head: "" },
+        { head: "Number", align: "right" },
+      ],
+      rows: streams.map(({ location, isEphemeral, streams }) => [
+        location,
+        isEphemeral ? "upload" : "",
+        formatCount(streams),
+      ]),
+    });}
   if (tasks === undefined) {
     await cli.print(
       "",
