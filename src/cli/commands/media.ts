@@ -106,7 +106,8 @@ async function showStatus(
   { streams, unmoved, tasks, changes }: MediaStatus,
 ): Promise<void> {
   if (streams.length === 0) await cli.print("No media streams");
-  else {await cli.table({
+  else {
+    await cli.table({
       columns: [
         { head: "Media streams" },
         { head: "" },
@@ -117,7 +118,8 @@ async function showStatus(
         isEphemeral ? "upload" : "",
         formatCount(streams),
       ]),
-    });}
+    });
+  }
   if (tasks === undefined) {
     await cli.print(
       "",
