@@ -6,18 +6,11 @@ import type {
   TransferProgress,
   TransferSummary,
 } from "../operator/transfer/options.ts";
-import type { StreamType } from "../storage/stream_id.ts";
+import { type StreamType, streamTypes } from "../storage/stream_id.ts";
 import type { Cli } from "./cli.ts";
 import { formatBytes, formatCount, formatDuration, plural } from "./format.ts";
 import type { Progress } from "./progress.ts";
-import {
-  choice,
-  collect,
-  integer,
-  rate,
-  streamId,
-  streamTypes,
-} from "./values.ts";
+import { choice, collect, integer, rate, streamId } from "./values.ts";
 
 /** What {@linkcode withTransfer} adds. */
 export type TransferCliOptions = {

@@ -1,10 +1,6 @@
 /** Values of options. Their errors name the option, and repeat no value. */
 
-import {
-  isStoredForm,
-  type StreamId,
-  type StreamType,
-} from "../storage/stream_id.ts";
+import { isStoredForm, type StreamId } from "../storage/stream_id.ts";
 import { UsageError } from "./usage_errors.ts";
 
 /** Bounds of a number, both included. */
@@ -97,21 +93,6 @@ export function choice<const T extends string>(
     );
   };
 }
-
-/** The types that a stream may have. */
-export const streamTypes: readonly StreamType[] = [
-  "space",
-  "channel",
-  "dm",
-  "gdm",
-  "media",
-  "metadata",
-  "user",
-  "user_settings",
-  "user_inbox",
-  "user_metadata",
-  "unknown",
-];
 
 /** The beginning of a stream's id. */
 export function hexPrefix(option: string): (text: string) => string {

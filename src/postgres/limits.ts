@@ -21,6 +21,12 @@ export const reachFactor = 4;
 /** A migration may take longer than an operation. */
 export const migrationAnswerMs = 600_000;
 
+/**
+ * A frozen owner, or one whose network is gone, is replaced after this time. An
+ * owner that only works hard, or is debugged, is not silent for so long as a rule.
+ */
+export const leaseMs = 15_000;
+
 /** Of the queue of writes; see write_queue_options.ts. */
 export const queueBounds = {
   sharedSlots: 2,

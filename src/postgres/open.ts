@@ -29,7 +29,7 @@ import {
   sessionSettings,
   telemetryOf,
 } from "./connections.ts";
-import { migrationAnswerMs, reachFactor } from "./limits.ts";
+import { leaseMs, migrationAnswerMs, reachFactor } from "./limits.ts";
 import { loadBucket } from "./load_bucket.ts";
 import { askSources } from "./live_options.ts";
 import {
@@ -196,12 +196,6 @@ async function storedPartitions(
   }
   return { partitions: Number(row[0]), warnings: [] };
 }
-
-/**
- * A frozen owner, or one whose network is gone, is replaced after this time. An
- * owner that only works hard, or is debugged, is not silent for so long as a rule.
- */
-const leaseMs = 15_000;
 
 function takeOwnership(
   options: ResolvedOptions,

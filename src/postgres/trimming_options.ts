@@ -8,6 +8,7 @@ import {
   type StreamId,
   type StreamType,
   streamType,
+  streamTypes,
 } from "../storage/stream_id.ts";
 import {
   also,
@@ -82,20 +83,7 @@ export interface TrimmingRules {
   clearedTo?: bigint | undefined;
 }
 
-const types = [
-  "space",
-  "channel",
-  "dm",
-  "gdm",
-  "media",
-  "metadata",
-  "user",
-  "user_settings",
-  "user_inbox",
-  "user_metadata",
-  "unknown",
-  "default",
-] as const satisfies readonly (StreamType | "default")[];
+const types: readonly (StreamType | "default")[] = [...streamTypes, "default"];
 
 const minRetention = 100n;
 

@@ -21,6 +21,21 @@ export type StreamType =
   | "user_metadata"
   | "unknown";
 
+/** The types that a stream may have. */
+export const streamTypes: readonly StreamType[] = [
+  "space",
+  "channel",
+  "dm",
+  "gdm",
+  "media",
+  "metadata",
+  "user",
+  "user_settings",
+  "user_inbox",
+  "user_metadata",
+  "unknown",
+];
+
 /** What the first byte of an id says. */
 interface Kind {
   type: StreamType;

@@ -4,7 +4,6 @@
  */
 
 import type { StreamStorageErrorCode } from "../storage/errors.ts";
-import type { StreamType } from "../storage/stream_id.ts";
 
 /** The calls that read. */
 export const readCalls = [
@@ -104,23 +103,6 @@ export const objectStorageActions = [
   "delete",
   "list",
 ] as const;
-
-/** The types of streams. */
-export const streamTypes = Object.keys(
-  {
-    space: 0,
-    channel: 0,
-    dm: 0,
-    gdm: 0,
-    media: 0,
-    metadata: 0,
-    user: 0,
-    user_settings: 0,
-    user_inbox: 0,
-    user_metadata: 0,
-    unknown: 0,
-  } satisfies Record<StreamType, 0>,
-);
 
 /** What the offloader does with media streams (postgres/sql/media_tasks.ts). */
 export const mediaTasks = ["offload", "delete"] as const;

@@ -2,7 +2,7 @@
 
 import { listStreams } from "../../operator/streams/list_streams.ts";
 import { bytesOf, type StreamSizes } from "../../operator/streams/sizes.ts";
-import type { StreamType } from "../../storage/stream_id.ts";
+import { type StreamType, streamTypes } from "../../storage/stream_id.ts";
 import type { Cli } from "../cli.ts";
 import { examples, type NewCommand, run } from "../command.ts";
 import { formatBytes, formatCount } from "../format.ts";
@@ -15,7 +15,6 @@ import {
   integer,
   rate,
   streamId,
-  streamTypes,
 } from "../values.ts";
 
 /** See the file's head. */

@@ -4,14 +4,18 @@ import { simulateTrimming } from "../../operator/trim/simulate_trimming.ts";
 import type { TrimmingSimulation } from "../../operator/trim/simulate_trimming.ts";
 import type { TrimmedStream, TrimReport } from "../../postgres/maintenance.ts";
 import type { TrimmingOptions } from "../../postgres/trimming_options.ts";
-import { isStoredForm } from "../../storage/stream_id.ts";
+import {
+  isStoredForm,
+  type StreamType,
+  streamTypes,
+} from "../../storage/stream_id.ts";
 import type { Cli } from "../cli.ts";
 import { examples, type NewCommand, run } from "../command.ts";
 import { formatBytes, formatCount, plural } from "../format.ts";
 import { withOwnedStorage } from "../owned_storage.ts";
 import { storeOf, withOwner, withStore } from "../store_options.ts";
 import { UsageError } from "../usage_errors.ts";
-import { blockNumber, collect, streamTypes } from "../values.ts";
+import { blockNumber, collect } from "../values.ts";
 
 /** See the file's head. */
 export function define(command: NewCommand): void {
@@ -79,7 +83,7 @@ export function define(command: NewCommand): void {
     }));
 }
 
-type Kind = typeof streamTypes[number] | "default";
+type Kind = StreamType | "default";
 
 function trimmingOf({ history = [], retention, leave = [], target = [] }: {
   history?: [Kind, bigint][] | undefined;

@@ -1,9 +1,13 @@
 /** What `verify` and `repair` look at: options that both have. */
 
 import type { Command, OptionValues } from "@commander-js/extra-typings";
-import type { StreamId, StreamType } from "../../storage/stream_id.ts";
+import {
+  type StreamId,
+  type StreamType,
+  streamTypes,
+} from "../../storage/stream_id.ts";
 import { type StoreOptions, withStore } from "../store_options.ts";
-import { choice, collect, rate, streamId, streamTypes } from "../values.ts";
+import { choice, collect, rate, streamId } from "../values.ts";
 
 /** What {@linkcode withScope} adds. */
 export type ScopeOptions = StoreOptions & {

@@ -6,14 +6,12 @@
 import { Ownership } from "../../database/ownership.ts";
 import type { Session } from "../../database/session.ts";
 import { Place } from "../../postgres/connections.ts";
+import { leaseMs } from "../../postgres/limits.ts";
 import {
   type ResolvedOptions,
   resolveOptions,
 } from "../../postgres/options.ts";
 import type { OwnerOptions } from "../repair/owner.ts";
-
-/** An opening's lock session is ended after so long without a word of it. */
-const leaseMs = 15_000;
 
 /** The longest that one statement may take: an index on a large table. */
 const statementMs = 6 * 60 * 60 * 1000;

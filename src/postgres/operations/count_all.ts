@@ -1,6 +1,10 @@
 import { bind } from "../../database/statement.ts";
-import { type StreamId, streamType } from "../../storage/stream_id.ts";
-import { mediaTasks, streamTypes } from "../../telemetry/known_names.ts";
+import {
+  type StreamId,
+  streamType,
+  streamTypes,
+} from "../../storage/stream_id.ts";
+import { mediaTasks } from "../../telemetry/known_names.ts";
 import type { Counts } from "../../telemetry/stream_counts.ts";
 import {
   countMediaTasks,

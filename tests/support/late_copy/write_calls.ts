@@ -31,7 +31,6 @@ export const NO_WRITES = [
   "getStreamsNumber",
   "debugReadStreamData",
   "debugReadStreamStatistics",
-  "health",
   "close",
 ] as const satisfies readonly (keyof StreamStorage)[];
 
