@@ -12,8 +12,3 @@ const locations: Readonly<Record<string, StreamLocation>> = {
 export function locationOf(letter: string): StreamLocation {
   return locations[letter] ?? "database";
 }
-
-/** The letter of a location. */
-export function letterOf(location: StreamLocation): string {
-  return { database: "D", s3: "S", gcs: "G" }[location];
-}

@@ -14,7 +14,7 @@ import {
   assertSchemaName,
   quoteIdentifier,
 } from "../database/migrations/sql_text.ts";
-import { Ownership } from "../database/ownership.ts";
+import type { Ownership } from "../database/ownership.ts";
 import { rejectionOf } from "../database/rejection.ts";
 import type { Session } from "../database/session.ts";
 import { canceled } from "../storage/contract_errors.ts";
@@ -29,7 +29,7 @@ import {
   sessionSettings,
   telemetryOf,
 } from "./connections.ts";
-import { leaseMs, migrationAnswerMs, reachFactor } from "./limits.ts";
+import { migrationAnswerMs, reachFactor } from "./limits.ts";
 import { loadBucket } from "./load_bucket.ts";
 import { askSources } from "./live_options.ts";
 import {
@@ -38,6 +38,7 @@ import {
   type StreamStorageOptions,
 } from "./options.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
+import { takeOwnership } from "./take_ownership.ts";
 
 /**
  * Opens a store; see `openStreamStorage`, which brings the workers. What is needed
@@ -63,16 +64,14 @@ export async function openStore(
       { withinMs, signal },
       async () => {
         let partitions = 0;
-        const ownership = await takeOwnership(
-          resolved,
-          telemetry,
-          place,
-          async (session) => {
+        const ownership = await takeOwnership(resolved, place, {
+          prepare: async (session) => {
             const report = await prepareSchema(resolved, place, session);
             partitions = toldOf(report, resolved, telemetry);
             signal?.throwIfAborted();
           },
-        );
+          onEvent: (...event) => telemetry.ownership.heard(...event),
+        });
         return { partitions, ownership };
       },
     );
@@ -195,28 +194,6 @@ async function storedPartitions(
     });
   }
   return { partitions: Number(row[0]), warnings: [] };
-}
-
-function takeOwnership(
-  options: ResolvedOptions,
-  telemetry: StoreTelemetry,
-  place: Place,
-  prepare: (session: Session) => Promise<void>,
-): Promise<Ownership> {
-  const { schema, instanceId, whenOwned, startupDelayMs, signal } = options;
-  return Ownership.take({
-    schema,
-    instanceId,
-    whenOwned,
-    prepare,
-    startupDelayMs,
-    leaseMs,
-    stuckWriteMs: options.operationTimeoutMs * 2,
-    signal,
-    connect: (signal) => place.connectOwner({ signal }),
-    ...(place.survey.isNeeded && { survey: () => place.survey.ask() }),
-    onEvent: (...event) => telemetry.ownership.heard(...event),
-  });
 }
 
 /**

@@ -3,14 +3,13 @@
  * the schema may be of any version, or not there yet.
  */
 
-import { Ownership } from "../../database/ownership.ts";
 import type { Session } from "../../database/session.ts";
 import { Place } from "../../postgres/connections.ts";
-import { leaseMs } from "../../postgres/limits.ts";
 import {
   type ResolvedOptions,
   resolveOptions,
 } from "../../postgres/options.ts";
+import { takeOwnership } from "../../postgres/take_ownership.ts";
 import type { OwnerOptions } from "../repair/owner.ts";
 
 /** The longest that one statement may take: an index on a large table. */
@@ -58,7 +57,10 @@ export async function onGround<T>(
         session,
         options,
         owning: async ({ prepare = nothing, work = nothing }) => {
-          const ownership = await take(options, place, prepare);
+          const ownership = await takeOwnership(options, place, {
+            prepare,
+            onEvent: () => {},
+          });
           try {
             await work();
           } finally {
@@ -75,23 +77,3 @@ export async function onGround<T>(
 }
 
 const nothing = () => Promise.resolve();
-
-function take(
-  options: ResolvedOptions,
-  place: Place,
-  prepare: () => Promise<void>,
-): Promise<Ownership> {
-  const { schema, instanceId, whenOwned, startupDelayMs, signal } = options;
-  return Ownership.take({
-    schema,
-    instanceId,
-    whenOwned,
-    prepare,
-    startupDelayMs,
-    leaseMs,
-    stuckWriteMs: options.operationTimeoutMs * 2,
-    signal,
-    connect: (signal) => place.connectOwner(signal && { signal }),
-    onEvent: () => {},
-  });
-}
