@@ -8,7 +8,7 @@
  * ```
  */
 import process from "node:process";
-import { runLargeMedia } from "../tests/support/large_media.ts";
+import { runLargeMedia } from "../tests/support/media/large_media.ts";
 
 const megabytes = Number(process.argv[2] ?? 300);
 const MB = 1024 * 1024;

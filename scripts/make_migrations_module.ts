@@ -1,7 +1,7 @@
 /**
  * Writes `src/database/migrations/templates.ts`: the files of `migrations/` as
  * a module. JSR, esbuild and Node import no text, so what is published must
- * not either. `tests/migrations_module_test.ts` fails while it is out of date.
+ * not either. `tests/migrations/module_test.ts` fails while it is out of date.
  *
  * ```sh
  * deno task make:migrations

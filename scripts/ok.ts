@@ -15,7 +15,6 @@ import {
   existsSync,
   mkdtempSync,
   openSync,
-  readdirSync,
   readFileSync,
   rmSync,
 } from "node:fs";
@@ -24,7 +23,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { serverPrograms } from "./debian.ts";
 import { countTests, type TestCounts } from "./junit.ts";
-import { leftToDeno, type TestJob, testJobs } from "./test_jobs.ts";
+import { leftToDeno, testFiles, type TestJob, testJobs } from "./test_jobs.ts";
 
 /** A task that hangs fails. */
 const checkDeadlineMs = 5 * 60_000;
@@ -36,10 +35,6 @@ const checks = ["fmt", "lint", "check", "arrows", "doc", "publish-dry"];
 const jobsAtOnce = 2 * availableParallelism();
 
 const hasDebian = () => serverPrograms() !== undefined;
-
-const testFiles = () =>
-  readdirSync("tests").filter((name) => name.endsWith("_test.ts"))
-    .map((name) => `tests/${name}`);
 
 function runCheck(name: string): TestCounts {
   console.log(`\n== deno task ${name}`);

@@ -10,7 +10,7 @@
  */
 import process from "node:process";
 import { parseArguments } from "./arguments.ts";
-import { checkModel, type ModelCounts } from "../tests/support/model.ts";
+import { checkModel, type ModelCounts } from "../tests/support/model/model.ts";
 
 const progressMs = 5000;
 

@@ -2,6 +2,15 @@
  * The gate's test runs, each divided into jobs of some files. A job is a process
  * with a server of its own, so that no file meets another's sessions or settings.
  */
+import { readdirSync } from "node:fs";
+import { sep } from "node:path";
+
+/** All test files, from the project's root. */
+export const testFiles = () =>
+  readdirSync("tests", { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith("_test.ts"))
+    .map((name) => `tests/${name.split(sep).join("/")}`)
+    .sort();
 
 /** A part of a test run. */
 export interface TestJob {
@@ -26,15 +35,15 @@ interface TestRun {
  * they take minutes. `deno task test:bun` runs them under Bun as well.
  */
 export const leftToDeno = [
-  "fence_model",
-  "late_copy_pgbouncer",
-  "media_late",
-  "migrations_interruption",
-  "ownership_model",
-  "quotas_property",
-  "search_path",
-  "trimming_property",
-  "write_queue_model",
+  "ownership/fence_model",
+  "write_path/late_copy_pgbouncer",
+  "media/late",
+  "migrations/interruption",
+  "ownership/model",
+  "postgres/quotas_property",
+  "database/search_path",
+  "workers/trimming_property",
+  "write_path/write_queue_model",
 ].map((name) => `tests/${name}_test.ts`);
 
 const denoReport = (file: string) => [`--junit-path=${file}`];

@@ -6,7 +6,7 @@ import type {
 } from "../../mod.ts";
 import { isStreamStorageError } from "../../mod.ts";
 import { queryOnce } from "../../tests/support/database.ts";
-import { letNamesRest } from "../../tests/support/media_streams.ts";
+import { letNamesRest } from "../../tests/support/media/streams.ts";
 import { blocksOf, isEqual, isSame, isWritten } from "./contents.ts";
 import type { FaultyBucket } from "./faulty_bucket.ts";
 import { absent, type Ledger, type Possible } from "./ledger.ts";

@@ -3,7 +3,7 @@ import type { ReconcileMediaReport } from "../../mod.ts";
 import type { StoredObject } from "../../src/media/object_store.ts";
 import { isStreamId, streamType } from "../../src/storage/stream_id.ts";
 import { queryOnce } from "../../tests/support/database.ts";
-import { newMediaId } from "../../tests/support/media_streams.ts";
+import { newMediaId } from "../../tests/support/media/streams.ts";
 import type { Scene } from "./check.ts";
 
 /** Compares every count of a dry run with rows and objects. */

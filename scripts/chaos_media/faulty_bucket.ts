@@ -4,10 +4,10 @@ import { openGcsBucket } from "../../src/media/gcs.ts";
 import type { ObjectStore } from "../../src/media/object_store.ts";
 import { openS3Bucket } from "../../src/media/s3.ts";
 import type { MediaStorageOptions } from "../../src/postgres/media_options.ts";
-import { startGcsServer } from "../../tests/support/gcs_server.ts";
-import { onGcs, onS3 } from "../../tests/support/media_streams.ts";
-import type { NoReply, RawReply } from "../../tests/support/raw_http.ts";
-import { startS3Server } from "../../tests/support/s3_server.ts";
+import { startGcsServer } from "../../tests/support/media/gcs_server.ts";
+import { onGcs, onS3 } from "../../tests/support/media/streams.ts";
+import type { NoReply, RawReply } from "../../tests/support/media/raw_http.ts";
+import { startS3Server } from "../../tests/support/media/s3_server.ts";
 import type { Random } from "../demo/random.ts";
 import type { Dialect } from "./run.ts";
 

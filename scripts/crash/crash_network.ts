@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { LossyNetwork } from "../../tests/support/network_namespace.ts";
+import { LossyNetwork } from "../../tests/support/network/network_namespace.ts";
 import { Random } from "../demo/random.ts";
 import { checkStore } from "./checker.ts";
 import { FarServer } from "./far_server.ts";

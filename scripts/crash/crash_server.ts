@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Proxy, startProxy } from "../../tests/support/proxy.ts";
+import { type Proxy, startProxy } from "../../tests/support/network/proxy.ts";
 import { Random } from "../demo/random.ts";
 import {
   addCalls,

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { LossyNetwork } from "../../tests/support/network_namespace.ts";
+import type { LossyNetwork } from "../../tests/support/network/network_namespace.ts";
 import { queryOnce } from "../../tests/support/database.ts";
 import { writeAs } from "../write_as.ts";
 import { ownerOf, PlainServer } from "./plain_server.ts";

@@ -4,7 +4,7 @@ import { parseConnectionUrl } from "../../src/database/connection_target.ts";
 import { dropSchema } from "../../src/database/migrations/mod.ts";
 import type { Session } from "../../src/database/session.ts";
 import { Catalog } from "../../src/postgres/catalog.ts";
-import { startProxy } from "../../tests/support/proxy.ts";
+import { startProxy } from "../../tests/support/network/proxy.ts";
 import { Instance } from "./instance.ts";
 import { type InstancePlan, streamOf } from "./instance_process.ts";
 

@@ -18,7 +18,7 @@
  *   are named with their schema, too: those of arrays, which are polymorphic.
  *   What runs before the path is set has no operators at all.
  *
- * tests/search_path_test.ts attacks both.
+ * tests/database/search_path_test.ts attacks both.
  */
 
 import { statement } from "./statement.ts";

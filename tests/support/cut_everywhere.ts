@@ -6,7 +6,7 @@ import { newStreamId } from "../../src/testing/contract/support.ts";
 import { testDatabaseUrl } from "./database.ts";
 import { assertInvariants } from "./invariants.ts";
 import { openSession } from "./migration_connection.ts";
-import { type Proxy, type Side, startProxy } from "./proxy.ts";
+import { type Proxy, type Side, startProxy } from "./network/proxy.ts";
 import { openTestStorage } from "./storage.ts";
 
 /** A write, what it needs before, and what must be stored after. */

@@ -2,7 +2,7 @@
 import type { PostgresStreamStorage } from "../../../src/postgres/postgres_stream_storage.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
-import { type Outcome, perform } from "../model_calls.ts";
+import { type Outcome, perform } from "../model/calls.ts";
 import {
   BACKGROUND_WRITES,
   type BackgroundOperation,

@@ -31,7 +31,7 @@ import { readErrorFields } from "../../../src/database/pg_error.ts";
 import {
   messageSplitter,
   type WireMessageBytes,
-} from "../proxied_connection.ts";
+} from "../network/proxied_connection.ts";
 
 /** What the server made of a late copy. */
 export type LateAnswer =

@@ -4,7 +4,7 @@ import type { StreamStorageOptions } from "../../../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../../../src/postgres/postgres_stream_storage.ts";
 import { testDatabaseUrl } from "../database.ts";
 import { openSession } from "../migration_connection.ts";
-import { startPgBouncer } from "../pgbouncer.ts";
+import { startPgBouncer } from "../poolers/pgbouncer.ts";
 import { openTestStorage } from "../storage.ts";
 import { TRIMMING } from "./background_writes.ts";
 import { type LateProxy, startLateProxy } from "./late_proxy.ts";

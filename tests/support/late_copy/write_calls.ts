@@ -3,7 +3,7 @@
  *
  * `WRITE_VARIANTS` has an entry for each method that is not listed in
  * `NO_WRITES`, so a new write operation does not compile, nor pass
- * late_copy_test.ts, until the harness covers it.
+ * write_path/late_copy_test.ts, until the harness covers it.
  */
 import type { MiniblockDescriptor } from "../../../src/storage/model.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";

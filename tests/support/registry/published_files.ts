@@ -2,10 +2,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { pathToFileURL } from "node:url";
 import { runCommand } from "./run_command.ts";
-
-const project = fileURLToPath(new URL("../../..", import.meta.url));
+import { root } from "../root.ts";
 
 /** What counts here of deno.json. */
 export interface PackageConfiguration {
@@ -17,7 +16,7 @@ export interface PackageConfiguration {
 
 /** The package's deno.json. */
 export const configuration: PackageConfiguration = JSON.parse(
-  readFileSync(join(project, "deno.json"), "utf8"),
+  readFileSync(join(root, "deno.json"), "utf8"),
 );
 
 /** A specifier in its quotes, and what stands before it. */
@@ -32,14 +31,14 @@ export async function publishedFiles(): Promise<Map<string, string>> {
   const listing = await runCommand(
     "sh",
     ["-c", "deno publish --dry-run --allow-dirty --no-check 2>&1"],
-    { cwd: project },
+    { cwd: root },
   );
   assert.doesNotMatch(listing, /^(warning|error)\b/im);
-  const root = pathToFileURL(project).href;
+  const base = pathToFileURL(root).href;
   const paths = [...listing.matchAll(/^ +(file:\S+) \(/gm)]
-    .map(([, url]) => decodeURI(url!.slice(root.length)));
+    .map(([, url]) => decodeURI(url!.slice(base.length)));
   return new Map(paths.map((path) => {
-    const content = readFileSync(join(project, path), "utf8");
+    const content = readFileSync(join(root, path), "utf8");
     return [path, path.endsWith(".ts") ? rewritten(path, content) : content];
   }));
 }
@@ -68,5 +67,5 @@ export async function packForNpm(file: string): Promise<void> {
     "--quiet",
     "--allow-dirty",
     `--output=${file}`,
-  ], { cwd: project });
+  ], { cwd: root });
 }

@@ -8,7 +8,7 @@ import {
   mediaGenesis,
   newStreamId,
 } from "../../../src/testing/contract/support.ts";
-import { newMediaId } from "../media_streams.ts";
+import { newMediaId } from "../media/streams.ts";
 
 /** What an operation needs to succeed; `none`: a stream that is not there. */
 export type Kind =

@@ -10,9 +10,9 @@ import type { StreamId } from "../../../src/storage/stream_id.ts";
 import { prometheusText } from "../../../src/telemetry/prometheus.ts";
 import { bytes } from "../../../src/testing/contract/support.ts";
 import { testDatabaseUrl } from "../database.ts";
-import type { InMemoryTelemetry } from "../in_memory_telemetry.ts";
+import type { InMemoryTelemetry } from "../telemetry/in_memory_telemetry.ts";
 import { openSession } from "../migration_connection.ts";
-import { type Proxy, startProxy } from "../proxy.ts";
+import { type Proxy, startProxy } from "../network/proxy.ts";
 import {
   calls,
   endings,

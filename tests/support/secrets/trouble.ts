@@ -4,7 +4,7 @@ import { it } from "node:test";
 import { openStreamStorage } from "../../../src/open_stream_storage.ts";
 import type { StreamStorageOptions } from "../../../src/postgres/options.ts";
 import { isStreamStorageError } from "../../../src/storage/errors.ts";
-import { type GcsServer, startGcsServer } from "../gcs_server.ts";
+import { type GcsServer, startGcsServer } from "../media/gcs_server.ts";
 import type { SecretSearch } from "./search.ts";
 
 /** A test that looks, and after which nothing may have been found. */

@@ -1,0 +1,132 @@
+/**
+ * Sessions that live and can't do their work: inside of a transaction that
+ * somebody else has begun, or read-only since they began.
+ */
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { describe, it } from "node:test";
+import { openStreamStorage } from "../../src/open_stream_storage.ts";
+import { isStreamStorageError } from "../../src/storage/errors.ts";
+import {
+  newStreamId,
+  snapshotBlock,
+} from "../../src/testing/contract/support.ts";
+import { startBegunProxy } from "../support/network/begun_proxy.ts";
+import { queryOnce, testDatabaseUrl } from "../support/database.ts";
+import { testSession } from "../support/sessions.ts";
+import { openTestStorage } from "../support/storage.ts";
+
+describe("A proxy that has a transaction open", () => {
+  for (const way of ["url", "ownershipUrl", "both"] as const) {
+    it(`is refused as ${way}`, async () => {
+      const direct = await testDatabaseUrl();
+      await using proxy = await startBegunProxy(direct);
+      const schema = `begun_${randomUUID()}`;
+      const opened = openStreamStorage({
+        url: way === "ownershipUrl" ? direct : proxy.url,
+        ownershipUrl: way === "url" ? direct : proxy.url,
+        schema,
+        partitions: 1,
+        startupDelayMs: 0,
+      });
+      await assert.rejects(
+        opened,
+        (error) =>
+          isStreamStorageError(error) && error.code === "BAD_CONFIG" &&
+          error.details.reason === "transaction_open",
+      );
+      await queryOnce(direct, `DROP SCHEMA IF EXISTS "${schema}" CASCADE`);
+    });
+  }
+
+  it("acknowledges nothing of a store that is open", async () => {
+    const direct = await testDatabaseUrl();
+    await using proxy = await startBegunProxy(direct);
+    proxy.isOn = false;
+    await using test = await openTestStorage({
+      url: proxy.url,
+      ownershipUrl: direct,
+      operationTimeoutMs: 2000,
+    });
+    const { storage } = test;
+    const known = newStreamId();
+    await storage.createStreamStorage(known, snapshotBlock(0));
+    proxy.isOn = true;
+    proxy.cut();
+    const id = newStreamId();
+    const calls = [
+      storage.createStreamStorage(id, snapshotBlock(0)),
+      storage.writeEvent(known, 1n, 0, new Uint8Array([1])),
+      storage.getLastMiniblockNumber(known),
+    ];
+    for (const call of await Promise.allSettled(calls)) {
+      assert.equal(call.status, "rejected");
+      assert.ok(isStreamStorageError(call.reason), String(call.reason));
+    }
+    proxy.isOn = false;
+    // It is known at last what became of them: nothing.
+    await storage.createStreamStorage(id, snapshotBlock(0));
+    await storage.writeEvent(known, 1n, 0, new Uint8Array([1]));
+  });
+});
+
+describe("A database that was read-only for a while", () => {
+  it("is written to again, and left without a trace", async () => {
+    const direct = await testDatabaseUrl();
+    const name = `read_only_${randomUUID().slice(0, 8)}`;
+    await queryOnce(direct, `CREATE DATABASE ${name}`);
+    const url = new URL(direct);
+    url.pathname = name;
+    const storage = await openStreamStorage({
+      url: url.href,
+      schema: "stopped",
+      partitions: 1,
+      startupDelayMs: 0,
+      workerConcurrency: 0,
+      operationTimeoutMs: 1000,
+    });
+    const create = () =>
+      storage.createStreamStorage(newStreamId(), snapshotBlock(0));
+    const setReadOnly = (value: "on" | "off") =>
+      queryOnce(
+        direct,
+        `ALTER DATABASE ${name} SET default_transaction_read_only = ${value}`,
+      );
+    await create();
+    await setReadOnly("on");
+    // All come back while it is read-only: that of the lock, too.
+    const { rows } = await endSessions(direct, name);
+    assert.ok(rows.length >= 2);
+    await assert.rejects(create(), (error) => isStreamStorageError(error));
+    while (await lockSessions(direct, name) === 0);
+    await setReadOnly("off");
+    const isWritten = () => create().then(() => true, () => false);
+    for (let tries = 1; !await isWritten(); tries++) assert.ok(tries < 10);
+    await storage.close();
+    const left = await queryOnce(url.href, "SELECT FROM stopped.singlenodekey");
+    assert.equal(left.length, 0);
+    await queryOnce(direct, `DROP DATABASE ${name}`);
+  });
+});
+
+async function endSessions(
+  direct: string,
+  database: string,
+): Promise<{ rows: unknown[] }> {
+  const rows = await queryOnce(
+    direct,
+    `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+     WHERE datname = '${database}'`,
+  );
+  return { rows };
+}
+
+/** Sessions of the database that hold an advisory lock. */
+async function lockSessions(direct: string, name: string): Promise<number> {
+  await using session = await testSession({ url: direct });
+  const rows = await session.script(
+    `SELECT FROM pg_locks JOIN pg_database ON database = pg_database.oid
+     WHERE locktype = 'advisory' AND granted AND datname = '${name}'`,
+  );
+  return rows.length;
+}

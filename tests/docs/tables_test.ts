@@ -1,0 +1,300 @@
+/**
+ * The tables of README.md and docs/ against the code: operations, options with
+ * their defaults, error codes, faults, workers; and that tests exist that they
+ * name.
+ */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { resolveOptions } from "../../src/postgres/options.ts";
+import { resolveReaderOptions } from "../../src/postgres/reader_options.ts";
+import {
+  codeWords,
+  documentPaths,
+  proseOf,
+  readDocument,
+  tableOf,
+} from "../support/docs/documents.ts";
+import { root } from "../support/root.ts";
+import { openTestStorage } from "../support/storage.ts";
+
+const reference = "docs/reference.md";
+
+/** The words in the first columns of these tables. */
+function namesIn(path: string, ...titles: string[]): string[] {
+  return titles.flatMap((title) => tableOf(path, title))
+    .flatMap(([name]) => codeWords(name!)).sort();
+}
+
+/** The members that an interface of ours declares itself. */
+function membersOf(path: string, name: string): string[] {
+  const source = readDocument(path);
+  const body = source.split(
+    new RegExp(`^export interface ${name}\\b[^{]*\\{$`, "m"),
+  )[1]?.split(/^\}$/m)[0];
+  assert.ok(body, `${path} has no interface ${name}`);
+  const members = body.matchAll(/^ {2}(?:readonly )?(\w+)\??[(:]/gm);
+  return Array.from(members, ([, member]) => member!);
+}
+
+/** The words of a type that is a union of strings. */
+function wordsOf(path: string, name: string): string[] {
+  const [, union = ""] = new RegExp(`^export type ${name} =([^]*?);$`, "m")
+    .exec(readDocument(path)) ?? [];
+  return Array.from(union.matchAll(/^ +\| "(\w+)"/gm), ([, word]) => word!);
+}
+
+/** Where an interface is declared, and its name. */
+type Declared = [path: string, name: string];
+
+const reader: Declared = ["src/storage/stream_reader.ts", "StreamReader"];
+const storage: Declared = ["src/storage/stream_storage.ts", "StreamStorage"];
+const openReader: Declared = [
+  "src/postgres/postgres_stream_reader.ts",
+  "PostgresStreamReader",
+];
+const openStorage: Declared = [
+  "src/postgres/postgres_stream_storage.ts",
+  "PostgresStreamStorage",
+];
+
+/** Whether a member takes options, which hold the signal. */
+function takesOptions(path: string, member: string): boolean {
+  const [, parameters = ""] = new RegExp(`^ {2}${member}\\(([^)]*)\\)`, "m")
+    .exec(readDocument(path)) ?? [];
+  return /options\?: \w+Options,?\s*$/.test(parameters);
+}
+
+describe("The reference", () => {
+  const members = [reader, storage, openReader, openStorage].flatMap(
+    ([path, name]) =>
+      membersOf(path, name).map((member) => ({
+        member,
+        isOperation: takesOptions(path, member),
+        isReaders: name.endsWith("Reader"),
+      })),
+  );
+  const namesOf = (some: typeof members) =>
+    some.map(({ member }) => member).sort();
+
+  it("has every operation, which takes a signal", () => {
+    const operations = members.filter((one) => one.isOperation);
+    assert.ok(operations.length > 25);
+    assert.deepEqual(namesIn(reference, "Operations"), namesOf(operations));
+  });
+
+  it("says which operations a reader has", () => {
+    const reading = members.filter((one) => one.isOperation && one.isReaders);
+    const marked = tableOf(reference, "Operations")
+      .filter(([, , who]) => who === "yes")
+      .flatMap(([name]) => codeWords(name!));
+    assert.deepEqual(marked.sort(), namesOf(reading));
+  });
+
+  it("has every other member of an open store, which takes none", () => {
+    const others = members.filter((one) => !one.isOperation);
+    assert.deepEqual(namesIn(reference, "The store itself"), namesOf(others));
+  });
+
+  it("has every error code, and every field", () => {
+    const file = "src/storage/errors.ts";
+    const codes = wordsOf(file, "StreamStorageErrorCode");
+    assert.ok(codes.length > 10);
+    assert.deepEqual(namesIn(reference, "Codes"), codes.sort());
+    const fields = membersOf(file, "StreamStorageErrorInit")
+      .filter((name) => name !== "message");
+    assert.deepEqual(namesIn(reference, "Errors"), fields.sort());
+  });
+
+  it("names functions that the package exports", () => {
+    const [, list = ""] = /exports pure functions:([^]*?)\n\n/
+      .exec(readDocument(reference)) ?? [];
+    const exported = readDocument("mod.ts");
+    assert.ok(codeWords(list).length > 5);
+    for (const name of codeWords(list)) {
+      assert.match(exported, new RegExp(`^ +${name},$`, "m"), name);
+    }
+  });
+});
+
+describe("The reference's options", () => {
+  const tables = [
+    "Where the database is",
+    "The schema and its owner",
+    "Connections and time",
+    "Work in the background, and what is told",
+  ];
+  const rows = tables.flatMap((title) => tableOf(reference, title));
+  const file = "src/postgres/options.ts";
+
+  it("are all there are", () => {
+    const options = membersOf(file, "StreamStorageOptions")
+      .filter((name) => name !== "retry");
+    const retry = membersOf(file, "RetryPolicy").map((name) => `retry.${name}`);
+    assert.deepEqual(
+      namesIn(reference, ...tables),
+      [...options, ...retry].sort(),
+    );
+  });
+
+  /** What holds when nothing else is told, by the option's name. */
+  function defaults(): Record<string, unknown> {
+    const { target, retry, lockWaitMs, ...others } = resolveOptions({
+      user: "user",
+      schema: "schema",
+    });
+    const [{ host, port } = { host: undefined, port: undefined }] =
+      target.hosts;
+    return {
+      ...others,
+      ...Object.fromEntries(
+        Object.entries(retry).map(([name, value]) => [`retry.${name}`, value]),
+      ),
+      host,
+      port,
+      ssl: target.ssl.mode,
+      channelBinding: target.channelBinding,
+      applicationName: target.applicationName,
+      lockTimeoutMs: lockWaitMs,
+    };
+  }
+
+  it("have the defaults that are told", () => {
+    const actual = defaults();
+    for (const [name, told] of rows) {
+      const [option = ""] = codeWords(name!);
+      const [value] = codeWords(told!);
+      if (value === undefined) continue;
+      const expected = /^[a-z]+Ms$/i.test(value)
+        ? actual[value]
+        : JSON.parse(value);
+      assert.deepEqual(actual[option], expected, option);
+    }
+  });
+
+  /** Given above, or different each time. */
+  const ownWords = ["user", "schema", "instanceId"];
+
+  it("are told a default where they have one", () => {
+    const actual = defaults();
+    for (const [name, told] of rows) {
+      const [option = ""] = codeWords(name!);
+      const isPlain = ["string", "number", "boolean"]
+        .includes(typeof actual[option]);
+      if (!isPlain || ownWords.includes(option)) continue;
+      assert.equal(codeWords(told!).length, 1, `${option}: ${told}`);
+    }
+  });
+});
+
+describe("Doc comments", () => {
+  /** Names of an interface that the comment of another links to. */
+  function linked(path: string, name: string, inherited: string): string[] {
+    const [before = ""] = readDocument(path).split(`export interface ${name}\n`)
+      .flatMap((text) => text.split(`export interface ${name} `));
+    const comment = before.slice(before.lastIndexOf("/**"));
+    const links = new RegExp(`\\{@linkcode ${inherited}\\.(\\w+)\\}`, "g");
+    return Array.from(comment.matchAll(links), ([, member]) => member!).sort();
+  }
+
+  // deno doc shows of an interface only what it declares itself.
+  it("link to what an interface inherits", () => {
+    const inheritance: [Declared, Declared[]][] = [
+      [storage, [reader]],
+      [openReader, [reader]],
+      [openStorage, [reader, storage, openReader]],
+    ];
+    for (const [[path, name], inherited] of inheritance) {
+      for (const from of inherited) {
+        assert.deepEqual(
+          linked(path, name, from[1]),
+          membersOf(...from).sort(),
+          `${name} inherits from ${from[1]}`,
+        );
+      }
+    }
+  });
+});
+
+describe("A reader's options", () => {
+  it("have the defaults that are told", () => {
+    const { target, ...others } = resolveReaderOptions({
+      user: "user",
+      schema: "schema",
+    });
+    const actual: Record<string, unknown> = {
+      ...others,
+      applicationName: target.applicationName,
+      targetSessionAttrs: target.sessionAttrs,
+    };
+    const rows = tableOf(reference, "Of a reader");
+    for (const [name, told] of rows) {
+      const [option = ""] = codeWords(name!);
+      const [value = ""] = codeWords(told!);
+      assert.deepEqual(actual[option], JSON.parse(value), option);
+    }
+    assert.deepEqual(
+      namesIn(reference, "Of a reader"),
+      membersOf("src/postgres/reader_options.ts", "StreamReaderOptions").sort(),
+    );
+  });
+});
+
+describe("Other tables", () => {
+  it("name the workers that run, and all that maintenance offers", async () => {
+    await using test = await openTestStorage({
+      workerConcurrency: 1,
+      mediaStorage: {
+        provider: "s3",
+        bucket: "none",
+        region: "none",
+        endpoint: "http://127.0.0.1:1",
+        accessKeyId: "key",
+        secretAccessKey: "secret",
+      },
+    });
+    const { maintenance } = test.storage;
+    const workers = maintenance.workers().map(({ name }) => name).sort();
+    const names = namesIn("docs/operating.md", "Workers");
+    const methods = membersOf(
+      "src/postgres/maintenance.ts",
+      "StreamMaintenance",
+    );
+    assert.deepEqual(names, [...workers, ...methods].sort());
+  });
+
+  it("have every fault that a test can ask for", () => {
+    const faults = wordsOf("src/testing/faults.ts", "Fault");
+    assert.ok(faults.length > 3);
+    assert.deepEqual(namesIn("docs/testing.md", "Faults"), faults.sort());
+  });
+
+  it("name tests that are there", () => {
+    for (const path of documentPaths()) {
+      for (
+        const [, test] of proseOf(path).matchAll(
+          /`(?:tests\/)?((?:\w+\/)*\w+_test\.ts)`/g,
+        )
+      ) {
+        assert.ok(existsSync(join(root, "tests", test!)), `${path}: ${test}`);
+      }
+    }
+  });
+
+  it("fit a terminal on the first page", () => {
+    const lines = readDocument("README.md").split("\n");
+    assert.ok(lines.length <= 220, `${lines.length} lines`);
+    for (const line of lines) assert.ok(line.length <= 100, line);
+  });
+});
+
+describe("The picture on the first page", () => {
+  it("is that of the saved run", async () => {
+    const { overviewChart } = await import("../../bench/report/overview.ts");
+    const run = JSON.parse(
+      readFileSync(join(root, "bench/results.json"), "utf8"),
+    );
+    assert.equal(readDocument("docs/figures.svg"), overviewChart(run));
+  });
+});

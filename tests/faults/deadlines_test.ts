@@ -1,0 +1,542 @@
+/**
+ * Nothing waits for ever: networks that say nothing, signals, and close. The
+ * bounds of the queue, the pool and the transactions by themselves are in
+ * their own tests.
+ */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { Session } from "../../src/database/session.ts";
+import { Catalog } from "../../src/postgres/catalog.ts";
+import { openStreamStorage } from "../../src/open_stream_storage.ts";
+import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
+import {
+  isStreamStorageError,
+  type StreamStorageError,
+} from "../../src/storage/errors.ts";
+import type { OperationOptions } from "../../src/storage/model.ts";
+import type { StreamId } from "../../src/storage/stream_id.ts";
+import { newStreamId } from "../../src/testing/contract/support.ts";
+import { testDatabaseUrl } from "../support/database.ts";
+import { startProxy } from "../support/network/proxy.ts";
+import { testSession } from "../support/sessions.ts";
+import { openTestStorage } from "../support/storage.ts";
+import { untilSeen } from "../support/until.ts";
+
+const genesis = { number: 0n, data: new Uint8Array([1]) };
+const event = new Uint8Array([2]);
+const hash = new Uint8Array(32).fill(7);
+
+const operationTimeoutMs = 1000;
+/** Of no deadline here: what takes so long would take for ever. */
+const foreverMs = 30_000;
+
+/** How the call failed; it must end. */
+async function failure(call: Promise<unknown>): Promise<StreamStorageError> {
+  try {
+    await ended(call);
+  } catch (error) {
+    assert.ok(isStreamStorageError(error), String(error));
+    return error;
+  }
+  throw new assert.AssertionError({ message: "Expected the call to fail" });
+}
+
+/** What the promise gives, unless it is left unsettled. */
+async function ended<T>(promise: Promise<T>): Promise<T> {
+  const { promise: never, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new Error("It waits for ever")),
+    foreverMs,
+  );
+  return await Promise.race([promise, never]).finally(() =>
+    clearTimeout(timer)
+  );
+}
+
+/** Asks again until it works: attempts to connect get lost, too. */
+async function backAgain(storage: PostgresStreamStorage): Promise<void> {
+  const latest = performance.now() + foreverMs;
+  for (;;) {
+    try {
+      await storage.getStreamsNumber();
+      await storage.createStreamStorage(newStreamId(), genesis);
+      return;
+    } catch (error) {
+      assert.ok(isStreamStorageError(error) && error.retryable);
+      assert.ok(performance.now() < latest, "Expected the store to be back");
+    }
+  }
+}
+
+describe("A network that says nothing any more", () => {
+  it("holds up no call beyond its deadline, and is left behind", async () => {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    await using test = await openTestStorage({
+      url: proxy.url,
+      operationTimeoutMs,
+    });
+    const { storage } = test;
+    const ids = Array.from({ length: 6 }, () => newStreamId());
+    await Promise.all(
+      ids.map((id) => storage.createStreamStorage(id, genesis)),
+    );
+    await Promise.all(ids.map((id) => storage.getLastMiniblockNumber(id)));
+    proxy.silence(true);
+    const failures = await Promise.all([
+      ...ids.map((id) => failure(storage.writeEvent(id, 1n, 0, event))),
+      ...ids.map((id) => failure(storage.writeEvent(id, 1n, 1, event))),
+      ...ids.map((id) => failure(storage.getLastMiniblockNumber(id))),
+      failure(storage.deleteStream(ids[0]!)),
+      failure(storage.getStreams()),
+    ]);
+    for (const error of failures) {
+      assert.match(error.code, /^(UNAVAILABLE|DEADLINE_EXCEEDED)$/);
+      assert.ok(error.retryable);
+    }
+    // Some were sent, and nobody knows; some were not.
+    const outcomes = new Set(failures.map(({ outcome }) => outcome));
+    assert.deepEqual(outcomes, new Set(["unknown", "rolled_back"]));
+    proxy.silence(false);
+    await backAgain(storage);
+    for (const id of ids) {
+      assert.equal(await storage.getLastMiniblockNumber(id), 0n);
+    }
+    await storage.createStreamStorage(newStreamId(), genesis);
+    assert.equal(storage.signal.aborted, false);
+  });
+
+  it("does not hold up the calls that come later, either", async () => {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    await using test = await openTestStorage({
+      url: proxy.url,
+      operationTimeoutMs,
+    });
+    const { storage } = test;
+    const id = newStreamId();
+    await storage.createStreamStorage(id, genesis);
+    proxy.silence(true);
+    const until = performance.now() + 1500;
+    const later: Promise<StreamStorageError>[] = [];
+    while (performance.now() < until) {
+      later.push(failure(storage.writeEvent(newStreamId(), 1n, 0, event)));
+      const read = failure(storage.getLastMiniblockNumber(id));
+      later.push(read);
+      await read;
+    }
+    await Promise.all(later);
+    proxy.silence(false);
+    await backAgain(storage);
+    assert.equal(await storage.getLastMiniblockNumber(id), 0n);
+  });
+
+  it("does not hold up close beyond its budget", async () => {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    await using test = await openTestStorage({
+      url: proxy.url,
+      operationTimeoutMs,
+    });
+    const { storage } = test;
+    const id = newStreamId();
+    await storage.createStreamStorage(id, genesis);
+    proxy.silence(true);
+    const writes = [0, 1, 2].map((slot) =>
+      failure(storage.writeEvent(id, 1n, slot, event))
+    );
+    await ended(storage.close());
+    await Promise.all(writes);
+    proxy.silence(false);
+  });
+
+  it("can be given up waiting for when opening", async () => {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    proxy.silence(true);
+    const controller = new AbortController();
+    const opening = failure(openStreamStorage({
+      url: proxy.url,
+      schema: "never",
+      signal: controller.signal,
+    }));
+    while (proxy.counts.attempts === 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const reason = new Error("enough");
+    controller.abort(reason);
+    const error = await opening;
+    assert.equal(error.code, "CANCELED");
+    assert.equal(error.cause, reason);
+  });
+});
+
+describe("A statement that takes too long", () => {
+  it("is ended by the server, whatever it waits for", async () => {
+    await using test = await openTestStorage({ operationTimeoutMs });
+    const { storage, schema, url } = test;
+    const id = newStreamId();
+    await storage.createStreamStorage(id, genesis);
+    const { miniblocks } = new Catalog(schema, storage.partitions)
+      .tablesOf(id);
+    await using holder = await testSession({ url });
+    await holder.script(`BEGIN; LOCK TABLE ${miniblocks}`);
+    // By COPY, by INSERT, and a read.
+    const calls = [
+      ...[9, 1].map((blocks) =>
+        storage.writeMiniblocks(
+          id,
+          Array.from({ length: blocks }, (_, i) => ({
+            number: BigInt(i + 1),
+            data: new Uint8Array(100_000).fill(1),
+          })),
+          { generation: BigInt(blocks + 1), envelopes: [] },
+          { generation: 1n },
+        )
+      ),
+      storage.getLastMiniblockNumber(id),
+    ];
+    for (const error of await Promise.all(calls.map(failure))) {
+      assert.equal(error.code, "DEADLINE_EXCEEDED", String(error));
+      assert.equal(error.outcome, "rolled_back");
+      assert.ok(error.retryable);
+    }
+    await holder.script("COMMIT");
+    assert.equal(await storage.getLastMiniblockNumber(id), 0n);
+  });
+
+  it("is refused when too many wait already, and told so", async () => {
+    await using test = await openTestStorage({ operationTimeoutMs: 60_000 });
+    const { storage, schema, url } = test;
+    const id = newStreamId();
+    await storage.createStreamStorage(id, genesis);
+    await using holder = await testSession({ url });
+    await holder.script(`BEGIN; LOCK TABLE ${schema}.es`);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const isFull = (reason: string) => (error: unknown) =>
+      isStreamStorageError(error, "RESOURCE_EXHAUSTED") && error.retryable &&
+      error.outcome === "rolled_back" && error.details.reason === reason;
+    // One is under way, and what may wait waits behind it: 256 MB, the same.
+    const large = new Uint8Array(16 * 1024 * 1024).fill(1);
+    const first = storage.writeEvent(id, 1n, 0, large, { signal });
+    await waiting(holder, 1);
+    const others = Promise.all(Array.from(
+      { length: 16 },
+      (_, i) => failure(storage.writeEvent(id, 1n, i + 1, large, { signal })),
+    ));
+    await assert.rejects(
+      storage.writeEvent(id, 1n, 17, event),
+      isFull("write_queue_full"),
+    );
+    const reads = Promise.allSettled(Array.from(
+      { length: 10_100 },
+      () => storage.getLastMiniblockNumber(id),
+    ));
+    await assert.rejects(
+      storage.getLastMiniblockNumber(id),
+      isFull("pool_queue_full"),
+    );
+    controller.abort();
+    await holder.script("COMMIT");
+    await ended(first);
+    for (const { code } of await others) assert.equal(code, "CANCELED");
+    const read = await ended(reads);
+    assert.ok(
+      read.filter(({ status }) => status === "fulfilled").length > 9000,
+    );
+    await storage.createStreamStorage(newStreamId(), genesis);
+  });
+});
+
+/** Every call that reads. */
+const reads: Record<
+  string,
+  (
+    storage: PostgresStreamStorage,
+    id: StreamId,
+    options: OperationOptions,
+  ) => Promise<unknown>
+> = {
+  readMiniblockCandidate: (storage, id, options) =>
+    storage.readMiniblockCandidate(id, hash, 1n, options),
+  getMiniblockCandidateCount: (storage, id, options) =>
+    storage.getMiniblockCandidateCount(id, 1n, options),
+  readStreamFromLastSnapshot: (storage, id, options) =>
+    storage.readStreamFromLastSnapshot(id, 0, options),
+  readMiniblocks: (storage, id, options) =>
+    storage.readMiniblocks(id, 0n, 1n, options),
+  streamMiniblocks: (storage, id, options) =>
+    Array.fromAsync(storage.streamMiniblocks(id, 0n, 1n, options)),
+  readEphemeralMiniblockNums: (storage, id, options) =>
+    storage.readEphemeralMiniblockNums(id, options),
+  getLastMiniblockNumber: (storage, id, options) =>
+    storage.getLastMiniblockNumber(id, options),
+  getMaxArchivedMiniblockNumber: (storage, id, options) =>
+    storage.getMaxArchivedMiniblockNumber(id, options),
+  getMiniblockNumberRanges: (storage, id, options) =>
+    storage.getMiniblockNumberRanges(id, options),
+  isStreamEphemeral: (storage, id, options) =>
+    storage.isStreamEphemeral(id, options),
+  streamMiniblocksStoredLocation: (storage, id, options) =>
+    storage.streamMiniblocksStoredLocation(id, options),
+  getStreams: (storage, _, options) => storage.getStreams(options),
+  getStreamsNumber: (storage, _, options) => storage.getStreamsNumber(options),
+  debugReadStreamData: (storage, id, options) =>
+    storage.debugReadStreamData(id, options),
+  debugReadStreamStatistics: (storage, id, options) =>
+    storage.debugReadStreamStatistics(id, options),
+};
+
+/** Every call that writes. */
+const writes: typeof reads = {
+  createStreamStorage: (storage, _, options) =>
+    storage.createStreamStorage(newStreamId(), genesis, options),
+  createEphemeralStreamStorage: (storage, _, options) =>
+    storage.createEphemeralStreamStorage(newStreamId(), genesis, options),
+  createStreamArchiveStorage: (storage, _, options) =>
+    storage.createStreamArchiveStorage(newStreamId(), options),
+  reinitializeStreamStorage: (storage, id, options) =>
+    storage.reinitializeStreamStorage(
+      id,
+      [{ ...genesis, number: 1n, snapshot: event }],
+      1n,
+      true,
+      options,
+    ),
+  deleteStream: (storage, id, options) => storage.deleteStream(id, options),
+  writeEvent: (storage, id, options) =>
+    storage.writeEvent(id, 1n, 0, event, options),
+  writeMiniblocks: (storage, id, options) =>
+    storage.writeMiniblocks(
+      id,
+      [{ ...genesis, number: 1n }],
+      { generation: 2n, envelopes: [] },
+      { generation: 1n },
+      options,
+    ),
+  writePrecedingMiniblocks: (storage, id, options) =>
+    storage.writePrecedingMiniblocks(id, [genesis], options),
+  writeArchiveMiniblocks: (storage, id, options) =>
+    storage.writeArchiveMiniblocks(id, 1n, [genesis], options),
+  writeEphemeralMiniblock: (storage, id, options) =>
+    storage.writeEphemeralMiniblock(id, { ...genesis, number: 1n }, options),
+  normalizeEphemeralStream: (storage, id, options) =>
+    storage.normalizeEphemeralStream(id, options),
+  writeMiniblockCandidate: (storage, id, options) =>
+    storage.writeMiniblockCandidate(
+      id,
+      { ...genesis, number: 1n, hash },
+      options,
+    ),
+  trimStream: (storage, id, options) => storage.trimStream(id, 0n, [], options),
+  debugDeleteMiniblocks: (storage, id, options) =>
+    storage.debugDeleteMiniblocks(id, 5n, 6n, options),
+};
+
+/** Reasons of every kind: an error, text, nothing, one of our own errors. */
+const reasons = [
+  new Error("the caller's own"),
+  "enough",
+  null,
+  AbortSignal.abort().reason,
+];
+
+async function assertCanceled(
+  call: Promise<unknown>,
+  name: string,
+  reason: unknown,
+): Promise<void> {
+  const error = await failure(call);
+  assert.equal(error.code, "CANCELED", `${name}: ${error}`);
+  assert.equal(error.cause, reason);
+  assert.equal(error.operation, name);
+  assert.equal(error.outcome, "rolled_back");
+}
+
+describe("A signal", () => {
+  it("ends every read that is under way", async () => {
+    await using test = await openTestStorage({
+      maxConnections: 20,
+      // Some reads wait for long before the last of them has begun.
+      lockTimeoutMs: 15_000,
+      operationTimeoutMs: foreverMs,
+      retry: { attempts: 100 },
+    });
+    const { storage, schema, url } = test;
+    const id = newStreamId();
+    await storage.createStreamStorage(id, genesis);
+    await using holder = await testSession({ url });
+    await holder.script(
+      `BEGIN; LOCK TABLE ${schema}.es, ` +
+        ["r00", "r01", "m00", "m01"].flatMap((suffix) => [
+          `${schema}.miniblocks_${suffix}`,
+          `${schema}.minipools_${suffix}`,
+        ]).join(),
+    );
+    for (const reason of reasons) {
+      const controller = new AbortController();
+      const calls = Object.entries(reads).map(([name, read]) =>
+        assertCanceled(
+          read(storage, id, { signal: controller.signal }),
+          name,
+          reason,
+        )
+      );
+      // On the server by now, where they wait.
+      await waiting(holder, 4);
+      controller.abort(reason);
+      await Promise.all(calls);
+    }
+    await holder.script("COMMIT");
+    assert.equal(await storage.getLastMiniblockNumber(id), 0n);
+  });
+
+  it("ends every write that waits behind another of its stream", async () => {
+    await using test = await openTestStorage();
+    const { storage, schema, url } = test;
+    for (const [name, write] of Object.entries(writes)) {
+      if (name.startsWith("create")) continue;
+      const id = newStreamId();
+      await storage.createStreamStorage(id, genesis);
+      await using holder = await testSession({ url });
+      await holder.script(
+        `BEGIN; SELECT 1 FROM ${schema}.es WHERE stream_id = '${id}' FOR UPDATE`,
+      );
+      const first = storage.writeMiniblockCandidate(id, {
+        number: 7n,
+        data: event,
+        hash,
+      });
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      const second = assertCanceled(
+        write(storage, id, { signal: controller.signal }),
+        name,
+        reason,
+      );
+      controller.abort(reason);
+      await second;
+      await holder.script("COMMIT");
+      await first;
+      const data = await storage.debugReadStreamData(id);
+      assert.equal(data.miniblocks.length, 1);
+      assert.equal(data.miniblockCandidates.length, 1);
+      assert.equal(data.events.length, 1);
+    }
+  });
+
+  it("ends a write that waits for its stream's lock", async () => {
+    await using test = await openTestStorage();
+    const { storage, schema, url } = test;
+    const id = newStreamId();
+    await storage.createStreamStorage(id, genesis);
+    await using holder = await testSession({ url });
+    await holder.script(
+      `BEGIN; SELECT 1 FROM ${schema}.es WHERE stream_id = '${id}' FOR UPDATE`,
+    );
+    const controller = new AbortController();
+    const { signal } = controller;
+    const reason = new Error("enough");
+    const write = assertCanceled(
+      storage.writeEvent(id, 1n, 0, event, { signal }),
+      "writeEvent",
+      reason,
+    );
+    storage.enableTxTracker();
+    while (storage.dumpTxTracker().length === 0) await storage.getStreams();
+    controller.abort(reason);
+    await write;
+    await holder.script("COMMIT");
+    const { minipoolEvents } = await storage.debugReadStreamStatistics(id);
+    assert.equal(minipoolEvents, 0);
+  });
+
+  it("never gives a write up that is under way", async () => {
+    await using test = await openTestStorage();
+    const { storage, schema, url } = test;
+    const id = newStreamId();
+    await storage.createStreamStorage(id, genesis);
+    const { minipools } = new Catalog(schema, storage.partitions).tablesOf(id);
+    await using holder = await testSession({ url });
+    // The same row, of which nobody knows yet if it will be there.
+    await holder.script(
+      `BEGIN; INSERT INTO ${minipools} (stream_id, generation, slot_num)
+         VALUES ('${id}', 1, 0)`,
+    );
+    const controller = new AbortController();
+    const { signal } = controller;
+    const write = storage.writeEvent(id, 1n, 0, event, { signal });
+    await waiting(holder, 1);
+    controller.abort();
+    await holder.script("ROLLBACK");
+    await write;
+    const { minipoolEvents } = await storage.debugReadStreamStatistics(id);
+    assert.equal(minipoolEvents, 1);
+  });
+});
+
+/** Resolves when so many sessions wait for locks of this one. */
+async function waiting(holder: Session, sessions: number): Promise<void> {
+  await using watcher = await testSession();
+  await untilSeen(async () => {
+    const [row] = await watcher.script(
+      `SELECT count(*) FROM pg_stat_activity
+       WHERE ${holder.processId} = ANY(pg_blocking_pids(pid))`,
+    );
+    return Number(row?.[0]) >= sessions;
+  });
+}
+
+describe("Close", () => {
+  it("ends what was accepted and rejects the rest after its budget", async () => {
+    await using test = await openTestStorage({
+      // The free ones have that long, on a busy machine too.
+      operationTimeoutMs: 2000,
+    });
+    const { storage, schema, url } = test;
+    const [free, held] = [newStreamId(), newStreamId()];
+    for (const id of [free, held]) {
+      await storage.createStreamStorage(id, genesis);
+    }
+    await using holder = await testSession({ url });
+    await holder.script(
+      `BEGIN; SELECT 1 FROM ${schema}.es WHERE stream_id = '${held}' FOR UPDATE`,
+    );
+    const stuck = [0, 1, 2].map((slot) =>
+      failure(storage.writeEvent(held, 1n, slot, event))
+    );
+    const accepted = Array.from(
+      { length: 50 },
+      (_, slot) => storage.writeEvent(free, 1n, slot, event),
+    );
+    const closing = storage.close();
+    const late = await failure(storage.getStreamsNumber());
+    assert.equal(late.details.reason, "closed");
+    await Promise.all(accepted);
+    await ended(closing);
+    for (const { outcome } of await Promise.all(stuck)) {
+      assert.equal(outcome, "rolled_back");
+    }
+    await holder.script("COMMIT");
+  });
+
+  it("does not wait as long for the background as that is let wait", async () => {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    await using test = await openTestStorage({
+      url: proxy.url,
+      operationTimeoutMs: foreverMs,
+      statementTimeoutMs: operationTimeoutMs,
+      workerConcurrency: 1,
+      ephemeralSweepIntervalMs: 1000,
+    });
+    const silent = Promise.withResolvers<void>();
+    let sweeper: number | undefined;
+    proxy.setRule(({ connection, bytes }) => {
+      if (bytes.includes("stream_storage_ephemeral")) {
+        sweeper ??= connection;
+        silent.resolve();
+      }
+      return connection === sweeper ? "swallow" : "forward";
+    });
+    await ended(silent.promise);
+    await ended(test.storage.close());
+    proxy.setRule(undefined);
+  });
+});

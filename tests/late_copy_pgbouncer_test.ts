@@ -1,8 +1,0 @@
-/** The sample of late_copy_test.ts through PgBouncer. */
-import { describe } from "node:test";
-import { SETTING_NAMES } from "./support/late_copy/settings.ts";
-import { lateCopyTests } from "./support/late_copy/smoke.ts";
-
-describe("A late copy of a lost write through PgBouncer", () => {
-  lateCopyTests(SETTING_NAMES.filter((name) => name.startsWith("PgBouncer")));
-});

@@ -1,0 +1,66 @@
+/**
+ * What `import "@towns/stream-storage"` loads before anything is called: a new
+ * package in it, or all of the PostgreSQL store, costs every program its time.
+ */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+import { it } from "node:test";
+import { root } from "../support/root.ts";
+
+interface Dependency {
+  specifier: string;
+  isDynamic?: boolean;
+  /** Missing if only types are imported. */
+  code?: { specifier: string };
+}
+
+/** All modules that a module imports, and those that they import. */
+function loadedBy(entry: string): string[] {
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    ["info", "--json", entry],
+    { cwd: root, encoding: "utf8", maxBuffer: 64 * 1024 * 1024 },
+  );
+  assert.ok(stdout, stderr);
+  const { roots, modules } = JSON.parse(stdout) as {
+    roots: string[];
+    modules: { specifier: string; dependencies?: Dependency[] }[];
+  };
+  const byName = new Map(modules.map((its) => [its.specifier, its]));
+  const found = new Set(roots);
+  for (const specifier of found) {
+    for (
+      const { code, isDynamic } of byName.get(specifier)?.dependencies ?? []
+    ) {
+      if (code !== undefined && !isDynamic) found.add(code.specifier);
+    }
+  }
+  return [...found];
+}
+
+/** Only Deno tells what it would load. */
+const itInDeno = "Deno" in globalThis ? it : () => {};
+
+itInDeno("Importing loads one package, and nothing of PostgreSQL", () => {
+  const loaded = loadedBy("mod.ts");
+  const packages = loaded.filter((specifier) => specifier.startsWith("npm:"))
+    .map((specifier) => specifier.replace(/^npm:\/?(@?[^@]+)@.*/, "$1"));
+  assert.deepEqual(packages, ["@bufbuild/protobuf"]);
+  assert.deepEqual(
+    loaded.filter((specifier) => /src\/(postgres|database)/.test(specifier)),
+    [],
+  );
+  assert.ok(loaded.length > 10, `Only ${loaded.length} modules were found`);
+});
+
+itInDeno("Opening a reader loads nothing of what writes", () => {
+  const loaded = loadedBy("src/postgres/open_reader.ts");
+  assert.deepEqual(
+    loaded.filter((specifier) =>
+      /src\/(workers|postgres\/write_path|database\/ownership)/.test(specifier)
+    ),
+    [],
+  );
+  assert.ok(loaded.length > 50, `Only ${loaded.length} modules were found`);
+});

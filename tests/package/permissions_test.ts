@@ -1,0 +1,140 @@
+/**
+ * What a program must be allowed, and that nothing of its environment counts:
+ * the flags in docs/connecting.md are these.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import process from "node:process";
+import { after, describe, it } from "node:test";
+import { dropSchema } from "../../src/database/migrations/mod.ts";
+import { testDatabaseUrl } from "../support/database.ts";
+import { openSession } from "../support/migration_connection.ts";
+import { giveArguments } from "../support/programs/program_arguments.ts";
+import { root } from "../support/root.ts";
+
+const isDeno = "Deno" in globalThis;
+const embeddedFlags = [
+  "--allow-net=127.0.0.1",
+  "--allow-run=/bin/sh",
+  "--allow-read",
+  "--allow-write",
+  "--allow-sys=uid",
+  "--allow-env=PATH,TMPDIR,TMP,TEMP,NODE_V8_COVERAGE",
+];
+
+/** Every variable that libpq or pg knows, each set to what would do harm. */
+const poison: Record<string, string> = {
+  NODE_PG_FORCE_NATIVE: "1",
+  PGAPPNAME: "poison",
+  PGBINARY: "poison",
+  PGCLIENT_ENCODING: "LATIN1",
+  PGCLIENTENCODING: "LATIN1",
+  PGCONNECT_TIMEOUT: "poison",
+  PGDATABASE: "poison",
+  PGHOST: "192.0.2.1",
+  PGHOSTADDR: "192.0.2.1",
+  PGOPTIONS: "-c default_transaction_read_only=on",
+  PGPASSFILE: "/nonexistent/pgpass",
+  PGPASSWORD: "poison",
+  PGPORT: "1",
+  PGREPLICATION: "true",
+  PGSERVICE: "poison",
+  PGSSLMODE: "verify-full",
+  PGSSLNEGOTIATION: "direct",
+  PGSSLROOTCERT: "/nonexistent/root.crt",
+  PGTARGETSESSIONATTRS: "standby",
+  PGTZ: "poison",
+  PGUSER: "poison",
+  USER: "poison",
+};
+
+interface Ended {
+  code: number | null;
+  output: string;
+  complaints: string;
+}
+
+/** Runs a program of tests/support under this runtime. */
+function run(
+  program: string,
+  options: { flags?: string[]; args?: string[]; env?: NodeJS.ProcessEnv },
+): Promise<Ended> {
+  const flags = options.flags ?? (isDeno ? ["-A"] : []);
+  const child = spawn(
+    process.execPath,
+    ["run", ...flags, `tests/support/programs/${program}.ts`],
+    {
+      cwd: root,
+      env: options.env ?? process.env,
+      stdio: ["pipe", "pipe", "pipe"],
+    },
+  );
+  giveArguments(child, options.args ?? []);
+  let output = "";
+  let complaints = "";
+  child.stdout.on("data", (data) => output += data);
+  child.stderr.on("data", (data) => complaints += data);
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => resolve({ code, output, complaints }));
+  });
+}
+
+function assertEnded(ended: Ended, output: string): void {
+  assert.equal(ended.code, 0, ended.complaints);
+  assert.equal(ended.output.trim(), output);
+}
+
+const schemas: string[] = [];
+
+/** The arguments of open_write_read.ts, with a schema of its own. */
+async function storeArguments(): Promise<string[]> {
+  const schema = `permissions_${randomUUID().replaceAll("-", "")}`;
+  schemas.push(schema);
+  return [await testDatabaseUrl(), schema];
+}
+
+after(async () => {
+  const session = await openSession(await testDatabaseUrl());
+  for (const schema of schemas) await dropSchema(session, schema);
+  await session.close();
+});
+
+describe("the environment", () => {
+  it("has no effect on a store", async () => {
+    const env = { ...process.env, ...poison };
+    const args = await storeArguments();
+    assertEnded(await run("open_write_read", { args, env }), "1 1");
+  });
+});
+
+/** Bun has no permissions. */
+const describeInDeno = isDeno ? describe : () => {};
+
+describeInDeno("permissions under Deno", () => {
+  it("are the server's address for a store", async () => {
+    const args = await storeArguments();
+    const server = new URL(args[0]!);
+    const flags = [
+      "--no-prompt",
+      `--allow-net=${server.hostname}:${server.port || 5432}`,
+    ];
+    assertEnded(await run("open_write_read", { flags, args }), "1 1");
+  });
+
+  it("are a few more for the embedded server", async () => {
+    const flags = ["--no-prompt", ...embeddedFlags];
+    // The tests' own may lie below /dev, which asks for every permission.
+    const env = { ...process.env, TMPDIR: "/tmp" };
+    assertEnded(await run("start_embedded", { flags, env }), "started");
+  });
+
+  it("that are missing are told by name", async () => {
+    const args = await storeArguments();
+    const flags = ["--no-prompt", "--allow-net=192.0.2.1"];
+    const ended = await run("open_write_read", { flags, args });
+    assert.equal(ended.code, 1);
+    assert.match(ended.complaints, /Requires net access|EPERM/);
+  });
+});

@@ -1,0 +1,557 @@
+/**
+ * Reading beside an owner, who must not notice: rights, locks, rows, versions of
+ * the schema, and what is refused. That the reads are right is the contract's
+ * (contract/reader_test.ts); standbys have a file of their own.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { Session } from "../../src/database/session.ts";
+import { openStreamReader } from "../../src/open_stream_reader.ts";
+import { openStreamStorage } from "../../src/open_stream_storage.ts";
+import { openReadCore } from "../../src/postgres/open_reader.ts";
+import { streamMiniblocks } from "../../src/postgres/operations/read_miniblocks.ts";
+import { debugReadData } from "../../src/postgres/operations/debug.ts";
+import { miniblockRanges } from "../../src/postgres/operations/miniblock_numbers.ts";
+import type { ReadTransactions } from "../../src/database/read_transactions.ts";
+import type { MiniblockDescriptor } from "../../src/storage/model.ts";
+import type { StreamReaderOptions } from "../../src/postgres/reader_options.ts";
+import { bind, statement } from "../../src/database/statement.ts";
+import type { StreamId } from "../../src/storage/stream_id.ts";
+import {
+  assertFails,
+  block,
+  bytes,
+  candidate,
+  legacyBlock,
+  newStreamId,
+  run,
+  snapshotBlock,
+} from "../../src/testing/contract/support.ts";
+import type { TestStreamStorage } from "../../src/testing/create_test_stream_storage.ts";
+import {
+  everyRead,
+  letNamesRest,
+  mediaBlocks,
+  onS3,
+  sealMedia,
+} from "../support/media/streams.ts";
+import { withMigrationSchema } from "../support/migrations/schema.ts";
+import { startPgBouncer } from "../support/poolers/pgbouncer.ts";
+import { installRoles } from "../support/migrations/roles.ts";
+import { type S3Server, startS3Server } from "../support/media/s3_server.ts";
+import { testSession } from "../support/sessions.ts";
+import { openTestStorage } from "../support/storage.ts";
+import { storedRows } from "../support/stored_rows.ts";
+import { untilSeen } from "../support/until.ts";
+
+let test: TestStreamStorage;
+let admin: Session;
+let bucket: S3Server;
+/** A stream with blocks, events and a candidate. */
+let id: StreamId;
+/** Its blocks are in object storage. */
+let moved: StreamId;
+
+before(async () => {
+  bucket = await startS3Server();
+  test = await openTestStorage({ mediaStorage: onS3(bucket) });
+  admin = await testSession();
+  const { storage } = test;
+  id = newStreamId("channel");
+  await storage.createStreamStorage(id, snapshotBlock(0));
+  await storage.writeMiniblocks(
+    id,
+    [block(1), legacyBlock(2), block(3)],
+    { generation: 4n, envelopes: [bytes("one"), bytes("two")] },
+    { generation: 1n, size: 0 },
+  );
+  await storage.writeMiniblockCandidate(id, candidate(4));
+  moved = await sealMedia(storage);
+  await storage.maintenance.offloadMedia({ streamId: moved });
+});
+
+after(async () => {
+  await admin?.close();
+  await test?.[Symbol.asyncDispose]();
+  await bucket?.[Symbol.asyncDispose]();
+});
+
+const open = (options: Partial<StreamReaderOptions> = {}) =>
+  openStreamReader({
+    url: test.url,
+    schema: test.schema,
+    mediaStorage: onS3(bucket),
+    ...options,
+  });
+
+/** All reads of all streams. */
+async function readAll(reader: Awaited<ReturnType<typeof open>>) {
+  const ids = await reader.getStreams();
+  const reads = await Promise.all(ids.map((id) => everyRead(reader, id)));
+  return [ids, await reader.getStreamsNumber(), reads];
+}
+
+describe("A reader beside an owner", () => {
+  it("reads what the owner reads, and says who it is", async () => {
+    await using reader = await open();
+    assert.deepEqual(await readAll(reader), await readAll(test.storage));
+    assert.equal(reader.partitions, test.storage.partitions);
+    assert.equal(reader.schema, test.schema);
+    const names = await admin.script(
+      "SELECT DISTINCT application_name FROM pg_stat_activity " +
+        "WHERE application_name = 'stream-reader'",
+    );
+    assert.deepEqual(names, [["stream-reader"]]);
+    assert.ok(reader.metrics().length > 0);
+  });
+
+  it("has nothing that writes", async () => {
+    await using reader = await open();
+    for (
+      const name of [
+        "createStreamStorage",
+        "deleteStream",
+        "writeEvent",
+        "maintenance",
+        "trimStream",
+        "debugDeleteMiniblocks",
+      ]
+    ) {
+      assert.equal(name in reader, false, name);
+    }
+  });
+
+  it("changes no row, takes no lock but those of reads, and tells nobody", async () => {
+    const { schema, storage } = test;
+    let notices = 0;
+    admin.onNotification(() => void notices++);
+    await admin.script("LISTEN singlenodekey");
+    const rows = await storedRows(admin, schema);
+    const reader = await open();
+    // With a transaction open, its locks are there to be seen.
+    await using core = await openReadCore({ url: test.url, schema });
+    const [, { rows: locks }, { rows: [kind] }] = await core.transactions.read(
+      { name: "test" },
+      [
+        bind(statement({
+          text: `SELECT pg_catalog.count(*) FROM ${core.catalog.table("es")}`,
+          columns: ["int8"],
+        })),
+        bind(statement({
+          text: `SELECT DISTINCT locktype, mode FROM pg_catalog.pg_locks
+            WHERE pid = pg_catalog.pg_backend_pid()
+              AND locktype <> 'virtualxid'`,
+          columns: ["text", "text"],
+        })),
+        bind(statement({
+          text: `SELECT pg_catalog.current_setting('transaction_read_only'),
+            pg_catalog.current_setting('transaction_isolation'),
+            pg_catalog.pg_current_xact_id_if_assigned()::text`,
+          columns: ["text", "text", "text?"],
+        })),
+      ],
+    );
+    assert.deepEqual(locks, [["relation", "AccessShareLock"]]);
+    assert.deepEqual(kind, ["on", "repeatable read", null]);
+    await readAll(reader);
+    await reader.close();
+    assert.deepEqual(await storedRows(admin, schema), rows);
+    // What was told before this answer has been heard.
+    await admin.script("UNLISTEN singlenodekey");
+    assert.equal(notices, 0);
+    assert.equal(storage.signal.aborted, false);
+    await storage.writeEvent(id, 4n, 2, bytes("three"));
+  });
+
+  for (const preparedStatements of [true, false]) {
+    it(`can't write, whoever it is (prepared statements: ${preparedStatements})`, async () => {
+      const { url, schema } = test;
+      const retry = { attempts: 1 };
+      const options = { url, schema, preparedStatements, retry };
+      await using core = await openReadCore(options);
+      const table = core.catalog.table("es");
+      await assertFails(
+        core.transactions.read({ name: "test" }, [
+          bind(statement({ text: `DELETE FROM ${table}` })),
+        ]),
+        { code: "UNAVAILABLE", reason: "read_only_server" },
+      );
+    });
+  }
+
+  it("sees what is written and deleted while it is open", async () => {
+    await using reader = await open();
+    const other = newStreamId("channel");
+    await assertFails(reader.getLastMiniblockNumber(other), {
+      code: "NOT_FOUND",
+      reason: "stream_not_found",
+    });
+    for (const holds of [true, false]) {
+      await test.storage.createStreamStorage(other, snapshotBlock(0));
+      const last = holds ? legacyBlock(2) : block(2);
+      await test.storage.writeMiniblocks(
+        other,
+        [block(1), last],
+        { generation: 3n, envelopes: [] },
+        { generation: 1n, size: 0 },
+      );
+      // Of equal numbers; what the first ones held is not believed of these.
+      const [range] = await reader.getMiniblockNumberRanges(other);
+      assert.deepEqual(range?.snapshotSeqNums, holds ? [0n, 2n] : [0n]);
+      await test.storage.deleteStream(other);
+    }
+  });
+
+  it("works through a pooler in transaction mode, and leaves nothing there", async () => {
+    // The pooler's other clients get the same session of the server.
+    const settings = {
+      default_pool_size: 1,
+      ignore_startup_parameters: "options",
+    };
+    await using pooler = await startPgBouncer(test.url, settings);
+    await using reader = await open({ url: pooler.url });
+    assert.deepEqual(await readAll(reader), await readAll(test.storage));
+    const names = [
+      "default_transaction_read_only",
+      "search_path",
+      "enable_seqscan",
+    ];
+    const selectAll = `SELECT ${
+      names.map((name) => `current_setting('${name}')`)
+    }`;
+    await using other = await testSession({ url: pooler.url });
+    await using direct = await testSession({ url: test.url });
+    assert.deepEqual(
+      await other.script(selectAll),
+      await direct.script(selectAll),
+    );
+  });
+});
+
+describe("A search for snapshots", () => {
+  it("does not mix blocks that were there before and after it began", async () => {
+    const { storage, url, schema } = test;
+    const other = newStreamId("channel");
+    const make = (special: readonly MiniblockDescriptor[]) => {
+      const blocks = run(0, 9).map((number) =>
+        special.find((block) => block.number === number) ?? block(number)
+      );
+      return storage.reinitializeStreamStorage(other, blocks, 0n, false);
+    };
+    await make([snapshotBlock(0), snapshotBlock(5)]);
+    await using core = await openReadCore({ url, schema });
+    let reads = 0;
+    const read: typeof core.transactions.read = async (context, bound) => {
+      const found = await core.transactions.read(context, bound);
+      if (++reads === 1) {
+        // The numbers are the same, and the blocks others.
+        await storage.deleteStream(other);
+        await make([snapshotBlock(0), legacyBlock(7)]);
+      }
+      return found;
+    };
+    const ranges = await miniblockRanges(
+      { catalog: core.catalog, transactions: { read } as ReadTransactions },
+      { name: "test", streamId: other },
+    );
+    assert.deepEqual(ranges.map((its) => its.snapshotSeqNums), [[0n, 7n]]);
+  });
+});
+
+describe("A read of a stream in object storage", () => {
+  it("page by page may take longer than a call, where no bytes can be checked", async () => {
+    const { storage, url, schema } = test;
+    const node = await sealMedia(storage);
+    await storage.maintenance.offloadMedia({ streamId: node });
+    // A node keeps nothing but where the blocks are.
+    await admin.script(
+      `DELETE FROM "${schema}".stream_storage_media_blocks
+       WHERE stream_id = '${node}'`,
+    );
+    const mediaStorage = onS3(bucket);
+    await using core = await openReadCore({ url, schema, mediaStorage });
+    const call = { name: "test", streamId: node, deadline: 0 };
+    const read = { from: 0n, to: 9n, omitSnapshot: false };
+    const blocks = await Array.fromAsync(streamMiniblocks(core, call, read));
+    assert.equal(blocks.length, 4);
+  });
+
+  it("does not mix two streams of one id", async () => {
+    const { storage, url, schema } = test;
+    await using core = await openReadCore({
+      url,
+      schema,
+      mediaStorage: onS3(bucket),
+    });
+    const make = async (chunks: number, other?: StreamId) => {
+      const id = await sealMedia(storage, mediaBlocks({ chunks }), other);
+      await storage.maintenance.offloadMedia({ streamId: id });
+      return id;
+    };
+    const other = await make(2);
+    let reads = 0;
+    const read: typeof core.transactions.read = async (context, bound) => {
+      const found = await core.transactions.read(context, bound);
+      if (++reads === 1) {
+        await storage.deleteStream(other);
+        await letNamesRest(test);
+        await make(3, other);
+      }
+      return found;
+    };
+    const { catalog, media } = core;
+    const data = await debugReadData(
+      { catalog, media, transactions: { read } as ReadTransactions },
+      { name: "test", streamId: other },
+    );
+    // The end of a minipool tells where the blocks end.
+    assert.deepEqual(
+      [data.miniblocks.length, data.events[0]?.generation],
+      [4, 4n],
+    );
+  });
+});
+
+describe("A reader needs", () => {
+  it("no more than the read role", async () => {
+    await using roles = await installRoles();
+    const { schema, urls } = roles;
+    await using reader = await openStreamReader({ url: urls.read, schema });
+    assert.deepEqual(await reader.getStreams(), []);
+    await assertFails(reader.getMiniblockNumberRanges(id), {
+      code: "NOT_FOUND",
+    });
+  });
+
+  it("no more than SELECT on the nodes' tables", async () => {
+    const { schema, url } = test;
+    const role = `reader_${crypto.randomUUID().replaceAll("-", "")}`;
+    const login = new URL(url);
+    login.username = role;
+    login.password = "reader";
+    await admin.script(
+      `CREATE ROLE ${role} LOGIN PASSWORD 'reader';
+       GRANT USAGE ON SCHEMA "${schema}" TO ${role};
+       DO $$ DECLARE t text; BEGIN
+         FOR t IN SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+           WHERE schemaname = '${schema}' AND tablename NOT LIKE 'stream_storage_%'
+             AND tablename <> 'singlenodekey'
+         LOOP EXECUTE 'GRANT SELECT ON ' || t || ' TO ${role}'; END LOOP;
+       END $$`,
+    );
+    try {
+      await using reader = await open({ url: login.href });
+      assert.deepEqual(
+        await everyRead(reader, id),
+        await everyRead(test.storage, id),
+      );
+      // Of these blocks our own table holds a part.
+      await assertFails(reader.readMiniblocks(moved, 0n, 9n), {
+        code: "BAD_CONFIG",
+        reason: "insufficient_privilege",
+      });
+    } finally {
+      await admin.script(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
+    }
+  });
+
+  it("object storage for the streams that are there, and for no other", async () => {
+    await using reader = await openStreamReader({
+      url: test.url,
+      schema: test.schema,
+    });
+    for (
+      const read of [
+        () => reader.readMiniblocks(moved, 0n, 9n),
+        () => reader.readStreamFromLastSnapshot(moved, 0),
+      ]
+    ) {
+      await assertFails(read(), {
+        code: "FAILED_PRECONDITION",
+        reason: "media_storage_not_configured",
+      });
+    }
+    assert.equal(await reader.streamMiniblocksStoredLocation(moved), "s3");
+    assert.equal(await reader.getLastMiniblockNumber(moved), 3n);
+    assert.deepEqual(
+      await everyRead(reader, id),
+      await everyRead(test.storage, id),
+    );
+  });
+});
+
+describe("A schema of a node alone", () => {
+  /** What only we have made in it. */
+  const dropOwn = `DO $$ DECLARE t text; BEGIN
+      FOR t IN SELECT tablename FROM pg_tables
+        WHERE schemaname = '@' AND tablename LIKE 'stream_storage_%'
+      LOOP EXECUTE 'DROP TABLE @.' || t; END LOOP;
+    END $$;
+    ALTER TABLE @.es DROP COLUMN stream_storage_incarnation`;
+
+  it("is read, blocks in object storage too, and as a store has migrated it", async () => {
+    await withMigrationSchema(async ({ url, schema, up, sql }) => {
+      await up();
+      const mediaStorage = onS3(bucket);
+      const store = { url, schema, mediaStorage, startupDelayMs: 0 };
+      const options = { ...store, workerConcurrency: 0 };
+      const storage = await openStreamStorage(options);
+      // A node keeps no snapshot of such a stream.
+      const blocks = [snapshotBlock(0), block(1)];
+      const kept = newStreamId("channel");
+      await storage.createStreamStorage(kept, blocks[0]!);
+      const media = await sealMedia(storage);
+      await storage.maintenance.offloadMedia({ streamId: media });
+      const expected = [
+        await everyRead(storage, kept),
+        await everyRead(storage, media),
+      ];
+      await storage.close();
+      const [own] = await sql(
+        "SELECT encode(snapshot, 'hex') FROM @.stream_storage_media_blocks WHERE seq_num = 0",
+      );
+      await sql(dropOwn);
+      await using reader = await openStreamReader({
+        url,
+        schema,
+        mediaStorage,
+      });
+      assert.deepEqual(await everyRead(reader, kept), expected[0]);
+      const { miniblocks } = await reader.readMiniblocks(media, 0n, 9n);
+      assert.equal(miniblocks.length, 4);
+      assert.equal(miniblocks[0]!.snapshot, undefined);
+      // The reader stays open while a store makes its tables and fills them.
+      await using owner = await openStreamStorage(options);
+      await sql(
+        `INSERT INTO @.stream_storage_media_blocks
+           (stream_id, seq_num, sha256, snapshot, holds_snapshot)
+         SELECT '${media}', 0, sha256('x'), decode('${own![0]}', 'hex'), false`,
+      );
+      // Only of the bytes that were written, and those were others.
+      await assertFails(reader.readMiniblocks(media, 0n, 9n), {
+        code: "DOWNSTREAM_NETWORK_ERROR",
+        reason: "checksum_mismatch",
+      });
+      await owner.close();
+      await sql(dropOwn);
+      const again = await reader.readMiniblocks(media, 0n, 9n);
+      assert.equal(again.miniblocks.length, 4);
+    });
+  });
+
+  it("is refused below version 9, above it, when dirty, and without tables", async () => {
+    await withMigrationSchema(async ({ url, schema, up, sql }) => {
+      const refused = async (reason: string, text: RegExp) => {
+        await assert.rejects(openStreamReader({ url, schema }), (error) => {
+          assertFailsWith(error, reason, text);
+          return true;
+        });
+      };
+      await refused("schema_not_found", /does not exist/);
+      await sql("CREATE SCHEMA @");
+      await refused("schema_not_current", /holds no streams/);
+      await up();
+      for (const version of [6, 7, 8]) {
+        await sql(`UPDATE @.schema_migrations SET version = ${version}`);
+        await refused("schema_not_current", new RegExp(`version ${version}`));
+      }
+      await sql("UPDATE @.schema_migrations SET version = 5");
+      await refused("schema_version_too_old", /older layout/);
+      await sql("UPDATE @.schema_migrations SET version = 10");
+      await refused("schema_version_too_new", /at most/);
+      await sql("UPDATE @.schema_migrations SET version = 9, dirty = true");
+      await refused("schema_dirty", /half-way/);
+      await sql("UPDATE @.schema_migrations SET dirty = false");
+      await sql(dropOwn);
+      await using reader = await openStreamReader({ url, schema });
+      assert.equal(reader.partitions, 2);
+      const [left] = await sql(
+        "SELECT count(*) FROM pg_tables WHERE schemaname = '@' AND tablename LIKE 'stream_storage_%'",
+      );
+      assert.deepEqual(left, ["0"]);
+    });
+  });
+});
+
+function assertFailsWith(error: unknown, reason: string, text: RegExp): void {
+  const { code, details, message, operation } = error as {
+    code: string;
+    details: { reason: string };
+    message: string;
+    operation: string;
+  };
+  assert.deepEqual(
+    { code, reason: details.reason, operation },
+    { code: "BAD_CONFIG", reason, operation: "openStreamReader" },
+  );
+  assert.match(message, text);
+}
+
+describe("The options of a reader", () => {
+  it("are those that make sense for one", async () => {
+    const senseless = {
+      ownershipUrl: "postgresql://u@h/d",
+      partitions: 2,
+      instanceId: "x",
+      isolationLevel: "serializable",
+      startupDelayMs: 1,
+      ephemeralTtlMs: 1,
+      trimming: {},
+      quotas: {},
+      workerConcurrency: 1,
+      migrate: "apply",
+      debugTransactions: true,
+      targetSessionAttrs: "read-only",
+      maxConnections: 0,
+    };
+    await assert.rejects(
+      open(senseless as unknown as StreamReaderOptions),
+      (error) => {
+        assertFailsWith(error, "bad_options", /Options are not valid/);
+        const { faults } =
+          (error as { details: { faults: unknown[] } }).details;
+        const named = JSON.stringify(faults);
+        for (const name of Object.keys(senseless).slice(0, 8)) {
+          assert.match(named, new RegExp(name));
+        }
+        return true;
+      },
+    );
+  });
+
+  it("end the opening with the signal", async () => {
+    const signal = AbortSignal.abort(new Error("enough"));
+    await assertFails(open({ signal }), {
+      code: "CANCELED",
+      operation: "openStreamReader",
+    });
+  });
+
+  it("may leave it one connection", async () => {
+    await using reader = await open({ maxConnections: 1 });
+    const reads = run(1, 20).map(() => everyRead(reader, id));
+    const [first, ...others] = await Promise.all(reads);
+    for (const other of others) assert.deepEqual(other, first);
+  });
+});
+
+describe("A closed reader", () => {
+  it("refuses calls, and leaves no session", async () => {
+    const applicationName = `closed ${crypto.randomUUID().slice(0, 8)}`;
+    const reader = await open({ applicationName });
+    await readAll(reader);
+    await reader.close();
+    await reader.close();
+    await assertFails(reader.getStreams(), {
+      code: "FAILED_PRECONDITION",
+      reason: "closed",
+      operation: "getStreams",
+    });
+    await untilSeen(async () => {
+      const left = await admin.script(
+        `SELECT 1 FROM pg_stat_activity WHERE application_name = '${applicationName}'`,
+      );
+      return left.length === 0;
+    });
+  });
+});

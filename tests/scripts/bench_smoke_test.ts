@@ -1,0 +1,130 @@
+/** That the benchmarks run and leave the rows they should; never how fast. */
+
+import assert from "node:assert/strict";
+import { before, describe, it } from "node:test";
+import { findTools, type Tools } from "../../bench/limits/tools.ts";
+import { readOptions } from "../../bench/options.ts";
+import { chart } from "../../bench/report/chart.ts";
+import type { BenchResult } from "../../bench/report/result.ts";
+import { withFigures } from "../../bench/report/save.ts";
+import { textReport } from "../../bench/report/text.ts";
+import { judge } from "../../bench/rounds.ts";
+import { runBenchmark } from "../../bench/run.ts";
+import { testDatabaseUrl } from "../support/database.ts";
+
+describe("benchmarks", () => {
+  let result: BenchResult;
+  let tools: Tools;
+
+  before(async () => {
+    tools = await findTools();
+    const args = ["--smoke", "--scale"];
+    const url = await testDatabaseUrl();
+    // Each batch is checked against the tables and throws if rows are wrong.
+    result = await runBenchmark(readOptions([`--url=${url}`, ...args])!, {
+      partitions: 2,
+      onProgress: () => {},
+    });
+  });
+
+  it("measures every contender of every workload", () => {
+    const measured = result.workloads.flatMap(({ id, contenders }) =>
+      contenders.map(({ name, rounds }) => ({ id, name, rounds }))
+    );
+    assert.ok(measured.length > 40);
+    for (const { id, name, rounds } of measured) {
+      const isMissing = name.includes("pgbench") && !tools.pgbench ||
+        name.includes("psql") && !tools.psql;
+      assert.equal(rounds.length, isMissing ? 0 : 1, `${id}, ${name}`);
+      for (const { operationsPerSecond } of rounds) {
+        assert.ok(operationsPerSecond > 0, `${id}, ${name}`);
+      }
+    }
+  });
+
+  it("has a ratio for every goal whose tools are there", () => {
+    const names = [tools.pgbench ? "" : "pgbench", tools.psql ? "" : "psql"];
+    for (const { id, ratios } of result.workloads) {
+      assert.ok(ratios.length > 0, id);
+      for (const { to, measured } of ratios) {
+        const isMissing = names.some((name) => name && to.includes(name));
+        assert.equal(measured === undefined, isMissing, `${id}, ${to}`);
+      }
+    }
+  });
+
+  it("reports as text, as a chart and in the README", () => {
+    const titles = result.workloads.map(({ title }) => title);
+    const text = textReport(result);
+    const svg = chart(result);
+    for (const title of titles) assert.ok(text.includes(title), title);
+    assert.equal(result.statementMemory?.length, 2);
+    for (const { title, mebibytes } of result.statementMemory) {
+      assert.ok(mebibytes > 0 && text.includes(title), title);
+    }
+    assert.match(svg, /\n<svg [^]*<\/svg>\n$/);
+    const marks = (name: string) =>
+      `a\n<!-- figures of ${name} -->\nSTALE\n<!-- end of ${name} -->\nz\n`;
+    const readme = withFigures(marks("deno") + marks("bun"), result);
+    assert.ok(readme.includes(titles[0]!));
+    assert.equal(readme.split("STALE").length, 2);
+    assert.ok(readme.startsWith("a\n") && readme.endsWith("z\n"));
+  });
+});
+
+describe("judge", () => {
+  const rounds = (...figures: number[]) =>
+    figures.map((operationsPerSecond) => ({ operationsPerSecond }));
+
+  it("takes the median of the rounds' own ratios", () => {
+    const contenders = [
+      { name: "a", rounds: rounds(10, 90, 40) },
+      { name: "b", rounds: rounds(10, 10, 10) },
+    ];
+    const throughput = { of: "a", to: "b", measure: "throughput" } as const;
+    assert.deepEqual(judge({ ...throughput, atLeast: 4 }, contenders), {
+      ...throughput,
+      atLeast: 4,
+      measured: { median: 4, min: 1, max: 9, rounds: [1, 9, 4] },
+      holds: true,
+    });
+    assert.equal(
+      judge({ ...throughput, atLeast: 4.1 }, contenders).holds,
+      false,
+    );
+  });
+
+  it("turns ratios of time around", () => {
+    const contenders = [
+      { name: "much", rounds: rounds(50) },
+      { name: "little", rounds: rounds(100) },
+    ];
+    const time = { of: "much", to: "little", measure: "time" } as const;
+    assert.equal(judge({ ...time, atMost: 2 }, contenders).holds, true);
+    assert.equal(judge({ ...time, atMost: 1.9 }, contenders).holds, false);
+  });
+
+  it("says nothing of what was not measured", () => {
+    const goal = {
+      of: "a",
+      to: "b",
+      measure: "throughput",
+      atLeast: 1,
+    } as const;
+    const contenders = [
+      { name: "a", rounds: rounds(1) },
+      { name: "b", rounds: [] },
+    ];
+    assert.deepEqual(judge(goal, contenders), goal);
+  });
+});
+
+describe("options of the benchmark", () => {
+  it("refuses what makes no sense", () => {
+    for (const option of ["--rounds=0", "--seconds=x", "--url=", "--fast"]) {
+      assert.throws(() => readOptions([option]), option);
+    }
+    assert.throws(() => readOptions(["--save", "--smoke"]));
+    assert.throws(() => readOptions(["--save", "--only=read"]));
+  });
+});

@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { findBadImports } from "../../scripts/check_arrows.ts";
+
+const script = fileURLToPath(
+  new URL("../../scripts/check_arrows.ts", import.meta.url),
+);
+
+const goodTree = {
+  "storage/errors.ts": 'import "./model.ts";\n',
+  "storage/model.ts": "",
+  "database/driver.ts": 'import "../storage/errors.ts";\n',
+  "postgres/store.ts": '// import "../cli/main.ts";\n' +
+    '/**\n * import "../cli/main.ts";\n */\n' +
+    'export {\n  a,\n  b,\n} from "../database/driver.ts";\n',
+  "cli/main.ts": 'import { open } from "../postgres/store.ts";\n',
+};
+
+/** Each file breaks one rule, in the line that its name ends with. */
+const badTree = {
+  "storage/model_1.ts": 'import "../telemetry/names.ts";\n',
+  "storage/rules_4.ts":
+    'import "./model.ts";\n\nexport {\n} from "../memory/store.ts";\n',
+  "database/pool_2.ts":
+    '// why\nimport type { A } from "../memory/store.ts";\n',
+  "database/wire/frame_1.ts": 'import pg from "pg";\n',
+  "postgres/write_2.ts":
+    'export const load = () =>\n  import("pg/lib/utils");\n',
+  "postgres/open_1.ts": 'import type { A } from "../workers/loop.ts";\n',
+  "memory/store_1.ts": 'export * from "../postgres/store.ts";\n',
+  "memory/root_1.ts": 'import "../../mod.ts";\n',
+  "memory/text_1.ts": 'import text from "./1.sql" with { type: "text" };\n',
+  "unheard_of/thing_1.ts": 'import "../postgres/store.ts";\n',
+};
+
+async function withTree(
+  files: Record<string, string>,
+  use: (src: string) => void,
+): Promise<void> {
+  const src = await mkdtemp(join(tmpdir(), "arrows-"));
+  try {
+    for (const [file, text] of Object.entries(files)) {
+      await mkdir(dirname(join(src, file)), { recursive: true });
+      await writeFile(join(src, file), text);
+    }
+    use(src);
+  } finally {
+    await rm(src, { recursive: true });
+  }
+}
+
+describe("check_arrows", () => {
+  it("accepts a tree that keeps the rules", async () => {
+    await withTree(goodTree, (src) => {
+      assert.deepEqual(findBadImports(src), []);
+    });
+  });
+
+  it("finds every bad import, with its line", async () => {
+    await withTree({ ...goodTree, ...badTree }, (src) => {
+      const found = findBadImports(src);
+      assert.deepEqual(
+        found.map(({ file }) => file),
+        Object.keys(badTree).sort(),
+      );
+      for (const { file, line, rule } of found) {
+        assert.ok(file.endsWith(`_${line}.ts`), `${file}:${line}: ${rule}`);
+      }
+    });
+  });
+
+  it("fails as a command, naming file, line and rule", async () => {
+    await withTree(badTree, (src) => {
+      const { status, stderr } = spawnSync(
+        process.execPath,
+        ["run", ...("Deno" in globalThis ? ["-A"] : []), script, src],
+        { encoding: "utf8" },
+      );
+      assert.equal(status, 1);
+      assert.match(
+        stderr,
+        /memory\/store_1\.ts:1: memory may import storage, .*, not postgres\/store\.ts\n/,
+      );
+    });
+  });
+});

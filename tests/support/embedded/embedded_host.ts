@@ -1,0 +1,12 @@
+/**
+ * A program that starts an embedded server and prints its url, for tests of
+ * what becomes of the server. Arguments: `stay` or `leave` (end without
+ * closing), and optionally a dataDir.
+ */
+import process from "node:process";
+import { startEmbeddedPostgres } from "../../../src/embedded/mod.ts";
+
+const [, , whatThen, dataDir] = process.argv;
+const { url } = await startEmbeddedPostgres(dataDir ? { dataDir } : {});
+process.stdout.write(`${url}\n`);
+if (whatThen === "stay") setInterval(() => {}, 60_000);

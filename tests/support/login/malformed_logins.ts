@@ -1,0 +1,87 @@
+/** What no server should say in a login, at any step of it. */
+import { Buffer } from "node:buffer";
+import { authentication, errorResponse, int32, message } from "./server.ts";
+
+function header(letter: string, length: number): Buffer {
+  return Buffer.concat([Buffer.from(letter), int32(length)]);
+}
+
+const sasl = (...names: string[]) =>
+  authentication(10, names.map((name) => `${name}\0`).join("") + "\0");
+
+export const malformedLogins: Readonly<Record<string, Buffer>> = {
+  "nothing": Buffer.alloc(0),
+  "half a header": Buffer.from("R\0\0"),
+  "a header alone": header("R", 8),
+  "a length of 0": header("R", 0),
+  "a length of 3": header("S", 3),
+  "a negative length": header("E", -1),
+  "the smallest length": header("Z", -(2 ** 31)),
+  "2 GiB announced": header("R", 2 ** 31 - 1),
+  "1 GiB announced, in an error": header("E", 2 ** 30),
+  "just too much": Buffer.concat([header("N", 65_537), Buffer.alloc(65_536)]),
+  "zeros": Buffer.alloc(1000),
+  "ones": Buffer.alloc(1000, 255),
+  "HTTP": Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n"),
+  "SSH": Buffer.from("SSH-2.0-OpenSSH_9.2p1\r\n"),
+  "SMTP": Buffer.from("220 mail ESMTP\r\n"),
+  "a TLS alert": Buffer.from([21, 3, 3, 0, 2, 2, 40]),
+  "an error as of old": Buffer.from("EFATAL: could not fork\n\0"),
+  "an authentication of no bytes": message("R", ""),
+  "an authentication of 3 bytes": message("R", Buffer.alloc(3)),
+  "Kerberos 4": authentication(1),
+  "Kerberos 5": authentication(2),
+  "crypt": authentication(4, "ab"),
+  "MD5 without salt": authentication(5),
+  "MD5 with half a salt": authentication(5, "ab"),
+  "MD5 with too much salt": authentication(5, "abcdefgh"),
+  "SCM credentials": authentication(6),
+  "GSSAPI": authentication(7),
+  "GSSAPI that goes on": authentication(8, "token"),
+  "SSPI": authentication(9),
+  "method 99": authentication(99),
+  "method -1": authentication(-1),
+  "SASL without a mechanism": sasl(),
+  "SASL without an end": authentication(10, "SCRAM-SHA-256-"),
+  "SASL of another kind": sasl("OAUTHBEARER", "SCRAM-SHA-1"),
+  "SASL with a binding, without TLS": sasl(
+    "SCRAM-SHA-256-PLUS",
+    "SCRAM-SHA-256",
+  ),
+  "SCRAM's first, empty": authentication(11),
+  "SCRAM's first, with a nonce of its own": authentication(
+    11,
+    "r=mine,s=c2FsdA==,i=4096",
+  ),
+  "SCRAM's first, without a salt": authentication(11, "r=mine,i=4096"),
+  "SCRAM's first, of commas": authentication(11, ",".repeat(60_000)),
+  "SCRAM's first, of no characters": authentication(11, Buffer.alloc(99)),
+  "SCRAM's last, empty": authentication(12),
+  "SCRAM's last, another's": authentication(12, "v=c2FsdA=="),
+  "SCRAM's last, with an error": authentication(12, "e=other-error"),
+  "SCRAM's last, not base64": authentication(12, "v=!!!!"),
+  "an error without its end": message("E", "SFATAL"),
+  "an error of no bytes": message("E", ""),
+  "an error of one zero": message("E", "\0"),
+  "an error of many fields": message("E", `${"Mx\0".repeat(20_000)}\0`),
+  "an error with a code of no sort": errorResponse("constructor"),
+  "a notice without its end, then the end": message("N", "SNOTICE"),
+  "ready without a status": message("Z", ""),
+  "ready in a transaction": message("Z", "T"),
+  "ready in a failed transaction": message("Z", "E"),
+  "ready twice over": message("Z", "II"),
+  "a key of no bytes": message("K", ""),
+  "a key of 3 bytes": message("K", "abc"),
+  "a key of 300 bytes": message("K", Buffer.alloc(300)),
+  "a row": message("D", Buffer.alloc(2)),
+  "the end of a command": message("C", "SELECT 1\0"),
+  "a COPY": message("G", Buffer.alloc(3)),
+  "a notification": message("A", Buffer.concat([int32(1), Buffer.alloc(2)])),
+  "a letter that is none": message("\0", "abc"),
+  "protocol 2": message("v", Buffer.concat([int32(2 << 16), int32(0)])),
+  "a protocol of no bytes": message("v", ""),
+  "protocol 3 with refusals": message(
+    "v",
+    Buffer.concat([int32(3 << 16), int32(1), Buffer.from("_pq_.x\0")]),
+  ),
+};

@@ -1,0 +1,55 @@
+/** A schema of its own for a test of the migrations, dropped afterwards. */
+
+import { randomUUID } from "node:crypto";
+import type { Session } from "../../../src/database/session.ts";
+import {
+  dropSchema,
+  migrate,
+  type MigrateOptions,
+  type MigrationReport,
+} from "../../../src/database/migrations/mod.ts";
+import { testDatabaseUrl } from "../database.ts";
+import { openSession } from "../migration_connection.ts";
+
+/** The tables of our own track, version 1 and later. */
+export const ownTables = [
+  "@.stream_storage_ephemeral",
+  "@.stream_storage_trimming",
+  "@.stream_storage_workers",
+  "@.stream_storage_media_blocks",
+  "@.stream_storage_media_tasks",
+  "@.stream_storage_media_changes",
+  "@.stream_storage_deletions",
+];
+
+/** What a test of the migrations works with. */
+export interface MigrationFixture {
+  url: string;
+  schema: string;
+  session: Session;
+  /** Migrates the schema up; 2 partitions unless the options say otherwise. */
+  up(options?: Partial<MigrateOptions>): Promise<MigrationReport>;
+  /** Runs SQL in which `@` stands for the schema. */
+  sql(text: string): Promise<(string | null)[][]>;
+}
+
+/** Gives `body` a session and the name of a schema that does not exist. */
+export async function withMigrationSchema(
+  body: (fixture: MigrationFixture) => Promise<void>,
+): Promise<void> {
+  const url = await testDatabaseUrl();
+  const session = await openSession(url);
+  const schema = `migrations_${randomUUID().replaceAll("-", "")}`;
+  try {
+    await body({
+      url,
+      schema,
+      session,
+      up: (options) => migrate(session, { schema, partitions: 2, ...options }),
+      sql: (text) => session.script(text.replaceAll("@", schema)),
+    });
+  } finally {
+    await dropSchema(session, schema);
+    await session.close();
+  }
+}

@@ -1,0 +1,135 @@
+import type { MiniblockDescriptor } from "../../../src/storage/model.ts";
+import {
+  bytes,
+  legacyBlock,
+  mediaGenesis,
+} from "../../../src/testing/contract/support.ts";
+
+/** Rolls that a call is made from; each is 0 to 99. */
+export const ROLLS = 24;
+
+/**
+ * Makes choices from rolls. The first choice is the usual one: rolls of 0,
+ * which shrinking leads to and which follow the last roll, choose it.
+ */
+export class Dice {
+  readonly #rolls: readonly number[];
+  readonly #label: string;
+  #at = 0;
+  #payloads = 0;
+
+  /** `label` makes payloads differ from those of other calls. */
+  constructor(rolls: readonly number[], label: string) {
+    this.#rolls = rolls;
+    this.#label = label;
+  }
+
+  #roll(): number {
+    return this.#rolls[this.#at++] ?? 0;
+  }
+
+  /** Each choice as often as the others. */
+  pick<T>(...choices: [T, ...T[]]): T {
+    return choices[Math.floor(this.#roll() * choices.length / 100)]!;
+  }
+
+  /** The usual choice three times in four. */
+  mostly<T>(usual: T, ...others: [T, ...T[]]): T {
+    const roll = this.#roll() - 75;
+    return roll < 0 ? usual : others[Math.floor(roll * others.length / 25)]!;
+  }
+
+  /** Once in so many times, up to 50. */
+  rarely(times: number): boolean {
+    return this.#roll() >= 100 - Math.round(100 / times);
+  }
+
+  /** An integer from 0 to `max`, small ones as often as others. */
+  upTo(max: number): number {
+    return Math.floor(this.#roll() * (max + 1) / 100);
+  }
+
+  /** A payload that no other call has; now and then a large one. */
+  payload(kind: string): Uint8Array {
+    if (this.rarely(30)) return new Uint8Array(this.pick(3000, 70_000)).fill(7);
+    return bytes(`${kind} ${this.#label}.${this.#payloads++}`);
+  }
+
+  /** A block with or without a snapshot, now and then one that is refused. */
+  block(number: bigint): MiniblockDescriptor {
+    const legacy = this.legacyBlock(number);
+    return this.mostly<() => MiniblockDescriptor>(
+      () => ({ number, data: this.payload("block") }),
+      () => this.snapshotBlock(number),
+      () => this.snapshotBlock(number),
+      () => legacy,
+      () => ({ number, data: legacy.data }),
+      () => ({ number, data: this.payload("block"), snapshot: bytes("") }),
+      () => ({ number, data: bytes("") }),
+      () => ({ number, data: bytes("block"), hasLegacySnapshot: true }),
+    )();
+  }
+
+  /** A block with a snapshot beside it. */
+  snapshotBlock(number: bigint): MiniblockDescriptor {
+    return {
+      number,
+      data: this.payload("block"),
+      snapshot: this.payload("snapshot"),
+    };
+  }
+
+  /** A block with a snapshot inside its data. */
+  legacyBlock(number: bigint): MiniblockDescriptor {
+    // A number behind the greatest is tried, too.
+    return { ...legacyBlock(BigInt.asIntN(64, number)), number };
+  }
+
+  /** So many blocks from `first` on, now and then with a gap. */
+  blocks(first: bigint, count: number): MiniblockDescriptor[] {
+    const gapAt = this.rarely(20) ? this.upTo(count) : count;
+    return Array.from(
+      { length: count },
+      (_, i) => this.block(first + BigInt(i < gapAt ? i : i + 1)),
+    );
+  }
+
+  /** The first block of a media stream of a few chunks, or any block. */
+  mediaGenesis(): MiniblockDescriptor {
+    return this.mostly(mediaGenesis(this.upTo(3)).genesis, this.block(0n));
+  }
+}
+
+const BAD: [unknown, ...unknown[]] = [
+  undefined,
+  null,
+  -1n,
+  2n ** 63n,
+  1n,
+  -1,
+  0.5,
+  NaN,
+  2 ** 53,
+  "1",
+  true,
+  new Uint8Array(),
+  new Uint8Array(31),
+  [],
+  {},
+];
+
+/** The value with something in it replaced by what hardly fits. */
+export function spoil(value: unknown, dice: Dice): unknown {
+  const isOpen = typeof value === "object" && value !== null &&
+    !(value instanceof Uint8Array);
+  if (!isOpen || dice.rarely(3)) return dice.pick(...BAD);
+  const copy = (Array.isArray(value) ? [...value] : { ...value }) as Record<
+    string,
+    unknown
+  >;
+  const [first, ...others] = Object.keys(copy);
+  if (first === undefined) return dice.pick(...BAD);
+  const key = dice.pick(first, ...others);
+  copy[key] = spoil(copy[key], dice);
+  return copy;
+}

@@ -1,0 +1,80 @@
+/** A HAProxy of a test's own in front of a server, ended with the test. */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
+import { freePort, takesConnections } from "../network/listener.ts";
+
+/** A running HAProxy. */
+export interface HaProxy extends AsyncDisposable {
+  /** The server's url through it. */
+  url: string;
+}
+
+/** Debian puts it where only administrators look. */
+const environment = { PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
+
+/** Why there is none here; undefined if there is. */
+export function whyNoHaProxy(): string | undefined {
+  const { status } = spawnSync("haproxy", ["-v"], { env: environment });
+  return status === 0
+    ? undefined
+    : "HAProxy is missing: apt-get install haproxy";
+}
+
+/** Starts it; connections that are idle for so long are cut, as it does. */
+export async function startHaProxy(
+  serverUrl: string,
+  { idleMs }: { idleMs: number },
+): Promise<HaProxy> {
+  const directory = await mkdtemp(join(tmpdir(), "haproxy-"));
+  const file = join(directory, "haproxy.cfg");
+  const url = new URL(serverUrl);
+  const port = await freePort();
+  await writeFile(
+    file,
+    `defaults
+  mode tcp
+  timeout connect 5s
+  timeout client ${idleMs}ms
+  timeout server ${idleMs}ms
+frontend clients
+  bind 127.0.0.1:${port}
+  default_backend servers
+backend servers
+  server one ${url.host}
+`,
+  );
+  const child = spawn("haproxy", ["-db", "-f", file], {
+    cwd: "/",
+    env: environment,
+    stdio: "ignore",
+  });
+  const ended = once(child, "exit");
+  await listening(port, ended);
+  url.host = `127.0.0.1:${port}`;
+  url.searchParams.set("sslmode", "disable");
+  return {
+    url: url.href,
+    [Symbol.asyncDispose]: async () => {
+      child.kill("SIGKILL");
+      await ended;
+      await rm(directory, { recursive: true });
+    },
+  };
+}
+
+async function listening(
+  port: number,
+  ended: Promise<unknown>,
+): Promise<void> {
+  let isEnded = false;
+  void ended.then(() => isEnded = true);
+  while (!await takesConnections(port)) {
+    if (isEnded) throw new Error("HAProxy did not start");
+    await delay(5);
+  }
+}

@@ -1,0 +1,103 @@
+/** A pgpool-II of a test's own in front of a server, ended with the test. */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
+import { freePort, takesConnections } from "../network/listener.ts";
+
+/** How it sees its servers; pgpool's `backend_clustering_mode`. */
+export type PgPoolMode = "raw" | "streaming_replication";
+
+/** A running pgpool-II. */
+export interface PgPool extends AsyncDisposable {
+  /** The server's url through it. */
+  url: string;
+}
+
+/** Debian puts it where only administrators look. */
+const environment = { PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
+
+/** Why there is none here; undefined if there is. */
+export function whyNoPgPool(): string | undefined {
+  const { status } = spawnSync("pgpool", ["--version"], { env: environment });
+  return status === 0
+    ? undefined
+    : "pgpool-II is missing: apt-get install pgpool2";
+}
+
+/** Starts it in front of a server that lets everybody in. */
+export async function startPgPool(
+  serverUrl: string,
+  mode: PgPoolMode,
+): Promise<PgPool> {
+  const directory = await mkdtemp(join(tmpdir(), "pgpool-"));
+  const url = new URL(serverUrl);
+  const port = await freePort();
+  const settings = {
+    backend_clustering_mode: mode,
+    listen_addresses: "127.0.0.1",
+    port,
+    socket_dir: directory, // before 4.4
+    unix_socket_directories: directory,
+    pcp_port: await freePort(),
+    pcp_socket_dir: directory,
+    pid_file_name: join(directory, "pgpool.pid"),
+    logdir: directory,
+    work_dir: directory,
+    num_init_children: 20,
+    max_pool: 1,
+    sr_check_period: 0,
+    health_check_period: 0,
+    failover_on_backend_error: "off",
+    backend_hostname0: url.hostname,
+    backend_port0: url.port,
+    backend_flag0: "ALWAYS_PRIMARY",
+  };
+  const files = {
+    "pgpool.conf": Object.entries(settings)
+      .map(([name, value]) => `${name} = '${value}'\n`).join(""),
+    "pcp.conf": "",
+    "pool_hba.conf": "",
+  };
+  for (const [name, text] of Object.entries(files)) {
+    await writeFile(join(directory, name), text);
+  }
+  const user = process.getuid?.() === 0
+    ? { uid: 65534, gid: 65534 }
+    : undefined;
+  // Last, so that root writes nothing where somebody else may.
+  if (user !== undefined) await chown(directory, user.uid, user.gid);
+  const child = spawn("pgpool", [
+    "-n",
+    ...["-f", join(directory, "pgpool.conf")],
+    ...["-F", join(directory, "pcp.conf")],
+    ...["-a", join(directory, "pool_hba.conf")],
+  ], {
+    ...user,
+    cwd: "/",
+    env: environment,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let log = "";
+  child.stderr.on("data", (data) => log = (log + data).slice(-10_000));
+  let isEnded = false;
+  const ended = once(child, "exit").then(() => isEnded = true);
+  while (!await takesConnections(port)) {
+    if (isEnded) throw new Error(`pgpool-II did not start: ${log}`);
+    await delay(10);
+  }
+  url.host = `127.0.0.1:${port}`;
+  url.searchParams.set("sslmode", "disable");
+  return {
+    url: url.href,
+    [Symbol.asyncDispose]: async () => {
+      // At once: its children end with it, and give back what they share.
+      child.kill("SIGINT");
+      await ended;
+      await rm(directory, { recursive: true });
+    },
+  };
+}

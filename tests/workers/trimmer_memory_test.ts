@@ -1,0 +1,210 @@
+/**
+ * What the trimmer remembers of streams, and that it forgets. The tables are a
+ * few figures here, so that a test sees which of them a run asks for.
+ */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { Bound } from "../../src/database/statement.ts";
+import { Catalog } from "../../src/postgres/catalog.ts";
+import { resolveTrimming } from "../../src/postgres/live_options.ts";
+import {
+  countSnapshotsAbove,
+  selectCursor,
+  selectDataOf,
+  selectSnapshots,
+  selectTrimmingMark,
+  selectTrimmingPage,
+  selectTrimState,
+} from "../../src/postgres/sql/trimming.ts";
+import type { Store } from "../../src/postgres/store.ts";
+import type { TrimmingOptions } from "../../src/postgres/trimming_options.ts";
+import type { StreamId } from "../../src/storage/stream_id.ts";
+import {
+  legacyBlock,
+  newStreamId,
+} from "../../src/testing/contract/support.ts";
+import { StreamTrimmer } from "../../src/workers/stream_trimmer.ts";
+import { ToldStreams } from "../../src/workers/told_streams.ts";
+
+/** A stream of blocks 0 to 600, the last with the only snapshot. */
+class Tables {
+  readonly id = newStreamId("channel");
+  /** How many snapshots were written since it was trimmed. */
+  snapshots = 1n;
+  /** From which block on snapshots to be cleared were looked for. */
+  readonly clearedFrom: bigint[] = [];
+  /** How often the stream was looked at, and how often it was counted. */
+  looks = 0;
+  counts = 0;
+  /** The data of the last block, if its snapshot is inside. */
+  inside: Uint8Array | null = null;
+  /** Runs in the middle of the next look. */
+  meanwhile = () => {};
+  readonly #catalog = new Catalog("schema", 1);
+
+  get store(): Store {
+    const write = (_: unknown, compose: () => readonly unknown[]) =>
+      Promise.resolve(compose().map(() => ({ rows: [], count: 1 })));
+    const read = (_: unknown, [bound]: readonly Bound[]) => {
+      const { meanwhile } = this;
+      this.meanwhile = () => {};
+      meanwhile();
+      return Promise.resolve([{ rows: this.#answer(bound!) }]);
+    };
+    return {
+      catalog: this.#catalog,
+      transactions: { read, write },
+      ownership: { fence: { statement: undefined } },
+    } as unknown as Store;
+  }
+
+  #answer({ statement, values }: Bound): unknown[][] {
+    switch (statement) {
+      case this.#catalog.of(this.id, selectTrimState):
+        this.looks++;
+        return [[
+          ...[600n, false, "D", true, 601n, 0n, 600n, 1n],
+          ...[this.inside === null, this.inside],
+        ]];
+      case this.#catalog.of(this.id, selectDataOf):
+        // By now its blocks are in object storage.
+        return [];
+      case this.#catalog.of(this.id, selectSnapshots):
+        this.clearedFrom.push(values[1] as bigint);
+        return [];
+      case this.#catalog.of(this.id, selectTrimmingMark):
+        return [[600n, null]];
+      case this.#catalog.of(this.id, countSnapshotsAbove):
+        this.counts++;
+        return [[this.snapshots]];
+      case this.#catalog.at("", selectTrimmingPage):
+      case this.#catalog.at("", selectCursor):
+        return values.length > 1 ? [] : [[null]];
+      default:
+        throw new Error(statement.text);
+    }
+  }
+
+  trimmer(trimming: TrimmingOptions): StreamTrimmer {
+    return new StreamTrimmer({
+      store: this.store,
+      trimming: resolveTrimming(trimming),
+      wake: () => {},
+      onEvent: () => assert.fail(),
+    });
+  }
+}
+
+const { signal } = new AbortController();
+
+const clearing = { activationFactor: 1, snapshotRetentionInterval: 150n };
+
+describe("Up to where the trimmer has cleared snapshots", () => {
+  /** A snapshot is written, and the stream is looked at. */
+  async function trim(tables: Tables, trimmer: StreamTrimmer) {
+    trimmer.snapshotWritten(tables.id);
+    await trimmer.runOnce(signal);
+  }
+
+  it("is remembered until the stream is forgotten", async () => {
+    const tables = new Tables();
+    const trimmer = tables.trimmer(clearing);
+    for (
+      const forget of [
+        () => {},
+        () => trimmer.forget(newStreamId("channel")),
+        () => trimmer.forget(tables.id),
+        () => {},
+        () => trimmer.forgetAll(),
+        () => {},
+      ]
+    ) {
+      await trim(tables, trimmer);
+      forget();
+    }
+    assert.deepEqual(tables.clearedFrom, [0n, 450n, 450n, 0n, 450n, 0n]);
+  });
+
+  it("is not remembered of a stream that changes meanwhile", async () => {
+    const tables = new Tables();
+    const trimmer = tables.trimmer(clearing);
+    for (
+      const meanwhile of [
+        () => trimmer.forget(tables.id),
+        () => trimmer.forgetAll(),
+        () => {},
+        () => {},
+      ]
+    ) {
+      tables.meanwhile = meanwhile;
+      await trim(tables, trimmer);
+    }
+    assert.deepEqual(tables.clearedFrom, [0n, 0n, 0n, 450n]);
+  });
+});
+
+describe("How many snapshots a stream has since it was trimmed", () => {
+  it("is counted anew when it was forgotten", async () => {
+    const tables = new Tables();
+    const trimmer = tables.trimmer({ ...clearing, activationFactor: 4 });
+    const told = async (): Promise<number> => {
+      const before = tables.counts;
+      trimmer.snapshotWritten(tables.id);
+      await trimmer.runOnce(signal);
+      return tables.counts - before;
+    };
+    assert.equal(await told(), 1, "not known yet");
+    assert.equal(await told(), 0);
+    trimmer.forget(tables.id);
+    assert.equal(await told(), 1);
+    trimmer.forgetAll();
+    assert.equal(await told(), 1);
+    tables.meanwhile = () => trimmer.forget(tables.id);
+    trimmer.forget(tables.id);
+    assert.equal(await told(), 1);
+    assert.equal(await told(), 1, "forgotten while it was counted");
+    assert.equal(tables.looks, 0);
+  });
+
+  it("is not certain any more of those that are due", () => {
+    const told = new ToldStreams();
+    const [a, b] = ["a", "b"] as StreamId[] as [StreamId, StreamId];
+    for (const id of [a, b]) told.told(id, 1);
+    told.forget(b);
+    assert.deepEqual(told.take(1), [{ streamId: a, isCertain: true }]);
+    told.add({ streamId: a, isCertain: true });
+    told.forgetAll();
+    const uncertain = [b, a].map((streamId) => ({
+      streamId,
+      isCertain: false,
+    }));
+    assert.deepEqual(told.take(9), uncertain);
+  });
+});
+
+describe("A latest snapshot that is inside its block", () => {
+  it("is not missing in a stream that moves while it is looked at", async () => {
+    const tables = new Tables();
+    tables.inside = legacyBlock(600).data;
+    const trimmer = tables.trimmer(clearing);
+    trimmer.snapshotWritten(tables.id);
+    await trimmer.runOnce(signal);
+    assert.equal(tables.looks, 1);
+    assert.deepEqual(tables.clearedFrom, [0n], "It was trimmed, not refused");
+  });
+});
+
+describe("A target that was reached", () => {
+  it("is looked at again when its cut may be lost", async () => {
+    const tables = new Tables();
+    const trimmer = tables.trimmer({
+      targets: [{ streamId: tables.id, miniblock: 0n }],
+    });
+    for (let n = 0; n < 2; n++) {
+      await trimmer.runOnce(signal);
+      await trimmer.runOnce(signal);
+      assert.equal(tables.looks, n + 1);
+      trimmer.forgetAll();
+    }
+  });
+});

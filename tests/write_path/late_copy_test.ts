@@ -1,0 +1,80 @@
+/**
+ * A write that was lost, repeated and acknowledged, and whose first copy reaches
+ * the server after later writes were acknowledged. scripts/late_copy.ts runs all
+ * combinations; here are a sample of them, and tests of the harness itself.
+ */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { MemoryStreamStorage } from "../../src/memory/memory_stream_storage.ts";
+import { bind, statement } from "../../src/database/statement.ts";
+import {
+  newStreamId,
+  snapshotBlock,
+} from "../../src/testing/contract/support.ts";
+import { allVariants, showCall } from "../support/late_copy/calls.ts";
+import {
+  combinationsOf,
+  KNOWN_LOSSES,
+} from "../support/late_copy/known_losses.ts";
+import { matchesFlush } from "../support/late_copy/late_proxy.ts";
+import { openLateCopyStore } from "../support/late_copy/settings.ts";
+import { allCombinations, lateCopyTests } from "../support/late_copy/smoke.ts";
+import { changesOf } from "../support/late_copy/stored_state.ts";
+import { NO_WRITES, WRITE_VARIANTS } from "../support/late_copy/write_calls.ts";
+import { testSession } from "../support/sessions.ts";
+
+describe("A late copy of a lost write", () => {
+  lateCopyTests(["read committed", "repeatable read", "serializable"]);
+});
+
+describe("The late-copy harness", () => {
+  it("has every method of StreamStorage, as a write or as none", () => {
+    const methods = Object.getOwnPropertyNames(MemoryStreamStorage.prototype)
+      .filter((name) => !["constructor", "clone", "health"].includes(name));
+    assert.deepEqual(
+      [...NO_WRITES, ...Object.keys(WRITE_VARIANTS)].sort(),
+      methods.sort(),
+    );
+  });
+
+  it("loses every way of every write, and lets each operation follow", async () => {
+    const all = await allCombinations();
+    const lost = new Set(all.map(({ first }) => showCall(first)));
+    for (const { operation, variant } of allVariants()) {
+      const call = { operation, variant: variant.name, args: [] };
+      assert.ok(lost.has(showCall(call)), showCall(call));
+    }
+    const later = new Set(
+      all.flatMap(({ later }) => later.map(({ operation }) => operation)),
+    );
+    assert.deepEqual([...later].sort(), Object.keys(WRITE_VARIANTS).sort());
+  });
+
+  it("generates every kind of combination that is known to lose data", async () => {
+    const all = await allCombinations();
+    for (const loss of KNOWN_LOSSES) {
+      assert.ok(combinationsOf(loss, all).length > 0, loss.name);
+    }
+    assert.equal(KNOWN_LOSSES.length, 13);
+  });
+
+  it("sees what a late copy without a fence changes", async () => {
+    await using store = await openLateCopyStore("read committed");
+    const { storage, schema, proxy, state } = store;
+    const id = newStreamId();
+    await storage.createStreamStorage(id, snapshotBlock(0));
+    const session = await testSession({ url: proxy.url });
+    const late = proxy.hold(matchesFlush(id), 1);
+    const unfenced = statement({
+      text: `DELETE FROM ${schema}.es WHERE stream_id = $1`,
+      params: ["varchar"],
+    });
+    await assert.rejects(session.run([bind(unfenced, id)]));
+    assert.ok(late.isHeld);
+    const before = await state.lines();
+    assert.deepEqual(await late.deliver(), { end: "executed" });
+    const changes = changesOf(before, await state.lines());
+    assert.equal(changes.length, 1);
+    assert.match(changes[0]!, new RegExp(`^- es .*${id}`));
+  });
+});

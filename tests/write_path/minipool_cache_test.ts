@@ -1,0 +1,405 @@
+/**
+ * Events that are added without a look at the minipool, and everything that
+ * must stop them: src/postgres/write_path/minipool_cache.ts says what and why.
+ */
+import assert from "node:assert/strict";
+import { after, before, beforeEach, describe, it } from "node:test";
+import type { Session } from "../../src/database/session.ts";
+import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
+import { isStreamStorageError } from "../../src/storage/errors.ts";
+import type { StreamId } from "../../src/storage/stream_id.ts";
+import {
+  assertFails,
+  block,
+  bytes,
+  candidate,
+  newStreamId,
+  snapshotBlock,
+} from "../../src/testing/contract/support.ts";
+import type { TestStreamStorage } from "../../src/testing/create_test_stream_storage.ts";
+import { BindCounts } from "../support/write_path/bind_counts.ts";
+import { testDatabaseUrl } from "../support/database.ts";
+import { assertInvariants } from "../support/invariants.ts";
+import { openSession } from "../support/migration_connection.ts";
+import { type Proxy, startProxy } from "../support/network/proxy.ts";
+import { openTestStorage } from "../support/storage.ts";
+
+const event = (slot: number) => bytes(`event ${slot}`);
+
+async function eventsOf(
+  storage: PostgresStreamStorage,
+  id: StreamId,
+): Promise<string[]> {
+  const { minipoolEnvelopes } = await storage.readStreamFromLastSnapshot(id, 0);
+  return minipoolEnvelopes.map((envelope) =>
+    new TextDecoder().decode(envelope)
+  );
+}
+
+/** A new stream with so many events, the next of which needs no look. */
+async function knownStream(
+  storage: PostgresStreamStorage,
+  events = 1,
+): Promise<StreamId> {
+  const id = newStreamId();
+  await storage.createStreamStorage(id, snapshotBlock(0));
+  for (let slot = 0; slot < events; slot++) {
+    await storage.writeEvent(id, 1n, slot, event(slot));
+  }
+  return id;
+}
+
+const swapAfter = (events: number) =>
+  [
+    [block(1)],
+    { generation: 2n, envelopes: [] },
+    { generation: 1n, size: events },
+  ] as [
+    Parameters<PostgresStreamStorage["writeMiniblocks"]>[1],
+    Parameters<PostgresStreamStorage["writeMiniblocks"]>[2],
+    Parameters<PostgresStreamStorage["writeMiniblocks"]>[3],
+  ];
+
+describe("An event to a minipool that is known", () => {
+  let proxy: Proxy;
+  let test: TestStreamStorage;
+  let storage: PostgresStreamStorage;
+  let session: Session;
+  let minipools: string;
+  let es: string;
+  /** Counts the events that are added without a look. */
+  let binds: BindCounts<"blind">;
+
+  before(async () => {
+    proxy = await startProxy(await testDatabaseUrl());
+    test = await openTestStorage({ url: proxy.url, partitions: 1 });
+    ({ storage } = test);
+    session = await openSession(await testDatabaseUrl());
+    binds = new BindCounts(proxy, {
+      blind: "slot_num, envelope) VALUES ($1, $2, $3, $4)",
+    });
+    minipools = `"${test.schema}".minipools_r00`;
+    es = `"${test.schema}".es`;
+  });
+  after(async () => {
+    await session.close();
+    await test[Symbol.asyncDispose]();
+    await proxy.close();
+  });
+  beforeEach(() => binds.reset());
+  const blind = () => binds.of("blind");
+
+  /** Another writer of the stream, which locks its row first as all do. */
+  const foreign = (id: StreamId, sql: string) =>
+    session.script(
+      `BEGIN; SELECT 1 FROM ${es} WHERE stream_id = '${id}' FOR UPDATE;
+       ${sql}; COMMIT`,
+    );
+
+  /** As an existing node does it: without a snapshot it leaves the row alone. */
+  const foreignSwap = (id: StreamId) =>
+    foreign(
+      id,
+      `DELETE FROM ${minipools} WHERE stream_id = '${id}';
+       INSERT INTO "${test.schema}".miniblocks_r00 VALUES ('${id}', 1, 'b');
+       INSERT INTO ${minipools} VALUES ('${id}', 2, -1)`,
+    );
+
+  it("is added without a look from the second on", async () => {
+    const id = await knownStream(storage, 3);
+    assert.equal(blind(), 2);
+    await Promise.all(
+      [3, 4, 5].map((slot) => storage.writeEvent(id, 1n, slot, event(slot))),
+    );
+    assert.equal(blind(), 5);
+    assert.equal((await eventsOf(storage, id)).length, 6);
+  });
+
+  it("so it is for many streams at once", async () => {
+    const ids = await Promise.all(
+      Array.from({ length: 70 }, () => knownStream(storage, 2)),
+    );
+    binds.reset();
+    await Promise.all(
+      ids.flatMap((id) =>
+        [2, 3].map((slot) => storage.writeEvent(id, 1n, slot, event(slot)))
+      ),
+    );
+    assert.equal(blind(), 140);
+    for (const id of ids) {
+      assert.equal((await eventsOf(storage, id)).length, 4);
+    }
+  });
+
+  it("is looked at again after another write of the stream", async () => {
+    const id = await knownStream(storage);
+    const large = new Uint8Array(100_000);
+    await storage.writeMiniblockCandidate(id, { ...candidate(2), data: large });
+    await storage.writeEvent(id, 1n, 1, event(1));
+    assert.equal(blind(), 0);
+    await storage.writeMiniblocks(id, [snapshotBlock(1)], {
+      generation: 2n,
+      envelopes: [],
+    }, { generation: 1n, size: 2 });
+    await storage.writeEvent(id, 2n, 0, event(0));
+    assert.equal(blind(), 0);
+    await storage.writeEvent(id, 2n, 1, event(1));
+    assert.equal(blind(), 1);
+  });
+
+  it("is known behind a small candidate, which leaves the minipool alone", async () => {
+    const id = await knownStream(storage);
+    await storage.writeMiniblockCandidate(id, candidate(1));
+    await storage.writeEvent(id, 1n, 1, event(1));
+    assert.equal(blind(), 1);
+    // One that was not stored tells nothing.
+    await assertFails(storage.writeMiniblockCandidate(id, candidate(1)), {
+      code: "ALREADY_EXISTS",
+      reason: "candidate_exists",
+    });
+    await storage.writeEvent(id, 1n, 2, event(2));
+    assert.equal(blind(), 1);
+    // Nor does one that is stored hide what another has done.
+    await foreignSwap(id);
+    await storage.writeMiniblockCandidate(id, candidate(2));
+    await assertFails(storage.writeEvent(id, 1n, 3, event(3)), {
+      code: "DB_OPERATION_FAILURE",
+      reason: "minipool_generation_mismatch",
+    });
+    await storage.writeEvent(id, 2n, 0, event(0));
+  });
+
+  it("is known from the swap on, if that leaves the stream's row alone", async () => {
+    const id = await knownStream(storage);
+    await storage.writeMiniblocks(id, [block(1)], {
+      generation: 2n,
+      envelopes: [event(0), event(1)],
+    }, { generation: 1n, size: 1 });
+    await storage.writeEvent(id, 2n, 2, event(2));
+    assert.equal(blind(), 1);
+    assert.equal((await eventsOf(storage, id)).length, 3);
+    // One that does nothing teaches nothing.
+    await assertFails(
+      storage.writeMiniblocks(id, [block(3)], {
+        generation: 4n,
+        envelopes: [],
+      }, { generation: 3n, size: 0 }),
+      {
+        code: "INTERNAL",
+        reason: "last_miniblock_mismatch",
+      },
+    );
+    await assertFails(storage.writeEvent(id, 4n, 0, event(0)), {
+      code: "DB_OPERATION_FAILURE",
+      reason: "minipool_generation_mismatch",
+    });
+    assert.equal(blind(), 1);
+  });
+
+  it("is refused in the wrong slot, and those behind it go on", async () => {
+    const id = await knownStream(storage, 2);
+    const outcomes = await Promise.allSettled(
+      [2, 9, 3, 3, 4].map((slot) =>
+        storage.writeEvent(id, 1n, slot, event(slot))
+      ),
+    );
+    assert.deepEqual(
+      outcomes.map(({ status }) => status === "fulfilled"),
+      [true, false, true, false, true],
+    );
+    assert.deepEqual(
+      await eventsOf(storage, id),
+      [0, 1, 2, 3, 4].map((slot) => `event ${slot}`),
+    );
+  });
+
+  it("is refused in a slot that was refused before", async () => {
+    const id = await knownStream(storage);
+    for (const slot of [5, 6]) {
+      await assertFails(storage.writeEvent(id, 1n, slot, event(slot)), {
+        code: "DB_OPERATION_FAILURE",
+        reason: "minipool_slot_mismatch",
+      });
+    }
+  });
+
+  for (const known of [0, 2]) {
+    it(`is refused behind one that is refused, with ${known} before`, async () => {
+      const id = await knownStream(storage, known);
+      const outcomes = await Promise.allSettled(
+        [known + 3, known + 4, known, known + 5].map((slot) =>
+          storage.writeEvent(id, 1n, slot, event(slot))
+        ),
+      );
+      assert.deepEqual(
+        outcomes.map(({ status }) => status === "fulfilled"),
+        [false, false, true, false],
+      );
+      assert.equal((await eventsOf(storage, id)).length, known + 1);
+    });
+  }
+
+  it("is refused after another has swapped the minipool", async () => {
+    const id = await knownStream(storage);
+    await foreignSwap(id);
+    await assertFails(storage.writeEvent(id, 1n, 1, event(1)), {
+      code: "DB_OPERATION_FAILURE",
+      reason: "minipool_generation_mismatch",
+    });
+    await storage.writeEvent(id, 2n, 0, event(0));
+  });
+
+  it("is refused where the last events were lost", async () => {
+    const id = await knownStream(storage, 2);
+    // As on a server that has taken over without the latest commits.
+    await foreign(
+      id,
+      `DELETE FROM ${minipools} WHERE stream_id = '${id}' AND slot_num = 1`,
+    );
+    await assertFails(storage.writeEvent(id, 1n, 2, event(2)), {
+      code: "DB_OPERATION_FAILURE",
+      reason: "minipool_slot_mismatch",
+    });
+    await storage.writeEvent(id, 1n, 1, event(1));
+  });
+
+  it("is refused when the stream is gone, or is another one", async () => {
+    const id = await knownStream(storage);
+    await foreign(
+      id,
+      `DELETE FROM ${minipools} WHERE stream_id = '${id}';
+       DELETE FROM "${test.schema}".miniblocks_r00 WHERE stream_id = '${id}';
+       DELETE FROM ${es} WHERE stream_id = '${id}'`,
+    );
+    await assertFails(storage.writeEvent(id, 1n, 1, event(1)), {
+      code: "NOT_FOUND",
+      reason: "stream_not_found",
+    });
+    await storage.createStreamStorage(id, snapshotBlock(0));
+    await assertFails(storage.writeEvent(id, 1n, 1, event(1)), {
+      code: "DB_OPERATION_FAILURE",
+      reason: "minipool_slot_mismatch",
+    });
+  });
+
+  it("fails nobody else when it can't be added so", async () => {
+    const ids = await Promise.all(
+      [0, 1, 2].map(() => knownStream(storage)),
+    );
+    await foreign(ids[1]!, "SELECT 1");
+    binds.reset();
+    await Promise.all(
+      ids.map((id) => storage.writeEvent(id, 1n, 1, event(1))),
+    );
+    for (const id of ids) {
+      assert.deepEqual(await eventsOf(storage, id), ["event 0", "event 1"]);
+    }
+    // Tried so, then looked at, and known again.
+    assert.equal(blind(), 3);
+    await Promise.all(
+      ids.map((id) => storage.writeEvent(id, 1n, 2, event(2))),
+    );
+    assert.equal(blind(), 6);
+  });
+
+  it("is refused among others that are added", async () => {
+    const ids = await Promise.all(
+      [0, 1, 2].map(() => knownStream(storage)),
+    );
+    const [swapped, ...others] = ids as [StreamId, StreamId, StreamId];
+    await foreignSwap(swapped);
+    const outcomes = await Promise.allSettled(
+      ids.map((id) => storage.writeEvent(id, 1n, 1, event(1))),
+    );
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ["rejected", "fulfilled", "fulfilled"],
+    );
+    assert.deepEqual(await eventsOf(storage, swapped), []);
+    for (const id of others) {
+      assert.deepEqual(await eventsOf(storage, id), ["event 0", "event 1"]);
+    }
+  });
+
+  it("is added after the server has frozen the rows", async () => {
+    const id = await knownStream(storage);
+    await session.script(`VACUUM (FREEZE) ${es}`);
+    await storage.writeEvent(id, 1n, 1, event(1));
+    assert.equal((await eventsOf(storage, id)).length, 2);
+  });
+});
+
+describe("A flush that is done when its connection is long lost", () => {
+  /** Sends an event, and holds it up until the store has given it up. */
+  async function loseEvent(
+    proxy: Proxy,
+    storage: PostgresStreamStorage,
+    id: StreamId,
+  ): Promise<() => Promise<void>> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let held: number | undefined;
+    proxy.setRule(({ side, connection }) => {
+      if (side !== "frontend") return "forward";
+      held ??= connection;
+      return connection === held ? { until: promise } : "forward";
+    });
+    await assert.rejects(
+      storage.writeEvent(id, 1n, 1, event(1)),
+      (error) => isStreamStorageError(error) && error.outcome === "unknown",
+    );
+    return async () => {
+      resolve();
+      proxy.setRule(undefined);
+      // It was delivered, and then the session was ended.
+      await proxy.settled();
+    };
+  }
+
+  async function withLostEvent(
+    goOn: (
+      storage: PostgresStreamStorage,
+      id: StreamId,
+      schema: string,
+    ) => Promise<void>,
+  ): Promise<string[]> {
+    await using proxy = await startProxy(await testDatabaseUrl());
+    await using test = await openTestStorage({
+      url: proxy.url,
+      partitions: 1,
+      operationTimeoutMs: 300,
+      retry: { minDelayMs: 1, maxDelayMs: 10 },
+    });
+    const { storage, schema } = test;
+    const id = await knownStream(storage);
+    const deliver = await loseEvent(proxy, storage, id);
+    await goOn(storage, id, schema);
+    await deliver();
+    await using session = await openSession(await testDatabaseUrl());
+    await assertInvariants(session, { schema, partitions: 1 });
+    return await eventsOf(storage, id);
+  }
+
+  it("adds nothing to the next minipool", async () => {
+    const events = await withLostEvent(async (storage, id) => {
+      await storage.writeEvent(id, 1n, 1, bytes("again"));
+      await storage.writeMiniblocks(id, ...swapAfter(2));
+    });
+    assert.deepEqual(events, []);
+  });
+
+  it("adds nothing beside the event that was written again", async () => {
+    const events = await withLostEvent(async (storage, id) => {
+      await storage.writeEvent(id, 1n, 1, bytes("again"));
+      await storage.writeEvent(id, 1n, 2, event(2));
+    });
+    assert.deepEqual(events, ["event 0", "again", "event 2"]);
+  });
+
+  it("adds nothing to a stream of the same name", async () => {
+    const events = await withLostEvent(async (storage, id) => {
+      await storage.deleteStream(id);
+      await storage.createStreamStorage(id, snapshotBlock(0));
+    });
+    assert.deepEqual(events, []);
+  });
+});
