@@ -19,8 +19,8 @@ import type {
   ReadStreamFromLastSnapshotResult,
 } from "../src/storage/model.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
-import type { Site } from "./site.ts";
-import type { Subject } from "./workload.ts";
+import type { Setup } from "./setup.ts";
+import type { MeasuredStorage } from "./workload.ts";
 import { clientOptions } from "./client.ts";
 
 const connections = 8;
@@ -28,14 +28,14 @@ const connections = 8;
 type Row = (string | Buffer | null)[];
 
 /** The node's way to do what a store does. */
-export class Baseline implements Subject, AsyncDisposable {
-  readonly #site: Site;
+export class Baseline implements MeasuredStorage, AsyncDisposable {
+  readonly #setup: Setup;
   readonly #pool: pg.Pool;
 
-  constructor(site: Site) {
-    this.#site = site;
+  constructor(setup: Setup) {
+    this.#setup = setup;
     this.#pool = new pg.Pool({
-      ...clientOptions(site.url),
+      ...clientOptions(setup.url),
       max: connections,
     });
     // An idle connection that breaks shows at its next use.
@@ -220,7 +220,7 @@ export class Baseline implements Subject, AsyncDisposable {
     try {
       await client.query("BEGIN");
       const result = await body(
-        this.#site.catalog.tablesOf(streamId),
+        this.#setup.catalog.tablesOf(streamId),
         async (name, text, values) =>
           (await client.query<Row>({ name, text, values, rowMode: "array" }))
             .rows,

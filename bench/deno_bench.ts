@@ -1,11 +1,11 @@
 /** The workloads as `deno bench` has them. */
 
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
-import { storeAndBaseline } from "./entrant.ts";
-import { feed, runAtOnce } from "./feed.ts";
-import { openSite } from "./site.ts";
+import { storeAndBaseline } from "./target.ts";
+import { iterationsOf, runAtOnce } from "./iterations.ts";
+import { openSetup } from "./setup.ts";
 import { fullSizes, type Sizes } from "./sizes.ts";
-import { baseline } from "./workload.ts";
+import { baselineName } from "./workload.ts";
 import type { HotPath } from "./workloads/table.ts";
 
 /**
@@ -17,14 +17,14 @@ export async function registerBenches(
   paths: (sizes: Sizes) => HotPath[],
 ): Promise<void> {
   const { url } = await startEmbeddedPostgres();
-  const { entrants } = storeAndBaseline(await openSite(url));
-  for (const { title, contender } of paths(fullSizes)) {
-    for (const entrant of entrants) {
-      const next = feed(contender(entrant));
+  const { targets } = storeAndBaseline(await openSetup(url));
+  for (const { title, variant } of paths(fullSizes)) {
+    for (const target of targets) {
+      const next = iterationsOf(variant(target));
       Deno.bench({
-        name: `${title}: ${entrant.name}`,
+        name: `${title}: ${target.name}`,
         group: title,
-        baseline: entrant.name === baseline,
+        baseline: target.name === baselineName,
         async fn(bench) {
           const operations = await next();
           bench.start();

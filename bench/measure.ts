@@ -4,11 +4,11 @@ import process from "node:process";
 import type { CpuMeter } from "./server_cpu.ts";
 import type {
   Batch,
-  BatchContender,
-  Contender,
+  BatchVariant,
   Measurement,
   Operation,
-  ToolContender,
+  ToolVariant,
+  Variant,
 } from "./workload.ts";
 
 /** How long and how carefully is measured. */
@@ -21,22 +21,22 @@ export interface Effort {
   serverCpu?: CpuMeter | undefined;
 }
 
-/** Measures a contender; undefined where its tool is missing. */
+/** Measures a variant; undefined where its tool is missing. */
 export async function measure(
-  contender: Contender,
+  variant: Variant,
   effort: Effort,
 ): Promise<Measurement | undefined> {
-  if ("measure" in contender) return await measureTool(contender, effort);
-  return await measureBatches(contender, effort);
+  if ("measure" in variant) return await measureTool(variant, effort);
+  return await measureBatches(variant, effort);
 }
 
 async function measureTool(
-  contender: ToolContender,
+  variant: ToolVariant,
   { seconds, serverCpu }: Effort,
 ): Promise<Measurement | undefined> {
   const start = performance.now();
   const before = serverCpu?.();
-  const found = await contender.measure(seconds);
+  const found = await variant.measure(seconds);
   if (found === undefined || before === undefined) return found;
   const operations = found.operationsPerSecond *
     (performance.now() - start) / 1000;
@@ -44,7 +44,7 @@ async function measureTool(
 }
 
 async function measureBatches(
-  contender: BatchContender,
+  variant: BatchVariant,
   { seconds, check, serverCpu }: Effort,
 ): Promise<Measurement> {
   const latencies: number[] = [];
@@ -52,7 +52,7 @@ async function measureBatches(
   let clientUs = 0;
   let serverUs = 0;
   do {
-    const batch = await contender.nextBatch();
+    const batch = await variant.nextBatch();
     const serverBefore = serverCpu?.() ?? 0;
     const clientBefore = process.cpuUsage();
     elapsedMs += await runBatch(batch, latencies);

@@ -8,24 +8,24 @@
 import process from "node:process";
 import { bench, group, run, summary } from "mitata";
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
-import { storeAndBaseline } from "./entrant.ts";
-import { feed, runAtOnce } from "./feed.ts";
-import { openSite } from "./site.ts";
+import { storeAndBaseline } from "./target.ts";
+import { iterationsOf, runAtOnce } from "./iterations.ts";
+import { openSetup } from "./setup.ts";
 import { fullSizes } from "./sizes.ts";
-import type { BatchContender, Operation } from "./workload.ts";
+import type { BatchVariant, Operation } from "./workload.ts";
 import { hotPaths } from "./workloads/table.ts";
 
 async function main(ids: readonly string[]): Promise<void> {
   await using server = await startEmbeddedPostgres();
-  await using site = await openSite(server.url);
-  const { entrants, baseline } = storeAndBaseline(site);
+  await using setup = await openSetup(server.url);
+  const { targets, baseline } = storeAndBaseline(setup);
   await using _baseline = baseline;
-  for (const { id, title, contender } of hotPaths(fullSizes)) {
+  for (const { id, title, variant } of hotPaths(fullSizes)) {
     if (ids.length > 0 && !ids.includes(id)) continue;
     group(title, () =>
       summary(() => {
-        for (const entrant of entrants) {
-          bench(entrant.name, computed(contender(entrant)));
+        for (const target of targets) {
+          bench(target.name, computed(variant(target)));
         }
       }));
   }
@@ -33,8 +33,8 @@ async function main(ids: readonly string[]): Promise<void> {
 }
 
 /** mitata calls `0` before each iteration and times `bench` with its result. */
-function computed(contender: BatchContender) {
-  const next = feed(contender);
+function computed(variant: BatchVariant) {
+  const next = iterationsOf(variant);
   const benchmark = {
     0: next,
     bench: (operations: Operation[]) => runAtOnce(operations),

@@ -1,15 +1,15 @@
 /**
- * Rounds: in each one every contender of every workload is measured once, next
+ * Rounds: in each one every variant of every workload is measured once, next
  * to those that it is compared with, so that whatever else the machine does
  * falls on all of them. A ratio is taken within its round; what is reported is
  * the median of the rounds and how far they lie apart.
  */
 
 import { type Effort, measure, median } from "./measure.ts";
-import type { Contender, Goal, Measurement, Workload } from "./workload.ts";
+import type { Goal, Measurement, Variant, Workload } from "./workload.ts";
 
-/** What a contender did, round by round; empty where its tool is missing. */
-export interface ContenderResult {
+/** What a variant did, round by round; empty where its tool is missing. */
+export interface VariantResult {
   name: string;
   rounds: Measurement[];
 }
@@ -27,14 +27,14 @@ export interface WorkloadResult {
   id: string;
   title: string;
   unit: string;
-  contenders: ContenderResult[];
+  variants: VariantResult[];
   ratios: RatioResult[];
 }
 
 /** How a run goes. */
 export interface RunOptions extends Effort {
   rounds: number;
-  /** Seconds for which each contender runs before the first round. */
+  /** Seconds for which each variant runs before the first round. */
   warmUpSeconds: number;
   onProgress(text: string): void;
 }
@@ -44,36 +44,36 @@ export async function runRounds(
   workloads: readonly Workload[],
   options: RunOptions,
 ): Promise<WorkloadResult[]> {
-  const results = workloads.map(({ id, title, unit, contenders }) => ({
+  const results = workloads.map(({ id, title, unit, variants }) => ({
     id,
     title,
     unit,
-    contenders: contenders.map(({ name }): ContenderResult => ({
+    variants: variants.map(({ name }): VariantResult => ({
       name,
       rounds: [],
     })),
   }));
-  const turn = (label: string, contender: Contender, seconds: number) => {
-    options.onProgress(`${label}, ${contender.name}`);
-    return measure(contender, { ...options, seconds });
+  const turn = (label: string, variant: Variant, seconds: number) => {
+    options.onProgress(`${label}, ${variant.name}`);
+    return measure(variant, { ...options, seconds });
   };
-  for (const { id, contenders } of workloads) {
-    for (const contender of contenders) {
-      await turn(`warm-up, ${id}`, contender, options.warmUpSeconds);
+  for (const { id, variants } of workloads) {
+    for (const variant of variants) {
+      await turn(`warm-up, ${id}`, variant, options.warmUpSeconds);
     }
   }
   for (let round = 0; round < options.rounds; round++) {
-    for (const [row, { id, contenders }] of workloads.entries()) {
-      for (const at of order(contenders.length, round)) {
+    for (const [row, { id, variants }] of workloads.entries()) {
+      for (const at of order(variants.length, round)) {
         const label = `round ${round + 1} of ${options.rounds}, ${id}`;
-        const found = await turn(label, contenders[at]!, options.seconds);
-        if (found) results[row]!.contenders[at]!.rounds.push(found);
+        const found = await turn(label, variants[at]!, options.seconds);
+        if (found) results[row]!.variants[at]!.rounds.push(found);
       }
     }
   }
   return results.map((result, row) => ({
     ...result,
-    ratios: workloads[row]!.goals.map((goal) => judge(goal, result.contenders)),
+    ratios: workloads[row]!.goals.map((goal) => judge(goal, result.variants)),
   }));
 }
 
@@ -83,13 +83,13 @@ function order(count: number, round: number): number[] {
   return round % 2 === 0 ? forwards : forwards.reverse();
 }
 
-/** Compares two contenders round by round. */
+/** Compares two variants round by round. */
 export function judge(
   goal: Goal,
-  contenders: readonly ContenderResult[],
+  variants: readonly VariantResult[],
 ): RatioResult {
   const roundsOf = (name: string) =>
-    contenders.find((contender) => contender.name === name)?.rounds ?? [];
+    variants.find((variant) => variant.name === name)?.rounds ?? [];
   const of = roundsOf(goal.of);
   const to = roundsOf(goal.to);
   if (of.length === 0 || of.length !== to.length) return goal;

@@ -1,9 +1,9 @@
 /** One run from the server to the result. */
 
 import pg from "pg";
-import { openArena } from "./arena.ts";
+import { openFixtures } from "./fixtures.ts";
 import { findTools } from "./limits/tools.ts";
-import { type Surroundings, surroundings } from "./machine.ts";
+import { describeEnvironment, type Environment } from "./environment.ts";
 import type { BenchResult } from "./report/result.ts";
 import { type RunOptions, runRounds, type WorkloadResult } from "./rounds.ts";
 import { startServer } from "./server.ts";
@@ -11,13 +11,13 @@ import { serverCpu } from "./server_cpu.ts";
 import { statementMemory } from "./statement_memory.ts";
 import { fullSizes, type Sizes, smokeSizes } from "./sizes.ts";
 import type { BenchOptions } from "./options.ts";
-import { openLoadedSites, scaleWorkloads } from "./workloads/scale.ts";
+import { openLoadedStores, scaleWorkloads } from "./workloads/scale.ts";
 import { growthWorkloads, tableWorkloads } from "./workloads/table.ts";
 import type { Workload } from "./workload.ts";
 import { clientOptions } from "./client.ts";
 
 /** What a test may have otherwise than a user. */
-export interface RunSurroundings {
+export interface RunContext {
   /** Default: the store's own. */
   partitions?: number;
   onProgress(text: string): void;
@@ -26,21 +26,21 @@ export interface RunSurroundings {
 /** Measures what the options ask for. */
 export async function runBenchmark(
   options: BenchOptions,
-  around: RunSurroundings,
+  context: RunContext,
 ): Promise<BenchResult> {
   await using stack = new AsyncDisposableStack();
   const url = options.url ??
     stack.use(
       await startServer({
         settled: !options.smoke,
-        onProgress: around.onProgress,
+        onProgress: context.onProgress,
       }),
     ).url;
   const { rounds, seconds } = options;
-  const table = await measureTable(url, options, around);
-  const scale = options.scale ? await measureScale(url, options, around) : [];
+  const table = await measureTable(url, options, context);
+  const scale = options.scale ? await measureScale(url, options, context) : [];
   return {
-    surroundings: await lookAround(url, options),
+    environment: await lookAround(url, options),
     rounds,
     seconds,
     ...table,
@@ -51,34 +51,34 @@ export async function runBenchmark(
 async function measureTable(
   url: string,
   options: BenchOptions,
-  around: RunSurroundings,
+  context: RunContext,
 ): Promise<Pick<BenchResult, "workloads" | "statementMemory">> {
-  await using arena = await openArena({
-    ...around,
+  await using fixtures = await openFixtures({
+    ...context,
     url,
     sizes: sizesOf(options),
     tools: await findTools(options.pgbin),
   });
   const workloads = await measureAll(
-    [...tableWorkloads(arena), ...growthWorkloads(arena)],
+    [...tableWorkloads(fixtures), ...growthWorkloads(fixtures)],
     options,
-    { ...around, serverCpu: await serverCpu(arena.site.back) },
+    { ...context, serverCpu: await serverCpu(fixtures.setup.direct) },
   );
   if (options.only.length > 0) return { workloads };
-  return { workloads, statementMemory: await statementMemory(arena.site) };
+  return { workloads, statementMemory: await statementMemory(fixtures.setup) };
 }
 
 async function measureScale(
   url: string,
   options: BenchOptions,
-  { partitions, onProgress }: RunSurroundings,
+  { partitions, onProgress }: RunContext,
 ): Promise<WorkloadResult[]> {
   const sizes = sizesOf(options);
   const storage = partitions === undefined ? {} : { partitions };
-  await using sites = await openLoadedSites(url, sizes, storage, onProgress);
-  return await measureAll(scaleWorkloads(sites, sizes), options, {
+  await using stores = await openLoadedStores(url, sizes, storage, onProgress);
+  return await measureAll(scaleWorkloads(stores, sizes), options, {
     onProgress,
-    serverCpu: await serverCpu(sites.few.entrant.site.back),
+    serverCpu: await serverCpu(stores.few.target.setup.direct),
   });
 }
 
@@ -108,11 +108,11 @@ function sizesOf({ smoke }: BenchOptions): Sizes {
 async function lookAround(
   url: string,
   { pgbin }: BenchOptions,
-): Promise<Surroundings> {
+): Promise<Environment> {
   const client = new pg.Client(clientOptions(url));
   await client.connect();
   try {
-    return await surroundings(client, (await findTools(pgbin)).version);
+    return await describeEnvironment(client, (await findTools(pgbin)).version);
   } finally {
     await client.end();
   }

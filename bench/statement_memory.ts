@@ -19,7 +19,7 @@ import { appendEvent, insertEvent } from "../src/postgres/sql/minipools.ts";
 import { selectMiniblocks, selectStream } from "../src/postgres/sql/reading.ts";
 import { insertWholeStream } from "../src/postgres/sql/streams.ts";
 import { times } from "./data.ts";
-import type { Site } from "./site.ts";
+import type { Setup } from "./setup.ts";
 import { searchPath } from "../src/database/search_path.ts";
 
 /** Statements of a kind of connection, and what they take. */
@@ -41,15 +41,17 @@ const kinds = {
   "reads of streams and of blocks": [selectStream, selectMiniblocks],
 } satisfies Record<string, ((tables: StreamTables) => unknown)[]>;
 
-/** Measures each kind of connection on the site's server. */
-export async function statementMemory(site: Site): Promise<StatementMemory[]> {
+/** Measures each kind of connection on the setup's server. */
+export async function statementMemory(
+  setup: Setup,
+): Promise<StatementMemory[]> {
   const results: StatementMemory[] = [];
   for (const [title, templates] of Object.entries(kinds)) {
-    await using session = await connect(site.url);
+    await using session = await connect(setup.url);
     const before = await memoryOf(session);
-    const made = times(site.catalog.partitions, (i) => {
+    const made = times(setup.catalog.partitions, (i) => {
       const suffix = `r${i.toString(16).padStart(2, "0")}`;
-      const tables = site.catalog.tablesAt(suffix);
+      const tables = setup.catalog.tablesAt(suffix);
       return templates.map((template) => template(tables) as Statement);
     }).flat();
     for (const one of made) await plan(session, one);

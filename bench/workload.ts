@@ -3,7 +3,7 @@
 import type { StreamStorage } from "../src/storage/stream_storage.ts";
 
 /** The operations that are measured, of the store and of its baseline. */
-export type Subject = Pick<
+export type MeasuredStorage = Pick<
   StreamStorage,
   | "createStreamStorage"
   | "writeEvent"
@@ -13,8 +13,8 @@ export type Subject = Pick<
 >;
 
 /** The writes among them. */
-export type WriteSubject = Pick<
-  Subject,
+export type MeasuredWrites = Pick<
+  MeasuredStorage,
   "createStreamStorage" | "writeEvent" | "writeMiniblocks"
 >;
 
@@ -41,24 +41,24 @@ export interface Measurement {
 }
 
 /** Somebody who does a workload's work in batches that we time. */
-export interface BatchContender {
+export interface BatchVariant {
   name: string;
   /** Prepares the next batch; not timed. */
   nextBatch(): Promise<Batch>;
 }
 
 /** Somebody whose tool times itself; undefined where the tool is missing. */
-export interface ToolContender {
+export interface ToolVariant {
   name: string;
   measure(seconds: number): Promise<Measurement | undefined>;
 }
 
 /** Somebody who does a workload's work. */
-export type Contender = BatchContender | ToolContender;
+export type Variant = BatchVariant | ToolVariant;
 
 /** A ratio that is reported, and what it must reach if it must. */
 export interface Goal {
-  /** The names of two contenders. */
+  /** The names of two variants. */
   of: string;
   to: string;
   /** `throughput`: of ÷ to; `time`: the time of one call, of ÷ to. */
@@ -73,10 +73,10 @@ export interface Workload {
   title: string;
   /** What one operation is: `events`, `calls`, … */
   unit: string;
-  contenders: Contender[];
+  variants: Variant[];
   goals: Goal[];
 }
 
 /** Who is measured, by the names that the table has. */
-export const ours = "stream-storage";
-export const baseline = "baseline";
+export const storeName = "stream-storage";
+export const baselineName = "baseline";

@@ -9,14 +9,14 @@ import { join } from "node:path";
 import type { StreamTables } from "../../src/postgres/catalog.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import { newStreamIds, times } from "../data.ts";
-import { plant } from "../plant.ts";
-import type { Site } from "../site.ts";
-import type { ToolContender } from "../workload.ts";
+import { insertStreams } from "../insert_streams.ts";
+import type { Setup } from "../setup.ts";
+import type { ToolVariant } from "../workload.ts";
 import { runClient, type Tools } from "./tools.ts";
 
 /** Where and with what is measured. */
-export interface PgbenchPlace {
-  site: Site;
+export interface PgbenchSetup {
+  setup: Setup;
   tools: Tools;
   /** A directory for the scripts. */
   scratch: string;
@@ -31,7 +31,7 @@ interface PgbenchWork {
   scripts(): Promise<string[][]>;
 }
 
-/** Names of these contenders in the table. */
+/** Names of these variants in the table. */
 export const pipelinedInserts = "pipelined INSERTs (pgbench)";
 export const singleInserts = "one INSERT at a time (pgbench)";
 export const parallelInserts = "an INSERT at a time each (pgbench)";
@@ -41,11 +41,11 @@ const inserted = "(stream_id, generation, slot_num, envelope)";
 
 /** Events for many streams, 64 in a transaction, two connections. */
 export function manyInserts(
-  place: PgbenchPlace,
+  place: PgbenchSetup,
   streams: number,
-): ToolContender {
+): ToolVariant {
   const perTransaction = 64;
-  return contender(place, {
+  return variant(place, {
     name: pipelinedInserts,
     connections: 2,
     perTransaction,
@@ -56,7 +56,7 @@ export function manyInserts(
         "BEGIN",
         ...times(perTransaction, (i) => {
           const id = ids[(nth * perTransaction + i) % ids.length]!;
-          return insertEvents(place.site.catalog.tablesOf(id), id, [i]);
+          return insertEvents(place.setup.catalog.tablesOf(id), id, [i]);
         }),
         "COMMIT",
       ]));
@@ -66,17 +66,17 @@ export function manyInserts(
 
 /** Events one at a time on each connection, as many streams as connections. */
 export function oneInsertEach(
-  place: PgbenchPlace,
+  place: PgbenchSetup,
   connections = 1,
-): ToolContender {
-  return contender(place, {
+): ToolVariant {
+  return variant(place, {
     name: connections === 1 ? singleInserts : parallelInserts,
     connections,
     perTransaction: 1,
     scripts() {
       return Promise.resolve(
         newStreamIds(connections).map((id) => {
-          const tables = place.site.catalog.tablesOf(id);
+          const tables = place.setup.catalog.tablesOf(id);
           return [insertEvents(tables, id, [0])];
         }),
       );
@@ -86,19 +86,19 @@ export function oneInsertEach(
 
 /** The lock, a minipool for another and a block, on one connection. */
 export function oneSwapEach(
-  place: PgbenchPlace,
+  place: PgbenchSetup,
   { streams, events }: { streams: number; events: number },
-): ToolContender {
-  const { site } = place;
-  return contender(place, {
+): ToolVariant {
+  const { setup } = place;
+  return variant(place, {
     name: pipelinedSwaps,
     connections: 1,
     perTransaction: 1,
     async scripts() {
       const ids = newStreamIds(streams);
-      await plant(site, ids, { events });
+      await insertStreams(setup, ids, { events });
       return ids.map((id) => {
-        const tables = site.catalog.tablesOf(id);
+        const tables = setup.catalog.tablesOf(id);
         return [
           "BEGIN",
           `SELECT 1 FROM ${tables.streams} WHERE stream_id = '${id}' FOR UPDATE`,
@@ -122,10 +122,10 @@ function insertEvents(
   return `INSERT INTO ${minipools} ${inserted} VALUES ${rows.join()}`;
 }
 
-function contender(
-  { site, tools: { pgbench }, scratch }: PgbenchPlace,
+function variant(
+  { setup, tools: { pgbench }, scratch }: PgbenchSetup,
   { name, connections, perTransaction, scripts }: PgbenchWork,
-): ToolContender {
+): ToolVariant {
   let files: string[] | undefined;
   return {
     name,
@@ -141,7 +141,7 @@ function contender(
         `--define=envelope=${"e".repeat(1024)}`,
         `--define=block=${"b".repeat(10 * 1024)}`,
         ...files.map((file) => `--file=${file}`),
-      ], site.url);
+      ], setup.url);
       const transactions = Number(/^tps = ([\d.]+)/m.exec(printed)?.[1]);
       if (!(transactions > 0)) throw new Error(`pgbench printed: ${printed}`);
       return { operationsPerSecond: transactions * perTransaction };

@@ -6,23 +6,23 @@
 import { Buffer } from "node:buffer";
 import pg from "pg";
 import { newStreamIds, randomBytes, times } from "../data.ts";
-import { countRows } from "../plant.ts";
-import type { Site } from "../site.ts";
-import type { BatchContender } from "../workload.ts";
+import { countRows } from "../insert_streams.ts";
+import type { Setup } from "../setup.ts";
+import type { BatchVariant } from "../workload.ts";
 import { clientOptions } from "../client.ts";
 
-/** The name of this contender in the table. */
+/** The name of this variant in the table. */
 export const plainInsertName = "plain INSERT (pg)";
 
-/** The contender and its pool. */
-export interface PlainInsert extends BatchContender, AsyncDisposable {}
+/** The variant and its pool. */
+export interface PlainInsert extends BatchVariant, AsyncDisposable {}
 
-/** Makes the contender; each client writes to a stream of its own. */
+/** Makes the variant; each client writes to a stream of its own. */
 export function plainInsert(
-  site: Site,
+  setup: Setup,
   { clients, events }: { clients: number; events: number },
 ): PlainInsert {
-  const pool = new pg.Pool({ ...clientOptions(site.url), max: 8 });
+  const pool = new pg.Pool({ ...clientOptions(setup.url), max: 8 });
   pool.on("error", () => {}); // shows at the next use
   const envelope = Buffer.from(randomBytes(1024).buffer);
   return {
@@ -31,7 +31,7 @@ export function plainInsert(
       const streamIds = newStreamIds(clients);
       return Promise.resolve({
         clients: streamIds.map((id) => {
-          const { minipools, suffix } = site.catalog.tablesOf(id);
+          const { minipools, suffix } = setup.catalog.tablesOf(id);
           const text = `INSERT INTO ${minipools}
             (stream_id, generation, slot_num, envelope)
             VALUES ($1, $2, $3, $4)`;
@@ -44,7 +44,7 @@ export function plainInsert(
           });
         }),
         async check() {
-          const counted = await countRows(site, streamIds);
+          const counted = await countRows(setup, streamIds);
           if (counted.events !== clients * events) {
             throw new Error(`Inserted ${counted.events} events`);
           }

@@ -8,12 +8,12 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { newStreamIds, randomBytes, times } from "../data.ts";
 import { median, quantile } from "../measure.ts";
-import type { Site } from "../site.ts";
+import type { Setup } from "../setup.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
-import type { Measurement, ToolContender } from "../workload.ts";
+import type { Measurement, ToolVariant } from "../workload.ts";
 import { runClient, type Tools } from "./tools.ts";
 
-/** The names of these contenders in the table. */
+/** The names of these variants in the table. */
 export const rawCopyIn = "COPY IN (psql)";
 export const rawCopyOut = "COPY OUT (psql)";
 
@@ -31,11 +31,11 @@ const columns = "(stream_id, seq_num, blockdata, snapshot)";
 
 /** Blocks of new streams into the blocks' tables, one COPY a stream. */
 export function copyIn(
-  site: Site,
+  setup: Setup,
   { psql }: Tools,
   scratch: string,
   shape: CopyShape,
-): ToolContender {
+): ToolVariant {
   return {
     name: rawCopyIn,
     async measure() {
@@ -45,41 +45,41 @@ export function copyIn(
         newStreamIds(repeats).map(async (id, i) => {
           const file = join(scratch, `blocks_${i}.bin`);
           await writeFile(file, copyFile(id, shape.blocks, data));
-          const { miniblocks } = site.catalog.tablesOf(id);
+          const { miniblocks } = setup.catalog.tablesOf(id);
           return `\\copy ${miniblocks} ${columns} from '${file}' (format binary)`;
         }),
       );
-      return await timed(psql, site, scratch, lines);
+      return await timed(psql, setup, scratch, lines);
     },
   };
 }
 
-/** Blocks of planted streams out of their tables, to nowhere. */
+/** Blocks of stored streams out of their tables, to nowhere. */
 export function copyOut(
-  site: Site,
+  setup: Setup,
   { psql }: Tools,
   scratch: string,
   streamIds: readonly StreamId[],
-): ToolContender {
+): ToolVariant {
   return {
     name: rawCopyOut,
     async measure() {
       if (psql === undefined) return undefined;
       const lines = times(repeats, (i) => {
         const id = streamIds[i % streamIds.length]!;
-        const { miniblocks } = site.catalog.tablesOf(id);
+        const { miniblocks } = setup.catalog.tablesOf(id);
         return `COPY (SELECT seq_num, blockdata, snapshot FROM ${miniblocks}
  WHERE stream_id = '${id}' ORDER BY seq_num)
  TO STDOUT (FORMAT binary) \\g /dev/null`;
       });
-      return await timed(psql, site, scratch, lines);
+      return await timed(psql, setup, scratch, lines);
     },
   };
 }
 
 async function timed(
   psql: string,
-  site: Site,
+  setup: Setup,
   scratch: string,
   commands: readonly string[],
 ): Promise<Measurement> {
@@ -89,7 +89,7 @@ async function timed(
     "--no-psqlrc",
     "--set=ON_ERROR_STOP=1",
     `--file=${script}`,
-  ], site.url);
+  ], setup.url);
   const times = Array.from(
     printed.matchAll(/^Time: ([\d.]+) ms/gm),
     ([, ms]) => Number(ms),

@@ -27,11 +27,11 @@ import type {
   NewMinipool,
 } from "../../src/storage/model.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
-import type { Site } from "../site.ts";
-import type { WriteSubject } from "../workload.ts";
+import type { Setup } from "../setup.ts";
+import type { MeasuredWrites } from "../workload.ts";
 import { searchPath } from "../../src/database/search_path.ts";
 
-/** The names of these contenders in the table. */
+/** The names of these variants in the table. */
 export const uncheckedName = "bare INSERTs (same driver)";
 export const lockedName = "the same behind fence and locks";
 
@@ -48,8 +48,8 @@ interface Waiting {
 }
 
 /** Does the store's writes without its rules, or with those two only. */
-export class Unchecked implements WriteSubject, AsyncDisposable {
-  readonly #site: Site;
+export class Unchecked implements MeasuredWrites, AsyncDisposable {
+  readonly #setup: Setup;
   readonly #sessions: readonly Session[];
   readonly #fence: Bound | undefined;
   readonly #idle: Session[];
@@ -58,11 +58,11 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
 
   /** With a fence each load begins with it and with the streams' locks. */
   private constructor(
-    site: Site,
+    setup: Setup,
     sessions: readonly Session[],
     fence: Bound | undefined,
   ) {
-    this.#site = site;
+    this.#setup = setup;
     this.#sessions = sessions;
     this.#idle = [...sessions];
     this.#fence = fence;
@@ -70,18 +70,18 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
 
   /** Connects; with `locks` it does not go without those two rules. */
   static async open(
-    site: Site,
+    setup: Setup,
     { locks }: { locks: boolean },
   ): Promise<Unchecked> {
     const sessions = await Promise.all(
-      Array.from({ length: connections }, () => connect(site.url)),
+      Array.from({ length: connections }, () => connect(setup.url)),
     );
-    const { owner: table } = site.catalog.tablesAt("");
+    const { owner: table } = setup.catalog.tablesAt("");
     const [{ rows: [owner] }] = await sessions[0]!.run([
-      bind(site.catalog.at("", selectOwner)),
+      bind(setup.catalog.at("", selectOwner)),
     ]);
     const bound = locks ? bind(fenceStatement(table), ...owner!) : undefined;
-    return new Unchecked(site, sessions, bound);
+    return new Unchecked(setup, sessions, bound);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -94,7 +94,7 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
     slot: number,
     envelope: Uint8Array,
   ): Promise<void> {
-    const append = this.#site.catalog.of(id, appendEvent);
+    const append = this.#setup.catalog.of(id, appendEvent);
     return this.#write(id, [
       bind(append, id, generation, BigInt(slot), envelope),
     ]);
@@ -104,7 +104,7 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
     id: StreamId,
     { data, snapshot }: MiniblockDescriptor,
   ): Promise<void> {
-    const { catalog } = this.#site;
+    const { catalog } = this.#setup;
     return this.#write(id, [
       bind(catalog.at("", insertStreamRow), id),
       bind(catalog.of(id, insertMiniblock), id, 0n, data, snapshot ?? null),
@@ -118,7 +118,7 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
     [block]: MiniblockDescriptor[],
     { envelopes }: NewMinipool,
   ): Promise<void> {
-    const swap = this.#site.catalog.of(id, swapUnchecked);
+    const swap = this.#setup.catalog.of(id, swapUnchecked);
     const { number, data } = block!;
     return this.#write(id, [
       bind(swap, id, number, data, [null, ...envelopes]),
@@ -150,7 +150,7 @@ export class Unchecked implements WriteSubject, AsyncDisposable {
 
   #checksOf(load: readonly Waiting[]): Bound[] {
     if (this.#fence === undefined) return [];
-    const lock = this.#site.catalog.at("", lockStreams);
+    const lock = this.#setup.catalog.at("", lockStreams);
     return [this.#fence, bind(lock, load.map(({ id }) => id))];
   }
 

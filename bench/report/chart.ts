@@ -20,7 +20,7 @@ interface Bar {
 }
 
 /** An SVG that reads well on a light and on a dark page. */
-export function chart({ workloads, surroundings }: BenchResult): string {
+export function chart({ workloads, environment }: BenchResult): string {
   const bars = workloads.flatMap(({ title, ratios }) =>
     ratios.flatMap((ratio): Bar[] =>
       ratio.measured === undefined
@@ -51,8 +51,8 @@ export function chart({ workloads, surroundings }: BenchResult): string {
     text(
       16,
       46,
-      `${surroundings.runtime}, ${surroundings.server}, ` +
-        `${surroundings.cores} cores. Whisker: rounds. Black: must reach.`,
+      `${environment.runtime}, ${environment.server}, ` +
+        `${environment.cores} cores. Whisker: rounds. Black: must reach.`,
       'fill="#555"',
     ),
     ...grid(low, high, x, height),

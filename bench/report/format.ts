@@ -1,11 +1,11 @@
 /** Figures as people read them. */
 
 import { median } from "../measure.ts";
-import type { ContenderResult, RatioResult } from "../rounds.ts";
+import type { RatioResult, VariantResult } from "../rounds.ts";
 import type { Measurement } from "../workload.ts";
 
-/** The medians of a contender's rounds; undefined if it was not measured. */
-export function mediansOf({ rounds }: ContenderResult): Medians | undefined {
+/** The medians of a variant's rounds; undefined if it was not measured. */
+export function mediansOf({ rounds }: VariantResult): Medians | undefined {
   if (rounds.length === 0) return undefined;
   const of = (key: keyof Measurement) => {
     const known = rounds.map((round) => round[key])

@@ -12,10 +12,10 @@ import {
   verdict,
 } from "./format.ts";
 
-/** The surroundings, the ratios and the figures behind them. */
+/** The environment, the ratios and the figures behind them. */
 export function markdownReport(result: BenchResult): string {
   return [
-    ...surroundingsLines(result),
+    ...environmentLines(result),
     "",
     ...ratioTable(result),
     "",
@@ -24,12 +24,12 @@ export function markdownReport(result: BenchResult): string {
   ].join("\n");
 }
 
-function surroundingsLines(
-  { surroundings, rounds, seconds }: BenchResult,
+function environmentLines(
+  { environment, rounds, seconds }: BenchResult,
 ): string[] {
   const { date, cpu, cores, memoryGiB, system, runtime, server, pg, tools } =
-    surroundings;
-  const settings = Object.entries(surroundings.settings)
+    environment;
+  const settings = Object.entries(environment.settings)
     .map(([name, value]) => `\`${name} = ${value}\``);
   return [
     `Measured ${date}: medians of ${rounds} interleaved rounds of ` +
@@ -60,9 +60,9 @@ function figureTable({ workloads }: BenchResult): string[] {
   return [
     "| work | who | a second | p50 | p99 | CPU of client, server |",
     "| --- | --- | ---: | ---: | ---: | ---: |",
-    ...workloads.flatMap(({ title, unit, contenders }) =>
-      contenders.map((contender) => {
-        const medians = mediansOf(contender);
+    ...workloads.flatMap(({ title, unit, variants }) =>
+      variants.map((variant) => {
+        const medians = mediansOf(variant);
         const figures = medians === undefined
           ? "not measured | – | – | –"
           : `${figure(medians.perSecond)} ${unit} | ${
@@ -70,7 +70,7 @@ function figureTable({ workloads }: BenchResult): string[] {
           } | ${milliseconds(medians.p99Ms)} | ${
             microseconds(medians.clientCpuUs)
           }, ${microseconds(medians.serverCpuUs)}`;
-        return `| ${title} | ${contender.name} | ${figures} |`;
+        return `| ${title} | ${variant.name} | ${figures} |`;
       })
     ),
   ];

@@ -38,7 +38,7 @@ export function overviewChart(result: BenchResult): string {
   const most = Math.max(...rows.map(({ ratio }) => ratio.max));
   const scale = (width - left - right) / most;
   const height = top + rows.length * rowHeight + 16;
-  const { runtime, server, cores } = result.surroundings;
+  const { runtime, server, cores } = result.environment;
   return [
     "<!-- deno-fmt-ignore-file -->",
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" ` +
@@ -76,11 +76,11 @@ function bar(
 }
 
 function perSecond(
-  { contenders }: WorkloadResult,
+  { variants }: WorkloadResult,
   name: string,
 ): number | undefined {
-  const contender = contenders.find((contender) => contender.name === name);
-  return contender && mediansOf(contender)?.perSecond;
+  const variant = variants.find((variant) => variant.name === name);
+  return variant && mediansOf(variant)?.perSecond;
 }
 
 /** Without what the first page leaves to the whole table. */

@@ -1,10 +1,10 @@
-import type { Surroundings } from "../machine.ts";
+import type { Environment } from "../environment.ts";
 import type { WorkloadResult } from "../rounds.ts";
 import type { StatementMemory } from "../statement_memory.ts";
 
 /** A run, as it is written to JSON. */
 export interface BenchResult {
-  surroundings: Surroundings;
+  environment: Environment;
   rounds: number;
   seconds: number;
   workloads: WorkloadResult[];

@@ -1,7 +1,7 @@
 /** Writing a run to files. */
 
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { runtimeName } from "../machine.ts";
+import { runtimeName } from "../environment.ts";
 import { chart } from "./chart.ts";
 import { markdownReport } from "./markdown.ts";
 import { overviewChart } from "./overview.ts";

@@ -1,6 +1,6 @@
 /** The table as it is printed. */
 
-import { isDurable } from "../machine.ts";
+import { isDurable } from "../environment.ts";
 import type { WorkloadResult } from "../rounds.ts";
 import {
   comparison,
@@ -16,8 +16,8 @@ import type { BenchResult } from "./result.ts";
 
 /** The whole run as text. */
 export function textReport(result: BenchResult): string {
-  const { surroundings, rounds, seconds, workloads } = result;
-  const { cpu, cores, runtime, server, settings } = surroundings;
+  const { environment, rounds, seconds, workloads } = result;
+  const { cpu, cores, runtime, server, settings } = environment;
   const missed = workloads.flatMap(({ ratios }) => ratios)
     .filter(({ holds }) => holds === false).length;
   return [
@@ -25,7 +25,7 @@ export function textReport(result: BenchResult): string {
     `fsync ${settings["fsync"]}, synchronous_commit ` +
     `${settings["synchronous_commit"]}; medians of ${rounds} rounds of ` +
     `${seconds} s`,
-    ...(isDurable(surroundings)
+    ...(isDurable(environment)
       ? []
       : ["Commits do not wait for the disk: these figures count for nothing"]),
     "",
@@ -49,13 +49,13 @@ function memoryLines({ statementMemory = [] }: BenchResult): string[] {
 }
 
 function linesOf(
-  { id, title, unit, contenders, ratios }: WorkloadResult,
+  { id, title, unit, variants, ratios }: WorkloadResult,
 ): string[] {
   return [
     `${title}  [${id}]`,
-    ...contenders.map((contender) => {
-      const medians = mediansOf(contender);
-      const name = contender.name.padEnd(30);
+    ...variants.map((variant) => {
+      const medians = mediansOf(variant);
+      const name = variant.name.padEnd(30);
       if (medians === undefined) return `  ${name} not measured`;
       const { perSecond, p50Ms, p99Ms, clientCpuUs, serverCpuUs } = medians;
       return `  ${name} ${figure(perSecond).padStart(8)} ${unit}/s` +

@@ -2,35 +2,35 @@
 
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import { newStreamIds, randomBytes, times } from "../data.ts";
-import type { Entrant } from "../entrant.ts";
-import { plant } from "../plant.ts";
-import type { BatchContender } from "../workload.ts";
+import type { Target } from "../target.ts";
+import { insertStreams } from "../insert_streams.ts";
+import type { BatchVariant } from "../workload.ts";
 import { expectRows } from "./writes.ts";
 
 /** writeEvent of 1 KB, one at a time, into new minipools of some events. */
 export function writesAfter(
-  entrant: Entrant,
+  target: Target,
   { present, calls }: { present: number; calls: number },
-): BatchContender {
-  const { name, subject, site } = entrant;
+): BatchVariant {
+  const { name, storage, setup } = target;
   const envelope = randomBytes(1024);
   const perStream = 10;
   return {
     name,
     async nextBatch() {
       const streamIds = newStreamIds(Math.ceil(calls / perStream));
-      await plant(site, streamIds, { events: present });
+      await insertStreams(setup, streamIds, { events: present });
       return {
         clients: [
           streamIds.flatMap((id) =>
             times(
               perStream,
-              (i) => () => subject.writeEvent(id, 1n, present + i, envelope),
+              (i) => () => storage.writeEvent(id, 1n, present + i, envelope),
             )
           ),
         ],
         check: () =>
-          expectRows(entrant, streamIds, {
+          expectRows(target, streamIds, {
             streams: streamIds.length,
             miniblocks: streamIds.length,
             events: streamIds.length * (present + perStream),
@@ -40,12 +40,12 @@ export function writesAfter(
   };
 }
 
-/** The same into one minipool that is planted once and only grows. */
+/** The same into one minipool that is filled once and only grows. */
 export function writesIntoOne(
-  entrant: Entrant,
+  target: Target,
   { present, calls }: { present: number; calls: number },
-): BatchContender {
-  const { name, subject, site } = entrant;
+): BatchVariant {
+  const { name, storage, setup } = target;
   const envelope = randomBytes(1024);
   const [streamId] = newStreamIds(1) as [StreamId];
   let slot: number | undefined;
@@ -53,7 +53,7 @@ export function writesIntoOne(
     name,
     async nextBatch() {
       if (slot === undefined) {
-        await plant(site, [streamId], { events: present });
+        await insertStreams(setup, [streamId], { events: present });
         slot = present;
       }
       const first = slot;
@@ -62,11 +62,11 @@ export function writesIntoOne(
         clients: [
           times(
             calls,
-            (i) => () => subject.writeEvent(streamId, 1n, first + i, envelope),
+            (i) => () => storage.writeEvent(streamId, 1n, first + i, envelope),
           ),
         ],
         check: () =>
-          expectRows(entrant, [streamId], {
+          expectRows(target, [streamId], {
             streams: 1,
             miniblocks: 1,
             events: first + calls,
@@ -88,20 +88,20 @@ export interface LifeOfStream {
  * then a read of the last ten: what a long life of a stream costs.
  */
 export function lifeOfStream(
-  entrant: Entrant,
+  target: Target,
   { present, isKept, calls }: LifeOfStream,
-): BatchContender {
-  const { name, subject, site } = entrant;
+): BatchVariant {
+  const { name, storage, setup } = target;
   const data = randomBytes(1024);
   const snapshot = randomBytes(64);
   const live = async (streamId: StreamId, number: bigint) => {
-    await subject.writeMiniblocks(
+    await storage.writeMiniblocks(
       streamId,
       [{ number, data, snapshot }],
       { generation: number + 1n, envelopes: [] },
       { generation: number, size: 0 },
     );
-    const read = await subject.readStreamFromLastSnapshot(streamId, 9);
+    const read = await storage.readStreamFromLastSnapshot(streamId, 9);
     const blocks = read.miniblocks.length;
     if (blocks !== 10) throw new Error(`${name} read ${blocks} blocks`);
   };
@@ -112,7 +112,7 @@ export function lifeOfStream(
     async nextBatch() {
       if (streamId === undefined || !isKept) {
         [streamId] = newStreamIds(1) as [StreamId];
-        await plant(site, [streamId], { miniblocks: present });
+        await insertStreams(setup, [streamId], { miniblocks: present });
         length = present;
       }
       const id = streamId;
@@ -121,7 +121,7 @@ export function lifeOfStream(
       return {
         clients: [times(calls, (i) => () => live(id, BigInt(first + i)))],
         check: () =>
-          expectRows(entrant, [id], {
+          expectRows(target, [id], {
             streams: 1,
             miniblocks: first + calls,
             events: 0,

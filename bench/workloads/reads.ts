@@ -1,29 +1,33 @@
-/** The work of the read paths, for any entrant. */
+/** The work of the read paths, for any target. */
 
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import { cycle, newStreamIds, times } from "../data.ts";
-import type { Entrant } from "../entrant.ts";
-import { plant, type Shape } from "../plant.ts";
-import type { Site } from "../site.ts";
-import type { BatchContender, Operation } from "../workload.ts";
+import type { Target } from "../target.ts";
+import { insertStreams, type Shape } from "../insert_streams.ts";
+import type { Setup } from "../setup.ts";
+import type { BatchVariant, Operation } from "../workload.ts";
 
-/** Streams that are planted when they are first asked for. */
-export interface Planted {
-  site: Site;
+/** Streams that are inserted when they are first asked for. */
+export interface PreparedStreams {
+  setup: Setup;
   shape: Shape;
   streamIds(): Promise<readonly StreamId[]>;
 }
 
 /** Some streams of one shape, for all who read them. */
-export function planted(site: Site, count: number, shape: Shape): Planted {
+export function preparedStreams(
+  setup: Setup,
+  count: number,
+  shape: Shape,
+): PreparedStreams {
   let planting: Promise<readonly StreamId[]> | undefined;
   return {
-    site,
+    setup,
     shape,
     streamIds() {
       return planting ??= (async () => {
         const streamIds = newStreamIds(count);
-        await plant(site, streamIds, shape);
+        await insertStreams(setup, streamIds, shape);
         return streamIds;
       })();
     },
@@ -38,13 +42,13 @@ export interface Readers {
 
 /** readStreamFromLastSnapshot of whole streams; every result is counted. */
 export function streamReads(
-  { name, subject }: Entrant,
-  streams: Planted,
+  { name, storage }: Target,
+  streams: PreparedStreams,
   readers: Readers,
-): BatchContender {
+): BatchVariant {
   const { miniblocks = 1, miniblockBytes, events = 0 } = streams.shape;
   const read = (id: StreamId): Operation => async () => {
-    const result = await subject.readStreamFromLastSnapshot(id, 0);
+    const result = await storage.readStreamFromLastSnapshot(id, 0);
     const isWhole = result.miniblocks.length === miniblocks &&
       result.miniblocks.at(-1)!.data.length === miniblockBytes &&
       result.minipoolEnvelopes.length === events;
@@ -55,13 +59,13 @@ export function streamReads(
 
 /** readMiniblocks of whole streams; every result is counted. */
 export function rangeReads(
-  { name, subject }: Entrant,
-  streams: Planted,
+  { name, storage }: Target,
+  streams: PreparedStreams,
   readers: Readers,
-): BatchContender {
+): BatchVariant {
   const { miniblocks = 1, miniblockBytes } = streams.shape;
   const read = (id: StreamId): Operation => async () => {
-    const result = await subject.readMiniblocks(id, 0n, BigInt(miniblocks));
+    const result = await storage.readMiniblocks(id, 0n, BigInt(miniblocks));
     const isWhole = result.miniblocks.length === miniblocks &&
       result.miniblocks.at(-1)!.data.length === miniblockBytes &&
       result.terminus;
@@ -71,7 +75,7 @@ export function rangeReads(
 }
 
 async function readersOf(
-  streams: Planted,
+  streams: PreparedStreams,
   { clients, calls }: Readers,
   read: (id: StreamId) => Operation,
 ) {

@@ -3,21 +3,21 @@
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import { cycle, newStreamIds, randomBytes, times } from "../data.ts";
-import type { Entrant } from "../entrant.ts";
-import { plant } from "../plant.ts";
-import { openSite, type Site } from "../site.ts";
+import type { Target } from "../target.ts";
+import { insertStreams } from "../insert_streams.ts";
+import { openSetup, type Setup } from "../setup.ts";
 import type { Sizes } from "../sizes.ts";
-import type { BatchContender, Workload } from "../workload.ts";
+import type { BatchVariant, Workload } from "../workload.ts";
 import { hotPaths } from "./table.ts";
 
 /** Two stores, loaded. */
-export interface LoadedSites extends AsyncDisposable {
-  few: Loaded;
-  many: Loaded;
+export interface LoadedStores extends AsyncDisposable {
+  few: LoadedStore;
+  many: LoadedStore;
 }
 
-interface Loaded {
-  entrant: Entrant;
+interface LoadedStore {
+  target: Target;
   streamIds: readonly StreamId[];
 }
 
@@ -25,24 +25,24 @@ interface Loaded {
 const loadedBytes = 64;
 
 /** Opens and loads both; 100 000 streams take minutes. */
-export async function openLoadedSites(
+export async function openLoadedStores(
   url: string,
   sizes: Sizes,
   options: Partial<StreamStorageOptions>,
   onProgress: (text: string) => void,
-): Promise<LoadedSites> {
+): Promise<LoadedStores> {
   await using stack = new AsyncDisposableStack();
-  const load = async (streams: number): Promise<Loaded> => {
-    const site = stack.use(await openSite(url, options));
+  const load = async (streams: number): Promise<LoadedStore> => {
+    const setup = stack.use(await openSetup(url, options));
     const streamIds = newStreamIds(streams);
-    await plant(site, streamIds, {
+    await insertStreams(setup, streamIds, {
       miniblockBytes: loadedBytes,
       events: sizes.loaded.events,
       eventBytes: loadedBytes,
-    }, (planted) => onProgress(`loading, ${planted} of ${streams} streams`));
-    await vacuum(site);
+    }, (inserted) => onProgress(`loading, ${inserted} of ${streams} streams`));
+    await vacuum(setup);
     const name = `${streams} streams`;
-    return { entrant: { name, subject: site.storage, site }, streamIds };
+    return { target: { name, storage: setup.storage, setup }, streamIds };
   };
   const few = await load(sizes.loaded.few);
   const many = await load(sizes.loaded.many);
@@ -55,49 +55,49 @@ export async function openLoadedSites(
 }
 
 /** What autovacuum would do sooner or later, and then at no matter what time. */
-async function vacuum({ back, schema }: Site): Promise<void> {
-  const { rows } = await back.query(
+async function vacuum({ direct, schema }: Setup): Promise<void> {
+  const { rows } = await direct.query(
     `SELECT format('VACUUM (ANALYZE) %I.%I', schemaname, tablename) AS sql
      FROM pg_tables WHERE schemaname = $1`,
     [schema],
   );
-  for (const { sql } of rows) await back.query(sql);
+  for (const { sql } of rows) await direct.query(sql);
 }
 
 /** Every hot path, and two that go to what is loaded. */
 export function scaleWorkloads(
-  { few, many }: LoadedSites,
+  { few, many }: LoadedStores,
   sizes: Sizes,
 ): Workload[] {
   const rows = [
-    ...hotPaths(sizes).map(({ id, title, unit, contender }) => ({
+    ...hotPaths(sizes).map(({ id, title, unit, variant }) => ({
       id,
       title,
       unit,
-      contender: ({ entrant }: Loaded) => contender(entrant),
+      variant: ({ target }: LoadedStore) => variant(target),
     })),
     {
       id: "write-event-loaded",
       title: `writeEvent, ${sizes.writers} loaded streams at once`,
       unit: "events",
-      contender: (loaded: Loaded) => loadedWrites(loaded, sizes),
+      variant: (loaded: LoadedStore) => loadedWrites(loaded, sizes),
     },
     {
       id: "read-stream-loaded",
       title: `readStreamFromLastSnapshot, ${sizes.readers} loaded streams ` +
         "at once",
       unit: "reads",
-      contender: (loaded: Loaded) => loadedReads(loaded, sizes),
+      variant: (loaded: LoadedStore) => loadedReads(loaded, sizes),
     },
   ];
-  return rows.map(({ id, title, unit, contender }) => ({
+  return rows.map(({ id, title, unit, variant }) => ({
     id: `scale-${id}`,
     title,
     unit,
-    contenders: [contender(few), contender(many)],
+    variants: [variant(few), variant(many)],
     goals: [{
-      of: many.entrant.name,
-      to: few.entrant.name,
+      of: many.target.name,
+      to: few.target.name,
       measure: "time",
       atMost: 1.3,
     }],
@@ -106,9 +106,9 @@ export function scaleWorkloads(
 
 /** Events to streams from all over the store; each client has its share. */
 function loadedWrites(
-  { entrant: { name, subject }, streamIds }: Loaded,
+  { target: { name, storage }, streamIds }: LoadedStore,
   { writers, minipoolEvents, loaded }: Sizes,
-): BatchContender {
+): BatchVariant {
   const envelope = randomBytes(1024);
   const slots = new Map<StreamId, number>();
   const shares = times(
@@ -118,7 +118,7 @@ function loadedWrites(
   const write = (id: StreamId) => {
     const slot = slots.get(id) ?? loaded.events;
     slots.set(id, slot + 1);
-    return () => subject.writeEvent(id, 1n, slot, envelope);
+    return () => storage.writeEvent(id, 1n, slot, envelope);
   };
   return {
     name,
@@ -133,14 +133,14 @@ function loadedWrites(
 
 /** Reads of streams picked from all over the store. */
 function loadedReads(
-  { entrant: { name, subject }, streamIds }: Loaded,
+  { target: { name, storage }, streamIds }: LoadedStore,
   { readers, calls, loaded }: Sizes,
-): BatchContender {
+): BatchVariant {
   const next = cycle(streamIds);
   const read = () => {
     const id = next();
     return async () => {
-      const result = await subject.readStreamFromLastSnapshot(id, 0);
+      const result = await storage.readStreamFromLastSnapshot(id, 0);
       if (result.minipoolEnvelopes.length < loaded.events) {
         throw new Error(`${name} did not read all of a stream`);
       }

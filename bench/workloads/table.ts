@@ -1,7 +1,7 @@
 /** The rows of the table, with what each must reach. */
 
-import type { Arena } from "../arena.ts";
-import type { Entrant } from "../entrant.ts";
+import type { Fixtures } from "../fixtures.ts";
+import type { Target } from "../target.ts";
 import {
   manyInserts,
   oneInsertEach,
@@ -14,21 +14,21 @@ import {
 import { plainInsertName } from "../limits/plain_insert.ts";
 import { lockedName, uncheckedName } from "../limits/unchecked.ts";
 import { copyIn, copyOut, rawCopyIn, rawCopyOut } from "../limits/psql.ts";
-import type { Shape } from "../plant.ts";
+import type { Shape } from "../insert_streams.ts";
 import type { Sizes } from "../sizes.ts";
 import {
-  baseline,
-  type BatchContender,
-  type Contender,
+  baselineName,
+  type BatchVariant,
   type Goal,
-  ours,
-  type Subject,
-  type ToolContender,
+  type MeasuredStorage,
+  type MeasuredWrites,
+  storeName,
+  type ToolVariant,
+  type Variant,
   type Workload,
-  type WriteSubject,
 } from "../workload.ts";
 import { lifeOfStream, writesAfter, writesIntoOne } from "./growth.ts";
-import { planted, rangeReads, streamReads } from "./reads.ts";
+import { preparedStreams, rangeReads, streamReads } from "./reads.ts";
 import {
   creations,
   type EventWrites,
@@ -40,68 +40,68 @@ import {
 const kib = 1024;
 
 /** The hot paths against the baseline and the limits. */
-export function tableWorkloads(arena: Arena): Workload[] {
-  const { site, sizes, tools, scratch } = arena;
-  const limits: Record<string, Contender[]> = {
-    "write-event-many": [arena.plain, manyInserts(arena, sizes.writers)],
-    "write-event-alone": [oneInsertEach(arena)],
-    "write-event-few": [oneInsertEach(arena, sizes.fewWriters)],
+export function tableWorkloads(fixtures: Fixtures): Workload[] {
+  const { setup, sizes, tools, scratch } = fixtures;
+  const limits: Record<string, Variant[]> = {
+    "write-event-many": [fixtures.plain, manyInserts(fixtures, sizes.writers)],
+    "write-event-alone": [oneInsertEach(fixtures)],
+    "write-event-few": [oneInsertEach(fixtures, sizes.fewWriters)],
     "write-miniblocks-one": [
-      oneSwapEach(arena, {
+      oneSwapEach(fixtures, {
         streams: sizes.fewWriters,
         events: sizes.minipoolEvents,
       }),
     ],
     "write-miniblocks-many": [
-      copyIn(site, tools, scratch, {
+      copyIn(setup, tools, scratch, {
         blocks: sizes.manyBlocks,
         blockBytes: 10 * kib,
       }),
     ],
-    "read-miniblocks": [copyOutOf(arena)],
+    "read-miniblocks": [copyOutOf(fixtures)],
   };
-  for (const { id, contender, goals } of writePaths(sizes)) {
-    for (const entrant of [arena.unchecked, arena.locked]) {
-      if (goals.every(([name]) => name !== entrant.name)) continue;
-      (limits[id] ??= []).push(contender(entrant));
+  for (const { id, variant, goals } of writePaths(sizes)) {
+    for (const target of [fixtures.unchecked, fixtures.locked]) {
+      if (goals.every(([name]) => name !== target.name)) continue;
+      (limits[id] ??= []).push(variant(target));
     }
   }
-  return hotPaths(sizes).map(({ contender, goals, ...row }) => ({
+  return hotPaths(sizes).map(({ variant, goals, ...row }) => ({
     ...row,
     goals: goals.map(([to, atLeast]) => ({
-      of: ours,
+      of: storeName,
       to,
       measure: "throughput",
       ...(atLeast === undefined ? {} : { atLeast }),
     })),
-    contenders: [
-      contender(arena.store),
-      contender(arena.nodeWay),
+    variants: [
+      variant(fixtures.store),
+      variant(fixtures.nodeWay),
       ...limits[row.id] ?? [],
     ],
   }));
 }
 
-/** The planted streams are made on the first reading, so in the warm-up. */
-function copyOutOf({ site, sizes, tools, scratch }: Arena): ToolContender {
-  const streams = planted(site, sizes.fewWriters, largeBlocks(sizes));
+/** The streams are inserted at the first reading, which is in the warm-up. */
+function copyOutOf({ setup, sizes, tools, scratch }: Fixtures): ToolVariant {
+  const streams = preparedStreams(setup, sizes.fewWriters, largeBlocks(sizes));
   return {
     name: rawCopyOut,
     async measure(seconds) {
       const streamIds = await streams.streamIds();
-      return await copyOut(site, tools, scratch, streamIds).measure(seconds);
+      return await copyOut(setup, tools, scratch, streamIds).measure(seconds);
     },
   };
 }
 
-/** A row for any entrant. */
-export interface HotPath<S = Subject> {
+/** A row for any target. */
+export interface HotPath<S = MeasuredStorage> {
   id: string;
   title: string;
   unit: string;
-  contender(entrant: Entrant<S>): BatchContender;
-  /** Contenders and the part of their throughput that must be reached, if any. */
-  goals: [contender: string, atLeast?: number][];
+  variant(target: Target<S>): BatchVariant;
+  /** Variants and the part of their throughput that must be reached, if any. */
+  goals: [variant: string, atLeast?: number][];
 }
 
 const largeBlocks = (sizes: Sizes): Shape => ({
@@ -115,11 +115,11 @@ export function hotPaths(sizes: Sizes): HotPath[] {
 }
 
 /** The hot write paths. */
-export function writePaths(sizes: Sizes): HotPath<WriteSubject>[] {
+export function writePaths(sizes: Sizes): HotPath<MeasuredWrites>[] {
   return [...eventPaths(sizes), ...blockPaths(sizes)];
 }
 
-function eventPaths(sizes: Sizes): HotPath<WriteSubject>[] {
+function eventPaths(sizes: Sizes): HotPath<MeasuredWrites>[] {
   const { writers, fewWriters, calls } = sizes;
   const events = sizes.minipoolEvents;
   const streamsOf = (share: number) => Math.max(1, Math.ceil(share / events));
@@ -128,10 +128,10 @@ function eventPaths(sizes: Sizes): HotPath<WriteSubject>[] {
       id: "write-event-many",
       title: `writeEvent, ${writers} streams at once, 1 KB`,
       unit: "events",
-      contender: (entrant) =>
-        eventWrites(entrant, { clients: writers, streamsPerClient: 1, events }),
+      variant: (target) =>
+        eventWrites(target, { clients: writers, streamsPerClient: 1, events }),
       goals: [
-        [baseline, 12],
+        [baselineName, 12],
         [plainInsertName, 2.5],
         [pipelinedInserts, 0.33],
         [uncheckedName],
@@ -142,30 +142,34 @@ function eventPaths(sizes: Sizes): HotPath<WriteSubject>[] {
       id: "write-event-alone",
       title: "writeEvent, one stream, one at a time, 1 KB",
       unit: "events",
-      contender: (entrant) =>
-        eventWrites(entrant, {
+      variant: (target) =>
+        eventWrites(target, {
           clients: 1,
           streamsPerClient: 1,
           events: calls,
         }),
-      goals: [[baseline, 3], [singleInserts], [uncheckedName], [lockedName]],
+      goals: [[baselineName, 3], [singleInserts], [uncheckedName], [
+        lockedName,
+      ]],
     },
     {
       id: "write-event-few",
       title: `writeEvent, ${fewWriters} streams at once, 1 KB`,
       unit: "events",
-      contender: (entrant) =>
-        eventWrites(entrant, {
+      variant: (target) =>
+        eventWrites(target, {
           clients: fewWriters,
           streamsPerClient: streamsOf(calls),
           events,
         }),
-      goals: [[baseline, 5], [parallelInserts], [uncheckedName], [lockedName]],
+      goals: [[baselineName, 5], [parallelInserts], [uncheckedName], [
+        lockedName,
+      ]],
     },
   ];
 }
 
-function blockPaths(sizes: Sizes): HotPath<WriteSubject>[] {
+function blockPaths(sizes: Sizes): HotPath<MeasuredWrites>[] {
   const { creators, calls, manyBlocks, minipoolEvents: events } = sizes;
   return [
     {
@@ -173,15 +177,17 @@ function blockPaths(sizes: Sizes): HotPath<WriteSubject>[] {
       title: `writeMiniblocks, 1 block of 10 KB, ${events} events of 1 KB ` +
         "swapped",
       unit: "calls",
-      contender: (entrant) => minipoolSwaps(entrant, { calls, events }),
-      goals: [[baseline, 4], [pipelinedSwaps], [uncheckedName], [lockedName]],
+      variant: (target) => minipoolSwaps(target, { calls, events }),
+      goals: [[baselineName, 4], [pipelinedSwaps], [uncheckedName], [
+        lockedName,
+      ]],
     },
     {
       id: "write-miniblocks-many",
       title: `writeMiniblocks, ${manyBlocks} blocks of 10 KB in one call`,
       unit: "calls",
-      contender: (entrant) =>
-        manyBlockWrites(entrant, {
+      variant: (target) =>
+        manyBlockWrites(target, {
           calls: Math.ceil(calls / 10),
           blocks: manyBlocks,
         }),
@@ -191,12 +197,12 @@ function blockPaths(sizes: Sizes): HotPath<WriteSubject>[] {
       id: "create-stream",
       title: `createStreamStorage, ${creators} at once`,
       unit: "streams",
-      contender: (entrant) =>
-        creations(entrant, {
+      variant: (target) =>
+        creations(target, {
           clients: creators,
           calls: Math.ceil(calls / 20),
         }),
-      goals: [[baseline, 4], [uncheckedName]],
+      goals: [[baselineName, 4], [uncheckedName]],
     },
   ];
 }
@@ -227,25 +233,25 @@ export function readPaths(sizes: Sizes): HotPath[] {
       id,
       title,
       unit: "reads",
-      contender: (entrant) =>
-        streamReads(entrant, planted(entrant.site, readers, shape), {
+      variant: (target) =>
+        streamReads(target, preparedStreams(target.setup, readers, shape), {
           clients,
           calls: clients === 1 ? calls : Math.ceil(calls / 20),
         }),
-      goals: [[baseline, must[i]!]],
+      goals: [[baselineName, must[i]!]],
     }));
   });
   return [...streamRows, {
     id: "read-miniblocks",
     title: `readMiniblocks, ${manyBlocks} blocks of 10 KB`,
     unit: "reads",
-    contender: (entrant) =>
+    variant: (target) =>
       rangeReads(
-        entrant,
-        planted(entrant.site, sizes.fewWriters, largeBlocks(sizes)),
+        target,
+        preparedStreams(target.setup, sizes.fewWriters, largeBlocks(sizes)),
         { clients: 1, calls: Math.ceil(calls / 5) },
       ),
-    goals: [[baseline, 4], [rawCopyOut, 0.7]],
+    goals: [[baselineName, 4], [rawCopyOut, 0.7]],
   }];
 }
 
@@ -260,8 +266,8 @@ function growth(of: string, to: string, atMost?: number): Goal {
 }
 
 /** The store against itself with more in its tables or more connections. */
-export function growthWorkloads(arena: Arena): Workload[] {
-  const { store, sizes } = arena;
+export function growthWorkloads(fixtures: Fixtures): Workload[] {
+  const { store, sizes } = fixtures;
   const { largeMinipool, longStream, calls } = sizes;
   const few = "minipool of 10";
   const many = `minipool of ${largeMinipool}`;
@@ -279,7 +285,7 @@ export function growthWorkloads(arena: Arena): Workload[] {
       id: "large-minipool",
       title: `writeEvent into a minipool of ${largeMinipool} events`,
       unit: "events",
-      contenders: [
+      variants: [
         writesAfter({ ...store, name: few }, { present: 10, calls }),
         writesIntoOne({ ...store, name: many }, {
           present: largeMinipool,
@@ -292,7 +298,7 @@ export function growthWorkloads(arena: Arena): Workload[] {
       id: "long-stream",
       title: `A block written and the last 10 read, stream of ${longStream}`,
       unit: "calls",
-      contenders: [
+      variants: [
         lifeOfStream({ ...store, name: short }, {
           present: 10,
           isKept: false,
@@ -311,27 +317,27 @@ export function growthWorkloads(arena: Arena): Workload[] {
       title: `writeEvent, ${sizes.writers} streams, ` +
         `${sizes.manyConnections} connections`,
       unit: "events",
-      contenders: [
+      variants: [
         eventWrites({ ...store, name: usual }, load),
-        onWideSite(arena, wide, load),
+        withManyConnections(fixtures, wide, load),
       ],
       goals: [growth(wide, usual)],
     },
   ];
 }
 
-function onWideSite(
-  { wideSite }: Arena,
+function withManyConnections(
+  { wideSetup }: Fixtures,
   name: string,
   load: EventWrites,
-): BatchContender {
-  let contender: BatchContender | undefined;
+): BatchVariant {
+  let variant: BatchVariant | undefined;
   return {
     name,
     async nextBatch() {
-      const site = await wideSite();
-      contender ??= eventWrites({ name, subject: site.storage, site }, load);
-      return await contender.nextBatch();
+      const setup = await wideSetup();
+      variant ??= eventWrites({ name, storage: setup.storage, setup }, load);
+      return await variant.nextBatch();
     },
   };
 }

@@ -1,10 +1,10 @@
-/** The work of the write paths, for any entrant. */
+/** The work of the write paths, for any target. */
 
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import { newStreamIds, randomBytes, times } from "../data.ts";
-import type { Entrant } from "../entrant.ts";
-import { countRows, plant, type RowCounts } from "../plant.ts";
-import type { BatchContender, Operation, WriteSubject } from "../workload.ts";
+import type { Target } from "../target.ts";
+import { countRows, insertStreams, type RowCounts } from "../insert_streams.ts";
+import type { BatchVariant, MeasuredWrites, Operation } from "../workload.ts";
 
 /** An event and a genesis. */
 const smallBytes = 1024;
@@ -21,26 +21,26 @@ export interface EventWrites {
 
 /** writeEvent of 1 KB into minipools that grow from nothing to `events`. */
 export function eventWrites(
-  entrant: Entrant<WriteSubject>,
+  target: Target<MeasuredWrites>,
   { clients, streamsPerClient, events }: EventWrites,
-): BatchContender {
-  const { name, subject, site } = entrant;
+): BatchVariant {
+  const { name, storage, setup } = target;
   const envelope = randomBytes(smallBytes);
   return {
     name,
     async nextBatch() {
       const streamIds = newStreamIds(clients * streamsPerClient);
-      await plant(site, streamIds, {});
+      await insertStreams(setup, streamIds, {});
       return {
         clients: times(clients, (client) =>
           streamIds
             .slice(client * streamsPerClient, (client + 1) * streamsPerClient)
             .flatMap((id) =>
               times(events, (slot) => () =>
-                subject.writeEvent(id, 1n, slot, envelope))
+                storage.writeEvent(id, 1n, slot, envelope))
             )),
         check: () =>
-          expectRows(entrant, streamIds, {
+          expectRows(target, streamIds, {
             streams: streamIds.length,
             miniblocks: streamIds.length,
             events: streamIds.length * events,
@@ -55,10 +55,10 @@ export function eventWrites(
  * many new ones come. One client, some streams in turn.
  */
 export function minipoolSwaps(
-  entrant: Entrant<WriteSubject>,
+  target: Target<MeasuredWrites>,
   { calls, events }: { calls: number; events: number },
-): BatchContender {
-  const { name, subject, site } = entrant;
+): BatchVariant {
+  const { name, storage, setup } = target;
   const data = randomBytes(blockBytes);
   const envelopes = times(events, () => randomBytes(smallBytes));
   const swapsPerStream = 10;
@@ -67,9 +67,9 @@ export function minipoolSwaps(
     async nextBatch() {
       const streams = Math.ceil(calls / swapsPerStream);
       const streamIds = newStreamIds(streams);
-      await plant(site, streamIds, { events });
+      await insertStreams(setup, streamIds, { events });
       const swap = (id: StreamId, number: bigint): Operation => () =>
-        subject.writeMiniblocks(
+        storage.writeMiniblocks(
           id,
           [{ number, data }],
           { generation: number + 1n, envelopes },
@@ -82,7 +82,7 @@ export function minipoolSwaps(
           ),
         ],
         check: () =>
-          expectRows(entrant, streamIds, {
+          expectRows(target, streamIds, {
             streams,
             miniblocks: streams * (1 + swapsPerStream),
             events: streams * events,
@@ -94,10 +94,10 @@ export function minipoolSwaps(
 
 /** writeMiniblocks of many blocks of 10 KB in one call, a stream a call. */
 export function manyBlockWrites(
-  entrant: Entrant<WriteSubject>,
+  target: Target<MeasuredWrites>,
   { calls, blocks }: { calls: number; blocks: number },
-): BatchContender {
-  const { name, subject, site } = entrant;
+): BatchVariant {
+  const { name, storage, setup } = target;
   const data = randomBytes(blockBytes);
   const miniblocks = times(blocks, (i) => ({ number: BigInt(i + 1), data }));
   const generation = BigInt(blocks + 1);
@@ -105,11 +105,11 @@ export function manyBlockWrites(
     name,
     async nextBatch() {
       const streamIds = newStreamIds(calls);
-      await plant(site, streamIds, {});
+      await insertStreams(setup, streamIds, {});
       return {
         clients: [
           streamIds.map((id) => () =>
-            subject.writeMiniblocks(
+            storage.writeMiniblocks(
               id,
               miniblocks,
               { generation, envelopes: [] },
@@ -118,7 +118,7 @@ export function manyBlockWrites(
           ),
         ],
         check: () =>
-          expectRows(entrant, streamIds, {
+          expectRows(target, streamIds, {
             streams: calls,
             miniblocks: calls * (1 + blocks),
             events: 0,
@@ -130,10 +130,10 @@ export function manyBlockWrites(
 
 /** createStreamStorage with a genesis of 1 KB and a snapshot of 1 KB. */
 export function creations(
-  entrant: Entrant<WriteSubject>,
+  target: Target<MeasuredWrites>,
   { clients, calls }: { clients: number; calls: number },
-): BatchContender {
-  const { name, subject } = entrant;
+): BatchVariant {
+  const { name, storage } = target;
   const genesis = {
     number: 0n,
     data: randomBytes(smallBytes),
@@ -148,11 +148,11 @@ export function creations(
           clients,
           (client) =>
             streamIds.slice(client * calls, (client + 1) * calls).map(
-              (id) => () => subject.createStreamStorage(id, genesis),
+              (id) => () => storage.createStreamStorage(id, genesis),
             ),
         ),
         check: () =>
-          expectRows(entrant, streamIds, {
+          expectRows(target, streamIds, {
             streams: streamIds.length,
             miniblocks: streamIds.length,
             events: 0,
@@ -164,11 +164,11 @@ export function creations(
 
 /** Throws unless just these rows are stored of the streams. */
 export async function expectRows(
-  { name, site }: Pick<Entrant, "name" | "site">,
+  { name, setup }: Pick<Target, "name" | "setup">,
   streamIds: readonly StreamId[],
   expected: RowCounts,
 ): Promise<void> {
-  const counted = await countRows(site, streamIds);
+  const counted = await countRows(setup, streamIds);
   if (JSON.stringify(counted) !== JSON.stringify(expected)) {
     throw new Error(
       `Rows of ${name} are wrong, expected ${JSON.stringify(expected)}, ` +

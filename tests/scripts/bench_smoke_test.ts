@@ -27,9 +27,9 @@ describe("benchmarks", () => {
     });
   });
 
-  it("measures every contender of every workload", () => {
-    const measured = result.workloads.flatMap(({ id, contenders }) =>
-      contenders.map(({ name, rounds }) => ({ id, name, rounds }))
+  it("measures every variant of every workload", () => {
+    const measured = result.workloads.flatMap(({ id, variants }) =>
+      variants.map(({ name, rounds }) => ({ id, name, rounds }))
     );
     assert.ok(measured.length > 40);
     for (const { id, name, rounds } of measured) {
@@ -77,31 +77,31 @@ describe("judge", () => {
     figures.map((operationsPerSecond) => ({ operationsPerSecond }));
 
   it("takes the median of the rounds' own ratios", () => {
-    const contenders = [
+    const variants = [
       { name: "a", rounds: rounds(10, 90, 40) },
       { name: "b", rounds: rounds(10, 10, 10) },
     ];
     const throughput = { of: "a", to: "b", measure: "throughput" } as const;
-    assert.deepEqual(judge({ ...throughput, atLeast: 4 }, contenders), {
+    assert.deepEqual(judge({ ...throughput, atLeast: 4 }, variants), {
       ...throughput,
       atLeast: 4,
       measured: { median: 4, min: 1, max: 9, rounds: [1, 9, 4] },
       holds: true,
     });
     assert.equal(
-      judge({ ...throughput, atLeast: 4.1 }, contenders).holds,
+      judge({ ...throughput, atLeast: 4.1 }, variants).holds,
       false,
     );
   });
 
   it("turns ratios of time around", () => {
-    const contenders = [
+    const variants = [
       { name: "much", rounds: rounds(50) },
       { name: "little", rounds: rounds(100) },
     ];
     const time = { of: "much", to: "little", measure: "time" } as const;
-    assert.equal(judge({ ...time, atMost: 2 }, contenders).holds, true);
-    assert.equal(judge({ ...time, atMost: 1.9 }, contenders).holds, false);
+    assert.equal(judge({ ...time, atMost: 2 }, variants).holds, true);
+    assert.equal(judge({ ...time, atMost: 1.9 }, variants).holds, false);
   });
 
   it("says nothing of what was not measured", () => {
@@ -111,11 +111,11 @@ describe("judge", () => {
       measure: "throughput",
       atLeast: 1,
     } as const;
-    const contenders = [
+    const variants = [
       { name: "a", rounds: rounds(1) },
       { name: "b", rounds: [] },
     ];
-    assert.deepEqual(judge(goal, contenders), goal);
+    assert.deepEqual(judge(goal, variants), goal);
   });
 });
 

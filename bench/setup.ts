@@ -1,5 +1,5 @@
 /**
- * A schema on a server, the store that has it open, and a way around the store
+ * A schema on a server, the store that has it open, and a way context the store
  * for planting rows and counting them.
  */
 
@@ -14,37 +14,37 @@ import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_stor
 import { clientOptions } from "./client.ts";
 
 /** A place to measure at. */
-export interface Site extends AsyncDisposable {
+export interface Setup extends AsyncDisposable {
   url: string;
   schema: string;
   storage: PostgresStreamStorage;
   /** The tables' names. */
   catalog: Catalog;
   /** A connection behind the store's back. */
-  back: pg.Client;
+  direct: pg.Client;
 }
 
 /** Opens a store on a new schema; disposing drops the schema. */
-export async function openSite(
+export async function openSetup(
   url: string,
   options: Partial<StreamStorageOptions> = {},
-): Promise<Site> {
+): Promise<Setup> {
   await using stack = new AsyncDisposableStack();
   const schema = `bench_${crypto.randomUUID().replaceAll("-", "")}`;
   stack.defer(() => drop(url, schema));
   const storage = stack.use(
     await openStreamStorage({ ...options, url, schema }),
   );
-  const back = new pg.Client(clientOptions(url));
-  await back.connect();
-  stack.defer(() => back.end());
+  const direct = new pg.Client(clientOptions(url));
+  await direct.connect();
+  stack.defer(() => direct.end());
   const cleanUp = stack.move();
   return {
     url,
     schema,
     storage,
     catalog: new Catalog(schema, storage.partitions),
-    back,
+    direct,
     [Symbol.asyncDispose]: () => cleanUp.disposeAsync(),
   };
 }

@@ -2,9 +2,9 @@
 
 import type { StreamTables } from "../src/postgres/catalog.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
-import type { Site } from "./site.ts";
+import type { Setup } from "./setup.ts";
 
-/** What each planted stream is made of; sizes are multiples of 16. */
+/** What each inserted stream is made of; sizes are multiples of 16. */
 export interface Shape {
   /** Blocks from number 0 on, the first with a snapshot. Default 1. */
   miniblocks?: number;
@@ -19,27 +19,27 @@ export interface Shape {
 /** Streams of one transaction. */
 const streamsPerScript = 5000;
 
-/** Plants streams that all have the same shape. */
-export async function plant(
-  site: Site,
+/** Inserts streams that all have the same shape. */
+export async function insertStreams(
+  setup: Setup,
   streamIds: readonly StreamId[],
   shape: Shape,
-  onProgress?: (planted: number) => void,
+  onProgress?: (inserted: number) => void,
 ): Promise<void> {
   for (let from = 0; from < streamIds.length; from += streamsPerScript) {
     const part = streamIds.slice(from, from + streamsPerScript);
-    await site.back.query(scriptFor(site, part, shape));
+    await setup.direct.query(scriptFor(setup, part, shape));
     onProgress?.(from + part.length);
   }
 }
 
 function scriptFor(
-  site: Site,
+  setup: Setup,
   streamIds: readonly StreamId[],
   shape: Shape,
 ): string {
-  const groups = Map.groupBy(streamIds, (id) => site.catalog.tablesOf(id));
-  const { streams } = site.catalog.tablesAt("r00");
+  const groups = Map.groupBy(streamIds, (id) => setup.catalog.tablesOf(id));
+  const { streams } = setup.catalog.tablesAt("r00");
   return [
     `INSERT INTO ${streams} (stream_id, latest_snapshot_miniblock, migrated)
      SELECT id, 0, true FROM ${unnest(streamIds)}`,
@@ -85,13 +85,13 @@ export interface RowCounts {
 
 /** Counts what is stored of the streams. */
 export async function countRows(
-  site: Site,
+  setup: Setup,
   streamIds: readonly StreamId[],
 ): Promise<RowCounts> {
   const counts = { streams: 0, miniblocks: 0, events: 0 };
-  const groups = Map.groupBy(streamIds, (id) => site.catalog.tablesOf(id));
+  const groups = Map.groupBy(streamIds, (id) => setup.catalog.tablesOf(id));
   for (const [tables, ids] of groups) {
-    const { rows: [row] } = await site.back.query(
+    const { rows: [row] } = await setup.direct.query(
       `SELECT (SELECT count(*)::int FROM ${tables.streams}
           WHERE stream_id = ANY($1)) AS streams,
         (SELECT count(*)::int FROM ${tables.miniblocks}

@@ -18,8 +18,8 @@ const settingNames = [
   "max_connections",
 ];
 
-/** The surroundings of a run. */
-export interface Surroundings {
+/** The environment of a run. */
+export interface Environment {
   date: string;
   cpu: string;
   cores: number;
@@ -38,10 +38,10 @@ export function runtimeName(): "deno" | "bun" {
 }
 
 /** Looks at the machine and asks the server. */
-export async function surroundings(
+export async function describeEnvironment(
   server: pg.Client,
   tools: string | undefined,
-): Promise<Surroundings> {
+): Promise<Environment> {
   const { rows: [version] } = await server.query("SHOW server_version");
   const { rows: settings } = await server.query(
     `SELECT name, current_setting(name) AS value FROM pg_settings
@@ -66,6 +66,6 @@ export async function surroundings(
 }
 
 /** Whether a commit waits for the disk. */
-export function isDurable({ settings }: Surroundings): boolean {
+export function isDurable({ settings }: Environment): boolean {
   return settings["fsync"] === "on" && settings["synchronous_commit"] === "on";
 }

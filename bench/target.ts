@@ -1,0 +1,24 @@
+import { Baseline } from "./baseline.ts";
+import type { Setup } from "./setup.ts";
+import { baselineName, type MeasuredStorage, storeName } from "./workload.ts";
+
+/** Somebody who does the work of a workload, and where. */
+export interface Target<S = MeasuredStorage> {
+  name: string;
+  storage: S;
+  setup: Setup;
+}
+
+/** The store and its baseline on one setup. The caller disposes of the baseline. */
+export function storeAndBaseline(
+  setup: Setup,
+): { targets: [store: Target, nodeWay: Target]; baseline: Baseline } {
+  const nodeWay = new Baseline(setup);
+  return {
+    baseline: nodeWay,
+    targets: [
+      { name: storeName, storage: setup.storage, setup },
+      { name: baselineName, storage: nodeWay, setup },
+    ],
+  };
+}
