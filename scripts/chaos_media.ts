@@ -16,15 +16,15 @@ import { type ChaosReport, runChaos } from "./chaos_media/run.ts";
 async function main(
   options: ReturnType<typeof readArguments>,
 ): Promise<number> {
-  let told = 0;
+  let shown = 0;
   const report = await runChaos({
     ...options,
     onRound: (round, { kills, takeovers, broken, rssMb }) => {
       const heap = Math.round(process.memoryUsage().heapUsed / 1e6);
       const text = `Round ${round}: ${kills} kills, ${takeovers} takeovers, ` +
         `memory ${rssMb.end} MB, heap ${heap} MB`;
-      console.error([text, ...broken.slice(told)].join("\n"));
-      told = broken.length;
+      console.error([text, ...broken.slice(shown)].join("\n"));
+      shown = broken.length;
     },
   });
   console.log(options.json ? JSON.stringify(report) : format(report));

@@ -48,13 +48,13 @@ const payload = new Uint8Array(300).fill(7);
 async function write(
   storage: PostgresStreamStorage,
   id: StreamId,
-  told: { events: number; isOver: boolean },
+  progress: { events: number; isOver: boolean },
 ): Promise<void> {
   for (let generation = 1n;; generation++) {
     for (let slot = 0; slot < generationSize; slot++) {
-      if (told.isOver) return;
+      if (progress.isOver) return;
       await storage.writeEvent(id, generation, slot, payload);
-      told.events++;
+      progress.events++;
     }
     await storage.writeMiniblocks(
       id,
@@ -117,7 +117,7 @@ interface Sample {
 
 /** The streams under load, and how fast that goes. */
 class Load implements AsyncDisposable {
-  readonly #told = { events: 0, isOver: false };
+  readonly #progress = { events: 0, isOver: false };
   readonly #writing: Promise<void>[];
   readonly #client: pg.Client;
   readonly #ms: number;
@@ -127,7 +127,7 @@ class Load implements AsyncDisposable {
     streams: readonly StreamId[],
     { client, seconds }: { client: pg.Client; seconds: number },
   ) {
-    this.#writing = streams.map((id) => write(storage, id, this.#told));
+    this.#writing = streams.map((id) => write(storage, id, this.#progress));
     this.#client = client;
     this.#ms = seconds * 1000;
   }
@@ -135,9 +135,9 @@ class Load implements AsyncDisposable {
   async measure(readers?: Readers, rate = 0): Promise<Sample> {
     await readers?.read(rate);
     const meter = await serverCpu(this.#client);
-    const [before, since] = [this.#told.events, performance.now()];
+    const [before, since] = [this.#progress.events, performance.now()];
     await new Promise((resolve) => setTimeout(resolve, this.#ms));
-    const events = this.#told.events - before;
+    const events = this.#progress.events - before;
     const us = meter?.();
     const seconds = (performance.now() - since) / 1000;
     const reads = await readers?.read(0) ?? 0;
@@ -145,7 +145,7 @@ class Load implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#told.isOver = true;
+    this.#progress.isOver = true;
     await Promise.all(this.#writing);
   }
 }

@@ -113,8 +113,8 @@ async function connectionsOf(back: pg.Client): Promise<Connection[]> {
       "AND pid <> pg_backend_pid()",
   );
   return await Promise.all(rows.map(async ({ pid }) => {
-    const told = await readFile(`/proc/${pid}/smaps_rollup`, "utf8");
-    const found = /^Pss_Anon:\s+(\d+) kB/m.exec(told);
+    const rollup = await readFile(`/proc/${pid}/smaps_rollup`, "utf8");
+    const found = /^Pss_Anon:\s+(\d+) kB/m.exec(rollup);
     return { pid, kibibytes: Number(found?.[1] ?? NaN) };
   }));
 }
@@ -164,8 +164,8 @@ class Planner implements AsyncDisposable {
   }
 
   async processorMs(): Promise<number> {
-    const told = await readFile(`/proc/${this.#pid}/schedstat`, "utf8");
-    return Number(told.split(" ")[0]) / 1e6;
+    const schedstat = await readFile(`/proc/${this.#pid}/schedstat`, "utf8");
+    return Number(schedstat.split(" ")[0]) / 1e6;
   }
 
   /** Plans the statements; how many there are, 0 if they have no plans. */

@@ -84,8 +84,8 @@ async function run(
     stdio: ["ignore", "ignore", "pipe"],
     env: { ...process.env, STREAM_STORAGE_URL: url, NO_COLOR: "1" },
   });
-  let told = "";
-  child.stderr.on("data", (data) => told += data);
+  let errorText = "";
+  child.stderr.on("data", (data) => errorText += data);
   let peak: number | undefined;
   const watch = setInterval(async () => {
     const status = await readFile(`/proc/${child.pid}/status`, "utf8")
@@ -95,7 +95,9 @@ async function run(
   }, 100);
   const [code] = await once(child, "close");
   clearInterval(watch);
-  if (code !== 0) throw new Error(`${program} ended with ${code}: ${told}`);
+  if (code !== 0) {
+    throw new Error(`${program} ended with ${code}: ${errorText}`);
+  }
   return peak;
 }
 

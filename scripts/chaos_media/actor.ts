@@ -6,7 +6,7 @@ import {
 } from "../../mod.ts";
 import type { Random } from "../demo/random.ts";
 import { blocksOf, isEqual, isWritten } from "./contents.ts";
-import type { Told } from "./ledger.ts";
+import type { Message } from "./ledger.ts";
 import { isLeftOf, trimmingsOf } from "./trimmed.ts";
 
 /** A stream as its author knows it. */
@@ -25,33 +25,33 @@ export interface Ground {
   random: Random;
   /** The process is to end, or owns the schema no more. */
   signal: AbortSignal;
-  tell(told: Told): void;
+  send(message: Message): void;
 }
 
 /** Calls, and tells how it ended: with a result, or the code of an error. */
 export async function call<T>(
-  { tell }: Ground,
+  { send }: Ground,
   name: string,
   body: () => Promise<T>,
 ): Promise<{ result: T; code?: undefined } | { code: string }> {
   try {
     const result = await body();
-    tell({ what: "call", name, outcome: "done" });
+    send({ what: "call", name, outcome: "done" });
     return { result };
   } catch (error) {
     if (!isStreamStorageError(error)) {
-      tell({ what: "broken", text: `${name}: ${error}` });
+      send({ what: "broken", text: `${name}: ${error}` });
       return { code: "NONE" };
     }
     const { reason = error.code } = error.details;
-    tell({ what: "call", name, outcome: String(reason) });
+    send({ what: "call", name, outcome: String(reason) });
     return { code: error.code };
   }
 }
 
 /** Uploads and deletes its stream, until a change of it fails. */
 export async function author(ground: Ground, known: Known): Promise<void> {
-  const { storage, random, tell, signal } = ground;
+  const { storage, random, send, signal } = ground;
   const { id } = known;
   while (!signal.aborted) {
     if (known.version === undefined) {
@@ -60,14 +60,14 @@ export async function author(ground: Ground, known: Known): Promise<void> {
     }
     const { maintenance } = storage;
     if (random.chance(25)) {
-      tell({ what: "deletes", id });
+      send({ what: "deletes", id });
       const deleted = await call(
         ground,
         "delete",
         () => storage.deleteStream(id),
       );
       if (deleted.code !== undefined) return;
-      tell({ what: "deleted", id });
+      send({ what: "deleted", id });
       known.version = undefined;
     } else if (random.chance(40)) {
       await call(ground, "rehydrate", () => maintenance.rehydrateMedia(id));
@@ -83,10 +83,10 @@ export async function author(ground: Ground, known: Known): Promise<void> {
 }
 
 async function upload(ground: Ground, known: Known): Promise<boolean> {
-  const { storage, tell } = ground;
+  const { storage, send } = ground;
   const { id } = known;
   const version = known.next++;
-  tell({ what: "creates", id, version });
+  send({ what: "creates", id, version });
   for (const [i, block] of blocksOf(id, version).entries()) {
     const written = await call(
       ground,
@@ -94,16 +94,16 @@ async function upload(ground: Ground, known: Known): Promise<boolean> {
       () => storage.writeEphemeralMiniblock(id, block),
     );
     if (written.code !== undefined) return false;
-    tell({ what: "has", id, blocks: i + 1 });
+    send({ what: "has", id, blocks: i + 1 });
   }
-  tell({ what: "seals", id });
+  send({ what: "seals", id });
   const sealed = await call(
     ground,
     "seal",
     () => storage.normalizeEphemeralStream(id),
   );
   if (sealed.code !== undefined) return false;
-  tell({ what: "created", id });
+  send({ what: "created", id });
   known.version = version;
   return true;
 }
@@ -114,7 +114,7 @@ async function read(
   id: StreamId,
   version: number,
 ): Promise<void> {
-  const { storage, tell } = ground;
+  const { storage, send } = ground;
   const written = blocksOf(id, version);
   const found = await call(
     ground,
@@ -123,7 +123,7 @@ async function read(
   );
   if (found.code !== undefined) return;
   if (isEqual(found.result.miniblocks, written)) return;
-  tell({ what: "broken", text: `${id} ${version} reads back differently` });
+  send({ what: "broken", text: `${id} ${version} reads back differently` });
 }
 
 /** Reads any of the process's own streams, in whatever state it is: one version or nothing. */
@@ -131,7 +131,7 @@ export async function reader(
   ground: Ground,
   streams: readonly Known[],
 ): Promise<void> {
-  const { storage, random, tell, signal } = ground;
+  const { storage, random, send, signal } = ground;
   while (!signal.aborted) {
     const known = streams[random.between(0, streams.length - 1)]!;
     const { id } = known;
@@ -149,7 +149,7 @@ export async function reader(
     const fits = (version: number) =>
       length === 0 || isOne(blocks, blocksOf(id, version).slice(0, length));
     if (versions.some(fits)) continue;
-    tell({ what: "broken", text: `${id} reads back as no version of it` });
+    send({ what: "broken", text: `${id} reads back as no version of it` });
   }
 }
 
@@ -184,11 +184,11 @@ export async function janitor(
 
 /** Whatever happens at the same time: no stream ever looks damaged. */
 async function trimAll(
-  { storage: { maintenance }, tell }: Ground,
+  { storage: { maintenance }, send }: Ground,
   dryRun: boolean,
 ): Promise<void> {
   const { refusals } = await maintenance.trimStreams({ dryRun });
   for (const { streamId, reason } of refusals) {
-    tell({ what: "broken", text: `${streamId} is not trimmed: ${reason}` });
+    send({ what: "broken", text: `${streamId} is not trimmed: ${reason}` });
   }
 }

@@ -10,8 +10,8 @@ import type { Scene } from "./check.ts";
 export async function checkReport(scene: Scene): Promise<void> {
   const expected = await expectedReport(scene);
   const dry = { dryRun: true, minAgeMs: 0, maxDeleted: 1000 };
-  const told = await scene.storage.maintenance.reconcileMedia(dry);
-  compare(scene, told, expected);
+  const report = await scene.storage.maintenance.reconcileMedia(dry);
+  compare(scene, report, expected);
 }
 
 /** Plants all that it can find, and compares what it tells, does and leaves. */
@@ -104,10 +104,10 @@ async function expectedReport(scene: Scene): Promise<ReconcileMediaReport> {
 /** In any order. */
 function compare(
   { broken }: Scene,
-  told: ReconcileMediaReport,
+  report: ReconcileMediaReport,
   expected: ReconcileMediaReport,
 ): void {
-  const [a, b] = [told, expected].map((report) =>
+  const [a, b] = [report, expected].map((report) =>
     JSON.stringify(
       Object.entries({
         ...report,

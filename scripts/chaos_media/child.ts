@@ -17,10 +17,10 @@ export interface Child {
 }
 
 /** Starts one of the programs here with the runtime of this one. */
-export function startChild<Told>(
+export function startChild<Message>(
   program: string,
   task: unknown,
-  hear: (told: Told) => void,
+  onMessage: (message: Message) => void,
 ): Child {
   const child: ChildProcess = spawn(
     process.execPath,
@@ -40,9 +40,9 @@ export function startChild<Told>(
   lines.on("line", (line) => {
     // A process that is killed may leave a line half written.
     if (!line.endsWith("}")) return;
-    const told: Told = JSON.parse(line);
+    const message: Message = JSON.parse(line);
     open();
-    hear(told);
+    onMessage(message);
   });
   const ended = Promise.all([once(child, "close"), once(lines, "close")])
     .then(() => open());

@@ -8,7 +8,7 @@ import { Random } from "../demo/random.ts";
 import { checkPlaces, settle } from "./check.ts";
 import { checkReport } from "./check_counts.ts";
 import { startChild } from "./child.ts";
-import type { ChurnCounts, ChurnTask, ChurnTold } from "./churn_process.ts";
+import type { ChurnCounts, ChurnMessage, ChurnTask } from "./churn_process.ts";
 import { idsOf } from "./contents.ts";
 import { startFaultyBucket } from "./faulty_bucket.ts";
 import { Ledger } from "./ledger.ts";
@@ -69,9 +69,9 @@ export async function runChurn(options: ChurnOptions): Promise<ChurnReport> {
   };
   const started = performance.now();
   const seen: Promise<void>[] = [];
-  const look = async (told: ChurnCounts & Memory) => {
+  const look = async (message: ChurnCounts & Memory) => {
     const seconds = Math.round((performance.now() - started) / 1000);
-    const sample = { ...told, seconds, ...await lookAtServer(url, schema) };
+    const sample = { ...message, seconds, ...await lookAtServer(url, schema) };
     report.samples.push(sample);
     if (report.samples.length > maxSamples) report.samples.shift();
     options.onSample?.(sample);
@@ -79,13 +79,13 @@ export async function runChurn(options: ChurnOptions): Promise<ChurnReport> {
   const ids = idsOf(seed, streams);
   const place = { url, schema, mediaStorage: bucket.options, seed, ids };
   const task = { ...place, takeoverMs, sampleMs, maxStores };
-  const child = startChild<ChurnTold>(
+  const child = startChild<ChurnMessage>(
     "churn_process.ts",
     task satisfies ChurnTask,
-    (told) => {
-      if (told.what === "broken") broken(told.text);
+    (message) => {
+      if (message.what === "broken") broken(message.text);
       else {
-        const { what: _what, ...counts } = told;
+        const { what: _what, ...counts } = message;
         seen.splice(0, seen.length, Promise.all(seen).then(() => look(counts)));
       }
     },

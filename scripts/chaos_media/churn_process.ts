@@ -1,7 +1,7 @@
 /**
  * A process that opens one store after the other on the same schema: each one
  * takes over from the one before, whose callers are still at work. Its argument
- * is a {@linkcode ChurnTask} as JSON; it prints {@linkcode ChurnTold} lines, and
+ * is a {@linkcode ChurnTask} as JSON; it prints {@linkcode ChurnMessage} lines, and
  * ends at the end of its input.
  */
 import process from "node:process";
@@ -13,10 +13,10 @@ import {
   type PostgresStreamStorage,
 } from "../../mod.ts";
 import { checkStreams, type Streams } from "./check.ts";
-import { Ledger, type Told } from "./ledger.ts";
+import { Ledger, type Message } from "./ledger.ts";
 import { type Memory, ownMemory } from "./memory.ts";
 import type { Task } from "./store_process.ts";
-import { tellLine } from "./telling.ts";
+import { sendLine } from "./send_line.ts";
 import { cutting } from "./trimmed.ts";
 import { work } from "./work.ts";
 
@@ -29,7 +29,7 @@ export interface ChurnTask extends Omit<Task, "authored"> {
 }
 
 /** What it tells. */
-export type ChurnTold =
+export type ChurnMessage =
   | ({ what: "sample" } & ChurnCounts & Memory)
   | { what: "broken"; text: string };
 
@@ -51,15 +51,15 @@ const { url, schema, mediaStorage, seed, ids } = task;
 const ledger = new Ledger();
 const counts = { stores: 0, done: 0, failed: 0, compared: 0, trimmed: 0 };
 const broken = (text: string) => {
-  tellLine({ what: "broken", text } satisfies ChurnTold);
+  sendLine({ what: "broken", text } satisfies ChurnMessage);
 };
 const stopped = new AbortController();
 
-function tell(told: Told): void {
-  ledger.hear(told);
-  if (told.what === "broken") broken(told.text);
-  if (told.what !== "call") return;
-  if (told.outcome === "done") counts.done++;
+function record(message: Message): void {
+  ledger.apply(message);
+  if (message.what === "broken") broken(message.text);
+  if (message.what !== "call") return;
+  if (message.outcome === "done") counts.done++;
   else counts.failed++;
 }
 
@@ -102,14 +102,16 @@ async function workOn(storage: PostgresStreamStorage): Promise<void> {
     return { id, version, blocks, next: ledger.next(id) };
   });
   const name = `${seed} ${counts.stores}`;
-  await work({ storage, signal, tell }, { seed: name, authored, ids });
+  await work({ storage, signal, send: record }, { seed: name, authored, ids });
   await storage.close();
 }
 
 process.stdin.resume();
 process.stdin.on("end", () => stopped.abort());
 const sample = () => {
-  tellLine({ what: "sample", ...counts, ...ownMemory() } satisfies ChurnTold);
+  sendLine(
+    { what: "sample", ...counts, ...ownMemory() } satisfies ChurnMessage,
+  );
 };
 const sampling = setInterval(sample, task.sampleMs);
 let working = Promise.resolve();

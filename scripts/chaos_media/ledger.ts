@@ -2,7 +2,7 @@
 import type { StreamId } from "../../mod.ts";
 
 /** What a process tells before and after each change of a stream. */
-export type Told =
+export type Message =
   | { what: "open" }
   | { what: "creates"; id: StreamId; version: number }
   /** So many blocks of it may be there. */
@@ -64,14 +64,14 @@ export class Ledger {
     return (this.#versions.get(id) ?? 0) + 1;
   }
 
-  hear(told: Told): void {
-    if (!("id" in told)) return;
-    const { id } = told;
+  apply(message: Message): void {
+    if (!("id" in message)) return;
+    const { id } = message;
     const before = this.of(id);
-    this.#streams.set(id, after(before, told));
-    if (told.what === "creates") this.#versions.set(id, told.version);
-    if (told.what === "has") {
-      this.acknowledged += told.blocks - before.blocks;
+    this.#streams.set(id, after(before, message));
+    if (message.what === "creates") this.#versions.set(id, message.version);
+    if (message.what === "has") {
+      this.acknowledged += message.blocks - before.blocks;
     }
   }
 
@@ -87,15 +87,15 @@ export class Ledger {
 
 function after(
   before: Possible,
-  told: Extract<Told, { id: StreamId }>,
+  message: Extract<Message, { id: StreamId }>,
 ): Possible {
-  switch (told.what) {
+  switch (message.what) {
     case "creates":
-      return { ...absent, version: told.version, mayBeUpload: true };
+      return { ...absent, version: message.version, mayBeUpload: true };
     case "sends":
-      return { ...before, sent: told.blocks };
+      return { ...before, sent: message.blocks };
     case "has":
-      return { ...before, isAbsent: false, blocks: told.blocks };
+      return { ...before, isAbsent: false, blocks: message.blocks };
     case "seals":
       return { ...before, mayBeSealed: true };
     case "created":

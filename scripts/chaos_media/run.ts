@@ -12,7 +12,7 @@ import { checkTrimming } from "./check_trimming.ts";
 import { type Child, startChild } from "./child.ts";
 import { idsOf } from "./contents.ts";
 import { type FaultyBucket, startFaultyBucket } from "./faulty_bucket.ts";
-import { Ledger, type Told } from "./ledger.ts";
+import { Ledger, type Message } from "./ledger.ts";
 import { ownMemory } from "./memory.ts";
 import type { Task } from "./store_process.ts";
 import { clearing, cutting } from "./trimmed.ts";
@@ -195,8 +195,8 @@ class Place implements AsyncDisposable {
       authored: known,
       ids: this.#ids,
     };
-    const hear = (told: Told) => this.#hear(told);
-    return startChild("store_process.ts", task, hear);
+    const receive = (message: Message) => this.#receive(message);
+    return startChild("store_process.ts", task, receive);
   }
 
   async #end(child: Child, random: Random): Promise<void> {
@@ -222,15 +222,15 @@ class Place implements AsyncDisposable {
     clearTimeout(late);
   }
 
-  #hear(told: Told): void {
-    this.#ledger.hear(told);
+  #receive(message: Message): void {
+    this.#ledger.apply(message);
     const { calls } = this.#report;
-    if (told.what === "broken") this.#broken(told.text);
-    else if (told.what === "rss") {
-      this.#report.childRssMb = Math.max(this.#report.childRssMb, told.mb);
-    } else if (told.what === "call") {
-      const outcomes = calls[told.name] ??= {};
-      outcomes[told.outcome] = (outcomes[told.outcome] ?? 0) + 1;
+    if (message.what === "broken") this.#broken(message.text);
+    else if (message.what === "rss") {
+      this.#report.childRssMb = Math.max(this.#report.childRssMb, message.mb);
+    } else if (message.what === "call") {
+      const outcomes = calls[message.name] ??= {};
+      outcomes[message.outcome] = (outcomes[message.outcome] ?? 0) + 1;
     }
   }
 

@@ -1,15 +1,15 @@
 /**
  * A process that works on media streams until it is killed, overtaken, or told
  * to end by the end of its input. Its argument is a {@linkcode Task} as JSON; it
- * prints what it does, a {@linkcode Told} a line, before and after it does it.
+ * prints what it does, a {@linkcode Message} a line, before and after it does it.
  */
 import process from "node:process";
 import { type LogEvent, openStreamStorage, type StreamId } from "../../mod.ts";
 import type { MediaStorageOptions } from "../../src/postgres/media_options.ts";
 import { Random } from "../demo/random.ts";
 import type { Known } from "./actor.ts";
-import type { Told } from "./ledger.ts";
-import { tellLine } from "./telling.ts";
+import type { Message } from "./ledger.ts";
+import { sendLine } from "./send_line.ts";
 import { trimmingsOf } from "./trimmed.ts";
 import { work } from "./work.ts";
 
@@ -26,11 +26,11 @@ export interface Task {
 }
 
 const task: Task = JSON.parse(process.argv[2]!);
-const tell = (told: Told) => tellLine(told);
+const send = (message: Message) => sendLine(message);
 
 /** No stream is ever one that cannot be trimmed. */
-function tellOfRefusals({ code, message }: LogEvent): void {
-  if (code === "trimming_refused") tell({ what: "broken", text: message });
+function reportRefusal({ code, message }: LogEvent): void {
+  if (code === "trimming_refused") send({ what: "broken", text: message });
 }
 
 process.stdin.resume();
@@ -44,13 +44,13 @@ const storage = await openStreamStorage({
   startupDelayMs: 0,
   maxConnections: 6,
   trimming: trimmings[random.between(0, trimmings.length - 1)]!,
-  logger: tellOfRefusals,
+  logger: reportRefusal,
 });
-const told = new AbortController();
-process.stdin.on("end", () => told.abort());
-const signal = AbortSignal.any([told.signal, storage.signal]);
-tell({ what: "open" });
-await work({ storage, signal, tell }, task);
+const stopRequest = new AbortController();
+process.stdin.on("end", () => stopRequest.abort());
+const signal = AbortSignal.any([stopRequest.signal, storage.signal]);
+send({ what: "open" });
+await work({ storage, signal, send }, task);
 await storage.close();
-tell({ what: "rss", mb: Math.round(process.memoryUsage().rss / 1e6) });
+send({ what: "rss", mb: Math.round(process.memoryUsage().rss / 1e6) });
 process.exit(0);

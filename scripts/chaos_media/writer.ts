@@ -34,42 +34,42 @@ export async function writer(ground: Ground, known: Known): Promise<void> {
 }
 
 async function create(ground: Ground, known: Known): Promise<boolean> {
-  const { storage, tell } = ground;
+  const { storage, send } = ground;
   const { id } = known;
   const version = known.next++;
-  tell({ what: "creates", id, version });
-  tell({ what: "sends", id, blocks: 1 });
+  send({ what: "creates", id, version });
+  send({ what: "sends", id, blocks: 1 });
   const created = await call(
     ground,
     "create",
     () => storage.createStreamStorage(id, blocksOf(id, version)[0]!),
   );
   if (created.code !== undefined) return false;
-  tell({ what: "has", id, blocks: 1 });
+  send({ what: "has", id, blocks: 1 });
   Object.assign(known, { version, blocks: 1 });
   return true;
 }
 
 async function remove(ground: Ground, known: Known): Promise<boolean> {
-  const { storage, tell } = ground;
+  const { storage, send } = ground;
   const { id } = known;
-  tell({ what: "deletes", id });
+  send({ what: "deletes", id });
   const deleted = await call(ground, "delete", () => storage.deleteStream(id));
   if (deleted.code !== undefined) return false;
-  tell({ what: "deleted", id });
+  send({ what: "deleted", id });
   known.version = undefined;
   return true;
 }
 
 async function write(ground: Ground, known: Known): Promise<boolean> {
-  const { storage, random, tell } = ground;
+  const { storage, random, send } = ground;
   const { id, version, blocks: from } = known;
   const batch = blocksOf(id, version!).slice(
     from,
     from + random.between(1, 60),
   );
   const to = from + batch.length;
-  tell({ what: "sends", id, blocks: to });
+  send({ what: "sends", id, blocks: to });
   const written = await call(
     ground,
     "write",
@@ -91,13 +91,13 @@ async function write(ground: Ground, known: Known): Promise<boolean> {
     return true;
   }
   if (written.code !== undefined) return false;
-  tell({ what: "has", id, blocks: to });
+  send({ what: "has", id, blocks: to });
   known.blocks = to;
   return true;
 }
 
 async function read(ground: Ground, known: Known): Promise<void> {
-  const { storage, tell } = ground;
+  const { storage, send } = ground;
   const { id, version, blocks } = known;
   const written = blocksOf(id, version!).slice(0, blocks);
   const found = await call(
@@ -107,5 +107,5 @@ async function read(ground: Ground, known: Known): Promise<void> {
   );
   if (found.code !== undefined) return;
   if (isLeftOf(found.result.miniblocks, written)) return;
-  tell({ what: "broken", text: `${id} ${version} reads back differently` });
+  send({ what: "broken", text: `${id} ${version} reads back differently` });
 }

@@ -155,9 +155,9 @@ function brokenPromise(
   const states = possible.map(({ state }) =>
     JSON.stringify(state) ?? "nothing"
   );
-  const told = calls.map(({ operation: { stream: _, ...rest }, outcome }) =>
-    `  ${outcome} ${JSON.stringify(rest)}`
-  );
+  const shownCalls = calls.map((
+    { operation: { stream: _, ...rest }, outcome },
+  ) => `  ${outcome} ${JSON.stringify(rest)}`);
   return new BrokenPromise(
     [
       `Stream ${stream} is not what its callers were told, found:`,
@@ -165,7 +165,7 @@ function brokenPromise(
       ...(states.length > 0 ? ["expected one of:"] : ["expected no state"]),
       ...states.map((state) => `  ${state}`),
       "after these calls:",
-      ...told,
+      ...shownCalls,
     ].join("\n"),
   );
 }

@@ -46,7 +46,7 @@ export class Writer {
     // Not as an argument: everybody on the machine can read those.
     child.stdin.write(`${JSON.stringify(plan)}\n`);
     const lines = createInterface({ input: child.stdout });
-    lines.on("line", (line) => this.#hear(line));
+    lines.on("line", (line) => this.#receive(line));
     this.#ended = Promise.all([once(child, "exit"), once(lines, "close")]);
     const early = new Error("The writer ended before it owned the store");
     void this.#ended.then(() => this.#owner.reject(early));
@@ -103,7 +103,7 @@ export class Writer {
     }
   }
 
-  #hear(text: string): void {
+  #receive(text: string): void {
     let line: WriterLine;
     try {
       line = JSON.parse(text) as WriterLine;

@@ -38,7 +38,7 @@ export type WriterLine =
   | { type: "stopped"; reason: string }
   | { type: "broken"; message: string };
 
-function tell(line: WriterLine): void {
+function send(line: WriterLine): void {
   let bytes = new TextEncoder().encode(`${JSON.stringify(line)}\n`);
   while (bytes.length > 0) bytes = bytes.subarray(writeSync(1, bytes));
 }
@@ -59,28 +59,28 @@ async function main(): Promise<void> {
   });
   const { signal } = storage;
   signal.addEventListener("abort", () => {
-    tell({ type: "stopped", reason: String(signal.reason?.code) });
+    send({ type: "stopped", reason: String(signal.reason?.code) });
   });
   const writers = new Writers({
     ...plan,
     storage,
     listener: {
-      begin: (call, operation) => tell({ type: "begin", call, operation }),
-      end: (call, outcome, ms) => tell({ type: "end", call, outcome, ms }),
+      begin: (call, operation) => send({ type: "begin", call, operation }),
+      end: (call, outcome, ms) => send({ type: "end", call, outcome, ms }),
       observed: (stream, state) =>
-        tell({ type: "observed", stream, state: state ?? null }),
+        send({ type: "observed", stream, state: state ?? null }),
       broken: (error) => {
         // Whom another process has replaced can do nothing any more.
         if (signal.aborted) return;
-        tell({ type: "broken", message: String(error) });
+        send({ type: "broken", message: String(error) });
       },
     },
   });
-  tell({ type: "owner" });
+  send({ type: "owner" });
   input.on("line", async (line) => {
     if (line === "go") return writers.resume();
     await writers.pause();
-    tell({ type: "paused" });
+    send({ type: "paused" });
   });
 }
 

@@ -141,8 +141,8 @@ export class Writers {
       return { outcome: "acknowledged" };
     } catch (error) {
       if (!isStreamStorageError(error)) throw error;
-      const { retryable, outcome: told } = error;
-      const outcome = told === "unknown" ? "unknown" : "failed";
+      const { retryable, outcome: reported } = error;
+      const outcome = reported === "unknown" ? "unknown" : "failed";
       end(outcome);
       return { outcome, ...(retryable ? {} : { refusal: error }) };
     }

@@ -172,17 +172,17 @@ async function runSilence(trial: Trial): Promise<void> {
     () => trial.eventsOf("ownership_session_back").length > 0,
   );
   const back = trial.eventsOf("ownership_session_back")[0];
-  const heardMs = statementTimeoutMs + graceMs;
+  const silenceMs = statementTimeoutMs + graceMs;
   trial.expect(
     back === undefined ||
-      back.at - cutAt < heardMs + connectTimeoutMs + slackMs,
+      back.at - cutAt < silenceMs + connectTimeoutMs + slackMs,
     `The lock session took ${seconds((back?.at ?? 0) - cutAt)} to come back`,
   );
   if (moved) await trial.more(300);
   await trial.rest();
   const { gapMs, readGapMs } = trial.account;
   trial.expect(
-    Math.max(gapMs, readGapMs) < heardMs + slackMs,
+    Math.max(gapMs, readGapMs) < silenceMs + slackMs,
     `No write was acknowledged for ${seconds(gapMs)}, ` +
       `no read answered for ${seconds(readGapMs)}`,
   );

@@ -164,7 +164,7 @@ export class FailoverLedger extends Ledger {
   }
 
   #break(stream: StreamId, entry: Entry, state: State): void {
-    const told = entry.calls.slice(-8).map(({ operation, outcome }) =>
+    const lastCalls = entry.calls.slice(-8).map(({ operation, outcome }) =>
       `${outcome} ${JSON.stringify({ ...operation, stream: undefined })}`
     );
     const expected = entry.branches.map((one) => JSON.stringify(one.state));
@@ -172,7 +172,7 @@ export class FailoverLedger extends Ledger {
       [
         `Stream ${stream} is in a state that no loss explains:`,
         JSON.stringify(state) ?? "nothing",
-        ...["expected one of:", ...expected, "last calls:", ...told],
+        ...["expected one of:", ...expected, "last calls:", ...lastCalls],
       ].join("\n  "),
     );
     entry.branches = [...entry.branches, newBranch(state)];

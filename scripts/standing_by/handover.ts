@@ -97,7 +97,7 @@ const afterwards: typeof faults = {
 };
 
 async function acknowledges(one: Instance, events: number): Promise<void> {
-  await one.told(() => one.acknowledged >= events);
+  await one.reported(() => one.acknowledged >= events);
 }
 
 async function storedEvents(

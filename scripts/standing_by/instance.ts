@@ -15,7 +15,7 @@ export class Instance implements AsyncDisposable {
   /** Resolves when all that it told is heard. */
   readonly ended: Promise<unknown>;
   readonly #process: ChildProcess;
-  readonly #heard: InstanceLine[] = [];
+  readonly #received: InstanceLine[] = [];
   #hasEnded = false;
   #waiting: (() => void)[] = [];
 
@@ -32,7 +32,7 @@ export class Instance implements AsyncDisposable {
     const lines = createInterface({ input: child.stdout });
     lines.on("line", (line) => {
       // A process that is killed may leave a line half written.
-      if (line.endsWith("}")) this.#hear(JSON.parse(line));
+      if (line.endsWith("}")) this.#receive(JSON.parse(line));
     });
     this.ended = Promise.all([once(child, "exit"), once(lines, "close")])
       .then(() => {
@@ -47,10 +47,10 @@ export class Instance implements AsyncDisposable {
    *
    * @throws {Error} it has ended without.
    */
-  async told(is: (line: InstanceLine) => boolean): Promise<void> {
-    while (!this.#heard.some(is)) {
+  async reported(is: (line: InstanceLine) => boolean): Promise<void> {
+    while (!this.#received.some(is)) {
       if (this.#hasEnded) {
-        throw new Error(`Expected more of: ${JSON.stringify(this.#heard)}`);
+        throw new Error(`Expected more of: ${JSON.stringify(this.#received)}`);
       }
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
@@ -58,19 +58,19 @@ export class Instance implements AsyncDisposable {
 
   /** Resolves when its first write was acknowledged. */
   works(): Promise<void> {
-    return this.told(({ type }) => type === "works");
+    return this.reported(({ type }) => type === "works");
   }
 
   /** Resolves when it stands by. */
   standsBy(): Promise<void> {
-    return this.told((line) =>
+    return this.reported((line) =>
       line.type === "log" && line.code === "ownership_standby"
     );
   }
 
   /** Resolves when it has stopped because another owns the schema. */
   stopped(): Promise<void> {
-    return this.told(({ type }) => type === "stopped");
+    return this.reported(({ type }) => type === "stopped");
   }
 
   /** Resolves when it has closed, as asked. */
@@ -93,9 +93,9 @@ export class Instance implements AsyncDisposable {
     await this.ended;
   }
 
-  #hear(line: InstanceLine): void {
+  #receive(line: InstanceLine): void {
     if (line.type === "acknowledged") this.acknowledged = line.events;
-    else this.#heard.push(line);
+    else this.#received.push(line);
     this.#wake();
   }
 

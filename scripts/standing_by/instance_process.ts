@@ -32,7 +32,7 @@ export type InstanceLine =
   | { type: "stopped"; reason: string }
   | { type: "closed" };
 
-const tell = (line: InstanceLine) => console.log(JSON.stringify(line));
+const send = (line: InstanceLine) => console.log(JSON.stringify(line));
 
 /** The stream of the instance with this name. */
 export function streamOf(name: string): StreamId {
@@ -50,14 +50,14 @@ async function main(): Promise<void> {
       partitions: 2,
       maxConnections: 4,
       workerConcurrency: 0,
-      logger: ({ code }) => tell({ type: "log", code }),
+      logger: ({ code }) => send({ type: "log", code }),
     });
     const close = input.next();
     await Promise.race([close, write(storage, streamOf(name))]);
   } catch (error) {
-    tell({ type: "stopped", reason: reasonOf(error) });
+    send({ type: "stopped", reason: reasonOf(error) });
   }
-  tell({ type: "closed" });
+  send({ type: "closed" });
   lines.close();
   process.stdin.destroy();
 }
@@ -69,8 +69,8 @@ async function write(
 ): Promise<never> {
   const data = new Uint8Array(100);
   await storage.createStreamStorage(id, { number: 0n, data });
-  tell({ type: "works" });
-  let told = performance.now();
+  send({ type: "works" });
+  let sentAt = performance.now();
   for (let slot = 0;;) {
     try {
       await storage.writeEvent(id, 1n, slot, data);
@@ -79,9 +79,9 @@ async function write(
       // While the network is away.
       if (storage.signal.aborted || !isRetryable(error)) throw error;
     }
-    if (performance.now() - told < 20) continue;
-    told = performance.now();
-    tell({ type: "acknowledged", events: slot });
+    if (performance.now() - sentAt < 20) continue;
+    sentAt = performance.now();
+    send({ type: "acknowledged", events: slot });
   }
 }
 

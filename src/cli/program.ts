@@ -24,7 +24,7 @@ export async function runProgram(args: readonly string[]): Promise<void> {
     await defineCommands(program, args);
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
-    process.exitCode = tell(error, args);
+    process.exitCode = reportError(error, args);
   }
 }
 
@@ -57,7 +57,7 @@ async function defineCommands(
   }
 }
 
-function tell(error: unknown, args: readonly string[]): number {
+function reportError(error: unknown, args: readonly string[]): number {
   if (error instanceof CommanderError) {
     const usage = usageErrorOf(error);
     if (usage === undefined) return error.exitCode === 0 ? 0 : 2;

@@ -62,14 +62,14 @@ export function showProgress(
 }
 
 /** Prints each problem as it comes, a line of its own for the id. */
-export function tellProblems(cli: Cli): (problem: StreamProblem) => void {
+export function problemPrinter(cli: Cli): (problem: StreamProblem) => void {
   return (problem) => {
     const { streamId, what } = problem;
-    const told = cli.isJson
+    const printed = cli.isJson
       ? cli.jsonLine(problem)
       : cli.print(streamId, `  ${what.replaceAll(streamId, "it")}`);
     // Who reads no more has aborted the command's signal.
-    told.catch(() => {});
+    printed.catch(() => {});
   };
 }
 

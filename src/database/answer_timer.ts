@@ -31,7 +31,7 @@ export interface Lateness {
 export class AnswerTimer {
   readonly #onLate: (late: Lateness) => void;
   /** The last word of whatever kind, and of the answer. */
-  #heardAt = performance.now();
+  #receivedAt = performance.now();
   #answeredAt = 0;
   #since = 0;
   #withinMs: number | undefined;
@@ -43,15 +43,15 @@ export class AnswerTimer {
   }
 
   /** When anything came, as `performance.now()` tells it. */
-  get heardAt(): number {
-    return this.#heardAt;
+  get receivedAt(): number {
+    return this.#receivedAt;
   }
 
   /** Something was asked while nothing else was. */
   asked(withinMs: number): void {
-    this.#heardAt = performance.now();
+    this.#receivedAt = performance.now();
     this.next(withinMs);
-    const due = this.#heardAt + withinMs;
+    const due = this.#receivedAt + withinMs;
     if (this.#timer !== undefined && this.#due <= due) return;
     this.clear();
     this.#checkIn(withinMs);
@@ -60,16 +60,16 @@ export class AnswerTimer {
   /** The oldest question is another one now, or none. */
   next(withinMs: number | undefined): void {
     this.#withinMs = withinMs;
-    this.#since = this.#answeredAt = this.#heardAt;
+    this.#since = this.#answeredAt = this.#receivedAt;
   }
 
-  heard(): void {
-    this.#heardAt = performance.now();
+  received(): void {
+    this.#receivedAt = performance.now();
   }
 
   /** What was heard was a part of the answer. */
   answered(): void {
-    this.#answeredAt = this.#heardAt;
+    this.#answeredAt = this.#receivedAt;
   }
 
   clear(): void {
@@ -98,12 +98,12 @@ export class AnswerTimer {
 
   #lateness(now: number, withinMs: number): Lateness {
     const silence = now - this.#answeredAt;
-    const isSilent = now - this.#heardAt >= withinMs;
+    const isSilent = now - this.#receivedAt >= withinMs;
     return {
       reason: silence >= withinMs
         ? `No answer from the server within ${Math.round(silence)} ms`
         : `No end of the answer within ${Math.round(now - this.#since)} ms`,
-      silentSince: isSilent ? this.#heardAt : undefined,
+      silentSince: isSilent ? this.#receivedAt : undefined,
     };
   }
 }

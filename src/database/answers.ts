@@ -83,8 +83,8 @@ export class Answers {
   }
 
   /** When the server last said anything, as `performance.now()` tells it. */
-  get heardAt(): number {
-    return this.#timer.heardAt;
+  get receivedAt(): number {
+    return this.#timer.receivedAt;
   }
 
   /** The server's session can't do its work, or not any more. */
@@ -114,7 +114,7 @@ export class Answers {
 
   /** Takes what has come; the chunk is not used after the return. */
   feed(chunk: Buffer): void {
-    this.#timer.heard();
+    this.#timer.received();
     this.#isAnswer = false;
     try {
       this.#reader.feed(chunk);

@@ -102,7 +102,7 @@ export class CurrentServer {
    * @throws {WrongServerError}
    */
   admit(session: Session, facts: ServerFacts, address: Address): void {
-    this.hear(facts, address);
+    this.follow(facts, address);
     this.#sessions.set(session, this.#timeline ?? 0);
     void session.closed.then(() => {
       if (session.silentSince !== undefined) this.#doubt(session.silentSince);
@@ -115,7 +115,7 @@ export class CurrentServer {
    *
    * @throws {WrongServerError}
    */
-  hear({ system, timeline, version }: ServerFacts, address: Address): void {
+  follow({ system, timeline, version }: ServerFacts, address: Address): void {
     this.#system ??= system;
     if (system !== undefined && system !== this.#system) {
       throw new WrongServerError(
@@ -150,7 +150,7 @@ export class CurrentServer {
   #doubt(since: number): void {
     for (const session of this.#sessions.keys()) {
       const isIdle = session.usable && session.inFlight === 0;
-      if (isIdle && session.heardAt < since) {
+      if (isIdle && session.receivedAt < since) {
         session.destroy("Another connection to the server fell silent");
       }
     }
@@ -185,27 +185,27 @@ const selectWritable = statement({
 });
 
 /** No such function, no right to it, not supported. */
-const untold = ["42883", "42501", "0A000"];
+const notProvided = ["42883", "42501", "0A000"];
 
 /** Asks a session which server it has reached. */
 export async function factsOf(session: Session): Promise<ServerFacts> {
   try {
     const [{ rows: [row] }] = await session.run([bind(selectFacts)]);
-    const [system, digits, takesWrites, isStandby, told] = row!;
+    const [system, digits, takesWrites, isStandby, fullVersion] = row!;
     const timeline = digits === null ? undefined : parseInt(digits, 16);
-    const version = shownVersion(told);
+    const version = shownVersion(fullVersion);
     return { system, timeline, takesWrites, isStandby, version };
   } catch (error) {
-    if (!untold.includes(sqlStateOf(error) ?? "")) throw error;
+    if (!notProvided.includes(sqlStateOf(error) ?? "")) throw error;
   }
   const [{ rows: [row] }] = await session.run([bind(selectWritable)]);
-  const [takesWrites, isStandby, told] = row!;
+  const [takesWrites, isStandby, fullVersion] = row!;
   return {
     system: undefined,
     timeline: undefined,
     takesWrites,
     isStandby,
-    version: shownVersion(told),
+    version: shownVersion(fullVersion),
   };
 }
 

@@ -72,12 +72,12 @@ export function toStorageError(
 ): StreamStorageError {
   const { signal, unknownOutcome = false } = options;
   const outcome = unknownOutcome ? "unknown" : "rolled_back";
-  const told = signal?.aborted && error === signal.reason
+  const given = signal?.aborted && error === signal.reason
     ? canceled(error)
     : givenBy(error) ?? error;
-  if (!isStreamStorageError(told)) return translated(told, outcome);
-  if (!unknownOutcome || told.outcome === "unknown") return told;
-  const { code, message, operation, details, retryable, cause } = told;
+  if (!isStreamStorageError(given)) return translated(given, outcome);
+  if (!unknownOutcome || given.outcome === "unknown") return given;
+  const { code, message, operation, details, retryable, cause } = given;
   return new StreamStorageError({
     code,
     message,

@@ -84,20 +84,20 @@ export class HostSurvey {
 
   async #ask(): Promise<boolean> {
     const answers: { address: Address; facts: ServerFacts }[] = [];
-    const heard = Promise.withResolvers<void>();
+    const graceOver = Promise.withResolvers<void>();
     let grace: ReturnType<typeof setTimeout> | undefined;
     const asked = this.#target.hosts.map(async (address) => {
       const facts = await this.#factsAt(address).catch(() => undefined);
       if (!facts?.takesWrites) return;
       answers.push({ address, facts });
-      grace ??= setTimeout(heard.resolve, graceMs);
+      grace ??= setTimeout(graceOver.resolve, graceMs);
     });
-    await Promise.race([heard.promise, Promise.all(asked)]);
+    await Promise.race([graceOver.promise, Promise.all(asked)]);
     clearTimeout(grace);
     answers.sort((a, b) => (b.facts.timeline ?? 0) - (a.facts.timeline ?? 0));
     for (const { address, facts } of answers) {
       try {
-        this.#server.hear(facts, address);
+        this.#server.follow(facts, address);
         return true;
       } catch {
         // An old primary, or another cluster.

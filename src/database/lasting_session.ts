@@ -116,8 +116,8 @@ async function keepsItsSession(
   const { promise: waited, resolve: stopWaiting } = Promise.withResolvers<
     void
   >();
-  session.onNotification(({ channel: heard }) => {
-    isNotified ||= heard === channel;
+  session.onNotification(({ channel: notified }) => {
+    isNotified ||= notified === channel;
     if (isNotified) stopWaiting();
   });
   void session.closed.then(stopWaiting);

@@ -54,7 +54,7 @@ export class LockWait {
   readonly #since: number;
   #lookAt: number;
   #repeatAt = 0;
-  #told = "";
+  #reported = "";
 
   constructor(options: LockWaitOptions) {
     this.#options = options;
@@ -72,8 +72,8 @@ export class LockWait {
     // It has become free.
     if (holders?.length === 0) return;
     const shown = holders?.map(describe).join("; ") ?? "it can't be looked up";
-    if (shown === this.#told && now < this.#repeatAt) return;
-    this.#told = shown;
+    if (shown === this.#reported && now < this.#repeatAt) return;
+    this.#reported = shown;
     this.#repeatAt = now + repeatMs;
     const { schema, onEvent } = this.#options;
     onEvent(

@@ -150,8 +150,8 @@ export class PoolSessions {
     if (atWork.length < 2) return false;
     const since = performance.now() - idleMs;
     // The first are those that get work first.
-    const spare = atWork.findLast(({ inFlight, heardAt }) =>
-      idleMs === 0 || (inFlight === 0 && heardAt <= since)
+    const spare = atWork.findLast(({ inFlight, receivedAt }) =>
+      idleMs === 0 || (inFlight === 0 && receivedAt <= since)
     );
     if (spare !== undefined) this.#end(spare, why);
     return spare !== undefined;
@@ -197,8 +197,8 @@ export class PoolSessions {
     if (this.#open.size < 2) return;
     const now = performance.now();
     let next = limit;
-    for (const { inFlight, heardAt } of this.#open) {
-      if (inFlight === 0) next = Math.min(next, heardAt + limit - now);
+    for (const { inFlight, receivedAt } of this.#open) {
+      if (inFlight === 0) next = Math.min(next, receivedAt + limit - now);
     }
     const ms = Math.max(next, minLookMs);
     this.#timer = setTimeout(() => this.#endIdle(), ms);

@@ -191,13 +191,13 @@ export class ReadTransactions {
         metrics?.ended({ name, mode, outcome: "rejected", since: now });
         throw error;
       }
-      const told = toStorageError(error, {
+      const thrown = toStorageError(error, {
         unknownOutcome: isInDoubt(),
         signal,
       });
-      const outcome = outcomeOf(told);
-      metrics?.ended({ name, mode, outcome, since: now, error: told });
-      throw told;
+      const outcome = outcomeOf(thrown);
+      metrics?.ended({ name, mode, outcome, since: now, error: thrown });
+      throw thrown;
     }
   }
 

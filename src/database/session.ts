@@ -143,8 +143,8 @@ export class Session implements AsyncDisposable {
   }
 
   /** When the server last said anything, as `performance.now()` tells it. */
-  get heardAt(): number {
-    return this.#answers.heardAt;
+  get receivedAt(): number {
+    return this.#answers.receivedAt;
   }
 
   /** Since when, if it was given up because nothing came any more. */

@@ -121,13 +121,13 @@ export function checkDeleted(reply: HttpReply, missing: string): void {
 /** What is told of an object, if it is complete. */
 function storedObject(
   name: string,
-  told:
+  facts:
     & Record<"size" | "etag" | "modified", string | null | undefined>
     & { generation?: string | null },
 ): StoredObject {
-  const size = /^\d{1,16}$/.test(told.size ?? "") ? Number(told.size) : NaN;
-  const modifiedAt = dateOf(told.modified ?? "");
-  const etag = told.etag ?? "";
+  const size = /^\d{1,16}$/.test(facts.size ?? "") ? Number(facts.size) : NaN;
+  const modifiedAt = dateOf(facts.modified ?? "");
+  const etag = facts.etag ?? "";
   if (
     !Number.isSafeInteger(size) || modifiedAt === undefined ||
     etag.length > maxWordChars
@@ -137,7 +137,7 @@ function storedObject(
     size,
     etag: ownText(etag.replaceAll('"', "")),
     modifiedAt,
-    generation: told.generation ?? undefined,
+    generation: facts.generation ?? undefined,
   };
 }
 
@@ -183,8 +183,8 @@ export function checkRange(
 ): void {
   if (status >= 300) return; // read on, for the store's own word
   if (status !== 206) throw wrongReply("not_partial", status);
-  const told = headers.get("content-range") ?? "";
-  const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(told);
+  const contentRange = headers.get("content-range") ?? "";
+  const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(contentRange);
   if (range === null || Number(range[1]) !== start) {
     throw wrongReply("wrong_range", status);
   }

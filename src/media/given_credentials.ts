@@ -44,7 +44,7 @@ export type GcsTokenSource = () =>
   | Promise<GcsAccessToken | string | null | undefined>;
 
 /** Without a word about its end: it may have been kept where it comes from. */
-const untoldLifeMs = 60_000;
+const defaultLifeMs = 60_000;
 
 /** Asks the function for keys. */
 export function givenKeys(
@@ -89,7 +89,7 @@ export function isWord(text: unknown): text is string {
 
 function withEnd<T>(value: T, expiration: unknown): Credential<T> {
   const now = Date.now();
-  if (expiration === undefined) return { value, until: now + untoldLifeMs };
+  if (expiration === undefined) return { value, until: now + defaultLifeMs };
   const end = expiration instanceof Date ? expiration.getTime() : NaN;
   if (Number.isNaN(end)) throw malformed();
   return { value, until: keptUntil(end, now) };

@@ -233,10 +233,10 @@ async function readBody(
     watch.moved();
     if (method !== "HEAD") checkPlain(status, headers);
     checkHead?.(status, headers);
-    const told = method === "HEAD" || status === 204
+    const contentLength = method === "HEAD" || status === 204
       ? "0"
       : headers.get("content-length");
-    const expected = told === null ? undefined : Number(told);
+    const expected = contentLength === null ? undefined : Number(contentLength);
     const body = new Collector(expected ?? 0, maxBytes);
     for (;;) {
       const piece = await reader?.read();

@@ -123,14 +123,14 @@ function batchStoreOf(ground: Ground): BatchStore {
   const { telemetry, server } = core;
   const quotas = Quotas.of(
     options.quotas,
-    (quota, details) => telemetry.log.tell("quota_near", { quota, ...details }),
+    (quota, details) => telemetry.log.emit("quota_near", { quota, ...details }),
   );
   const cache = new StreamCache(quotas);
   server.onMove((move) => {
     cache.forgetAll();
     // A server that lost the last change of the epoch has an earlier one.
     ownership.fence.doubt(ownership.fence.epoch);
-    telemetry.log.tell("commits_may_be_lost", { timeline: move });
+    telemetry.log.emit("commits_may_be_lost", { timeline: move });
   });
   return {
     catalog: core.catalog,
@@ -267,7 +267,7 @@ async function releaseStore(
   await writes.close(closeBudgetMs(options));
   await atMost(sessionOptions(options).answerTimeoutMs, workersStopped);
   await ownership.release(options.operationTimeoutMs);
-  telemetry.ownership.heard(
+  telemetry.ownership.record(
     "ownership_released",
     "This instance has given up the schema, it only reads from now on",
   );

@@ -108,9 +108,9 @@ export class CallRunner {
       operation.succeeded(since, span);
       return result;
     } catch (error) {
-      const told = named(error, name, options?.signal);
-      operation.failed(since, span, told);
-      throw told;
+      const thrown = named(error, name, options?.signal);
+      operation.failed(since, span, thrown);
+      throw thrown;
     }
   }
 

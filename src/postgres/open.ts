@@ -67,10 +67,10 @@ export async function openStore(
         const ownership = await takeOwnership(resolved, place, {
           prepare: async (session) => {
             const report = await prepareSchema(resolved, place, session);
-            partitions = toldOf(report, resolved, telemetry);
+            partitions = partitionsInForce(report, resolved, telemetry);
             signal?.throwIfAborted();
           },
-          onEvent: (...event) => telemetry.ownership.heard(...event),
+          onEvent: (...event) => telemetry.ownership.record(...event),
         });
         return { partitions, ownership };
       },
@@ -167,13 +167,13 @@ async function abortable<T>(
 }
 
 /** Logs what it warns of; returns the number of partitions in force. */
-function toldOf(
+function partitionsInForce(
   { partitions, warnings }: Report,
   options: ResolvedOptions,
   telemetry: StoreTelemetry,
 ): number {
   for (const message of warnings) {
-    telemetry.log.tell("migration_warning", undefined, message);
+    telemetry.log.emit("migration_warning", undefined, message);
   }
   return partitions ?? options.partitions;
 }

@@ -51,7 +51,7 @@ export class DatabaseHealth {
   #outage: Outage | undefined;
   #refusal: Trouble | undefined;
   #overload: Trouble | undefined;
-  #isLossTold = false;
+  #isLossReported = false;
   #isClosing = false;
   /** When the last answer came, and the first one in a row, if one has come. */
   #answeredAt: number | undefined;
@@ -108,11 +108,11 @@ export class DatabaseHealth {
   /** A connection was made. */
   connected(): void {
     this.answered();
-    this.#isLossTold = false;
+    this.#isLossReported = false;
     const outage = this.#outage;
     if (outage === undefined) return;
     this.#outage = undefined;
-    this.#log.tell("database_available", {
+    this.#log.emit("database_available", {
       unavailableMs: elapsedMs(outage),
       failedAttempts: outage.attempts,
       failedCalls: outage.failed,
@@ -132,7 +132,7 @@ export class DatabaseHealth {
         failed: 0,
         unknown: 0,
       };
-      this.#log.tell(
+      this.#log.emit(
         "database_unavailable",
         { errorCode: error.code, ...error.details },
         error.message,
@@ -143,9 +143,9 @@ export class DatabaseHealth {
 
   /** A connection that was open has ended. */
   connectionLost(pool: string): void {
-    if (this.#isClosing || this.#isLossTold) return;
-    this.#isLossTold = true;
-    this.#log.tell("connection_lost", { pool });
+    if (this.#isClosing || this.#isLossReported) return;
+    this.#isLossReported = true;
+    this.#log.emit("connection_lost", { pool });
   }
 
   /** A call succeeded. */
@@ -153,7 +153,7 @@ export class DatabaseHealth {
     const overload = this.#overload;
     if (overload === undefined || !this.#hasRoom()) return;
     this.#overload = undefined;
-    this.#log.tell("overload_over", {
+    this.#log.emit("overload_over", {
       overloadedMs: elapsedMs(overload),
       refusedCalls: overload.failed,
     });
@@ -167,7 +167,7 @@ export class DatabaseHealth {
     if (overloads.has(reason)) {
       this.#overload = this.#count(
         this.#overload,
-        () => this.#log.tell("overloaded", { ...error.details }, error.message),
+        () => this.#log.emit("overloaded", { ...error.details }, error.message),
       );
     }
     const outage = this.#outage;
@@ -185,7 +185,7 @@ export class DatabaseHealth {
     const refusal = this.#refusal;
     if (refusal === undefined) return;
     this.#refusal = undefined;
-    this.#log.tell("writes_accepted", {
+    this.#log.emit("writes_accepted", {
       refusedMs: elapsedMs(refusal),
       refusedWrites: refusal.failed,
     });
@@ -197,12 +197,12 @@ export class DatabaseHealth {
     this.#refusal = this.#count(
       this.#refusal,
       () =>
-        this.#log.tell("writes_refused", { ...error.details }, error.message),
+        this.#log.emit("writes_refused", { ...error.details }, error.message),
     );
   }
 
-  #count(trouble: Trouble | undefined, tell: () => void): Trouble {
-    if (trouble === undefined) tell();
+  #count(trouble: Trouble | undefined, report: () => void): Trouble {
+    if (trouble === undefined) report();
     return {
       since: trouble?.since ?? performance.now(),
       failed: (trouble?.failed ?? 0) + 1,

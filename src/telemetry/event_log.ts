@@ -9,7 +9,7 @@ export class EventLog {
   }
 
   /** The message is by default what the code means. */
-  tell(
+  emit(
     code: LogCode,
     details?: Record<string, unknown>,
     message: string = logEvents[code].meaning,

@@ -71,7 +71,7 @@ export class OwnershipWatch {
   }
 
   /** Something happened (database/ownership.ts). */
-  heard(
+  record(
     code: LogCode,
     message: string,
     details?: Record<string, unknown>,
@@ -84,7 +84,7 @@ export class OwnershipWatch {
       details = { ...details, failedAttempts: this.#retries };
       this.#retries = 0;
     }
-    this.#log.tell(code, details, message);
+    this.#log.emit(code, details, message);
   }
 
   #become(state: OwnershipState): void {

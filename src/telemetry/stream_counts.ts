@@ -46,7 +46,7 @@ export class StreamCounts {
   }
 
   /** These are the counts now. */
-  tell(counts: Counts): void {
+  record(counts: Counts): void {
     this.#counts = counts;
     this.#isAsked = false;
   }

@@ -46,11 +46,11 @@ export class WorkerRuns {
     if (outcome !== "done" || failures === 0) return;
     this.#failures.delete(worker);
     const message = `Worker ${worker} works again`;
-    this.#log.tell("worker_recovered", { worker, failures }, message);
+    this.#log.emit("worker_recovered", { worker, failures }, message);
   }
 
   /** A worker's event, after its run was recorded. */
-  heard(
+  recordEvent(
     worker: string,
     { code, message, details }: {
       code: LogCode;
@@ -60,7 +60,7 @@ export class WorkerRuns {
   ): void {
     const isKnown = code === "worker_recovered" ||
       (code === "worker_failed" && (this.#failures.get(worker) ?? 0) > 1);
-    if (!isKnown) this.#log.tell(code, details, message);
+    if (!isKnown) this.#log.emit(code, details, message);
   }
 
   #duration(worker: string, outcome: WorkerRun["outcome"]): Histogram {

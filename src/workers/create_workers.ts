@@ -51,7 +51,8 @@ export function createWorkers(background: Background): Workers {
       trimming: options.trimming,
       present: (signal) => settings.trimming.ask(signal),
       wake: () => trimmerLoop.wake(),
-      onEvent: (event) => telemetry.workers.heard("stream_trimmer", event),
+      onEvent: (event) =>
+        telemetry.workers.recordEvent("stream_trimmer", event),
     }),
     trimIntervalMs,
   );
@@ -141,7 +142,7 @@ function loopMaker({ options, telemetry }: Background) {
         graceMs: graceMsOf(options),
         clock: systemClock,
         gate,
-        onEvent: (event) => telemetry.workers.heard(worker.name, event),
+        onEvent: (event) => telemetry.workers.recordEvent(worker.name, event),
         onRun: (run) => telemetry.workers.record(run),
       }),
       /** Whether it runs by itself. */
@@ -159,7 +160,7 @@ async function endOrderly(
   try {
     await trimmer.end();
   } catch (error) {
-    telemetry.workers.heard(trimmer.name, {
+    telemetry.workers.recordEvent(trimmer.name, {
       code: "worker_failed",
       message: "The trimmer could not note that it has nothing left to do",
       details: { worker: trimmer.name, ...faultOf(error) },

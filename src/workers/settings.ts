@@ -30,7 +30,7 @@ export function settingsOf(
       source: options.sources[option],
       timeoutMs: options.operationTimeoutMs,
       onRefused: ({ details: { faults }, cause }) =>
-        telemetry.log.tell("setting_refused", {
+        telemetry.log.emit("setting_refused", {
           option,
           faults,
           ...(cause === undefined ? {} : faultOf(cause)),

@@ -32,7 +32,7 @@ export class StreamCounter implements Worker<WorkerReport> {
     const since = this.#clock.now();
     if (this.#counts.isAsked && since >= this.#notBefore) {
       try {
-        this.#counts.tell(await countAll(this.#store, signal));
+        this.#counts.record(await countAll(this.#store, signal));
       } finally {
         const now = this.#clock.now();
         this.#notBefore = now + (now - since) / share;

@@ -23,7 +23,7 @@ import { isStreamStorageError } from "../storage/errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 import { Ruling } from "./ruling.ts";
 import { StreamFailures } from "./stream_failures.ts";
-import { ToldStreams } from "./told_streams.ts";
+import { DueStreams } from "./due_streams.ts";
 import {
   isFault,
   newTrimReport,
@@ -67,7 +67,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   readonly name = "stream_trimmer";
   readonly #options: StreamTrimmerOptions;
   #ruling: Ruling;
-  readonly #told = new ToldStreams();
+  readonly #due = new DueStreams();
   readonly #scan: TrimmingScan;
   readonly #targets = new TrimmingTargets();
   /** Up to where snapshots were cleared, and by which interval. */
@@ -124,9 +124,9 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   /** A snapshot of a stream that was there before has been committed. */
   snapshotWritten(streamId: StreamId): void {
     const { activationFactor } = this.#trimming;
-    let isDue = this.#targets.told(streamId);
+    let isDue = this.#targets.snapshotWritten(streamId);
     if (activationFactor > 0 && trimmingRules(this.#trimming, streamId)) {
-      isDue = this.#told.told(streamId, activationFactor) || isDue;
+      isDue = this.#due.snapshotWritten(streamId, activationFactor) || isDue;
     }
     if (isDue) this.#options.wake();
   }
@@ -137,7 +137,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
    */
   forget(streamId: StreamId): void {
     this.#cleared.delete(streamId);
-    this.#told.forget(streamId);
+    this.#due.forget(streamId);
     if (this.#looked === streamId) this.#looked = undefined;
     if (this.#targets.forget(streamId)) this.#options.wake();
   }
@@ -148,7 +148,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
    */
   forgetAll(): void {
     this.#cleared = newCleared();
-    this.#told.forgetAll();
+    this.#due.forgetAll();
     this.#looked = undefined;
     const { targets, activationFactor } = this.#trimming;
     if (targets.length + activationFactor > 0) this.#lookAtAll();
@@ -162,9 +162,9 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     for (const streamId of [...this.#targets.due].slice(0, maxLooks)) {
       if (await this.#cutTarget(streamId, failures, signal)) done++;
     }
-    done += await this.#trimTold(failures, signal);
+    done += await this.#trimDue(failures, signal);
     done += await this.#trimPage(failures, signal);
-    const left = this.#targets.due.size + this.#told.size;
+    const left = this.#targets.due.size + this.#due.size;
     const isScanning = this.#trimming.activationFactor > 0 &&
       this.#scan.isUnderWay;
     return {
@@ -209,7 +209,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   /** The store is closed and no run is under way. */
   async end(): Promise<void> {
     const { activationFactor } = this.#trimming;
-    if (activationFactor === 0 || this.#told.size > 0) return;
+    if (activationFactor === 0 || this.#due.size > 0) return;
     await this.#scan.end();
   }
 
@@ -242,12 +242,12 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     }
   }
 
-  async #trimTold(
+  async #trimDue(
     failures: StreamFailures,
     signal: AbortSignal,
   ): Promise<number> {
     let done = 0;
-    const taken = this.#told.take(maxLooks);
+    const taken = this.#due.take(maxLooks);
     for (const [i, due] of taken.entries()) {
       try {
         const isDone = await failures.guard(
@@ -256,9 +256,9 @@ export class StreamTrimmer implements Worker<WorkerReport> {
           () => this.#trimIfDue(due.streamId, due.isCertain, signal),
         );
         if (isDone) done++;
-        if (isDone === undefined) this.#told.add(due);
+        if (isDone === undefined) this.#due.add(due);
       } catch (error) {
-        for (const left of taken.slice(i)) this.#told.add(left);
+        for (const left of taken.slice(i)) this.#due.add(left);
         throw error;
       }
     }
@@ -271,7 +271,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   ): Promise<number> {
     const { activationFactor } = this.#trimming;
     if (activationFactor === 0) return 0;
-    if (this.#told.takeOverflow()) this.#scan.want();
+    if (this.#due.takeOverflow()) this.#scan.want();
     const page = await this.#scan.next(signal);
     if (page === undefined) return 0;
     let done = 0;
@@ -284,7 +284,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
       );
       if (isDone) done++;
       // The way is passed: what failed is kept in mind until it succeeds.
-      if (isDone === undefined) this.#told.add({ streamId, isCertain: false });
+      if (isDone === undefined) this.#due.add({ streamId, isCertain: false });
     }
     await this.#scan.pass();
     return done;
@@ -307,7 +307,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
       const count = await snapshotsSinceTrimmed(store, call, activationFactor);
       if (count === undefined) return false;
       if (count < activationFactor) {
-        if (this.#looked === streamId) this.#told.count(streamId, count);
+        if (this.#looked === streamId) this.#due.count(streamId, count);
         return false;
       }
     }
@@ -323,7 +323,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     );
     // What is due by other rules is found anew.
     if (this.#looked !== streamId || ruling !== this.#ruling) return true;
-    this.#told.count(streamId, 0);
+    this.#due.count(streamId, 0);
     if (trimmed !== undefined) {
       // What was the latest then, or among the newest, is looked at again.
       this.#cleared.set(streamId, { retention, to: trimmed.latest - 100n });

@@ -38,7 +38,7 @@ export class TrimmingTargets {
   }
 
   /** A snapshot was written; whether the stream is to be looked at for it. */
-  told(streamId: StreamId): boolean {
+  snapshotWritten(streamId: StreamId): boolean {
     if (!this.#blocks.has(streamId) || this.#reached.has(streamId)) {
       return false;
     }
@@ -48,7 +48,7 @@ export class TrimmingTargets {
 
   /** The stream was changed; whether it is to be looked at for its target. */
   forget(streamId: StreamId): boolean {
-    return this.#reached.delete(streamId) && this.told(streamId);
+    return this.#reached.delete(streamId) && this.snapshotWritten(streamId);
   }
 
   /** It is about to be looked at: told meanwhile, it is so once more. */

@@ -236,7 +236,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     const { name } = this.#worker;
     const milliseconds = this.#ended("done", since, report);
     if (this.#isOpen) {
-      this.#tell("worker_recovered", `Worker ${name} works again`, {
+      this.#report("worker_recovered", `Worker ${name} works again`, {
         failures: this.#failuresInARow,
       });
     }
@@ -245,13 +245,13 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     if (report.more) this.#wanted = true;
     if (report.failed > 0) {
       const text = `Worker ${name} failed with ${report.failed} streams`;
-      this.#tell("worker_streams_failed", text, {
+      this.#report("worker_streams_failed", text, {
         failed: report.failed,
         first: report.firstFailure,
       });
     }
     if (report.done + report.failed === 0) return;
-    this.#tell("worker_ran", `Worker ${name} has run`, {
+    this.#report("worker_ran", `Worker ${name} has run`, {
       done: report.done,
       failed: report.failed,
       milliseconds,
@@ -268,9 +268,9 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     };
     if (this.#isOpen && !wasOpen) {
       const text = `Worker ${name} failed again and again, it runs less often`;
-      this.#tell("worker_suspended", text, details);
+      this.#report("worker_suspended", text, details);
     } else {
-      this.#tell("worker_failed", `Worker ${name} failed`, details);
+      this.#report("worker_failed", `Worker ${name} failed`, details);
     }
   }
 
@@ -286,7 +286,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     return milliseconds;
   }
 
-  #tell(
+  #report(
     code: LogCode,
     message: string,
     details: Record<string, unknown>,

@@ -204,7 +204,7 @@ describe("Damage", () => {
   it("is told whole by a run that goes on after Ctrl-C", async () => {
     const [json, plain] = [file("json.state"), file("plain.state")];
     // Half a kilobyte a second: this takes long.
-    const told = startCli(
+    const reporting = startCli(
       ["verify", "--json", "--rate", "0.0005", "--resume", json, ...at()],
       env,
     );
@@ -212,12 +212,12 @@ describe("Damage", () => {
       ["verify", "--rate", "0.0005", "--resume", plain, ...at()],
       env,
     );
-    await told.printed(/snapshot_pointer|minipool_generation/);
+    await reporting.printed(/snapshot_pointer|minipool_generation/);
     await until(() => existsSync(json));
-    told.interrupt();
+    reporting.interrupt();
     await until(() => /"found":\[\{/.test(readIfThere(plain)));
     kept.interrupt();
-    const stopped = await Promise.all([told.ended, kept.ended]);
+    const stopped = await Promise.all([reporting.ended, kept.ended]);
     for (const { code, stderr } of stopped) {
       assert.equal(code, 130, stderr);
       assert.match(stderr, /^To go on: --resume .*\.state$/m);

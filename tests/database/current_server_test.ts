@@ -19,7 +19,7 @@ const [first, second] = [
 /** A session of which only its end matters. */
 class FakeSession {
   inFlight = 0;
-  heardAt = 0;
+  receivedAt = 0;
   silentSince: number | undefined;
   destroyed: string | undefined;
   readonly #closed = Promise.withResolvers<void>();
@@ -96,7 +96,7 @@ describe("The server of a store", () => {
       isStandby: false,
       version: "17.6",
     });
-    server.hear(facts, second);
+    server.follow(facts, second);
     assert.equal(server.timeline, 3);
   });
 
@@ -128,10 +128,10 @@ describe("The server of a store", () => {
   it("moves when it only hears of a higher one", () => {
     const { server, moves, admit } = fakeServer();
     const session = admit(at(1));
-    server.hear(at(2), second);
+    server.follow(at(2), second);
     assert.deepEqual(moves, [{ from: 1, to: 2 }]);
     assert.ok(session.destroyed);
-    assert.throws(() => server.hear(at(1), first), WrongServerError);
+    assert.throws(() => server.follow(at(1), first), WrongServerError);
   });
 
   it("is not where a standby is, which has no timeline of its own", () => {
@@ -151,19 +151,19 @@ describe("The server of a store", () => {
 
   it("falls silent for all idle sessions that were not heard from since", async () => {
     const { admit } = fakeServer();
-    const [silent, idle, heard, busy] = [
+    const [silent, idle, recent, busy] = [
       admit(at(1)),
       admit(at(1)),
       admit(at(1)),
       admit(at(1)),
     ];
-    heard!.heardAt = 20;
+    recent!.receivedAt = 20;
     busy!.inFlight = 1;
     silent!.silentSince = 10;
     silent!.destroy("No answer");
     await silent!.closed;
     assert.match(idle!.destroyed ?? "", /fell silent/);
-    assert.equal(heard!.destroyed, undefined);
+    assert.equal(recent!.destroyed, undefined);
     assert.equal(busy!.destroyed, undefined);
   });
 });

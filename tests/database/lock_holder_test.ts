@@ -34,7 +34,7 @@ describe("The owner's lock in another's hands", () => {
       }),
     ) as [string[], string[]];
     const events: LogEvent[] = [];
-    const told = () =>
+    const logged = () =>
       events.filter(({ code }) => code === "ownership_lock_held");
     const opened = openStreamStorage({
       url: urls.run,
@@ -45,8 +45,8 @@ describe("The owner's lock in another's hands", () => {
       logger: (event) => void events.push(event),
     });
     opened.catch(() => {}); // awaited below
-    await until(() => told().length > 0);
-    const [first] = told();
+    await until(() => logged().length > 0);
+    const [first] = logged();
     const byPid = new Map(holdersIn(first!).map((one) => [one.pid, one]));
     const [other, own] = [strangersPid, relativesPid].map((pid) =>
       byPid.get(Number(pid))!
@@ -83,10 +83,10 @@ describe("The owner's lock in another's hands", () => {
       await session.script(`SELECT pg_advisory_lock_shared(${key})`);
     }
     let now = 0;
-    const told: [ms: number, holders: number | undefined][] = [];
+    const reported: [ms: number, holders: number | undefined][] = [];
     const onEvent: LockWaitOptions["onEvent"] = (_, message, details) => {
       const holders = details?.["holders"] as LockHolder[] | null;
-      told.push([now, holders?.length]);
+      reported.push([now, holders?.length]);
       assert.equal(holders === null, message.endsWith("can't be looked up"));
     };
     const wait = new LockWait({ schema, key, now: () => now, onEvent });
@@ -94,16 +94,16 @@ describe("The owner's lock in another's hands", () => {
       for (; now < end; now += 1000) await wait.failed(waiting);
     };
     await waitUntil(20_000);
-    assert.deepEqual(told, [[5000, 2]]);
+    assert.deepEqual(reported, [[5000, 2]]);
     await first.script(`SELECT pg_advisory_unlock_shared(${key})`);
     await waitUntil(90_000);
-    assert.deepEqual(told, [[5000, 2], [20_000, 1], [80_000, 1]]);
+    assert.deepEqual(reported, [[5000, 2], [20_000, 1], [80_000, 1]]);
     // Another has taken it between our try and our look, or nobody has it.
     await second.script(`SELECT pg_advisory_unlock_shared(${key})`);
     await waitUntil(300_000);
-    assert.equal(told.length, 3);
+    assert.equal(reported.length, 3);
     await waiting.close();
     await waitUntil(310_000);
-    assert.deepEqual(told[3], [300_000, undefined]);
+    assert.deepEqual(reported[3], [300_000, undefined]);
   });
 });

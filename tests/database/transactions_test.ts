@@ -182,13 +182,13 @@ describe("A transaction is tried again", () => {
   for (const [name, error, code, reason] of final) {
     it(`never after ${name}`, async () => {
       const { transactions, calls } = fakeTransactions([error, "done"]);
-      const told = await failure(
+      const thrown = await failure(
         transactions.write(context, send),
         StreamStorageError,
       );
       assert.equal(calls.length, 1);
       assert.deepEqual(
-        [told.code, told.details["reason"], told.outcome, told.cause],
+        [thrown.code, thrown.details["reason"], thrown.outcome, thrown.cause],
         [code, reason, "rolled_back", error],
       );
     });
@@ -197,11 +197,11 @@ describe("A transaction is tried again", () => {
   it("never by attemptShared, whose errors come as they are", async () => {
     const error = pgError("40001");
     const { transactions, calls } = fakeTransactions([error]);
-    const told = await failure(
+    const thrown = await failure(
       transactions.attemptShared(context, send),
       PgError,
     );
-    assert.equal(told, error);
+    assert.equal(thrown, error);
     assert.equal(calls.length, 1);
   });
 
@@ -284,11 +284,11 @@ describe("A write whose answer was lost", () => {
     for (const error of [pgError("55P03"), new PoolTimeoutError(1)]) {
       const { transactions } = fakeTransactions([lostSent(), error]);
       const { wasDone } = looks(false);
-      const told = await failure(
+      const thrown = await failure(
         transactions.write({ ...context, wasDone }, send),
         StreamStorageError,
       );
-      assert.equal(told.outcome, "rolled_back");
+      assert.equal(thrown.outcome, "rolled_back");
     }
   });
 
@@ -297,14 +297,14 @@ describe("A write whose answer was lost", () => {
       const { transactions, calls } = fakeTransactions([lostSent(), "done"], {
         raises: [error],
       });
-      const told = await failure(
+      const thrown = await failure(
         transactions.write(context, send),
         StreamStorageError,
       );
-      assert.deepEqual([told.outcome, calls.length], ["unknown", 1]);
+      assert.deepEqual([thrown.outcome, calls.length], ["unknown", 1]);
     }
     const blind = fakeTransactions([lostSent(), lostUnsent()]);
-    const told = await failure(
+    const thrown = await failure(
       blind.transactions.write({
         ...context,
         wasDone: async () => {
@@ -314,7 +314,7 @@ describe("A write whose answer was lost", () => {
       }, send),
       StreamStorageError,
     );
-    assert.deepEqual([told.outcome, told.code], ["unknown", "UNAVAILABLE"]);
+    assert.deepEqual([thrown.outcome, thrown.code], ["unknown", "UNAVAILABLE"]);
   });
 
   it("lets nothing be sent before the epoch was raised", async () => {
@@ -325,11 +325,11 @@ describe("A write whose answer was lost", () => {
     await failure(transactions.write(context, send), StreamStorageError);
     for (let tries = 0; tries < 2; tries++) {
       // Another write; its own outcome is no matter of doubt.
-      const told = await failure(
+      const thrown = await failure(
         transactions.write(context, send),
         StreamStorageError,
       );
-      assert.equal(told.outcome, "rolled_back");
+      assert.equal(thrown.outcome, "rolled_back");
       assert.equal(calls.length, 1);
     }
     await transactions.attemptShared(context, send);
@@ -346,12 +346,12 @@ describe("A write whose answer was lost", () => {
       raises: ["gone"],
     });
     for (const [outcome, sent] of [["unknown", 1], ["rolled_back", 1]]) {
-      const told = await failure(
+      const thrown = await failure(
         transactions.write(context, send),
         StreamStorageError,
       );
       assert.deepEqual(
-        [told.details["reason"], told.outcome, calls.length],
+        [thrown.details["reason"], thrown.outcome, calls.length],
         ["ownership_lost", outcome, sent],
       );
     }
@@ -373,13 +373,13 @@ describe("A write whose answer was lost", () => {
 
   it("is nothing to worry about when it was a read", async () => {
     const { transactions, epochs } = fakeTransactions([lostSent()]);
-    const told = await failure(
+    const thrown = await failure(
       transactions.read(context, work),
       StreamStorageError,
     );
-    assert.equal(told.outcome, "rolled_back");
-    assert.equal(told.code, "UNAVAILABLE");
-    assert.equal(told.retryable, true);
+    assert.equal(thrown.outcome, "rolled_back");
+    assert.equal(thrown.code, "UNAVAILABLE");
+    assert.equal(thrown.retryable, true);
     assert.deepEqual(epochs, []);
   });
 });
@@ -401,12 +401,12 @@ describe("A write that the fence stops", () => {
 
   it("ends the instance when the row is gone", async () => {
     const { transactions } = fakeTransactions([stopped], { raises: ["gone"] });
-    const told = await failure(
+    const thrown = await failure(
       transactions.write(context, send),
       StreamStorageError,
     );
     assert.deepEqual(
-      [told.details["reason"], told.outcome],
+      [thrown.details["reason"], thrown.outcome],
       ["ownership_lost", "rolled_back"],
     );
   });
@@ -421,11 +421,11 @@ describe("A signal of a transaction", () => {
       const controller = new AbortController();
       const { signal } = controller;
       const read = transactions.read({ ...context, signal }, work);
-      const told = failure(read, StreamStorageError);
+      const thrown = failure(read, StreamStorageError);
       await until(() => calls.length === 1);
       controller.abort(reason);
-      assert.equal((await told).code, "CANCELED");
-      assert.equal((await told).cause, signal.reason);
+      assert.equal((await thrown).code, "CANCELED");
+      assert.equal((await thrown).cause, signal.reason);
       assert.equal(calls.length, 1);
     }
   });
@@ -454,9 +454,9 @@ describe("What an error means", () => {
   it("takes no code of the operating system for a SQLSTATE", () => {
     for (const code of ["EPIPE", "EPERM", "ECONNRESET"]) {
       const cause = Object.assign(new Error(code), { code });
-      const told = toStorageError(new ConnectionLostError("x", false, cause));
-      assert.equal(told.details["sqlState"], undefined);
-      assert.equal(told.code, "UNAVAILABLE");
+      const thrown = toStorageError(new ConnectionLostError("x", false, cause));
+      assert.equal(thrown.details["sqlState"], undefined);
+      assert.equal(thrown.code, "UNAVAILABLE");
     }
   });
 

@@ -40,16 +40,16 @@ function dataRow(columns: (Uint8Array | null)[]): Buffer {
 }
 
 /** What a reader tells, in order. */
-type Told = { row: unknown[] } | { letter: string; body: string };
+type Received = { row: unknown[] } | { letter: string; body: string };
 
-function read(chunks: Iterable<Buffer>, columns: PgType[]): Told[] {
-  const told: Told[] = [];
+function read(chunks: Iterable<Buffer>, columns: PgType[]): Received[] {
+  const received: Received[] = [];
   const decoders = columns.map(decoderOf);
   const reader = new BackendReader({
     rowDecoders: () => decoders,
-    row: (row) => told.push({ row }),
+    row: (row) => received.push({ row }),
     message: (code, bytes, start, end) =>
-      told.push({
+      received.push({
         letter: String.fromCharCode(code),
         body: bytes.toString("latin1", start, end),
       }),
@@ -60,7 +60,7 @@ function read(chunks: Iterable<Buffer>, columns: PgType[]): Told[] {
     reader.feed(shared);
     shared.fill(0xee);
   }
-  return told;
+  return received;
 }
 
 /** The stream of bytes, cut at the given places. */
@@ -103,7 +103,7 @@ describe("BackendReader", () => {
   function encode(
     items: typeof sent extends fc.Arbitrary<infer T> ? T : never,
   ) {
-    const expected: Told[] = [];
+    const expected: Received[] = [];
     const parts = items.map((item) => {
       if ("row" in item) {
         const [first, number, second, text] = item.row as [
@@ -153,8 +153,8 @@ describe("BackendReader", () => {
         { length: Math.ceil(bytes.length / size) },
         (_, i) => bytes.subarray(i * size, (i + 1) * size),
       );
-      const told = read(chunks, ["bytea", "bytea", "bytea?"]);
-      const { row } = told[0] as { row: unknown[] };
+      const received = read(chunks, ["bytea", "bytea", "bytea?"]);
+      const { row } = received[0] as { row: unknown[] };
       assert.equal(Buffer.compare(row[0] as Uint8Array, large), 0);
       assert.deepEqual(row.slice(1), [new Uint8Array(0), null]);
     }
@@ -165,8 +165,8 @@ describe("BackendReader", () => {
     const large = patterned(10_000);
     const bytes = dataRow([small, large]);
     for (const cuts of [[], [200], [3, 8000]]) {
-      const [told] = read(split(bytes, cuts), ["bytea", "bytea"]);
-      for (const value of (told as { row: Uint8Array[] }).row) {
+      const [received] = read(split(bytes, cuts), ["bytea", "bytea"]);
+      for (const value of (received as { row: Uint8Array[] }).row) {
         assert.equal(value.constructor, Uint8Array);
         assert.equal(value.buffer.byteLength, value.byteLength);
       }

@@ -162,9 +162,9 @@ describe("The reference's options", () => {
 
   it("have the defaults that are told", () => {
     const actual = defaults();
-    for (const [name, told] of rows) {
+    for (const [name, documented] of rows) {
       const [option = ""] = codeWords(name!);
-      const [value] = codeWords(told!);
+      const [value] = codeWords(documented!);
       if (value === undefined) continue;
       const expected = /^[a-z]+Ms$/i.test(value)
         ? actual[value]
@@ -178,12 +178,16 @@ describe("The reference's options", () => {
 
   it("are told a default where they have one", () => {
     const actual = defaults();
-    for (const [name, told] of rows) {
+    for (const [name, documented] of rows) {
       const [option = ""] = codeWords(name!);
       const isPlain = ["string", "number", "boolean"]
         .includes(typeof actual[option]);
       if (!isPlain || ownWords.includes(option)) continue;
-      assert.equal(codeWords(told!).length, 1, `${option}: ${told}`);
+      assert.equal(
+        codeWords(documented!).length,
+        1,
+        `${option}: ${documented}`,
+      );
     }
   });
 });
@@ -229,9 +233,9 @@ describe("A reader's options", () => {
       targetSessionAttrs: target.sessionAttrs,
     };
     const rows = tableOf(reference, "Of a reader");
-    for (const [name, told] of rows) {
+    for (const [name, documented] of rows) {
       const [option = ""] = codeWords(name!);
-      const [value = ""] = codeWords(told!);
+      const [value = ""] = codeWords(documented!);
       assert.deepEqual(actual[option], JSON.parse(value), option);
     }
     assert.deepEqual(

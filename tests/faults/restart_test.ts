@@ -63,7 +63,7 @@ function assertAway(error: unknown): asserts error is StreamStorageError {
 
 /** Writes one event after the other; believes what it is told, and checks. */
 class Caller {
-  readonly told = { acknowledged: 0, failed: 0 };
+  readonly counts = { acknowledged: 0, failed: 0 };
   readonly #storage: PostgresStreamStorage;
   readonly #id = newStreamId();
   #slot = 0;
@@ -80,10 +80,10 @@ class Caller {
     try {
       await this.#storage.writeEvent(this.#id, 1n, this.#slot, event);
       this.#slot++;
-      this.told.acknowledged++;
+      this.counts.acknowledged++;
     } catch (error) {
       assertAway(error);
-      this.told.failed++;
+      this.counts.failed++;
       if (error.outcome === "unknown") await this.#find();
     }
   }
@@ -118,10 +118,10 @@ describe("A server that is restarted", () => {
         while (!isOver) await caller.write();
       }));
       const more = async (what: "acknowledged" | "failed", calls: number) => {
-        const told = () =>
-          callers.reduce((sum, { told }) => sum + told[what], 0);
-        const wanted = told() + calls;
-        while (told() < wanted) {
+        const counts = () =>
+          callers.reduce((sum, { counts }) => sum + counts[what], 0);
+        const wanted = counts() + calls;
+        while (counts() < wanted) {
           await Promise.race([
             load,
             storage.getStreamsNumber().catch(() => {}),

@@ -92,9 +92,9 @@ function behaves(open: () => ObjectStore): void {
 
   it("refuses pieces that are not of the size that was told", async () => {
     const store = open();
-    for (const told of [99, 101, 2500, 5000]) {
+    for (const length of [99, 101, 2500, 5000]) {
       await fails(
-        store.putObject("s/odd", told, cut(bytesOf(100))),
+        store.putObject("s/odd", length, cut(bytesOf(100))),
         "size_mismatch",
       );
     }

@@ -105,8 +105,8 @@ describe("A rehydration that is broken off", () => {
         const { offloaded, failures } = await owner.maintenance.offloadMedia();
         assert.deepEqual([offloaded, failures], [0, []]);
       } else {
-        const told = await counts(owner, false);
-        assert.deepEqual(told, { ...none, inBothPlaces: 1 });
+        const counted = await counts(owner, false);
+        assert.deepEqual(counted, { ...none, inBothPlaces: 1 });
       }
       assert.equal(await rowsOf(test, id), 0);
       assert.deepEqual(await counts(owner), none);

@@ -344,8 +344,8 @@ describe("an existing node on our schema", () => {
     withMigrationSchema(async ({ session, schema, url, up, sql }) => {
       await up();
       const listener = await openSession(url);
-      const heard = new EventEmitter();
-      listener.onNotification((it) => heard.emit("told", it));
+      const notifications = new EventEmitter();
+      listener.onNotification((it) => notifications.emit("notification", it));
       await listener.script("LISTEN singlenodekey");
       const statements = [
         "INSERT INTO @.singlenodekey (uuid, storage_connection_time, info) " +
@@ -353,9 +353,9 @@ describe("an existing node on our schema", () => {
         "UPDATE @.singlenodekey SET uuid = 'v'",
       ];
       for (const text of statements) {
-        const told = once(heard, "told");
+        const notified = once(notifications, "notification");
         await sql(text);
-        const [notification] = await told as [Notification];
+        const [notification] = await notified as [Notification];
         assert.deepEqual(
           [notification.channel, notification.payload],
           ["singlenodekey", schema],

@@ -96,10 +96,10 @@ describe("A verification of many streams", () => {
     const pages = await countPages();
     assert.ok(pages > 5, `${pages} pages`);
     for (let stopAfter = 1; stopAfter < pages; stopAfter++) {
-      const { told, state } = await stopped(stopAfter);
+      const { reported, state } = await stopped(stopAfter);
       const rest = start({ resume: state });
-      told.push(...await Array.fromAsync(rest));
-      assert.deepEqual(told.map(text).sort(), all);
+      reported.push(...await Array.fromAsync(rest));
+      assert.deepEqual(reported.map(text).sort(), all);
       assert.equal(rest.summary.streams, streams);
       assert.equal(rest.summary.errors, broken);
     }
@@ -114,9 +114,9 @@ describe("A verification of many streams", () => {
   /** What was told up to and with a page, and the state then, through JSON. */
   async function stopped(
     page: number,
-  ): Promise<{ told: Finding[]; state: VerifyState }> {
-    const told: Finding[] = [];
-    let kept = { state: "", told: 0 };
+  ): Promise<{ reported: Finding[]; state: VerifyState }> {
+    const reported: Finding[] = [];
+    let kept = { state: "", reported: 0 };
     let left = page;
     const controller = new AbortController();
     const run = start({
@@ -124,14 +124,17 @@ describe("A verification of many streams", () => {
       signal: controller.signal,
       onProgress: ({ state }) => {
         if (left === 0) return;
-        kept = { state: JSON.stringify(state), told: told.length };
+        kept = { state: JSON.stringify(state), reported: reported.length };
         if (--left === 0) controller.abort();
       },
     });
     await assert.rejects(async () => {
-      for await (const finding of run) told.push(finding);
+      for await (const finding of run) reported.push(finding);
     });
-    return { told: told.slice(0, kept.told), state: JSON.parse(kept.state) };
+    return {
+      reported: reported.slice(0, kept.reported),
+      state: JSON.parse(kept.state),
+    };
   }
 
   it("looks at some streams, or some types, alone", async () => {
@@ -233,7 +236,7 @@ describe("A verification that goes on at level deep", () => {
     const all = await Array.fromAsync(verify(options), text);
     assert.equal(all.length, 2);
     for (let stopAfter = 1, isOver = false; !isOver; stopAfter++) {
-      const told = new Set<string>();
+      const reported = new Set<string>();
       let left = stopAfter;
       const controller = new AbortController();
       const first = verify({
@@ -244,15 +247,19 @@ describe("A verification that goes on at level deep", () => {
         },
       });
       try {
-        for await (const finding of first) told.add(text(finding));
+        for await (const finding of first) reported.add(text(finding));
         isOver = left > 0;
       } catch (error) {
         if (!controller.signal.aborted) throw error;
       }
       const resume = JSON.parse(JSON.stringify(first.state));
       const second = verify({ ...options, resume });
-      for await (const finding of second) told.add(text(finding));
-      assert.deepEqual([...told].sort(), all.toSorted(), `after ${stopAfter}`);
+      for await (const finding of second) reported.add(text(finding));
+      assert.deepEqual(
+        [...reported].sort(),
+        all.toSorted(),
+        `after ${stopAfter}`,
+      );
       const { streams, blocks, errors } = second.summary;
       assert.deepEqual([streams, blocks, errors], [3, 3, 2]);
     }

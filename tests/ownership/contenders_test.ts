@@ -46,7 +46,7 @@ after(async () => {
 interface Opening {
   opening: Promise<PostgresStreamStorage>;
   events: LogEvent[];
-  tells(code: LogCode): Promise<void>;
+  logged(code: LogCode): Promise<void>;
 }
 
 function begin(options: Partial<StreamStorageOptions> = {}): Opening {
@@ -63,9 +63,9 @@ function begin(options: Partial<StreamStorageOptions> = {}): Opening {
     })
   );
   opening.catch(() => {}); // looked at later
-  const tells = (code: LogCode) =>
+  const logged = (code: LogCode) =>
     until(() => events.some((event) => event.code === code));
-  return { opening, events, tells };
+  return { opening, events, logged };
 }
 
 async function works(storage: PostgresStreamStorage): Promise<void> {
@@ -94,9 +94,11 @@ describe("An opener that finds the schema just taken", () => {
     await using third = await opening;
     await aborted(second.signal);
     await works(third);
-    const told = events.filter(({ code }) => code === "ownership_contended");
-    assert.equal(told.length, 1);
-    assert.ok(Number(told[0]!.details!["waitMs"]) <= 1500);
+    const contended = events.filter(({ code }) =>
+      code === "ownership_contended"
+    );
+    assert.equal(contended.length, 1);
+    assert.ok(Number(contended[0]!.details!["waitMs"]) <= 1500);
     // By the server's clock, however slow this machine is.
     assert.ok((await row()).ms - taken.ms >= 1500);
   });
@@ -105,7 +107,7 @@ describe("An opener that finds the schema just taken", () => {
     const first = await begin().opening;
     const second = await begin().opening;
     const waiting = begin({ startupDelayMs: longMs });
-    await waiting.tells("ownership_contended");
+    await waiting.logged("ownership_contended");
     await works(second);
     await second.close();
     await using third = await waiting.opening;
@@ -117,11 +119,11 @@ describe("An opener that finds the schema just taken", () => {
     await using first = await begin().opening;
     await using second = await begin().opening;
     const controller = new AbortController();
-    const { opening, tells } = begin({
+    const { opening, logged } = begin({
       startupDelayMs: longMs,
       signal: controller.signal,
     });
-    await tells("ownership_contended");
+    await logged("ownership_contended");
     controller.abort();
     await assert.rejects(
       opening,
@@ -142,7 +144,7 @@ async function startDeafNode(
   await lock(node);
   await node.listen();
   // As a node does at any notification: it does not look at the table.
-  return { hasGone: node.heard().then(() => node[Symbol.asyncDispose]()) };
+  return { hasGone: node.notified().then(() => node[Symbol.asyncDispose]()) };
 }
 
 describe("A node that listened too late", () => {
@@ -165,7 +167,7 @@ describe("A node that listened too late", () => {
   });
 
   it("is told by the owner whose lock it has got", async () => {
-    const { opening, tells } = begin();
+    const { opening, logged } = begin();
     await using owner = await opening;
     const [[pid] = []] = await watcher.script(
       `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
@@ -178,7 +180,7 @@ describe("A node that listened too late", () => {
       await locked;
     });
     await hasGone;
-    await tells("ownership_session_back");
+    await logged("ownership_session_back");
     await works(owner);
     assert.equal(owner.signal.aborted, false);
   });

@@ -43,7 +43,7 @@ const isLost = (error: unknown) =>
 
 /** Writes to many streams at once until the store refuses. */
 class Load {
-  readonly told = { acknowledged: 0, unknown: 0 };
+  readonly counts = { acknowledged: 0, unknown: 0 };
   readonly ended: Promise<unknown>;
 
   constructor(storage: PostgresStreamStorage) {
@@ -52,20 +52,20 @@ class Load {
       await storage.createStreamStorage(id, genesis);
       for (let slot = 0;; slot++) {
         await storage.writeEvent(id, 1n, slot, event);
-        this.told.acknowledged++;
+        this.counts.acknowledged++;
       }
     });
     this.ended = Promise.all(streams.map((stream) =>
       stream.catch((error) => {
         assert.ok(isLost(error), String(error));
-        if (error.outcome === "unknown") this.told.unknown++;
+        if (error.outcome === "unknown") this.counts.unknown++;
       })
     ));
   }
 
   async more(writes: number): Promise<void> {
-    const target = this.told.acknowledged + writes;
-    await until(() => this.told.acknowledged >= target);
+    const target = this.counts.acknowledged + writes;
+    await until(() => this.counts.acknowledged >= target);
   }
 }
 
@@ -125,8 +125,8 @@ async function passOn(
 }
 
 describe("A takeover under load", () => {
-  for (const isHeard of [true, false]) {
-    const how = isHeard ? "that is heard of" : "that nobody hears of";
+  for (const isNotified of [true, false]) {
+    const how = isNotified ? "that is heard of" : "that nobody hears of";
     it(`${how}: nothing is added after the row is gone`, async () => {
       await using ours = await openTestStorage({ partitions: 2 });
       const { storage, schema } = ours;
@@ -134,7 +134,7 @@ describe("A takeover under load", () => {
       const load = new Load(storage);
       await load.more(100);
       await using node = await ExistingNode.start(schema);
-      if (!isHeard) {
+      if (!isNotified) {
         await watcher.script(
           `ALTER TABLE ${schema}.singlenodekey DISABLE TRIGGER USER`,
         );
@@ -144,7 +144,7 @@ describe("A takeover under load", () => {
       await load.ended;
       await aborted(storage.signal);
       assert.equal(await storedEvents(watcher, schema), stored);
-      const { acknowledged, unknown } = load.told;
+      const { acknowledged, unknown } = load.counts;
       assert.ok(acknowledged <= stored && stored <= acknowledged + unknown);
       await node.lock();
     });
@@ -162,7 +162,7 @@ describe("A takeover under load", () => {
       const next = stack.use(await openAgain(first.schema));
       await load.ended;
       const stored = await storedEvents(watcher, first.schema);
-      const { acknowledged, unknown } = load.told;
+      const { acknowledged, unknown } = load.counts;
       assert.ok(before + acknowledged <= stored);
       assert.ok(stored <= before + acknowledged + unknown);
       before = stored;

@@ -219,7 +219,7 @@ describe("An error of a write", () => {
     Array.from(new TextEncoder().encode(marker)).join(", "),
   ];
 
-  function assertTellsNothing(error: unknown): void {
+  function assertRevealsNothing(error: unknown): void {
     assert.ok(isStreamStorageError(error), inspect(error));
     const text = everyText(error);
     assert.ok(text.includes(error.message));
@@ -227,7 +227,7 @@ describe("An error of a write", () => {
   }
 
   async function refused(write: Promise<unknown>): Promise<void> {
-    assertTellsNothing(
+    assertRevealsNothing(
       await write.then(() => assert.fail("Expected a refusal"), (e) => e),
     );
   }

@@ -33,7 +33,7 @@ const refused = new StreamStorageError({
 function owner() {
   const telemetry = new StoreTelemetry({ database: "d", schema: "s" });
   const { database, ownership } = telemetry;
-  ownership.heard("ownership_taken", "");
+  ownership.record("ownership_taken", "");
   database.answered();
   return { telemetry, database, ownership };
 }
@@ -72,15 +72,15 @@ describe("The health of a store", () => {
     // Another session goes on working.
     database.answered();
     assert.equal(telemetry.health().state, "ready");
-    ownership.heard("ownership_session_lost", "");
+    ownership.record("ownership_session_lost", "");
     assert.equal(telemetry.health().state, "recovering");
     assert.deepEqual(await statuses(telemetry), [503, 200]);
-    ownership.heard("ownership_session_back", "");
+    ownership.record("ownership_session_back", "");
     assert.deepEqual(await statuses(telemetry), [200, 200]);
-    ownership.heard("ownership_released", "");
+    ownership.record("ownership_released", "");
     assert.equal(telemetry.health().state, "released");
     assert.deepEqual(await statuses(telemetry), [503, 200]);
-    ownership.heard("ownership_lost", "");
+    ownership.record("ownership_lost", "");
     assert.equal(telemetry.health().state, "lost");
     assert.deepEqual(await statuses(telemetry), [503, 503]);
     telemetry.leaving();

@@ -362,7 +362,7 @@ async function openReader(
       startupDelayMs: 0,
     }),
   );
-  const told = async (): Promise<PagesRead> => {
+  const pagesOfRead = async (): Promise<PagesRead> => {
     const before = await pagesRead(session, schema);
     for (;;) {
       // Else it tells all at once when it ends a transaction, once in a
@@ -377,9 +377,9 @@ async function openReader(
   return {
     storage,
     pagesOf: async (call) => {
-      const before = await told();
+      const before = await pagesOfRead();
       await call();
-      const { streams, rows, data } = await told();
+      const { streams, rows, data } = await pagesOfRead();
       return {
         streams: streams - before.streams,
         rows: rows - before.rows,

@@ -79,10 +79,10 @@ class Caller {
     const [promise, isIn] = this.#submit(call);
     let error: unknown;
     await promise.catch((reason) => error = reason);
-    const told = isStreamStorageError(error)
+    const shown = isStreamStorageError(error)
       ? `${error.code} ${error.details["reason"]}`
       : String(error);
-    assert.equal(error === undefined, isIn, `${inText(call)}: ${told}`);
+    assert.equal(error === undefined, isIn, `${inText(call)}: ${shown}`);
   }
 
   /** The promise, and whether the call must be acknowledged. */

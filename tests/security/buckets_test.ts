@@ -92,8 +92,8 @@ describe("No secret is shown because of a bucket", () => {
       for (const [name, ms, options] of attempts) {
         const signal = AbortSignal.timeout(ms);
         const called = invoke(store.storage, name, [{ ...options, signal }]);
-        const told = await called.catch((error) => error);
-        search.see(`${what}, ${name}`, told);
+        const outcome = await called.catch((error) => error);
+        search.see(`${what}, ${name}`, outcome);
       }
       await invoke(store.storage, "deleteStream", [id]);
       await store.look(what);

@@ -61,19 +61,19 @@ export class ExistingNode implements AsyncDisposable {
   }
 
   /** Fulfilled by the next notification for the schema. */
-  heard(): Promise<void> {
+  notified(): Promise<void> {
     return new Promise((resolve) => this.#notify = resolve);
   }
 
   /** Fulfilled when a notification finds another row than the node's own. */
   async overtaken(): Promise<void> {
     for (;;) {
-      const heard = this.heard();
+      const notified = this.notified();
       const [row] = await this.#session.script(
         `SELECT uuid FROM ${this.#schema}.singlenodekey`,
       );
       if (row?.[0] !== "node") return;
-      await heard;
+      await notified;
     }
   }
 

@@ -23,7 +23,7 @@ const data = new Uint8Array([1]);
 const genesis = { number: 0n, data, snapshot: data };
 
 /** A logger that keeps what it hears. */
-function heard() {
+function captureLog() {
   const events: LogEvent[] = [];
   const logger: Logger = (event) => events.push(event);
   const of = (code: string) => events.filter((event) => event.code === code);
@@ -58,7 +58,7 @@ function endCall(telemetry: StoreTelemetry, error?: unknown): void {
 
 describe("An outage", () => {
   it("of 1000 calls is one event when it begins and one when it ends", async () => {
-    const log = heard();
+    const log = captureLog();
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -116,7 +116,7 @@ describe("An outage", () => {
   });
 
   it("is none when only connections end, which is told once", async () => {
-    const log = heard();
+    const log = captureLog();
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -136,7 +136,7 @@ describe("An outage", () => {
   });
 
   it("is not told of the connections that close ends", async () => {
-    const log = heard();
+    const log = captureLog();
     const test = await openTestStorage({ logger: log.logger });
     await test.storage.createStreamStorage(newStreamId(), genesis);
     await test[Symbol.asyncDispose]();
@@ -147,7 +147,7 @@ describe("An outage", () => {
 describe("Told once, with what it has cost", () => {
   it("writes that the database refuses", () => {
     for (const sqlState of ["25006", "53100", "53200", "53000", "53400"]) {
-      const log = heard();
+      const log = captureLog();
       const telemetry = telemetryOf(log.logger);
       const error = toStorageError(
         new PgError(new Map([["C", sqlState], ["M", "no"]]), 0),
@@ -165,7 +165,7 @@ describe("Told once, with what it has cost", () => {
 
   it("full queues, until they are half empty", () => {
     for (const reason of ["pool_queue_full", "write_queue_full"]) {
-      const log = heard();
+      const log = captureLog();
       let hasRoom = false;
       const telemetry = telemetryOf(log.logger, () => hasRoom);
       const error = new StreamStorageError({
@@ -187,7 +187,7 @@ describe("Told once, with what it has cost", () => {
   });
 
   it("calls whose outcome the outage left unknown", () => {
-    const log = heard();
+    const log = captureLog();
     const telemetry = telemetryOf(log.logger);
     const error = new StreamStorageError({
       code: "UNAVAILABLE",
@@ -214,7 +214,7 @@ describe("Told once, with what it has cost", () => {
   });
 
   it("a worker that fails, whatever it tells", () => {
-    const log = heard();
+    const log = captureLog();
     const { workers } = telemetryOf(log.logger);
     const run = (outcome: "done" | "failed") =>
       workers.record({
@@ -223,21 +223,21 @@ describe("Told once, with what it has cost", () => {
         milliseconds: 1,
         report: undefined,
       });
-    const tell = (code: LogEvent["code"]) =>
-      workers.heard("w", { code, message: code, details: {} });
+    const record = (code: LogEvent["code"]) =>
+      workers.recordEvent("w", { code, message: code, details: {} });
     for (let i = 0; i < 3; i++) {
       run("failed");
-      tell("worker_failed");
+      record("worker_failed");
     }
     run("failed");
-    tell("worker_suspended");
+    record("worker_suspended");
     run("done");
-    tell("worker_recovered");
+    record("worker_recovered");
     run("done");
-    tell("worker_ran");
-    tell("worker_failed");
+    record("worker_ran");
+    record("worker_failed");
     run("failed");
-    tell("worker_failed");
+    record("worker_failed");
     assert.deepEqual(log.codes(), [
       "worker_failed",
       "worker_suspended",
@@ -253,7 +253,7 @@ describe("Told once, with what it has cost", () => {
 
 describe("Ownership that passes to another instance", () => {
   it("is told by both, and ends the state of the former owner", async () => {
-    const [former, next] = [heard(), heard()];
+    const [former, next] = [captureLog(), captureLog()];
     await using test = await openTestStorage({
       logger: former.logger,
       ephemeralSweepIntervalMs: 0,
@@ -300,8 +300,8 @@ describe("A logger", () => {
   }
 
   it("gets the level and, by default, the meaning from the table", () => {
-    const log = heard();
-    telemetryOf(log.logger).log.tell("overloaded");
+    const log = captureLog();
+    telemetryOf(log.logger).log.emit("overloaded");
     assert.deepEqual(log.events, [{
       level: logEvents.overloaded.level,
       code: "overloaded",

@@ -46,7 +46,7 @@ const common: string[] = [
 function recordAll(telemetry: StoreTelemetry): void {
   telemetry.watchPool("read", { state: { open: 3, idle: 1, waiting: 2 } }, 5);
   telemetry.watchServer({ version: "18.4", system: "7300" });
-  telemetry.counts.tell({
+  telemetry.counts.record({
     streams: new Map([["space", 3], ["dm", 0]]),
     waiting: new Map([["offload", 2]]),
   });

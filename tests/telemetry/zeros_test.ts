@@ -298,11 +298,11 @@ describe("Beside them", () => {
   });
 
   it("stands why connections ended, and only a loss is logged", async () => {
-    const told: string[] = [];
+    const logged: string[] = [];
     await using test = await openTestStorage({
       maxConnections: 8,
       idleTimeoutMs: 20,
-      logger: ({ code }) => told.push(code),
+      logger: ({ code }) => logged.push(code),
     });
     const { storage } = test;
     const burst = () =>
@@ -318,7 +318,7 @@ describe("Beside them", () => {
     await burst();
     await until(() => ended("idle") > 0);
     assert.equal(ended("lost"), 0);
-    assert.ok(!told.includes("connection_lost"));
+    assert.ok(!logged.includes("connection_lost"));
     await using session = await testSession();
     await storage.getStreamsNumber();
     await session.script(
@@ -327,7 +327,7 @@ describe("Beside them", () => {
           AND query LIKE '%"${test.schema}"."es"%'`,
     );
     await until(() => ended("lost") > 0);
-    assert.ok(told.includes("connection_lost"));
+    assert.ok(logged.includes("connection_lost"));
   });
 
   it("stands what a stream takes in the database", async () => {

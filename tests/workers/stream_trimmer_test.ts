@@ -14,7 +14,7 @@ import {
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
 import { StreamTrimmer } from "../../src/workers/stream_trimmer.ts";
-import { ToldStreams } from "../../src/workers/told_streams.ts";
+import { DueStreams } from "../../src/workers/due_streams.ts";
 import {
   type MaintenanceStore,
   openMaintenanceStore,
@@ -565,31 +565,31 @@ describe("Streams that were told", () => {
   const [a, b] = ids(2) as [StreamId, StreamId];
 
   it("are due at the n-th, when their count is known", () => {
-    const told = new ToldStreams();
-    assert.equal(told.told(a, 3), true, "not known yet");
-    assert.deepEqual(told.take(9), [{ streamId: a, isCertain: false }]);
-    told.count(a, 1);
-    assert.equal(told.told(a, 3), false);
-    assert.equal(told.told(a, 3), true);
-    assert.deepEqual(told.take(9), [{ streamId: a, isCertain: true }]);
-    assert.equal(told.told(a, 3), true, "told while it is looked at");
-    told.count(a, 0);
-    assert.deepEqual(told.take(9), [{ streamId: a, isCertain: false }]);
+    const due = new DueStreams();
+    assert.equal(due.snapshotWritten(a, 3), true, "not known yet");
+    assert.deepEqual(due.take(9), [{ streamId: a, isCertain: false }]);
+    due.count(a, 1);
+    assert.equal(due.snapshotWritten(a, 3), false);
+    assert.equal(due.snapshotWritten(a, 3), true);
+    assert.deepEqual(due.take(9), [{ streamId: a, isCertain: true }]);
+    assert.equal(due.snapshotWritten(a, 3), true, "told while it is looked at");
+    due.count(a, 0);
+    assert.deepEqual(due.take(9), [{ streamId: a, isCertain: false }]);
   });
 
   it("are looked at by the order they came in, some at a time", () => {
-    const told = new ToldStreams();
-    for (const id of [b, a, b]) told.told(id, 1);
-    assert.deepEqual(told.take(1), [{ streamId: b, isCertain: true }]);
-    assert.deepEqual(told.take(1), [{ streamId: a, isCertain: true }]);
-    assert.equal(told.size, 0);
+    const due = new DueStreams();
+    for (const id of [b, a, b]) due.snapshotWritten(id, 1);
+    assert.deepEqual(due.take(1), [{ streamId: b, isCertain: true }]);
+    assert.deepEqual(due.take(1), [{ streamId: a, isCertain: true }]);
+    assert.equal(due.size, 0);
   });
 
   it("are no more than can be remembered, and it is told so", () => {
-    const told = new ToldStreams();
-    for (let i = 0; i < 10_001; i++) told.told(`${i}` as StreamId, 1);
-    assert.equal(told.size, 10_000);
-    assert.equal(told.takeOverflow(), true);
-    assert.equal(told.takeOverflow(), false);
+    const due = new DueStreams();
+    for (let i = 0; i < 10_001; i++) due.snapshotWritten(`${i}` as StreamId, 1);
+    assert.equal(due.size, 10_000);
+    assert.equal(due.takeOverflow(), true);
+    assert.equal(due.takeOverflow(), false);
   });
 });

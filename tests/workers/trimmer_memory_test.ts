@@ -24,7 +24,7 @@ import {
   newStreamId,
 } from "../../src/testing/contract/support.ts";
 import { StreamTrimmer } from "../../src/workers/stream_trimmer.ts";
-import { ToldStreams } from "../../src/workers/told_streams.ts";
+import { DueStreams } from "../../src/workers/due_streams.ts";
 
 /** A stream of blocks 0 to 600, the last with the only snapshot. */
 class Tables {
@@ -147,38 +147,38 @@ describe("How many snapshots a stream has since it was trimmed", () => {
   it("is counted anew when it was forgotten", async () => {
     const tables = new Tables();
     const trimmer = tables.trimmer({ ...clearing, activationFactor: 4 });
-    const told = async (): Promise<number> => {
+    const countsMade = async (): Promise<number> => {
       const before = tables.counts;
       trimmer.snapshotWritten(tables.id);
       await trimmer.runOnce(signal);
       return tables.counts - before;
     };
-    assert.equal(await told(), 1, "not known yet");
-    assert.equal(await told(), 0);
+    assert.equal(await countsMade(), 1, "not known yet");
+    assert.equal(await countsMade(), 0);
     trimmer.forget(tables.id);
-    assert.equal(await told(), 1);
+    assert.equal(await countsMade(), 1);
     trimmer.forgetAll();
-    assert.equal(await told(), 1);
+    assert.equal(await countsMade(), 1);
     tables.meanwhile = () => trimmer.forget(tables.id);
     trimmer.forget(tables.id);
-    assert.equal(await told(), 1);
-    assert.equal(await told(), 1, "forgotten while it was counted");
+    assert.equal(await countsMade(), 1);
+    assert.equal(await countsMade(), 1, "forgotten while it was counted");
     assert.equal(tables.looks, 0);
   });
 
   it("is not certain any more of those that are due", () => {
-    const told = new ToldStreams();
+    const due = new DueStreams();
     const [a, b] = ["a", "b"] as StreamId[] as [StreamId, StreamId];
-    for (const id of [a, b]) told.told(id, 1);
-    told.forget(b);
-    assert.deepEqual(told.take(1), [{ streamId: a, isCertain: true }]);
-    told.add({ streamId: a, isCertain: true });
-    told.forgetAll();
+    for (const id of [a, b]) due.snapshotWritten(id, 1);
+    due.forget(b);
+    assert.deepEqual(due.take(1), [{ streamId: a, isCertain: true }]);
+    due.add({ streamId: a, isCertain: true });
+    due.forgetAll();
     const uncertain = [b, a].map((streamId) => ({
       streamId,
       isCertain: false,
     }));
-    assert.deepEqual(told.take(9), uncertain);
+    assert.deepEqual(due.take(9), uncertain);
   });
 });
 

@@ -215,8 +215,8 @@ describe("A worker that ignores its signal", () => {
     assert.deepEqual([runs.length, other.begun.length], [1, 1]);
     await other.end(nothing);
     await other.loop.stop();
-    const told = events.map(({ code, details }) => [code, details["reason"]]);
-    assert.deepEqual(told, [["worker_failed", "worker_goes_on"]]);
+    const logged = events.map(({ code, details }) => [code, details["reason"]]);
+    assert.deepEqual(logged, [["worker_failed", "worker_goes_on"]]);
     assert.equal(loop.state.running, true);
 
     // Every run has failed until it ends, and every call.
@@ -250,8 +250,8 @@ describe("A worker that ignores its signal", () => {
     assert.equal(isStopped, true);
     await stopping;
     assert.deepEqual(runs.map(({ outcome }) => outcome), ["stopped"]);
-    const told = events.map(({ code, details }) => [code, details["reason"]]);
-    assert.deepEqual(told, [["worker_failed", "worker_goes_on"]]);
+    const logged = events.map(({ code, details }) => [code, details["reason"]]);
+    assert.deepEqual(logged, [["worker_failed", "worker_goes_on"]]);
     await end(new Error("late"));
     assert.deepEqual(clock.timers, []);
   });

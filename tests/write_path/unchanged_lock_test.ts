@@ -141,8 +141,8 @@ describe("The lock of what is unchanged", () => {
     describe(name, () => {
       it("is taken again and again", async () => {
         const row = await lockOnce(await newStream());
-        const [{ rows: [told] }] = await late.run([lockOf([row])]);
-        await late.run([lockOf([{ ...row, lockedBy: told![1] }])]);
+        const [{ rows: [locked] }] = await late.run([lockOf([row])]);
+        await late.run([lockOf([{ ...row, lockedBy: locked![1] }])]);
         assert.equal(await refusalOf(lockOf([row])), changedReason);
       });
 
@@ -246,8 +246,8 @@ describe("The lock of what is unchanged", () => {
       for (let i = 0; i < 20; i++) ids.push(await newStream());
       const rows = await lockAll(ids);
       rows.sort((a, b) => a.at - b.at);
-      const [{ rows: [told] }] = await late.run([locks[name](rows)]);
-      const reversed = rows.map((row) => ({ ...row, lockedBy: told![1] }))
+      const [{ rows: [locked] }] = await late.run([locks[name](rows)]);
+      const reversed = rows.map((row) => ({ ...row, lockedBy: locked![1] }))
         .toReversed();
       assert.equal(await refusalOf(locks[name](reversed)), changedReason);
     });
@@ -287,10 +287,10 @@ describe("The lock of what is unchanged", () => {
     const id = await newStream();
     const row = await lockOnce(id);
     const { text } = catalog.at("", lockStreamsLearning);
-    const told = await late.script(
+    const locked = await late.script(
       `BEGIN; ${text.replace("$1", `'{${id}}'`)}; ROLLBACK`,
     );
-    const aborted = { ...row, lockedBy: BigInt(told[0]![2]!) };
+    const aborted = { ...row, lockedBy: BigInt(locked[0]![2]!) };
     const committed = await lockOnce(await newStream());
     const rows = [aborted, committed].sort((a, b) => a.at - b.at);
     const lock = locks["streams of many"];

@@ -8,8 +8,8 @@ import { withOwner } from "../store_options.ts";
 import {
   describeTransfer,
   parseStream,
+  problemPrinter,
   showProgress,
-  tellProblems,
   transferOptionsOf,
   withTransfer,
 } from "../transfer_options.ts";
@@ -64,7 +64,7 @@ export function define(command: NewCommand): void {
           resume.at(amount.after);
           show(amount);
         },
-        onProblem: tellProblems(cli),
+        onProblem: problemPrinter(cli),
         onRound: (round) => {
           if (follow) cli.note(describeTransfer(round, "copied"));
         },

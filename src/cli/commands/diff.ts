@@ -48,10 +48,10 @@ export function define(command: NewCommand): void {
           show(amount);
         },
         onDifference: (difference) => {
-          const told = cli.isJson
+          const printed = cli.isJson
             ? cli.jsonLine(difference)
             : cli.print(...describe(difference));
-          told.catch(() => {});
+          printed.catch(() => {});
         },
       });
       resume.done();

@@ -7,8 +7,8 @@ import { readMediaOption } from "../media_option.ts";
 import { storeOf, withStore } from "../store_options.ts";
 import {
   parseStream,
+  problemPrinter,
   showProgress,
-  tellProblems,
   transferOptionsOf,
   withTransfer,
 } from "../transfer_options.ts";
@@ -54,7 +54,7 @@ export function define(command: NewCommand): void {
         resume: options.resume ?? false,
         signal: cli.signal,
         onProgress: showProgress(progress),
-        onProblem: tellProblems(cli),
+        onProblem: problemPrinter(cli),
       });
       if (cli.isJson) await cli.jsonLine({ summary });
       else {

@@ -9,8 +9,8 @@ import { storeOf, withOwner, withStore } from "../store_options.ts";
 import {
   describeTransfer,
   parseStream,
+  problemPrinter,
   showProgress,
-  tellProblems,
   transferOptionsOf,
   withTransfer,
 } from "../transfer_options.ts";
@@ -62,7 +62,7 @@ export function define(command: NewCommand): void {
           resume.at(amount.after);
           show(amount);
         },
-        onProblem: tellProblems(cli),
+        onProblem: problemPrinter(cli),
       });
       resume.done();
       if (cli.isJson) await cli.jsonLine({ summary });

@@ -86,7 +86,7 @@ async function carryOut(
   }
   using progress = cli.progress("Repairing", "steps");
   let done = 0;
-  const tell = () => progress.at({ done, total: doable.length });
+  const showSteps = () => progress.at({ done, total: doable.length });
   const results = await applyRepairs(doable, {
     ...place,
     takeOver: takeOver ?? false,
@@ -94,7 +94,7 @@ async function carryOut(
     signal,
     onProgress: () => {
       done++;
-      tell();
+      showSteps();
     },
   }).catch((error) => {
     if (done > 0) {

@@ -55,7 +55,10 @@ export async function look(
   if (!cli.isJson) {
     const lines = found.lines(cli.width, cli.colour);
     await cli.print(...lines, ...describeSummary(verification.summary));
-  } else await cli.jsonLine({ summary: toldOf(verification.summary, options) });
+  } else {
+    const summary = shownSummary(verification.summary, options);
+    await cli.jsonLine({ summary });
+  }
   file.done();
   return verification.summary;
 }
@@ -120,7 +123,7 @@ function amountOf(
 }
 
 /** Counts of what was not asked for are left out. */
-function toldOf(
+function shownSummary(
   { acknowledged, unjudged, ...summary }: VerifySummary,
   { acknowledged: known, level }: VerifyOptions,
 ) {

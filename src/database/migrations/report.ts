@@ -63,12 +63,12 @@ export class RunProgress {
   /** One transaction is done. */
   advance(): void {
     this.#done++;
-    this.#tell("running");
+    this.#notify("running");
   }
 
   /** Another process is at work. */
   wait(): void {
-    this.#tell("waiting");
+    this.#notify("waiting");
   }
 
   /** The run's report: from where it came to where the schema stands now. */
@@ -94,7 +94,7 @@ export class RunProgress {
     return performance.now() - this.#started;
   }
 
-  #tell(state: MigrationProgress["state"]): void {
+  #notify(state: MigrationProgress["state"]): void {
     this.#listener?.({
       state,
       activity: this.activity,

@@ -46,8 +46,8 @@ export class LockSession {
   ): Promise<LockSession> {
     const { schema, leaseMs } = options;
     const session = await options.connect(signal);
-    session.onNotification(({ channel: heard, payload }) => {
-      if (heard === channel && payload === schema) onChange();
+    session.onNotification(({ channel: notified, payload }) => {
+      if (notified === channel && payload === schema) onChange();
     });
     try {
       await session.run([

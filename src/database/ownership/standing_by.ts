@@ -66,7 +66,7 @@ export async function takeFreeLock(
   { schema, signal, lockWait, survey, onEvent }: StandBy,
   whenOwned: "wait" | "fail",
 ): Promise<string> {
-  let told: string | undefined;
+  let reported: string | undefined;
   let held = 0;
   let quiet: Quiet | undefined;
   for (;;) {
@@ -95,8 +95,8 @@ export async function takeFreeLock(
     if (isSure && whenOwned === "fail") {
       throw schemaOwned(schema, ownerFacts(rows));
     }
-    if (isSure && told !== nameOf(rows)) {
-      told = nameOf(rows);
+    if (isSure && reported !== nameOf(rows)) {
+      reported = nameOf(rows);
       onEvent(
         "ownership_standby",
         "Another instance owns the schema, this one stands by",
@@ -128,13 +128,13 @@ export async function backOff(
   { signal, onEvent }: StandBy,
   restMs: number,
 ): Promise<string> {
-  let told: string | undefined;
+  let reported: string | undefined;
   for (;;) {
     const rows = await link.rows();
     const left = contendedMs(rows, restMs);
     if (left === 0 || await link.isLockFree()) return keyOf(rows);
-    if (told !== nameOf(rows)) {
-      told = nameOf(rows);
+    if (reported !== nameOf(rows)) {
+      reported = nameOf(rows);
       onEvent(
         "ownership_contended",
         "The owner has just taken the schema from another one, this one waits",

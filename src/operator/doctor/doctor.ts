@@ -118,7 +118,7 @@ async function lookAtServer(
   const ask = askOn(session);
   const sentMs = Date.now();
   const [{ rows: [server] }] = await session.run([bind(selectServer)]);
-  const heardMs = Date.now();
+  const receivedMs = Date.now();
   const [seconds, version, versionNumber, isStandby, answeredBy] = server!;
   const [settings] = await ask([bind(selectSettings)]);
   const stores = (await storesOf(session)).map(({ schema }) => schema);
@@ -135,7 +135,7 @@ async function lookAtServer(
     ),
     ask,
   };
-  const clock = { serverMs: seconds * 1000, sentMs, heardMs };
+  const clock = { serverMs: seconds * 1000, sentMs, receivedMs };
   const facts = { answeredBy, loggedInTo: session.processId };
   const checks: Check[] = [
     { name: "server", run: () => [checkServer(version, versionNumber)] },

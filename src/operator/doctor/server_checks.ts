@@ -45,18 +45,18 @@ const maxClockMs = 5000;
 
 /**
  * Compares the clocks: the server looked at its own between `sentMs` and
- * `heardMs` of ours, all in milliseconds since 1970.
+ * `receivedMs` of ours, all in milliseconds since 1970.
  */
 export function checkClock(
-  { serverMs, sentMs, heardMs }: {
+  { serverMs, sentMs, receivedMs }: {
     serverMs: number;
     sentMs: number;
-    heardMs: number;
+    receivedMs: number;
   },
 ): Result {
   const apart = serverMs < sentMs
     ? serverMs - sentMs
-    : Math.max(0, serverMs - heardMs);
+    : Math.max(0, serverMs - receivedMs);
   const seconds = Math.round(Math.abs(apart) / 1000);
   if (Math.abs(apart) <= maxClockMs) return ok("Server and machine agree");
   return warn(

@@ -83,7 +83,7 @@ export interface MigrationLookOptions extends ServerOptions {
 export async function migrateStore(
   { onProgress, ...options }: MigrateStoreOptions,
 ): Promise<MigrationReport> {
-  return await telling("migrateStore", options, async (ground) => {
+  return await withTypedErrors("migrateStore", options, async (ground) => {
     const { session, options: { schema, partitions, signal } } = ground;
     const { exists, versions } = await readSchemaState(session, schema);
     if (exists && isCurrent(versions)) {
@@ -113,7 +113,7 @@ export async function migrateStore(
 export async function migrateStoreDown(
   { to, own, allowDataLoss, onProgress, ...options }: MigrateStoreDownOptions,
 ): Promise<MigrationReport> {
-  return await telling("migrateStoreDown", options, async (ground) => {
+  return await withTypedErrors("migrateStoreDown", options, async (ground) => {
     const { session, options: { schema, signal } } = ground;
     const down = () =>
       migrateDown(session, {
@@ -207,7 +207,7 @@ function isCurrent({ node, own }: TrackVersions): boolean {
   return node === currentVersions.node && own === currentVersions.own;
 }
 
-async function telling<T>(
+async function withTypedErrors<T>(
   operation: string,
   options: OwnerOptions,
   work: (ground: Ground) => Promise<T>,

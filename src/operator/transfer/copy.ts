@@ -42,7 +42,7 @@ import { type StreamChoice, streamIdsOf } from "./source/stream_ids.ts";
 import { decisionOf } from "./target/decide.ts";
 import { ProblemError, problemOf } from "./problem.ts";
 import { StreamWriter, type WriteDecision } from "./target/write_stream.ts";
-import { told } from "./told.ts";
+import { withTypedErrors } from "./typed_errors.ts";
 
 const operation = "copyStreams";
 
@@ -89,7 +89,7 @@ export async function copyStreams(
   options: CopyOptions,
 ): Promise<TransferSummary> {
   const { from, to, signal } = options;
-  return await told(operation, signal, async () => {
+  return await withTypedErrors(operation, signal, async () => {
     checkTransferOptions(options);
     const stop = signal && { signal };
     await using source = await openReadCore(
@@ -138,7 +138,7 @@ class Round {
         signal?.throwIfAborted();
         const ended = order.begin(streamId);
         await crowd.add(async () => {
-          await this.#copyOrTell(streamId);
+          await this.#copyOrReport(streamId);
           ended();
         });
       }
@@ -154,7 +154,7 @@ class Round {
     };
   }
 
-  async #copyOrTell(streamId: StreamId): Promise<void> {
+  async #copyOrReport(streamId: StreamId): Promise<void> {
     try {
       await this.#copy({
         name: operation,

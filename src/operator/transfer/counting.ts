@@ -27,7 +27,7 @@ export function bytesOfTail({ minipool, candidates }: StreamTail): number {
 }
 
 /** So often it is told how far a stream is. */
-const tellEveryMs = 200;
+const notifyEveryMs = 200;
 
 /** See the file's head. */
 export class Counting {
@@ -35,7 +35,7 @@ export class Counting {
   readonly #throttle: Throttle;
   readonly #signal: AbortSignal | undefined;
   readonly #since = performance.now();
-  #toldAt = performance.now();
+  #notifiedAt = performance.now();
   #after = "";
   streams = 0;
   blocks = 0;
@@ -58,7 +58,7 @@ export class Counting {
     this.blocks += blocks;
     this.bytes += bytes;
     // A large stream takes long.
-    if (performance.now() - this.#toldAt > tellEveryMs) this.#tell();
+    if (performance.now() - this.#notifiedAt > notifyEveryMs) this.#notify();
     await this.#throttle.spend(bytes, this.#signal);
   }
 
@@ -66,11 +66,11 @@ export class Counting {
   done(streamId: string): void {
     this.streams++;
     this.#after = streamId;
-    this.#tell();
+    this.#notify();
   }
 
-  #tell(): void {
-    this.#toldAt = performance.now();
+  #notify(): void {
+    this.#notifiedAt = performance.now();
     const { streams, blocks, bytes } = this;
     this.#options.onProgress?.({ streams, blocks, bytes, after: this.#after });
   }

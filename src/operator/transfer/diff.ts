@@ -20,7 +20,7 @@ import { InOrder } from "./in_order.ts";
 import type { TransferOptions } from "./options.ts";
 import { sourceReaderOptions } from "./source/reader_options.ts";
 import { type StreamChoice, streamIdsOf } from "./source/stream_ids.ts";
-import { told } from "./told.ts";
+import { withTypedErrors } from "./typed_errors.ts";
 
 const operation = "diffStreams";
 
@@ -80,7 +80,7 @@ export interface DiffSummary {
  * @throws {StreamStorageError} as `openStreamReader`; `CANCELED`: the signal.
  */
 export async function diffStreams(options: DiffOptions): Promise<DiffSummary> {
-  return await told(operation, options.signal, async () => {
+  return await withTypedErrors(operation, options.signal, async () => {
     checkTransferOptions(options);
     const { left, right, signal } = options;
     const open = (side: StreamReaderOptions) =>

@@ -30,7 +30,7 @@ import {
 import { selectServerVersion } from "./source/source_sql.ts";
 import { streamIdsOf } from "./source/stream_ids.ts";
 import { sourceReaderOptions } from "./source/reader_options.ts";
-import { told } from "./told.ts";
+import { withTypedErrors } from "./typed_errors.ts";
 
 const operation = "exportStreams";
 
@@ -50,7 +50,7 @@ const operation = "exportStreams";
 export async function exportStreams(
   options: ExportOptions,
 ): Promise<ExportSummary> {
-  return await told(operation, options.signal, async () => {
+  return await withTypedErrors(operation, options.signal, async () => {
     checkTransferOptions(options);
     return await run(options);
   });

@@ -23,7 +23,7 @@ import type {
   TransferSummary,
 } from "./options.ts";
 import { targetOwnerOptions } from "./source/reader_options.ts";
-import { told } from "./told.ts";
+import { withTypedErrors } from "./typed_errors.ts";
 
 const operation = "importStreams";
 
@@ -44,7 +44,7 @@ export async function verifyExport(
     onProgress?: (contents: Omit<ExportContents, "header">) => void;
   } = {},
 ): Promise<ExportContents> {
-  return await told("verifyExport", signal, async () => {
+  return await withTypedErrors("verifyExport", signal, async () => {
     let header: ExportContents["header"] | undefined;
     const counts = { streams: 0, blocks: 0, bytes: 0 };
     let present = { blocks: 0, bytes: 0 };
@@ -78,7 +78,7 @@ export async function importStreams(
   options: ImportOptions,
 ): Promise<TransferSummary> {
   const { file, signal } = options;
-  return await told(operation, signal, async () => {
+  return await withTypedErrors(operation, signal, async () => {
     checkTransferOptions(options);
     if (file === undefined) throw badFile("a file", "none");
     await verifyExport(file, signal ? { signal } : {});

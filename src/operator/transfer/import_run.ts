@@ -38,7 +38,7 @@ const operation = "importStreams";
 interface Present {
   streamId: StreamId;
   writer: StreamWriter;
-  ended: (isTold?: boolean) => void;
+  ended: (isReported?: boolean) => void;
 }
 
 /** See the file's head. */

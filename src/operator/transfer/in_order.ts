@@ -3,25 +3,25 @@
  * goes on behind the last one that was told must not miss an earlier one.
  */
 export class InOrder {
-  readonly #tell: (name: string) => void;
-  #open: { name: string; isDone: boolean; isTold: boolean }[] = [];
+  readonly #report: (name: string) => void;
+  #open: { name: string; isDone: boolean; isReported: boolean }[] = [];
 
-  constructor(tell: (name: string) => void) {
-    this.#tell = tell;
+  constructor(report: (name: string) => void) {
+    this.#report = report;
   }
 
   /**
    * Something begins; what is returned is called when it has ended, with false if
    * it was nothing.
    */
-  begin(name: string): (isTold?: boolean) => void {
-    const entry = { name, isDone: false, isTold: true };
+  begin(name: string): (isReported?: boolean) => void {
+    const entry = { name, isDone: false, isReported: true };
     this.#open.push(entry);
-    return (isTold = true) => {
-      Object.assign(entry, { isDone: true, isTold });
+    return (isReported = true) => {
+      Object.assign(entry, { isDone: true, isReported });
       while (this.#open[0]?.isDone) {
-        const { name, isTold } = this.#open.shift()!;
-        if (isTold) this.#tell(name);
+        const { name, isReported } = this.#open.shift()!;
+        if (isReported) this.#report(name);
       }
     };
   }

@@ -36,7 +36,7 @@ export interface CloserLook {
 }
 
 /** Makes a finding about one stream. */
-export type Tell = (
+export type Report = (
   severity: Finding["severity"],
   finding: Finding["finding"],
   what: string,
@@ -51,14 +51,14 @@ export function judge(
 ): Finding[] {
   const findings: Finding[] = [];
   const { streamId } = facts;
-  const tell: Tell = (severity, finding, what, details = {}) =>
+  const report: Report = (severity, finding, what, details = {}) =>
     findings.push({ severity, finding, streamId, what, details });
   if (context.suffix !== context.rightSuffix) {
-    judgeMisplaced(facts, context, tell);
+    judgeMisplaced(facts, context, report);
   } else if (facts.stream === undefined) {
-    if (!facts.isBeingDeleted) judgeOrphans(facts, context, tell);
+    if (!facts.isBeingDeleted) judgeOrphans(facts, context, report);
   } else {
-    judgeKnown(facts, look, context, tell);
+    judgeKnown(facts, look, context, report);
   }
   return findings;
 }
@@ -91,7 +91,7 @@ export function needsDecoding({ stream, blocks }: StreamFacts): boolean {
 function judgeMisplaced(
   { blocks, minipool, candidates, places }: StreamFacts,
   { suffix, rightSuffix }: JudgeContext,
-  tell: Tell,
+  report: Report,
 ): void {
   const rows = {
     blocks: detail(blocks.n),
@@ -100,7 +100,7 @@ function judgeMisplaced(
     places: detail(places.n),
   };
   if (Object.values(rows).every((n) => n === 0)) return;
-  tell(
+  report(
     "error",
     "wrong_partition",
     `Rows are in the tables of partition ${suffix}, where no node looks for ` +
@@ -112,7 +112,7 @@ function judgeMisplaced(
 function judgeOrphans(
   { blocks, minipool, candidates, places }: StreamFacts,
   { suffix }: JudgeContext,
-  tell: Tell,
+  report: Report,
 ): void {
   const kinds = [
     ["orphan_blocks", `miniblocks_${suffix}`, blocks.n],
@@ -123,7 +123,7 @@ function judgeOrphans(
   for (const [finding, table, n] of kinds) {
     if (n === 0n) continue;
     const what = `${n} rows in ${table} are of a stream that es does not know`;
-    tell("error", finding, what, { table, rows: detail(n) });
+    report("error", finding, what, { table, rows: detail(n) });
   }
 }
 
@@ -131,27 +131,27 @@ function judgeKnown(
   facts: StreamFacts,
   look: CloserLook,
   context: JudgeContext,
-  tell: Tell,
+  report: Report,
 ): void {
   const { ephemeral } = facts.stream!;
   const archive = isArchive(facts, context.archives);
-  judgeLocation(facts, tell);
+  judgeLocation(facts, report);
   const { last, n } = extentOf(facts);
-  if (n === 0n) return judgeNoBlocks(facts, archive, tell);
-  judgeBare(facts, look, tell);
+  if (n === 0n) return judgeNoBlocks(facts, archive, report);
+  judgeBare(facts, look, report);
   if (ephemeral || archive) {
-    judgeUnexpected(facts, archive ? "archive" : "ephemeral", tell);
+    judgeUnexpected(facts, archive ? "archive" : "ephemeral", report);
   } else {
-    judgeSnapshot(facts, look, tell);
-    judgeMinipool(facts, { last: last!, keys: look.minipoolKeys }, tell);
+    judgeSnapshot(facts, look, report);
+    judgeMinipool(facts, { last: last!, keys: look.minipoolKeys }, report);
   }
   if (!ephemeral) {
-    judgeGaps(facts, look, tell);
-    judgeCandidates(facts, last!, tell);
+    judgeGaps(facts, look, report);
+    judgeCandidates(facts, last!, report);
   }
 }
 
-function judgeLocation(facts: StreamFacts, tell: Tell): void {
+function judgeLocation(facts: StreamFacts, report: Report): void {
   const { blocks, places, isBeingMoved } = facts;
   const { location } = facts.stream!;
   const details = {
@@ -162,38 +162,38 @@ function judgeLocation(facts: StreamFacts, tell: Tell): void {
   if (location === "D" && places.n > 0n) {
     const what = "The blocks are in the database, but miniblocks_ext has " +
       `${places.n} places in object storage for them`;
-    tell("error", "location", what, details);
+    report("error", "location", what, details);
   }
   if (location === "D") return;
   if (blocks.n > 0n && !isBeingMoved) {
     const what = `The blocks are in object storage, but ${blocks.n} are in ` +
       "the database as well";
-    tell("error", "location", what, details);
+    report("error", "location", what, details);
   }
   if (places.n === 0n) {
     const what = "The blocks are in object storage, but miniblocks_ext has " +
       "no place for any of them";
-    tell("error", "location", what, details);
+    report("error", "location", what, details);
   }
   if (places.misfits > 0n) {
     const what = `${places.misfits} places in object storage do not begin ` +
       "where the one before ends, or have no size";
     const misfits = detail(places.misfits);
-    tell("error", "location", what, { ...details, misfits });
+    report("error", "location", what, { ...details, misfits });
   }
 }
 
 function judgeNoBlocks(
   { stream, minipool, candidates }: StreamFacts,
   archive: boolean,
-  tell: Tell,
+  report: Report,
 ): void {
   // Told as its location.
   if (stream!.location !== "D") return;
   if (archive && minipool.n === 0n) {
-    return tell("note", "no_blocks", "An archive stream without a block yet");
+    return report("note", "no_blocks", "An archive stream without a block yet");
   }
-  tell("error", "no_blocks", "The stream has no block", {
+  report("error", "no_blocks", "The stream has no block", {
     minipool: detail(minipool.n),
     candidates: detail(candidates.n),
   });
@@ -202,10 +202,10 @@ function judgeNoBlocks(
 function judgeBare(
   { blocks, candidates }: StreamFacts,
   { bareBlocks }: CloserLook,
-  tell: Tell,
+  report: Report,
 ): void {
   if (blocks.bare > 0n) {
-    tell("error", "empty_block", `${blocks.bare} blocks have no data`, {
+    report("error", "empty_block", `${blocks.bare} blocks have no data`, {
       table: "miniblocks",
       rows: detail(blocks.bare),
       blocks: bareBlocks.map(detail),
@@ -214,7 +214,7 @@ function judgeBare(
   if (candidates.bare > 0n) {
     const what = `${candidates.bare} candidates have no data`;
     const rows = detail(candidates.bare);
-    tell("error", "empty_block", what, {
+    report("error", "empty_block", what, {
       table: "miniblock_candidates",
       rows,
     });
@@ -224,11 +224,11 @@ function judgeBare(
 function judgeUnexpected(
   { minipool }: StreamFacts,
   kind: string,
-  tell: Tell,
+  report: Report,
 ): void {
   if (minipool.n === 0n) return;
   const what = `A stream that is ${kind} has ${minipool.n} minipool rows`;
-  tell("error", "minipool_unexpected", what, {
+  report("error", "minipool_unexpected", what, {
     kind,
     rows: detail(minipool.n),
   });
@@ -265,11 +265,15 @@ export function startOfLastRun(
   return lastGap === undefined ? extentOf(facts).first! : lastGap[1] + 1n;
 }
 
-function judgeSnapshot(facts: StreamFacts, look: CloserLook, tell: Tell): void {
+function judgeSnapshot(
+  facts: StreamFacts,
+  look: CloserLook,
+  report: Report,
+): void {
   const fault = pointerFault(facts, look);
   if (fault === undefined) return;
   const { first, last } = extentOf(facts);
-  tell("error", "snapshot_pointer", `The latest snapshot ${fault}`, {
+  report("error", "snapshot_pointer", `The latest snapshot ${fault}`, {
     latest: detail(facts.stream!.latest),
     first: detail(first),
     last: detail(last),
@@ -280,7 +284,7 @@ function judgeSnapshot(facts: StreamFacts, look: CloserLook, tell: Tell): void {
 /** Ranges that a finding shows of its gaps. */
 const shownGaps = 20;
 
-function judgeGaps(facts: StreamFacts, look: CloserLook, tell: Tell): void {
+function judgeGaps(facts: StreamFacts, look: CloserLook, report: Report): void {
   const { gaps, pointerTo } = look;
   // A wrong pointer does not tell which gaps are in the way.
   const isWrong = pointerFault(facts, look) !== undefined;
@@ -294,7 +298,7 @@ function judgeGaps(facts: StreamFacts, look: CloserLook, tell: Tell): void {
     const missing = some.reduce((n, [from, to]) => n + to - from + 1n, 0n);
     const where = severity === "error" ? "after" : "before";
     const what = `${missing} blocks are missing ${where} the latest snapshot`;
-    tell(severity, "gap", what, {
+    report(severity, "gap", what, {
       from: detail(some[0]![0]),
       to: detail(some.at(-1)![1]),
       missing: detail(missing),
@@ -306,12 +310,12 @@ function judgeGaps(facts: StreamFacts, look: CloserLook, tell: Tell): void {
 function judgeCandidates(
   { candidates }: StreamFacts,
   last: bigint,
-  tell: Tell,
+  report: Report,
 ): void {
   const { lowest } = candidates;
   if (lowest === null || lowest > last) return;
   const what = "Candidates are left for blocks that are stored already";
-  tell("warning", "stale_candidates", what, {
+  report("warning", "stale_candidates", what, {
     lowest: detail(lowest),
     last: detail(last),
   });

@@ -2,7 +2,7 @@
 
 import type { StreamFacts } from "./facts.ts";
 import { detail } from "./findings.ts";
-import type { Tell } from "./judge.ts";
+import type { Report } from "./judge.ts";
 
 /** A minipool's row: its generation and slot. */
 export type MinipoolKey = readonly [generation: bigint, slot: bigint];
@@ -11,7 +11,7 @@ export type MinipoolKey = readonly [generation: bigint, slot: bigint];
 export function judgeMinipool(
   { minipool }: StreamFacts,
   { last, keys }: { last: bigint; keys: readonly MinipoolKey[] },
-  tell: Tell,
+  report: Report,
 ): void {
   const generation = last + 1n;
   const { n, lowest, highest, firstSlot, lastSlot, bare, marker } = minipool;
@@ -25,25 +25,25 @@ export function judgeMinipool(
   };
   if (n === 0n) {
     const what = "The minipool has no marker, and nothing else";
-    tell("error", "minipool_hole", what, details);
+    report("error", "minipool_hole", what, details);
   } else if (lowest !== highest) {
     const what = `The minipool has rows of two generations, ${lowest} and ` +
       `${highest}; expected ${generation}`;
-    tell("error", "minipool_generation", what, details);
+    report("error", "minipool_generation", what, details);
   } else if (lowest !== generation) {
     const what = `The minipool is of generation ${lowest}; expected ` +
       `${generation}, the last block's number + 1`;
-    tell("error", "minipool_generation", what, details);
+    report("error", "minipool_generation", what, details);
   } else if (firstSlot !== -1n) {
-    tell("error", "minipool_hole", "The minipool has no marker", details);
+    report("error", "minipool_hole", "The minipool has no marker", details);
   } else if (lastSlot !== n - 2n) {
     const what = `The minipool has ${n} rows, its last slot is ${lastSlot}`;
-    tell("error", "minipool_hole", what, details);
+    report("error", "minipool_hole", what, details);
   } else if (bare !== 1n) {
     const what = bare === 0n
       ? "The minipool's marker holds data"
       : `${bare - 1n} slots of the minipool hold no event`;
-    tell("error", "minipool_hole", what, { ...details, onlyMarker: false });
+    report("error", "minipool_hole", what, { ...details, onlyMarker: false });
   }
 }
 

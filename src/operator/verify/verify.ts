@@ -201,7 +201,7 @@ export class Verification implements AsyncIterable<Finding> {
       if (step.page === undefined) continue;
       this.#advance(step.job.name, step.page);
       this.#keep();
-      this.#tell(jobs.length);
+      this.#notify(jobs.length);
     }
   }
 
@@ -227,12 +227,12 @@ export class Verification implements AsyncIterable<Finding> {
   /** Faults that are held back are in no state: they have to be found again. */
   #keep(): void {
     this.#tick();
-    if (this.#evidence.untold > 0) return;
+    if (this.#evidence.unreported > 0) return;
     this.#state.seen = this.#evidence.seen;
     this.#resumable = structuredClone(this.#state);
   }
 
-  #tell(total: number): void {
+  #notify(total: number): void {
     this.#options.onProgress?.({
       done: this.#state.done.length,
       total,
@@ -245,7 +245,7 @@ export class Verification implements AsyncIterable<Finding> {
   #tick(): void {
     const ms = performance.now() - this.#startedAt!;
     this.#state.counts.seconds = Math.round(ms) / 1000;
-    this.#state.counts.unjudged = this.#evidence.untold;
+    this.#state.counts.unjudged = this.#evidence.unreported;
   }
 
   /** Counts findings; those that are news. */

@@ -135,11 +135,11 @@ class Watch {
 
   async look(): Promise<WatchSample> {
     const { schema } = this.#core;
-    const heard = this.#metrics === undefined
+    const pending = this.#metrics === undefined
       ? undefined
       : readMetrics(this.#metrics, this.#signal);
     // It is waited for below, whatever happens here.
-    heard?.catch(() => {});
+    pending?.catch(() => {});
     const [database, partitions, activity] = await this.#read([
       bind(selectDatabase),
       bind(selectPartitions, schema),
@@ -155,7 +155,7 @@ class Watch {
       hits,
       reads,
     ] = database.rows[0]!;
-    const reading = await heard;
+    const reading = await pending;
     const counts: Counts = {
       at: performance.now(),
       commits,

@@ -210,14 +210,14 @@ function learningLock(
   return {
     bind: () => lock,
     learn: ({ rows }, done) => {
-      const told = new Map(
+      const rowByStream = new Map(
         (rows as unknown as [StreamId, number, bigint][])
           .map(([id, at, lockedBy]) => [id, { at, lockedBy }]),
       );
       for (const stream of streams) {
         const { streamId } = stream;
         const end = endOf(stream, done);
-        const row = told.get(streamId);
+        const row = rowByStream.get(streamId);
         if (end === undefined || row === undefined) minipools.forget(streamId);
         else minipools.learn(streamId, { ...end, ...row });
       }

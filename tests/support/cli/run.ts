@@ -60,11 +60,11 @@ export function startCli(
     ...(cwd !== undefined && { cwd }),
   });
   const its = { stdout: "", stderr: "" };
-  let heard = () => {};
+  let onOutput = () => {};
   for (const name of ["stdout", "stderr"] as const) {
     child[name].setEncoding("utf8").on("data", (text) => {
       its[name] += text;
-      heard();
+      onOutput();
     });
   }
   const ended = once(child, "close").then(([code]) => ({ code, ...its }));
@@ -73,10 +73,10 @@ export function startCli(
     interrupt: () => process.kill(child.pid!, "SIGINT"),
     printed: (pattern) =>
       new Promise((resolve, reject) => {
-        heard = () => {
+        onOutput = () => {
           if (pattern.test(its.stdout + its.stderr)) resolve();
         };
-        heard();
+        onOutput();
         void ended.then((end) =>
           reject(new Error(`It ended: ${JSON.stringify(end)}`))
         );

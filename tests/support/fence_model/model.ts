@@ -281,7 +281,7 @@ export class FenceModel implements Model<State> {
   #sender(state: State, flush: Flush): Step[] {
     const steps: Step[] = [];
     if (flush.stage === "done" || flush.stage === "refused") {
-      steps.push(...this.#hear(patchFlush(state, flush, undefined), flush));
+      steps.push(...this.#receive(patchFlush(state, flush, undefined), flush));
     }
     if (state.lossesLeft === 0) return steps;
     const losing = { ...state, lossesLeft: state.lossesLeft - 1 };
@@ -331,7 +331,7 @@ export class FenceModel implements Model<State> {
   }
 
   /** An answer arrives; a flush that was refused has certainly done nothing. */
-  #hear(state: State, flush: Flush): Step[] {
+  #receive(state: State, flush: Flush): Step[] {
     const { by, kind, stage } = flush;
     const one = state.instances[by]!;
     const name = `${by} hears of ${flushName(flush)}`;
@@ -355,8 +355,8 @@ export class FenceModel implements Model<State> {
 
   #haveRefenced(state: State, flush: Flush, name: string): Step {
     const { by, epoch } = flush;
-    const told = step(name, patch(state, by, { epoch, isRefused: false }));
-    if (this.#rules.lookTakesNewSnapshot) return told;
+    const refenced = step(name, patch(state, by, { epoch, isRefused: false }));
+    if (this.#rules.lookTakesNewSnapshot) return refenced;
     // The look is a part of the re-fence and has its snapshot.
     const { streams } = state.instances[by]!;
     return streams.reduce((last, writes, stream) => {
@@ -364,6 +364,6 @@ export class FenceModel implements Model<State> {
       if (nth < 0 || last.broken !== undefined) return last;
       const at = { id: by, stream, nth };
       return { ...this.#look(last.next, at, flush.seen)[0] ?? last, name };
-    }, told);
+    }, refenced);
   }
 }

@@ -248,7 +248,7 @@ class LateConnection {
     if (this.#answered === undefined) return;
     if (type === "E" && this.#unanswered === 1) this.#refusal = reasonOf(bytes);
     if (type === "Z" && this.#unanswered === 0) {
-      this.#tell({ end: "executed" });
+      this.#report({ end: "executed" });
       this.#server.end();
     }
   }
@@ -266,11 +266,11 @@ class LateConnection {
   #closed(): void {
     this.#isClosed = true;
     this.#client.destroy();
-    this.#tell({ end: "lost" });
+    this.#report({ end: "lost" });
     this.#listener.closed();
   }
 
-  #tell(answer: LateAnswer): void {
+  #report(answer: LateAnswer): void {
     const reason = this.#refusal;
     this.#answered?.(
       reason === undefined ? answer : { end: "refused", reason },

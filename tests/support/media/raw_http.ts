@@ -106,8 +106,10 @@ async function readRequest(socket: Socket): Promise<RawRequest | undefined> {
       const text = new TextDecoder("latin1").decode(all);
       const end = text.indexOf("\r\n\r\n");
       if (end < 0) continue;
-      const told = /^content-length: *(\d+)/im.exec(text.slice(0, end));
-      const bodyLength = Number(told?.[1] ?? 0);
+      const contentLength = /^content-length: *(\d+)/im.exec(
+        text.slice(0, end),
+      );
+      const bodyLength = Number(contentLength?.[1] ?? 0);
       head = { text: text.slice(0, end), end: end + 4, bodyLength };
     }
     if (length >= head.end + head.bodyLength) break;

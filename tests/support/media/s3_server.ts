@@ -234,14 +234,14 @@ async function forward(
   );
   const { connection: _connection, "transfer-encoding": _encoding, ...kept } =
     reply.headers as Record<string, string>;
-  const told = kept["content-length"];
+  const contentLength = kept["content-length"];
   delete kept["content-length"];
   return {
     status: reply.statusCode,
     headers: kept,
     body: received,
-    ...(method === "HEAD" && told !== undefined
-      ? { contentLength: Number(told) }
+    ...(method === "HEAD" && contentLength !== undefined
+      ? { contentLength: Number(contentLength) }
       : {}),
   };
 }

@@ -66,7 +66,7 @@ export async function openSecretStore(
   const login = new URL(direct);
   [login.username, login.password] = [name, password];
   const proxy = await startProxy(login.href);
-  const told: unknown[] = [];
+  const events: unknown[] = [];
   const storage = await openStreamStorage({
     url: proxy.url,
     schema: name,
@@ -76,14 +76,14 @@ export async function openSecretStore(
     workerConcurrency: 0,
     operationTimeoutMs: 3000,
     debugTransactions: true,
-    logger: (event) => void told.push(event),
+    logger: (event) => void events.push(event),
     ...options,
   });
   // Long enough to be cut by whatever shortens: then its beginning shows.
   const content = bytes(search.invent("content").repeat(9));
   const look = async (situation: string) => {
     const where = (what: string) => `${situation}, ${what}`;
-    for (const event of told.splice(0)) search.see(where("log"), event);
+    for (const event of events.splice(0)) search.see(where("log"), event);
     for (const span of telemetry.takeSpans()) {
       const { name, attributes, events, status } = span;
       search.see(where("span"), { name, attributes, events, status });

@@ -174,7 +174,7 @@ function parseHeader(payload: Buffer): ExportHeader | undefined {
 
 async function readRecord(
   reader: ByteReader,
-  hear: (bytes: Uint8Array, type: RecordType) => void,
+  receive: (bytes: Uint8Array, type: RecordType) => void,
   most = maxRecordBytes,
 ): Promise<FileRecord> {
   const { offset } = reader;
@@ -187,8 +187,8 @@ async function readRecord(
   }
   const payload = await reader.read(size - 1);
   if (payload === undefined) throw cutExport("a whole record", offset);
-  hear(head, type);
-  hear(payload, type);
+  receive(head, type);
+  receive(payload, type);
   return { type, payload, offset };
 }
 

@@ -28,7 +28,7 @@ export class Evidence<T> {
   }
 
   /** Faults that can't be told, because nothing has fitted. */
-  get untold(): number {
+  get unreported(): number {
     return this.#dropped + this.#waiting.length;
   }
 

@@ -49,7 +49,7 @@ export async function* readBlocks(
       );
       before = link && { ...link, streamId };
     }
-    yield { bytes, findings: await evidence.tell() };
+    yield { bytes, findings: await evidence.takeFindings() };
   }
 }
 

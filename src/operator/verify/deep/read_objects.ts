@@ -45,7 +45,7 @@ export async function* readObject(
       bytes += data.length;
       before = evidence.check(streamId, { number, data }, before, readAgain);
     }
-    yield { bytes, findings: await evidence.tell() };
+    yield { bytes, findings: await evidence.takeFindings() };
     const end = page.blocks.at(-1);
     if (end === undefined || !page.hasNext) return;
     first = end.number + 1n;

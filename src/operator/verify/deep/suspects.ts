@@ -54,8 +54,8 @@ export class DeepEvidence {
   }
 
   /** Faults that can't be told. */
-  get untold(): number {
-    return this.#hashes.untold + this.#links.untold;
+  get unreported(): number {
+    return this.#hashes.unreported + this.#links.unreported;
   }
 
   /** Checks a block that was read; what the next one has to name. */
@@ -77,7 +77,7 @@ export class DeepEvidence {
   }
 
   /** What can be told now, each once. */
-  async tell(): Promise<Finding[]> {
+  async takeFindings(): Promise<Finding[]> {
     const findings: Finding[] = [];
     for (const suspect of [...this.#hashes.take(), ...this.#links.take()]) {
       findings.push(...await lookAgain(suspect));

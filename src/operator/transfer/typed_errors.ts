@@ -2,7 +2,7 @@ import { toStorageError } from "../../database/failures.ts";
 import { canceled } from "../../storage/contract_errors.ts";
 
 /** Runs an operation; what it throws is an error of ours that names it. */
-export async function told<T>(
+export async function withTypedErrors<T>(
   name: string,
   signal: AbortSignal | undefined,
   work: () => Promise<T>,

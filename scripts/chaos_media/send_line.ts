@@ -1,8 +1,8 @@
 import { writeSync } from "node:fs";
 
 /** Prints a line at once: what is told must outlive the process. */
-export function tellLine(told: unknown): void {
-  let line = new TextEncoder().encode(`${JSON.stringify(told)}\n`);
+export function sendLine(message: unknown): void {
+  let line = new TextEncoder().encode(`${JSON.stringify(message)}\n`);
   while (line.length > 0) {
     try {
       line = line.subarray(writeSync(1, line));

@@ -19,7 +19,7 @@ export interface DueStream {
  * is looked up there when the stream is told again. What is due beyond the
  * bound is found by going through all streams.
  */
-export class ToldStreams {
+export class DueStreams {
   #counts = new BoundedMap<StreamId, number>(maxCounts);
   readonly #due = new Map<StreamId, DueStream>();
   #hasOverflowed = false;
@@ -29,7 +29,7 @@ export class ToldStreams {
   }
 
   /** A snapshot was written; whether the stream may be due, of every `every`. */
-  told(streamId: StreamId, every: number): boolean {
+  snapshotWritten(streamId: StreamId, every: number): boolean {
     const count = this.#counts.get(streamId);
     if (count === undefined && every > 1) {
       return this.add({ streamId, isCertain: false });
