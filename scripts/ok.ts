@@ -23,6 +23,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { serverPrograms } from "./debian.ts";
 import { countTests, type TestCounts } from "./junit.ts";
+import { whyNoCitus } from "../tests/support/cluster/citus_cluster.ts";
 import { leftToDeno, testFiles, type TestJob, testJobs } from "./test_jobs.ts";
 
 /** A task that hangs fails. */
@@ -112,6 +113,8 @@ async function main(): Promise<number> {
     const note = skipped > 0 ? `, ${skipped} skipped` : "";
     console.log(`${name}: ${passed} passed, ${failed} failed${note}`);
   }
+  const whyNot = whyNoCitus();
+  if (whyNot) console.log(`Tests of a Citus cluster are NOT RUN: ${whyNot}`);
   console.log(`${total.passed} passed, ${total.failed} failed`);
   return total.failed === 0 ? 0 : 1;
 }

@@ -22,7 +22,7 @@ export async function publishResult(result: BenchResult): Promise<void> {
   await writeFile(new URL(`results${infix}.json`, here), json(result));
   await writeFile(new URL(`chart${infix}.svg`, here), chart(result));
   if (infix === "") {
-    const figures = new URL("../../docs/figures.svg", here);
+    const figures = new URL("../docs/figures.svg", here);
     await writeFile(figures, overviewChart(result));
   }
   const readme = new URL("README.md", here);

@@ -168,7 +168,7 @@ async function runSql(
  * Below the ports that systems give to clients: a client that knocks at one of
  * those while nobody listens may get that very port and meet itself.
  */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000);
     const isFree = await new Promise<boolean>((resolve) => {
@@ -179,7 +179,8 @@ async function freePort(): Promise<number> {
   }
 }
 
-function kill(pid: number, signal: NodeJS.Signals): void {
+/** Sends the signal; a process that has just ended is no matter. */
+export function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch {
@@ -188,12 +189,13 @@ function kill(pid: number, signal: NodeJS.Signals): void {
 }
 
 /** Waits until none of the processes is there, or only its exit status is. */
-async function gone(pids: readonly number[]): Promise<void> {
+export async function gone(pids: readonly number[]): Promise<void> {
   const wanted = new Set(pids);
   while ((await processes()).some(({ pid }) => wanted.has(pid))) await delay(2);
 }
 
-async function childrenOf(parent: number): Promise<number[]> {
+/** The processes that this one has started, itself not among them. */
+export async function childrenOf(parent: number): Promise<number[]> {
   return (await processes()).filter(({ ppid }) => ppid === parent)
     .map(({ pid }) => pid);
 }

@@ -1,0 +1,268 @@
+/**
+ * One server of a Citus cluster. Its port stays the same whatever becomes of it:
+ * the other servers know it by that. It can be stopped, killed and started
+ * again, and have a standby that takes its place.
+ */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import {
+  childrenOf,
+  freePort,
+  gone,
+  kill,
+} from "../../../scripts/crash/server.ts";
+import type { Account } from "../../../scripts/debian.ts";
+import { queryOnce } from "../database.ts";
+
+/** Where a node's programs and files are. */
+export interface CitusPlace {
+  /** The directory of the server's programs. */
+  programs: string;
+  /** A directory of the cluster's own, which the account may change. */
+  base: string;
+  /** Who runs the servers; undefined stands for whoever runs this process. */
+  account: Account | undefined;
+  /** Settings of every server. */
+  settings: Readonly<Record<string, string>>;
+}
+
+/** How long a server may take to start, or to reach a state, in ms. */
+const limitMs = 60_000;
+
+/** Runs the server until its input ends, as it does when our process ends. */
+const script = `
+server=$1 data=$2 log=$3
+shift 3
+exec 3<&0 </dev/null
+"$server" -D "$data" "$@" >>"$log" 2>&1 3<&- &
+pid=$!
+read -r _ <&3
+kill -s QUIT "$pid"
+wait "$pid"
+`;
+
+/** Root's surroundings, and ours, are not for the server's programs. */
+const surroundings = {
+  cwd: "/",
+  env: { PATH: "/usr/bin:/bin", TZ: "UTC", LC_ALL: "C" },
+};
+
+/** See the file's head. */
+export class CitusNode implements AsyncDisposable {
+  /** "coordinator", "worker_1", …: of its directory. */
+  readonly name: string;
+  /** Where it listens, on 127.0.0.1. */
+  readonly port: number;
+  readonly #place: CitusPlace;
+  #run: Run | undefined;
+  #data: string;
+  #standby: Run | undefined;
+  #standbys = 0;
+
+  private constructor(place: CitusPlace, name: string, port: number) {
+    this.#place = place;
+    this.name = name;
+    this.port = port;
+    this.#data = join(place.base, name);
+  }
+
+  /** Makes an empty server and starts it, with the extension in `postgres`. */
+  static async start(place: CitusPlace, name: string): Promise<CitusNode> {
+    const node = new CitusNode(place, name, await freePort());
+    await node.#program("initdb", [
+      ...["-D", node.#data, "-U", "postgres", "-A", "trust", "-E", "UTF8"],
+      ...["--locale=C", "--no-sync", "--no-instructions"],
+    ]);
+    await node.restart();
+    await node.query("CREATE EXTENSION citus");
+    return node;
+  }
+
+  /** Of a superuser. */
+  get url(): string {
+    return `postgresql://postgres@127.0.0.1:${this.port}/postgres?sslmode=disable`;
+  }
+
+  /** What the server has logged so far. */
+  get log(): Promise<string> {
+    return textOf(`${this.#data}.log`);
+  }
+
+  /** Runs SQL on a session of its own; the rows. */
+  query(sql: string): Promise<Record<string, unknown>[]> {
+    return queryOnce(this.url, sql);
+  }
+
+  /** Asks until the condition holds. */
+  async until(condition: string): Promise<void> {
+    await untilTrue(this.url, condition);
+  }
+
+  /** Starts the server, which is stopped or dead, on its data and port. */
+  async restart(): Promise<void> {
+    this.#run = await Run.start(this.#place, this.#data, this.port);
+  }
+
+  /** A fast shutdown: sessions are ended, work under way is rolled back. */
+  async stop(): Promise<void> {
+    await this.#run?.stop("SIGINT");
+  }
+
+  /** Kills every process of the server at once. */
+  async kill(): Promise<void> {
+    await this.#run?.stop("SIGKILL");
+  }
+
+  /**
+   * Starts a standby, and resolves when it follows. Commits wait for it from
+   * then on, unless it is asynchronous.
+   */
+  async startStandby({ asynchronous = false } = {}): Promise<void> {
+    const data = `${this.#data}_standby_${++this.#standbys}`;
+    await this.#program("pg_basebackup", [
+      ...["-h", "127.0.0.1", "-p", String(this.port), "-U", "postgres"],
+      ...["-D", data, "-X", "stream", "-c", "fast", "-R", "--no-sync"],
+    ]);
+    this.#standby = await Run.start(this.#place, data, await freePort());
+    await this.until(
+      "EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')",
+    );
+    if (asynchronous) return;
+    await this.query("ALTER SYSTEM SET synchronous_standby_names = '*'");
+    await this.query("SELECT pg_reload_conf()");
+    await this.until(
+      "EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')",
+    );
+  }
+
+  /**
+   * The server dies and stays dead; its standby comes up at the same port and
+   * is promoted. Resolves when it takes writes.
+   */
+  async failOver(): Promise<void> {
+    const standby = this.#standby;
+    if (!standby) throw new Error(`Expected a standby of ${this.name}`);
+    this.#standby = undefined;
+    await this.kill();
+    await standby.stop("SIGINT");
+    this.#data = standby.data;
+    await this.restart();
+    await this.query("SELECT pg_promote()");
+    await this.until("NOT pg_is_in_recovery()");
+    // Its settings are a copy of the other's, and nobody follows it.
+    await this.query("ALTER SYSTEM RESET synchronous_standby_names");
+    await this.query("SELECT pg_reload_conf()");
+  }
+
+  /** Ends the server and its standby; the data go with the cluster. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#standby?.stop("SIGQUIT");
+    await this.#run?.stop("SIGQUIT");
+  }
+
+  async #program(name: string, args: readonly string[]): Promise<void> {
+    const { programs, account } = this.#place;
+    await promisify(execFile)(join(programs, name), [...args], {
+      ...surroundings,
+      ...account,
+    });
+  }
+}
+
+/** A server from its start to its end. */
+class Run {
+  readonly data: string;
+  readonly #shell: ChildProcess;
+
+  private constructor(data: string, shell: ChildProcess) {
+    this.data = data;
+    this.#shell = shell;
+  }
+
+  /** Resolves when the server takes connections, as a standby too. */
+  static async start(
+    place: CitusPlace,
+    data: string,
+    port: number,
+  ): Promise<Run> {
+    const settings = {
+      ...place.settings,
+      listen_addresses: "127.0.0.1",
+      port: String(port),
+      unix_socket_directories: "",
+    };
+    // Of a server that was killed; it would be taken for the new one's.
+    await rm(join(data, "postmaster.pid"), { force: true });
+    const shell = spawn("/bin/sh", [
+      ...["-c", script, "citus-node", join(place.programs, "postgres")],
+      ...[data, `${data}.log`],
+      ...Object.entries(settings).flatMap((pair) => ["-c", pair.join("=")]),
+    ], {
+      ...surroundings,
+      ...place.account,
+      detached: true, // Ctrl-C is for the tests, whose end ends the server
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    shell.stdin?.on("error", () => {}); // its end tells
+    const run = new Run(data, shell);
+    if (await run.#isReady()) return run;
+    await run.stop("SIGQUIT");
+    throw new Error(`A server does not start:\n${await textOf(`${data}.log`)}`);
+  }
+
+  /** Ends the server by this signal, SIGKILL for all of its processes. */
+  async stop(signal: "SIGINT" | "SIGQUIT" | "SIGKILL"): Promise<void> {
+    const pid = Number((await this.#state())[0]);
+    if (pid > 0) {
+      // The parent first: it would start others, or tell the clients something.
+      if (signal === "SIGKILL") kill(pid, "SIGSTOP");
+      const family = [pid, ...await childrenOf(pid)];
+      if (signal === "SIGKILL") family.forEach((each) => kill(each, signal));
+      else kill(pid, signal);
+      await gone(family);
+    }
+    const { exitCode, signalCode } = this.#shell;
+    if (exitCode !== null || signalCode !== null) return;
+    const ended = once(this.#shell, "exit");
+    this.#shell.stdin?.end();
+    await ended;
+  }
+
+  async #isReady(): Promise<boolean> {
+    const deadline = performance.now() + limitMs;
+    let isEnded = false;
+    this.#shell.once("exit", () => isEnded = true);
+    while (!isEnded && performance.now() < deadline) {
+      const state = (await this.#state())[7]?.trim() ?? "";
+      if (state === "ready") return true;
+      await delay(20);
+    }
+    return false;
+  }
+
+  /** The lines of the server's own file, none when it does not run. */
+  async #state(): Promise<string[]> {
+    return (await textOf(join(this.data, "postmaster.pid"))).split("\n");
+  }
+}
+
+async function untilTrue(url: string, condition: string): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  for (;;) {
+    const [row] = await queryOnce(url, `SELECT (${condition}) AS holds`);
+    if (row?.holds === true) return;
+    if (performance.now() > deadline) {
+      throw new Error(`Expected within ${limitMs} ms: ${condition}`);
+    }
+    await delay(20);
+  }
+}
+
+/** Empty while there is no such file. */
+async function textOf(path: string): Promise<string> {
+  return await readFile(path, "utf8").catch(() => "");
+}
