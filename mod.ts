@@ -2,10 +2,10 @@
  * Storage of streams — miniblocks, minipools and candidates — on PostgreSQL,
  * in the schema that Towns nodes use, with a twin in memory for unit tests.
  *
- * - {@linkcode openStreamStorage} opens a store, and takes its schema over.
- * - {@linkcode StreamStorage} is what it does; {@linkcode MemoryStreamStorage}
- *   does the same in memory.
- * - {@linkcode StreamStorageError} is what every call fails with.
+ * - {@linkcode openStreamStorage} opens a store and takes over its schema.
+ * - {@linkcode StreamStorage} lists its operations;
+ *   {@linkcode MemoryStreamStorage} is the twin in memory.
+ * - {@linkcode StreamStorageError} is the error that every call fails with.
  *
  * The repository's `docs/` has a page for each job: connecting, operating,
  * observability, testing and more.

@@ -3,14 +3,14 @@ import type { PostgresStreamReader } from "./postgres/postgres_stream_reader.ts"
 import type { StreamReaderOptions } from "./postgres/reader_options.ts";
 
 /**
- * Opens what a schema holds for reading, whoever owns it: a store, a Towns node or
- * nobody. Takes no lock, writes no row, migrates nothing; the owner does not
- * notice. The right to `SELECT` is enough.
+ * Opens a schema for reading, whether a store, a Towns node or nobody owns it.
+ * The reader takes no lock, writes no row and migrates nothing; the owner does
+ * not notice it. The right to `SELECT` is enough.
  *
- * Errors: `BAD_CONFIG` for options, a login that is refused and a schema that
- * can't be read (`schema_not_found`, `schema_not_current` and others in
- * `details.reason`), `UNAVAILABLE` for a server that can't be reached, `CANCELED`
- * for the signal.
+ * Errors: `BAD_CONFIG` for options, a refused login and a schema that can't be
+ * read (`schema_not_found`, `schema_not_current` and others in
+ * `details.reason`), `UNAVAILABLE` for a server that can't be reached,
+ * `CANCELED` for the signal.
  *
  * @example How many streams a node has, while it runs.
  * ```ts
@@ -35,7 +35,7 @@ export async function openStreamReader(
 
 let reader: ReturnType<typeof loadReader> | undefined;
 
-/** Without what writes. */
+/** Loads the reader without the code that writes. */
 function loadReader() {
   return loadModule(() => import("./postgres/open_reader.ts"));
 }

@@ -4,13 +4,13 @@ import type { PostgresStreamStorage } from "./postgres/postgres_stream_storage.t
 
 /**
  * Opens a store in a PostgreSQL schema: creates or migrates the schema, waits
- * for its present owner to leave, becomes its owner, and starts the workers
- * that are configured.
+ * for its present owner to leave, becomes its owner, and starts the configured
+ * workers.
  *
- * Errors: `BAD_CONFIG` for options, a login that is refused and a schema that
- * can't be used (`details.reason` and `details.faults` say which), `UNAVAILABLE`
- * for a server that can't be reached, `RESOURCE_EXHAUSTED` (`ownership_lost`)
- * when another instance started meanwhile, `CANCELED` for the signal.
+ * Errors: `BAD_CONFIG` for options, a refused login and a schema that can't be
+ * used (`details.reason` and `details.faults` say which), `UNAVAILABLE` for a
+ * server that can't be reached, `RESOURCE_EXHAUSTED` (`ownership_lost`) when
+ * another instance started meanwhile, `CANCELED` for the signal.
  *
  * @example Open the schema of a node, by its address.
  * ```ts

@@ -1,10 +1,10 @@
 /**
- * The argument checks that the contract makes before the database is touched,
- * one function an operation, shared by every implementation.
+ * The argument checks that the contract makes before it touches the database,
+ * one function for each operation, shared by every implementation.
  *
  * Block numbers and generations are `bigint` from 0 to 2^63 - 1; slots, sizes
- * and counts are integers from 0 to 2^53 - 1. Callers from plain JavaScript
- * are expected, so types are checked at run time too.
+ * and counts are integers from 0 to 2^53 - 1. Callers may write plain
+ * JavaScript, so types are checked at run time too.
  *
  * @module
  */
@@ -26,8 +26,8 @@ const MAX_INT64 = 2n ** 63n - 1n;
 const HASH_BYTES = 32;
 
 /**
- * `BAD_STREAM_ID` unless `streamId` is 64 lowercase hex characters. No more is
- * asked of a stream that is there: whatever is stored can be got rid of.
+ * `BAD_STREAM_ID` unless `streamId` is 64 lowercase hex characters. Stored
+ * streams are checked no further, so that all of them can be deleted.
  */
 export function checkStreamId(
   streamId: unknown,
@@ -37,8 +37,8 @@ export function checkStreamId(
 }
 
 /**
- * `BAD_STREAM_ID` unless a node can read the id. For what creates a stream: one
- * that a node can't read fails its listing of all streams.
+ * `BAD_STREAM_ID` unless a node can read the id. For operations that create a
+ * stream: one id that a node can't read makes its listing of all streams fail.
  */
 export function checkNewStreamId(
   streamId: unknown,
@@ -49,7 +49,7 @@ export function checkNewStreamId(
   if (broken !== undefined) throw badStreamId(argument, streamId, broken);
 }
 
-/** Checks the options that every method takes. */
+/** Checks the options that every method accepts. */
 export function checkOptions(options: OperationOptions | undefined): void {
   if (options === undefined) return;
   checkObject("options", options);
@@ -119,8 +119,8 @@ export function checkWriteEvent(
 }
 
 /**
- * Checks `writeMiniblocks`. Beside `INVALID_ARGUMENT`, `INTERNAL` with
- * `empty_miniblock_list`, `prev_generation_mismatch`,
+ * Checks `writeMiniblocks`. Besides `INVALID_ARGUMENT` it may throw `INTERNAL`
+ * with `empty_miniblock_list`, `prev_generation_mismatch`,
  * `new_generation_mismatch` or `miniblocks_not_consecutive`.
  */
 export function checkWriteMiniblocks(
@@ -399,8 +399,8 @@ function checkContents(miniblocks: MiniblockDescriptor[]): void {
 }
 
 /**
- * Checks the items of a list that are not plainly right. There may be a hundred
- * thousand, and to give a name to each takes longer than all the rest.
+ * Calls `check` only for items that fail the quick `isRight`. There may be a
+ * hundred thousand items, and naming each takes longer than all the rest.
  */
 function checkEach<T>(
   argument: string,
@@ -414,7 +414,7 @@ function checkEach<T>(
   }
 }
 
-/** The bytes of a block; the hash only matters to candidates. */
+/** Checks the bytes of a block. The hash matters only for candidates. */
 function checkContent(argument: string, block: MiniblockDescriptor): void {
   checkBytes(`${argument}.data`, block.data);
   if (

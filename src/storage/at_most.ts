@@ -1,6 +1,6 @@
 /**
- * Waits for the promise, but no longer than so many milliseconds. What stands
- * behind it goes on by itself.
+ * Waits for the promise, but at most `ms` milliseconds. The work behind the
+ * promise continues by itself.
  *
  * @throws what the promise rejects with in time.
  */

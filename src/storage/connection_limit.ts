@@ -1,11 +1,12 @@
 import { StreamStorageError } from "./errors.ts";
 
 /**
- * Connections that stores of one process share: given to each of them as
- * `connectionLimit`, it bounds their sum, whatever their own `maxConnections` are.
- * Each store keeps one for its owner and one for each kind of work, which is 3, or 4
- * from `maxConnections: 5` on, and a reader keeps 1; the others go to who needs
- * them. A store for which there is no room is not opened: `RESOURCE_EXHAUSTED`,
+ * A number of connections that stores of one process share. Passed to each of
+ * them as `connectionLimit`, it bounds their sum, whatever their own
+ * `maxConnections` are. Each store keeps one connection for its ownership and
+ * one for each kind of work, which makes 3, or 4 from `maxConnections: 5` on; a
+ * reader keeps 1. The remaining connections go wherever they are needed. If
+ * there is no room for a store, opening it fails: `RESOURCE_EXHAUSTED`,
  * `connection_limit`.
  *
  * ```ts
@@ -20,11 +21,11 @@ import { StreamStorageError } from "./errors.ts";
  * ```
  */
 export class ConnectionLimit {
-  /** Connections at most. */
+  /** The largest number of connections. */
   readonly max: number;
 
   /**
-   * A bound of its own.
+   * Makes a new limit.
    *
    * @throws {StreamStorageError} BAD_CONFIG: not a whole number of 1 or more.
    */
@@ -33,7 +34,7 @@ export class ConnectionLimit {
       throw new StreamStorageError({
         code: "BAD_CONFIG",
         operation: "ConnectionLimit",
-        message: "Connections at most must be a whole number of 1 or more",
+        message: "A connection limit must be a whole number of 1 or more",
         details: { reason: "bad_options" },
       });
     }

@@ -46,7 +46,7 @@ export function streamExists(streamId: string): StreamStorageError {
   return fault(
     "ALREADY_EXISTS",
     "stream_exists",
-    `Stream ${streamId} exists already`,
+    `Stream ${streamId} already exists`,
     { streamId },
   );
 }
@@ -64,7 +64,7 @@ export function noMiniblocks(
   );
 }
 
-/** `NOT_FOUND`, `corrupt_stream`: no block to serve, or an empty one. */
+/** `NOT_FOUND`, `corrupt_stream`: no block to return, or an empty one. */
 export function corruptStream(
   streamId: string,
   miniblock?: bigint,
@@ -75,7 +75,7 @@ export function corruptStream(
   return fault(
     "NOT_FOUND",
     "corrupt_stream",
-    `Stream ${streamId} is corrupt, it ${what}`,
+    `Stream ${streamId} is corrupt: it ${what}`,
     miniblock === undefined ? { streamId } : { streamId, miniblock },
   );
 }
@@ -85,7 +85,7 @@ export function ephemeralStream(streamId: string): StreamStorageError {
   return fault(
     "FAILED_PRECONDITION",
     "ephemeral_stream",
-    `Stream ${streamId} is ephemeral, normalize it first`,
+    `Stream ${streamId} is ephemeral; normalize it first`,
     { streamId },
   );
 }
@@ -95,7 +95,7 @@ export function storedExternally(streamId: string): StreamStorageError {
   return fault(
     "FAILED_PRECONDITION",
     "stored_externally",
-    `Stream ${streamId} has its miniblocks in object storage, ` +
+    `Stream ${streamId} has its miniblocks in object storage; ` +
       "bring them back first",
     { streamId },
   );
@@ -106,18 +106,19 @@ export function mediaStorageNotConfigured(
   location: string,
   streamId?: string,
 ): StreamStorageError {
-  const who = streamId === undefined
-    ? "Media offload"
-    : `Stream ${streamId} has its miniblocks in ${location} and`;
+  const message = streamId === undefined
+    ? "Media offload needs option mediaStorage"
+    : `Stream ${streamId} has its miniblocks in ${location}; ` +
+      "reaching them needs option mediaStorage";
   return fault(
     "FAILED_PRECONDITION",
     "media_storage_not_configured",
-    `${who} needs option mediaStorage for it`,
+    message,
     streamId === undefined ? { location } : { location, streamId },
   );
 }
 
-/** `stream_not_ephemeral`: only ephemeral streams can do this. */
+/** `stream_not_ephemeral`: the operation is only for ephemeral streams. */
 export function notEphemeral(
   code: "NOT_FOUND" | "ALREADY_EXISTS",
   streamId: string,
@@ -135,7 +136,7 @@ export function streamHasMinipool(streamId: string): StreamStorageError {
   return fault(
     "FAILED_PRECONDITION",
     "stream_has_minipool",
-    `Stream ${streamId} has a minipool, it takes no archived miniblocks`,
+    `Stream ${streamId} has a minipool, so it takes no archived miniblocks`,
     { streamId },
   );
 }
@@ -160,7 +161,7 @@ export function minipoolGenerationMismatch(
     code,
     "minipool_generation_mismatch",
     `Stream ${streamId} must have a minipool of generation ${expected}, ` +
-      `stored is ${actual ?? "none"}`,
+      `but stores ${actual ?? "none"}`,
     actual === undefined
       ? { streamId, expected }
       : { streamId, expected, actual },
@@ -169,8 +170,8 @@ export function minipoolGenerationMismatch(
 
 /**
  * `DB_OPERATION_FAILURE`, `minipool_slot_mismatch`: `expected` is the event's
- * slot, `actual` the first free one; or, for a minipool without its marker,
- * -1 and the first slot stored.
+ * slot and `actual` the first free one. For a minipool without its marker they
+ * are -1 and the first stored slot.
  */
 export function minipoolSlotMismatch(
   streamId: string,
@@ -181,12 +182,12 @@ export function minipoolSlotMismatch(
     "DB_OPERATION_FAILURE",
     "minipool_slot_mismatch",
     `Stream ${streamId} must have slot ${expected} of its minipool next, ` +
-      `stored is ${actual}`,
+      `but has ${actual}`,
     { streamId, expected, actual },
   );
 }
 
-/** `minipool_hole`: the slot that was due and the one that is stored. */
+/** `minipool_hole`: the slot due next, and the one that is stored. */
 export function minipoolHole(
   code: MinipoolFaultCode,
   streamId: string,
@@ -196,13 +197,13 @@ export function minipoolHole(
   return fault(
     code,
     "minipool_hole",
-    `Stream ${streamId} has a hole in its minipool, slot ${expected} is ` +
-      `due, stored is ${actual}`,
+    `Stream ${streamId} has a hole in its minipool: slot ${expected} should ` +
+      `come next, but ${actual} is stored`,
     { streamId, expected, actual },
   );
 }
 
-/** `INTERNAL`, `minipool_size_mismatch`: numbers of events. */
+/** `INTERNAL`, `minipool_size_mismatch`: the numbers of events. */
 export function minipoolSizeMismatch(
   streamId: string,
   expected: number,
@@ -212,7 +213,7 @@ export function minipoolSizeMismatch(
     "INTERNAL",
     "minipool_size_mismatch",
     `Stream ${streamId} must have ${expected} minipool events, ` +
-      `stored are ${actual}`,
+      `but stores ${actual}`,
     { streamId, expected, actual },
   );
 }
@@ -227,7 +228,7 @@ export function minipoolMissing(streamId: string): StreamStorageError {
   );
 }
 
-/** `INTERNAL`, `last_miniblock_mismatch`: the blocks do not continue it. */
+/** `INTERNAL`, `last_miniblock_mismatch`: the blocks leave a gap or overlap. */
 export function lastMiniblockMismatch(
   streamId: string,
   prevGeneration: bigint,
@@ -237,7 +238,7 @@ export function lastMiniblockMismatch(
     "INTERNAL",
     "last_miniblock_mismatch",
     `Stream ${streamId} must continue at miniblock ${prevGeneration}, ` +
-      `the last stored is ${lastMiniblockInStorage}`,
+      `but the last stored one is ${lastMiniblockInStorage}`,
     {
       streamId,
       expected: prevGeneration,
@@ -271,7 +272,7 @@ export function candidateExists(
   return fault(
     "ALREADY_EXISTS",
     "candidate_exists",
-    `Stream ${streamId} has candidate ${hash} for miniblock ${number} already`,
+    `Stream ${streamId} already has candidate ${hash} for miniblock ${number}`,
     { streamId, candidateMiniblock: number, hash },
   );
 }
@@ -290,7 +291,7 @@ export function candidateNotFound(
   );
 }
 
-/** `miniblock_gap`: the number that was due and the one that is stored. */
+/** `miniblock_gap`: the number due next, and the one that is stored. */
 export function miniblockGap(
   code: "MINIBLOCKS_NOT_FOUND" | "MINIBLOCKS_STORAGE_FAILURE",
   streamId: string,
@@ -300,13 +301,13 @@ export function miniblockGap(
   return fault(
     code,
     "miniblock_gap",
-    `Stream ${streamId} lacks miniblock ${expected}, the next stored is ` +
+    `Stream ${streamId} lacks miniblock ${expected}; the next stored one is ` +
       `${actual}`,
     { streamId, expected, actual },
   );
 }
 
-/** `INTERNAL`, `snapshot_outside_last_run`: none, or a gap after it. */
+/** `INTERNAL`, `snapshot_outside_last_run`: no snapshot, or a gap after it. */
 export function snapshotOutsideLastRun(
   streamId: string,
   latestSnapshot: bigint,
@@ -321,7 +322,7 @@ export function snapshotOutsideLastRun(
   );
 }
 
-/** `INVALID_ARGUMENT`, `not_below_last`: blocks that do not precede. */
+/** `INVALID_ARGUMENT`, `not_below_last`: the blocks do not precede it. */
 export function precedingNotBelowLast(
   streamId: string,
   given: bigint,
@@ -341,7 +342,7 @@ export function precedingNotBelowLast(
   });
 }
 
-/** `INVALID_ARGUMENT`, `snapshot_before_latest`: it only ever grows. */
+/** `INVALID_ARGUMENT`, `snapshot_before_latest`: it must never decrease. */
 export function snapshotBeforeLatest(
   streamId: string,
   given: bigint,
@@ -356,7 +357,7 @@ export function snapshotBeforeLatest(
   });
 }
 
-/** `INVALID_ARGUMENT`, `not_above_last`: a rebuild that does not extend. */
+/** `INVALID_ARGUMENT`, `not_above_last`: a rebuild must extend the stream. */
 export function rebuildNotAboveLast(
   streamId: string,
   given: bigint,
@@ -377,8 +378,8 @@ export function rebuildNotAboveLast(
 }
 
 /**
- * `INVALID_ARGUMENT`, `snapshot_not_storable`: the stored block at the
- * snapshot has none, and the given one holds it inside its data only.
+ * `INVALID_ARGUMENT`, `snapshot_not_storable`: the stored block at the snapshot
+ * has no snapshot, and the given block has one only inside its data.
  */
 export function snapshotNotStorable(
   streamId: string,
@@ -422,7 +423,7 @@ export function miniblockExists(
   return fault(
     "ALREADY_EXISTS",
     "miniblock_exists",
-    `Stream ${streamId} has miniblock ${number} already`,
+    `Stream ${streamId} already has miniblock ${number}`,
     { streamId, miniblock: number },
   );
 }
@@ -447,7 +448,7 @@ export function notMediaInception(streamId: string): StreamStorageError {
   );
 }
 
-/** `INTERNAL`, `chunk_count_mismatch`: chunks due and last block stored. */
+/** `INTERNAL`, `chunk_count_mismatch`: chunks and last block disagree. */
 export function chunkCountMismatch(
   streamId: string,
   expected: bigint,
@@ -456,8 +457,8 @@ export function chunkCountMismatch(
   return fault(
     "INTERNAL",
     "chunk_count_mismatch",
-    `Stream ${streamId} must end at miniblock ${expected}, the last stored ` +
-      `is ${actual}`,
+    `Stream ${streamId} must end at miniblock ${expected}, but the last ` +
+      `stored one is ${actual}`,
     { streamId, expected, actual },
   );
 }

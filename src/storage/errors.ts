@@ -1,6 +1,6 @@
 /** The one error class of the storage, with the protocol's own codes. */
 
-/** What went wrong, in the protocol's own words; see each method for which. */
+/** What went wrong, as a code of the protocol; each method lists its codes. */
 export type StreamStorageErrorCode =
   | "INVALID_ARGUMENT"
   | "BAD_STREAM_ID"
@@ -21,7 +21,7 @@ export type StreamStorageErrorCode =
 /**
  * What became of the writes of a failed call: `rolled_back`, nothing was
  * written; `committed`, everything was; `unknown`, the connection was lost
- * between COMMIT and its answer and looking did not tell.
+ * between COMMIT and its answer, and looking did not settle it.
  */
 export type StreamStorageOutcome = "rolled_back" | "committed" | "unknown";
 
@@ -44,10 +44,10 @@ export interface StreamStorageErrorInit {
 }
 
 /**
- * Every error that the storage throws. Match `code` and `details.reason`,
- * never the message: its text may change.
+ * The class of every error that the storage throws. Match `code` and
+ * `details.reason`, never the message: its text may change.
  *
- * @example A slot that is taken already.
+ * @example A slot that is already taken.
  * ```ts
  * import { isStreamStorageError } from "@towns/stream-storage";
  *

@@ -1,4 +1,4 @@
-/** How the errors of the contract and of the argument checks are made. */
+/** Builders for the errors of the contract and of the argument checks. */
 import { StreamStorageError, type StreamStorageErrorCode } from "./errors.ts";
 import { quoted } from "./foreign_text.ts";
 
@@ -32,12 +32,12 @@ export function invalidArgument(fault: ArgumentFault): StreamStorageError {
   });
 }
 
-/** Enough to tell which one it is meant to be, too little to hold a secret. */
+/** Enough to recognise the id that was meant, too little to hold a secret. */
 const shownOfStreamId = 16;
 
 /**
  * `BAD_STREAM_ID`, `bad_stream_id`: not 64 lowercase hex characters, or an id
- * that breaks this `rule`: what it must do.
+ * that breaks `rule`, which says what an id must do.
  */
 export function badStreamId(
   argument: string,
@@ -54,7 +54,7 @@ export function badStreamId(
   });
 }
 
-/** An error that is a code, a reason and details. */
+/** An error from a code, a reason and details. */
 export function fault(
   code: StreamStorageErrorCode,
   reason: string,

@@ -1,11 +1,11 @@
 /**
- * Text that is not ours, on its way into a message, a log or a span: what a
- * caller passed, or what a server, a bucket or another process has said. As it
- * is, a line break forges a line of the log, a control sequence reaches the
- * terminal that shows it, and there may be a megabyte of it.
+ * Makes foreign text safe for a message, a log or a span: what a caller passed,
+ * or what a server, a bucket or another process sent. Unchanged, a line break
+ * in it could forge a line of the log, a control sequence could reach the
+ * terminal that shows it, and the text could be a megabyte long.
  */
 
-/** What has no picture of its own, and every white space but the plain one. */
+/** Invisible characters, and all white space except the plain space. */
 const unprintable = /[\p{C}\p{Z}]/gu;
 
 /** Longer than any name in PostgreSQL. */
@@ -13,7 +13,7 @@ const defaultMax = 64;
 
 /**
  * The text in double quotes, for a value inside a sentence: at most `max`
- * characters of it, and then how many there are.
+ * characters and, if it was shortened, its length.
  */
 export function quoted(text: string, max: number = defaultMax): string {
   const { shown, length } = cut(text, max);
@@ -23,18 +23,18 @@ export function quoted(text: string, max: number = defaultMax): string {
     : `"${inner}…" of ${length} characters`;
 }
 
-/** The text itself, for a sentence of somebody else's: shortened and escaped. */
+/** The text without quotes, for a foreign message: shortened and escaped. */
 export function printable(text: string, max: number): string {
   const { shown, length } = cut(text, max);
   return escaped(shown) + (length === undefined ? "" : "…");
 }
 
-/** What an error of the system, of a library or of a server says. */
+/** The message of an error from the system, a library or a server. */
 export function messageOf(error: unknown): string {
   return printable(error instanceof Error ? error.message : String(error), 600);
 }
 
-/** `length` only if something was cut off. Never half of a pair. */
+/** Never cuts a surrogate pair; `length` is set only if it cuts. */
 function cut(text: string, max: number): { shown: string; length?: number } {
   if (text.length <= max) return { shown: text };
   const isPair = (text.codePointAt(max - 1) ?? 0) > 0xffff;

@@ -1,5 +1,5 @@
 /**
- * The few fields of the protocol's messages that the storage has to know.
+ * The few fields of the protocol's messages that the storage needs.
  *
  * Miniblock: 1 events (repeated Envelope), 2 header (Envelope).
  * Envelope: 1 hash, 2 signature, 3 event (a serialised StreamEvent).
@@ -7,7 +7,7 @@
  * MiniblockHeader: 5 snapshot. MediaPayload: 1 inception.
  * Inception: 3 chunk_count.
  *
- * Block data is whatever was written, so nothing here may throw: data that
+ * Callers may store any bytes as block data, so nothing here throws: data that
  * does not decode simply has no such field.
  *
  * @module
@@ -16,7 +16,7 @@ import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 
 const HASH_BYTES = 32;
 
-/** What the genesis block of a media stream tells. */
+/** What the genesis block of a media stream says. */
 export interface MediaInception {
   /** The number of chunks, which is the last block's number once sealed. */
   chunkCount: number;
@@ -53,13 +53,13 @@ export function readMediaInception(
     }
     return {
       chunkCount: readInt32(inception, 3),
-      // Not slice(): that of a Buffer is a view of the same memory.
+      // Not slice(): a Buffer's slice is a view of the same memory.
       headerHash: new Uint8Array(headerHash),
     };
   });
 }
 
-/** The reader throws plain errors for bytes that are no message. */
+/** Bytes that are no message make the reader throw plain errors. */
 function decode<T>(read: () => T | undefined): T | undefined {
   try {
     return read();
@@ -81,7 +81,7 @@ function message(data: Uint8Array, fieldNo: number): Uint8Array | undefined {
   return merged;
 }
 
-/** A singular bytes field: its last occurrence counts. */
+/** A singular bytes field: the last occurrence counts. */
 function bytes(data: Uint8Array, fieldNo: number): Uint8Array | undefined {
   return fields(data, fieldNo).at(-1);
 }

@@ -33,15 +33,15 @@ export interface MiniblockRange {
 /** The last optional argument of every method. */
 export interface OperationOptions {
   /**
-   * Gives up waiting and reading; a write that is running is not cancelled.
-   * The call then fails with `CANCELED`, the signal's reason as its cause.
+   * Stops waiting and reading; a write that is running is not cancelled. The
+   * call then fails with `CANCELED` and the signal's reason as its cause.
    */
   signal?: AbortSignal;
 }
 
 /** How `readMiniblocks` and `streamMiniblocks` read. */
 export interface ReadMiniblocksOptions extends OperationOptions {
-  /** Leave every snapshot out, without reading it. Default false. */
+  /** Leaves out every snapshot, without reading it. Default false. */
   omitSnapshot?: boolean;
 }
 
@@ -49,7 +49,7 @@ export interface ReadMiniblocksOptions extends OperationOptions {
 export interface GetStreamsOptions extends OperationOptions {
   /** Only ids greater than this one. Default: from the first. */
   after?: StreamId;
-  /** At most so many ids, 1 or more. Default: all. */
+  /** At most this many ids, 1 or more. Default: all. */
   limit?: number;
 }
 
@@ -57,7 +57,7 @@ export interface GetStreamsOptions extends OperationOptions {
 export interface NewMinipool {
   /** The last written block's number + 1. */
   generation: bigint;
-  /** The events that are waiting already, none of them empty. */
+  /** The events that already wait, none of them empty. */
   envelopes: Uint8Array[];
 }
 
@@ -120,7 +120,7 @@ export interface DebugReadStreamStatisticsResult {
   streamId: StreamId;
   /** The number of the block with the latest snapshot. */
   latestSnapshotMiniblockNum: bigint;
-  /** The runs of stored blocks, as `getMiniblockNumberRanges` has them. */
+  /** The runs of stored blocks, as `getMiniblockNumberRanges` returns them. */
   miniblockRanges: MiniblockRange[];
   /** All candidates by number and hash. */
   miniblockCandidates: { number: bigint; hash: Uint8Array }[];

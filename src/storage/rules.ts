@@ -1,6 +1,6 @@
 /**
- * Pure rules over block numbers and rows: trimming and reading. Every
- * implementation of the storage reads through them, so that they can't differ.
+ * Pure rules over block numbers and rows, for trimming and reading. All
+ * implementations of the storage read through them, so that none differs.
  *
  * @module
  */
@@ -44,7 +44,7 @@ export interface MinipoolRow extends MinipoolKey {
   readonly envelope?: Uint8Array | null | undefined;
 }
 
-/** The latest snapshot's number as it is meant: old data has -1 for 0. */
+/** The number of the latest snapshot: old data stores -1 for 0. */
 export function latestSnapshotOf(stored: bigint): bigint {
   return stored < 0n ? 0n : stored;
 }
@@ -60,7 +60,7 @@ export function descriptorOf(
     : { number, data };
 }
 
-/** What surrounds the rows of a `readMiniblocks`. */
+/** What a `readMiniblocks` needs to know besides its rows. */
 export interface MiniblocksContext {
   /** The first number asked for. */
   from: bigint;
@@ -68,14 +68,14 @@ export interface MiniblocksContext {
   hasBlockBefore: boolean;
   /** Whether any block below `from` is stored. */
   hasBlockBelow: boolean;
-  /** Leave snapshots out. */
+  /** Leaves snapshots out. */
   omitSnapshot?: boolean;
 }
 
 /**
- * The result of `readMiniblocks` from the ascending rows of the range. A later
- * page of the same range is checked by giving its first number as `from`, with
- * both `hasBlock…` true.
+ * Builds the result of `readMiniblocks` from the ascending rows of the range.
+ * To check a later page of the same range, give its first number as `from` and
+ * set both `hasBlock…` to true.
  *
  * Errors: `MINIBLOCKS_NOT_FOUND` (`miniblock_gap`) for a gap in the rows, or
  * before them when blocks below are stored.
@@ -100,11 +100,11 @@ export function assembleMiniblocks(
 
 /** What `readStreamFromLastSnapshot` found, in one consistent snapshot. */
 export interface StreamRows {
-  /** As stored; -1 is taken for 0. */
+  /** As stored; -1 means 0. */
   latestSnapshot: bigint;
   /** All blocks from `latestSnapshot - numPreceding` on, ascending. */
   blocks: readonly MiniblockRow[];
-  /** When `blocks` is empty: the last stored number, if there is one. */
+  /** When `blocks` is empty: the last stored number, if any. */
   lastBelow?: bigint | undefined;
   /** All minipool rows by generation and slot. */
   minipool: readonly MinipoolRow[];
@@ -113,7 +113,7 @@ export interface StreamRows {
 }
 
 /**
- * The result of `readStreamFromLastSnapshot`.
+ * Builds the result of `readStreamFromLastSnapshot`.
  *
  * Errors: `NOT_FOUND` (`corrupt_stream`), `INTERNAL`
  * (`snapshot_outside_last_run`), `MINIBLOCKS_STORAGE_FAILURE`
@@ -173,8 +173,8 @@ export function lastRun<Row extends { readonly number: bigint }>(
 }
 
 /**
- * Checks that minipool rows, by generation and slot, are of one generation
- * with slots -1, 0, 1, … No rows pass.
+ * Checks that minipool rows, sorted by generation and slot, are of one
+ * generation and have slots -1, 0, 1, … An empty list passes.
  *
  * Errors, under `code`: `minipool_generation_mismatch`, `minipool_hole`.
  */
@@ -221,12 +221,12 @@ export function rangesOf(
 }
 
 /**
- * Which snapshots of a range may be cleared so that one per interval stays.
+ * Which snapshots of a range may be cleared so that one per interval remains.
  *
  * `snapshots` are block numbers, ascending. Those below `rangeStart` and those
- * among the newest `minKeep` blocks of the range are left alone; of the
- * others, the first in each interval of `retentionInterval` block numbers
- * stays and the rest is returned. An interval of 0 or less keeps all.
+ * among the newest `minKeep` blocks of the range are left alone. Of the others,
+ * the first in each interval of `retentionInterval` block numbers is kept and
+ * the rest are returned. An interval of 0 or less keeps all.
  */
 export function snapshotsToNullify(
   rangeStart: bigint,
@@ -266,8 +266,8 @@ export function closestSnapshotMiniblock(
 }
 
 /**
- * Block numbers as ascending runs of at most `maxLength` numbers, duplicates
- * removed; 0 means no limit. No snapshots are told.
+ * Block numbers as ascending runs of at most `maxLength` numbers, without
+ * duplicates; 0 means no limit. The runs list no snapshots.
  *
  * Errors: `INVALID_ARGUMENT` for a limit that is not an integer of 0 or more.
  */

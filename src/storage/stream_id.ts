@@ -2,12 +2,12 @@ import { badStreamId, invalidArgument } from "./fault.ts";
 import { type Uint64, xxh64 } from "./xxh64.ts";
 
 /**
- * 64 lowercase hex characters whose first byte tells the stream's type; see
+ * 64 lowercase hex characters whose first byte is the stream's type; see
  * {@linkcode parseStreamId}.
  */
 export type StreamId = string & { readonly __brand: "StreamId" };
 
-/** The kind of a stream, told by the first byte of its id. */
+/** The kind of a stream, given by the first byte of its id. */
 export type StreamType =
   | "space"
   | "channel"
@@ -21,7 +21,7 @@ export type StreamType =
   | "user_metadata"
   | "unknown";
 
-/** The types that a stream may have. */
+/** All types of streams. */
 export const streamTypes: readonly StreamType[] = [
   "space",
   "channel",
@@ -36,10 +36,10 @@ export const streamTypes: readonly StreamType[] = [
   "unknown",
 ];
 
-/** What the first byte of an id says. */
+/** What the first byte of an id determines. */
 interface Kind {
   type: StreamType;
-  /** Bytes that the id uses, the first one included; those behind are zero. */
+  /** Bytes that the id uses, including the first; all later bytes are zero. */
   bytes: number;
 }
 
@@ -67,9 +67,9 @@ const KINDS: ReadonlyMap<string, Kind> = new Map([
  * bytes. Upper case is folded to lower case.
  *
  * The id must be one that a node can read. Its first byte is that of a type. A
- * space's and a user's id (`10`, `a8`, `a5`, `a1`, `ad`) is that byte, an
- * address of 20 bytes, and zeros; a metadata stream's (`dd`) has zeros from byte
- * 9 on; the others use all 32 bytes.
+ * space's or user's id (`10`, `a8`, `a5`, `a1`, `ad`) is that byte, an address
+ * of 20 bytes, and zeros; a metadata stream's (`dd`) has zeros from byte 9 on;
+ * the others use all 32 bytes.
  *
  * Errors: `BAD_STREAM_ID` for anything else.
  *
@@ -99,25 +99,25 @@ function storedFormOf(value: string | Uint8Array): StreamId | undefined {
 }
 
 /**
- * Whether `value` is a stream id as it is stored, 64 lowercase hex, that a node
- * can read; see {@linkcode parseStreamId}.
+ * Whether `value` is a stream id in its stored form, 64 lowercase hex
+ * characters, that a node can read; see {@linkcode parseStreamId}.
  */
 export function isStreamId(value: unknown): value is StreamId {
   return isStoredForm(value) && brokenRuleOf(value) === undefined;
 }
 
 /**
- * Whether `value` is 64 lowercase hex digits. Streams of other ids than
- * {@linkcode isStreamId} allows can be stored: earlier releases took any, and
- * they must be read, listed and deleted all the same.
+ * Whether `value` is 64 lowercase hex characters. Earlier releases accepted any
+ * such id, so streams may be stored whose ids {@linkcode isStreamId} refuses,
+ * and those must still be read, listed and deleted.
  */
 export function isStoredForm(value: unknown): value is StreamId {
   return typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
 }
 
 /**
- * Which rule of the protocol an id in its stored form breaks. A node refuses to
- * read such an id, and one of them in `es` fails its listing of all streams.
+ * The rule of the protocol that a stored id breaks, if any. A node refuses such
+ * an id, and a single one in `es` makes its listing of all streams fail.
  */
 export function brokenRuleOf(id: StreamId): string | undefined {
   const kind = KINDS.get(id.slice(0, 2));
@@ -126,7 +126,7 @@ export function brokenRuleOf(id: StreamId): string | undefined {
   return `have only zeros from byte ${kind.bytes} on`;
 }
 
-/** The stream's type, `"unknown"` for a first byte that no type has. */
+/** The stream's type, or `"unknown"` if the first byte is that of no type. */
 export function streamType(id: StreamId): StreamType {
   return KINDS.get(id.slice(0, 2))?.type ?? "unknown";
 }
@@ -180,7 +180,7 @@ export function schemaNameForArchive(archiveId: string): string {
   return `arch${archiveId.toLowerCase()}`;
 }
 
-/** Exact because `divisor` is at most 256: no product leaves 2^53. */
+/** Exact because `divisor` is at most 256, so no product exceeds 2^53. */
 function remainder(value: Uint64, divisor: number): number {
   const high = (value.high % divisor) * (0x100000000 % divisor);
   return (high + value.low % divisor) % divisor;
@@ -200,7 +200,7 @@ export function bytesToHex(bytes: Uint8Array): string {
   return hex;
 }
 
-/** The bytes that hex characters stand for, two each. */
+/** The bytes that hex characters stand for, two characters a byte. */
 export function hexToBytes(hex: string): Uint8Array {
   const bytes = new Uint8Array(hex.length / 2);
   for (let i = 0; i < bytes.length; i++) {

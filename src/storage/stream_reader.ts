@@ -13,17 +13,17 @@ import type {
 import type { StreamId } from "./stream_id.ts";
 
 /**
- * What is stored of streams, to be read: per stream its miniblocks (immutable
- * blocks, numbered), its minipool (events waiting for the next block) and the
- * candidates for the next blocks.
+ * Reads what is stored of streams. A stream has miniblocks (immutable, numbered
+ * blocks), a minipool (events that wait for the next block) and candidates for
+ * the next blocks.
  *
- * Every method fails with a `StreamStorageError`. Common to all:
+ * Every method fails with a `StreamStorageError`. Common to all are:
  * `BAD_STREAM_ID` and `INVALID_ARGUMENT` for a malformed argument, before
  * anything is read or written; `FAILED_PRECONDITION` (reason `closed`) after
  * close; `CANCELED` for an aborted signal; `DEADLINE_EXCEEDED` and
- * `DB_OPERATION_FAILURE` for what the database says; and, unless told
+ * `DB_OPERATION_FAILURE` for errors of the database; and, unless stated
  * otherwise, `NOT_FOUND` (reason `stream_not_found`) for an unknown stream.
- * Byte arrays that are returned are the caller's own.
+ * Returned byte arrays belong to the caller.
  *
  * @example All blocks of a stream, in memory bounded by a page.
  * ```ts
@@ -54,13 +54,13 @@ export interface StreamReader extends AsyncDisposable {
   ): Promise<number>;
 
   /**
-   * What is needed to load a stream: the blocks from the latest snapshot on,
+   * What a node needs to load a stream: the blocks from the latest snapshot on,
    * up to `numPrecedingMiniblocks` before it, and the minipool.
    *
-   * Errors: `NOT_FOUND` (`corrupt_stream`) without blocks or with an empty
-   * one; `INTERNAL` when the latest snapshot is not in the last run of
-   * blocks; `MINIBLOCKS_STORAGE_FAILURE` for a minipool that does not follow
-   * the last block or has a hole.
+   * Errors: `NOT_FOUND` (`corrupt_stream`) without blocks or with an empty one;
+   * `INTERNAL` when the latest snapshot is not in the last run of blocks;
+   * `MINIBLOCKS_STORAGE_FAILURE` for a minipool that does not follow the last
+   * block or has a hole.
    */
   readStreamFromLastSnapshot(
     streamId: StreamId,
@@ -83,8 +83,8 @@ export interface StreamReader extends AsyncDisposable {
   ): Promise<ReadMiniblocksResult>;
 
   /**
-   * The blocks of `readMiniblocks`, with the same checks and errors, page by
-   * page in memory bounded by a page.
+   * The blocks of `readMiniblocks`, with the same checks and errors, one page
+   * at a time: memory is bounded by a page.
    */
   streamMiniblocks(
     streamId: StreamId,
@@ -96,7 +96,7 @@ export interface StreamReader extends AsyncDisposable {
   /**
    * The numbers of an ephemeral stream's blocks, ascending.
    *
-   * Errors: `NOT_FOUND` also when the stream is not ephemeral.
+   * Errors: `NOT_FOUND` also for a stream that is not ephemeral.
    */
   readEphemeralMiniblockNums(
     streamId: StreamId,
@@ -106,8 +106,8 @@ export interface StreamReader extends AsyncDisposable {
   /**
    * The number of the last block.
    *
-   * Errors: `NOT_FOUND` also without blocks (`no_miniblocks`) or with nothing
-   * but a genesis of zero length (`corrupt_stream`).
+   * Errors: `NOT_FOUND` also for a stream without blocks (`no_miniblocks`) or
+   * with only a genesis of zero length (`corrupt_stream`).
    */
   getLastMiniblockNumber(
     streamId: StreamId,
@@ -122,9 +122,9 @@ export interface StreamReader extends AsyncDisposable {
 
   /**
    * The runs of stored blocks, ascending, with the numbers that carry a
-   * snapshot, own or legacy. The first call for a stream reads its blocks; if
-   * that takes longer than a call has, the next one goes on (`DEADLINE_EXCEEDED`,
-   * retryable).
+   * snapshot, own or legacy. The first call for a stream reads its blocks. If
+   * that takes longer than a call may, the call fails (`DEADLINE_EXCEEDED`,
+   * retryable), and the next call continues from there.
    */
   getMiniblockNumberRanges(
     streamId: StreamId,
@@ -149,21 +149,21 @@ export interface StreamReader extends AsyncDisposable {
   /** The number of streams. */
   getStreamsNumber(options?: OperationOptions): Promise<number>;
 
-  /** Everything that is stored of a stream, for tests and support. */
+  /** Everything stored of a stream, for tests and support. */
   debugReadStreamData(
     streamId: StreamId,
     options?: OperationOptions,
   ): Promise<DebugReadStreamDataResult>;
 
-  /** What is stored of a stream in numbers, for tests and support. */
+  /** The numbers of what is stored of a stream, for tests and support. */
   debugReadStreamStatistics(
     streamId: StreamId,
     options?: OperationOptions,
   ): Promise<DebugReadStreamStatisticsResult>;
 
   /**
-   * Finishes what was accepted and lets go of all resources. Idempotent; the
-   * same as `[Symbol.asyncDispose]`.
+   * Finishes accepted calls and releases all resources. Idempotent; the same as
+   * `[Symbol.asyncDispose]`.
    */
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * What the promise gives, unless the signal aborts first. What stands behind
- * the promise goes on by itself; nobody waits for it any more.
+ * The promise's value, unless the signal aborts first. The work behind the
+ * promise then continues by itself, and its result is dropped.
  *
  * @throws the signal's reason, or what the promise rejects with.
  */

@@ -1,6 +1,6 @@
 /**
- * Pure rules of the writes: what must be stored for a write to be taken. They
- * are checked under the stream's lock, over plain rows.
+ * Pure rules of the writes: what must be stored for a write to be accepted.
+ * They are checked under the stream's lock, over plain rows.
  *
  * @module
  */
@@ -28,7 +28,7 @@ import {
   type MinipoolKey,
 } from "./rules.ts";
 
-/** Whether a block has a snapshot beside it or, when told, inside it. */
+/** Whether a block has a snapshot beside it or, if declared, inside it. */
 export function carriesSnapshot(block: MiniblockDescriptor): boolean {
   return hasOwnSnapshot(block) || block.hasLegacySnapshot === true;
 }
@@ -48,9 +48,9 @@ export function lastSnapshotIn(
 }
 
 /**
- * Whether `createStreamStorage` repairs a known stream instead of refusing
- * it: a genesis of zero length and latest snapshot 0. `genesis` is the stored
- * data of block 0, if there is one.
+ * Whether `createStreamStorage` repairs a known stream instead of refusing it:
+ * its genesis has zero length and its latest snapshot is 0. `genesis` is the
+ * stored data of block 0, if there is one.
  */
 export function isRepairable(stream: {
   latestSnapshot: bigint;
@@ -121,11 +121,11 @@ export function checkMiniblocksFit(
 
 /**
  * Checks a `reinitializeStreamStorage` of a known stream against what is
- * stored, and tells the snapshot that the stored block at `snapshot` has to be
- * given, if any. `snapshotRow` is that stored block, if there is one.
+ * stored. Returns the snapshot to add to the stored block at `snapshot`, if one
+ * must be added. `snapshotRow` is that stored block, if there is one.
  *
- * Errors: `INVALID_ARGUMENT` with `snapshot_before_latest`, `not_above_last`
- * or `snapshot_not_storable`; `INTERNAL` with `no_miniblocks`.
+ * Errors: `INVALID_ARGUMENT` with `snapshot_before_latest`, `not_above_last` or
+ * `snapshot_not_storable`; `INTERNAL` with `no_miniblocks`.
  */
 export function checkRebuild(
   streamId: string,
@@ -159,8 +159,8 @@ export function checkRebuild(
 }
 
 /**
- * Checks a `normalizeEphemeralStream`: `genesis` is the data of block 0, if it
- * is stored, `numbers` are all stored numbers, ascending. Returns the genesis
+ * Checks a `normalizeEphemeralStream`. `genesis` is the data of block 0, if it
+ * is stored; `numbers` are all stored numbers, ascending. Returns the genesis
  * header's hash and the last number.
  *
  * Errors: `NOT_FOUND` (`no_genesis`), `INTERNAL` (`not_media_inception`,
