@@ -7,7 +7,7 @@ import {
 } from "./kept_credential.ts";
 import { ReplyFault } from "./reply_fault.ts";
 
-/** The fields of a service account's JSON that are used. */
+/** The fields that are used of a service account's JSON. */
 export interface ServiceAccount {
   clientEmail: string;
   /** PKCS #8, PEM. */
@@ -16,11 +16,11 @@ export interface ServiceAccount {
   tokenUri: string;
 }
 
-/** Reads and writes of objects, nothing of buckets. */
+/** Allows reading and writing objects, but no change of a bucket. */
 const scope = "https://www.googleapis.com/auth/devstorage.read_write";
 
 /**
- * Access tokens of a service account, asked for with an assertion that its
+ * Access tokens of a service account, requested with an assertion that its
  * private key signs.
  */
 export class AccessTokens {
@@ -31,16 +31,16 @@ export class AccessTokens {
 
   constructor(account: ServiceAccount, policy: HttpPolicy) {
     this.#account = account;
-    // The request that needs the token is tried again, and asks again.
+    // The request that needs the token is retried, and asks for a token again.
     this.#http = new HttpClient({ ...policy, attempts: 1 });
   }
 
-  /** A token that is good for a while. */
+  /** A token that stays valid for a while. */
   get(): Promise<string> {
     return this.#kept.get();
   }
 
-  /** The store refuses the present one. */
+  /** Drops the present token, because the store has refused it. */
   forget(): void {
     this.#kept.forget();
   }
@@ -109,7 +109,7 @@ async function importKey(pem: string): Promise<CryptoKey> {
       "sign",
     ]);
   } catch {
-    // What the runtime says may quote the key.
+    // The runtime's error may quote the key.
     throw new ReplyFault({ reason: "bad_private_key", retryable: false });
   }
 }

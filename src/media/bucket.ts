@@ -1,12 +1,12 @@
 /**
  * A bucket over the XML protocol that S3, its many compatible servers and
- * Google Cloud Storage speak alike; they differ in the address and in how a
+ * Google Cloud Storage share. The providers differ in the address and in how a
  * request is signed.
  *
- * No reply is believed: its status, length and range must be those that were
- * asked for. What is written carries its MD5, which the store compares, and
- * for S3 its SHA-256 inside the signature. How changes are kept from being
- * executed late is in conditions.ts.
+ * No reply is trusted: its status, length and range must match the request. A
+ * write carries its MD5, which the store compares, and for S3 its SHA-256
+ * inside the signature. conditions.ts says how late copies of a change are
+ * refused.
  */
 
 import { createHash } from "node:crypto";
@@ -59,25 +59,25 @@ export interface BucketParts {
   baseUrl: string;
   authorizer: Authorizer;
   policy: HttpPolicy;
-  /** Bytes of one part of a large object. */
+  /** The size of one part of a large object. */
   partBytes: number;
-  /** Hears of every call. */
+  /** Called when a call has ended. */
   onCall: ObjectStoreListener;
 }
 
-/** Who has been told to stop is still let say so to the store. */
+/** How long a stopped call may still take to give up its upload. */
 const partingMs = 1000;
 
-/** More parts than this an object can't have. */
+/** The largest number of parts that an object may have. */
 const maxParts = 10_000;
 
-/** See the file's head. */
+/** Implements {@linkcode ObjectStore}; see the head of this file. */
 export class Bucket implements ObjectStore {
   readonly provider: ObjectStoreProvider;
   readonly lateMs: number;
   readonly #parts: BucketParts;
   readonly #http: HttpClient;
-  /** False once the server has said that it knows none. */
+  /** False once the server has said that it supports no conditions. */
   #knowsConditions = true;
 
   constructor(parts: BucketParts) {
@@ -94,7 +94,7 @@ export class Bucket implements ObjectStore {
     pieces: AsyncIterable<Uint8Array>,
     options: PutObjectOptions = {},
   ): Promise<void> {
-    // A part more would be one too many.
+    // Larger parts, where the usual size would need too many of them.
     const partBytes = Math.max(
       this.#parts.partBytes,
       Math.ceil(size / maxParts),
@@ -257,7 +257,7 @@ export class Bucket implements ObjectStore {
     }
   }
 
-  /** Writes a whole object or a part; its etag, as the store gives it. */
+  /** Writes a whole object or a part; returns the etag that the store gave. */
   #put(
     condition: Condition,
     request: Pick<HttpRequest, "url" | "date" | "onLost" | "signal">,
@@ -278,7 +278,7 @@ export class Bucket implements ObjectStore {
     );
   }
 
-  /** Sends a request under a condition, or without it if there are none here. */
+  /** Sends a request with a condition, or without it if unsupported. */
   async #sendIf<T>(
     condition: Condition,
     request: HttpRequest,
@@ -293,7 +293,7 @@ export class Bucket implements ObjectStore {
     } catch (error) {
       const isUnknown = error instanceof ReplyFault &&
         error.init.reason === "not_implemented";
-      // Google's are what its proof rests on: see conditions.ts.
+      // The proof for Google rests on its conditions: see conditions.ts.
       if (!isUnknown || this.provider !== "s3") throw error;
       const result = await this.#http.send(request, read);
       this.#knowsConditions = false;
@@ -333,7 +333,7 @@ export class Bucket implements ObjectStore {
         (reply, attempt) => {
           attempts = attempt;
           if (reply.status !== 200) throw statusFault(reply);
-          // The status was sent before the store began; the end tells.
+          // The store sent this status before it began; the body is its answer.
           const root = xmlOf(reply.body)?.name;
           if (root === "CompleteMultipartUploadResult") return;
           throw statusFault({ ...reply, status: 500 });
@@ -341,8 +341,8 @@ export class Bucket implements ObjectStore {
       );
     } catch (error) {
       if (date !== undefined && isChanged(error)) return;
-      // The attempt whose answer was lost may have done it, and then there is
-      // no such upload any more.
+      // An earlier attempt whose answer was lost may have completed the upload,
+      // which then no longer exists.
       const found = attempts > 1
         ? await this.headObject(name, { signal })
         : undefined;
@@ -350,7 +350,7 @@ export class Bucket implements ObjectStore {
     }
   }
 
-  /** Else its parts are kept, and paid for; the bucket may have a rule too. */
+  /** Otherwise its parts stay and cost money, unless the bucket has a rule. */
   async #abortUpload(
     name: string,
     uploadId: string,
@@ -383,7 +383,7 @@ export class Bucket implements ObjectStore {
     try {
       return await body();
     } catch (error) {
-      // What `begin` throws ends the call, too.
+      // An error that `begin` throws ends the call, too.
       errorType = isStreamStorageError(error)
         ? String(error.details["reason"])
         : "aborted";
@@ -397,7 +397,7 @@ export class Bucket implements ObjectStore {
   }
 }
 
-/** Asks for a range, and refuses the head of any other. */
+/** Requests a range, and refuses a reply whose head names another one. */
 function rangeOf(url: URL, { start, size }: ByteRange): HttpRequest {
   const last = start + size - 1;
   return {
@@ -410,7 +410,7 @@ function rangeOf(url: URL, { start, size }: ByteRange): HttpRequest {
   };
 }
 
-/** The store has another object than the request was meant for. */
+/** Whether the store has another object than the request was meant for. */
 function isChanged(error: unknown): boolean {
   return error instanceof ReplyFault && error.init.reason === "object_changed";
 }

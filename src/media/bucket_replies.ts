@@ -1,4 +1,4 @@
-/** Reading a bucket's replies. Whatever is not as it must be is refused. */
+/** Reads a bucket's replies and refuses every one that is not as it must be. */
 
 import { Buffer } from "node:buffer";
 import { type HttpReply, statusFault } from "./http_client.ts";
@@ -7,12 +7,12 @@ import type { ObjectLook, StoredObject } from "./object_store.ts";
 import { ReplyFault } from "./reply_fault.ts";
 import { parseXml, type XmlElement, xmlElements, xmlText } from "./xml.ts";
 
-/** Names are no longer, in both stores. */
+/** The longest name that both stores allow. */
 const maxNameBytes = 1024;
-/** Etags, tokens and ids of uploads. */
+/** The longest etag, token or id of an upload. */
 const maxWordChars = 4096;
 
-/** A page of a listing, and where the next one begins. */
+/** Reads a page of a listing, and where the next one begins. */
 export function readPage(reply: HttpReply): ListingPage {
   const root = documentOf(reply, "ListBucketResult");
   const objects = xmlElements(root, "Contents").map((content) => {
@@ -34,7 +34,7 @@ export function readPage(reply: HttpReply): ListingPage {
   return { objects, next };
 }
 
-/** The id of an upload that has begun. */
+/** Reads the id of an upload that has begun. */
 export function readUploadId(reply: HttpReply): string {
   const root = documentOf(reply, "InitiateMultipartUploadResult");
   const uploadId = wordOf(xmlText(root, "UploadId"));
@@ -42,7 +42,7 @@ export function readUploadId(reply: HttpReply): string {
   throw wrongReply("no_upload_id", reply.status);
 }
 
-/** The etag of what was written. */
+/** Reads the etag of what was written. */
 export function readEtag({ headers, status }: HttpReply): string {
   const etag = wordOf(headers.get("etag"));
   if (etag !== undefined) return etag;
@@ -56,12 +56,12 @@ function documentOf({ body, status }: HttpReply, name: string): XmlElement {
   throw wrongReply("wrong_document", status);
 }
 
-/** A word of the store's that is sent back to it. */
+/** A word that the store gave and that is sent back to it. */
 function wordOf(text: string | null | undefined): string | undefined {
   return text && text.length <= maxWordChars ? text : undefined;
 }
 
-/** What is at a name, and the store's time; undefined: perhaps nothing. */
+/** Reads the object and the store's time; `undefined`: perhaps no object. */
 export function readLook(
   name: string,
   reply: HttpReply,
@@ -72,8 +72,8 @@ export function readLook(
 }
 
 /**
- * The same of the answer to a request for the first byte. Such an answer has a
- * body, which says whether it is the store's: any proxy answers 404.
+ * Reads the same from the answer to a request for the first byte. Its body
+ * shows whether it is the store's: a proxy may answer 404, too.
  */
 export function readCloserLook(name: string, reply: HttpReply): ObjectLook {
   const { headers, status } = reply;
@@ -109,16 +109,16 @@ function timeOf({ headers, status }: HttpReply): Date {
   return at;
 }
 
-/** Believes that something was deleted, or that it was not there. */
+/** Accepts that something was deleted, or that it did not exist. */
 export function checkDeleted(reply: HttpReply, missing: string): void {
   const { status, body } = reply;
-  // Neither store has more to say; an error may come with a good status.
+  // Neither store sends more; an error may come with a status of success.
   if (status === 204 || (status === 200 && body.length === 0)) return;
   const fault = statusFault(status < 300 ? { ...reply, status: 500 } : reply);
   if (fault.init.reason !== missing) throw fault;
 }
 
-/** What is told of an object, if it is complete. */
+/** Builds an object from its headers, if they are complete. */
 function storedObject(
   name: string,
   facts:
@@ -141,12 +141,12 @@ function storedObject(
   };
 }
 
-/** Else who keeps a name keeps the whole page that it was cut from. */
+/** Copies text: a kept slice would keep the whole page that it was cut from. */
 function ownText(text: string): string {
   return Buffer.from(text).toString();
 }
 
-/** A date as the stores write them, of a year that the database knows, too. */
+/** A date in the stores' format, of a year that the database supports, too. */
 function dateOf(text: string): Date | undefined {
   const date = new Date(text.length <= 64 ? text : "");
   const year = date.getUTCFullYear();
@@ -161,7 +161,7 @@ export function expectStatus(reply: HttpReply, status: number): void {
     : statusFault(reply);
 }
 
-/** A reply that no store should give; the next one may be better. */
+/** A reply that no store should send; the next one may be better. */
 export function wrongReply(reason: string, status: number): ReplyFault {
   return new ReplyFault({ reason, retryable: true, status });
 }
@@ -175,20 +175,20 @@ export function rangeMissing(status: number): ReplyFault {
   });
 }
 
-/** Refuses the head of a reply that does not bring the bytes asked for. */
+/** Refuses the head of a reply that does not bring the requested bytes. */
 export function checkRange(
   start: number,
   last: number,
   { status, headers }: Pick<HttpReply, "status" | "headers">,
 ): void {
-  if (status >= 300) return; // read on, for the store's own word
+  if (status >= 300) return; // its body holds the store's error code
   if (status !== 206) throw wrongReply("not_partial", status);
   const contentRange = headers.get("content-range") ?? "";
   const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(contentRange);
   if (range === null || Number(range[1]) !== start) {
     throw wrongReply("wrong_range", status);
   }
-  // At the end of an object that is too short the range is cut.
+  // The store shortens a range that reaches beyond the end of its object.
   if (Number(range[2]) === last) return;
   throw range[3] !== "*" && Number(range[3]) <= last
     ? rangeMissing(status)

@@ -15,7 +15,7 @@ export interface GcsOptions {
   bucket: string;
   /** A service account, or a function that gives access tokens. */
   credentials: ServiceAccount | GcsTokenSource;
-  /** Default: Google's own. */
+  /** Default: Google's own endpoint. */
   endpoint?: string | undefined;
 }
 
@@ -29,8 +29,8 @@ export function openGcsBucket(
   const base = withoutEndSlashes(endpoint ?? "https://storage.googleapis.com");
   return new Bucket({
     provider: "gcs",
-    // Requests carry the generation that they mean, and an upload in parts is
-    // given up before another one begins.
+    // A changing request names the generation that it means, and an upload in
+    // parts is given up before another one begins.
     lateMs: 0,
     baseUrl: `${base}/${encodeURIComponent(bucket)}`,
     authorizer: bearer(

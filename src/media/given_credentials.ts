@@ -1,6 +1,6 @@
 /**
- * Credentials that a function of the application gives, where a machine has an
- * identity in place of keys: temporary keys of AWS, access tokens of Google.
+ * Credentials from a function of the application, for machines that have an
+ * identity instead of keys: temporary keys of AWS, access tokens of Google.
  */
 
 import { isStreamStorageError } from "../storage/errors.ts";
@@ -11,15 +11,15 @@ import {
 } from "./kept_credential.ts";
 import { ReplyFault } from "./reply_fault.ts";
 
-/** Keys of S3; what the credential providers of AWS's SDK give fits. */
+/** Keys of S3, as the credential providers of AWS's SDK return them. */
 export interface S3Credentials {
-  /** Who asks. */
+  /** The id of the key. */
   accessKeyId: string;
   /** Never shown in an error or a log. */
   secretAccessKey: string;
-  /** With temporary keys. Never shown. */
+  /** For temporary keys only. Never shown. */
   sessionToken?: string | undefined;
-  /** When they end. */
+  /** When the keys expire. */
   expiration?: Date | undefined;
 }
 
@@ -27,23 +27,23 @@ export interface S3Credentials {
 export interface GcsAccessToken {
   /** Never shown in an error or a log. */
   token: string;
-  /** When it ends. */
+  /** When the token expires. */
   expiration?: Date | undefined;
 }
 
-/** Gives the keys of the moment. */
+/** Returns the current keys. */
 export type S3CredentialsSource = () => S3Credentials | Promise<S3Credentials>;
 
-/** Gives the token of the moment, by itself or with its end. */
+/** Returns the current token, alone or with the time at which it expires. */
 export type GcsTokenSource = () =>
   | GcsAccessToken
   | string
   | null
   | undefined
-  // By its type Google's `getAccessToken()` may give nothing.
+  // Google's `getAccessToken()` may return nothing, by its type.
   | Promise<GcsAccessToken | string | null | undefined>;
 
-/** Without a word about its end: it may have been kept where it comes from. */
+/** Credentials without an expiry time: their source may have cached them. */
 const defaultLifeMs = 60_000;
 
 /** Asks the function for keys. */
@@ -79,8 +79,8 @@ export function givenToken(
 }
 
 /**
- * What a header takes: of anything else the runtime would complain, and quote
- * it.
+ * Whether a header may hold this text. The runtime's error for any other text
+ * would quote it.
  */
 export function isWord(text: unknown): text is string {
   return typeof text === "string" && text.length <= 16_384 &&
@@ -105,7 +105,7 @@ async function askFor(
     return await Promise.race([source(), late.promise]);
   } catch (error) {
     if (isStreamStorageError(error)) throw error;
-    // What else it threw is dropped: nobody knows what that holds.
+    // The function's other errors are dropped, because they may hold a secret.
     throw unavailable();
   } finally {
     clearTimeout(timer);

@@ -1,13 +1,13 @@
 /**
- * Requests to an object store: one attempt after the other until one is
- * answered as asked.
+ * Requests to an object store, attempted one after another until the reply is
+ * as requested.
  *
  * An attempt fails when nothing moves for `stallMs`, when it takes longer than
- * its bytes at `minBytesPerSecond` would, when the connection breaks, when the
- * body is not as long as it says, and when its reader throws. What may be tried
- * again says {@linkcode ReplyFault}: a lost or broken answer, 408, 429 and 5xx;
- * so every request here can be sent twice. Delays grow and are jittered; a
- * Retry-After is waited for, up to a bound.
+ * its bytes would at `minBytesPerSecond`, when the connection breaks, when the
+ * body is not as long as announced, and when its reader throws.
+ * {@linkcode ReplyFault} says what is retried: a lost or broken answer, 408,
+ * 429 and 5xx; so every request here must be safe to send twice. Delays grow
+ * and are jittered; a Retry-After is respected, up to a bound.
  */
 
 import { setTimeout as delay } from "node:timers/promises";
@@ -23,14 +23,14 @@ export interface HttpRequest {
   url: URL;
   headers?: Record<string, string>;
   body?: Uint8Array<ArrayBuffer>;
-  /** A longer reply is refused, if it is longer than any list or complaint. */
+  /** A longer reply is refused, unless it is as short as a list or an error. */
   maxReplyBytes?: number;
   /** Refuses a reply before its body is read, by throwing. */
   checkHead?: (status: number, headers: Headers) => void;
   signal?: AbortSignal | undefined;
-  /** The date of every attempt, where signatures hold for a while. */
+  /** The date of every attempt, where signatures stay valid for a while. */
   date?: Date | undefined;
-  /** Hears of each attempt that the other side may still be executing. */
+  /** Called for each attempt that the other side may still be executing. */
   onLost?: (() => void) | undefined;
 }
 
@@ -41,29 +41,29 @@ export interface HttpReply {
   body: Uint8Array<ArrayBuffer>;
 }
 
-/** Adds what proves who is asking. */
+/** Adds the headers that authorize a request. */
 export interface Authorizer {
-  /** All headers of the request; called anew for each attempt. */
+  /** All headers of the request; called again for each attempt. */
   authorize(request: HttpRequest): Promise<Headers>;
-  /** The store refused a proof: the next one must be a new one. */
+  /** Drops a refused credential, so that the next request gets a new one. */
   forget?(): void;
 }
 
-/** How requests are tried and how long they may take. */
+/** How requests are retried and how long they may take. */
 export interface HttpPolicy {
-  /** Attempts in all, the first included. */
+  /** Attempts in all, including the first. */
   attempts: number;
   minDelayMs: number;
   maxDelayMs: number;
-  /** How much of a Retry-After is waited for. */
+  /** The longest Retry-After that is waited for. */
   maxRetryAfterMs: number;
-  /** Nothing was received for so long. */
+  /** The longest time without receiving anything. */
   stallMs: number;
-  /** Slower is too slow. */
+  /** An attempt that is slower fails. */
   minBytesPerSecond: number;
 }
 
-/** For real stores. */
+/** Defaults for real stores. */
 export const defaultHttpPolicy: HttpPolicy = {
   attempts: 6,
   minDelayMs: 100,
@@ -86,11 +86,11 @@ export class HttpClient {
   }
 
   /**
-   * Sends a request until `read` takes its reply. `read` throws a
-   * {@linkcode ReplyFault} for one that is not what was asked; `attempt` is
-   * above 1 when an earlier answer may have been lost.
+   * Sends a request until `read` accepts its reply. `read` throws a
+   * {@linkcode ReplyFault} for a reply that does not answer the request;
+   * `attempt` is above 1 when an earlier answer may have been lost.
    *
-   * @throws {ReplyFault} The last attempt's, or the signal's reason.
+   * @throws {ReplyFault} the last attempt's fault, or the signal's reason.
    */
   async send<T>(
     request: HttpRequest,
@@ -138,14 +138,14 @@ export class HttpClient {
         request.signal,
         this.#authorizer.authorize(request),
       );
-    // A packed body would have another length than the one that was asked for.
+    // A compressed body would not have the requested length.
     headers.set("accept-encoding", "identity");
     return headers;
   }
 
   async #attempt(request: HttpRequest, headers: Headers): Promise<HttpReply> {
     const { method, url, body, signal } = request;
-    // A store's complaint may be longer than what was asked for.
+    // A store's error message may be longer than the requested reply.
     const maxBytes = Math.max(request.maxReplyBytes ?? 0, minMaxReplyBytes);
     const watch = new Watch(this.#policy, body?.length ?? 0, maxBytes);
     try {
@@ -155,11 +155,11 @@ export class HttpClient {
         headers,
         ...(body === undefined ? {} : { body }),
         signal: AbortSignal.any(signals),
-        // A signature holds for one address.
+        // A signature is valid for one address only.
         redirect: "manual",
-        // Bun sends a request again, without a word, when a connection that was
-        // used before turns out to be closed. An attempt may then be answered
-        // although an earlier one can still be executed.
+        // When a reused connection turns out to be closed, Bun silently sends
+        // the request again. The attempt may then be answered while an earlier
+        // one can still be executed.
         ...(request.onLost === undefined ? {} : { keepalive: false }),
       });
       return {
@@ -183,7 +183,7 @@ export class HttpClient {
   }
 }
 
-/** Aborts an attempt in which nothing moves, or too little. */
+/** Aborts an attempt that stalls or is too slow. */
 class Watch {
   readonly #stop = new AbortController();
   readonly #stallMs: number;
@@ -195,7 +195,7 @@ class Watch {
     const sendMs = sentBytes * 1000 / minBytesPerSecond;
     const readMs = maxBytes * 1000 / minBytesPerSecond;
     this.#stallMs = stallMs;
-    // Of what is sent, nobody tells how far it is.
+    // Progress of sending is not reported, so sending counts as one step.
     this.#stall = this.#after(stallMs + sendMs);
     this.#total = this.#after(stallMs + sendMs + readMs);
   }
@@ -204,7 +204,7 @@ class Watch {
     return this.#stop.signal;
   }
 
-  /** Something was received. */
+  /** Restarts the stall timer when something is received. */
   moved(): void {
     clearTimeout(this.#stall);
     this.#stall = this.#after(this.#stallMs);
@@ -220,7 +220,7 @@ class Watch {
   }
 }
 
-/** The body, of just the length that the reply's head gives. */
+/** Reads a body of exactly the length that the reply's head announces. */
 async function readBody(
   reply: Response,
   { method, checkHead }: HttpRequest,
@@ -259,8 +259,9 @@ async function readBody(
 }
 
 /**
- * Nothing packed was asked for. Some runtimes unpack it all the same: then its
- * length says nothing, and a few bytes become as many as the bound allows.
+ * Refuses a compressed reply. None was requested, but some runtimes decompress
+ * it: its length then says nothing, and a few bytes grow to as many as the
+ * bound allows.
  */
 function checkPlain(status: number, headers: Headers): void {
   const encoding = headers.get("content-encoding") || "identity";
@@ -268,7 +269,7 @@ function checkPlain(status: number, headers: Headers): void {
   throw new ReplyFault({ reason: "packed_reply", retryable: true, status });
 }
 
-/** Puts a body together, in one piece of memory if its length was told. */
+/** Collects a body, in one piece of memory if its length was announced. */
 class Collector {
   readonly #maxBytes: number;
   #bytes: Uint8Array<ArrayBuffer>;
@@ -306,8 +307,8 @@ class Collector {
 
 /**
  * Whether the other side may still execute the attempt: there was no answer, it
- * broke off, or it came from something in between that has lost sight of it,
- * and does not use the store's words.
+ * broke off, or it came from a proxy that has lost track of the request and
+ * does not use the store's error codes.
  */
 function isLost(error: unknown): boolean {
   if (!(error instanceof ReplyFault)) return true;
@@ -316,12 +317,12 @@ function isLost(error: unknown): boolean {
   return providerCode === undefined || status === 408 || status! >= 500;
 }
 
-/** What a reply with this status means when it is not the one asked for. */
+/** The meaning of a status that differs from the requested one. */
 export function statusFault({ status, headers, body }: HttpReply): ReplyFault {
   const providerCode = providerCodeOf(body);
   const reason = reasonOf(status, providerCode);
   const isServerFault = status >= 500 && reason !== "not_implemented";
-  // Not the store's: what stands in between may find it the next time.
+  // A 404 without the store's code is a proxy's; the next try may get through.
   const isAstray = status === 404 && providerCode === undefined;
   const retryable = status === 408 || status === 429 || isServerFault ||
     isAstray || retryableCodes.has(providerCode ?? "");
@@ -335,11 +336,11 @@ export function statusFault({ status, headers, body }: HttpReply): ReplyFault {
   });
 }
 
-/** Of replies whose status alone would say that the request is at fault. */
+/** Codes that may be retried although their status blames the request. */
 const retryableCodes: ReadonlySet<string> = new Set([
   "RequestTimeout",
   "SlowDown",
-  // Another request for the same object was under way.
+  // Another request for the same object was in progress.
   "ConditionalRequestConflict",
 ]);
 
@@ -358,7 +359,7 @@ function reasonOf(status: number, providerCode: string | undefined): string {
   return status >= 500 ? "server_error" : "unexpected_status";
 }
 
-/** Only what looks like a word of a store's vocabulary. */
+/** Accepts only text that looks like an error code of a store. */
 function providerCodeOf(body: Uint8Array): string | undefined {
   if (body.length === 0 || body.length > 64 * 1024) return undefined;
   const root = xmlOf(body);

@@ -1,9 +1,9 @@
 /**
  * A listing, page by page. S3 and Google promise names in the order of their
- * UTF-8 bytes; some servers keep it from page to page only. So every name lies
- * beyond those of the pages before, or the listing is refused: else a store that
- * repeats itself is listed for ever, and an object that is told twice counts
- * twice.
+ * UTF-8 bytes; some servers keep that order only from page to page. So every
+ * name must come after those of the pages before, or the listing is refused.
+ * Otherwise a store that repeats itself would be listed for ever, and a
+ * repeated object would count twice.
  */
 
 import { Buffer } from "node:buffer";
@@ -16,16 +16,16 @@ export interface ListingPage {
   next: string | undefined;
 }
 
-/** How long a listing can be. */
+/** Bounds of a listing's length. */
 export interface ListingBounds {
   maxObjects: number;
-  /** Pages without an object, one after the other. */
+  /** The largest number of consecutive pages without an object. */
   maxEmptyPages: number;
 }
 
 const bounds: ListingBounds = { maxObjects: 100_000_000, maxEmptyPages: 1000 };
 
-/** How far a listing has come. */
+/** The state of a listing. */
 export class Listing {
   readonly #prefix: string;
   readonly #bounds: ListingBounds;
@@ -44,26 +44,26 @@ export class Listing {
     this.#bounds = { maxObjects, maxEmptyPages };
   }
 
-  /** What the next page is asked for with. */
+  /** The token with which the next page is requested. */
   get token(): string | undefined {
     return this.#token;
   }
 
-  /** Whether the last page was taken. */
+  /** Whether the last page has been taken. */
   get isOver(): boolean {
     return this.#isOver;
   }
 
   /**
-   * Takes the page that follows.
+   * Takes the next page.
    *
-   * @throws {ReplyFault} It can't be that page.
+   * @throws {ReplyFault} if it can't be that page.
    */
   take({ objects, next }: ListingPage): void {
     let last = this.#last;
     const names = new Set<string>();
     for (const { name } of objects) {
-      // Others share the bucket: theirs is not ours to count, or to delete.
+      // Others share the bucket; their objects are not ours to count or delete.
       if (!name.startsWith(this.#prefix)) {
         throw refused("listing_ignores_prefix");
       }
@@ -94,7 +94,7 @@ function isBefore(a: string, b: string): boolean {
   return Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0;
 }
 
-/** A store that lists so does it again. */
+/** Not retryable: a store that lists like this will do it again. */
 function refused(reason: string): ReplyFault {
   return new ReplyFault({ reason, retryable: false, status: 200 });
 }

@@ -1,4 +1,4 @@
-/** What the storage needs of an object store; see bucket.ts for who does it. */
+/** What the storage needs of an object store; bucket.ts implements it. */
 
 /** An object as a store lists it. */
 export interface StoredObject {
@@ -6,7 +6,7 @@ export interface StoredObject {
   name: string;
   /** Bytes. */
   size: number;
-  /** The store's own word for this content, quotes removed. */
+  /** The store's own identifier of this content, without quotes. */
   etag: string;
   /** When it was written, by the store's clock. */
   modifiedAt: Date;
@@ -14,28 +14,28 @@ export interface StoredObject {
   generation?: string | undefined;
 }
 
-/** What a look at a name has found. */
+/** What was found at a name. */
 export interface ObjectLook {
-  /** Undefined: there is no object of this name. */
+  /** `undefined` if there is no object of this name. */
   object: StoredObject | undefined;
-  /** The store's clock when it answered. */
+  /** The store's clock at the time of its answer. */
   at: Date;
 }
 
-/** How a call on an object store can be stopped. */
+/** How a call to an object store can be stopped. */
 export interface ObjectStoreOptions {
   signal?: AbortSignal | undefined;
 }
 
 /**
- * How a request that changes an object is sent, so that a copy which reaches
- * the store late finds itself refused. Each part is optional: without them the
- * request is unconditional.
+ * How a request that changes an object is sent, so that the store refuses a
+ * copy that arrives late. Each part is optional; without any, the request is
+ * unconditional.
  */
 export interface ObjectChangeOptions extends ObjectStoreOptions {
   /**
-   * Called when an attempt ended without a final answer: the store may execute
-   * it later.
+   * Called when an attempt ended without a final answer, so that the store may
+   * still execute it.
    */
   onLost?: (() => void) | undefined;
 }
@@ -43,11 +43,11 @@ export interface ObjectChangeOptions extends ObjectStoreOptions {
 /** How an object is written. */
 export interface PutObjectOptions extends ObjectChangeOptions {
   /**
-   * Writes a new object only: one that is there already stays, and the call
-   * resolves, so that the caller looks which of the two it has. Called right
-   * before the one request that makes the object; with the id of the upload
-   * when the object is made of parts. Resolves with the date that the request
-   * carries, however late it is sent.
+   * Writes a new object only: an existing one stays, and the call resolves, so
+   * that the caller must look which of the two is there. Called right before
+   * the one request that makes the object, with the id of the upload if the
+   * object is made of parts. Resolves with the date that the request carries,
+   * however late it is sent.
    */
   begin?: ((uploadId: string | undefined) => Promise<Date>) | undefined;
 }
@@ -66,38 +66,38 @@ export interface ByteRange {
   size: number;
 }
 
-/** What is asked of an object store. */
+/** The kinds of calls to an object store. */
 export type ObjectStoreAction = "write" | "look" | "read" | "delete" | "list";
 
-/** A call on an object store that has ended, its retries included. */
+/** A finished call to an object store, including its retries. */
 export interface ObjectStoreCall {
   action: ObjectStoreAction;
   milliseconds: number;
-  /** The reason of its failure. */
+  /** The reason of the failure, if it failed. */
   errorType: string | undefined;
 }
 
-/** Hears of calls; must not throw. */
+/** Receives each finished call; must not throw. */
 export type ObjectStoreListener = (call: ObjectStoreCall) => void;
 
-/** Where media streams can be. */
+/** The providers that can hold media streams. */
 export type ObjectStoreProvider = "s3" | "gcs";
 
 /**
- * A bucket. Every call is tried again as needed, ends by a timeout, and
- * rejects with a `StreamStorageError`: `MINIBLOCKS_NOT_FOUND` for an object
- * that is not there, else `DOWNSTREAM_NETWORK_ERROR`, with a reason.
+ * A bucket. Every call is retried as needed, ends by a timeout, and rejects
+ * with a `StreamStorageError`: `MINIBLOCKS_NOT_FOUND` for an object that does
+ * not exist, otherwise `DOWNSTREAM_NETWORK_ERROR`, with a reason.
  */
 export interface ObjectStore {
   readonly provider: ObjectStoreProvider;
   /**
-   * Milliseconds after its date for which a late request can still change what
-   * is there by then. 0: it can't, its own condition refuses it.
+   * How many milliseconds after its date a late request can still change what
+   * is there by then. 0: never, because its own condition refuses it.
    */
   readonly lateMs: number;
   /**
-   * Writes an object of `size` bytes, all or nothing. The pieces are read once
-   * and as fast as they can be sent; one part of them is held at a time.
+   * Writes an object of `size` bytes, all or nothing. The pieces are read once,
+   * as fast as they can be sent; one part is held in memory at a time.
    */
   putObject(
     name: string,
@@ -106,33 +106,32 @@ export interface ObjectStore {
     options?: PutObjectOptions,
   ): Promise<void>;
   /**
-   * Gives up an upload in parts. After that a late request to finish it finds
-   * no such upload.
+   * Gives up an upload in parts, so that a late request to complete it fails.
    */
   abandonUpload(
     name: string,
     uploadId: string,
     options?: ObjectStoreOptions,
   ): Promise<void>;
-  /** What is known of a name, and the time there. */
+  /** Looks up a name, and the store's time. */
   look(name: string, options?: ObjectStoreOptions): Promise<ObjectLook>;
-  /** What is known of an object; undefined when there is none. */
+  /** Looks up an object; `undefined` when there is none. */
   headObject(
     name: string,
     options?: ObjectStoreOptions,
   ): Promise<StoredObject | undefined>;
-  /** Exactly these bytes, or an error. */
+  /** Reads exactly these bytes, or fails. */
   getRange(
     name: string,
     range: ByteRange,
     options?: ObjectStoreOptions,
   ): Promise<Uint8Array>;
-  /** Removes an object; one that is not there is removed. */
+  /** Removes an object; succeeds if it does not exist. */
   deleteObject(name: string, options?: DeleteObjectOptions): Promise<void>;
   /**
-   * The objects whose names begin so, each once, page by page in the order of
-   * their bytes; a page of them is held at a time. A store that lists others is
-   * refused.
+   * Lists the objects whose names begin with a prefix, each once, in the order
+   * of their bytes. One page is held in memory at a time. A listing with other
+   * names is refused.
    */
   listObjects(
     prefix: string,

@@ -1,4 +1,4 @@
-/** The address of an object, or of the bucket without a name. */
+/** The address of an object or, without a name, of the bucket. */
 export function objectUrl(
   baseUrl: string,
   name: string,
@@ -15,15 +15,15 @@ export function objectUrl(
   return url;
 }
 
-/** An address to which a path is added. */
+/** An address without slashes at its end, so that a path can be added. */
 export function withoutEndSlashes(text: string): string {
-  // A pattern begins anew at every slash.
+  // A loop, because a regular expression would start again at every slash.
   let end = text.length;
   while (end > 0 && text[end - 1] === "/") end--;
   return text.slice(0, end);
 }
 
-/** As signatures have it: what encodeURIComponent leaves alone, too. */
+/** Strictly, as in signatures: also what encodeURIComponent leaves alone. */
 function encodeStrictly(text: string): string {
   return encodeURIComponent(text).replace(
     /[!'()*]/g,

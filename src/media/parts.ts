@@ -1,9 +1,9 @@
-/** An object's bytes as the parts of an upload. */
+/** Splits an object's bytes into the parts of an upload. */
 
 import { ReplyFault } from "./reply_fault.ts";
 import { xmlEscape } from "./xml.ts";
 
-/** Gathers the pieces into parts of one size, in one piece of memory. */
+/** Collects the pieces into parts of one size, in one piece of memory. */
 export async function* cut(
   pieces: AsyncIterable<Uint8Array>,
   size: number,
@@ -31,7 +31,7 @@ export async function* cut(
   if (filled > 0) yield part.subarray(0, filled);
 }
 
-/** The body of the request that makes one object of its parts. */
+/** The body of the request that makes one object from its parts. */
 export function completionOf(
   etags: readonly string[],
 ): Uint8Array<ArrayBuffer> {

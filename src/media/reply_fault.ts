@@ -5,20 +5,20 @@ import { printable } from "../storage/foreign_text.ts";
 export interface ReplyFaultInit {
   /** A stable snake_case word. */
   reason: string;
-  /** Whether the same request may be answered well the next time. */
+  /** Whether the same request may succeed next time. */
   retryable: boolean;
   status?: number;
-  /** The store's own word, as `NoSuchKey`. */
+  /** The store's error code, such as `NoSuchKey`. */
   providerCode?: string;
-  /** How long the store asks us to wait. */
+  /** How long the store asks the client to wait. */
   retryAfterMs?: number;
   /** More plain data. */
   details?: Record<string, unknown>;
 }
 
 /**
- * A request that was not answered as asked. Holds words and figures only: the
- * runtime's own errors quote addresses, and those may carry a token.
+ * A request that was not answered as requested. It holds codes and figures
+ * only: the runtime's own errors quote addresses, which may carry a token.
  */
 export class ReplyFault extends Error {
   override readonly name = "ReplyFault";
@@ -29,17 +29,17 @@ export class ReplyFault extends Error {
     this.init = init;
   }
 
-  /** Says that no object of this name is there. */
+  /** Whether the store says that no object of this name exists. */
   get isMissingObject(): boolean {
     return this.init.reason === "object_missing";
   }
 
-  /** As the storage's callers see it. */
+  /** Converts the fault to the error that the storage's callers see. */
   toStorageError(
     what: { provider: string; action: string; object?: string },
   ): StreamStorageError {
     const { reason, retryable, status, providerCode, details } = this.init;
-    // A listing tells names that others have given.
+    // A listing may contain names that others have chosen.
     const object = what.object === undefined
       ? ""
       : ` ${printable(what.object, 200)}`;

@@ -25,12 +25,12 @@ export interface S3Place {
   forcePathStyle?: boolean | undefined;
 }
 
-/** A bucket, and who asks. */
+/** A bucket, and the credentials for it. */
 export type S3Options =
   & S3Place
   & (S3Credentials | { credentials: S3CredentialsSource });
 
-/** How large parts are and how requests are tried; defaults fit real stores. */
+/** The size of parts and the retries; the defaults suit real stores. */
 export interface BucketTuning {
   policy?: Partial<HttpPolicy>;
   partBytes?: number;
@@ -38,12 +38,12 @@ export interface BucketTuning {
 }
 
 /**
- * A signed request is refused when its date is more than 15 minutes off
- * (`RequestTimeTooSkewed`); a minute more for servers whose clocks differ.
+ * S3 refuses a signed request whose date is over 15 minutes off
+ * (`RequestTimeTooSkewed`); one minute more is for servers whose clocks differ.
  */
 const signaturesHoldMs = 16 * 60_000;
 
-/** The least that S3 takes: memory is what a part costs here. */
+/** The smallest part that S3 accepts, because each part is held in memory. */
 export const defaultPartBytes = 5 * 1024 * 1024;
 
 /** A bucket whose requests are signed with AWS's Signature Version 4. */
@@ -99,14 +99,14 @@ function signer(options: S3Options, { stallMs }: HttpPolicy): Authorizer {
         ...(date === undefined ? {} : { datetime: compactOf(date) }),
         cache: keys,
       }).sign();
-      // A signing key holds for a day.
+      // A signing key is valid for a day.
       if (keys.size > 2) keys.clear();
       return signed.headers;
     },
   };
 }
 
-/** As signatures write a date: `20300102T030405Z`. */
+/** A date in the format of signatures: `20300102T030405Z`. */
 function compactOf(date: Date): string {
   return date.toISOString().replace(/[:-]|\.\d{3}/g, "");
 }

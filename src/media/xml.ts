@@ -1,29 +1,29 @@
 /**
- * The little of XML that object stores answer with: elements that hold text or
- * elements, no attributes that matter.
+ * The small subset of XML that object stores answer with: elements that hold
+ * text or elements; attributes are ignored.
  *
  * A reply may come from anyone, so it is read in one scan, whose work grows
- * with its length alone, and what comes of it is bounded. A document type is
- * refused, and with it every entity but the five that XML knows by itself.
+ * linearly with its length and whose result is bounded. A document type is
+ * refused, and with it every entity except the five that XML predefines.
  */
 
 import { ReplyFault } from "./reply_fault.ts";
 
-/** An element: the elements in it, and the text between them. */
+/** An element: its child elements, and the text between them. */
 export interface XmlElement {
   readonly name: string;
   readonly children: XmlElement[];
   text: string;
 }
 
-/** No reply is longer that is read as XML. */
+/** The longest reply that is read as XML. */
 const maxBytes = 4 * 1024 * 1024;
 /** Stores need 4. */
 const maxDepth = 32;
 /** A page of 1000 objects has some 15 000. */
 const maxElements = 100_000;
 
-/** Each pattern matches in one place only, and no more than it says there. */
+/** Each pattern matches at one position, and at most the length it states. */
 const namePattern = /[\w.:-]{1,128}/y;
 const entityPattern = /&(#?\w{1,8};)?/g;
 const numberPattern = /^#(?:x([0-9a-f]+)|([0-9]+));$/i;
@@ -37,10 +37,10 @@ const entities: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * The root of a document.
+ * Parses a document and returns its root.
  *
- * @throws {ReplyFault} `malformed_xml`: it is none, or larger or deeper than
- *   any that a store sends.
+ * @throws {ReplyFault} `malformed_xml`: not XML, or larger or deeper than any
+ *   document that a store sends.
  */
 export function parseXml(bytes: Uint8Array): XmlElement {
   if (bytes.length > maxBytes) throw malformed("too_long", maxBytes);
@@ -51,7 +51,7 @@ export function parseXml(bytes: Uint8Array): XmlElement {
   return scan.root();
 }
 
-/** The same; undefined: they are no document. */
+/** Parses likewise; returns `undefined` for what is not a document. */
 export function xmlOf(bytes: Uint8Array): XmlElement | undefined {
   try {
     return parseXml(bytes);
@@ -69,7 +69,7 @@ function textOf(bytes: Uint8Array): string {
   }
 }
 
-/** The elements of this name in an element. */
+/** The child elements of this name. */
 export function xmlElements(
   { children }: XmlElement,
   name: string,
@@ -77,7 +77,7 @@ export function xmlElements(
   return children.filter((child) => child.name === name);
 }
 
-/** The text of the first element of this name in an element. */
+/** The text of the first child element of this name. */
 export function xmlText(
   { children }: XmlElement,
   name: string,
@@ -85,7 +85,7 @@ export function xmlText(
   return children.find((child) => child.name === name)?.text;
 }
 
-/** Text as the content of an element. */
+/** Escapes text for use as the content of an element. */
 export function xmlEscape(text: string): string {
   return text.replace(
     /[&<>"']/g,
@@ -93,19 +93,19 @@ export function xmlEscape(text: string): string {
   );
 }
 
-/** A document that is read from its beginning to its end, once. */
+/** Reads a document once, from beginning to end. */
 class Scan {
   readonly #xml: string;
   #at = 0;
   #elements = 0;
-  /** The document itself, and the elements that are open. */
+  /** The document itself, followed by the open elements. */
   readonly #open: XmlElement[] = [{ name: "", children: [], text: "" }];
 
   constructor(xml: string) {
     this.#xml = xml;
   }
 
-  /** Reads text and the tag behind it; false: this was the end. */
+  /** Reads text and the tag after it; returns false at the end. */
   step(): boolean {
     const xml = this.#xml;
     const tag = xml.indexOf("<", this.#at);
@@ -170,7 +170,7 @@ class Scan {
     return name;
   }
 
-  /** Passes over attributes and the tag's end; true: it closes itself. */
+  /** Skips attributes and the tag's end; true if the tag closes itself. */
   #attributes(): boolean {
     const xml = this.#xml;
     const begin = this.#at;
@@ -197,7 +197,7 @@ class Scan {
     return true;
   }
 
-  /** What is before the mark; goes on behind it. */
+  /** Returns the text before a mark and continues behind the mark. */
   #until(mark: string): string {
     const begin = this.#at;
     const end = this.#xml.indexOf(mark, begin);
@@ -207,7 +207,7 @@ class Scan {
   }
 }
 
-/** Text with its entities in plain. */
+/** Text with its entities replaced. */
 function decoded(text: string, at: number): string {
   if (!text.includes("&")) return text;
   return text.replace(entityPattern, (_, entity: string | undefined) => {
@@ -221,7 +221,7 @@ function plainOf(entity: string): string | undefined {
   const [, hex, decimal] = numberPattern.exec(entity) ?? [];
   if (hex === undefined && decimal === undefined) return entities.get(entity);
   const code = hex === undefined ? Number(decimal) : parseInt(hex, 16);
-  // Halves of pairs are no text: they can't be sent on in an address.
+  // Lone surrogates are not text: they could not be sent on in an address.
   const isCharacter = code > 0 && code <= 0x10ffff &&
     (code < 0xd800 || code > 0xdfff);
   return isCharacter ? String.fromCodePoint(code) : undefined;
