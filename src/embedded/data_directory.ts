@@ -17,20 +17,20 @@ import { type Account, runAs, type ServerUser } from "./server_user.ts";
 export interface DataDirectory {
   /** Absolute. */
   path: string;
-  /** Whether a database cluster has to be made in it. */
+  /** Whether a database cluster must be created in it. */
   fresh: boolean;
-  /** Who owns it and so must run the server. */
+  /** The user that owns it and so must run the server. */
   user: ServerUser;
-  /** Undoes what was done to the directory itself; its contents stay. */
+  /** Undoes the changes to the directory itself; its contents stay. */
   restore(): Promise<void>;
 }
 
 type Undo = (() => Promise<unknown>)[];
 
 /**
- * Makes `path` if missing and makes sure that a server can live there. Root
- * only makes it and gives it away, and only where nobody else can change the
- * path. All the rest is done with the rights of the server's user.
+ * Creates `path` if missing, and makes sure that a server can use it. Root only
+ * creates it and gives it away, and only where nobody else can change the path.
+ * All else is done with the rights of the server's user.
  */
 export async function openDataDirectory(
   path: string,
@@ -48,7 +48,7 @@ export async function openDataDirectory(
     await makeMissing(path, user, place, undo);
     const { mode } = await stat(path);
     const fresh = await holdsNoCluster(path, user, majorVersion);
-    // initdb closes it to others.
+    // initdb makes the directory private.
     if (fresh) undo.push(() => setMode(path, mode, user));
     return { path, fresh, user, restore };
   } catch (error) {
@@ -72,7 +72,7 @@ function unusable(path: string, why: string, cause?: unknown): Error {
   );
 }
 
-/** A directory that is there decides who runs the server. */
+/** The owner of an existing directory decides which user runs the server. */
 async function runnerOf(
   path: string,
   accounts: Account[],
@@ -83,7 +83,7 @@ async function runnerOf(
     if (owner === undefined || owner === process.geteuid?.()) return undefined;
     throw unusable(
       path,
-      `expected one of user ${process.geteuid?.()}, found that it belongs to user ${owner}`,
+      `it must belong to user ${process.geteuid?.()}, but belongs to user ${owner}`,
     );
   }
   if (owner === undefined || owner === 0) return account;
@@ -91,34 +91,35 @@ async function runnerOf(
   if (found !== undefined) return found;
   throw unusable(
     path,
-    `expected one of user ${
+    `it must belong to user ${
       accounts.map(({ uid }) => uid).join(" or ")
-    }, who may run it for root, found that it belongs to user ${owner}`,
+    }, which may run the server for root, but belongs to user ${owner}`,
   );
 }
 
 /**
- * Root's part. An empty directory of root's becomes the user's, a full one
- * does not, and a missing one is made. Its path from now on is returned.
+ * The part that root does. An empty directory of root's becomes the user's, a
+ * full one does not, a missing one is created. Returns the path to use from now
+ * on.
  */
 async function giveAway(
   path: string,
-  { real, missing, stranger }: Place,
+  { real, missing, redirector }: Place,
   user: Account,
   undo: Undo,
 ): Promise<string> {
   const isThere = missing.length === 0;
   const { uid, gid } = await lstat(real);
-  if (isThere && uid !== 0) return path; // the user's already
-  if (stranger !== undefined) {
-    if (!isThere) return path; // the user may be able to make it
+  if (isThere && uid !== 0) return path; // it already belongs to the user
+  if (redirector !== undefined) {
+    if (!isThere) return path; // the user may be able to create it
     throw unusable(
       path,
-      `it belongs to root, who does not give away what others can replace (${stranger}); expected one of user ${user.uid}`,
+      `root does not give away a directory that others can replace (${redirector}); it must belong to user ${user.uid}`,
     );
   }
   if (isThere && (await readdir(real)).length > 0) {
-    throw unusable(path, "it belongs to root, who cannot run PostgreSQL");
+    throw unusable(path, "it belongs to root, which cannot run PostgreSQL");
   }
   let dir = real;
   for (const name of missing) {
@@ -132,7 +133,7 @@ async function giveAway(
   return dir;
 }
 
-/** The part of the server's user. */
+/** The part that the server's user does. */
 async function makeMissing(
   path: string,
   user: ServerUser,
@@ -147,13 +148,13 @@ async function makeMissing(
   if (ok) return;
   throw unusable(
     path,
-    place?.stranger === undefined
+    place?.redirector === undefined
       ? complaints
-      : `user ${user?.uid} cannot make it, and root makes nothing where others can change the path (${place.stranger})`,
+      : `user ${user?.uid} cannot create it, and root creates nothing where others can change the path (${place.redirector})`,
   );
 }
 
-/** The version is the user's word: short, and never read through root. */
+/** PG_VERSION is the user's: read little of it, and never as root. */
 const inspection = `
 cd "$1" && [ -w . ] || exit
 if [ -z "$(ls -A)" ]; then echo empty
@@ -168,8 +169,10 @@ async function holdsNoCluster(
 ): Promise<boolean> {
   const { ok, output, complaints } = await runAs(user, inspection, path);
   if (!ok) {
-    const who = user === undefined ? "" : `user ${user.uid}, who runs it, `;
-    throw unusable(path, `${who}cannot write: ${complaints}`);
+    const subject = user === undefined
+      ? "this user"
+      : `user ${user.uid}, which runs the server,`;
+    throw unusable(path, `${subject} cannot write: ${complaints}`);
   }
   const found = output.trim();
   if (found === "empty") return true;
@@ -177,7 +180,7 @@ async function holdsNoCluster(
   throw unusable(
     path,
     /^\d+(\.\d+)?$/.test(found)
-      ? `it was made by PostgreSQL ${found}, and this is PostgreSQL ${major}`
+      ? `it was made by PostgreSQL ${found}, but this is PostgreSQL ${major}`
       : "it is neither empty nor a PostgreSQL cluster",
   );
 }

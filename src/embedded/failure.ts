@@ -3,7 +3,7 @@ import { StreamStorageError } from "../storage/errors.ts";
 
 const operation = "startEmbeddedPostgres";
 
-/** The caller asked for what cannot be done; `reason` is a stable word. */
+/** The caller's request can't be fulfilled; `reason` is a stable word. */
 export function badConfig(
   reason: string,
   message: string,
@@ -40,7 +40,7 @@ export function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The directory for temporary files cannot hold the server's. */
+/** The directory for temporary files can't hold the server's files. */
 export function tmpUnusable(why: string, cause?: unknown): StreamStorageError {
   return badConfig(
     "temporary_directory_unusable",

@@ -8,8 +8,8 @@ const attempts = 3;
 
 /**
  * Runs `start` with the wanted port, or else with a free one. A free port may
- * be gone by the time the server asks for it, so when `start` fails and the
- * port is taken then, another one gets its turn, three in all.
+ * be taken before the server binds it. So if `start` fails and the port is
+ * taken by then, another port is tried, up to three in all.
  */
 export async function startOnLoopback<T>(
   wanted: number | undefined,

@@ -1,7 +1,7 @@
 /**
- * A real PostgreSQL server from npm binaries, for demos, tests and local
- * work. Nothing is installed and nothing outlives the process that asked for
- * it: the server and its temporary files go on `close()`, on Ctrl-C and even
+ * A real PostgreSQL server from npm binaries, for demos, tests and local work.
+ * Nothing is installed, and nothing outlives the process that started it: the
+ * server and its temporary files are removed on `close()`, on Ctrl-C and even
  * when the process is killed.
  *
  * @example

@@ -4,31 +4,31 @@ import { badConfig } from "./failure.ts";
 /** How {@linkcode startEmbeddedPostgres} starts the server. */
 export interface EmbeddedPostgresOptions {
   /**
-   * Where the data lives; made when missing, kept after `close()`. Default: a
-   * temporary directory that is removed on `close()`. Under root the server
-   * runs as an ordinary user, who becomes the owner of a new directory. Root
-   * makes it only where nobody else can change the path; elsewhere make it
-   * yourself and give it to that user. A directory of anybody else is refused.
+   * The data directory; created if missing, kept after `close()`. Default: a
+   * temporary directory that is removed on `close()`. For root, an ordinary
+   * user runs the server and owns a new directory. Root creates a directory
+   * only where nobody else can change the path; elsewhere create it yourself
+   * and give it to that user. Directories of all other users are refused.
    */
   dataDir?: string;
   /** The port on 127.0.0.1, 1 to 65535. Default: a free one. */
   port?: number;
   /**
-   * Server settings by name, such as `{ max_connections: "200" }`. They win
-   * over every default and over `postgresql.conf`, but not over what
-   * `ALTER SYSTEM` has set in a kept `dataDir`. Values may be secrets: they are
-   * in no process list and no error. Refused are those that would take the
-   * server away from us: `port`, `listen_addresses`, `data_directory`,
-   * `config_file` and `external_pid_file`.
+   * Server settings by name, such as `{ max_connections: "200" }`. They
+   * override every default and `postgresql.conf`, but not what `ALTER SYSTEM`
+   * has set in a kept `dataDir`. Values may be secrets: no process list and no
+   * error shows them. Settings that would take the server out of our hands are
+   * refused: `port`, `listen_addresses`, `data_directory`, `config_file` and
+   * `external_pid_file`.
    */
   settings?: Record<string, string>;
 }
 
-/** The options after the check: paths absolute, settings as a list. */
+/** The checked options: paths are absolute, settings are a list. */
 export interface CheckedOptions {
-  /** Absolute, or undefined for a temporary one. */
+  /** Absolute, or undefined for a temporary directory. */
   dataDir: string | undefined;
-  /** Undefined for a free one. */
+  /** Undefined for a free port. */
   port: number | undefined;
   /** Names and values. */
   settings: [name: string, value: string][];
@@ -40,13 +40,13 @@ const reservedSettings = new Set([
   "data_directory",
   "config_file",
   "external_pid_file",
-  // Not settings, but they would take effect in a file of settings.
+  // Directives, not settings, but in a file of settings they would take effect.
   "include",
   "include_if_exists",
   "include_dir",
 ]);
 
-/** Checks everything and reports every fault at once, as `BAD_CONFIG`. */
+/** Checks all options and reports all faults at once, as `BAD_CONFIG`. */
 export function checkOptions(options: EmbeddedPostgresOptions): CheckedOptions {
   const { dataDir, port, settings = {} } = options;
   const faults = [
@@ -84,7 +84,7 @@ function portFaults(port: unknown): string[] {
     : [`port must be a whole number from 1 to 65535, received ${port}`];
 }
 
-/** Values may hold secrets, so a fault names the setting only. */
+/** Values may hold secrets, so a fault names only the setting. */
 function settingFaults(name: string, value: unknown): string[] {
   if (!/^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$/i.test(name)) {
     return [

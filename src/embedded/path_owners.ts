@@ -1,14 +1,14 @@
 import { lstat, readlink } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
 
-/** Where a path leads, link by link. */
+/** Where a path leads, after following its links. */
 export interface Place {
   /** The part that exists, without links. */
   real: string;
   /** The names below it that do not exist. */
   missing: string[];
-  /** Who else than root can make it lead elsewhere; undefined if nobody can. */
-  stranger: string | undefined;
+  /** What lets others than root redirect the path; undefined if nothing. */
+  redirector: string | undefined;
 }
 
 const linkLimit = 40;
@@ -17,22 +17,22 @@ const groupMayWrite = 0o020;
 const sticky = 0o1000;
 
 /**
- * Follows an absolute path as the system would, and looks who can change its
- * way. Without a stranger, `real` means the same directory for as long as root
- * leaves it alone. With one, root must do nothing there: between a look and a
- * deed, the stranger puts a link.
+ * Follows an absolute path as the system would, and checks who could redirect
+ * it. Without a redirector, `real` means the same directory for as long as root
+ * leaves it alone. With one, root must do nothing there: a link could be
+ * planted between a check and the action that relies on it.
  */
 export async function follow(path: string): Promise<Place> {
   let real = "/";
   let rest = namesOf(path);
-  let stranger: string | undefined;
+  let redirector: string | undefined;
   for (let links = 0; rest.length > 0;) {
     const [name = "", ...after] = rest;
-    stranger ??= await writerOf(real);
-    const next = join(real, name); // takes "." and ".." as well
+    redirector ??= await writerOf(real);
+    const next = join(real, name); // resolves "." and "..", too
     const entry = await lstat(next).catch(undefinedIfMissing);
-    if (entry === undefined) return { real, missing: rest, stranger };
-    if (entry.uid !== 0) stranger ??= `user ${entry.uid} owns ${next}`;
+    if (entry === undefined) return { real, missing: rest, redirector };
+    if (entry.uid !== 0) redirector ??= `user ${entry.uid} owns ${next}`;
     rest = after;
     if (!entry.isSymbolicLink()) {
       real = next;
@@ -43,10 +43,10 @@ export async function follow(path: string): Promise<Place> {
     if (isAbsolute(target)) real = "/";
     rest = [...namesOf(target), ...after];
   }
-  return { real, missing: [], stranger };
+  return { real, missing: [], redirector };
 }
 
-/** What has to be made for `path` to exist, from the top down. */
+/** The directories to create so that `path` exists, from the top down. */
 export async function missingDirectories(path: string): Promise<string[]> {
   const missing: string[] = [];
   for (let dir = path;; dir = dirname(dir)) {
@@ -61,7 +61,7 @@ function namesOf(path: string): string[] {
   return path.split("/").filter((name) => name !== "");
 }
 
-/** Where the sticky bit is set, nobody moves what is another's. */
+/** In a directory with the sticky bit, nobody can move the files of others. */
 async function writerOf(dir: string): Promise<string | undefined> {
   const { mode, gid } = await lstat(dir);
   if (mode & sticky) return undefined;

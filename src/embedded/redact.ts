@@ -1,9 +1,9 @@
-/** Shorter parts say nothing, and hiding them would hide the message. */
+/** Shorter parts reveal nothing, and hiding them would hide the message. */
 const shortestPart = 4;
 
 /**
- * Hides the values of settings in what the server said, for they may be
- * secrets: whole values and the words of which they consist, each as "…".
+ * Hides the values of settings in the server's output, because they may be
+ * secrets. Whole values and the words in them each become "…".
  */
 export function redact(text: string, settings: [string, string][]): string {
   const parts = settings.flatMap(([, value]) => [
@@ -20,7 +20,7 @@ export function redact(text: string, settings: [string, string][]): string {
   return text;
 }
 
-/** Counts, sizes and times, which the server has in other units anyway. */
+/** Counts, sizes and times, which the server converts to other units anyway. */
 function isHarmless(part: string): boolean {
   return /^(\d[\d.]*\s?(B|[kMGT]B|us|ms|s|min|h|d)?|true|false)$/.test(part);
 }

@@ -6,11 +6,11 @@ import { follow } from "./path_owners.ts";
 import { runAs, type ServerUser } from "./server_user.ts";
 import { type UsableBinaries, usableBinaries } from "./usable_binaries.ts";
 
-/** What a run of a server has on disk besides its data. */
+/** The files of one run of a server, besides its data. */
 export interface RunFiles {
-  /** A directory that is not there yet: the server's user makes it. */
+  /** A directory that does not exist yet: the server's user creates it. */
   runDir: string;
-  /** What it runs. */
+  /** The binaries that it runs. */
   binaries: UsableBinaries;
 }
 
@@ -29,8 +29,8 @@ export async function prepareRun(
 }
 
 /**
- * Where the server's user may make and remove directories, and nobody but root
- * can put others in their place.
+ * A directory in which the server's user may create and remove directories, and
+ * where only root can replace them.
  */
 async function temporaryParent(user: ServerUser): Promise<string> {
   const wanted = resolve(tmpdir());
@@ -41,17 +41,17 @@ async function temporaryParent(user: ServerUser): Promise<string> {
     if (fault === undefined) return parent;
     faults.push(fault);
   }
-  throw tmpUnusable(`${faults[0]}, and so it is with /tmp and /var/tmp`);
+  throw tmpUnusable(`${faults[0]}, and /tmp and /var/tmp are no better`);
 }
 
 async function whyUnusable(
   parent: string,
   user: NonNullable<ServerUser>,
 ): Promise<string | undefined> {
-  const { stranger, missing } = await follow(join(parent, randomUUID()));
+  const { redirector, missing } = await follow(join(parent, randomUUID()));
   if (missing.length > 1) return "it does not exist";
-  if (stranger !== undefined) return `others can change it (${stranger})`;
+  if (redirector !== undefined) return `others can change it (${redirector})`;
   const look = await runAs(user, 'cd "$1" && [ -w . ]', parent);
   if (look.ok) return undefined;
-  return `user ${user.uid}, who runs the server, cannot write`;
+  return `user ${user.uid}, which runs the server, cannot write`;
 }

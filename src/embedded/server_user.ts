@@ -9,14 +9,14 @@ export interface Account {
   gid: number;
 }
 
-/** Who runs the server; undefined stands for whoever runs this process. */
+/** The user that runs the server; undefined means the user of this process. */
 export type ServerUser = Account | undefined;
 
 /**
- * PostgreSQL refuses to run as root, so root needs somebody else: an existing
- * account made for it, or else the one that owns nothing. None is created. The
- * first is the one to take; the others may own data of an earlier start. Empty
- * when this process is not root's.
+ * PostgreSQL refuses to run as root, so root needs another user: an existing
+ * account made for it, or else the one that owns nothing. No account is
+ * created. The first is preferred; the others may own data of an earlier start.
+ * Empty when this process does not run as root.
  */
 export async function serverAccounts(): Promise<Account[]> {
   if (process.geteuid?.() !== 0) return [];
@@ -24,14 +24,14 @@ export async function serverAccounts(): Promise<Account[]> {
     .map((line) => line.split(":"));
   const accounts = ["postgres", "_postgres", "nobody"].flatMap((wanted) => {
     const line = lines.find(([name]) => name === wanted);
-    // Some systems write nobody as -2; ids are unsigned.
+    // Some systems write nobody's id as -2; ids are unsigned.
     const [uid, gid] = [Number(line?.[2]) >>> 0, Number(line?.[3]) >>> 0];
     return uid > 0 ? [{ uid, gid }] : [];
   });
   if (accounts.length > 0) return accounts;
   throw badConfig(
     "no_server_user",
-    "Cannot start the embedded PostgreSQL as root: it needs an account postgres or nobody to run the server, found neither in /etc/passwd",
+    "Cannot start the embedded PostgreSQL as root: it needs an account postgres or nobody to run the server, but /etc/passwd has neither",
   );
 }
 
@@ -40,20 +40,20 @@ export async function chooseServerUser(): Promise<ServerUser> {
   return (await serverAccounts())[0];
 }
 
-/** What a shell script said. */
+/** The result of a shell script. */
 export interface Answer {
   /** Whether its status was 0. */
   ok: boolean;
   /** Its standard output. */
   output: string;
-  /** What it complained of. */
+  /** Its standard error. */
   complaints: string;
 }
 
 /**
  * Runs a short script with the rights of `user`; its parameters start at `$1`.
- * What belongs to that user is looked at and changed in this way only. If root
- * did it, a link that the user plants would lead root to any file there is.
+ * Files of that user are read and changed only in this way. If root did it
+ * itself, a link that the user plants could lead root to any file.
  */
 export function runAs(
   user: ServerUser,

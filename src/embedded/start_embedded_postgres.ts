@@ -16,10 +16,10 @@ import type { ServerPlan } from "./supervisor.ts";
 /** A running server. */
 export interface EmbeddedPostgres extends AsyncDisposable {
   /**
-   * `postgresql://postgres:…@127.0.0.1:…/postgres`, of a superuser. The
-   * password is new at every start, on an old `dataDir` too, and nobody comes
-   * in without one: the `pg_hba.conf` of a `dataDir` does not count, only the
-   * setting `hba_file` does.
+   * `postgresql://postgres:…@127.0.0.1:…/postgres`, of a superuser. Every start
+   * sets a new password, also on an old `dataDir`, and nobody can connect
+   * without one: the `pg_hba.conf` of a `dataDir` is ignored; only the setting
+   * `hba_file` replaces ours.
    */
   url: string;
   /**
@@ -30,16 +30,16 @@ export interface EmbeddedPostgres extends AsyncDisposable {
 }
 
 /**
- * Starts a PostgreSQL server of its own on 127.0.0.1, within about a second
- * and within two minutes at most, as root or as an ordinary user. It is as
- * durable as PostgreSQL's own defaults make it; see `settings`.
+ * Starts a PostgreSQL server of its own on 127.0.0.1, usually within about a
+ * second and at most within two minutes, as root or as an ordinary user. It is
+ * as durable as PostgreSQL's defaults make it; see `settings`.
  *
- * The server ends with `close()` or else with this process, however that ends,
- * and keeps no process alive by itself.
+ * The server ends with `close()` or else with this process, however the process
+ * ends, and does not keep the process alive.
  *
  * @throws `BAD_CONFIG` when the options, the platform, the port or the
- * directory cannot be used, with the exact cause in `details.reason`;
- * `UNAVAILABLE` when the server did not start, with the tail of its log.
+ *   directory cannot be used, with the exact cause in `details.reason`;
+ *   `UNAVAILABLE` when the server did not start, with the tail of its log.
  */
 export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions = {},
@@ -68,7 +68,7 @@ async function startOnPort(
     const run = await prepareRun(native, user);
     end = await startServer(plan(options, kept, run, port, user), password);
   } catch (error) {
-    // What failed first is what the caller can act on.
+    // The caller can act on the first failure, so that one is thrown.
     await kept?.restore();
     throw error;
   }

@@ -2,8 +2,8 @@ import { scramVerifier } from "./configuration.ts";
 import { type ServerPlan, Supervisor } from "./supervisor.ts";
 
 /**
- * Starts a server and returns what ends it. The password is the superuser's
- * from now on; a foreign cluster keeps its own.
+ * Starts a server and returns the function that ends it. The superuser gets
+ * this password; a foreign cluster keeps its own.
  */
 export async function startServer(
   plan: ServerPlan,

@@ -8,29 +8,29 @@ import type { ServerUser } from "./server_user.ts";
 import { supervisorScript } from "./supervisor_script.ts";
 import type { UsableBinaries } from "./usable_binaries.ts";
 
-/** Crash recovery of an old cluster is the slowest honest start. */
+/** The slowest regular start is the crash recovery of an old cluster. */
 const startDeadlineMs = 120_000;
-/** The script loses its patience after ten seconds and then needs a few. */
+/** The script becomes firm after ten seconds, and then needs a few more. */
 const stopDeadlineMs = 30_000;
 const pollIntervalMs = 5;
 const logTailLines = 20;
-/** The tail of a log fits; more is nothing that the script says. */
+/** Enough for the tail of a log; the script never writes more. */
 const answerLimit = 65_536;
 
 /** What a supervisor runs. */
 export interface ServerPlan {
-  /** The directory of this run; the supervisor makes and removes it. */
+  /** The directory of this run, which the supervisor creates and removes. */
   runDir: string;
   /** The directory of the data. */
   dataDir: string;
   /**
-   * A cluster to throw away, a new one to keep, one that is there, or one that
-   * is there and keeps its passwords.
+   * A cluster to throw away, a new one to keep, an existing one, or an existing
+   * one that keeps its passwords.
    */
   cluster: "temporary" | "new" | "existing" | "foreign";
-  /** Who runs the server. */
+  /** The user that runs the server. */
   user: ServerUser;
-  /** What it runs. */
+  /** The binaries that it runs. */
   binaries: UsableBinaries;
   /** Settings that no configuration of a cluster may change; no secrets. */
   fixed: [name: string, value: string][];
@@ -38,13 +38,13 @@ export interface ServerPlan {
   settings: [name: string, value: string][];
 }
 
-/** The script has answered, or will not do so any more. */
+/** The script's answer, or the reason why none will come. */
 type Answer = { lines: string[] } | { silentBecause: string };
 
 /**
  * The host's side of the shell that holds the server, see
- * `supervisor_script.ts`. From its construction on nothing is left behind,
- * whatever becomes of this process.
+ * `supervisor_script.ts`. Whatever becomes of this process, nothing is left
+ * behind after it.
  */
 export class Supervisor {
   readonly #plan: ServerPlan;
@@ -52,15 +52,15 @@ export class Supervisor {
   readonly #gone: Promise<string>;
   #goneBecause: string | undefined;
 
-  /** Starts the shell only; it waits for {@linkcode start}. */
+  /** Starts only the shell, which waits for {@linkcode start}. */
   constructor(plan: ServerPlan) {
     this.#plan = plan;
     this.#shell = spawn("/bin/sh", shellArguments(plan), {
       ...plan.user,
       cwd: "/",
-      // Nothing in the host's environment may change what the server does.
+      // Keeps the host's environment from changing what the server does.
       env: { PATH: process.env.PATH ?? "/usr/bin:/bin", TZ: "UTC" },
-      // A session of its own: Ctrl-C in the host's terminal passes it by.
+      // A session of its own keeps Ctrl-C in the host's terminal from it.
       detached: true,
       stdio: ["pipe", "pipe", "ignore"],
     });
@@ -69,15 +69,15 @@ export class Supervisor {
       this.#shell.once("exit", () => resolve("its supervisor ended"));
     });
     void this.#gone.then((why) => this.#goneBecause = why);
-    // A write to a shell that is gone; #gone tells, so this need not throw.
+    // A write to a shell that has ended fails; `#gone` reports that instead.
     this.#shell.stdin?.on("error", () => {});
     this.#shell.stdout?.on("error", () => {});
-    // A host that forgets to close may still end, and this ends with it.
+    // A host that forgets to close may still end, which ends the server, too.
     this.#shell.unref();
   }
 
   /**
-   * Resolves when the server takes connections. The verifier is the one of the
+   * Resolves when the server accepts connections. The verifier is that of the
    * superuser's password.
    */
   async start(verifier: string): Promise<void> {
@@ -112,9 +112,9 @@ export class Supervisor {
     if (inTime) return;
     throw unavailable(
       "server_does_not_stop",
-      `Cannot stop the embedded PostgreSQL: it must end within ${
+      `Cannot stop the embedded PostgreSQL: supervisor ${this.#shell.pid} still runs after ${
         stopDeadlineMs / 1000
-      } s, and supervisor ${this.#shell.pid} still runs`,
+      } s`,
     );
   }
 
@@ -145,7 +145,7 @@ export class Supervisor {
         if (said.endsWith("\n.\n")) {
           answer({ lines: said.slice(0, -3).split("\n") });
         } else if (said.length > answerLimit) {
-          answer({ silentBecause: "its supervisor says what nobody asked" });
+          answer({ silentBecause: "its supervisor's answer is too long" });
         }
       };
       const end = () => {
@@ -157,7 +157,7 @@ export class Supervisor {
         { silentBecause: `it was not ready after ${startDeadlineMs / 1000} s` },
       );
       stdout?.setEncoding("utf8").on("data", take).once("end", end);
-      // A shell that was never there says nothing, not even an end.
+      // A shell that never started ends its output without an event.
       if (this.#shell.pid === undefined || stdout?.readableEnded) end();
       stdin?.write("ready?\n");
     });
@@ -172,13 +172,13 @@ export class Supervisor {
     if (phase !== "settings") {
       return notStarted(`${phase} ended with status ${status}`, log);
     }
-    // The shell's own words for a program that the system cannot run.
+    // The shell's own statuses for a program that the system can't run.
     const [reason, why] = status === "126" || status === "127"
       ? [
         "binaries_do_not_run",
         `the binaries for ${process.platform}-${process.arch} do not run on this system; use the url of a PostgreSQL server of your own`,
       ]
-      : ["invalid_settings", "it refuses the settings"];
+      : ["invalid_settings", "the server refuses the settings"];
     return badConfig(
       reason,
       `Cannot start the embedded PostgreSQL: ${why}\n${log}`,
@@ -195,7 +195,7 @@ function shellArguments(plan: ServerPlan): string[] {
     plan.runDir,
     plan.dataDir,
     plan.cluster,
-    // Data that are thrown away need no checkpoint on the way out.
+    // Data that will be deleted need no checkpoint.
     plan.cluster === "temporary" ? "QUIT" : "INT",
     plan.binaries.native,
     ...plan.binaries.links,

@@ -1,22 +1,23 @@
 /**
- * The shell script between us and the server. It is the parent of every
- * PostgreSQL process and holds the read end of a pipe whose only write end is
- * ours, so it outlives us and notices our end however it comes about.
+ * The shell script between this process and the server. It is the parent of
+ * every PostgreSQL process and holds the read end of a pipe whose only write
+ * end is ours, so it outlives this process and notices its end in every case.
  *
- * It runs with the rights of the server's user, and it alone works in the
- * directories of that user: we neither read nor write there. So all that we
- * say and hear goes through its standard input and output.
+ * It runs with the rights of the server's user, and it alone works in that
+ * user's directories: this process neither reads nor writes there. So all
+ * communication goes through the script's standard input and output.
  *
  * Its input starts with the verifier of the password and the lines of three
- * files, each of these four with a "." after it. Then each line "ready?" is
- * answered with "waiting", with "ready" or, when a process ended that nobody
- * asked to end, with "ended phase status" and the tail of the log; after each
- * answer comes a ".". A line "accepted" says that the server was handed to the
- * caller. The end of the input, at any moment, ends everything.
+ * files; a "." follows each of these four. Then the script answers each line
+ * "ready?" with "waiting", with "ready" or, when a process ended unasked, with
+ * "ended phase status" and the tail of the log; a "." follows each answer. A
+ * line "accepted" says that the caller has received the server. The end of the
+ * input ends everything at any moment.
  *
  * A signal may get lost while a child is between fork and its own signal
- * handlers, so a stop is asked for again each second, and after ten seconds
- * more firmly: SIGQUIT, on which PostgreSQL kills what does not obey.
+ * handlers, so the script repeats a request to stop each second. After ten
+ * seconds it sends SIGQUIT, on which PostgreSQL kills processes that do not
+ * obey.
  */
 export const supervisorScript = `
 run=$1 data=$2 cluster=$3 signal=$4 native=$5

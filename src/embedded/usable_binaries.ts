@@ -16,13 +16,13 @@ export interface UsableBinaries {
    * made: pairs of a file and the name of the link to it.
    */
   links: string[];
-  /** Removes what was copied. */
+  /** Removes the copy, if one was made. */
   release(): Promise<void>;
 }
 
 /**
- * The package in place if the user can read it there, or else a copy. The
- * package itself stays untouched. A copy goes below `parent`.
+ * Uses the package in place if the user can read it there, and otherwise a copy
+ * below `parent`. The package itself stays untouched.
  */
 export async function usableBinaries(
   native: string,
@@ -50,15 +50,15 @@ async function readLinks(native: string): Promise<LibraryLink[]> {
   return existsSync(list) ? JSON.parse(await readFile(list, "utf8")) : [];
 }
 
-/** `libpq.so` is for linking; what runs asks for `libpq.so.5`. */
+/** `libpq.so` is for linking only; programs load `libpq.so.5`. */
 function isNeededToRun({ target }: LibraryLink): boolean {
   return !target.endsWith(".so");
 }
 
 /**
- * Root's packages may lie where the server's user cannot read. And macOS
- * forgets the library path at each step through a system shell, so there the
- * links must lie beside the libraries.
+ * The server's user may be unable to read root's packages. And macOS drops the
+ * library path whenever a system shell starts a program, so there the links
+ * must lie beside the libraries.
  */
 async function isUsableInPlace(
   native: string,
@@ -82,9 +82,9 @@ async function isUsableInPlace(
 }
 
 /**
- * Makes the copy and removes it at the end of its input, so at our end at the
- * latest. The copy is ours and stays so, the server's user can only read it.
- * Nobody but us can put a link into it, before or after.
+ * Makes the copy and removes it at the end of its input, so at the latest when
+ * this process ends. The copy stays ours; the server's user can only read it.
+ * So nobody else can put a link into it, before or after.
  */
 const copyScript = `
 from=$1 to=$2
@@ -107,7 +107,7 @@ async function copyOf(
   const keeper = spawn("/bin/sh", ["-c", copyScript, "sh", native, copy], {
     cwd: "/",
     env: { PATH: process.env.PATH ?? "/usr/bin:/bin" },
-    detached: true, // Ctrl-C is for the host, and its end ends this
+    detached: true, // Ctrl-C is for the host, whose end also ends this
     stdio: ["pipe", "pipe", "pipe"],
   });
   const ended = once(keeper, "exit");
@@ -116,7 +116,7 @@ async function copyOf(
     keeper.stdin.end();
     await ended;
   };
-  keeper.stdin.on("error", () => {}); // it is gone, as `ended` tells
+  keeper.stdin.on("error", () => {}); // a failed write; `ended` reports it
   try {
     await isMade(keeper);
     await makeLinks(links, join(copy, "lib"));

@@ -99,7 +99,7 @@ function serverUserTests(): void {
     const dataDir = join(folder, "data");
     await asServerUser('ln -s "$1" "$2"', [canaryDir, dataDir]);
     const message = await assertNoHarm({ dataDir });
-    assert.match(message, /expected one of user \d+/);
+    assert.match(message, /it must belong to user \d+/);
   });
 
   it(
@@ -164,7 +164,7 @@ function strangerTests(): void {
     const message = await assertNoHarm({ dataDir });
     assert.match(
       message,
-      new RegExp(`expected one of user .*belongs to user ${strangerId}$`),
+      new RegExp(`it must belong to user .*belongs to user ${strangerId}$`),
     );
     assert.equal((await fs.stat(dataDir)).uid, strangerId);
   });
