@@ -87,10 +87,10 @@ export async function startFaultyBucket(
       options: onGcs(server),
       objects: openGcsBucket(server.options),
     }));
-  const underWay = new Set<Promise<unknown>>();
+  const inFlight = new Set<Promise<unknown>>();
   const track = <T>(running: Promise<T>): Promise<T> => {
-    underWay.add(running);
-    running.finally(() => underWay.delete(running)).catch(() => {});
+    inFlight.add(running);
+    running.finally(() => inFlight.delete(running)).catch(() => {});
     return running;
   };
   const history: { pathname: string; text: string }[] = [];
@@ -116,7 +116,7 @@ export async function startFaultyBucket(
       }),
     quiet: async () => {
       held = undefined;
-      while (underWay.size > 0) await Promise.allSettled(underWay);
+      while (inFlight.size > 0) await Promise.allSettled(inFlight);
     },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };

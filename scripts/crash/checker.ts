@@ -122,9 +122,9 @@ async function checkList(
   });
   for (const table of [catalog.table("es"), ...rows]) {
     const ids = await session.script(`SELECT DISTINCT stream_id FROM ${table}`);
-    const stranger = ids.find(([id]) => !known.has(id!));
-    if (stranger !== undefined) {
-      throw new BrokenPromise(`Nobody wrote stream ${stranger[0]}`);
+    const unknown = ids.find(([id]) => !known.has(id!));
+    if (unknown !== undefined) {
+      throw new BrokenPromise(`Nobody wrote stream ${unknown[0]}`);
     }
   }
 }

@@ -13,7 +13,7 @@ export class Calls {
   readonly #operations: Operations;
   readonly #graceMs: number;
   readonly #closed = new AbortController();
-  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #inFlight = new Set<Promise<unknown>>();
 
   /** `graceMs`: how long an aborted call is waited for. */
   constructor(store: Store, operations: Operations, graceMs: number) {
@@ -28,7 +28,7 @@ export class Calls {
    */
   async close(): Promise<void> {
     this.#closed.abort(closed());
-    await Promise.allSettled(this.#underWay);
+    await Promise.allSettled(this.#inFlight);
   }
 
   /**
@@ -64,8 +64,8 @@ export class Calls {
         graceMs: this.#graceMs,
         giveUp: () => signal.reason,
       });
-      this.#underWay.add(running);
-      return await running.finally(() => this.#underWay.delete(running));
+      this.#inFlight.add(running);
+      return await running.finally(() => this.#inFlight.delete(running));
     } catch (error) {
       this.#checkOpen(name);
       throw named(error, name, options?.signal);

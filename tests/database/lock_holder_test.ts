@@ -23,10 +23,10 @@ describe("The owner's lock in another's hands", () => {
     const { schema, urls } = roles;
     const key = schemaLockId(schema);
     // Any login may do it; one that reads, and one of the store's own role.
-    await using stranger = await openSession(urls.read);
+    await using outside = await openSession(urls.read);
     await using relative = await openSession(urls.run);
-    const [[strangersPid], [relativesPid]] = await Promise.all(
-      [stranger, relative].map(async (session) => {
+    const [[othersPid], [relativesPid]] = await Promise.all(
+      [outside, relative].map(async (session) => {
         await session.script("SET application_name = 'nobody''s \"tool\"'");
         await session.script(`SELECT pg_advisory_lock_shared(${key})`);
         const [row] = await session.script("SELECT pg_backend_pid()");
@@ -48,7 +48,7 @@ describe("The owner's lock in another's hands", () => {
     await until(() => logged().length > 0);
     const [first] = logged();
     const byPid = new Map(holdersIn(first!).map((one) => [one.pid, one]));
-    const [other, own] = [strangersPid, relativesPid].map((pid) =>
+    const [other, own] = [othersPid, relativesPid].map((pid) =>
       byPid.get(Number(pid))!
     );
     assert.equal(byPid.size, 2);
@@ -58,7 +58,7 @@ describe("The owner's lock in another's hands", () => {
     assert.match(other!.role!, /^read "\w+"\\u\{a\}/);
     assert.equal(other!.since, null);
     const { message } = first!;
-    assert.ok(message.includes(`session ${strangersPid}, of role "read \\"`));
+    assert.ok(message.includes(`session ${othersPid}, of role "read \\"`));
     assert.match(
       message,
       /application "nobody's \\"tool\\"", since when takes/,
@@ -66,7 +66,7 @@ describe("The owner's lock in another's hands", () => {
     assert.doesNotMatch(message, /\p{Cc}/u);
     assert.ok(Number(first!.details!["waitedMs"]) >= 5000);
     // Nothing is in the way any more.
-    for (const session of [stranger, relative]) {
+    for (const session of [outside, relative]) {
       await session.script(`SELECT pg_advisory_unlock_shared(${key})`);
     }
     await (await opened).close();

@@ -474,12 +474,12 @@ describe("Closing a pool", () => {
     const test = testPool({ max: 1 });
     const { pool } = test;
     await pool.run(here, "write");
-    const underWay = failure(pool.run(held.pass, "write"));
+    const inFlight = failure(pool.run(held.pass, "write"));
     const waiting = failure(pool.run(here, "write"));
     const started = performance.now();
     await pool.close(100);
     assert.ok(performance.now() - started < 5000);
-    assert.ok((await underWay as ConnectionLostError).sent);
+    assert.ok((await inFlight as ConnectionLostError).sent);
     assert.equal((await waiting as Error).name, "PoolClosedError");
     assert.equal(test.sessions[0]!.usable, false);
   });

@@ -303,12 +303,12 @@ describe("A write whose answer was lost", () => {
       );
       assert.deepEqual([thrown.outcome, calls.length], ["unknown", 1]);
     }
-    const blind = fakeTransactions([lostSent(), lostUnsent()]);
+    const fake = fakeTransactions([lostSent(), lostUnsent()]);
     const thrown = await failure(
-      blind.transactions.write({
+      fake.transactions.write({
         ...context,
         wasDone: async () => {
-          await blind.transactions.read(context, work);
+          await fake.transactions.read(context, work);
           return false;
         },
       }, send),

@@ -34,7 +34,7 @@ const settings = idOf("a5", "ef", 21);
 
 let server: EmbeddedPostgres;
 let folder: string;
-let stranger: pg.Client | undefined;
+let otherClient: pg.Client | undefined;
 const directory = process.cwd();
 const environment = { ...process.env };
 
@@ -54,13 +54,13 @@ const events: Record<string, () => Promise<unknown>> = {
     await (await openStreamStorage(options)).close();
   },
   "one store": () => sql("DROP SCHEMA replica CASCADE"),
-  "a stranger holds the lock": async () => {
-    stranger = new pg.Client({
+  "another session holds the lock": async () => {
+    otherClient = new pg.Client({
       connectionString: server.url,
       application_name: "psql",
     });
-    await stranger.connect();
-    await stranger.query(`SELECT pg_advisory_lock(${schemaLockId(schema)})`);
+    await otherClient.connect();
+    await otherClient.query(`SELECT pg_advisory_lock(${schemaLockId(schema)})`);
   },
 };
 
@@ -80,7 +80,7 @@ after(async () => {
     else process.env[name] = value;
   }
   process.exitCode = 0;
-  await stranger?.end();
+  await otherClient?.end();
   await server[Symbol.asyncDispose]();
   await rm(folder, { recursive: true, force: true });
 });

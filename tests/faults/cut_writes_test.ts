@@ -193,7 +193,7 @@ describe("A connection that dies in the middle of", () => {
     const { storage, schema } = test;
     const ids = Array.from({ length: 20 }, () => newStreamId());
     await Promise.all(ids.map((id) => create(storage, id)));
-    // More than there are lanes and connections.
+    // More than there are transaction slots and connections.
     const [held, free] = [ids.slice(0, 12), ids.slice(12)];
     await using holder = await openSession(test.url);
     await holder.script(
@@ -202,7 +202,7 @@ describe("A connection that dies in the middle of", () => {
     );
     const write = (id: StreamId, slot: number) =>
       storage.writeEvent(id, 1n, slot, bytes("x"));
-    // One by one, and then with company.
+    // One by one, and then together with others.
     const waiting: Promise<void>[] = [];
     for (const id of held.slice(0, 6)) {
       waiting.push(write(id, 0));

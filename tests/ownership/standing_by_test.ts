@@ -304,12 +304,12 @@ describe("An owner that gives the schema up", () => {
       logger: ({ code }) => events.push(code),
     });
     const id = newStreamId();
-    const underWay = former.createStreamStorage(id, genesis);
+    const inFlight = former.createStreamStorage(id, genesis);
     const { opening } = await standBy();
     const released = former.releaseOwnership();
     const late = former.writeEvent(id, 1n, 0, genesis.data);
     await assert.rejects(late, isReleased);
-    await Promise.all([underWay, released]);
+    await Promise.all([inFlight, released]);
     await using next = await opening;
     await next.writeEvent(id, 1n, 0, genesis.data);
     const view = await former.readStreamFromLastSnapshot(id, 0);

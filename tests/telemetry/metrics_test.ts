@@ -269,7 +269,7 @@ describe("Metrics through an OpenTelemetry SDK", () => {
     assert.ok(slots.some(({ value }) => value === 2));
     await session.script("ROLLBACK");
     await Promise.all(writes);
-    // The lane is freed just after its writes are settled.
+    // The transaction slot is freed just after its writes are settled.
     await until(() => gaugeOf(storage, metrics.queueBusySlots) === 0);
     assert.equal(gaugeOf(storage, metrics.queueWrites), 0);
     assert.equal(gaugeOf(storage, metrics.queueSize), 0);

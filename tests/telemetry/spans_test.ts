@@ -132,7 +132,7 @@ describe("A call's span", () => {
       await storage.createStreamStorage(id, genesis);
     }
     sdk.takeSpans();
-    // Both fail together in the lane that the first of them has started.
+    // Both fail in the batch that the first of them has started.
     let cuts = 0;
     proxy.setRule(({ side, type }) =>
       side === "backend" && type === "Z" && cuts++ < 3

@@ -68,7 +68,7 @@ describe("An event to a minipool that is known", () => {
   let minipools: string;
   let es: string;
   /** Counts the events that are added without a look. */
-  let binds: BindCounts<"blind">;
+  let binds: BindCounts<"unchecked">;
 
   before(async () => {
     proxy = await startProxy(await testDatabaseUrl());
@@ -76,7 +76,7 @@ describe("An event to a minipool that is known", () => {
     ({ storage } = test);
     session = await openSession(await testDatabaseUrl());
     binds = new BindCounts(proxy, {
-      blind: "slot_num, envelope) VALUES ($1, $2, $3, $4)",
+      unchecked: "slot_num, envelope) VALUES ($1, $2, $3, $4)",
     });
     minipools = `"${test.schema}".minipools_r00`;
     es = `"${test.schema}".es`;
@@ -87,7 +87,7 @@ describe("An event to a minipool that is known", () => {
     await proxy.close();
   });
   beforeEach(() => binds.reset());
-  const blind = () => binds.of("blind");
+  const unchecked = () => binds.of("unchecked");
 
   /** Another writer of the stream, which locks its row first as all do. */
   const foreign = (id: StreamId, sql: string) =>
@@ -107,11 +107,11 @@ describe("An event to a minipool that is known", () => {
 
   it("is added without a look from the second on", async () => {
     const id = await knownStream(storage, 3);
-    assert.equal(blind(), 2);
+    assert.equal(unchecked(), 2);
     await Promise.all(
       [3, 4, 5].map((slot) => storage.writeEvent(id, 1n, slot, event(slot))),
     );
-    assert.equal(blind(), 5);
+    assert.equal(unchecked(), 5);
     assert.equal((await eventsOf(storage, id)).length, 6);
   });
 
@@ -125,7 +125,7 @@ describe("An event to a minipool that is known", () => {
         [2, 3].map((slot) => storage.writeEvent(id, 1n, slot, event(slot)))
       ),
     );
-    assert.equal(blind(), 140);
+    assert.equal(unchecked(), 140);
     for (const id of ids) {
       assert.equal((await eventsOf(storage, id)).length, 4);
     }
@@ -136,29 +136,29 @@ describe("An event to a minipool that is known", () => {
     const large = new Uint8Array(100_000);
     await storage.writeMiniblockCandidate(id, { ...candidate(2), data: large });
     await storage.writeEvent(id, 1n, 1, event(1));
-    assert.equal(blind(), 0);
+    assert.equal(unchecked(), 0);
     await storage.writeMiniblocks(id, [snapshotBlock(1)], {
       generation: 2n,
       envelopes: [],
     }, { generation: 1n, size: 2 });
     await storage.writeEvent(id, 2n, 0, event(0));
-    assert.equal(blind(), 0);
+    assert.equal(unchecked(), 0);
     await storage.writeEvent(id, 2n, 1, event(1));
-    assert.equal(blind(), 1);
+    assert.equal(unchecked(), 1);
   });
 
   it("is known behind a small candidate, which leaves the minipool alone", async () => {
     const id = await knownStream(storage);
     await storage.writeMiniblockCandidate(id, candidate(1));
     await storage.writeEvent(id, 1n, 1, event(1));
-    assert.equal(blind(), 1);
+    assert.equal(unchecked(), 1);
     // One that was not stored tells nothing.
     await assertFails(storage.writeMiniblockCandidate(id, candidate(1)), {
       code: "ALREADY_EXISTS",
       reason: "candidate_exists",
     });
     await storage.writeEvent(id, 1n, 2, event(2));
-    assert.equal(blind(), 1);
+    assert.equal(unchecked(), 1);
     // Nor does one that is stored hide what another has done.
     await foreignSwap(id);
     await storage.writeMiniblockCandidate(id, candidate(2));
@@ -176,7 +176,7 @@ describe("An event to a minipool that is known", () => {
       envelopes: [event(0), event(1)],
     }, { generation: 1n, size: 1 });
     await storage.writeEvent(id, 2n, 2, event(2));
-    assert.equal(blind(), 1);
+    assert.equal(unchecked(), 1);
     assert.equal((await eventsOf(storage, id)).length, 3);
     // One that does nothing teaches nothing.
     await assertFails(
@@ -193,7 +193,7 @@ describe("An event to a minipool that is known", () => {
       code: "DB_OPERATION_FAILURE",
       reason: "minipool_generation_mismatch",
     });
-    assert.equal(blind(), 1);
+    assert.equal(unchecked(), 1);
   });
 
   it("is refused in the wrong slot, and those behind it go on", async () => {
@@ -295,11 +295,11 @@ describe("An event to a minipool that is known", () => {
       assert.deepEqual(await eventsOf(storage, id), ["event 0", "event 1"]);
     }
     // Tried so, then looked at, and known again.
-    assert.equal(blind(), 3);
+    assert.equal(unchecked(), 3);
     await Promise.all(
       ids.map((id) => storage.writeEvent(id, 1n, 2, event(2))),
     );
-    assert.equal(blind(), 6);
+    assert.equal(unchecked(), 6);
   });
 
   it("is refused among others that are added", async () => {

@@ -24,7 +24,7 @@ function taskOf(streamId: StreamId, bytes: number): Task {
 class Model {
   readonly waiting = new Map<StreamId, Task[]>();
   /** What is under way of a stream. */
-  readonly underWay = new Map<StreamId, Task[]>();
+  readonly inFlight = new Map<StreamId, Task[]>();
   ready: StreamId[] = [];
   aside: StreamId[] = [];
   readonly locked = new Set<StreamId>();
@@ -71,29 +71,29 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   }),
 );
 
-function play(lines: StreamQueues, model: Model, step: Step): void {
+function play(queues: StreamQueues, model: Model, step: Step): void {
   const pickOf = <T>(items: T[], pick: number) => items[pick % items.length];
   switch (step.kind) {
     case "add": {
       const id = idOf(step.stream);
       const task = taskOf(id, step.bytes);
-      const line = model.of(id);
-      line.push(task);
-      const isReady = !model.underWay.has(id);
-      if (isReady && line.length === 1) model.ready.push(id);
-      return assert.equal(lines.add(task), isReady);
+      const queue = model.of(id);
+      queue.push(task);
+      const isReady = !model.inFlight.has(id);
+      if (isReady && queue.length === 1) model.ready.push(id);
+      return assert.equal(queues.add(task), isReady);
     }
     case "remove": {
       const task = pickOf(model.all(), step.pick);
       if (task === undefined) return;
-      const line = model.of(task.write.streamId);
-      line.splice(line.indexOf(task), 1);
-      if (line.length === 0) {
+      const queue = model.of(task.write.streamId);
+      queue.splice(queue.indexOf(task), 1);
+      if (queue.length === 0) {
         const isOther = (id: StreamId) => id !== task.write.streamId;
         model.ready = model.ready.filter(isOther);
         model.aside = model.aside.filter(isOther);
       }
-      return lines.remove(task);
+      return queues.remove(task);
     }
     case "take": {
       const expected: Task[] = [];
@@ -109,12 +109,12 @@ function play(lines: StreamQueues, model: Model, step: Step): void {
           const tasks = model.of(id).splice(0, count);
           expected.push(...tasks);
           if (count === 0) left.push(id);
-          else model.underWay.set(id, tasks);
+          else model.inFlight.set(id, tasks);
         }
       }
       model.ready = left;
       nth = 0;
-      const taken = lines.take((tasks) => {
+      const taken = queues.take((tasks) => {
         // Whatever is behind the last number stays as it is.
         if (nth === step.counts.length) return undefined;
         assert.equal(tasks[0]!.write.streamId, offered[nth]);
@@ -123,15 +123,15 @@ function play(lines: StreamQueues, model: Model, step: Step): void {
       return assert.deepEqual(taken, expected);
     }
     case "release": {
-      const [id, tasks] = pickOf([...model.underWay], step.pick) ?? [];
+      const [id, tasks] = pickOf([...model.inFlight], step.pick) ?? [];
       if (id === undefined) return;
-      model.underWay.delete(id);
+      model.inFlight.delete(id);
       if (step.putsBack) {
-        lines.putBack(tasks!);
+        queues.putBack(tasks!);
         model.of(id).unshift(...tasks!);
       }
       if (model.of(id).length > 0) model.ready.push(id);
-      return lines.release(id);
+      return queues.release(id);
     }
     case "lock":
       model.locked.add(idOf(step.stream));
@@ -140,31 +140,31 @@ function play(lines: StreamQueues, model: Model, step: Step): void {
       model.locked.delete(idOf(step.stream));
       model.ready.push(...model.aside);
       model.aside = [];
-      return lines.bringBack();
+      return queues.bringBack();
   }
 }
 
-function check(lines: StreamQueues, model: Model): void {
+function check(queues: StreamQueues, model: Model): void {
   const all = model.all();
-  assert.equal(lines.waiting, all.length);
+  assert.equal(queues.waiting, all.length);
   assert.equal(
-    lines.waitingBytes,
+    queues.waitingBytes,
     all.reduce((sum, { write }) => sum + write.bytes, 0),
   );
-  assert.equal(lines.ready, model.ready.length);
-  assert.equal(lines.isEmpty, all.length === 0 && model.underWay.size === 0);
-  assert.deepEqual(new Set(lines.all()), new Set(all));
+  assert.equal(queues.ready, model.ready.length);
+  assert.equal(queues.isEmpty, all.length === 0 && model.inFlight.size === 0);
+  assert.deepEqual(new Set(queues.all()), new Set(all));
 }
 
-describe("The lines of writes", () => {
+describe("The stream queues", () => {
   it("keep the order of each stream and of those that are ready", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 20, maxLength: 80 }), (steps) => {
         const model = new Model();
-        const lines = new StreamQueues((id) => model.locked.has(id));
+        const queues = new StreamQueues((id) => model.locked.has(id));
         for (const each of steps) {
-          play(lines, model, each);
-          check(lines, model);
+          play(queues, model, each);
+          check(queues, model);
         }
       }),
       { numRuns: 500 },
@@ -172,29 +172,29 @@ describe("The lines of writes", () => {
   });
 
   it("lose nothing when those that are empty go", () => {
-    const lines = new StreamQueues();
-    const takeAll = () => lines.take((tasks) => tasks.length);
-    lines.add(taskOf(idOf(-1), 1));
-    lines.add(taskOf(idOf(-2), 1));
+    const queues = new StreamQueues();
+    const takeAll = () => queues.take((tasks) => tasks.length);
+    queues.add(taskOf(idOf(-1), 1));
+    queues.add(taskOf(idOf(-2), 1));
     assert.equal(takeAll().length, 2);
     const behind = taskOf(idOf(-1), 1);
-    lines.add(behind);
+    queues.add(behind);
     for (let nth = 0; nth < 20_000; nth++) {
       const task = taskOf(idOf(nth), 1);
-      lines.add(task);
+      queues.add(task);
       assert.deepEqual(takeAll(), [task]);
-      lines.release(idOf(nth));
+      queues.release(idOf(nth));
     }
-    // Both lines are still under way.
+    // Both queues are still in flight.
     const late = taskOf(idOf(-2), 1);
-    assert.equal(lines.add(late), false);
+    assert.equal(queues.add(late), false);
     assert.deepEqual(takeAll(), []);
-    lines.release(idOf(-1));
-    lines.release(idOf(-2));
+    queues.release(idOf(-1));
+    queues.release(idOf(-2));
     assert.deepEqual(takeAll(), [behind, late]);
-    assert.equal(lines.isEmpty, false);
-    lines.release(idOf(-1));
-    lines.release(idOf(-2));
-    assert.equal(lines.isEmpty, true);
+    assert.equal(queues.isEmpty, false);
+    queues.release(idOf(-1));
+    queues.release(idOf(-2));
+    assert.equal(queues.isEmpty, true);
   });
 });

@@ -200,9 +200,9 @@ describe("The lock of what is unchanged", () => {
 
       it("is refused who does not own the schema", async () => {
         const [id, time] = owner;
-        for (const stranger of [["other", time], [id, time + 1n]] as const) {
+        for (const outside of [["other", time], [id, time + 1n]] as const) {
           const lock = lockOf([await lockOnce(await newStream())]);
-          const values = [...lock.values.slice(0, -2), ...stranger];
+          const values = [...lock.values.slice(0, -2), ...outside];
           assert.equal(await refusalOf({ ...lock, values }), changedReason);
         }
       });

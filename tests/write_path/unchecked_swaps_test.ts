@@ -30,7 +30,7 @@ describe("A swap of a minipool that is known to be whole", () => {
   let test: TestStreamStorage;
   let storage: PostgresStreamStorage;
   let session: Session;
-  let binds: BindCounts<"blind" | "checked">;
+  let binds: BindCounts<"unchecked" | "checked">;
   let schema: string;
 
   before(async () => {
@@ -40,7 +40,7 @@ describe("A swap of a minipool that is known to be whole", () => {
     schema = `"${test.schema}"`;
     session = await openSession(await testDatabaseUrl());
     binds = new BindCounts(proxy, {
-      blind: "VALUES ($1, $2, $3, NULL)",
+      unchecked: "VALUES ($1, $2, $3, NULL)",
       checked: "WITH due AS MATERIALIZED",
     });
   });
@@ -107,7 +107,7 @@ describe("A swap of a minipool that is known to be whole", () => {
     await storage.writeEvent(id, 4n, 1, event(1));
     await swap(id, 4, { size: 2 });
     await swap(id, 5, { size: 0, left: 2 });
-    assert.deepEqual([binds.of("blind"), binds.of("checked")], [4, 0]);
+    assert.deepEqual([binds.of("unchecked"), binds.of("checked")], [4, 0]);
     await assertStored(id, { blocks: 6, events: 2 });
   });
 
@@ -118,7 +118,7 @@ describe("A swap of a minipool that is known to be whole", () => {
     await storage.writeMiniblockCandidate(id, due);
     await storage.writeMiniblockCandidate(id, later);
     await swap(id, 2, { size: 1 });
-    assert.equal(binds.of("blind"), 1);
+    assert.equal(binds.of("unchecked"), 1);
     assert.equal(await storage.getMiniblockCandidateCount(id, 2n), 0);
     assert.equal(await storage.getMiniblockCandidateCount(id, 3n), 1);
   });
@@ -127,7 +127,7 @@ describe("A swap of a minipool that is known to be whole", () => {
     const ids = await Promise.all(Array.from({ length: 20 }, wholeStream));
     binds.reset();
     await Promise.all(ids.map((id) => swap(id, 2, { size: 1, left: 1 })));
-    assert.deepEqual([binds.of("blind"), binds.of("checked")], [20, 0]);
+    assert.deepEqual([binds.of("unchecked"), binds.of("checked")], [20, 0]);
     for (const id of ids) await assertStored(id, { blocks: 3, events: 1 });
   });
 
@@ -146,7 +146,7 @@ describe("A swap of a minipool that is known to be whole", () => {
     await storage.writeEvent(id, 1n, 2, event(2));
     await storage.writeEvent(id, 1n, 3, event(3));
     await assertFails(swap(id, 1, { size: 4 }), { code: "INTERNAL" });
-    assert.equal(binds.of("blind"), 0);
+    assert.equal(binds.of("unchecked"), 0);
     await storage.deleteStream(id);
   });
 
@@ -160,11 +160,11 @@ describe("A swap of a minipool that is known to be whole", () => {
       generation: 5n,
       envelopes: [],
     }, { generation: 4n, size: 1 });
-    assert.deepEqual([binds.of("blind"), binds.of("checked")], [0, 2]);
+    assert.deepEqual([binds.of("unchecked"), binds.of("checked")], [0, 2]);
     // The snapshot has written the stream's row: it is another one now.
     await swap(id, 5, { size: 0, left: 1 });
     await swap(id, 6, { size: 1, left: 1 });
-    assert.deepEqual([binds.of("blind"), binds.of("checked")], [1, 3]);
+    assert.deepEqual([binds.of("unchecked"), binds.of("checked")], [1, 3]);
   });
 
   it("is refused with another size or generation, and the next is not", async () => {
@@ -180,7 +180,7 @@ describe("A swap of a minipool that is known to be whole", () => {
         code: "INTERNAL",
         reason,
       });
-      assert.equal(binds.of("blind"), 0);
+      assert.equal(binds.of("unchecked"), 0);
       await swap(id, 2, { size: 1, left: 1 });
       await assertStored(id, { blocks: 3, events: 1 });
     }

@@ -109,7 +109,7 @@ class Model {
     isLocked: (error) => error instanceof Locked,
   });
   readonly writes = new Map<string, Tracked>();
-  /** Writes that come again later, and find no lane free maybe. */
+  /** Writes that come again later, and may then find no free slot. */
   locked = 0;
   /** What is stored: the names of the writes of each stream, in order. */
   readonly stored = new Map<StreamId, string[]>();
@@ -167,8 +167,8 @@ class Model {
   }
 
   end(which: number, how: How): void {
-    const { underWay } = this.database;
-    const transaction = underWay[which % underWay.length];
+    const { inFlight } = this.database;
+    const transaction = inFlight[which % inFlight.length];
     if (transaction === undefined) return;
     const without = transaction.names.filter((name) =>
       this.writes.get(name)!.isBad
@@ -206,10 +206,10 @@ class Model {
   }
 
   check(): void {
-    const { underWay } = this.database;
-    const streams = underWay.flatMap(({ streamIds }) => streamIds);
+    const { inFlight } = this.database;
+    const streams = inFlight.flatMap(({ streamIds }) => streamIds);
     assert.equal(new Set(streams).size, streams.length, "One at a time");
-    const shared = underWay.filter(({ kind }) => kind === "shared");
+    const shared = inFlight.filter(({ kind }) => kind === "shared");
     assert.ok(shared.length <= limits.sharedSlots);
     assert.ok(this.queue.state.busySlots <= limits.slots + this.locked);
     // What was under way may have to wait again.
@@ -225,10 +225,10 @@ class Model {
     assert.ok(names.length === 1 || bytes <= limits.maxSharedBytes);
     for (const write of writes) {
       assert.notEqual(write.kind, "solo");
-      const company = writes.filter(({ streamId }) =>
+      const sameStream = writes.filter(({ streamId }) =>
         streamId === write.streamId
       );
-      assert.ok(write.kind !== "single" || company.length === 1);
+      assert.ok(write.kind !== "single" || sameStream.length === 1);
     }
   }
 

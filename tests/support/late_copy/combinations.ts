@@ -24,7 +24,7 @@ import { describeContent, factsOf } from "./stream_content.ts";
  * flush that the owner sends is lost as well, whatever it is for, and comes
  * late behind the first.
  */
-export type Company =
+export type Scenario =
   | "alone"
   | "other streams"
   | "other slots"
@@ -34,7 +34,7 @@ export type Company =
 /** One thing to try: the first write is lost and comes late. */
 export interface Combination {
   prepared: PreparedName;
-  company: Company;
+  scenario: Scenario;
   first: WriteCall;
   /** What is acknowledged before the late copy arrives, in order. */
   later: readonly WriteCall[];
@@ -85,8 +85,8 @@ export async function combinations(
         if (later.length > 1 && !isAcceptable && !everything) continue;
         const { call } = first;
         const rest = { prepared, first: call, later, content, isAcceptable };
-        for (const company of companiesOf(first, rest)) {
-          all.push({ company, ...rest });
+        for (const scenario of scenariosOf(first, rest)) {
+          all.push({ scenario, ...rest });
         }
       }
     }
@@ -95,8 +95,10 @@ export async function combinations(
 }
 
 /** A combination as one line. */
-export function show({ prepared, company, first, later }: Combination): string {
-  const beside = company === "alone" ? "" : ` (with ${company})`;
+export function show(
+  { prepared, scenario, first, later }: Combination,
+): string {
+  const beside = scenario === "alone" ? "" : ` (with ${scenario})`;
   const calls = later.map(showCall).join(", ");
   return `${prepared}: ${showCall(first)}${beside}, then ${calls}`;
 }
@@ -105,19 +107,19 @@ export function show({ prepared, company, first, later }: Combination): string {
  * One later write says enough about other streams. Of one kind callers issue
  * two writes at once; something else has to follow them.
  */
-function companiesOf(
+function scenariosOf(
   { call, sharesBatches }: PossibleCall,
   { later, isAcceptable }: Pick<Combination, "later" | "isAcceptable">,
-): Company[] {
-  const companies: Company[] = ["alone"];
+): Scenario[] {
+  const scenarios: Scenario[] = ["alone"];
   if (later.length === 1 && isAcceptable) {
-    companies.push("other slots", "the next flush");
+    scenarios.push("other slots", "the next flush");
   }
-  if (!sharesBatches) return companies;
-  if (later.length === 1) companies.push("other streams");
+  if (!sharesBatches) return scenarios;
+  if (later.length === 1) scenarios.push("other streams");
   const isPair = later[0]!.operation === call.operation;
-  if (later.length === 2 && isPair) companies.push("the next write");
-  return companies;
+  if (later.length === 2 && isPair) scenarios.push("the next write");
+  return scenarios;
 }
 
 async function preparedTwin(name: PreparedName): Promise<TwinStream> {

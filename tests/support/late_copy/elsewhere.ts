@@ -2,7 +2,7 @@
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
 import { bytes, snapshotBlock } from "../../../src/testing/contract/support.ts";
-import type { Company } from "./combinations.ts";
+import type { Scenario } from "./combinations.ts";
 
 /** The streams that they are about, new ones for each combination. */
 export type Others = readonly [StreamId, StreamId, StreamId];
@@ -68,9 +68,9 @@ const inOtherSlots: Elsewhere = {
   ],
 };
 
-/** The writes elsewhere that this company stands for. */
-export function elsewhereOf(company: Company): Elsewhere {
-  if (company === "other streams") return inOneBatch;
-  if (company === "other slots") return inOtherSlots;
+/** The writes elsewhere that this scenario stands for. */
+export function elsewhereOf(scenario: Scenario): Elsewhere {
+  if (scenario === "other streams") return inOneBatch;
+  if (scenario === "other slots") return inOtherSlots;
   return nothing;
 }

@@ -92,7 +92,7 @@ export function combinationsOf(
   all: readonly Combination[],
 ): Combination[] {
   return all.filter((combination) =>
-    combination.company === "alone" &&
+    combination.scenario === "alone" &&
     (prepared?.includes(combination.prepared) ?? true) &&
     first.test(showCall(combination.first)) &&
     later.length === combination.later.length &&

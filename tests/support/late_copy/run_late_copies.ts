@@ -113,8 +113,8 @@ function emptyReport(setting: SettingName): LateCopyReport {
 }
 
 /** What decides how many flushes the first write takes. */
-function keyOf({ prepared, company, first }: Combination): string {
-  return [prepared, company, showCall(first)].join("|");
+function keyOf({ prepared, scenario, first }: Combination): string {
+  return [prepared, scenario, showCall(first)].join("|");
 }
 
 function note(

@@ -3,10 +3,10 @@ import { createHash } from "node:crypto";
 import { type Combination, show } from "./combinations.ts";
 import { combinationsOf, KNOWN_LOSSES } from "./known_losses.ts";
 
-const ofEachCompany = 3;
+const ofEachScenario = 3;
 
 /**
- * One combination of each known kind of loss, three of each company, and as
+ * One combination of each known kind of loss, three of each scenario, and as
  * many others as asked for. The same seed chooses the same ones, whatever is
  * added to the rest.
  */
@@ -21,9 +21,9 @@ export function sampleOf(
   const known = KNOWN_LOSSES.flatMap((loss) =>
     combinationsOf(loss, shuffled).slice(0, 1)
   );
-  const byCompany = Map.groupBy(shuffled, ({ company }) => company);
-  const accompanied = [...byCompany.values()].flatMap((combinations) =>
-    combinations.slice(0, ofEachCompany)
+  const byScenario = Map.groupBy(shuffled, ({ scenario }) => scenario);
+  const accompanied = [...byScenario.values()].flatMap((combinations) =>
+    combinations.slice(0, ofEachScenario)
   );
   const others = shuffled.slice(0, size);
   return [...new Set([...known, ...accompanied, ...others])];

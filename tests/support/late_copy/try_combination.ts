@@ -42,7 +42,7 @@ export async function countFlushes(
   { storage, proxy, state }: LateCopyStore,
   combination: Combination,
 ): Promise<number> {
-  if (combination.company === "the next write") return 1;
+  if (combination.scenario === "the next write") return 1;
   const streams = await prepare(storage, combination);
   proxy.reset();
   const late = proxy.hold(matchesFlush(LATE_COPY_OWNER, streams.id), 0);
@@ -65,13 +65,13 @@ export async function tryCombination(
   proxy.reset();
   const first = matchesFlush(LATE_COPY_OWNER, streams.id);
   const late = [proxy.hold(first, nthFlush)];
-  if (combination.company === "the next flush") {
+  if (combination.scenario === "the next flush") {
     late.push(proxy.hold(behind(late[0]!), 1));
   }
   const rest = await writeFirst(storage, combination, streams);
   late.forEach(assertHeld);
   for (const call of rest) await write(storage, streams.id, call);
-  const { later } = elsewhereOf(combination.company);
+  const { later } = elsewhereOf(combination.scenario);
   for (const call of later) await call(storage, streams.others);
   await assertContent(storage, streams.id, combination);
   const before = await state.lines();
@@ -98,27 +98,27 @@ interface Streams {
 
 async function prepare(
   storage: StreamStorage,
-  { prepared, company }: Combination,
+  { prepared, scenario }: Combination,
 ): Promise<Streams> {
   const { type, steps } = PREPARED_STREAMS[prepared];
   const id = newStreamId(type);
   const others = [newStreamId(), newStreamId(), newStreamId()] as const;
   for (const step of steps) await step(storage, id);
-  for (const call of elsewhereOf(company).before) await call(storage, others);
+  for (const call of elsewhereOf(scenario).before) await call(storage, others);
   return { id, others };
 }
 
-/** Writes the first with its company; returns what is yet to be written. */
+/** Writes the first as its scenario says; returns what is yet to be written. */
 async function writeFirst(
   storage: PostgresStreamStorage,
-  { company, first, later }: Combination,
+  { scenario, first, later }: Combination,
   { id, others }: Streams,
 ): Promise<readonly WriteCall[]> {
   // In one turn, so that they are dispatched together.
-  const isBoth = company === "the next write";
+  const isBoth = scenario === "the next write";
   const writes = (isBoth ? [first, later[0]!] : [first])
     .map((call) => write(storage, id, call));
-  const elsewhere = elsewhereOf(company).at
+  const elsewhere = elsewhereOf(scenario).at
     .map((call) => call(storage, others));
   await Promise.all([...writes, ...elsewhere]);
   return isBoth ? later.slice(1) : later;

@@ -45,7 +45,7 @@ export class Locked extends Error {}
 /** Takes the place of the database below a write queue. */
 export class FakeTransactions {
   /** The transactions under way, the oldest first. */
-  readonly underWay: FakeTransaction[] = [];
+  readonly inFlight: FakeTransaction[] = [];
   /** All that ever began. */
   readonly begun: FakeTransaction[] = [];
   /** Names of shared writes that did nothing, with how many later ones did. */
@@ -112,7 +112,7 @@ export class FakeTransactions {
   ): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const end = () => {
-      this.underWay.splice(this.underWay.indexOf(transaction), 1);
+      this.inFlight.splice(this.inFlight.indexOf(transaction), 1);
     };
     const transaction: FakeTransaction = {
       ...what,
@@ -129,7 +129,7 @@ export class FakeTransactions {
         reject(error);
       },
     };
-    this.underWay.push(transaction);
+    this.inFlight.push(transaction);
     this.begun.push(transaction);
     return promise;
   }
