@@ -5,17 +5,17 @@ import { isStreamStorageError } from "../storage/errors.ts";
 import type { OperationOptions } from "../storage/model.ts";
 import type { Operations } from "../telemetry/operations.ts";
 import { systemClock } from "./clock.ts";
-import { withPatience } from "./patience.ts";
+import { withGracePeriod } from "./grace_period.ts";
 
-/** Maintenance that callers ask for, checked and named like every operation. */
+/** Maintenance calls of the caller, checked and named like every operation. */
 export class Calls {
   readonly #store: Store;
   readonly #operations: Operations;
   readonly #graceMs: number;
   readonly #closed = new AbortController();
-  readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #running = new Set<Promise<unknown>>();
 
-  /** `graceMs`: how long an aborted call is waited for. */
+  /** `graceMs`: how long an aborted call may take to end. */
   constructor(store: Store, operations: Operations, graceMs: number) {
     this.#store = store;
     this.#operations = operations;
@@ -23,17 +23,17 @@ export class Calls {
   }
 
   /**
-   * Refuses new calls, aborts those under way and waits for their end, within
+   * Refuses new calls, aborts the running ones and waits for their end, within
    * bounds.
    */
   async close(): Promise<void> {
     this.#closed.abort(closed());
-    await Promise.allSettled(this.#inFlight);
+    await Promise.allSettled(this.#running);
   }
 
   /**
-   * Runs the body with a signal that aborts for the caller, for the end of the
-   * store and for the loss of the schema.
+   * Runs the body with a signal that aborts when the caller aborts, when the
+   * store closes and when the schema is lost.
    */
   call<T>(
     name: string,
@@ -59,13 +59,13 @@ export class Calls {
         this.#store.ownership.signal,
         ...(given === undefined ? [] : [given]),
       ]);
-      const running = withPatience(body(signal), signal, {
+      const running = withGracePeriod(body(signal), signal, {
         clock: systemClock,
         graceMs: this.#graceMs,
         giveUp: () => signal.reason,
       });
-      this.#inFlight.add(running);
-      return await running.finally(() => this.#inFlight.delete(running));
+      this.#running.add(running);
+      return await running.finally(() => this.#running.delete(running));
     } catch (error) {
       this.#checkOpen(name);
       throw named(error, name, options?.signal);
@@ -73,7 +73,7 @@ export class Calls {
   }
 
   #checkOpen(name: string): void {
-    // An instance that lost the schema has closed these calls too.
+    // The loss of the schema has aborted these calls, too; report the loss.
     this.#store.ownership.signal.throwIfAborted();
     if (this.#closed.signal.aborted) throw closed().withOperation(name);
   }

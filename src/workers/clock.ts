@@ -1,10 +1,10 @@
-/** Time and chance for the workers, so that tests can hold them in hand. */
+/** Time and randomness for the workers, so that tests can control both. */
 export interface Clock {
-  /** Milliseconds that never go back. */
+  /** Milliseconds that never go backwards. */
   now(): number;
-  /** Calls once, so many milliseconds from now; returns what prevents it. */
+  /** Calls back once, after a delay; returns a function that cancels it. */
   after(milliseconds: number, callback: () => void): () => void;
-  /** From 0 to 1, 1 excluded. */
+  /** A number from 0 (included) to 1 (excluded). */
   random(): number;
 }
 

@@ -18,24 +18,24 @@ import { StreamTrimmer } from "./stream_trimmer.ts";
 import type { Worker } from "./worker.ts";
 import { faultOf, WorkerLoop } from "./worker_loop.ts";
 
-/** Milliseconds that a run may last; what is left is for the next. */
+/** Milliseconds that a run may last; the next run continues the rest. */
 const runTimeoutMs = 600_000;
 
 /** Uploading and reading back one large stream can take hours. */
 const offloadTimeoutMs = 6 * 3_600_000;
-/** Newly sealed streams wake the offloader; this is for what was set aside. */
+/** Newly sealed streams wake the offloader; this is for postponed ones. */
 const offloadIntervalMs = 60_000;
 
-/** Milliseconds between runs of the trimmer that nothing wakes. */
+/** Milliseconds between runs of the trimmer that no wake-up starts. */
 const trimIntervalMs = 60_000;
 
-/** Deletions wake the remover; this is for what has failed. */
+/** Deletions wake the remover; the interval is for those that failed. */
 const removeIntervalMs = 60_000;
 
-/** Milliseconds between two counts of the streams, or more. */
+/** Milliseconds between two counts of the streams, at least. */
 const countIntervalMs = 60_000;
 
-/** The workers of a store, and the maintenance that callers can ask for. */
+/** Creates a store's workers, and the maintenance that callers can request. */
 export function createWorkers(background: Background): Workers {
   const { store, options, telemetry } = background;
   const calls = new Calls(store, telemetry.operations, graceMsOf(options));
@@ -109,7 +109,7 @@ export function createWorkers(background: Background): Workers {
     start: () => {
       for (const loop of loops) loop.start();
       if (trims && trimmer.isNeeded) trimmerLoop.wake();
-      // What was sealed before a restart has waited long enough.
+      // Streams that were sealed before a restart have waited long enough.
       offloader?.loop.wake();
     },
     stop: async () => {
@@ -119,7 +119,7 @@ export function createWorkers(background: Background): Workers {
   };
 }
 
-/** As long as closing waits for all that is under way. */
+/** The time for which closing waits for everything that is running. */
 function graceMsOf({ operationTimeoutMs }: ResolvedOptions): number {
   return 2 * operationTimeoutMs;
 }
@@ -145,13 +145,13 @@ function loopMaker({ options, telemetry }: Background) {
         onEvent: (event) => telemetry.workers.recordEvent(worker.name, event),
         onRun: (run) => telemetry.workers.record(run),
       }),
-      /** Whether it runs by itself. */
+      /** Whether the worker runs by itself. */
       runs,
     };
   };
 }
 
-/** Only spares the next start some work, so it may fail. */
+/** May fail, because it only saves the next start some work. */
 async function endOrderly(
   { store, telemetry }: Background,
   trimmer: StreamTrimmer,
@@ -162,7 +162,7 @@ async function endOrderly(
   } catch (error) {
     telemetry.workers.recordEvent(trimmer.name, {
       code: "worker_failed",
-      message: "The trimmer could not note that it has nothing left to do",
+      message: "The trimmer could not record that it has nothing left to do",
       details: { worker: trimmer.name, ...faultOf(error) },
     });
   }

@@ -1,23 +1,23 @@
 import { BoundedMap } from "../postgres/bounded_map.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 
-/** How much is remembered. */
+/** The number of streams that are remembered. */
 const maxCounts = 100_000;
 const maxDue = 10_000;
 
 /** A stream that may be due. */
 export interface DueStream {
   streamId: StreamId;
-  /** Its snapshots were counted here, all of them. */
+  /** All of its snapshots were counted here. */
   isCertain: boolean;
 }
 
 /**
- * The streams whose snapshots were written by this process, and how many of
- * them since each was trimmed. The tables know it too (trimming_state.ts): a
- * count that is not known here, after a start or because there are too many,
- * is looked up there when the stream is told again. What is due beyond the
- * bound is found by going through all streams.
+ * Streams whose snapshots this process wrote, with the number since each was
+ * last trimmed. The tables have that number, too (trimming_state.ts). A count
+ * that is unknown here, after a start or because there are too many, is looked
+ * up there when the stream's next snapshot is reported. Due streams beyond the
+ * bound are found by scanning all streams.
  */
 export class DueStreams {
   #counts = new BoundedMap<StreamId, number>(maxCounts);
@@ -28,7 +28,7 @@ export class DueStreams {
     return this.#due.size;
   }
 
-  /** A snapshot was written; whether the stream may be due, of every `every`. */
+  /** Counts a snapshot; returns whether the stream may be due, at `every`. */
   snapshotWritten(streamId: StreamId, every: number): boolean {
     const count = this.#counts.get(streamId);
     if (count === undefined && every > 1) {
@@ -39,7 +39,7 @@ export class DueStreams {
     return now >= every && this.add({ streamId, isCertain: true });
   }
 
-  /** The stream is to be looked at; false when there are too many. */
+  /** Adds a stream to look at; returns false if there are too many. */
   add(due: DueStream): boolean {
     if (this.#due.size >= maxDue && !this.#due.has(due.streamId)) {
       this.#hasOverflowed = true;
@@ -50,8 +50,8 @@ export class DueStreams {
   }
 
   /**
-   * The streams to look at, those told first. Until their counts are set again
-   * a stream that is told is to be looked at once more.
+   * Takes streams to look at, oldest report first. A snapshot that comes before
+   * a stream's count is set again makes it due for another look.
    */
   take(max: number): DueStream[] {
     const taken = [...this.#due.values()].slice(0, max);
@@ -62,12 +62,12 @@ export class DueStreams {
     return taken;
   }
 
-  /** So many snapshots since it was trimmed, unless it was told meanwhile. */
+  /** Sets the count of a stream, unless it was reported meanwhile. */
   count(streamId: StreamId, count: number): void {
     if (!this.#due.has(streamId)) this.#counts.set(streamId, count);
   }
 
-  /** The stream may be another one: its snapshots are to be counted anew. */
+  /** Called when the stream may be another one: forgets its count. */
   forget(streamId: StreamId): void {
     this.#counts.delete(streamId);
     if (this.#due.has(streamId)) {
@@ -75,13 +75,13 @@ export class DueStreams {
     }
   }
 
-  /** No count is reliable any more; what may be due is still looked at. */
+  /** Forgets all counts, but not which streams may be due. */
   forgetAll(): void {
     this.#counts = new BoundedMap(maxCounts);
     for (const streamId of this.#due.keys()) this.forget(streamId);
   }
 
-  /** Whether a stream was not remembered since this was asked last. */
+  /** Whether the bound dropped a stream since the last call. */
   takeOverflow(): boolean {
     const hasOverflowed = this.#hasOverflowed;
     this.#hasOverflowed = false;

@@ -14,8 +14,8 @@ const pageSize = 100;
 const maxListed = 1000;
 
 /**
- * Removes uploads that were not completed in time. Their ages are in a table,
- * by the server's clock, so a restart changes nothing about them.
+ * Removes uploads that were not completed in time. A table holds their ages, by
+ * the server's clock, so a restart does not change them.
  */
 export class EphemeralSweeper implements Worker<WorkerReport> {
   readonly name = "ephemeral_sweeper";
@@ -27,14 +27,14 @@ export class EphemeralSweeper implements Worker<WorkerReport> {
     this.#ttl = ttl;
   }
 
-  /** All that are due: each is removed by a transaction of its own. */
+  /** Removes all that are due, each in a transaction of its own. */
   async runOnce(signal: AbortSignal): Promise<WorkerReport> {
     const failures = new StreamFailures();
     const { removed } = await this.#sweep({}, failures, signal);
     return { done: removed, ...failures.reported, more: false };
   }
 
-  /** The same, told in full. */
+  /** Does the same, and returns the full report. */
   sweep(options: SweepOptions, signal: AbortSignal): Promise<SweepReport> {
     return this.#sweep(options, new StreamFailures(), signal);
   }
@@ -76,7 +76,7 @@ export class EphemeralSweeper implements Worker<WorkerReport> {
     }
   }
 
-  /** Without the signal: a write that is under way is never given up. */
+  /** Takes no signal: a write that is in flight is never given up. */
   #remove(streamId: StreamId, ttlMs: number): Promise<boolean> {
     const call = { name: "sweepEphemeralStreams", streamId };
     return removeExpired(this.#store, call, ttlMs);

@@ -2,7 +2,7 @@ interface Waiting {
   enter(): void;
 }
 
-/** Lets so many in at a time, the others in the order in which they came. */
+/** Admits a limited number at a time, the others in the order of arrival. */
 export class Gate {
   readonly #places: number;
   #inside = 0;
@@ -13,7 +13,7 @@ export class Gate {
   }
 
   /**
-   * Runs the body inside. The signal ends the waiting only.
+   * Runs the body inside. The signal only ends the wait to enter.
    *
    * @throws the signal's reason, or what the body throws.
    */
@@ -46,7 +46,7 @@ export class Gate {
     }
   }
 
-  /** The place goes to whoever has waited longest. */
+  /** Passes the place to the one that has waited longest. */
   #leave(): void {
     for (const next of this.#waiting) {
       this.#waiting.delete(next);

@@ -21,7 +21,7 @@ import type { WorkerLoop } from "./worker_loop.ts";
 
 const defaultMinAgeMs = 3_600_000;
 
-/** What a caller can ask for about media streams. */
+/** The maintenance of media streams that callers can request. */
 export function mediaMaintenance(
   store: Store,
   calls: Calls,

@@ -29,33 +29,33 @@ import { StreamFailures } from "./stream_failures.ts";
 import type { Worker, WorkerReport } from "./worker.ts";
 
 const name = "offloadMedia";
-/** Few, because a run keeps other workers waiting; the next one goes on. */
+/** Few, because a run keeps other workers waiting; the next run continues. */
 const tasksAtATime = 8;
 const pageSize = 200;
-/** Each holds a part of an object and a page of blocks. */
+/** Each stream holds a part of an object and a page of blocks. */
 const streamsAtATime = 2;
 const maxListed = 1000;
-/** Before every id of a media stream. */
+/** Sorts before every id of a media stream. */
 const start = "ff";
 
-/** What failed may work soon. */
+/** A failure may be temporary. */
 const briefly: Aside = { minMs: 60_000, maxMs: 86_400_000 };
-/** What can't be moved may be another stream some day. */
+/** A stream that can't be moved may be deleted and created anew some day. */
 const long: Aside = { minMs: 86_400_000, maxMs: 30 * 86_400_000 };
 
 /**
  * Moves sealed media streams into object storage, and deletes the objects of
- * streams that are gone. What is to be done is in a table, written with what
- * calls for it; existing streams are found by their ids. A stream that fails
- * is set aside in that table, for longer every time; one whose object's name
- * rests, for as long as it does. Last come objects that a lost request may have
- * left in the bucket.
+ * streams that no longer exist. Its tasks are in a table, each written in the
+ * transaction that requires it; existing streams are found by their ids. The
+ * table also postpones a stream that fails, for longer each time, and a stream
+ * whose object's name rests, until the rest is over. Last come objects that a
+ * lost request may have left in the bucket.
  */
 export class MediaOffloader implements Worker<WorkerReport> {
   readonly name = "media_offloader";
   readonly #store: Store;
   readonly #media: Media;
-  /** How far the search for existing streams has come; lost at a restart. */
+  /** Where the search for existing streams has got to; lost at a restart. */
   #after: string | undefined = start;
 
   constructor(store: Store, media: Media) {
@@ -63,7 +63,7 @@ export class MediaOffloader implements Worker<WorkerReport> {
     this.#media = media;
   }
 
-  /** The tasks that are due, and a page of existing streams. */
+  /** Deals with the tasks that are due, and a page of existing streams. */
   async runOnce(signal: AbortSignal): Promise<WorkerReport> {
     const run = new Run(this.#store, this.#media, signal);
     const isMore = await run.tasks();
@@ -77,7 +77,7 @@ export class MediaOffloader implements Worker<WorkerReport> {
     };
   }
 
-  /** All that is due, and all existing streams, told in full. */
+  /** Deals with all due tasks and existing streams; returns the full report. */
   async offload(signal: AbortSignal): Promise<OffloadMediaReport> {
     const run = new Run(this.#store, this.#media, signal);
     while (await run.tasks());
@@ -88,7 +88,7 @@ export class MediaOffloader implements Worker<WorkerReport> {
     return run.report();
   }
 
-  /** One stream, whatever is known of it. */
+  /** Deals with one stream, whatever its state. */
   async offloadOne(
     streamId: StreamId,
     signal: AbortSignal,
@@ -99,7 +99,7 @@ export class MediaOffloader implements Worker<WorkerReport> {
   }
 }
 
-/** One run: what it has done so far. */
+/** One run, with what it has done so far. */
 class Run {
   readonly #store: Store;
   readonly #media: Media;
@@ -127,7 +127,7 @@ class Run {
     };
   }
 
-  /** Deals with tasks that are due; true: there may be more. */
+  /** Deals with tasks that are due; returns true if there may be more. */
   async tasks(): Promise<boolean> {
     const tasks = await listDueTasks(this.#store, tasksAtATime, this.#signal);
     await dropVoidTasks(this.#store, tasks);
@@ -135,7 +135,7 @@ class Run {
     return tasks.length === tasksAtATime;
   }
 
-  /** Moves existing streams after an id; the next id, undefined at the end. */
+  /** Moves existing streams after an id; returns the next id, if any. */
   async existing(after: string): Promise<string | undefined> {
     if (!this.#media.migrateExisting) return undefined;
     const { tasks, last } = await listUnmoved(
@@ -150,7 +150,7 @@ class Run {
     return taken.length < tasks.length ? taken.at(-1)!.streamId : last;
   }
 
-  /** Looks at objects whose last change stayed unanswered. */
+  /** Checks objects whose last change was never answered. */
   async settle(): Promise<void> {
     const streamIds = await listUnsettled(this.#store, tasksAtATime, {
       name,
@@ -162,7 +162,7 @@ class Run {
     });
   }
 
-  /** Moves one stream; false: it is there already. */
+  /** Moves one stream; returns false if it has already been moved. */
   async move(streamId: StreamId, onlySealed: boolean): Promise<boolean> {
     const call = { name, streamId, signal: this.#signal };
     const moved = await offloadStream(this.#store, call, this.#media, {
@@ -175,7 +175,7 @@ class Run {
     return true;
   }
 
-  /** Several at a time. The first one that gives up stops the others. */
+  /** Works on several at a time. The first that gives up stops the others. */
   async #all(
     streamIds: readonly StreamId[],
     deal: (streamId: StreamId) => Promise<void>,
@@ -229,7 +229,7 @@ class Run {
     }
     const reason = String(error.details["reason"] ?? error.code);
     if (reason === nameRests) {
-      // It is no failure. Give or take a half: not before.
+      // Not a failure. The pause varies by half: twice the rest is enough.
       const ms = 2 * Number(error.details["retryAfterMs"]);
       return await setAside(this.#store, task, reason, {
         minMs: ms,

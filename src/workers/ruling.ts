@@ -1,8 +1,8 @@
 import type { ResolvedTrimming } from "../postgres/trimming_options.ts";
 
 /**
- * Rules for as long as they rule. A look takes them when it begins and plans by
- * them; each step that it takes asks whether they still do.
+ * Trimming rules, for as long as they are in force. A look takes the rules when
+ * it begins and plans by them; each step first checks that they still hold.
  */
 export class Ruling {
   readonly trimming: ResolvedTrimming;
@@ -13,7 +13,7 @@ export class Ruling {
     this.trimming = trimming;
   }
 
-  /** Takes a step; undefined: other rules hold by now. */
+  /** Runs a step; returns undefined if other rules are in force by now. */
   readonly step = async <T>(body: () => Promise<T>): Promise<T | undefined> => {
     if (this.#isOver) return undefined;
     const step = body();
@@ -25,7 +25,7 @@ export class Ruling {
     }
   };
 
-  /** No step begins from here on; resolves when those under way have ended. */
+  /** Lets no further step begin; resolves when the running ones have ended. */
   async end(): Promise<void> {
     this.#isOver = true;
     await Promise.allSettled(this.#steps);

@@ -8,13 +8,13 @@ import { LiveSetting } from "../postgres/setting.ts";
 import type { ResolvedTrimming } from "../postgres/trimming_options.ts";
 import { faultOf } from "./worker_loop.ts";
 
-/** The options that workers read at each run. */
+/** The options that workers read before each run. */
 export interface WorkerSettings {
   ephemeralTtlMs: LiveSetting<number>;
   trimming: LiveSetting<ResolvedTrimming>;
 }
 
-/** Those of a store; what a function can't give is told in the log. */
+/** The settings of a store. Failures of option functions are logged. */
 export function settingsOf(
   { options, telemetry }: Background,
 ): WorkerSettings {

@@ -5,14 +5,14 @@ import type { Clock } from "./clock.ts";
 import type { Worker, WorkerReport } from "./worker.ts";
 
 /**
- * Counts take at most this part of the time: the larger a store is, the more
- * seldom it is counted.
+ * Counting takes at most this share of the time: the larger a store, the less
+ * often it is counted.
  */
 const share = 1 / 100;
 
 /**
- * Counts the streams for whoever collects metrics, and for nobody else: without
- * one, it does nothing.
+ * Counts the streams while somebody collects metrics; otherwise it does
+ * nothing.
  */
 export class StreamCounter implements Worker<WorkerReport> {
   readonly name = "stream_counter";
@@ -27,7 +27,7 @@ export class StreamCounter implements Worker<WorkerReport> {
     this.#clock = clock;
   }
 
-  /** One count, if somebody wants it and it is time. */
+  /** Counts once, if metrics are collected and the time has come. */
   async runOnce(signal: AbortSignal): Promise<WorkerReport> {
     const since = this.#clock.now();
     if (this.#counts.isAsked && since >= this.#notBefore) {

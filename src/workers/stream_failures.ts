@@ -7,22 +7,22 @@ const maxInARow = 3;
 const maxListed = 1000;
 
 /**
- * Sets streams that fail aside, so that one never blocks the others; when some
- * fail in a row it is not theirs: the run gives up.
+ * Skips streams that fail, so that one never blocks the others. When several
+ * fail in a row, the streams are not the cause: the run gives up.
  */
 export class StreamFailures {
-  /** The first 1000. */
+  /** The first 1000 failures. */
   readonly list: FailedStream[] = [];
   count = 0;
   #inARow = 0;
 
-  /** What a worker reports of them. */
+  /** The failures as a worker reports them. */
   get reported(): Pick<WorkerReport, "failed" | "firstFailure"> {
     const [firstFailure] = this.list;
     return { failed: this.count, ...(firstFailure && { firstFailure }) };
   }
 
-  /** Deals with one stream; undefined when it failed. */
+  /** Deals with one stream; returns undefined if it failed. */
   async guard<T>(
     streamId: StreamId,
     signal: AbortSignal,

@@ -12,10 +12,10 @@ const name = "removeStreams";
 const pageSize = 100;
 
 /**
- * Removes what large streams had beside their rows, once those were deleted: see
- * leftovers.ts. Which these are is in a table, so a crash loses none. And, once
- * after each start, what we keep of streams that a node has deleted: it does so
- * while it owns the schema.
+ * Removes what deleted large streams have left beside their rows: see
+ * leftovers.ts. A table lists these streams, so a crash loses none. Once after
+ * each start it also removes our rows of streams that a node has deleted while
+ * it owned the schema.
  */
 export class StreamRemover implements Worker<WorkerReport> {
   readonly name = "stream_remover";
@@ -26,7 +26,7 @@ export class StreamRemover implements Worker<WorkerReport> {
     this.#store = store;
   }
 
-  /** All of them, each part in a transaction of its own. */
+  /** Removes all leftovers, each part in a transaction of its own. */
   async runOnce(signal: AbortSignal): Promise<WorkerReport> {
     const failures = new StreamFailures();
     let done = this.#hasStrays

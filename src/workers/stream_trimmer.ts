@@ -45,9 +45,9 @@ const pageSize = 1000;
 export interface StreamTrimmerOptions {
   store: Store;
   trimming: ResolvedTrimming;
-  /** What holds at the beginning of a run. Default: what was given last. */
+  /** Returns the options for the next run. Default: those given last. */
   present?(signal: AbortSignal): Promise<ResolvedTrimming>;
-  /** There is something to do. */
+  /** Requests a run. */
   wake(): void;
   onEvent(event: WorkerEvent): void;
 }
@@ -56,12 +56,12 @@ export interface StreamTrimmerOptions {
  * Cuts old blocks and clears old snapshots, by the option `trimming`.
  *
  * A stream is *due* when `activationFactor` snapshots were written since it was
- * trimmed last. That is a fact in the tables: the blocks, and a mark that is
- * set behind every trimming. Two ways lead to the streams that are due: the
- * store tells of each snapshot after its commit, and after a start that did not
- * follow an orderly end, or when too many were told, all streams are gone
- * through. Besides, the targets are cut as soon as they can be: at the start,
- * when they are set, and at each snapshot until one reaches them.
+ * last trimmed. The tables show that: the blocks, and a mark that is set after
+ * each trimming. Streams that are due are found in two ways: the store reports
+ * each snapshot after its commit; and after an unclean shutdown, or when too
+ * many were reported, all streams are scanned. Targets are cut as soon as
+ * possible: at the start, when they are set, and at each snapshot until one
+ * reaches them.
  */
 export class StreamTrimmer implements Worker<WorkerReport> {
   readonly name = "stream_trimmer";
@@ -70,9 +70,9 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   readonly #due = new DueStreams();
   readonly #scan: TrimmingScan;
   readonly #targets = new TrimmingTargets();
-  /** Up to where snapshots were cleared, and by which interval. */
+  /** How far snapshots were cleared, and with which interval. */
   #cleared = newCleared();
-  /** Steps by rules that were replaced, until all have ended. */
+  /** Settles when all steps by replaced rules have ended. */
   #ending: Promise<unknown> = Promise.resolve();
   /** The stream that a run looks at, unless it was forgotten meanwhile. */
   #looked: StreamId | undefined;
@@ -84,14 +84,14 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     this.#targets.replace(options.trimming.targets);
   }
 
-  /** Whether the options give it something to do by itself. */
+  /** Whether the options give the trimmer work of its own. */
   get isNeeded(): boolean {
     return this.#targets.size > 0 || this.#trimming.activationFactor > 0;
   }
 
   /**
-   * Goes on by these options. When it resolves, what was taken away by others
-   * is over: a look that is under way ends with the step that it has begun.
+   * Continues with these options. When it resolves, withdrawn options cut
+   * nothing any more: a running look ends with its present step.
    */
   async replace(trimming: ResolvedTrimming): Promise<void> {
     const before = this.#ruling.end();
@@ -101,7 +101,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     await this.#ending;
   }
 
-  /** Takes up what has changed since the last run. */
+  /** Applies option changes since the last run. */
   async #refresh(signal: AbortSignal): Promise<void> {
     const present = await this.#options.present?.(signal);
     if (present === undefined) return;
@@ -110,7 +110,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     }
   }
 
-  /** Whatever the rules make due is to be found anew. */
+  /** Searches again for everything that the rules make due. */
   #lookAtAll(): void {
     this.#targets.replace(this.#trimming.targets);
     if (this.#trimming.activationFactor > 0) this.#scan.want();
@@ -121,7 +121,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     return this.#ruling.trimming;
   }
 
-  /** A snapshot of a stream that was there before has been committed. */
+  /** Called after the commit of a snapshot of an existing stream. */
   snapshotWritten(streamId: StreamId): void {
     const { activationFactor } = this.#trimming;
     let isDue = this.#targets.snapshotWritten(streamId);
@@ -132,8 +132,8 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   }
 
   /**
-   * The stream may be another one: deleted, made anew, rebuilt, moved, or filled
-   * up below. So there may be something below its target again.
+   * Called when the stream may be another one: deleted, created anew, rebuilt,
+   * moved, or extended downwards. There may be blocks below its target again.
    */
   forget(streamId: StreamId): void {
     this.#cleared.delete(streamId);
@@ -143,8 +143,8 @@ export class StreamTrimmer implements Worker<WorkerReport> {
   }
 
   /**
-   * The tables may have lost what was committed, trimmings too. What is due is
-   * found as after a start that did not follow an orderly end.
+   * Called when the tables may have lost commits, including trimmings. Due
+   * streams are then searched for as after an unclean shutdown.
    */
   forgetAll(): void {
     this.#cleared = newCleared();
@@ -154,7 +154,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     if (targets.length + activationFactor > 0) this.#lookAtAll();
   }
 
-  /** Part of what is due: targets, then what was told, then a page of all. */
+  /** Does some due work: targets, reported streams, then a page of all. */
   async runOnce(signal: AbortSignal): Promise<WorkerReport> {
     await this.#refresh(signal);
     const failures = new StreamFailures();
@@ -166,7 +166,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     done += await this.#trimPage(failures, signal);
     const left = this.#targets.due.size + this.#due.size;
     const isScanning = this.#trimming.activationFactor > 0 &&
-      this.#scan.isUnderWay;
+      this.#scan.isRunning;
     return {
       done,
       ...failures.reported,
@@ -174,7 +174,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     };
   }
 
-  /** Everything that the options let go, of all streams or of one. */
+  /** Trims everything that the options allow, of all streams or of one. */
   async trim(
     { streamId, dryRun = false }: TrimStreamsOptions,
     signal: AbortSignal,
@@ -206,7 +206,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     return report;
   }
 
-  /** The store is closed and no run is under way. */
+  /** Called when the store is closed and no run is in progress. */
   async end(): Promise<void> {
     const { activationFactor } = this.#trimming;
     if (activationFactor === 0 || this.#due.size > 0) return;
@@ -283,14 +283,14 @@ export class StreamTrimmer implements Worker<WorkerReport> {
         () => this.#trimIfDue(streamId, false, signal),
       );
       if (isDone) done++;
-      // The way is passed: what failed is kept in mind until it succeeds.
+      // The scan has passed it, so remember the failure until it succeeds.
       if (isDone === undefined) this.#due.add({ streamId, isCertain: false });
     }
     await this.#scan.pass();
     return done;
   }
 
-  /** Whether it was due. */
+  /** Returns whether the stream was due. */
   async #trimIfDue(
     streamId: StreamId,
     isCertain: boolean,
@@ -321,17 +321,17 @@ export class StreamTrimmer implements Worker<WorkerReport> {
       ruling,
       signal,
     );
-    // What is due by other rules is found anew.
+    // If other rules are in force, due streams are searched for again.
     if (this.#looked !== streamId || ruling !== this.#ruling) return true;
     this.#due.count(streamId, 0);
     if (trimmed !== undefined) {
-      // What was the latest then, or among the newest, is looked at again.
+      // Checks again the snapshots that were the latest or among the newest.
       this.#cleared.set(streamId, { retention, to: trimmed.latest - 100n });
     }
     return true;
   }
 
-  /** Trims in the background; undefined when there is nothing to be trimmed. */
+  /** Trims in the background; returns undefined if nothing can be trimmed. */
   async #look(
     streamId: StreamId,
     rules: TrimmingRules,
@@ -350,12 +350,12 @@ export class StreamTrimmer implements Worker<WorkerReport> {
       if (isFault(trimmed)) {
         onEvent({
           code: "trimming_refused",
-          message: `Stream ${streamId} is not trimmed, it is not as it should`,
+          message: `Stream ${streamId} is damaged and is not trimmed`,
           details: { worker: this.name, streamId, reason: trimmed },
         });
       }
     } catch (error) {
-      // Deleted meanwhile, or a target that never was.
+      // Deleted meanwhile, or a target for a stream that never existed.
       if (!isStreamStorageError(error, "NOT_FOUND")) throw error;
     }
     return undefined;
@@ -390,7 +390,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     return true;
   }
 
-  /** With the stream's target. */
+  /** The stream's rules, with its target. */
   #allRules(streamId: StreamId): TrimmingRules | undefined {
     const { batchSize } = this.#trimming;
     const rules = trimmingRules(this.#trimming, streamId);
@@ -399,7 +399,7 @@ export class StreamTrimmer implements Worker<WorkerReport> {
     return { history: 0n, retention: 0n, batchSize, ...rules, target };
   }
 
-  /** Counting starts anew; a target alone is no trimming of the stream. */
+  /** Restarts the count; cutting only to a target is no trimming. */
   async #mark(
     streamId: StreamId,
     { history, retention }: TrimmingRules,

@@ -8,7 +8,7 @@ import type { StreamId } from "../storage/stream_id.ts";
 
 const maxListed = 1000;
 
-/** A report of nothing yet. */
+/** An empty report. */
 export function newTrimReport(
   dryRun: boolean,
   failures: FailedStream[],
@@ -26,7 +26,7 @@ export function newTrimReport(
   };
 }
 
-/** Adds what went of a stream. */
+/** Adds what was removed from a stream. */
 export function noteTrimmed(
   report: TrimReport,
   streamId: StreamId,
@@ -49,7 +49,7 @@ export function noteTrimmed(
   report.trimmedStreams.push(stream);
 }
 
-/** Adds a stream that was refused. */
+/** Adds a stream that can't be trimmed. */
 export function noteRefused(
   report: TrimReport,
   streamId: StreamId,
@@ -59,7 +59,7 @@ export function noteRefused(
   report.refusals.push({ streamId, reason });
 }
 
-/** Whether something is wrong with the stream, or it is of another kind. */
+/** Whether the reason is a fault, not just another kind of stream. */
 export function isFault(reason: string): boolean {
   return reason === "unexpected_gap" || reason === "latest_snapshot_missing";
 }

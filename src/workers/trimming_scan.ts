@@ -8,25 +8,24 @@ import type { Store } from "../postgres/store.ts";
 
 const pageSize = 200;
 
-/** From behind an id to another one, or to the end. */
+/** From after one id to another id, or to the end. */
 interface Leg {
   after: string;
   until?: string;
 }
 
 /**
- * Goes through all streams, once after every start that did not follow an
- * orderly end, and whenever it is asked to. Where it is is kept in a table, and
- * there it goes on: a process that is restarted again and again still comes to
- * the last stream. Its way is a circle, so that those before are not left out
- * for what happened since they were passed.
+ * Scans all streams: once after every unclean shutdown, and on request. A table
+ * keeps its position, so that a process that restarts again and again still
+ * reaches the last stream. The scan wraps around: streams before its position
+ * may have changed since it passed them.
  */
 export class TrimmingScan {
   readonly #store: Store;
   readonly #name: string;
   #isLoaded = false;
   #isWanted = false;
-  /** The way that is left, and what is left of it after the present page. */
+  /** The legs left before the present page, and those left after it. */
   #legs: Leg[] = [];
   #ahead: Leg[] = [];
 
@@ -36,16 +35,16 @@ export class TrimmingScan {
   }
 
   /** Whether there are streams left to look at. */
-  get isUnderWay(): boolean {
+  get isRunning(): boolean {
     return this.#isWanted || this.#legs.length > 0;
   }
 
-  /** All streams are to be looked at, from now on. */
+  /** Requests a scan of all streams, starting now. */
   want(): void {
     this.#isWanted = true;
   }
 
-  /** The next streams; undefined: none are left. */
+  /** The next streams; undefined if none are left. */
   async next(
     signal: AbortSignal,
   ): Promise<TrimmingPage["streams"] | undefined> {
@@ -67,22 +66,22 @@ export class TrimmingScan {
     return streams;
   }
 
-  /** The streams that came last were dealt with. */
+  /** Moves past the streams that `next` returned last. */
   async pass(): Promise<void> {
     this.#legs = this.#ahead;
     await writeCursor(this.#store, this.#name, this.#legs[0]?.after ?? "");
   }
 
-  /** An orderly end with nothing left: the next start need not look. */
+  /** Records a clean end without work left: the next start need not scan. */
   async end(): Promise<void> {
-    if (!this.#isLoaded || this.isUnderWay) return;
+    if (!this.#isLoaded || this.isRunning) return;
     await writeCursor(this.#store, this.#name, null);
   }
 
   async #load(signal: AbortSignal): Promise<void> {
     if (this.#isLoaded) return;
     const cursor = await readCursor(this.#store, this.#name, signal);
-    // Until an orderly end says otherwise there may be something left.
+    // Assume that work is left until a clean shutdown says otherwise.
     if (!cursor) await writeCursor(this.#store, this.#name, "");
     this.#isLoaded = true;
     if (cursor === null) return;

@@ -1,13 +1,13 @@
 import type { ResolvedTrimming } from "../postgres/trimming_options.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 
-/** The blocks at which single streams are to be cut, and how far that has come. */
+/** The blocks to which single streams are cut, and which of them are done. */
 export class TrimmingTargets {
   /** The highest target of each stream. */
   readonly #blocks = new Map<StreamId, bigint>();
-  /** Those that a snapshot has reached, since the stream was changed last. */
+  /** Streams whose target a snapshot has reached since their last change. */
   readonly #reached = new Set<StreamId>();
-  /** Those that are to be looked at. */
+  /** Streams to look at. */
   readonly #due = new Set<StreamId>();
 
   /** The number of streams with a target. */
@@ -15,7 +15,7 @@ export class TrimmingTargets {
     return this.#blocks.size;
   }
 
-  /** The streams that are to be looked at. */
+  /** The streams to look at. */
   get due(): ReadonlySet<StreamId> {
     return this.#due;
   }
@@ -25,7 +25,7 @@ export class TrimmingTargets {
     return this.#blocks.get(streamId);
   }
 
-  /** These instead of all others; each is due. */
+  /** Replaces all targets; each new one is due. */
   replace(targets: ResolvedTrimming["targets"]): void {
     this.#blocks.clear();
     this.#reached.clear();
@@ -37,7 +37,7 @@ export class TrimmingTargets {
     }
   }
 
-  /** A snapshot was written; whether the stream is to be looked at for it. */
+  /** Called for a new snapshot; returns whether to look at the stream. */
   snapshotWritten(streamId: StreamId): boolean {
     if (!this.#blocks.has(streamId) || this.#reached.has(streamId)) {
       return false;
@@ -46,22 +46,22 @@ export class TrimmingTargets {
     return true;
   }
 
-  /** The stream was changed; whether it is to be looked at for its target. */
+  /** Called for a changed stream; returns whether to look at its target. */
   forget(streamId: StreamId): boolean {
     return this.#reached.delete(streamId) && this.snapshotWritten(streamId);
   }
 
-  /** It is about to be looked at: told meanwhile, it is so once more. */
+  /** Called before a look; a later snapshot makes the stream due again. */
   take(streamId: StreamId): void {
     this.#due.delete(streamId);
   }
 
-  /** The look has failed. */
+  /** Called when the look has failed. */
   putBack(streamId: StreamId): void {
     if (this.#blocks.has(streamId)) this.#due.add(streamId);
   }
 
-  /** The stream has a snapshot at its target, or above, and was cut. */
+  /** The stream was cut, and has a snapshot at or above its target. */
   reached(streamId: StreamId): void {
     this.#reached.add(streamId);
   }

@@ -4,11 +4,11 @@ import type { StreamId } from "../storage/stream_id.ts";
 export interface WorkerReport {
   /** Streams that were dealt with. */
   done: number;
-  /** Streams that failed and are tried again by a later run. */
+  /** Streams that failed; a later run tries them again. */
   failed: number;
-  /** The first of them, and why. */
+  /** The first failure. */
   firstFailure?: { streamId: StreamId; code: string; reason: string };
-  /** There is more to do than a run takes: another one follows at once. */
+  /** A run's limit was reached: the next run follows at once. */
   more: boolean;
 }
 
@@ -16,9 +16,10 @@ export interface WorkerReport {
  * Work in the background.
  *
  * `runOnce` finds its work by a query, takes a bounded part of it, and keeps
- * what it must remember in tables, so that a restart neither loses nor renews
- * anything. Done twice, it must be as if done once. When the signal aborts it
- * ends soon, with the signal's reason, at a point where all is consistent.
+ * its state in tables, so that a restart neither loses nor repeats work. Work
+ * done twice must have the effect of work done once. After the signal's abort
+ * `runOnce` soon ends with the signal's reason, at a point where everything is
+ * consistent.
  */
 export interface Worker<R extends WorkerReport = WorkerReport> {
   /** A snake_case word for logs and metrics. */

@@ -5,33 +5,35 @@
  *        ▲                    │           │
  *        └────── stop ────────┴───────────┘  (aborts the run, waits for it)
  *
- * - A run follows the last one's end by the interval, give or take a jitter,
- *   so that the instances of many schemas do not work in step; the first comes
- *   within a tenth of it. `wake` calls for one at once. A run that found more
- *   than it takes is followed by the next at once, behind others that wait.
- * - Runs of one worker never overlap, those that a caller asks for included;
- *   all workers of a store together run at most as many as their gate lets in.
- * - A run that lasts too long is aborted and has failed. One that ignores its
- *   signal is waited for a while, then its place goes to others. It is not
- *   begun again before it has ended: until then every run has failed.
+ * - A run follows the end of the last one after the interval, with some jitter,
+ *   so that the instances of many schemas do not run in step; the first run
+ *   starts within a tenth of it. `wake` requests a run at once. After a run
+ *   with more work than its limit the next one follows at once, behind other
+ *   workers that wait.
+ * - Runs of one worker never overlap, including those that a caller requests.
+ *   The workers of a store share a gate, which limits how many run at a time.
+ * - A run that lasts too long is aborted and counts as failed. If it ignores
+ *   its signal, its place goes to others after a grace period, and until it has
+ *   ended, every further run of that worker fails.
  * - The circuit. *closed*: after a failure the next run comes at the usual
- *   time. After some failures in a row it *opens*: runs come at a distance that
- *   doubles up to a limit, and nothing wakes them. The first success closes it.
+ *   time. After several failures in a row it *opens*: the pause between runs
+ *   doubles up to a limit, and `wake` does nothing. The first success closes
+ *   it.
  *
- * Nothing of this is kept across a restart: a worker's work is found by a
- * query, so the first run after a start finds what is due, and only that.
+ * A restart forgets all of this. A worker finds its work by a query, so the
+ * first run after a start finds what is due, and nothing else.
  */
 
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import type { LogCode } from "../telemetry/log_events.ts";
 import type { Clock } from "./clock.ts";
 import { Gate } from "./gate.ts";
-import { withPatience } from "./patience.ts";
+import { withGracePeriod } from "./grace_period.ts";
 import type { Worker, WorkerReport } from "./worker.ts";
 
-/** Something that an operator may want to know. */
+/** An event that may interest an operator. */
 export interface WorkerEvent {
-  /** From the table of log events. */
+  /** A code from the table of log events. */
   code: LogCode;
   message: string;
   details: Record<string, unknown>;
@@ -43,18 +45,18 @@ export interface WorkerLoopOptions {
   intervalMs: number;
   /** Milliseconds that a run may last. */
   timeoutMs: number;
-  /** Milliseconds that an aborted run is waited for. Default 10 000. */
+  /** Milliseconds that an aborted run may take to end. Default 10 000. */
   graceMs?: number;
-  /** Failures in a row that open the circuit. Default 5. */
+  /** Consecutive failures that open the circuit. Default 5. */
   failuresToOpen?: number;
-  /** Milliseconds between runs at most while it is open. Default one hour. */
+  /** Longest pause while it is open, in milliseconds. Default one hour. */
   maxPauseMs?: number;
   clock: Clock;
   /** Shared by all workers of a store. */
   gate: Gate;
-  /** Hears what happens; must not throw. */
+  /** Receives the worker's events; must not throw. */
   onEvent(event: WorkerEvent): void;
-  /** Hears of the end of each run; must not throw. */
+  /** Called at the end of each run; must not throw. */
   onRun?(run: WorkerRun): void;
 }
 
@@ -66,32 +68,32 @@ export interface WorkerRun {
   report: WorkerReport | undefined;
 }
 
-/** How a worker is doing. */
+/** The state of a worker. */
 export interface WorkerState {
   /** The worker's name. */
   name: string;
-  /** Whether a run is under way. */
+  /** Whether a run is in progress. */
   running: boolean;
-  /** Whether it runs at its usual interval. */
+  /** `closed` if it runs at its usual interval. */
   circuit: "closed" | "open";
   /** Runs that have ended since the store was opened. */
   runs: number;
   /** Failures since the last success. */
   failuresInARow: number;
-  /** What the last run that did not fail has done. */
+  /** The report of the last run that did not fail. */
   lastReport: WorkerReport | undefined;
 }
 
-/** Runs a worker again and again; see the file's head. */
+/** Runs a worker repeatedly; see the head of this file. */
 export class WorkerLoop<R extends WorkerReport = WorkerReport> {
   readonly #worker: Worker<R>;
   readonly #options: WorkerLoopOptions;
-  /** One run at a time. */
+  /** Admits one run at a time. */
   readonly #turn = new Gate(1);
-  /** From start to stop. */
+  /** Exists from start to stop. */
   #life: AbortController | undefined;
   #cancelTimer: () => void = () => {};
-  /** The runs that the timer began, until they have ended. */
+  /** Settles when the runs that the timer began have ended. */
   #current: Promise<void> = Promise.resolve();
   #due = false;
   #wanted = false;
@@ -116,7 +118,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     };
   }
 
-  /** Begins to run; does nothing when it has begun. */
+  /** Starts the runs; does nothing if they are already started. */
   start(): void {
     if (this.#life !== undefined) return;
     this.#life = new AbortController();
@@ -124,7 +126,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     this.#schedule(clock.random() * intervalMs / 10);
   }
 
-  /** Aborts a run that is under way and waits for its end, within bounds. */
+  /** Aborts the present run and waits for its end, within bounds. */
   async stop(): Promise<void> {
     this.#cancelTimer();
     this.#life?.abort(stopped(this.#worker.name));
@@ -133,14 +135,14 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     await this.#current;
   }
 
-  /** There is work: runs as soon as it can, unless the circuit is open. */
+  /** Reports new work: runs as soon as possible, unless the circuit is open. */
   wake(): void {
     if (this.#life === undefined || this.#isOpen) return;
     this.#wanted = true;
     if (!this.#due) this.#schedule(0);
   }
 
-  /** Runs something else in the worker's turn, for a caller who waits for it. */
+  /** Runs a caller's request in the worker's turn. */
   async run<T>(
     signal: AbortSignal,
     body: (signal: AbortSignal) => Promise<T>,
@@ -155,19 +157,19 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     );
   }
 
-  /** Runs the body, and waits for its end only so long once it is aborted. */
+  /** Runs the body; after an abort, waits only the grace period for its end. */
   async #endingSoon<T>(
     signal: AbortSignal,
     body: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const { clock, graceMs = 10_000 } = this.#options;
     const giveUp = () => goesOn(this.#worker.name, graceMs);
-    // In its turn there is no other, but for one that was given up.
+    // A body may still run in this turn only if an earlier run was given up.
     if (this.#running > 0) throw giveUp();
     this.#running++;
     const running = (async () => await body(signal))()
       .finally(() => this.#running--);
-    return await withPatience(running, signal, { clock, graceMs, giveUp });
+    return await withGracePeriod(running, signal, { clock, graceMs, giveUp });
   }
 
   get #isOpen(): boolean {
@@ -244,7 +246,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     this.#lastReport = report;
     if (report.more) this.#wanted = true;
     if (report.failed > 0) {
-      const text = `Worker ${name} failed with ${report.failed} streams`;
+      const text = `Worker ${name} failed for ${report.failed} streams`;
       this.#report("worker_streams_failed", text, {
         failed: report.failed,
         first: report.firstFailure,
@@ -267,7 +269,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
       ...faultOf(error),
     };
     if (this.#isOpen && !wasOpen) {
-      const text = `Worker ${name} failed again and again, it runs less often`;
+      const text = `Worker ${name} keeps failing and runs less often`;
       this.#report("worker_suspended", text, details);
     } else {
       this.#report("worker_failed", `Worker ${name} failed`, details);
@@ -300,7 +302,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
   }
 }
 
-/** What may be told of an error: no text of others, it could hold content. */
+/** What may be logged of an error. Foreign messages could hold content. */
 export function faultOf(error: unknown): Record<string, unknown> {
   if (isStreamStorageError(error)) {
     const { code, message, details: { reason } } = error;
@@ -321,7 +323,7 @@ function timedOut(name: string, timeoutMs: number): StreamStorageError {
 function goesOn(name: string, graceMs: number): StreamStorageError {
   return new StreamStorageError({
     code: "UNAVAILABLE",
-    message: `Worker ${name} goes on, ${graceMs} ms after it was told to end`,
+    message: `Worker ${name} still runs ${graceMs} ms after its abort`,
     details: { reason: "worker_goes_on", worker: name, graceMs },
     retryable: true,
   });

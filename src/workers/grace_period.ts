@@ -1,23 +1,23 @@
 import type { Clock } from "./clock.ts";
 
-/** How long is waited for what was told to end. */
-export interface Patience {
+/** How long to wait for something that was asked to end. */
+export interface GracePeriod {
   clock: Clock;
-  /** Milliseconds from the signal's abortion. */
+  /** Milliseconds after the signal's abort. */
   graceMs: number;
-  /** What is thrown after that. */
+  /** Builds the error that is thrown after that. */
   giveUp(): unknown;
 }
 
 /**
- * What the promise gives. If it has not ended so long after the signal has
- * aborted, it is waited for no longer: whoever ignores his signal must not keep
- * others from going on, or from ending.
+ * The promise's value. If it has not settled within the grace period after the
+ * signal's abort, the wait ends: work that ignores its signal must not keep
+ * others from continuing, or from closing.
  */
-export async function withPatience<T>(
+export async function withGracePeriod<T>(
   running: Promise<T>,
   signal: AbortSignal,
-  { clock, graceMs, giveUp }: Patience,
+  { clock, graceMs, giveUp }: GracePeriod,
 ): Promise<T> {
   const late = Promise.withResolvers<never>();
   let cancel = () => {};
