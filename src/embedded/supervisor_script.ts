@@ -26,7 +26,7 @@ bin=$native/bin
 umask 077
 child= stopping= asked=0 phase= status=
 
-# The terminal's signals are for the host; its end will tell us.
+# Signals of the terminal are for the host, whose end ends the script, too.
 trap '' HUP INT TERM
 stop() {
   stopping=yes interrupted=yes asked=$((asked + 1))
@@ -36,7 +36,7 @@ stop() {
 trap stop USR1
 exec 3<&0 4>&1 </dev/null >/dev/null
 
-# take_lines FILE: up to the "."; fails when the host ends before.
+# take_lines FILE: reads up to the "."; fails if the host ends before it.
 take_lines() {
   while IFS= read -r line <&3; do
     [ "$line" != . ] || return 0
@@ -45,8 +45,8 @@ take_lines() {
   return 1
 }
 
-# The first file is the server's own and new, so the second one, which outlives
-# a crash, is this server's by then. Its eighth line is the state.
+# server.pid is the server's own and new; once it exists, postmaster.pid, which
+# outlives a crash, is this server's, too. Its eighth line is the state.
 is_ready() {
   [ -s "$run/server.pid" ] && [ -f "$data/postmaster.pid" ] || return 1
   while read -r state; do
@@ -65,7 +65,7 @@ answer() {
   echo .
 }
 
-# A host that ends before it hears the answer must not take us with it.
+# A host that ends before it reads the answer must not end the script by SIGPIPE.
 watch_host() {
   trap '' PIPE
   trap 'kill -s USR1 "$!"; wait "$!"; exit' USR1
@@ -81,7 +81,7 @@ watch_host() {
   done
 }
 
-# run_phase NAME INPUT COMMAND...: a signal cuts a wait short, so wait again.
+# run_phase NAME INPUT COMMAND...: a signal interrupts a wait, so wait again.
 run_phase() {
   [ -z "$stopping" ] || return 1
   phase=$1 input=$2
@@ -107,8 +107,8 @@ make_cluster() {
   : >"$run/made"
 }
 
-# Nothing keeps the old password, so an old cluster gets the new one. Its own
-# settings must not take the statement into a log; what ends it is told.
+# The old password is stored nowhere, so an old cluster gets the new one. Its
+# settings must not log the statement; only fatal errors are logged.
 set_password() {
   IFS= read -r verifier <"$run/verifier"
   printf "ALTER ROLE postgres PASSWORD '%s'\\n" "$verifier" >"$run/statement"
@@ -118,7 +118,7 @@ set_password() {
 }
 
 serve() {
-  # Else the server remarks that it misses the file.
+  # Otherwise the server complains that the file is missing.
   : >"$run/postgresql.auto.conf"
   run_phase settings /dev/null "$bin/postgres" -D "$run" \\
     -c config_file="$run/settings.conf" -C server_version "$@" || return
@@ -132,7 +132,7 @@ serve() {
     -c data_directory="$data" -c config_file="$run/server.conf" "$@"
 }
 
-# What is not there yet cannot be somebody else's, or a link.
+# mkdir proves that the directory is new, so it is neither foreign nor a link.
 if ! why=$( { mkdir "$run" && mkdir "$run/lib"; } 2>&1); then
   printf 'ended run 1\\n %s\\n.\\n' "$why" >&4
   exit
@@ -148,7 +148,7 @@ if take_lines verifier && take_lines settings.conf &&
   watch_host &
   watcher=$!
   exec 4>&-
-  # What is cleared below is this very directory, whatever its path leads to.
+  # What is removed below is this very directory, wherever its path leads later.
   if [ "$cluster" = temporary ] || cd "$data"; then serve "$@"
   else phase=directory status=1
   fi
@@ -160,7 +160,7 @@ if take_lines verifier && take_lines settings.conf &&
   wait "$watcher"
 fi
 
-# A new cluster that no caller ever got must not be found by the next start.
+# The next start must not find a new cluster that no caller ever received.
 if [ "$cluster" = new ] && [ -e "$run/made" ] && [ ! -e "$run/accepted" ] &&
   [ ! -e postmaster.pid ]; then
   rm -rf ./*
