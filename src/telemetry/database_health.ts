@@ -1,9 +1,9 @@
 /**
- * Turns what calls meet into one log event per cause.
+ * Turns failures and successes of calls into one log event per cause.
  *
- * An outage begins with an attempt to connect that fails and ends with one that
- * succeeds: a broken connection alone is none, the server may only have ended a
- * session. Refused writes and full queues are causes of their own, for which
+ * An outage begins with a failed attempt to connect and ends with a successful
+ * one. A broken connection alone is no outage: the server may only have ended a
+ * session. Refused writes and full queues are causes of their own, because
  * connections may well be open.
  */
 
@@ -13,7 +13,7 @@ import {
 } from "../storage/errors.ts";
 import type { EventLog } from "./event_log.ts";
 
-/** Reasons (database/failures.ts) for which a reachable server writes nothing. */
+/** Reasons (database/failures.ts) why a reachable server takes no writes. */
 const refusals: ReadonlySet<unknown> = new Set([
   "read_only_server",
   "insufficient_resources",
@@ -29,7 +29,7 @@ const overloads: ReadonlySet<unknown> = new Set([
 
 interface Trouble {
   since: number;
-  /** What has failed because of it. */
+  /** What the cause has made fail. */
   failed: number;
 }
 
@@ -39,8 +39,8 @@ interface Outage extends Trouble {
 }
 
 /**
- * For so long the last answer counts: some beats of the pulse, which asks when
- * nobody else does (postgres/pulse.ts).
+ * How long an answer counts: a few beats of the pulse, which asks when nothing
+ * else does (postgres/pulse.ts).
  */
 const latelyMs = 15_000;
 
@@ -53,13 +53,13 @@ export class DatabaseHealth {
   #overload: Trouble | undefined;
   #isLossReported = false;
   #isClosing = false;
-  /** When the last answer came, and the first one in a row, if one has come. */
+  /** When the last answer came, and the first one in a row, if any. */
   #answeredAt: number | undefined;
   #answeringSince = performance.now();
   /** The first failure after the last answer. */
   #failingSince = Infinity;
 
-  /** `hasRoom` tells whether the queues are less than half full. */
+  /** `hasRoom` returns whether the queues are less than half full. */
   constructor(log: EventLog, hasRoom: () => boolean) {
     this.#log = log;
     this.#hasRoom = hasRoom;
@@ -76,16 +76,16 @@ export class DatabaseHealth {
   }
 
   /**
-   * Whether it answers: the last answer came lately, and no failure since. Other
-   * than `isAvailable` it minds that sessions may go on working while another
-   * one can't be made.
+   * Whether the database answers: an answer came lately, and no failure since.
+   * Unlike `isAvailable`, this is false while sessions still work but a new one
+   * can't be made.
    */
   isAnswering(now: number): boolean {
     const answeredAt = this.#answeredAt ?? -Infinity;
     return this.#failingSince === Infinity && now - answeredAt <= latelyMs;
   }
 
-  /** Since when it answers, or does not. */
+  /** When the database began to answer, or stopped. */
   answeringSince(now: number): number {
     if (this.isAnswering(now) || this.#answeredAt === undefined) {
       return this.#answeringSince;
@@ -93,19 +93,19 @@ export class DatabaseHealth {
     return Math.min(this.#failingSince, this.#answeredAt + latelyMs);
   }
 
-  /** It has answered something. */
+  /** Called for every answer of the database. */
   answered(now = performance.now()): void {
     if (!this.isAnswering(now)) this.#answeringSince = now;
     this.#answeredAt = now;
     this.#failingSince = Infinity;
   }
 
-  /** Connections that end from now on are meant to. */
+  /** Called before the store ends its connections on purpose. */
   closing(): void {
     this.#isClosing = true;
   }
 
-  /** A connection was made. */
+  /** Called when a connection was made. */
   connected(): void {
     this.answered();
     this.#isLossReported = false;
@@ -120,7 +120,7 @@ export class DatabaseHealth {
     });
   }
 
-  /** An attempt to connect failed. */
+  /** Called when an attempt to connect failed. */
   connectFailed(error: StreamStorageError): void {
     if (this.#isClosing) return;
     const now = performance.now();
@@ -141,14 +141,14 @@ export class DatabaseHealth {
     this.#outage.attempts++;
   }
 
-  /** A connection that was open has ended. */
+  /** Called when an open connection has ended. */
   connectionLost(pool: string): void {
     if (this.#isClosing || this.#isLossReported) return;
     this.#isLossReported = true;
     this.#log.emit("connection_lost", { pool });
   }
 
-  /** A call succeeded. */
+  /** Called when a call has succeeded. */
   callSucceeded(): void {
     const overload = this.#overload;
     if (overload === undefined || !this.#hasRoom()) return;
@@ -159,7 +159,7 @@ export class DatabaseHealth {
     });
   }
 
-  /** A call failed. */
+  /** Called when a call has failed. */
   callFailed(error: unknown): void {
     if (!isStreamStorageError(error)) return;
     const { code, outcome } = error;
@@ -180,7 +180,7 @@ export class DatabaseHealth {
     }
   }
 
-  /** A write transaction was committed. */
+  /** Called when a write transaction has committed. */
   writeCommitted(): void {
     const refusal = this.#refusal;
     if (refusal === undefined) return;
@@ -191,7 +191,7 @@ export class DatabaseHealth {
     });
   }
 
-  /** A write transaction failed for good. */
+  /** Called when a write transaction has failed for good. */
   writeFailed(error: StreamStorageError): void {
     if (!refusals.has(error.details.reason)) return;
     this.#refusal = this.#count(

@@ -1,6 +1,6 @@
 import { type LogCode, logEvents, type Logger } from "./log_events.ts";
 
-/** Tells the host's logger, if there is one. */
+/** Passes events to the host's logger, if there is one. */
 export class EventLog {
   readonly #logger: Logger | undefined;
 
@@ -8,7 +8,7 @@ export class EventLog {
     this.#logger = logger;
   }
 
-  /** The message is by default what the code means. */
+  /** Logs an event. Its default message is the meaning of its code. */
   emit(
     code: LogCode,
     details?: Record<string, unknown>,
@@ -23,7 +23,7 @@ export class EventLog {
       });
       if (answer instanceof Promise) answer.catch(() => {});
     } catch {
-      // A fault of the host's logger must not become one of a write.
+      // A failing logger must not make a write fail.
     }
   }
 }

@@ -1,26 +1,26 @@
 /**
- * How a store or a reader is doing, as it knows without asking: plain data, the
- * same as JSON.
+ * The state of a store or a reader, from what it already knows: plain data,
+ * equal to its JSON.
  */
 
 import type { DatabaseHealth } from "./database_health.ts";
 import type { OwnershipState, OwnershipWatch } from "./ownership_watch.ts";
 
-/** The states of a store or a reader; only `ready` is one in which it works. */
+/** The states of a store or a reader; it works only in `ready`. */
 export type HealthState =
   /** It is being opened, or stands by until the schema's owner is gone. */
   | "opening"
   /** It owns its schema, as far as it needs to, and the database answers. */
   | "ready"
-  /** Connections to the database fail, or nothing has come from it lately. */
+  /** Connections to the database fail, or no answer has come lately. */
   | "unavailable"
-  /** The session that holds the owner's lock broke; it is made again. */
+  /** The session that holds the owner's lock broke and is being replaced. */
   | "recovering"
-  /** It has given its ownership up, and only reads. */
+  /** It has given up its ownership, and only reads. */
   | "released"
-  /** Another instance owns the schema now: this one must be started anew. */
+  /** Another instance owns the schema now: restart this one. */
   | "lost"
-  /** It was closed, or is being closed. */
+  /** It is closed, or being closed. */
   | "closed"
   /** It could not be opened. */
   | "failed";
@@ -35,49 +35,49 @@ export interface DatabaseState {
   readonly answeredAt?: string;
 }
 
-/** What waits in the write queue. */
+/** The contents of the write queue. */
 export interface QueueState {
   /** Writes that wait. */
   readonly writes: number;
-  /** Their payload. */
+  /** The bytes of their payload. */
   readonly bytes: number;
   /** Write transactions in flight. */
   readonly busySlots: number;
 }
 
-/** How a store or a reader is doing. */
+/** The health of a store or a reader. */
 export interface StorageHealth {
   /** Whether it can be used: `state` is `ready`. */
   readonly ready: boolean;
-  /** The one word for it. */
+  /** The state in one word. */
   readonly state: HealthState;
   /** Whether the database answers. */
   readonly database: DatabaseState;
-  /** Of a store in PostgreSQL: who owns the schema. */
+  /** Only for a store in PostgreSQL: who owns the schema. */
   readonly ownership?: OwnershipState;
-  /** Of a store in PostgreSQL: what waits to be written. */
+  /** Only for a store in PostgreSQL: the writes that wait. */
   readonly queue?: QueueState;
-  /** Since when it is in this state, in ISO 8601. */
+  /** When this state began, in ISO 8601. */
   readonly since: string;
 }
 
-/** Whatever has a health: a store, a reader, a `MemoryStreamStorage`. */
+/** Anything that has a health: a store, a reader, a `MemoryStreamStorage`. */
 export interface HealthSource {
-  /** How it is doing; asks nobody. */
+  /** The present health, without asking the database. */
   health(): StorageHealth;
 }
 
-/** What is known of a store, in the time of `performance.now()`. */
+/** What is known of a store; times are those of `performance.now()`. */
 export interface HealthFacts {
   namespace: string;
   database: DatabaseHealth;
   ownership: OwnershipWatch | undefined;
   queue: QueueState | undefined;
-  /** When it was told to close. */
+  /** When closing began. */
   closedAt: number | undefined;
 }
 
-/** Puts it together. */
+/** Builds the health from the facts. */
 export function healthOf(facts: HealthFacts): StorageHealth {
   const { namespace, database, ownership, queue } = facts;
   const now = performance.now();
@@ -97,7 +97,7 @@ export function healthOf(facts: HealthFacts): StorageHealth {
   };
 }
 
-/** The worst that holds: what only a restart mends comes first. */
+/** The worst state that applies: first those that only a restart ends. */
 function stateOf(
   { database, ownership, closedAt }: HealthFacts,
   now: number,

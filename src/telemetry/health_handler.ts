@@ -1,11 +1,11 @@
 import type { HealthSource, HealthState, StorageHealth } from "./health.ts";
 
-/** What no waiting mends: the process must be started anew. */
+/** States that never end by themselves: the process must be restarted. */
 const dead: ReadonlySet<HealthState> = new Set(["lost", "failed"]);
 
 /**
- * Answers probes; for `Deno.serve`, `Bun.serve` and whatever else calls a
- * function with a `Request`.
+ * Answers health probes; for `Deno.serve`, `Bun.serve` and anything else that
+ * calls a function with a `Request`.
  *
  * ```ts
  * import { openStreamStorage } from "@towns/stream-storage";
@@ -16,14 +16,14 @@ const dead: ReadonlySet<HealthState> = new Set(["lost", "failed"]);
  * await using storage = await opening;
  * ```
  *
- * `GET` and `HEAD` of `/readyz` is 200 while all of the stores and readers are
- * ready, of `/livez` unless one of them is in a state that only a restart of
- * the process mends: it has lost its schema, or could not be opened. Else both
- * are 503. The body is the {@linkcode StorageHealth} as JSON; of several
- * `{ ready, stores }`. Other paths are 404, other methods 405.
+ * `GET` and `HEAD` of `/readyz` return 200 while all of the stores and readers
+ * are ready; of `/livez`, unless one of them has lost its schema or could not
+ * be opened, which only a restart of the process ends. Otherwise both return
+ * 503. The body is the {@linkcode StorageHealth} as JSON; for several stores it
+ * is `{ ready, stores }`. Other paths return 404, other methods 405.
  *
- * What is still being opened may be given as its promise: it lives and is not
- * ready, as is right for one that stands by.
+ * A store that is still being opened may be given as its promise: it is live
+ * but not ready, as a store that stands by should be.
  */
 export function healthHandler(
   ...sources: (HealthSource | PromiseLike<HealthSource>)[]
@@ -51,14 +51,14 @@ export function healthHandler(
       status: isGood ? 200 : 503,
       headers: {
         "content-type": "application/json",
-        // A proxy must not answer for us.
+        // A proxy must not answer with an old state.
         "cache-control": "no-store",
       },
     });
   };
 }
 
-/** The health of what is being opened, then of what was. */
+/** The health of a promised store: first as opening, then its own. */
 function whenOpened(opening: PromiseLike<HealthSource>): HealthSource {
   const as = (state: HealthState): HealthSource => {
     const health: StorageHealth = {
@@ -72,7 +72,7 @@ function whenOpened(opening: PromiseLike<HealthSource>): HealthSource {
   let source = as("opening");
   opening.then(
     (opened) => source = opened,
-    // Whoever opens it is told why.
+    // The code that opens the store receives the error.
     () => source = as("failed"),
   );
   return { health: () => source.health() };

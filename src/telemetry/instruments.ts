@@ -1,8 +1,8 @@
 /**
- * The numbers themselves. They are plain, so that counting costs next to
- * nothing and the Prometheus text needs no SDK; each is recorded once, and
- * OpenTelemetry gets it from there (registry.ts). Only a histogram hands every
- * value on at once, its instruments know no other way.
+ * The numbers themselves. They are plain values, so that counting costs next to
+ * nothing and the Prometheus text needs no SDK. Each is recorded once, and
+ * OpenTelemetry reads it from here (registry.ts). Only a histogram passes every
+ * value on at once, because OpenTelemetry's histograms accept nothing else.
  */
 
 import type {
@@ -24,14 +24,14 @@ export class Counter {
     return this.#value;
   }
 
-  /** Adds a number, not a negative one. */
+  /** Adds a number of 0 or more. */
   add(number = 1): void {
     this.#value += number;
   }
 
   /**
-   * What was added since the last time; undefined if nothing was. At first it
-   * is at least 0: rates begin with the first number that a collector sees.
+   * What was added since the last call, if anything. The first call returns at
+   * least 0, because rates begin with the first number that a collector sees.
    */
   take(): number | undefined {
     if (this.#taken === this.#value) return undefined;
@@ -41,13 +41,13 @@ export class Counter {
   }
 }
 
-/** How the values of a histogram are spread. */
+/** The distribution of a histogram's values. */
 export interface HistogramValue {
   /** Upper bounds of the buckets; the last bucket, above them, has none. */
   readonly bounds: readonly number[];
-  /** How many values fell into each bucket, one more than bounds. */
+  /** The number of values in each bucket; one more entry than `bounds`. */
   readonly counts: readonly number[];
-  /** Of all values. */
+  /** The sum of all values. */
   readonly sum: number;
 }
 
@@ -88,13 +88,13 @@ export class Histogram {
   }
 }
 
-/** A number, and what it is the number of. */
+/** A number and its attributes. */
 export interface Reading {
   readonly attributes: Attributes;
   readonly value: number;
 }
 
-/** Numbers that are looked up when somebody asks, as many as there are then. */
+/** Numbers that are looked up at each collection, however many there are. */
 export class Gauge {
   readonly read: () => readonly Reading[];
 

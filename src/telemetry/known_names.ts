@@ -1,6 +1,6 @@
 /**
- * What is known before anything happens: a series that is there at 0 shows its
- * first event as an increase, one that begins with it shows none.
+ * Names that are known in advance. A series that exists at 0 shows its first
+ * event as an increase; a series that begins with the event shows none.
  */
 
 import type { StreamStorageErrorCode } from "../storage/errors.ts";
@@ -43,7 +43,7 @@ export const writeCalls = [
   "writePrecedingMiniblocks",
 ] as const;
 
-/** The calls of `storage.maintenance` that have transactions. */
+/** The calls of `storage.maintenance` that run transactions. */
 export const maintenanceCalls = [
   "offloadMedia",
   "reconcileMedia",
@@ -52,7 +52,7 @@ export const maintenanceCalls = [
   "trimStreams",
 ] as const;
 
-/** Transactions of no call: workers', and batches of the write queue. */
+/** Transactions outside of calls: of workers, and of the write queue. */
 export const otherTransactions = [
   "countStreams",
   "removeStreams",
@@ -80,22 +80,22 @@ export const errorCodes = Object.keys(
   } satisfies Record<StreamStorageErrorCode, 0>,
 );
 
-/** Why a connection of a pool ends before the pool does. */
+/** Why a connection of a pool ends before its pool. */
 export const connectionEnds = [
-  /** It had nothing to do for long. */
+  /** It was idle for long. */
   "idle",
-  /** Other pools share the bound on connections, and one needs it more. */
+  /** Pools share a limit of connections, and another one needs it more. */
   "spare",
-  /** The server refused one to another pool. */
+  /** The server refused a connection to another pool. */
   "refused",
-  /** It broke, was given up, or is of no more use. */
+  /** It broke, was given up, or is no longer usable. */
   "lost",
 ] as const;
 
 /** See {@linkcode connectionEnds}. */
 export type ConnectionEnd = typeof connectionEnds[number];
 
-/** What is done with object storage (media/object_store.ts). */
+/** The kinds of calls to object storage (media/object_store.ts). */
 export const objectStorageActions = [
   "write",
   "look",
@@ -104,5 +104,5 @@ export const objectStorageActions = [
   "list",
 ] as const;
 
-/** What the offloader does with media streams (postgres/sql/media_tasks.ts). */
+/** The offloader's tasks for media streams (postgres/sql/media_tasks.ts). */
 export const mediaTasks = ["offload", "delete"] as const;

@@ -1,7 +1,7 @@
 /**
- * The table of log events. A code is told once per cause, not once per call
- * that meets it: an outage is one event when it begins and one when it ends,
- * which says how much it has cost.
+ * The table of log events. An event is logged once per cause, not once per
+ * failed call: an outage is one event when it begins and one when it ends,
+ * which says what it has cost.
  */
 
 /** How much an event matters. */
@@ -11,7 +11,7 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 export const logEvents = {
   migration_warning: {
     level: "warn",
-    meaning: "Migration found something to look at; once for each",
+    meaning: "A migration found something to check; logged once for each",
   },
   ownership_takeover: {
     level: "warn",
@@ -20,22 +20,21 @@ export const logEvents = {
   ownership_standby: {
     level: "info",
     meaning:
-      "Another instance owns the schema, this one stands by; says which, again when that changes",
+      "Another instance owns the schema, and this one stands by; names the owner, and is logged again when that changes",
   },
   ownership_contended: {
     level: "warn",
     meaning:
-      "The owner has just taken the schema from another live one; this one waits before it does the same, for as long as it says",
+      "The owner has just taken the schema from another live instance; this one waits as long as stated before it does the same",
   },
   ownership_lock_held: {
     level: "warn",
     meaning:
-      "Another session has held the owner's lock for 5 seconds or more; says which, again when that changes and once a minute",
+      "Another session has held the owner's lock for 5 seconds or more; names the session, and is logged again when that changes and once a minute",
   },
   ownership_write_ended: {
     level: "warn",
-    meaning:
-      "A write of the last owner lost its client in the middle and was ended",
+    meaning: "A write of the last owner lost its client halfway and was ended",
   },
   ownership_taken: {
     level: "info",
@@ -44,7 +43,7 @@ export const logEvents = {
   ownership_epoch_raised: {
     level: "info",
     meaning:
-      "A write had lost its answer, or was held up; nothing of it can come any more",
+      "A write lost its answer or was held up; from now on it can no longer be committed",
   },
   ownership_session_lost: {
     level: "warn",
@@ -57,87 +56,88 @@ export const logEvents = {
   },
   ownership_session_back: {
     level: "info",
-    meaning: "The lock session is back; says after how many failed attempts",
+    meaning: "The lock session is back; gives the number of failed attempts",
   },
   ownership_lost: {
     level: "error",
-    meaning: "Another instance owns the schema now, this one must stop",
+    meaning: "Another instance owns the schema now; this one must stop",
   },
   ownership_released: {
     level: "info",
     meaning:
-      "This instance has given up the schema without closing, it only reads from now on",
+      "This instance has given up the schema without closing, and only reads from now on",
   },
   commits_may_be_lost: {
     level: "warn",
     meaning:
-      "The server is on a new timeline: another one was promoted, and commits that it had not got are lost; says from which timeline to which",
+      "The server is on a new timeline: another server was promoted, and commits that had not reached it are lost; gives the old and the new timeline",
   },
   connection_lost: {
     level: "warn",
-    meaning: "A connection broke; once until a new one is made",
+    meaning: "A connection broke; logged once until a new one is made",
   },
   database_unavailable: {
     level: "error",
-    meaning: "A connection could not be made; once until one is made",
+    meaning: "A connection could not be made; logged once until one is made",
   },
   database_available: {
     level: "info",
     meaning:
-      "A connection was made again; says for how long none was, how many attempts and calls failed, and how many of these have an unknown outcome",
+      "A connection was made again; gives the time without one, the numbers of failed attempts and calls, and how many of these have an unknown outcome",
   },
   writes_refused: {
     level: "error",
     meaning:
-      "The database takes no writes (read-only, disk full, out of memory); once until one is committed",
+      "The database takes no writes (read-only, disk full, out of memory); logged once until one is committed",
   },
   writes_accepted: {
     level: "info",
-    meaning: "A write was committed again; says how many were refused",
+    meaning: "A write was committed again; gives the number of refused writes",
   },
   overloaded: {
     level: "warn",
     meaning:
-      "A queue is full and calls are refused; once until it is half empty",
+      "A queue is full and calls are refused; logged once until it is half empty",
   },
   overload_over: {
     level: "info",
-    meaning: "The queues are less than half full; says how many were refused",
+    meaning:
+      "The queues are less than half full; gives the number of refused calls",
   },
   worker_ran: {
     level: "debug",
-    meaning: "A run of a worker had something to do; once for each",
+    meaning: "A run of a worker had something to do; logged once for each",
   },
   worker_failed: {
     level: "warn",
-    meaning: "A run of a worker failed; once until one succeeds",
+    meaning: "A run of a worker failed; logged once until one succeeds",
   },
   worker_suspended: {
     level: "error",
-    meaning: "A worker failed again and again and runs less often",
+    meaning: "A worker keeps failing and runs less often",
   },
   worker_streams_failed: {
     level: "warn",
     meaning:
-      "A run could not deal with some streams, the next tries again; once a run",
+      "A run failed for some streams, which the next run tries again; logged once a run",
   },
   quota_near: {
     level: "warn",
-    meaning: "A stream comes near a quota; once each time it crosses `warnAt`",
+    meaning:
+      "A stream approaches a quota; logged each time it crosses `warnAt`",
   },
   setting_refused: {
     level: "warn",
     meaning:
-      "A function that gives an option failed or gave what can't be taken, the last good value holds; once until it gives a good one",
+      "A function for an option failed or returned an invalid value; the last valid value stays in force, and this is logged once until the function returns a valid one",
   },
   trimming_refused: {
     level: "warn",
-    meaning:
-      "A stream is not trimmed because of a gap or a snapshot that is missing",
+    meaning: "A stream is not trimmed because of a gap or a missing snapshot",
   },
   worker_recovered: {
     level: "info",
-    meaning: "A run succeeded again; says how many have failed",
+    meaning: "A run succeeded again; gives the number of failed runs",
   },
 } as const satisfies Record<string, { level: LogLevel; meaning: string }>;
 
@@ -150,16 +150,16 @@ export interface LogEvent {
   level: LogLevel;
   /** A stable snake_case word for what happened. */
   code: LogCode;
-  /** The same for people; its text may change. */
+  /** A sentence for people; its text may change. */
   message: string;
   /** Plain data; never a payload, a password or a key. */
   details?: Record<string, unknown>;
 }
 
 /**
- * Takes the storage's notable events; what it throws is ignored.
+ * Receives the storage's notable events; errors that it throws are ignored.
  *
- * @example One line of JSON for each.
+ * @example One line of JSON for each event.
  * ```ts
  * import type { Logger } from "@towns/stream-storage";
  *

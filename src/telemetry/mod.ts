@@ -1,7 +1,7 @@
 /**
- * What a store tells about itself: the tables of metrics, spans and log events,
- * a Prometheus endpoint that needs no OpenTelemetry SDK, and one for probes.
- *
+ * What a store reports about itself: the tables of metrics, spans and log
+ * events, an endpoint for Prometheus that needs no OpenTelemetry SDK, and one
+ * for health probes.
  * @example Metrics for Prometheus.
  * ```ts
  * import { prometheusText } from "@towns/stream-storage/telemetry";

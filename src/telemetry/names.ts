@@ -1,10 +1,10 @@
 /**
- * The one table of what the storage tells about itself: metrics, spans and
- * their attributes. Names with `db.`, `error.`, `network.` and `server.` are
- * OpenTelemetry's semantic conventions for database clients; the rest is ours
- * and begins with `stream_storage.`.
+ * The one table of what the storage reports: metrics, spans and their
+ * attributes. Names with `db.`, `error.`, `network.` and `server.` are
+ * OpenTelemetry's semantic conventions for database clients; the others begin
+ * with `stream_storage.`.
  *
- * Instruments, the Prometheus text and docs/observability.md come from here.
+ * Instruments, the Prometheus text and docs/observability.md come from it.
  */
 
 /** What kind of number a metric is. */
@@ -13,22 +13,22 @@ export type MetricKind =
   | "counter"
   /** Goes up and down. */
   | "updowncounter"
-  /** How values are spread. */
+  /** Counts values by size. */
   | "histogram";
 
 /** One metric. */
 export interface MetricDefinition {
   /** Its name in OpenTelemetry. */
   readonly name: string;
-  /** What kind of number it is. */
+  /** The kind of its number. */
   readonly kind: MetricKind;
-  /** UCUM: `s`, `By`, or what is counted in braces. */
+  /** Its unit in UCUM: `s`, `By`, or what is counted, in braces. */
   readonly unit: string;
-  /** What it tells. */
+  /** What it measures. */
   readonly description: string;
-  /** Its attributes besides those of every metric. */
+  /** Its attributes, besides those of every metric. */
   readonly attributes: readonly string[];
-  /** Of a histogram: the upper bounds of its buckets. */
+  /** For a histogram: the upper bounds of its buckets. */
   readonly buckets?: readonly number[];
 }
 
@@ -64,7 +64,7 @@ export const attributes = {
 
 const a = attributes;
 
-/** As the conventions advise for `db.client.operation.duration`. */
+/** What the conventions advise for `db.client.operation.duration`. */
 const conventionalSeconds = [
   0.001,
   0.005,
@@ -77,7 +77,7 @@ const conventionalSeconds = [
   10,
 ] as const;
 
-/** Finer where nobody prescribes them: a read takes less than 1 ms. */
+/** Finer bounds for our own metrics: a read takes less than 1 ms. */
 const seconds = [
   0.0001,
   0.00025,
@@ -104,7 +104,7 @@ export const metrics = {
     kind: "histogram",
     unit: "s",
     description:
-      "Time of a call, its waiting and retries included; error.type is the error's code",
+      "Time of a call, including its waiting and retries; error.type is the error's code",
     attributes: [a.operation, a.errorType],
     buckets: conventionalSeconds,
   },
@@ -120,7 +120,7 @@ export const metrics = {
     kind: "histogram",
     unit: "s",
     description:
-      "Time of a transaction with all its attempts; its count is the number of transactions",
+      "Time of a transaction, including all its attempts; its count is the number of transactions",
     attributes: [a.transaction, a.transactionOutcome],
     buckets: seconds,
   },
@@ -128,7 +128,7 @@ export const metrics = {
     name: "stream_storage.transaction.attempts",
     kind: "counter",
     unit: "{attempt}",
-    description: "Attempts at transactions, the first ones included",
+    description: "Attempts at transactions, including the first ones",
     attributes: [a.transaction],
   },
   transactionRetries: {
@@ -136,7 +136,7 @@ export const metrics = {
     kind: "counter",
     unit: "{retry}",
     description:
-      "Attempts after the first; error.type is the SQLSTATE or connection_lost of the one before",
+      "Attempts after the first; error.type is the SQLSTATE of the attempt before, or connection_lost",
     attributes: [a.transaction, a.errorType],
   },
   connectionCount: {
@@ -150,7 +150,7 @@ export const metrics = {
     name: "db.client.connection.limit",
     kind: "updowncounter",
     unit: "{connection}",
-    description: "Connections at most",
+    description: "Largest number of connections",
     attributes: [a.pool],
   },
   pendingRequests: {
@@ -189,7 +189,7 @@ export const metrics = {
     kind: "counter",
     unit: "{acquisition}",
     description:
-      "Transactions that found no connection free and had to wait for one",
+      "Transactions that found no free connection and had to wait for one",
     attributes: [a.pool],
   },
   connectionsEnded: {
@@ -197,7 +197,7 @@ export const metrics = {
     kind: "counter",
     unit: "{connection}",
     description:
-      "Connections that ended before the store did: idle for long, spare (for another store), refused (the server gave another pool none) or lost",
+      "Connections that ended before the store: idle (for long), spare (another store needed it), refused (the server refused one to another pool) or lost",
     attributes: [a.pool, a.connectionEnd],
   },
   networkIo: {
@@ -241,14 +241,14 @@ export const metrics = {
     kind: "updowncounter",
     unit: "{state}",
     description:
-      "1 for the present state: waiting, standby, owner, recovering (lock session lost), released (given up) or stopped, else 0",
+      "1 for the present state: waiting, standby, owner, recovering (lock session lost), released (given up) or stopped; otherwise 0",
     attributes: [a.ownershipState],
   },
   databaseAvailable: {
     name: "stream_storage.database.available",
     kind: "updowncounter",
     unit: "{state}",
-    description: "0 while connections to the database fail, else 1",
+    description: "0 while connections to the database fail, otherwise 1",
     attributes: [],
   },
   serverInfo: {
@@ -256,7 +256,7 @@ export const metrics = {
     kind: "updowncounter",
     unit: "{server}",
     description:
-      "1 for the server that the store is at: its version and its cluster's system identifier, empty where it does not tell",
+      "1 for the server that the store uses: its version and its cluster's system identifier, empty where unknown",
     attributes: [a.serverVersion, a.systemId],
   },
   streams: {
@@ -279,7 +279,7 @@ export const metrics = {
     name: "stream_storage.worker.items",
     kind: "counter",
     unit: "{item}",
-    description: "What workers have dealt with: streams, objects",
+    description: "Items that workers have dealt with: streams, objects",
     attributes: [a.worker],
   },
   objectStorageDuration: {
@@ -287,7 +287,7 @@ export const metrics = {
     kind: "histogram",
     unit: "s",
     description:
-      "Time of a call on object storage (write, look, read, delete, list), its retries included; error.type is the reason of its failure",
+      "Time of a call to object storage (write, look, read, delete, list), including its retries; error.type is the reason of its failure",
     attributes: [a.objectStorageAction, a.errorType],
     buckets: [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300],
   },
@@ -295,7 +295,7 @@ export const metrics = {
     name: "stream_storage.object_storage.failures",
     kind: "counter",
     unit: "{call}",
-    description: "Calls on object storage that failed, retries included",
+    description: "Calls to object storage that failed, after all retries",
     attributes: [a.objectStorageAction],
   },
   mediaMoved: {
@@ -310,7 +310,7 @@ export const metrics = {
     kind: "updowncounter",
     unit: "{stream}",
     description:
-      "Media streams that wait to be moved into object storage (offload) or have an object to be deleted (delete); counted as the streams are",
+      "Media streams that wait to be moved into object storage (offload) or whose object waits to be deleted (delete); counted together with the streams",
     attributes: [a.mediaTask],
   },
 } as const satisfies Record<string, MetricDefinition>;
@@ -321,7 +321,7 @@ export const spans = {
   call: {
     name: `{${a.operation}} {schema}`,
     kind: "CLIENT",
-    description: "A call of the storage, its waiting and retries included",
+    description: "A call of the storage, including its waiting and retries",
     attributes: [
       a.system,
       a.namespace,
@@ -338,7 +338,7 @@ export const spans = {
     events: {
       retry: {
         name: "stream_storage.retry",
-        description: "A transaction of the call is tried again",
+        description: "A transaction of the call is retried",
         attributes: [a.transaction, a.attempt, a.errorType],
       },
     },

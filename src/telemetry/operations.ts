@@ -24,11 +24,11 @@ export interface OperationsOptions {
   /** The attributes of every span. */
   common: Attributes;
   schema: string;
-  /** Those that are known before they are called. */
+  /** The operations that are known before they are called. */
   names: readonly string[];
 }
 
-/** The calls of a store: one span and one duration for each. */
+/** The calls of a store, with one span and one duration each. */
 export class Operations {
   readonly #options: OperationsOptions;
   readonly #tracer: Tracer | undefined = openTelemetry()?.trace
@@ -44,7 +44,7 @@ export class Operations {
     });
   }
 
-  /** The operation with this name; what it needs is made once. */
+  /** Returns the operation with this name, which is made once. */
   of(name: string): Operation {
     let operation = this.#byName.get(name);
     if (operation === undefined) {
@@ -55,11 +55,11 @@ export class Operations {
   }
 }
 
-/** Of the API's words, which need not be loaded for them. */
+/** The API's constants, copied so that they need not be loaded. */
 const clientKind: SpanKind.CLIENT = 2;
 const errorStatus: SpanStatusCode.ERROR = 2;
 
-/** Errors that are not ours, as the conventions call them. */
+/** The conventions' type for errors that are not ours. */
 const otherError = "_OTHER";
 
 function errorsOf(registry: Registry, code: string): Counter {
@@ -85,7 +85,7 @@ export class Operation {
     this.#name = name;
     this.#options = options;
     this.#tracer = tracer;
-    // A summary is the operation and its target; statements stay inside.
+    // A summary names the operation and its target; no statement is shown.
     this.#spanName = `${name} ${options.schema}`;
     this.#spanOptions = {
       kind: clientKind,
@@ -100,26 +100,26 @@ export class Operation {
     });
   }
 
-  /** The call's span, below the caller's; undefined if nobody would see it. */
+  /** Starts the call's span below the caller's, if anything records spans. */
   startSpan(streamId?: string): Span | undefined {
     const span = this.#tracer?.startSpan(this.#spanName, this.#spanOptions);
     if (!span?.isRecording()) return undefined;
     if (typeof streamId === "string") {
-      // Not checked yet: what is no id may be anything.
+      // The id is not checked yet, so it may be any text.
       const shown = isStoredForm(streamId) ? streamId : printable(streamId, 16);
       span.setAttribute(attributes.streamId, shown);
     }
     return span;
   }
 
-  /** The call returned; `since` in the time of `performance.now()`. */
+  /** Called when the call has returned; `since` is a `performance.now()`. */
   succeeded(since: number, span: Span | undefined): void {
     this.#succeeded.record((performance.now() - since) / 1000);
     this.#options.health.callSucceeded();
     span?.end();
   }
 
-  /** The call threw this. */
+  /** Called when the call has thrown. */
   failed(since: number, span: Span | undefined, error: unknown): void {
     const type = isStreamStorageError(error) ? error.code : otherError;
     this.#failedWith(type).record((performance.now() - since) / 1000);
@@ -144,7 +144,7 @@ export class Operation {
     span.end();
   }
 
-  /** A call, from beginning to end. */
+  /** Runs a call from beginning to end. */
   async run<T>(body: () => Promise<T>): Promise<T> {
     const span = this.startSpan();
     const since = performance.now();
@@ -159,8 +159,8 @@ export class Operation {
   }
 
   /**
-   * A call that returns one thing after another: one span over all of it, and
-   * the time during which its caller waited for us.
+   * Runs a call that yields several results: one span covers all of it, and its
+   * duration is the time during which the caller waited for us.
    */
   async *iterate<T>(
     source: AsyncGenerator<T, void, undefined>,
@@ -201,15 +201,15 @@ export class Operation {
   }
 }
 
-/** Where a call stands among spans. */
+/** The place of a call among the spans. */
 export type CallContext = Context;
 
-/** The context to come back to by {@linkcode inContext}. */
+/** The present context, for a later {@linkcode inContext}. */
 export function activeContext(): CallContext | undefined {
   return openTelemetry()?.context.active();
 }
 
-/** Runs the body in a context of before, if there is one. */
+/** Runs the body in an earlier context, if there is one. */
 export function inContext<T>(of: CallContext | undefined, body: () => T): T {
   const api = openTelemetry();
   return of && api ? api.context.with(of, body) : body();

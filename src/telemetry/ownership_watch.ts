@@ -5,16 +5,16 @@ import type { Registry } from "./registry.ts";
 
 /** What an instance is to its schema. */
 export type OwnershipState =
-  /** Its row is in, and it waits for the lock. */
+  /** Its row is written, and it waits for the lock. */
   | "waiting"
-  /** It waits until the owner is gone, and has done nothing. */
+  /** It waits until the owner is gone, and has changed nothing. */
   | "standby"
   | "owner"
-  /** It was the owner; the session with the lock broke and is made again. */
+  /** It was the owner; its session with the lock broke and is replaced. */
   | "recovering"
-  /** It has given its ownership up, and only reads. */
+  /** It has given up its ownership, and only reads. */
   | "released"
-  /** Another one owns the schema, or it was closed. */
+  /** Another instance owns the schema, or this one was closed. */
   | "stopped";
 
 const states: readonly OwnershipState[] = [
@@ -26,7 +26,7 @@ const states: readonly OwnershipState[] = [
   "stopped",
 ];
 
-/** The state that an event of ownership leads to. */
+/** The state after an event of ownership. */
 const stateAfter: Partial<Record<LogCode, OwnershipState>> = {
   ownership_standby: "standby",
   ownership_taken: "owner",
@@ -35,16 +35,16 @@ const stateAfter: Partial<Record<LogCode, OwnershipState>> = {
   ownership_released: "released",
 };
 
-/** Hears what becomes of ownership: keeps its state, logs each thing once. */
+/** Follows the events of ownership: keeps the state, logs each event once. */
 export class OwnershipWatch {
   readonly #log: EventLog;
   #state: OwnershipState = "waiting";
   #since = performance.now();
-  /** Before the lock session was lost. */
+  /** The state before the lock session was lost. */
   #lost: OwnershipState = "waiting";
   #retries = 0;
 
-  /** Without a registry there is nothing to own. */
+  /** Without a registry there is no schema to own. */
   constructor(registry: Registry | undefined, log: EventLog) {
     this.#log = log;
     for (const state of states) {
@@ -65,12 +65,12 @@ export class OwnershipWatch {
     return this.#since;
   }
 
-  /** The store was closed; it owns nothing any more. */
+  /** Called when the store was closed and owns nothing any more. */
   released(): void {
     this.#become("stopped");
   }
 
-  /** Something happened (database/ownership.ts). */
+  /** Called for every event (database/ownership.ts). */
   record(
     code: LogCode,
     message: string,

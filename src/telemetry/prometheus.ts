@@ -1,14 +1,14 @@
 /**
- * Metrics in Prometheus' text format 0.0.4, without an SDK. Names follow the
- * rules of OpenTelemetry for Prometheus: underscores for dots, the unit and
- * `_total` behind.
+ * Metrics in Prometheus' text format 0.0.4, without an SDK. Names follow
+ * OpenTelemetry's rules for Prometheus: underscores replace dots, and the unit
+ * and `_total` are appended.
  */
 
 import type { HistogramValue } from "./instruments.ts";
 import { attributes, type MetricDefinition } from "./names.ts";
 import type { MetricFamily, MetricSample } from "./registry.ts";
 
-/** Whatever has metrics: a `PostgresStreamStorage`. */
+/** Anything that has metrics: a `PostgresStreamStorage`. */
 export interface MetricsSource {
   /** All metrics at this moment. */
   metrics(): MetricFamily[];
@@ -18,8 +18,8 @@ export interface MetricsSource {
 export const prometheusContentType = "text/plain; version=0.0.4; charset=utf-8";
 
 /**
- * The metrics of one or several stores, as Prometheus scrapes them. Stores are
- * told apart by database and schema, so leave a closed one out once its schema
+ * The metrics of one or several stores, as Prometheus scrapes them. Database
+ * and schema distinguish the stores, so leave out a closed one when its schema
  * is open again.
  *
  * @example
@@ -41,9 +41,9 @@ export function prometheusText(...sources: MetricsSource[]): string {
 }
 
 /**
- * Answers scrapes; for `Deno.serve`, `Bun.serve` and whatever else calls a
- * function with a `Request`. `GET` and `HEAD` of `/metrics` only; anything else
- * is 404 or 405.
+ * Answers scrapes; for `Deno.serve`, `Bun.serve` and anything else that calls a
+ * function with a `Request`. Only `GET` and `HEAD` of `/metrics` are served;
+ * other requests get 404 or 405.
  *
  * @example
  * ```ts
@@ -77,7 +77,7 @@ const suffixes: Readonly<Record<string, string>> = {
   By: "_bytes",
 };
 
-/** A metric's name in Prometheus; a histogram's lines add to it. */
+/** A metric's name in Prometheus; a histogram's lines add suffixes to it. */
 export function prometheusName({ name, kind, unit }: MetricDefinition): string {
   const total = kind === "counter" ? "_total" : "";
   return name.replace(/[^a-zA-Z0-9_:]/g, "_") + (suffixes[unit] ?? "") + total;
@@ -119,7 +119,7 @@ function histogramLines(
   const all = counts.reduce((below, count) => below + count, 0);
   const lines: string[] = [];
   let below = 0;
-  // Of those that are still at 0, most for ever, the last bucket says all.
+  // A histogram that is still at 0, as most stay, needs only its last bucket.
   for (const [i, bound] of all === 0 ? [] : bounds.entries()) {
     below += counts[i]!;
     lines.push(line("bucket", below, bound));
@@ -142,7 +142,7 @@ function labelName(attribute: string): string {
   return attribute.replace(/[^a-zA-Z0-9_]/g, "_");
 }
 
-/** Of those that there are; a scrape has thousands of them. */
+/** Label names, computed once: a scrape has thousands of labels. */
 const labelNames: ReadonlyMap<string, string> = new Map(
   Object.values(attributes).map((name) => [name, labelName(name)]),
 );

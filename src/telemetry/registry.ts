@@ -18,9 +18,9 @@ import { openTelemetry } from "./open_telemetry.ts";
 
 /** One number of a metric. */
 export interface MetricSample {
-  /** What it is the number of. */
+  /** The attributes of the number. */
   readonly attributes: Readonly<Record<string, string | number>>;
-  /** The number, or how the values are spread. */
+  /** The number, or the distribution of a histogram. */
   readonly value: number | HistogramValue;
 }
 
@@ -28,7 +28,7 @@ export interface MetricSample {
 export interface MetricFamily {
   /** From the table of metrics. */
   readonly definition: MetricDefinition;
-  /** One for every combination of attributes that is known or was seen. */
+  /** One for each combination of attributes that is known or has occurred. */
   readonly samples: readonly MetricSample[];
 }
 
@@ -43,14 +43,14 @@ interface Family {
 /**
  * The metrics of one store.
  *
- * OpenTelemetry is told of gauges and counters when it collects, by one
- * callback: gauges are looked up, counters report what was added since. The
- * counters are ordinary instruments all the same, not observable ones: those
- * would be gone from the collection that comes after `close`, with all that
- * was counted since the one before.
+ * When OpenTelemetry collects, one callback reports gauges and counters: gauges
+ * are looked up, counters report what was added since the last time. The
+ * counters are still ordinary instruments, not observable ones: after `close`
+ * those would be missing from the next collection, with all that was counted
+ * since the last one.
  *
- * A host's SDK must be installed before the store is opened: until then there
- * are no instruments, or such that do nothing, and it stays so.
+ * A host must install its SDK before it opens the store: until then there are
+ * no instruments, or instruments that do nothing, and they stay so.
  */
 export class Registry {
   readonly #common: Attributes;
@@ -59,7 +59,7 @@ export class Registry {
   readonly #families = new Map<MetricDefinition, Family>();
   readonly #observables: Observable[] = [];
   #onRead: () => void = () => {};
-  /** Makes the series that are known before anything has happened. */
+  /** Makes the series that are known before anything happens. */
   #expected: (() => void)[] = [];
   readonly #onCollect = (result: BatchObservableResult) =>
     this.#collect(result);
@@ -77,12 +77,12 @@ export class Registry {
     this.#meter?.addBatchObservableCallback(this.#onCollect, this.#observables);
   }
 
-  /** The counter with these attributes, the same at every call. */
+  /** Returns the counter with these attributes, the same at every call. */
   counter(definition: MetricDefinition, attributes: Attributes): Counter {
     return this.#series(definition, attributes, (all) => new Counter(all));
   }
 
-  /** The histogram with these attributes, the same at every call. */
+  /** Returns the histogram with these attributes, the same at every call. */
   histogram(definition: MetricDefinition, attributes: Attributes): Histogram {
     return this.#series(definition, attributes, (all, { otel }) => {
       const { buckets = [] } = definition;
@@ -90,7 +90,7 @@ export class Registry {
     });
   }
 
-  /** Looks a number up whenever it is asked for. */
+  /** Registers a number that is looked up at each collection. */
   gauge(
     definition: MetricDefinition,
     attributes: Attributes,
@@ -103,7 +103,7 @@ export class Registry {
     );
   }
 
-  /** The same for as many numbers as there are at that moment. */
+  /** Registers as many numbers as there are at each collection. */
   gauges(definition: MetricDefinition, read: () => readonly Reading[]): void {
     const common = this.#common;
     this.#series(
@@ -120,19 +120,19 @@ export class Registry {
   }
 
   /**
-   * Series that are to be there at 0. They are made when somebody looks for the
-   * first time: a store has hundreds, and is to be open soon.
+   * Registers series that must exist at 0. They are made at the first
+   * collection: a store has hundreds of them, and must open fast.
    */
   expect(make: () => void): void {
     this.#expected.push(make);
   }
 
-  /** Calls back whenever somebody is about to look. */
+  /** Registers a callback that runs before each collection. */
   onRead(callback: () => void): void {
     this.#onRead = callback;
   }
 
-  /** All metrics that have a number, at this moment. */
+  /** All metrics that have a number at this moment. */
   read(): MetricFamily[] {
     this.#beforeLook();
     return [...this.#families.values()]
@@ -143,7 +143,7 @@ export class Registry {
       .filter(({ samples }) => samples.length > 0);
   }
 
-  /** Reports for the last time; OpenTelemetry lets go of the store. */
+  /** Reports once more; OpenTelemetry then releases the store. */
   close(): void {
     this.#meter?.removeBatchObservableCallback(
       this.#onCollect,

@@ -22,28 +22,28 @@ import { StreamCounts } from "./stream_counts.ts";
 import { TransactionMetrics } from "./transaction_metrics.ts";
 import { WorkerRuns } from "./worker_runs.ts";
 
-/** What tells one store from another. */
+/** The properties that distinguish one store from another. */
 export interface StoreTelemetryOptions {
   database: string;
   schema: string;
-  /** The server, if there is but one. */
+  /** The server, if there is only one. */
   server?: { host: string; port: number } | undefined;
   logger?: Logger | undefined;
-  /** It owns nothing and writes nothing. */
+  /** Whether it owns nothing and writes nothing. */
   isReader?: boolean;
 }
 
-/** A pool of connections, as it is watched. */
+/** A pool of connections, as telemetry sees it. */
 export interface WatchedPool {
   state: { open: number; idle: number; waiting: number };
 }
 
-/** A queue of writes, as it is watched. */
+/** A queue of writes, as telemetry sees it. */
 export interface WatchedQueue {
   state: { waiting: number; waitingBytes: number; busySlots: number };
 }
 
-/** A call on object storage that has ended. */
+/** A finished call to object storage. */
 export interface ObjectStorageCall {
   action: string;
   milliseconds: number;
@@ -51,10 +51,10 @@ export interface ObjectStorageCall {
   errorType: string | undefined;
 }
 
-/** Hears of the waiting for connections, and of their ends. */
+/** Receives the waits for connections, and the ends of connections. */
 export interface PoolWatcher {
   acquired(waitedMs: number): void;
-  /** No connection was free. */
+  /** Called when no connection was free. */
   waits(): void;
   timedOut(): void;
   ended(why: ConnectionEnd): void;
@@ -66,13 +66,13 @@ export interface Traffic {
   readonly sent: Counter;
 }
 
-/** The server that a store is at, as far as it tells. */
+/** The server that a store uses, as far as it is known. */
 export interface WatchedServer {
   version: string | undefined;
   system: string | undefined;
 }
 
-/** All that one store tells about itself. */
+/** All telemetry of one store. */
 export class StoreTelemetry {
   readonly log: EventLog;
   readonly database: DatabaseHealth;
@@ -133,7 +133,7 @@ export class StoreTelemetry {
     );
   }
 
-  /** How the store is doing. */
+  /** The health of the store. */
   health(): StorageHealth {
     return healthOf({
       namespace: this.#namespace,
@@ -144,7 +144,7 @@ export class StoreTelemetry {
     });
   }
 
-  /** Watches which server the store is at. */
+  /** Registers the metrics of the store's server. */
   watchServer(server: WatchedServer): void {
     this.#registry.gauges(
       metrics.serverInfo,
@@ -159,7 +159,7 @@ export class StoreTelemetry {
     );
   }
 
-  /** Watches a pool; `max` is its number of connections at most. */
+  /** Registers the metrics of a pool; `max` is its limit of connections. */
   watchPool(name: string, pool: WatchedPool, max: number): void {
     const of = { [attributes.pool]: name };
     const count = (state: string, read: () => number) =>
@@ -178,7 +178,7 @@ export class StoreTelemetry {
     );
   }
 
-  /** Watches the queue; `hasRoom` tells whether an overload is over. */
+  /** Registers the queue's metrics; `hasRoom`: whether an overload is over. */
   watchQueue(queue: WatchedQueue, hasRoom: () => boolean): void {
     const gauges = [
       [metrics.queueWrites, "waiting"],
@@ -192,13 +192,13 @@ export class StoreTelemetry {
     this.#hasRoom = hasRoom;
   }
 
-  /** Takes the sizes of shared transactions. */
+  /** Returns a function that records the sizes of shared transactions. */
   batchSizes(): (writes: number) => void {
     const histogram = this.#registry.histogram(metrics.queueBatchSize, {});
     return (writes) => histogram.record(writes);
   }
 
-  /** Hears of the connections of a pool. */
+  /** Returns a watcher for the connections of a pool. */
   connections(pool: string): PoolWatcher {
     const of = { [attributes.pool]: pool };
     const times = this.#registry.histogram(metrics.connectionWaitTime, of);
@@ -222,7 +222,7 @@ export class StoreTelemetry {
     };
   }
 
-  /** Takes the calls on object storage. */
+  /** Returns a function that records calls to object storage. */
   objectStorage(): (call: ObjectStorageCall) => void {
     const duration = (of: Attributes) =>
       this.#registry.histogram(metrics.objectStorageDuration, of);
@@ -244,13 +244,13 @@ export class StoreTelemetry {
     };
   }
 
-  /** Counts the bytes of blocks that move into object storage. */
+  /** Returns a function that counts bytes of blocks moved to object storage. */
   mediaMoved(): (bytes: number) => void {
     const moved = this.#registry.counter(metrics.mediaMoved, {});
     return (bytes) => moved.add(bytes);
   }
 
-  /** Counts the bytes of a pool's connections. */
+  /** Returns counters of the bytes of a pool's connections. */
   traffic(pool: string): Traffic {
     const counter = (direction: string) =>
       this.#registry.counter(metrics.networkIo, {
@@ -260,7 +260,7 @@ export class StoreTelemetry {
     return { received: counter("receive"), sent: counter("transmit") };
   }
 
-  /** Connects, and tells how that went. */
+  /** Connects, and records the result. */
   async connect<S>(
     pool: string,
     connect: () => Promise<S>,
@@ -283,17 +283,17 @@ export class StoreTelemetry {
     return this.#registry.read();
   }
 
-  /** The store is told to close: it takes no calls any more. */
+  /** Called when the store begins to close and takes no more calls. */
   leaving(): void {
     this.#closedAt ??= performance.now();
   }
 
-  /** Connections that end from now on are meant to. */
+  /** Called before the store ends its connections on purpose. */
   closing(): void {
     this.database.closing();
   }
 
-  /** Reports for the last time; OpenTelemetry lets go of the store. */
+  /** Reports once more; OpenTelemetry then releases the store. */
   close(): void {
     this.ownership.released();
     this.#registry.close();

@@ -2,18 +2,17 @@ import type { Reading } from "./instruments.ts";
 import { attributes, metrics } from "./names.ts";
 import type { Registry } from "./registry.ts";
 
-/** How many there are. */
+/** The numbers of streams. */
 export interface Counts {
   /** Streams by type. */
   readonly streams: ReadonlyMap<string, number>;
-  /** Media streams by what the offloader has to do with them; if it runs. */
+  /** Media streams by the offloader's task for them, if it runs. */
   readonly waiting: ReadonlyMap<string, number> | undefined;
 }
 
 /**
- * Numbers that take a query over all streams. Whoever collects metrics gets the
- * last ones, and none before there are any; that he has looked lets the next be
- * counted.
+ * Numbers that take a query over all streams. A collection gets the last
+ * numbers, if there are any; it also requests the next count.
  */
 export class StreamCounts {
   #counts: Counts | undefined;
@@ -35,17 +34,17 @@ export class StreamCounts {
     });
   }
 
-  /** Somebody has collected metrics since the last counts. */
+  /** Whether metrics were collected since the last count. */
   get isAsked(): boolean {
     return this.#isAsked;
   }
 
-  /** Calls back while somebody collects metrics and there are no counts yet. */
+  /** Registers a callback for collections before the first count. */
   onAsked(callback: () => void): void {
     this.#onAsked = callback;
   }
 
-  /** These are the counts now. */
+  /** Stores the present counts. */
   record(counts: Counts): void {
     this.#counts = counts;
     this.#isAsked = false;

@@ -9,15 +9,15 @@ const outcomes = [
   "committed",
   /** A check of its own stopped it; nothing was written. */
   "rejected",
-  /** It failed, or was never begun; nothing was written. */
+  /** It failed, or never began; nothing was written. */
   "rolled_back",
   /** Its caller's signal stopped it; nothing was written. */
   "canceled",
-  /** It may have been committed, the answer was lost. */
+  /** Its answer was lost; it may have been committed. */
   "unknown",
 ] as const;
 
-/** How a transaction ended, all its attempts included. */
+/** How a transaction ended, after all its attempts. */
 export type TransactionOutcome = typeof outcomes[number];
 
 interface TransactionSeries {
@@ -32,17 +32,17 @@ export interface TransactionEnd {
   outcome: TransactionOutcome;
   /** When it began, in the time of `performance.now()`. */
   since: number;
-  /** What its caller is told. */
+  /** The error that its caller receives. */
   error?: StreamStorageError;
 }
 
-/** Hears of every transaction of a store. */
+/** Counts and measures every transaction of a store. */
 export class TransactionMetrics {
   readonly #registry: Registry;
   readonly #health: DatabaseHealth;
   readonly #byName = new Map<string, TransactionSeries>();
 
-  /** `names` are those that are known before the first of them. */
+  /** `names` are those that are known before the first transaction. */
   constructor(
     registry: Registry,
     health: DatabaseHealth,
@@ -57,12 +57,12 @@ export class TransactionMetrics {
     });
   }
 
-  /** An attempt is made, the first or another. */
+  /** Called for each attempt, including the first. */
   attempted(name: string): void {
     this.#of(name).attempts.add();
   }
 
-  /** The nth attempt is made because the one before failed in this way. */
+  /** Called for the nth attempt, after a failure of this type. */
   retried(name: string, nth: number, errorType: string): void {
     this.#registry.counter(metrics.transactionRetries, {
       [attributes.transaction]: name,
@@ -78,7 +78,7 @@ export class TransactionMetrics {
     );
   }
 
-  /** It is over. */
+  /** Called when the transaction is over. */
   ended({ name, mode, outcome, since, error }: TransactionEnd): void {
     const now = performance.now();
     this.#duration(name, outcome).record((now - since) / 1000);

@@ -4,7 +4,7 @@ import type { LogCode } from "./log_events.ts";
 import { attributes, metrics } from "./names.ts";
 import type { Registry } from "./registry.ts";
 
-/** How a run ends; `stopped`: it was aborted before it was done. */
+/** How a run ends; `stopped`: it was aborted before its end. */
 const outcomes = ["done", "failed", "stopped"] as const;
 
 /** One run of a background worker. */
@@ -13,15 +13,15 @@ export interface WorkerRun {
   worker: string;
   outcome: typeof outcomes[number];
   milliseconds: number;
-  /** What it has dealt with, if it tells. */
+  /** What it has dealt with, if it reports that. */
   report: { done: number } | undefined;
 }
 
-/** Hears of every run of a store's workers, and logs each failure once. */
+/** Records every run of a store's workers, and logs each failure once. */
 export class WorkerRuns {
   readonly #registry: Registry;
   readonly #log: EventLog;
-  /** Runs that have failed in a row, by worker. */
+  /** Consecutive failed runs, by worker. */
   readonly #failures = new Map<string, number>();
 
   constructor(registry: Registry, log: EventLog) {
@@ -29,7 +29,7 @@ export class WorkerRuns {
     this.#log = log;
   }
 
-  /** There is such a worker; it has not run yet. */
+  /** Announces a worker that has not run yet. */
   expect(worker: string): void {
     this.#registry.expect(() => {
       for (const outcome of outcomes) this.#duration(worker, outcome);
@@ -37,7 +37,7 @@ export class WorkerRuns {
     });
   }
 
-  /** A run is over. */
+  /** Called when a run has ended. */
   record({ worker, outcome, milliseconds, report }: WorkerRun): void {
     this.#duration(worker, outcome).record(milliseconds / 1000);
     this.#items(worker).add(report?.done ?? 0);
@@ -49,7 +49,7 @@ export class WorkerRuns {
     this.#log.emit("worker_recovered", { worker, failures }, message);
   }
 
-  /** A worker's event, after its run was recorded. */
+  /** Called for a worker's event, after its run was recorded. */
   recordEvent(
     worker: string,
     { code, message, details }: {
