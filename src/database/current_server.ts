@@ -67,6 +67,7 @@ export class CurrentServer {
   #timeline: number | undefined;
   #address: Address | undefined;
   #version: string | undefined;
+  #isFixed = false;
 
   /** Calls back when the store has moved, its other sessions being ended. */
   onMove(listener: (move: ServerMove) => void): void {
@@ -88,12 +89,27 @@ export class CurrentServer {
     return this.#version;
   }
 
+  /**
+   * The store has gone to another cluster, whose server is there: nothing that was
+   * known of the last one holds. Of other addresses no session is taken any more.
+   */
+  relocate(address: Address): void {
+    this.#sessions.clear();
+    this.#system = undefined;
+    this.#timeline = undefined;
+    this.#version = undefined;
+    this.#address = address;
+    this.#isFixed = true;
+  }
+
   /** The hosts in the order in which to try them: where the store is, first. */
   ordered(hosts: readonly Address[]): readonly Address[] {
     const at = this.#address;
     if (at === undefined) return hosts;
-    const isAt = (one: Address) => one.host === at.host && one.port === at.port;
-    return [...hosts.filter(isAt), ...hosts.filter((one) => !isAt(one))];
+    return [
+      ...hosts.filter((one) => isAt(one, at)),
+      ...hosts.filter((one) => !isAt(one, at)),
+    ];
   }
 
   /**
@@ -116,6 +132,9 @@ export class CurrentServer {
    * @throws {WrongServerError}
    */
   follow({ system, timeline, version }: ServerFacts, address: Address): void {
+    if (this.#isFixed && !isAt(address, this.#address!)) {
+      throw new WrongServerError("The store has gone to another server");
+    }
     this.#system ??= system;
     if (system !== undefined && system !== this.#system) {
       throw new WrongServerError(
@@ -155,6 +174,10 @@ export class CurrentServer {
       }
     }
   }
+}
+
+function isAt(one: Address, other: Address): boolean {
+  return one.host === other.host && one.port === other.port;
 }
 
 /**

@@ -95,7 +95,8 @@ export class Ownership {
 
   private constructor(options: OwnershipOptions) {
     this.#options = options;
-    this.#sql = ownershipSql(options.schema);
+    const { home } = options;
+    this.#sql = ownershipSql(home.table("singlenodekey"), home.channels);
   }
 
   /**
@@ -163,14 +164,17 @@ export class Ownership {
     this.#link = undefined;
     // Node takes no fraction of a millisecond.
     const signal = AbortSignal.timeout(Math.ceil(budgetMs));
-    const { connect } = this.#options;
-    await leaveSchema(link.session, this.fence, connect, signal);
+    await leaveSchema(link.session, this.fence, this.#options, signal);
   }
 
   #hold({ link, fence }: Taken): void {
     const { onEvent, survey } = this.#options;
     this.#link = link;
     this.#fence = fence;
+    // The lock is left behind; recovery takes it where the schema is.
+    this.#options.home.listen({
+      onLost: () => this.#link?.session.destroy("The schema has moved"),
+    });
     onEvent("ownership_taken", "This instance owns the schema");
     this.#beat = setInterval(() => {
       this.#check();

@@ -65,8 +65,18 @@ export interface PoolOptions {
   idleTimeoutMs?: number;
   /** A bound that other pools share. */
   places?: SharedPlaces | undefined;
+  /** Keeps flushes from servers where the schema is no more. */
+  guard?: PoolGuard | undefined;
   /** Hears of the waiting for sessions, and of their ends. */
   watcher?: PoolWatcher;
+}
+
+/** What every flush on a cluster passes; see cluster/home.ts. */
+export interface PoolGuard {
+  /** The statements that go before the others. */
+  before(use: PoolUse): readonly Bound[];
+  /** Whether nothing was done, because it was sent to the wrong server. */
+  isMoved(error: unknown): Promise<boolean>;
 }
 
 /** What a pool does at the moment. */
@@ -138,6 +148,38 @@ export class Pool implements PlaceHolder {
     signal?: AbortSignal,
     deadline = Infinity,
   ): Promise<ResultsOf<B>> {
+    return this.#options.guard === undefined
+      ? this.#run(bound, use, signal, deadline)
+      : this.#runGuarded(this.#options.guard, bound, use, signal, deadline);
+  }
+
+  /**
+   * What was refused because the schema has moved is sent again, on a session that
+   * leads to where it is. But a flush of many streams is put together anew: there
+   * are numbers of transactions in it, which are another server's now.
+   */
+  async #runGuarded<const B extends readonly Bound[]>(
+    guard: PoolGuard,
+    ...[bound, use, signal, deadline]: [B, PoolUse, AbortSignal?, number?]
+  ): Promise<ResultsOf<B>> {
+    for (;;) {
+      const first = guard.before(use);
+      const all: readonly Bound[] = [...first, ...bound];
+      try {
+        const results = await this.#run(all, use, signal, deadline);
+        return results.slice(first.length) as unknown as ResultsOf<B>;
+      } catch (error) {
+        if (!await guard.isMoved(error) || use === "shared") throw error;
+      }
+    }
+  }
+
+  #run<const B extends readonly Bound[]>(
+    bound: B,
+    use: PoolUse,
+    signal?: AbortSignal,
+    deadline = Infinity,
+  ): Promise<ResultsOf<B>> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const since = performance.now();
     if (since >= deadline) return Promise.reject(new PoolTimeoutError(0));
@@ -198,6 +240,11 @@ export class Pool implements PlaceHolder {
    */
   giveWay(): Promise<void> | undefined {
     return this.#sessions.giveWay();
+  }
+
+  /** Its sessions lead to the wrong server: they get no more work. */
+  leaveServer(): void {
+    this.#sessions.endAll("moved");
   }
 
   /** See {@linkcode PlaceHolder.held}. */

@@ -157,6 +157,13 @@ export class PoolSessions {
     return spare !== undefined;
   }
 
+  /** No session gets more work; each finishes what it has. */
+  endAll(why: Ending): void {
+    for (const session of this.#open) {
+      if (this.#isAtWork(session)) this.#end(session, why);
+    }
+  }
+
   /** Breaks what is under way, and lets the others say goodbye until then. */
   async close(deadline: number): Promise<void> {
     clearTimeout(this.#timer);

@@ -132,6 +132,11 @@ function batchStoreOf(ground: Ground): BatchStore {
     ownership.fence.doubt(ownership.fence.epoch);
     telemetry.log.emit("commits_may_be_lost", { timeline: move });
   });
+  core.place.home.listen({
+    // Numbers of transactions and places of rows are another server's.
+    onLost: () => cache.forgetAll(),
+    onMoved: (change) => telemetry.log.tell("schema_moved", { ...change }),
+  });
   return {
     catalog: core.catalog,
     transactions: transactionsOf(ground),

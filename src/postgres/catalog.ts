@@ -45,6 +45,9 @@ export interface StreamTables {
   deletions: string;
 }
 
+/** The quoted, qualified name of the table that is called so. */
+export type NameTable = (name: string) => string;
+
 /** Makes one thing (a statement, mostly) for a partition's tables. */
 export type Template<T> = (tables: StreamTables) => T;
 
@@ -57,12 +60,22 @@ export class Catalog {
   /** Of streams in use: hashing an id takes longer than the rest of a lookup. */
   readonly #suffixes = new BoundedMap<StreamId, string>(20_000);
 
+  readonly #nameTable: NameTable;
+
   #own: OwnTables;
 
-  constructor(schema: string, partitions: number, own: OwnTables = "current") {
+  /** On a cluster tables have other names, which `nameTable` knows. */
+  constructor(
+    schema: string,
+    partitions: number,
+    own: OwnTables = "current",
+    nameTable: NameTable = (name) =>
+      `${quoteIdentifier(schema)}.${quoteIdentifier(name)}`,
+  ) {
     this.#schema = schema;
     this.#partitions = partitions;
     this.#own = own;
+    this.#nameTable = nameTable;
   }
 
   /** The schema's name, as it is. */
@@ -90,7 +103,7 @@ export class Catalog {
 
   /** The quoted, qualified name of a table that has no partitions. */
   table(name: string): string {
-    return `${quoteIdentifier(this.#schema)}.${quoteIdentifier(name)}`;
+    return this.#nameTable(name);
   }
 
   /** The tables that hold the stream. */

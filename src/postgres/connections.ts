@@ -3,17 +3,18 @@
  * each kind, and what every session is set to.
  */
 
+import { Home } from "../database/cluster/home.ts";
 import { placesOf } from "../database/shared_places.ts";
 import {
   assertDirect,
   connectLastingSession,
 } from "../database/lasting_session.ts";
 import type { ConnectionTarget } from "../database/connection_target.ts";
-import { CurrentServer } from "../database/current_server.ts";
+import { type Address, CurrentServer } from "../database/current_server.ts";
 import { type ConnectOptions, connectSession } from "../database/driver.ts";
 import { toStorageError } from "../database/failures.ts";
 import { HostSurvey } from "../database/host_survey.ts";
-import { Pool } from "../database/pool.ts";
+import { Pool, type PoolGuard } from "../database/pool.ts";
 import { searchPath } from "../database/search_path.ts";
 import {
   applySettings,
@@ -37,18 +38,30 @@ import type { ReadingOptions, ResolvedOptions } from "./options.ts";
 export class Place {
   readonly server = new CurrentServer();
   readonly survey: HostSurvey;
+  /** On which of a cluster's servers the schema is. */
+  readonly home: Home;
   readonly #options: ReadingOptions;
   readonly #pools: Pool[] = [];
   #leave: (() => void) | undefined;
 
   constructor(options: ReadingOptions) {
     this.#options = options;
-    const { ownershipTarget } = options;
+    const { ownershipTarget, schema } = options;
     this.survey = new HostSurvey(
       shortened(ownershipTarget, options),
       this.#behaviour(),
       this.server,
     );
+    this.home = new Home({
+      schema,
+      connect: (address) => this.#connectTo(address),
+    });
+    this.home.listen({
+      onLost: () => {
+        for (const pool of this.#pools) pool.leaveServer();
+      },
+      onSettled: (address) => this.server.relocate(address),
+    });
   }
 
   /**
@@ -72,10 +85,28 @@ export class Place {
 
   /** A session of one's own, directly to the server. */
   connectOwner(options: Partial<ConnectOptions> = {}): Promise<Session> {
-    return connectLastingSession(
-      shortened(this.#options.ownershipTarget, this.#options),
-      { ...this.#behaviour(), isForLittle: true, ...options },
+    return this.home.connect(
+      this.#options.ownershipTarget,
+      (target) =>
+        connectLastingSession(shortened(target, this.#options), {
+          ...this.#behaviour(),
+          isForLittle: true,
+          ...options,
+        }),
     );
+  }
+
+  /** A session with any server of a cluster, to ask it something. */
+  #connectTo(address: Address): Promise<Session> {
+    const target: ConnectionTarget = {
+      ...this.#options.ownershipTarget,
+      hosts: [address],
+      sessionAttrs: "any",
+    };
+    return connectSession(shortened(target, this.#options), {}, {
+      ...sessionOptions(this.#options),
+      isForLittle: true,
+    });
   }
 
   /** A pool whose sessions lead here. */
@@ -153,7 +184,6 @@ export function poolOf(
   { name, max, depth }: { name: string; max: number; depth: number },
 ): Pool {
   const { retry, operationTimeoutMs } = options;
-  const target = shortened(options.target, options);
   const settings = sessionSettings(options);
   const isLasting = options.preparedStatements;
   const ofSession = isLasting ? { ...settings, ...keptSettings } : {};
@@ -167,15 +197,17 @@ export function poolOf(
     connect: () =>
       telemetry.connect(
         name,
-        async () => {
-          const session = await connectSession(target, ofSession, behaviour);
-          if (!isLasting) return session;
-          // Of an owner that was found out on its lasting session.
-          if (options.isReadOnly) await assertDirect(session);
-          // Once more, because a pooler may ignore what is asked for at the start.
-          await applySettings(session, { ...ofSession, ...laterSettings });
-          return session;
-        },
+        () =>
+          place.home.connect(options.target, async (at) => {
+            const target = shortened(at, options);
+            const session = await connectSession(target, ofSession, behaviour);
+            if (!isLasting) return session;
+            // Of an owner that was found out on its lasting session.
+            if (options.isReadOnly) await assertDirect(session);
+            // Once more, because a pooler may ignore what is asked for at the start.
+            await applySettings(session, { ...ofSession, ...laterSettings });
+            return session;
+          }),
         toStorageError,
       ),
     max,
@@ -187,10 +219,18 @@ export function poolOf(
     makeRoom: () => place.makeRoom(pool),
     idleTimeoutMs: options.idleTimeoutMs || Infinity,
     places: options.connectionLimit && placesOf(options.connectionLimit),
+    guard: place.home.isDistributed ? guardOf(place.home) : undefined,
   });
   place.add(pool);
   telemetry.watchPool(name, pool, max);
   return pool;
+}
+
+function guardOf(home: Home): PoolGuard {
+  return {
+    before: (use) => home.guard![use === "read" ? "read" : "write"],
+    isMoved: (error) => home.isMoved(error),
+  };
 }
 
 /**

@@ -76,7 +76,9 @@ export async function openStore(
       },
     );
     try {
-      await checkSameDatabase(resolved, ownership);
+      if (!place.home.isDistributed) {
+        await checkSameDatabase(resolved, ownership);
+      }
       const { assembleStore, ...rest } = await loading;
       return assembleStore({
         options: resolved,

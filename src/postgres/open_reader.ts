@@ -4,9 +4,11 @@
  */
 
 import { connectSession } from "../database/driver.ts";
+import { selectHasCitus } from "../database/cluster/find_home.ts";
 import { toStorageError } from "../database/failures.ts";
 import { isDirect } from "../database/lasting_session.ts";
 import { checkReadable } from "../database/migrations/readable.ts";
+import { bind } from "../database/statement.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import { CallRunner } from "./call_runner.ts";
 import { Place, sessionOptions, telemetryOf } from "./connections.ts";
@@ -53,7 +55,11 @@ async function openCore(
   try {
     options.signal?.throwIfAborted();
     await place.enter();
-    const { partitions, isOwnSession } = await look(options, mayLackTables);
+    const { partitions, isOwnSession } = await look(
+      options,
+      place,
+      mayLackTables,
+    );
     const openBucket = await loadBucket(options);
     return makeReadCore(isOwnSession ? options : pooled(options), {
       place,
@@ -85,6 +91,7 @@ function pooled(options: ReadingOptions): ReadingOptions {
 /** What is there. The scripts are transactions: a pooler may stand between. */
 async function look(
   options: ReadingOptions,
+  { home }: Place,
   mayLackTables: boolean,
 ): Promise<{ partitions: number; isOwnSession: boolean }> {
   const { schema, target, signal } = options;
@@ -97,8 +104,15 @@ async function look(
   const onAbort = () => session.giveUp("Opening was aborted");
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
+    // The catalogue is the same on all servers of a cluster: so the look may go on
+    // here, wherever the tables are.
+    const [[{ rows: [row] }], isOwnSession] = await Promise.all([
+      session.run([bind(selectHasCitus)]),
+      isDirect(session),
+    ]);
+    if (row?.[0] === true) await home.isKnownAt(session);
     return {
-      isOwnSession: await isDirect(session),
+      isOwnSession,
       partitions: await checkReadable(session, {
         schema,
         operation,

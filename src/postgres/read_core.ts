@@ -72,7 +72,12 @@ export function makeReadCore(
     max: connections,
     depth: readDepth,
   });
-  const catalog = new Catalog(schema, partitions, own);
+  const catalog = new Catalog(
+    schema,
+    partitions,
+    own,
+    (name) => place.home.table(name),
+  );
   const locks = lockedPartitions(options, catalog, lockPool ?? pool);
   const ring = new TransactionRing();
   const pulse = new Pulse(pool, telemetry.database);

@@ -1,11 +1,48 @@
 import { Ownership } from "../database/ownership.ts";
 import type { OwnershipOptions } from "../database/ownership/options.ts";
+import { HomeChangedError } from "../database/cluster/home.ts";
 import type { Place } from "./connections.ts";
+import { StreamStorageError } from "../storage/errors.ts";
+import { quoted } from "../storage/foreign_text.ts";
 import { leaseMs } from "./limits.ts";
 import type { ResolvedOptions } from "./options.ts";
 
+/** So often a schema may turn out to be elsewhere while it is taken. */
+const maxTries = 20;
+
 /** Becomes the owner of a schema, as the options say. */
-export function takeOwnership(
+export async function takeOwnership(
+  options: ResolvedOptions,
+  place: Place,
+  hooks: Pick<OwnershipOptions, "prepare" | "onEvent">,
+): Promise<Ownership> {
+  const { home } = place;
+  for (let tries = 1;; tries++) {
+    try {
+      if (home.isDistributed) assertCanGuard(options);
+      return await takeOnce(options, place, hooks);
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      const isElsewhere = error instanceof HomeChangedError ||
+        await home.isMoved(error);
+      if (!isElsewhere || tries === maxTries) throw error;
+    }
+  }
+}
+
+/** The guard must see what was committed while it waited: cluster/guard.ts. */
+function assertCanGuard({ schema, isolationLevel }: ResolvedOptions): void {
+  if (isolationLevel === "read committed") return;
+  throw new StreamStorageError({
+    code: "BAD_CONFIG",
+    message:
+      `Schema ${quoted(schema)} is distributed: expected isolationLevel ` +
+      `"read committed", got "${isolationLevel}"`,
+    details: { reason: "cluster_isolation_level", schema, isolationLevel },
+  });
+}
+
+function takeOnce(
   options: ResolvedOptions,
   place: Place,
   hooks: Pick<OwnershipOptions, "prepare" | "onEvent">,
@@ -13,6 +50,7 @@ export function takeOwnership(
   const { schema, instanceId, whenOwned, startupDelayMs, signal } = options;
   return Ownership.take({
     schema,
+    home: place.home,
     instanceId,
     whenOwned,
     startupDelayMs,

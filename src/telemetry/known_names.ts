@@ -88,6 +88,8 @@ export const connectionEnds = [
   "spare",
   /** The server refused a connection to another pool. */
   "refused",
+  /** The schema was moved to another server of the cluster. */
+  "moved",
   /** It broke, was given up, or is no longer usable. */
   "lost",
 ] as const;

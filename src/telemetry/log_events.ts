@@ -72,6 +72,11 @@ export const logEvents = {
     meaning:
       "The server is on a new timeline: another server was promoted, and commits that had not reached it are lost; gives the old and the new timeline",
   },
+  schema_moved: {
+    level: "info",
+    meaning:
+      "The schema was moved to another server of the cluster, and the store goes on there; says from where to where, and for how many milliseconds it was looked for",
+  },
   connection_lost: {
     level: "warn",
     meaning: "A connection broke; logged once until a new one is made",

@@ -1,6 +1,9 @@
+import type { Home } from "../cluster/home.ts";
+import { refusedEra } from "../cluster/guard.ts";
 import { sqlStateOf } from "../failures.ts";
 import type { Fence } from "../fence.ts";
 import type { Session } from "../session.ts";
+import type { OwnershipOptions } from "./options.ts";
 
 /**
  * Ends the lock session; our row, if there is one, goes before, because it must
@@ -9,14 +12,17 @@ import type { Session } from "../session.ts";
 export async function leaveSchema(
   session: Session,
   fence: Fence | undefined,
-  connect: (signal?: AbortSignal) => Promise<Session>,
+  { home, connect }: Pick<OwnershipOptions, "home" | "connect">,
   signal?: AbortSignal,
 ): Promise<void> {
-  const error = await removeRow(session, fence, signal);
-  // Then the session has been read-only since it began; the next may not.
-  if (sqlStateOf(error) !== "25006") return;
+  const error = await removeRow(session, fence, home, signal);
+  // Then the session has been read-only since it began, or the schema is elsewhere;
+  // the next may lead to where the row is.
+  const isMoved = refusedEra(error) !== undefined;
+  if (sqlStateOf(error) !== "25006" && !isMoved) return;
+  if (isMoved) home.lose(refusedEra(error));
   const next = await connect(signal).catch(() => undefined);
-  if (next !== undefined) await removeRow(next, fence, signal);
+  if (next !== undefined) await removeRow(next, fence, home, signal);
 }
 
 /**
@@ -26,12 +32,14 @@ export async function leaveSchema(
 async function removeRow(
   session: Session,
   fence: Fence | undefined,
+  home: Home,
   signal: AbortSignal | undefined,
 ): Promise<unknown> {
   const giveUp = () => session.giveUp("Closed before the answer came");
   signal?.addEventListener("abort", giveUp, { once: true });
   try {
-    if (session.usable && fence) await session.run([fence.removal]);
+    const guard = home.guard?.write ?? [];
+    if (session.usable && fence) await session.run([...guard, fence.removal]);
     return undefined;
   } catch (error) {
     return error;

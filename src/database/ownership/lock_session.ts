@@ -11,54 +11,65 @@
 
 import { schemaLockId } from "../../storage/stream_id.ts";
 import { sqlStateOf } from "../failures.ts";
+import type { Home } from "../cluster/home.ts";
 import type { Fence } from "../fence.ts";
 import type { Session } from "../session.ts";
-import { bind, type Bound, type ResultsOf } from "../statement.ts";
+import { bind, type Bound, type Result, type ResultsOf } from "../statement.ts";
+import type { PgType } from "../wire/types.ts";
 import type { OwnershipOptions } from "./options.ts";
 import type { OwnerRow } from "./rows.ts";
-import { channel, type OwnershipSql } from "./sql.ts";
+import type { OwnershipSql } from "./sql.ts";
+
+type LinkOptions = Pick<OwnershipOptions, "schema" | "home" | "leaseMs">;
 
 /** See the file's head. */
 export class LockSession {
   readonly session: Session;
   /** Milliseconds after which an owner breaks its silence. */
   readonly beatMs: number;
+  /** The database has Citus; then the schema may be on another server of it. */
+  readonly isOnCluster: boolean;
   readonly #schema: string;
+  readonly #home: Home;
   readonly #sql: OwnershipSql;
 
   private constructor(
     session: Session,
-    { schema, leaseMs }: Pick<OwnershipOptions, "schema" | "leaseMs">,
+    { schema, home, leaseMs }: LinkOptions,
     sql: OwnershipSql,
+    isOnCluster: boolean,
   ) {
     this.session = session;
     this.beatMs = leaseMs / 3;
+    this.isOnCluster = isOnCluster;
+    this.#home = home;
     this.#schema = schema;
     this.#sql = sql;
   }
 
   /** Connects, listens, and takes the lease; the signal gives up connecting. */
   static async open(
-    options: Pick<OwnershipOptions, "schema" | "leaseMs" | "connect">,
+    options: LinkOptions & Pick<OwnershipOptions, "connect">,
     sql: OwnershipSql,
     onChange: () => void,
     signal?: AbortSignal,
   ): Promise<LockSession> {
     const { schema, leaseMs } = options;
     const session = await options.connect(signal);
-    session.onNotification(({ channel: notified, payload }) => {
-      if (notified === channel && payload === schema) onChange();
+    session.onNotification(({ channel, payload }) => {
+      if (payload === schema && sql.channels.includes(channel)) onChange();
     });
     try {
-      await session.run([
+      const [, { rows: [row] }] = await session.run([
         bind(sql.setLease, String(leaseMs)),
-        bind(sql.listen),
+        bind(sql.hasCitus),
+        ...sql.listens,
       ]);
+      return new LockSession(session, options, sql, row?.[0] === true);
     } catch (error) {
       await session.close();
       throw error;
     }
-    return new LockSession(session, options, sql);
   }
 
   /** Whether it can be asked anything. */
@@ -67,8 +78,29 @@ export class LockSession {
   }
 
   /** Runs statements as one transaction, as a session does. */
-  run<const B extends readonly Bound[]>(bound: B): Promise<ResultsOf<B>> {
-    return this.session.run(bound);
+  async run<const B extends readonly Bound[]>(bound: B): Promise<ResultsOf<B>> {
+    try {
+      return await this.session.run(bound);
+    } catch (error) {
+      // Whoever is asked next is asked at the right place.
+      await this.#home.isMoved(error);
+      throw error;
+    }
+  }
+
+  /** What a change of the row begins with, on a cluster. */
+  get writeGuard(): readonly Bound[] {
+    const { guard } = this.#home;
+    return guard === undefined
+      ? []
+      : [bind(this.#sql.allowShards), ...guard.write];
+  }
+
+  /** One statement, which is done only where the schema is. */
+  async #ask<C extends readonly PgType[]>(bound: Bound<C>): Promise<Result<C>> {
+    const guard = this.#home.guard?.read ?? [];
+    const results = await this.run([...guard, bound]);
+    return results.at(-1) as Result<C>;
   }
 
   /** Ends it, which lets the lock go. */
@@ -78,15 +110,15 @@ export class LockSession {
 
   /** Takes the lock for the session, if it is free. */
   async tryLock(): Promise<boolean> {
-    const [{ rows: [row] }] = await this.run([
+    const { rows: [row] } = await this.#ask(
       bind(this.#sql.tryLock, schemaLockId(this.#schema)),
-    ]);
+    );
     return row?.[0] === true;
   }
 
   /** Whether no session has the lock; does not take it. */
   async isLockFree(): Promise<boolean> {
-    const [{ rows: [row] }] = await this.run([this.probe]);
+    const { rows: [row] } = await this.#ask(this.probe);
     return row?.[0] === true;
   }
 
@@ -97,12 +129,13 @@ export class LockSession {
 
   /** Rows of instances, the latest last; none where there is no table yet. */
   async rows(): Promise<OwnerRow[]> {
+    const { era } = this.#home;
     try {
-      const [result] = await this.run([bind(this.#sql.selectRows)]);
-      return ownerRows(result);
+      return ownerRows(await this.#ask(bind(this.#sql.selectRows)));
     } catch (error) {
       const isMissing = ["42P01", "3F000"].includes(sqlStateOf(error) ?? "");
-      if (isMissing) return [];
+      // The home is another now, or lost: there the table may well be.
+      if (isMissing && era === this.#home.era) return [];
       throw error;
     }
   }
@@ -124,9 +157,7 @@ export class LockSession {
    * lock listens only when it has got it, and looks at the table never again.
    */
   async remind(fence: Fence): Promise<void> {
-    await this.run([
-      bind(this.#sql.remind, ...fence.ourRow, this.#schema),
-    ]);
+    await this.#ask(bind(this.#sql.remind, ...fence.ourRow, this.#schema));
   }
 
   /** Keeps the lease while something else takes its time. */

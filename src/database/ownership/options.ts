@@ -1,5 +1,6 @@
 import { schemaLockId } from "../../storage/stream_id.ts";
 import type { LogCode } from "../../telemetry/log_events.ts";
+import type { Home } from "../cluster/home.ts";
 import { LockWait } from "../lock_holder.ts";
 import type { Session } from "../session.ts";
 
@@ -9,6 +10,8 @@ export type WhenOwned = "take" | "wait" | "fail";
 /** How ownership is taken. */
 export interface OwnershipOptions {
   schema: string;
+  /** On which server of a cluster the schema is; see cluster/home.ts. */
+  home: Home;
   /** Names this instance in the table. */
   instanceId: string;
   whenOwned: WhenOwned;

@@ -1,6 +1,6 @@
 import { sqlStateOf } from "../failures.ts";
 import { endStuckWrites } from "../fence.ts";
-import { bind } from "../statement.ts";
+import { bind, type ResultsOf } from "../statement.ts";
 import { type LockSession, ownerRows } from "./lock_session.ts";
 import { infoText, type OwnerRow } from "./rows.ts";
 import type { OwnershipSql } from "./sql.ts";
@@ -40,19 +40,12 @@ export async function replaceRows(
   const deadline = performance.now() + replaceMs;
   for (;;) {
     try {
-      const [, , , { rows: [probe] }, found] = await link.run([
-        bind(sql.begin),
-        bind(sql.setTimeouts),
-        bind(sql.lockTable),
-        link.probe,
-        bind(sql.selectRows),
-      ]);
-      const others = ownerRows(found);
+      const { probe, others } = await lockRows(link, sql);
       if (!mayReplace(others)) {
         await link.run([bind(sql.rollback)]);
         return undefined;
       }
-      const isFromLiveOwner = others.length > 0 && probe?.[0] === false;
+      const isFromLiveOwner = others.length > 0 && !probe;
       const [{ rows: [own] }] = await link.run([
         bind(sql.replaceAll, instanceId, infoText(place, isFromLiveOwner)),
         bind(sql.commit),
@@ -66,6 +59,26 @@ export async function replaceRows(
       await endStuck(link, replacement);
     }
   }
+}
+
+/** Whether the owner's lock is free, and the rows, which nobody changes now. */
+async function lockRows(
+  link: LockSession,
+  sql: OwnershipSql,
+): Promise<{ probe: boolean; others: OwnerRow[] }> {
+  const results = await link.run([
+    bind(sql.begin),
+    bind(sql.setTimeouts),
+    ...link.writeGuard,
+    bind(sql.lockTable),
+    link.probe,
+    bind(sql.selectRows),
+  ]);
+  const [probe, found] = results.slice(-2) as [
+    ResultsOf<[LockSession["probe"]]>[0],
+    Parameters<typeof ownerRows>[0],
+  ];
+  return { probe: probe.rows[0]?.[0] === true, others: ownerRows(found) };
 }
 
 /** Writes hold the row; one that is too old for a write has no client. */

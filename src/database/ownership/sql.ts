@@ -1,5 +1,6 @@
+import { selectHasCitus } from "../cluster/find_home.ts";
 import { quoteIdentifier } from "../migrations/sql_text.ts";
-import { statement } from "../statement.ts";
+import { bind, statement } from "../statement.ts";
 
 /** Tells of each new row of an owner; the payload is the schema. */
 export const channel = "singlenodekey";
@@ -15,14 +16,34 @@ const idleMs = 3000;
 /** The statements of ownership. */
 export type OwnershipSql = ReturnType<typeof ownershipSql>;
 
-/** The statements of ownership for one schema. */
-export function ownershipSql(schema: string) {
-  const table = `${quoteIdentifier(schema)}.singlenodekey`;
-  return { table, ...lockSql, ...lookSql(table), ...replaceSql(table) };
+/**
+ * The statements of ownership over the owners' table, quoted, with its schema. On
+ * a cluster it is a shard, which tells of its rows on a channel of its own.
+ */
+export function ownershipSql(
+  table: string,
+  channels: readonly string[] = [channel],
+) {
+  const listens = channels.map((name) =>
+    bind(statement({ text: `LISTEN ${quoteIdentifier(name)}`, once: true }))
+  );
+  return {
+    table,
+    channels,
+    listens,
+    ...lockSql,
+    ...lookSql(table),
+    ...replaceSql(table),
+  };
+}
+
+/** The owners' table by the name that it has on every server. */
+export function ownersTable(schema: string): string {
+  return `${quoteIdentifier(schema)}.singlenodekey`;
 }
 
 const lockSql = {
-  listen: statement({ text: `LISTEN ${channel}`, once: true }),
+  hasCitus: selectHasCitus,
   setLease: statement({
     text: "SELECT pg_catalog.set_config('idle_session_timeout', $1, false)",
     params: ["text"],
@@ -78,6 +99,13 @@ function replaceSql(table: string) {
       text: `SELECT pg_catalog.set_config('lock_timeout', '${rowLockMs}', true),
         pg_catalog.set_config('idle_in_transaction_session_timeout', '${idleMs}', true)`,
       columns: ["text", "text"],
+      once: true,
+    }),
+    // Without it Citus lets nobody lock a shard.
+    allowShards: statement({
+      text: `SELECT pg_catalog.set_config(
+        'citus.enable_manual_changes_to_shards', 'on', true)`,
+      columns: ["text"],
       once: true,
     }),
     lockTable: statement({

@@ -6,6 +6,7 @@
 import { hostname } from "node:os";
 import process from "node:process";
 import { messageOf } from "../../storage/foreign_text.ts";
+import { HomeChangedError } from "../cluster/home.ts";
 import { toStorageError } from "../failures.ts";
 import { Fence } from "../fence.ts";
 import { ownershipLost, schemaOwned } from "../fence_errors.ts";
@@ -96,8 +97,17 @@ export class Taking {
     return taken;
   }
 
-  #prepare(link: LockSession): Promise<void> {
-    return link.whileBusy(() => this.#options.prepare(link.session));
+  async #prepare(link: LockSession): Promise<void> {
+    await link.whileBusy(() => this.#options.prepare(link.session));
+    // What was new is distributed now.
+    await this.#checkHome(link);
+  }
+
+  /** On a cluster the schema may be elsewhere: then all begins anew there. */
+  async #checkHome(link: LockSession): Promise<void> {
+    if (!link.isOnCluster) return;
+    if (await this.#options.home.isKnownAt(link.session)) return;
+    throw new HomeChangedError("The schema is on a server of a cluster");
   }
 
   /** Until the former owner has let go, or what has come before us. */
@@ -201,6 +211,7 @@ export class Taking {
       () => this.#events.onChange(),
       this.#options.signal,
     );
+    await this.#checkHome(this.#link);
     return this.#link;
   }
 
@@ -209,7 +220,7 @@ export class Taking {
     this.#link = undefined;
     this.#fence = undefined;
     if (link !== undefined) {
-      await leaveSchema(link.session, fence, this.#options.connect);
+      await leaveSchema(link.session, fence, this.#options);
     }
   }
 

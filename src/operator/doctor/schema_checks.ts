@@ -8,7 +8,7 @@ import {
 } from "../../database/migrations/mod.ts";
 import { ownerRows } from "../../database/ownership/lock_session.ts";
 import { ownerFacts } from "../../database/ownership/rows.ts";
-import { ownershipSql } from "../../database/ownership/sql.ts";
+import { ownershipSql, ownersTable } from "../../database/ownership/sql.ts";
 import { bind } from "../../database/statement.ts";
 import { Catalog } from "../../postgres/catalog.ts";
 import { quoted } from "../../storage/foreign_text.ts";
@@ -234,7 +234,9 @@ export const rights: Check<Pick<SchemaLook, keyof Look | "schema">> = {
 const owner: Check<SchemaLook> = {
   name: "owner",
   async run({ schema, session, isStandby, ask }) {
-    const [{ rows }] = await ask([bind(ownershipSql(schema).selectRows)]);
+    const [{ rows }] = await ask([
+      bind(ownershipSql(ownersTable(schema)).selectRows),
+    ]);
     const named = ownerFacts(ownerRows({ rows }));
     if (isStandby) {
       return [unknown("On a standby it can't be seen who holds the lock")];

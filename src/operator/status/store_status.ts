@@ -9,7 +9,7 @@ import {
 } from "../../database/migrations/mod.ts";
 import { ownerRows } from "../../database/ownership/lock_session.ts";
 import { type OwnerFacts, ownerFacts } from "../../database/ownership/rows.ts";
-import { ownershipSql } from "../../database/ownership/sql.ts";
+import { ownershipSql, ownersTable } from "../../database/ownership/sql.ts";
 import type { Session } from "../../database/session.ts";
 import { bind, type Bound, type ResultsOf } from "../../database/statement.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
@@ -164,7 +164,7 @@ async function ownerOf(
   schema: string,
 ): Promise<OwnerFacts | null | undefined> {
   const found = await unlessLocked(session, [
-    bind(ownershipSql(schema).selectRows),
+    bind(ownershipSql(ownersTable(schema)).selectRows),
   ]);
   return found && ownerFacts(ownerRows(found[0]));
 }

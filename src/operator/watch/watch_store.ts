@@ -198,14 +198,15 @@ class Watch {
   async #owner(
     isStandby: boolean,
   ): Promise<Pick<WatchSample, "owner" | "isLocked">> {
-    const { schema } = this.#core;
+    const { schema, catalog } = this.#core;
     const holders = isStandby ? undefined : await holdersOf(
       { run: (bound) => this.#read(bound) },
       schemaLockId(schema),
     );
     const isLocked = holders && holders.length > 0;
     try {
-      const [rows] = await this.#read([bind(ownershipSql(schema).selectRows)]);
+      const { selectRows } = ownershipSql(catalog.table("singlenodekey"));
+      const [rows] = await this.#read([bind(selectRows)]);
       return { owner: ownerFacts(ownerRows(rows)), isLocked };
     } catch (error) {
       if (!mayNotLook(error)) throw error;

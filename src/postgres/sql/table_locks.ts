@@ -5,10 +5,12 @@ import { statement } from "../../database/statement.ts";
 /**
  * The suffixes of the partitions of schema $1 to which no writer gets, and whether
  * readers neither: another session has, or waits for, a lock on one of their tables
- * or indexes that conflicts with ours. Who waits stands in line before us.
+ * or indexes that conflicts with ours. Who waits stands in line before us. On a
+ * cluster the number of its shard stands behind a table's name.
  */
 export const selectLockedPartitions = statement({
-  text: `SELECT pg_catalog.right(locked.relname::pg_catalog.text, 3),
+  text: `SELECT pg_catalog.substring(locked.relname::pg_catalog.text,
+        '_([rm][0-9a-f]{2})(?:_[0-9]+)?$'),
       pg_catalog.bool_or(lock.mode = 'AccessExclusiveLock')
     FROM pg_catalog.pg_locks AS lock
     LEFT JOIN pg_catalog.pg_index AS index ON index.indexrelid = lock.relation
@@ -20,7 +22,7 @@ export const selectLockedPartitions = statement({
         WHERE datname = pg_catalog.current_database())
       AND lock.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
         'AccessExclusiveLock')
-      AND locked.relname ~ '_[rm][0-9a-f]{2}$'
+      AND locked.relname ~ '_[rm][0-9a-f]{2}(_[0-9]+)?$'
     GROUP BY 1`,
   params: ["text"],
   columns: ["text", "bool"],

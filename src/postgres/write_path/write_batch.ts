@@ -6,6 +6,7 @@
  * {@linkcode StreamLock}. The streams of one kind are locked by one statement.
  */
 
+import { movedReason } from "../../database/cluster/guard.ts";
 import { rejectionOf } from "../../database/rejection.ts";
 import { bind, type Bound, type Result } from "../../database/statement.ts";
 import type { TransactionContext } from "../../database/read_transactions.ts";
@@ -64,7 +65,8 @@ export async function runBatch(
   try {
     return await runOnce(store, context, writes);
   } catch (error) {
-    if (rejectionOf(error)?.reason !== changedReason) throw error;
+    const reason = rejectionOf(error)?.reason;
+    if (reason !== changedReason && reason !== movedReason) throw error;
   }
   // Nothing was done, and what was cached is forgotten.
   return await runOnce(store, context, writes);
