@@ -135,7 +135,7 @@ function batchStoreOf(ground: Ground): BatchStore {
   core.place.home.listen({
     // Numbers of transactions and places of rows are another server's.
     onLost: () => cache.forgetAll(),
-    onMoved: (change) => telemetry.log.tell("schema_moved", { ...change }),
+    onMoved: (change) => telemetry.log.emit("schema_moved", { ...change }),
   });
   return {
     catalog: core.catalog,

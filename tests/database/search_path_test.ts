@@ -13,6 +13,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import pg from "pg";
+import { Home } from "../../src/database/cluster/home.ts";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
 import { connectSession } from "../../src/database/driver.ts";
 import { connectLastingSession } from "../../src/database/lasting_session.ts";
@@ -165,12 +166,14 @@ async function takeOver(
   await aborted(first.signal);
   while (!await takesWrites(second));
   const target = parseConnectionUrl(options.url);
+  const connect = () => connectLastingSession(target, sessionOptions);
   const ownership = await Ownership.take({
     schema,
+    home: new Home({ schema, connect }),
     instanceId: "third",
     whenOwned: "take",
     prepare: () => Promise.resolve(),
-    connect: () => connectLastingSession(target, sessionOptions),
+    connect,
     startupDelayMs: 0,
     leaseMs: 60_000,
     stuckWriteMs: 60_000,

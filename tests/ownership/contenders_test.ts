@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { Home } from "../../src/database/cluster/home.ts";
 import { connectLastingSession } from "../../src/database/lasting_session.ts";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
 import { Ownership } from "../../src/database/ownership.ts";
@@ -194,17 +195,19 @@ function ownership(
   onEvent: OwnershipOptions["onEvent"],
   survey?: () => Promise<unknown>,
 ): Promise<Ownership> {
+  const connect = () =>
+    connectLastingSession(parseConnectionUrl(url), {
+      preparedStatements: true,
+      maxPrepared: 10,
+      answerTimeoutMs: 10_000,
+    });
   return Ownership.take({
     schema,
+    home: new Home({ schema, connect }),
     instanceId: crypto.randomUUID(),
     whenOwned: "wait",
     prepare: () => Promise.resolve(),
-    connect: () =>
-      connectLastingSession(parseConnectionUrl(url), {
-        preparedStatements: true,
-        maxPrepared: 10,
-        answerTimeoutMs: 10_000,
-      }),
+    connect,
     startupDelayMs: 0,
     // More than the pause between two looks.
     leaseMs: 2500,

@@ -126,7 +126,7 @@ export class Home {
     return this.#guard;
   }
 
-  /** The channels on which new rows of owners are report. */
+  /** The channels on which new rows of owners are announced. */
   get channels(): readonly string[] {
     const shard = this.#known?.shards.get(keyTable);
     // The trigger notifies by the name of its table, which is the shard's, unless
@@ -213,7 +213,9 @@ export class Home {
     if (!isMissing(error)) return false;
     // Of an old copy, or never there.
     const era = this.#era;
-    const report = await this.#askAt(this.#known.address).catch(() => undefined);
+    const report = await this.#askAt(this.#known.address).catch(() =>
+      undefined
+    );
     if (report?.isHere === false) this.lose(era);
     return era !== this.#era;
   }

@@ -1,0 +1,69 @@
+/** One schema that is moved again and again while a store writes to it. */
+import { setTimeout as delay } from "node:timers/promises";
+import { openStreamReader, openStreamStorage } from "../../mod.ts";
+import type { CitusCluster } from "../../tests/support/cluster/citus_cluster.ts";
+import { distributedSchema } from "../../tests/support/cluster/distributed_schema.ts";
+import { MovesLoad } from "./load.ts";
+
+/** The ways of moving. */
+export const ways = ["force_logical", "block_writes"] as const;
+
+/** One move. */
+export interface Move {
+  way: typeof ways[number];
+  /** Milliseconds that it took. */
+  tookMs: number;
+  /** The longest time without an acknowledgement meanwhile. */
+  pauseMs: number;
+}
+
+/** What came of a schema's moves. */
+export interface MovesReport {
+  schema: string;
+  moves: Move[];
+  acknowledged: number;
+  reads: number;
+  failures: readonly string[];
+  lost: readonly string[];
+}
+
+/** Makes a schema, and moves it so often. */
+export async function moveUnderLoad(
+  cluster: CitusCluster,
+  { schema, partitions, moves, writers, rest }: {
+    schema: string;
+    partitions: number;
+    moves: number;
+    writers: number;
+    rest: number;
+  },
+): Promise<MovesReport> {
+  await distributedSchema(cluster, schema, partitions);
+  const { url } = cluster.coordinator;
+  // With block_writes all of a move is a pause, and a call has to live to see its end.
+  const store = { url, schema, startupDelayMs: 0, operationTimeoutMs: 60_000 };
+  const done: Move[] = [];
+  await using storage = await openStreamStorage(store);
+  await using reader = await openStreamReader({
+    url,
+    schema,
+    operationTimeoutMs: 60_000,
+  });
+  const load = new MovesLoad(storage, reader);
+  await load.start(writers);
+  for (let nth = 0; nth < moves; nth++) {
+    await delay(rest);
+    const way = ways[nth % ways.length]!;
+    const to = await cluster.otherThan(schema);
+    load.takePause();
+    const since = performance.now();
+    await cluster.move(schema, to, way);
+    const tookMs = performance.now() - since;
+    // The first answer from there ends the pause.
+    await delay(Math.min(rest, 300));
+    done.push({ way, tookMs, pauseMs: load.takePause() });
+  }
+  await load.stop();
+  const { acknowledged, reads, failures, lost } = load;
+  return { schema, moves: done, acknowledged, reads, failures, lost };
+}
