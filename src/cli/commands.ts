@@ -73,6 +73,11 @@ export const commands: readonly ListedCommand[] = [
     load: () => import("./commands/media.ts"),
   },
   {
+    name: "move",
+    summary: "move a store to another worker of its cluster",
+    load: () => import("./commands/move.ts"),
+  },
+  {
     name: "doctor",
     summary: "find out what is wrong with a server and a store",
     load: () => import("./commands/doctor.ts"),

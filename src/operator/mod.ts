@@ -47,6 +47,21 @@ export type {
   StreamLocation,
   TableFamily,
 } from "./status/types.ts";
+export { clusterStatus } from "./cluster/cluster.ts";
+export { moveStore } from "./cluster/move_store.ts";
+export type {
+  MoveProgress,
+  MoveReport,
+  MoveStoreOptions,
+} from "./cluster/move_store.ts";
+export type { MoveMode } from "./cluster/plan_move.ts";
+export type {
+  ClusterStatus,
+  ClusterWorker,
+  PlacedStore,
+  StorePlacement,
+  WorkerPlace,
+} from "./cluster/types.ts";
 export { printGrants } from "../database/migrations/mod.ts";
 export type {
   MigrationProgress,

@@ -22,6 +22,13 @@ export type ServerOptions = Omit<
 /** Any name will do where no schema is looked at. */
 const noSchema = "public";
 
+/** What a session is for. */
+interface SessionUse extends ServerOptions {
+  schema?: string;
+  /** Milliseconds that a statement may take: those of options end at an hour. */
+  statementMs?: number;
+}
+
 /**
  * Runs `work` with a session, which is closed then. What it runs must not depend
  * on settings of a session: a pooler may stand between.
@@ -30,16 +37,19 @@ const noSchema = "public";
  */
 export async function withSession<T>(
   operation: string,
-  options: ServerOptions & { schema?: string },
+  { statementMs, ...options }: SessionUse,
   work: (session: Session, resolved: ReadingOptions) => Promise<T>,
 ): Promise<T> {
   const { signal } = options;
   try {
-    const resolved = resolveReaderOptions({
-      applicationName: "stream-operator",
-      ...options,
-      schema: options.schema ?? noSchema,
-    });
+    const resolved = {
+      ...resolveReaderOptions({
+        applicationName: "stream-operator",
+        ...options,
+        schema: options.schema ?? noSchema,
+      }),
+      ...(statementMs !== undefined && { statementTimeoutMs: statementMs }),
+    };
     await using session = await connectSession(resolved.target, {}, {
       ...sessionOptions(resolved),
       preparedStatements: false,

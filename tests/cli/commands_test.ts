@@ -79,7 +79,7 @@ describe("help", () => {
 
   it("is that of docs/command_line.md", async () => {
     const document = readDocument("docs/command_line.md");
-    const documented = [...document.matchAll(/^\| `([a-z]+)` /gm)].map((
+    const documented = [...document.matchAll(/^\| `([a-z-]+)` /gm)].map((
       [, name],
     ) => name!);
     assert.deepEqual(

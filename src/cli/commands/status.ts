@@ -1,5 +1,7 @@
 /** `status`: what a store is, who has it, and how large it is. */
 
+import { clusterStatus } from "../../operator/cluster/cluster.ts";
+import type { ClusterStatus } from "../../operator/cluster/types.ts";
 import {
   findStores,
   type FoundStore,
@@ -8,6 +10,7 @@ import { storeStatus } from "../../operator/status/store_status.ts";
 import type { StoreStatus } from "../../operator/status/types.ts";
 import { quoted } from "../../storage/foreign_text.ts";
 import type { Cli } from "../cli.ts";
+import { placementText, showCluster } from "../cluster/show_cluster.ts";
 import { examples, type NewCommand, run } from "../command.ts";
 import { formatBytes, formatCount, formatDuration, plural } from "../format.ts";
 import { serverOf, withStore } from "../store_options.ts";
@@ -25,7 +28,10 @@ export function define(command: NewCommand): void {
       let { schema } = options;
       if (schema === undefined) {
         const stores = await findStores({ url, signal });
-        if (stores.length !== 1) return await showStores(cli, stores);
+        if (stores.length !== 1) {
+          const cluster = await clusterStatus({ url, signal });
+          return await showStores(cli, stores, cluster);
+        }
         schema = stores[0]!.schema;
       }
       const status = await storeStatus({ url, schema, signal });
@@ -37,12 +43,26 @@ export function define(command: NewCommand): void {
 
 async function showStores(
   cli: Cli,
-  stores: readonly FoundStore[],
+  found: readonly FoundStore[],
+  cluster: ClusterStatus | null,
 ): Promise<0> {
-  if (cli.isJson) await cli.document({ stores });
-  else if (stores.length === 0) {
+  const placed = new Set(cluster?.stores.map(({ schema }) => schema));
+  // The server that was asked knows nothing of the size of the others'.
+  const stores = found.filter(({ schema }) => !placed.has(schema));
+  if (cli.isJson) {
+    await cli.document({ stores, ...(cluster !== null && { cluster }) });
+    return 0;
+  }
+  if (cluster !== null) {
+    await showCluster(cli, cluster);
+    if (stores.length > 0) await cli.print("", "On this server:");
+    else if (placed.size === 0) await cli.print("");
+  }
+  if (found.length === 0) {
     await cli.print("No schema of this database looks like a store");
-  } else {
+    return 0;
+  }
+  if (stores.length > 0) {
     await cli.table({
       columns: [
         { head: "Schema", shrinks: true },
@@ -55,8 +75,8 @@ async function showStores(
         formatBytes(bytes),
       ]),
     });
-    await cli.print("", "Choose one with --schema.");
   }
+  await cli.print("", "Choose one with --schema.");
   return 0;
 }
 
@@ -89,6 +109,9 @@ async function showFacts(cli: Cli, status: StoreStatus): Promise<void> {
     ["Database", `${server.database}, ${formatBytes(server.databaseBytes)}`],
     ["Schema", `${quoted(schema)}, ${version}${hint}`],
     ["Partitions", String(partitions ?? "not stored")],
+    ...(status.placement === null
+      ? []
+      : [["Worker", placementText(status.placement)] as [string, string]]),
     ["Owner", ownerText(cli, status)],
     ["Lock", lockText(status)],
   ];
@@ -106,8 +129,11 @@ function ownerText(cli: Cli, { owner }: StoreStatus): string {
   return `${owner.name}${place},\n${" ".repeat(12)}since ${owner.since}`;
 }
 
-function lockText({ lockHolders, server }: StoreStatus): string {
+function lockText(
+  { lockHolders, server, placement }: StoreStatus,
+): string {
   if (server.isStandby) return "not to be seen on a standby";
+  if (placement?.isHere === false) return "seen on its worker only";
   if (lockHolders === undefined) return "unknown: this role may not look";
   if (lockHolders.length === 0) return "free";
   return lockHolders.map(({ pid, role, application }) =>

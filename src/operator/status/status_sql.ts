@@ -87,9 +87,10 @@ export const selectStreamKinds = (schema: string, nodeVersion: number) =>
     once: true,
   });
 
-/** A table's family: its name without the partition. */
-const family = `pg_catalog.regexp_replace(c.relname::pg_catalog.text,
-  '_[rm][0-9a-f]{2}$'::pg_catalog.text, ''::pg_catalog.text)`;
+/** A table's family: its name without the partition, and a shard's number. */
+const family = (name: string) =>
+  `pg_catalog.regexp_replace(${name}, '_[rm][0-9a-f]{2}$'::pg_catalog.text,
+    ''::pg_catalog.text)`;
 
 const blockSize = "pg_catalog.current_setting('block_size')::pg_catalog.int8";
 
@@ -120,7 +121,7 @@ const selectFamilies = (bytes: string) =>
         pg_catalog.sum(dead)::pg_catalog.int8,
         ${isoTime("pg_catalog.max(vacuumed)")},
         pg_catalog.count(vacuumed)
-      FROM (SELECT ${family} AS family, ${bytes},
+      FROM (SELECT ${family("c.relname::pg_catalog.text")} AS family, ${bytes},
           greatest(coalesce(s.n_live_tup, 0), 0) AS live,
           greatest(coalesce(s.n_dead_tup, 0), 0) AS dead,
           greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed
@@ -139,3 +140,42 @@ const selectFamilies = (bytes: string) =>
 export const selectExactFamilies = selectFamilies(exactBytes);
 /** See {@linkcode selectFamilies}. */
 export const selectEstimatedFamilies = selectFamilies(estimatedBytes);
+
+/**
+ * The same of a store on a worker of a cluster, as the text of one column, for
+ * another server to send there: its sessions see the shards. %L is the schema.
+ */
+export const shardFamilies =
+  `SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+    family, tables, heap, indexes, live, dead, last, vacuumed))
+  FROM (SELECT family, pg_catalog.count(*)::pg_catalog.text AS tables,
+      pg_catalog.sum(heap)::pg_catalog.text AS heap,
+      pg_catalog.sum(indexes)::pg_catalog.text AS indexes,
+      pg_catalog.sum(live)::pg_catalog.text AS live,
+      pg_catalog.sum(dead)::pg_catalog.text AS dead,
+      ${isoTime("pg_catalog.max(vacuumed)")} AS last,
+      pg_catalog.count(vacuumed)::pg_catalog.text AS vacuumed
+    FROM (SELECT ${
+    family(`pg_catalog.regexp_replace(c.relname::pg_catalog.text,
+          '_[0-9]+$'::pg_catalog.text, ''::pg_catalog.text)`)
+  } AS family, ${exactBytes},
+        greatest(s.n_live_tup, 0) AS live, greatest(s.n_dead_tup, 0) AS dead,
+        greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed
+      FROM pg_catalog.pg_namespace AS n
+      JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid
+      JOIN pg_catalog.pg_dist_shard AS d
+        ON d.shardid::pg_catalog.text = pg_catalog.substring(
+          c.relname::pg_catalog.text, '_([0-9]+)$'::pg_catalog.text)
+      LEFT JOIN pg_catalog.pg_stat_all_tables AS s ON s.relid = c.oid
+      WHERE n.nspname = %L AND c.relkind = 'r') AS its
+    GROUP BY family ORDER BY pg_catalog.sum(heap) DESC, family) AS families`;
+
+/** What the worker $3, $4 says to the text $1 with $2 in it; no row: it is away. */
+export const askWorker = statement({
+  text: `SELECT result FROM pg_catalog.run_command_on_workers(
+      pg_catalog.format($1, $2))
+    WHERE nodename = $3 AND nodeport = $4 AND success`,
+  params: ["text", "text", "text", "int4"],
+  columns: ["text?"],
+  once: true,
+});

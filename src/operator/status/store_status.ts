@@ -19,6 +19,9 @@ import {
   type StreamId,
   streamType,
 } from "../../storage/stream_id.ts";
+import { placementOf, readCluster } from "../cluster/cluster.ts";
+import { tablesOnWorker } from "../cluster/worker_tables.ts";
+import type { StorePlacement } from "../cluster/types.ts";
 import { locationOf } from "../location.ts";
 import { withSession } from "../session.ts";
 import {
@@ -82,6 +85,8 @@ async function statusOf(
   ]);
   const isReadable = new Set(readable.rows.map(([name]) => name));
   const its = serverOf(server.rows[0]!);
+  const cluster = await readCluster(session);
+  const placement = cluster === undefined ? null : placementOf(cluster, schema);
   return {
     server: its,
     schema,
@@ -89,10 +94,11 @@ async function statusOf(
     currentVersions,
     isDirty: state.dirty,
     partitions: state.partitions,
+    placement,
     owner: isReadable.has("singlenodekey")
       ? await ownerOf(session, schema)
       : undefined,
-    lockHolders: its.isStandby
+    lockHolders: its.isStandby || placement?.isHere === false
       ? undefined
       : await holdersOf(session, schemaLockId(schema)),
     sessions: sessions.rows.map(([role, application, state, sessions]) => ({
@@ -105,7 +111,7 @@ async function statusOf(
     streams: isReadable.has("es")
       ? await streamsOf(session, schema, state.versions.node)
       : undefined,
-    ...await tablesOf(session, schema),
+    ...await tablesOf(session, schema, placement),
   };
 }
 
@@ -190,7 +196,14 @@ async function streamsOf(
 async function tablesOf(
   session: Session,
   schema: string,
+  placement: StorePlacement | null,
 ): Promise<Pick<StoreStatus, "tables" | "areSizesEstimated">> {
+  if (placement !== null) {
+    return {
+      areSizesEstimated: false,
+      tables: await tablesOnWorker(session, placement),
+    };
+  }
   const exact = await unlessLocked(session, [
     bind(selectExactFamilies, schema),
   ]);

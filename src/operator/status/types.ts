@@ -4,6 +4,7 @@ import type { LockHolder } from "../../database/lock_holder.ts";
 import type { TrackVersions } from "../../database/migrations/mod.ts";
 import type { OwnerFacts } from "../../database/ownership/rows.ts";
 import type { StreamType } from "../../storage/stream_id.ts";
+import type { StorePlacement } from "../cluster/types.ts";
 import type { ServerOptions } from "../session.ts";
 
 /** The server of a store. */
@@ -99,9 +100,14 @@ export interface StoreStatus {
   isDirty: boolean;
   /** Undefined if the number is not stored. */
   partitions: number | undefined;
+  /** Where it lives in a Citus cluster; null: on the server that was asked. */
+  placement: StorePlacement | null;
   /** Who has the schema; null: nobody. Undefined: this role may not read it. */
   owner: OwnerFacts | null | undefined;
-  /** Who holds the owner's lock. Undefined: on a standby nobody sees it. */
+  /**
+   * Who holds the owner's lock. Undefined: nobody sees it on a standby, or but on
+   * the worker that has the store.
+   */
   lockHolders: LockHolder[] | undefined;
   /** Other sessions in this database. */
   sessions: SessionGroup[];

@@ -1,0 +1,232 @@
+/**
+ * Moves a store's schema from one worker of a Citus cluster to another.
+ *
+ *     plan → move (one statement) → moved
+ *              │ the signal aborts, or the statement fails
+ *              └→ the server has let go → where is it? → error
+ *
+ * The move is one statement of Citus's, which is one transaction to everybody
+ * else: until it commits the schema is where it was, whatever becomes of us.
+ * Citus removes what was copied in vain. A signal that comes while it commits
+ * comes too late: so the place is looked up afterwards, and told.
+ */
+
+import { PgError } from "../../database/pg_error.ts";
+import type { Session } from "../../database/session.ts";
+import { bind } from "../../database/statement.ts";
+import { canceled } from "../../storage/contract_errors.ts";
+import { StreamStorageError } from "../../storage/errors.ts";
+import { quoted } from "../../storage/foreign_text.ts";
+import { type ServerOptions, withSession } from "../session.ts";
+import { type Queries, readCluster, workerName } from "./cluster.ts";
+import { moveSchema, selectMoveProgress } from "./cluster_sql.ts";
+import { type MoveMode, type MovePlan, planMove } from "./plan_move.ts";
+
+/** How far a move is. */
+export interface MoveProgress {
+  /** Bytes on the new worker. */
+  done: bigint;
+  /** Bytes to be copied; undefined until Citus tells. */
+  total: bigint | undefined;
+  /** What Citus does, in its words. */
+  step: string | undefined;
+}
+
+/** What {@linkcode moveStore} needs to know. */
+export interface MoveStoreOptions extends ServerOptions {
+  /** The store's schema. */
+  schema: string;
+  /**
+   * The worker, as `HOST:PORT` by the name that the cluster's servers use; the
+   * host alone if only one worker has it.
+   */
+  to: string;
+  /**
+   * `logical` copies the rows while the store is used; `block-writes` is sooner
+   * done, but every write waits until it is. Default `logical`.
+   */
+  mode?: MoveMode;
+  /** Hears how far it is, about once a second. */
+  onProgress?: (progress: MoveProgress) => void;
+}
+
+/** What {@linkcode moveStore} returns. */
+export interface MoveReport {
+  /** The store's schema. */
+  schema: string;
+  /** The worker that had it, as `HOST:PORT`. */
+  from: string;
+  /** The worker that has it. */
+  to: string;
+  /** How it was moved. */
+  mode: MoveMode;
+  /** Of its tables and indexes before; null if they could not be told. */
+  bytes: bigint | null;
+  /** How long the move took. */
+  seconds: number;
+}
+
+const operation = "moveStore";
+/** Terabytes take hours; a connection that is dead is found out sooner. */
+const longestMs = 7 * 24 * 60 * 60 * 1000;
+const askEveryMs = 1000;
+
+const citusModes = {
+  "logical": "force_logical",
+  "block-writes": "block_writes",
+} as const satisfies Record<MoveMode, string>;
+
+/**
+ * Moves a store to another worker of its cluster, while it is used. Run on the
+ * coordinator. When the signal aborts, the store stays where it was, or the error
+ * tells (`details.worker`) that the move was done already.
+ *
+ * ```ts
+ * import { moveStore } from "@towns/stream-storage/operator";
+ *
+ * const { from, to, seconds } = await moveStore({ url, schema, to: worker });
+ * console.log(from, to, seconds);
+ * ```
+ *
+ * @throws {StreamStorageError} as `openStreamReader`; BAD_CONFIG and
+ *   FAILED_PRECONDITION: why it can't be moved; CANCELED.
+ */
+export async function moveStore(
+  { schema, to, mode = "logical", onProgress, signal, ...options }:
+    MoveStoreOptions,
+): Promise<MoveReport> {
+  const server = { ...options, schema };
+  const plan = await withSession(
+    operation,
+    { ...server, ...(signal && { signal }) },
+    (session) => planMove(session, { schema, to, mode }),
+  );
+  // Not ended by the signal: it is asked afterwards where the store is.
+  return await withSession(operation, server, async (watcher) => {
+    const move = withSession(
+      operation,
+      { ...server, statementMs: longestMs, ...(signal && { signal }) },
+      (mover) => makeMove(mover, plan),
+    );
+    const ended = move.then(() => {}, () => {});
+    const watched = onProgress && watchMove(watcher, plan, ended, onProgress);
+    try {
+      return await move;
+    } catch (error) {
+      await watched;
+      if (!signal?.aborted) throw error;
+      throw await interruption(watcher, plan, signal.reason);
+    } finally {
+      await watched;
+    }
+  });
+}
+
+/** What a move is made with. */
+export type Mover = Queries & Pick<Session, "usable" | "released">;
+
+/** Makes it; returns when the schema is at its new place. */
+export async function makeMove(
+  mover: Mover,
+  { schema, mode, from, to, bytes }: MovePlan,
+): Promise<MoveReport> {
+  const started = performance.now();
+  try {
+    await mover.run([
+      bind(moveSchema, schema, to.host, to.port, citusModes[mode]),
+    ]);
+  } catch (error) {
+    // While the server still works on it, nobody can tell where it will be.
+    if (!mover.usable) await mover.released;
+    throw isLeftover(error) ? leftover({ schema, to }, error) : error;
+  }
+  return {
+    schema,
+    from: workerName(from),
+    to: workerName(to),
+    mode,
+    bytes,
+    seconds: Math.round(performance.now() - started) / 1000,
+  };
+}
+
+/** Citus has no code of its own for it; the routine's name is no text for people. */
+function isLeftover(error: unknown): boolean {
+  return error instanceof PgError &&
+    error.routine === "ErrorIfCleanupRecordForShardExists";
+}
+
+function leftover(
+  { schema, to }: Pick<MovePlan, "schema" | "to">,
+  cause: unknown,
+): StreamStorageError {
+  const worker = workerName(to);
+  return new StreamStorageError({
+    code: "FAILED_PRECONDITION",
+    message: `${worker} still has what a move before has left of schema ` +
+      `${quoted(schema)}: Citus removes it when nobody uses it any more; ` +
+      "CALL citus_cleanup_orphaned_resources() does so at once",
+    details: { reason: "leftover_of_move", schema, worker },
+    retryable: true,
+    cause,
+  });
+}
+
+/** Asks how far it is until it has ended. What can't be told is left out. */
+export async function watchMove(
+  queries: Queries,
+  { schema, bytes }: MovePlan,
+  ended: Promise<void>,
+  onProgress: (progress: MoveProgress) => void,
+): Promise<void> {
+  let isEnded = false;
+  const end = ended.then(() => {
+    isEnded = true;
+  });
+  while (!isEnded) {
+    try {
+      const [{ rows: [row] }] = await queries.run([
+        bind(selectMoveProgress, schema),
+      ]);
+      const [total = null, done = null, step = null] = row ?? [];
+      if (!isEnded && total !== null) {
+        onProgress({
+          done: done ?? 0n,
+          total: total || (bytes ?? undefined),
+          step: step ?? undefined,
+        });
+      }
+    } catch {
+      // The move is what counts; its own session tells when it fails.
+    }
+    await pause(end);
+  }
+}
+
+/** Until it is time to ask again, or there is nothing more to ask. */
+async function pause(end: Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, askEveryMs);
+  await Promise.race([end, promise]);
+  clearTimeout(timer);
+}
+
+/** Where the schema is, now that the move was stopped. */
+export async function interruption(
+  queries: Queries,
+  { schema, from, to }: MovePlan,
+  reason: unknown,
+): Promise<Error> {
+  const error = canceled(reason);
+  const cluster = await readCluster(queries).catch(() => undefined);
+  const store = cluster?.stores.find((each) => each.schema === schema);
+  const worker = [from, to].find(({ group }) => group === store?.group);
+  if (worker !== undefined) {
+    Object.assign(error.details, {
+      schema,
+      worker: workerName(worker),
+      isMoved: worker === to,
+    });
+  }
+  return error.withOperation(operation);
+}
