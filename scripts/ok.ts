@@ -30,7 +30,15 @@ import { leftToDeno, testFiles, type TestJob, testJobs } from "./test_jobs.ts";
 const checkDeadlineMs = 5 * 60_000;
 const testsDeadlineMs = 30 * 60_000;
 
-const checks = ["fmt", "lint", "check", "arrows", "doc", "publish-dry"];
+const checks = [
+  "fmt",
+  "lint",
+  "check",
+  "arrows",
+  "words",
+  "doc",
+  "publish-dry",
+];
 
 /** Most of its time a job waits, so there are more than processors. */
 const jobsAtOnce = 2 * availableParallelism();

@@ -35,9 +35,9 @@ import { searchPath } from "../../src/database/search_path.ts";
 export const uncheckedName = "bare INSERTs (same driver)";
 export const lockedName = "the same behind fence and locks";
 
-/** As in the store's queue: fewer than these wait for the load under way. */
-const minDivided = 32;
-const maxLoad = 256;
+/** As in the store's queue: fewer than these wait for the batch in flight. */
+const minBatch = 32;
+const maxBatch = 256;
 const connections = 2;
 
 interface Waiting {
@@ -54,9 +54,9 @@ export class Unchecked implements MeasuredWrites, AsyncDisposable {
   readonly #fence: Bound | undefined;
   readonly #idle: Session[];
   #waiting: Waiting[] = [];
-  #pumping = false;
+  #isDispatching = false;
 
-  /** With a fence each load begins with it and with the streams' locks. */
+  /** With a fence each batch begins with it and with the streams' locks. */
   private constructor(
     setup: Setup,
     sessions: readonly Session[],
@@ -128,43 +128,43 @@ export class Unchecked implements MeasuredWrites, AsyncDisposable {
   #write(id: StreamId, bound: Bound[]): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiting.push({ id, bound, resolve, reject });
-    if (!this.#pumping) {
-      this.#pumping = true;
+    if (!this.#isDispatching) {
+      this.#isDispatching = true;
       queueMicrotask(() => {
-        this.#pumping = false;
-        this.#pump();
+        this.#isDispatching = false;
+        this.#dispatch();
       });
     }
     return promise;
   }
 
-  #pump(): void {
+  #dispatch(): void {
     while (this.#waiting.length > 0 && this.#idle.length > 0) {
       const isBusy = this.#idle.length < connections;
-      if (isBusy && this.#waiting.length < minDivided) return;
+      if (isBusy && this.#waiting.length < minBatch) return;
       const share = Math.ceil(this.#waiting.length / this.#idle.length);
-      const size = Math.min(maxLoad, Math.max(minDivided, share));
+      const size = Math.min(maxBatch, Math.max(minBatch, share));
       void this.#run(this.#idle.pop()!, this.#waiting.splice(0, size));
     }
   }
 
-  #checksOf(load: readonly Waiting[]): Bound[] {
+  #checksOf(batch: readonly Waiting[]): Bound[] {
     if (this.#fence === undefined) return [];
     const lock = this.#setup.catalog.at("", lockStreams);
-    return [this.#fence, bind(lock, load.map(({ id }) => id))];
+    return [this.#fence, bind(lock, batch.map(({ id }) => id))];
   }
 
-  async #run(session: Session, load: readonly Waiting[]): Promise<void> {
+  async #run(session: Session, batch: readonly Waiting[]): Promise<void> {
     try {
-      const rows = load.flatMap(({ bound }) => bound);
-      await session.run([...this.#checksOf(load), ...rows]);
-      for (const { resolve } of load) resolve();
+      const rows = batch.flatMap(({ bound }) => bound);
+      await session.run([...this.#checksOf(batch), ...rows]);
+      for (const { resolve } of batch) resolve();
     } catch (error) {
-      for (const { reject } of load) reject(error);
+      for (const { reject } of batch) reject(error);
     }
     this.#idle.push(session);
     // Whoever was answered may ask for more first.
-    setImmediate(() => this.#pump());
+    setImmediate(() => this.#dispatch());
   }
 }
 

@@ -59,10 +59,10 @@ export type ResultsOf<B extends readonly Bound[]> = {
  * Defines a statement.
  *
  * ```ts
- * const latest = statement({
- *   text: `SELECT latest_snapshot_miniblock FROM ${es} WHERE stream_id = $1`,
+ * const selectKind = statement({
+ *   text: `SELECT ephemeral FROM ${es} WHERE stream_id = $1`,
  *   params: ["bpchar"],
- *   columns: ["int8"],
+ *   columns: ["bool"],
  * });
  * ```
  */

@@ -67,11 +67,11 @@ interface Waiting {
   failed(error: unknown): void;
 }
 
-/** A stream whose writes wait in a line, and run when they are told to. */
+/** A stream whose writes wait in a queue until the test runs them. */
 class Simulation {
   table: Table = { generation: 1n, sizes: [] };
   #count = newCount();
-  #line: Waiting[] = [];
+  #queue: Waiting[] = [];
   looks = 0;
   /** What a caller takes the minipool to be, all its calls being answered. */
   #expected = { generation: 1n, next: 0 };
@@ -93,30 +93,30 @@ class Simulation {
     }
   }
 
-  /** Runs what is first in the line, at most so many writes at once. */
+  /** Runs the first writes of the queue, at most so many at once. */
   turn(together: number): void {
     this.#abortOne();
-    const first = this.#line.shift();
+    const first = this.#queue.shift();
     if (first === undefined) return;
     const taken = [first];
     if (first.event?.fits) {
-      while (taken.length < together && this.#line[0]?.event?.fits) {
-        taken.push(this.#line.shift()!);
+      while (taken.length < together && this.#queue[0]?.event?.fits) {
+        taken.push(this.#queue.shift()!);
       }
     } else if (first.event && !this.#look(first, first.event)) return;
     this.#end(taken, taken.map((write) => this.#runOne(write)));
   }
 
   runAll(together: number): void {
-    while (this.#line.length > 0) this.turn(together);
+    while (this.#queue.length > 0) this.turn(together);
     this.#expect();
   }
 
   /** Wherever it waits. */
   #abortOne(): void {
-    const at = this.#line.findIndex(({ fate }) => fate === "aborted");
+    const at = this.#queue.findIndex(({ fate }) => fate === "aborted");
     if (at < 0) return;
-    const [write] = this.#line.splice(at, 1);
+    const [write] = this.#queue.splice(at, 1);
     write!.failed(new Error("aborted"));
   }
 
@@ -124,7 +124,7 @@ class Simulation {
   failOver(table: Table): void {
     this.table = structuredClone(table);
     this.#count.forgetAll();
-    for (const { event } of this.#line) if (event) event.isMisled = true;
+    for (const { event } of this.#queue) if (event) event.isMisled = true;
     this.#expect();
   }
 
@@ -182,7 +182,7 @@ class Simulation {
     // Admitted at once, if it can be; else it is asked again in its turn.
     const isAdmitted = counted.fits;
     if (ahead === 0 && offset === 0) this.#expected.next++;
-    this.#line.push({
+    this.#queue.push({
       fate,
       event: {
         size,
@@ -214,7 +214,7 @@ class Simulation {
       envelopes: sizes.map((size) => new Uint8Array(size)),
     });
     if (ahead === 0) this.#expected = { generation, next: sizes.length };
-    this.#line.push({
+    this.#queue.push({
       fate,
       run: () => {
         if (this.table?.generation !== before) return false;
@@ -232,7 +232,7 @@ class Simulation {
       : undefined;
     const forget = () => this.#count.forget(id);
     if (kind !== "rebuild") this.#expected = { generation: 1n, next: 0 };
-    this.#line.push({
+    this.#queue.push({
       fate,
       run: () => {
         const { table } = this;

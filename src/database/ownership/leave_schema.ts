@@ -7,7 +7,7 @@ import type { OwnershipOptions } from "./options.ts";
 
 /**
  * Ends the lock session; our row, if there is one, goes before, because it must
- * not keep a successor's company. The signal gives up waiting for the server.
+ * not stay beside a successor. The signal gives up waiting for the server.
  */
 export async function leaveSchema(
   session: Session,

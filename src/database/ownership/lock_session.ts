@@ -127,7 +127,7 @@ export class LockSession {
     return bind(this.#sql.probeLock, schemaLockId(this.#schema));
   }
 
-  /** Rows of instances, the latest last; none where there is no table yet. */
+  /** Rows of instances, the newest last; none where there is no table yet. */
   async rows(): Promise<OwnerRow[]> {
     const { era } = this.#home;
     try {

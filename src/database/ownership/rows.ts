@@ -26,7 +26,7 @@ export function keyOf(rows: readonly OwnerRow[]): string {
   return rows.map(({ uuid, epoch }) => `${epoch} ${uuid}`).join("\n");
 }
 
-/** The latest of them; null without any. */
+/** Describes the newest of the rows; null if there is none. */
 export function ownerFacts(rows: readonly OwnerRow[]): OwnerFacts | null {
   const row = rows.at(-1);
   if (row === undefined) return null;

@@ -95,7 +95,7 @@ export class WriteQueue {
   #oldDue = Infinity;
   #dispatching = false;
   #dispatchingLater = false;
-  /** When the latest shared transaction began. */
+  /** When the last shared transaction began. */
   #sharedAt = 0;
   #delayTimer: ReturnType<typeof setTimeout> | undefined;
   #closing: Promise<void> | undefined;
