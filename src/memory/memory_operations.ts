@@ -39,7 +39,7 @@ const operations = {
 /** The name of an operation on one stream. */
 export type OperationName = keyof typeof operations;
 
-/** The arguments of each operation behind the stream id. */
+/** The arguments of each operation after the stream id. */
 export type OperationArguments = {
   [Name in OperationName]: (typeof operations)[Name] extends (
     streams: MemoryStreams,

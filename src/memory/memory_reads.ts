@@ -54,11 +54,11 @@ export function readFromLastSnapshot(
   };
 }
 
-/** Which page of a range is read; default all of it. */
+/** The page of a range to read; default all of it. */
 export interface MiniblocksPage {
-  /** At most so many blocks; default all. */
+  /** At most this many blocks; default all. */
   limit?: number;
-  /** A later page of a range whose first page was read before. */
+  /** Whether an earlier page of the same range has been read. */
   continued?: boolean;
 }
 

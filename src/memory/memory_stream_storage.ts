@@ -37,13 +37,13 @@ const PAGE_BLOCKS = 64;
 
 /** The options of {@linkcode MemoryStreamStorage}. */
 export interface MemoryStreamStorageOptions {
-  /** Of `debugReadStreamStatistics`' suffixes; 1 to 256, default 256. */
+  /** For the suffixes in `debugReadStreamStatistics`; 1 to 256, default 256. */
   partitions?: number;
 }
 
 /**
- * Puts raw rows in place of what is stored of a stream; for the contract
- * suite, which also starts from streams that only older nodes leave behind.
+ * Replaces what is stored of a stream by raw rows. The contract suite uses it
+ * to start from streams that only older nodes leave behind.
  */
 export let plantMemoryStream: (
   storage: MemoryStreamStorage,
@@ -53,9 +53,9 @@ export let plantMemoryStream: (
 
 /**
  * A {@linkcode StreamStorage} in memory, for unit tests: the same results and
- * errors as the one on PostgreSQL, without timers, ready at once.
+ * errors as the store on PostgreSQL, without timers, ready at once.
  *
- * Every call takes effect, whole or not at all, when it is made. Nothing is
+ * Every call takes effect, wholly or not at all, when it is made. Nothing is
  * swept or trimmed in the background.
  *
  * @example
@@ -71,7 +71,7 @@ export class MemoryStreamStorage implements StreamStorage {
   readonly #partitions: number;
   readonly #streams: MemoryStreams = new Map();
   #closed = false;
-  /** Since when it is open, or closed. */
+  /** When it was opened, or closed. */
   #since = new Date();
 
   static {
@@ -97,7 +97,7 @@ export class MemoryStreamStorage implements StreamStorage {
     this.#partitions = partitions;
   }
 
-  /** An open store with the same content, which then goes its own way. */
+  /** An open store with the same content, which then changes independently. */
   clone(): MemoryStreamStorage {
     const clone = new MemoryStreamStorage({ partitions: this.#partitions });
     for (const [streamId, stream] of this.#streams) {
@@ -462,7 +462,7 @@ export class MemoryStreamStorage implements StreamStorage {
     );
   }
 
-  /** Ready until it is closed; in the words of a store in PostgreSQL. */
+  /** Ready until it is closed, in the form of a store in PostgreSQL. */
   health(): StorageHealth {
     return {
       ready: !this.#closed,
@@ -472,7 +472,7 @@ export class MemoryStreamStorage implements StreamStorage {
     };
   }
 
-  /** From now on every other call fails. Idempotent. */
+  /** Makes every later call fail. Idempotent. */
   close(): Promise<void> {
     if (!this.#closed) this.#since = new Date();
     this.#closed = true;
@@ -498,8 +498,8 @@ export class MemoryStreamStorage implements StreamStorage {
   }
 
   /**
-   * Runs an operation at once, inside the call, so that the arguments are
-   * read before the caller can change them.
+   * Runs an operation synchronously, so that it reads the arguments before the
+   * caller can change them.
    */
   #run<T>(
     name: string,

@@ -3,12 +3,12 @@ import type { MiniblockDescriptor } from "../storage/model.ts";
 import type { MiniblockRow, MinipoolRow } from "../storage/rules.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 
-/** A stored candidate. Like a block never changed in place: clones share it. */
+/** A stored candidate. Never changed in place, like blocks: clones share it. */
 export interface MemoryCandidate extends MiniblockRow {
   readonly hash: Uint8Array;
 }
 
-/** All that is stored of one stream: the rows that PostgreSQL would hold. */
+/** Everything stored of one stream: the rows that PostgreSQL would hold. */
 export interface MemoryStream {
   ephemeral: boolean;
   latestSnapshot: bigint;
@@ -33,7 +33,7 @@ export function getStream(
   return stream;
 }
 
-/** A new stream of these parts. */
+/** A new stream from these parts. */
 export function newStream(parts: Partial<MemoryStream>): MemoryStream {
   return {
     ephemeral: false,
@@ -45,7 +45,7 @@ export function newStream(parts: Partial<MemoryStream>): MemoryStream {
   };
 }
 
-/** A copy that can change without the other; the bytes are shared. */
+/** A copy that changes independently; the bytes are shared. */
 export function cloneStream(stream: MemoryStream): MemoryStream {
   return {
     ...stream,
@@ -61,14 +61,14 @@ export function emptyMinipool(generation: bigint): MinipoolRow[] {
 }
 
 /**
- * A copy of `bytes` as a plain `Uint8Array`; not `slice()`, which for a
- * `Buffer` is a view of the same memory.
+ * Copies `bytes` into a plain `Uint8Array`. `slice()` would not: a `Buffer`'s
+ * slice is a view of the same memory.
  */
 export function copyBytes(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes);
 }
 
-/** What is stored for a given block, under a number of its own. */
+/** The row that stores a given block, under a number of its own. */
 export function toBlock(
   given: MiniblockDescriptor,
   number: bigint,
@@ -79,7 +79,7 @@ export function toBlock(
     : { number, data };
 }
 
-/** A descriptor of the caller's own, from shared bytes. */
+/** A descriptor for the caller, with copies of shared bytes. */
 export function copyDescriptor(
   shared: MiniblockRow & { readonly hash?: Uint8Array },
 ): MiniblockDescriptor {
@@ -119,7 +119,7 @@ export function blockAt(
   return block?.number === number ? block : undefined;
 }
 
-/** Adds or replaces one block in its place. */
+/** Adds one block, or replaces the block of its number. */
 export function putBlock(blocks: MiniblockRow[], block: MiniblockRow): void {
   const index = lowerBound(blocks, block.number);
   const replaced = blocks[index]?.number === block.number ? 1 : 0;

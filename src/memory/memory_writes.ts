@@ -81,7 +81,7 @@ export function writeMiniblocks(
   dropCandidatesBelow(stream, generation);
 }
 
-/** Candidates for blocks that are stored now have no use any more. */
+/** Drops the candidates for blocks that are stored now: they are useless. */
 export function dropCandidatesBelow(
   stream: MemoryStream,
   number: bigint,

@@ -18,7 +18,7 @@ import { trimmingContract } from "./contract/trimming.ts";
 import { writeEventContract } from "./contract/write_event.ts";
 import { writeMiniblocksContract } from "./contract/write_miniblocks.ts";
 
-/** A group of tests that belong to some operations. */
+/** The families of tests, by operation. */
 export type ContractFamily =
   | "creating"
   | "write_event"
@@ -53,10 +53,9 @@ const FAMILIES: Record<ContractFamily, (suite: Suite) => void> = {
 };
 
 /**
- * The families that use createStreamStorage, deleteStream, getStreams,
+ * The families that only use createStreamStorage, deleteStream, getStreams,
  * getStreamsNumber, writeEvent, writeMiniblocks, the candidates, the reads of
- * blocks and close, and nothing else: the first to run while an
- * implementation grows.
+ * blocks and close: the first to run while an implementation grows.
  */
 export const CORE_FAMILIES: readonly ContractFamily[] = [
   "creating",
@@ -68,25 +67,24 @@ export const CORE_FAMILIES: readonly ContractFamily[] = [
   "closing",
 ];
 
-/** Which tests of the contract are run. */
+/** Selects the tests of the contract to run. */
 export interface ContractOptions {
-  /** Stands before the families' names. Default `StreamStorage`. */
+  /** The prefix of the families' names. Default `StreamStorage`. */
   name?: string;
-  /** Default all. */
+  /** The families to run. Default all. */
   families?: readonly ContractFamily[];
   /**
-   * Run the tests that start from planted rows, too: streams with gaps,
-   * broken minipools and old data. The factory must then return `plant`.
+   * Whether to also run the tests that start from planted rows: streams with
+   * gaps, broken minipools and old data. The factory must then return `plant`.
    * Default true.
    */
   planting?: boolean;
 }
 
 /**
- * Registers, with `node:test`, what every `StreamStorage` must pass: each
- * operation, each error with its code, reason and details, the effects and
- * the behaviour under concurrency. Each test gets a store of its own from
- * `factory`.
+ * Registers, with `node:test`, the tests that every `StreamStorage` must pass:
+ * each operation, each error with its code, reason and details, the effects,
+ * and concurrent calls. Each test gets a store of its own from `factory`.
  *
  * @example
  * ```ts

@@ -9,26 +9,26 @@ import {
 } from "../postgres/options.ts";
 import type { PostgresStreamStorage } from "../postgres/postgres_stream_storage.ts";
 
-/** How a test's store differs from one of production. */
+/** The options of a test's store. */
 export interface TestStreamStorageOptions
   extends Partial<Omit<StreamStorageOptions, "url">> {
   /** A PostgreSQL server; default: an embedded one, started and stopped. */
   url?: string;
 }
 
-/** A store of one test. */
+/** The store of one test. */
 export interface TestStreamStorage extends AsyncDisposable {
   /** The open store. */
   storage: PostgresStreamStorage;
-  /** The server, to look at the tables behind the store's back. */
+  /** The server's url, to read the tables directly. */
   url: string;
   /** The store's schema. */
   schema: string;
 }
 
 /**
- * Opens a store on a schema of its own, with 2 partitions. When it is disposed
- * of, the store is closed and the schema dropped.
+ * Opens a store on a schema of its own, with 2 partitions. Disposing of it
+ * closes the store and drops the schema.
  *
  * Errors: those of `openStreamStorage` and `startEmbeddedPostgres`.
  *

@@ -3,7 +3,7 @@ import { StreamStorageError } from "../storage/errors.ts";
 import { isStreamId, type StreamId } from "../storage/stream_id.ts";
 import type { StreamStorage } from "../storage/stream_storage.ts";
 
-/** What goes wrong with a call; an error of your own is thrown as it is. */
+/** How a call fails; an error of your own is thrown unchanged. */
 export type Fault =
   /** Nothing is done: `UNAVAILABLE`, outcome `rolled_back`. */
   | "unavailable"
@@ -11,53 +11,53 @@ export type Fault =
   | "deadline"
   /** The call takes effect: `UNAVAILABLE`, outcome `unknown` if it writes. */
   | "answer_lost"
-  /** Nothing is done, but the caller is told the same as by `answer_lost`. */
+  /** Nothing is done, but the caller gets the error of `answer_lost`. */
   | "request_lost"
   /** This call and all later ones: `RESOURCE_EXHAUSTED`; the signal aborts. */
   | "ownership_lost"
   | StreamStorageError;
 
-/** A fault of one call alone. */
+/** A fault of a single call. */
 type SingleFault = Exclude<Fault, "ownership_lost">;
 
-/** A call that may be given a fault. */
+/** A call that may be made to fail. */
 export interface FaultCall {
   /** The method. */
   operation: keyof StreamStorage & string;
   /** The stream, if the call is about one. */
   streamId: StreamId | undefined;
-  /** How many calls of this method there were, this one included. */
+  /** The number of calls of this method so far, including this one. */
   count: number;
 }
 
-/** Decides about each call; undefined: it is left alone. */
+/** Decides about each call; undefined lets the call proceed. */
 export type FaultPlan = (call: FaultCall) => Fault | undefined;
 
-/** A store that fails as it is told to. */
+/** A store that fails as planned. */
 export type FaultyStreamStorage<S extends StreamStorage> = S & {
-  /** Aborts with the fault `ownership_lost`, as an open store's does. */
+  /** Aborts on the fault `ownership_lost`, as an open store's signal does. */
   readonly signal: AbortSignal;
 };
 
-/** How often {@linkcode randomFaults} lets a call fail, and how. */
+/** How often {@linkcode randomFaults} makes a call fail, and how. */
 export interface RandomFaultsOptions {
-  /** The same seed, the same faults. Default 1. */
+  /** The same seed gives the same faults. Default 1. */
   seed?: number;
-  /** The part of calls that fail, 0 to 1. Default 0.1. */
+  /** The share of calls that fail, 0 to 1. Default 0.1. */
   rate?: number;
-  /** What to choose from. Default: everything but `ownership_lost`. */
+  /** The faults to choose from. Default: all except `ownership_lost`. */
   faults?: readonly Fault[];
 }
 
 /**
- * A store whose calls fail as `plan` decides, with the errors of a real one:
- * what your program does about a lost answer or a database that is away can be
- * tested without either. It works on the twin in memory and on an open store.
+ * A store whose calls fail as `plan` decides, with the errors of a real store.
+ * It lets you test how your program handles a lost answer or an unreachable
+ * database without causing either. It wraps the twin in memory or an open
+ * store.
  *
- * A fault comes before the arguments of the call are looked at. `close` never
- * fails.
+ * A fault comes before the call's arguments are checked. `close` never fails.
  *
- * @example The first event is stored, but its writer does not hear of it.
+ * @example The first event is stored, but its writer gets no answer.
  * ```ts
  * import { MemoryStreamStorage } from "@towns/stream-storage";
  * import { withFaults } from "@towns/stream-storage/testing";
@@ -112,7 +112,7 @@ export function withFaults<S extends StreamStorage>(
   }) as FaultyStreamStorage<S>;
 }
 
-/** Faults by chance; the same each time for the same seed and calls. */
+/** Random faults; the same each time for the same seed and calls. */
 export function randomFaults(options: RandomFaultsOptions = {}): FaultPlan {
   const {
     seed = 1,
@@ -124,20 +124,20 @@ export function randomFaults(options: RandomFaultsOptions = {}): FaultPlan {
     next() < rate ? faults[Math.floor(next() * faults.length)] : undefined;
 }
 
-/** Everything of the interface but its end. */
+/** Whether the key is an operation, and not the end of the store. */
 function isOperation(key: string | symbol): key is FaultCall["operation"] {
   return typeof key === "string" &&
     /^(create|reinitialize|delete|write|normalize|read|get|stream|is|trim|debug)[A-Z]/
       .test(key);
 }
 
-/** After `unknown` has taken effect or not; everything else does nothing. */
+/** For `answer_lost` the call takes effect first; other faults do nothing. */
 async function failing(
   fault: SingleFault,
   operation: string,
   call: () => Promise<unknown>,
 ): Promise<never> {
-  // What the call itself says is lost with its answer.
+  // The result of the call is lost with its answer.
   if (fault === "answer_lost") await call().catch(() => {});
   throw errorOf(fault, operation);
 }
@@ -150,10 +150,14 @@ async function* failingPages(
 }
 
 const texts = {
-  unavailable: ["UNAVAILABLE", "connection_failed", "Database is away"],
-  deadline: ["DEADLINE_EXCEEDED", "statement_timeout", "Statement took long"],
-  answer_lost: ["UNAVAILABLE", "connection_lost", "Database went away"],
-  request_lost: ["UNAVAILABLE", "connection_lost", "Database went away"],
+  unavailable: ["UNAVAILABLE", "connection_failed", "Database is unreachable"],
+  deadline: [
+    "DEADLINE_EXCEEDED",
+    "statement_timeout",
+    "Statement took too long",
+  ],
+  answer_lost: ["UNAVAILABLE", "connection_lost", "Database connection broke"],
+  request_lost: ["UNAVAILABLE", "connection_lost", "Database connection broke"],
 } as const;
 
 function errorOf(fault: SingleFault, operation: string): StreamStorageError {
@@ -171,7 +175,7 @@ function errorOf(fault: SingleFault, operation: string): StreamStorageError {
   });
 }
 
-/** An error of the call's own, which names it. */
+/** An error that belongs to the call, and names it. */
 function named(
   error: StreamStorageError,
   operation: string,
@@ -188,7 +192,7 @@ function named(
   });
 }
 
-/** Numbers from 0 to 1 (mulberry32). */
+/** Random numbers from 0 to 1 (mulberry32). */
 function dice(seed: number): () => number {
   let state = seed | 0;
   return () => {

@@ -2,11 +2,11 @@ import type { MiniblockRange } from "../storage/model.ts";
 import { type StreamId, streamType } from "../storage/stream_id.ts";
 import type { StreamStorage } from "../storage/stream_storage.ts";
 
-/** A longer run is drawn with several blocks a character. */
+/** In a longer run, each character stands for several blocks. */
 const MAX_WIDTH = 48;
 
 /**
- * A picture of what is stored of a stream, one line a run of blocks without a
+ * Draws what is stored of a stream, one line for each run of blocks without a
  * gap; `●` is a block with a snapshot, `━` one without:
  *
  * ```text

@@ -1,9 +1,9 @@
 /**
- * What is needed to test against the storage: faults on purpose, a store on a
- * schema of its own, the suite that every implementation must pass, and a picture
- * of what is stored.
+ * Helpers for tests against the storage: deliberate faults, a store on a schema
+ * of its own, the suite that every implementation must pass, and a drawing of
+ * what is stored.
  *
- * @example The database is away when the program asks for the second time.
+ * @example The database is unreachable at the program's second call.
  * ```ts
  * import { MemoryStreamStorage } from "@towns/stream-storage";
  * import { withFaults } from "@towns/stream-storage/testing";

@@ -2,19 +2,19 @@
 export interface Settable<T> {
   /** The present value: this is what the store calls. */
   (): T;
-  /** How often it was asked for. */
+  /** How often the store asked for the value. */
   readonly asked: number;
-  /** The value from now on. */
+  /** Sets the value from now on. */
   set(value: T): void;
-  /** Whoever asks from now on gets this error, until another value is set. */
+  /** Makes every later request fail with this error, until a value is set. */
   fail(error: unknown): void;
 }
 
 /**
- * A function for an option that is asked at each run of a worker, whose value a
- * test sets.
+ * A function for an option that workers ask for at each run; a test sets its
+ * value.
  *
- * @example Uploads grow old faster.
+ * @example Uploads expire sooner.
  * ```ts
  * import {
  *   createTestStreamStorage,

@@ -165,7 +165,7 @@ function testWriting(suite: Suite): void {
 
 function testRefusals(suite: Suite): void {
   for (const start of [0n, 1n, 3n, MAX_NUMBER]) {
-    suite.test(`archiving from ${start} behind block 1 fails`, async ({ storage }) => {
+    suite.test(`archiving from ${start} after block 1 fails`, async ({ storage }) => {
       const id = newStreamId();
       await storage.createStreamArchiveStorage(id);
       await storage.writeArchiveMiniblocks(id, 0n, [block(0), block(1)]);
@@ -182,7 +182,7 @@ function testRefusals(suite: Suite): void {
     });
   }
 
-  suite.test("a stream with a minipool or ephemeral takes no archived blocks", async ({ storage }) => {
+  suite.test("a stream that is ephemeral or has a minipool takes no archived blocks", async ({ storage }) => {
     const [regular, ephemeral] = [newStreamId(), newStreamId("media")];
     await storage.createStreamStorage(regular, block(0));
     await storage.createEphemeralStreamStorage(ephemeral, block(0));
@@ -203,7 +203,7 @@ function testRefusals(suite: Suite): void {
     }
   });
 
-  suite.test("of several archivers of one block exactly one wins", async ({ storage }) => {
+  suite.test("exactly one of several archivers of one block wins", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamArchiveStorage(id);
     const { succeeded, errors } = await settle(
@@ -221,7 +221,7 @@ function testRefusals(suite: Suite): void {
   });
 
   suite.planted(
-    "the largest archived number is told with gaps",
+    "the largest archived number is returned despite gaps",
     async ({ storage, plant }) => {
       const id = newStreamId();
       await plant(id, plantedStream([0n, 1n, 7n], { events: "no rows" }));

@@ -147,7 +147,7 @@ function testReadArguments(suite: Suite): void {
 
 function testWriting(suite: Suite): void {
   for (const number of [0n, 1n, 2n]) {
-    suite.test(`a candidate for ${number} behind block 2 is too old`, async ({ storage }) => {
+    suite.test(`a candidate for ${number} after block 2 is too old`, async ({ storage }) => {
       const id = newStreamId();
       await storage.createStreamStorage(id, block(0));
       await storage.writeMiniblocks(
@@ -171,7 +171,7 @@ function testWriting(suite: Suite): void {
   }
 
   suite.planted(
-    "a candidate that is too old is not said to exist",
+    "a candidate that is too old is not reported as existing",
     async ({ storage, plant }) => {
       const id = newStreamId();
       const old = candidate(2);
@@ -198,7 +198,7 @@ function testWriting(suite: Suite): void {
 }
 
 function testWritingMore(suite: Suite): void {
-  suite.test("any future number and any hash is fine, each once", async ({ storage }) => {
+  suite.test("any future number and any hash is accepted, each once", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamStorage(id, block(0));
     const given = [
@@ -224,7 +224,7 @@ function testWritingMore(suite: Suite): void {
     assert.deepEqual(await Promise.all(counts), [2, 1, 0, 1]);
   });
 
-  suite.test("of several writers of one candidate exactly one wins", async ({ storage }) => {
+  suite.test("exactly one of several writers of one candidate wins", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamStorage(id, block(0));
     const { succeeded, errors } = await settle(

@@ -33,7 +33,7 @@ export function closingContract(suite: Suite): void {
     });
   });
 
-  suite.test("close finishes what was accepted before it", async ({ storage }) => {
+  suite.test("close finishes the calls that were accepted before it", async ({ storage }) => {
     const ids = run(1, 4).map(() => newStreamId());
     await Promise.all(
       ids.map((id) => storage.createStreamStorage(id, block(0))),

@@ -76,7 +76,7 @@ export function testOptionRules(
     options?: OperationOptions,
   ) => Promise<unknown>,
 ): void {
-  suite.test(`${name} obeys its signal and ends with close`, async (store) => {
+  suite.test(`${name} obeys its signal and fails after close`, async (store) => {
     const { storage } = store;
     const reason = new Error("the caller's own");
     const signal = AbortSignal.abort(reason);
@@ -101,11 +101,11 @@ export function testOptionRules(
   });
 }
 
-/** A faulty call and what it must be refused with. */
+/** A faulty call and the error that must refuse it. */
 export interface FaultyCall {
-  /** What is wrong, for the test's messages. */
+  /** What is wrong, for the messages of the test. */
   fault: string;
-  /** The name in the error's details. */
+  /** The name of the argument in the error's details. */
   argument: string;
   /** Default `INVALID_ARGUMENT`. */
   code?: "INVALID_ARGUMENT" | "INTERNAL" | "BAD_STREAM_ID";
@@ -116,7 +116,7 @@ export interface FaultyCall {
 
 /**
  * One test for all faulty arguments of an operation. The calls name an unknown
- * stream, so none may get as far as `NOT_FOUND`.
+ * stream, so they fail with `NOT_FOUND` if the check misses the fault.
  */
 export function testFaultyCalls(
   suite: Suite,
@@ -139,7 +139,7 @@ export function testFaultyCalls(
   });
 }
 
-/** Values that are no number of a block, with what is wrong with each. */
+/** Values that are not block numbers, with what is wrong with each. */
 export const BAD_NUMBERS: readonly [fault: string, value: bigint][] = [
   ["negative", -1n],
   ["above int64", 2n ** 63n],
@@ -149,7 +149,7 @@ export const BAD_NUMBERS: readonly [fault: string, value: bigint][] = [
   ["null", null as unknown as bigint],
 ];
 
-/** Values that are no slot, size or count. */
+/** Values that are not slots, sizes or counts. */
 export const BAD_COUNTS: readonly [fault: string, value: number][] = [
   ["negative", -1],
   ["a fraction", 0.5],
@@ -161,7 +161,7 @@ export const BAD_COUNTS: readonly [fault: string, value: number][] = [
   ["null", null as unknown as number],
 ];
 
-/** Values that are no data: not bytes, or none. */
+/** Values that are not data: no bytes, or empty. */
 export const BAD_DATA: readonly [fault: string, value: Uint8Array][] = [
   ["empty", new Uint8Array()],
   ["a string", "data" as unknown as Uint8Array],

@@ -123,7 +123,7 @@ function testKnownStream(suite: Suite): void {
     );
   });
 
-  suite.test("createStreamStorage at the same time succeeds once", async ({ storage }) => {
+  suite.test("of several concurrent createStreamStorage exactly one succeeds", async ({ storage }) => {
     const id = newStreamId();
     const calls = run(1, 10).map((n) =>
       storage.createStreamStorage(id, blockBy(n, 0))
@@ -136,7 +136,7 @@ function testKnownStream(suite: Suite): void {
     await assertServes(storage, id, { blocks: [0n], latest: 0n, events: [] });
   });
 
-  suite.test("bytes that were taken from a Buffer are plain arrays of their own", async ({ storage }) => {
+  suite.test("bytes stored from a Buffer are read as plain arrays of their own", async ({ storage }) => {
     const id = newStreamId();
     const genesis = {
       number: 0n,
@@ -234,7 +234,7 @@ function testNotRepairing(suite: Suite): void {
       minipool: minipool(2, 0),
     }],
     ["no genesis", plantedStream(run(3, 4))],
-    ["an empty block that is no genesis", {
+    ["an empty block that is not the genesis", {
       ...plantedStream(run(0, 1)),
       blocks: [block(0), { number: 1n, data: new Uint8Array() }],
     }],
@@ -292,7 +292,7 @@ function testDeleting(suite: Suite): void {
     (storage, id, options) => storage.deleteStream(id, options),
   );
 
-  suite.test("deleteStream removes all of one stream and nothing else", async ({ storage }) => {
+  suite.test("deleteStream removes everything of one stream and nothing else", async ({ storage }) => {
     const [id, other] = [newStreamId(), newStreamId()];
     for (const each of [id, other]) {
       await storage.createStreamStorage(each, block(0));

@@ -63,7 +63,7 @@ export function debugContract(suite: Suite): void {
   testDeleting(suite);
 }
 
-/** A stream with something of every kind. */
+/** A stream with rows of every kind. */
 const EVERYTHING: PlantedStream = {
   latestSnapshot: 11n,
   blocks: [
@@ -144,7 +144,7 @@ function testStatistics(suite: Suite): void {
     },
   );
 
-  suite.test("debug reads list candidates by number and hash, bytes of their own", async ({ storage }) => {
+  suite.test("debug reads list candidates by number and hash, with bytes of their own", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamStorage(id, snapshotBlock(0));
     await storage.writeEvent(id, 1n, 0, bytes("event 0"));
@@ -167,7 +167,7 @@ function testStatistics(suite: Suite): void {
 
 function testReadingDetails(suite: Suite): void {
   suite.planted(
-    "debug reads tell an old latest snapshot of -1 as 0",
+    "debug reads return an old latest snapshot of -1 as 0",
     async ({ storage, plant }) => {
       const id = newStreamId("media");
       await plant(id, { ...plantedStream([0n]), latestSnapshot: -1n });

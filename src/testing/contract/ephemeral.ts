@@ -163,7 +163,7 @@ function testWriting(suite: Suite): void {
     assert.deepEqual(miniblocks, [block(0), block(1)]);
   });
 
-  suite.test("writeEphemeralMiniblock refuses a number twice and other streams", async ({ storage }) => {
+  suite.test("writeEphemeralMiniblock refuses a stored number and a regular stream", async ({ storage }) => {
     const [id, regular, archive] = [
       newStreamId("media"),
       newStreamId("media"),
@@ -193,7 +193,7 @@ function testWriting(suite: Suite): void {
 }
 
 function testWritingAtOnce(suite: Suite): void {
-  suite.test("first ephemeral writers at the same time all succeed", async ({ storage }) => {
+  suite.test("concurrent first writers of an ephemeral stream all succeed", async ({ storage }) => {
     const id = newStreamId("media");
     await Promise.all(
       run(0, 9).map((number) =>
@@ -204,7 +204,7 @@ function testWritingAtOnce(suite: Suite): void {
     assert.equal(await storage.getStreamsNumber(), 1);
   });
 
-  suite.test("calls behind a first ephemeral writer find its stream", async ({ storage }) => {
+  suite.test("calls after a first ephemeral writer find its stream", async ({ storage }) => {
     const id = newStreamId("media");
     const { genesis, headerHash } = mediaGenesis(1);
     const [, , , hash] = await Promise.all([
@@ -216,7 +216,7 @@ function testWritingAtOnce(suite: Suite): void {
     assert.deepEqual(hash, headerHash);
   });
 
-  suite.test("writeEphemeralMiniblock takes the greatest number", async ({ storage }) => {
+  suite.test("writeEphemeralMiniblock accepts the greatest number", async ({ storage }) => {
     const id = newStreamId("media");
     for (const number of [0n, MAX_NUMBER]) {
       await storage.writeEphemeralMiniblock(id, block(number));
@@ -233,7 +233,7 @@ function testWritingAtOnce(suite: Suite): void {
     );
   });
 
-  suite.test("of several writers of one ephemeral block exactly one wins", async ({ storage }) => {
+  suite.test("exactly one of several writers of one ephemeral block wins", async ({ storage }) => {
     const id = newStreamId("media");
     const { succeeded, errors } = await settle(
       run(1, 8).map((n) => storage.writeEphemeralMiniblock(id, blockBy(n, 0))),
@@ -282,7 +282,7 @@ function testNormalizing(suite: Suite): void {
   }
 
   suite.planted(
-    "normalizeEphemeralStream leaves no minipool but its own",
+    "normalizeEphemeralStream leaves only its own minipool",
     async ({ storage, plant }) => {
       const id = newStreamId("media");
       await plant(id, {
@@ -297,7 +297,7 @@ function testNormalizing(suite: Suite): void {
     },
   );
 
-  suite.test("of several calls of normalizeEphemeralStream exactly one wins", async ({ storage }) => {
+  suite.test("exactly one of several calls of normalizeEphemeralStream wins", async ({ storage }) => {
     const id = newStreamId("media");
     await storage.createEphemeralStreamStorage(id, mediaGenesis(0).genesis);
     const { succeeded, errors } = await settle(
@@ -310,7 +310,7 @@ function testNormalizing(suite: Suite): void {
   });
 }
 
-/** The genesis of 3 chunks. */
+/** A genesis for 3 chunks. */
 const GENESIS = mediaGenesis(3).genesis;
 
 const NOT_INCEPTION: ExpectedError = {
@@ -318,7 +318,7 @@ const NOT_INCEPTION: ExpectedError = {
   reason: "not_media_inception",
 };
 
-/** Blocks that are no complete upload, and why. */
+/** Incomplete uploads, and how each is refused. */
 const UNFINISHED: [string, MiniblockDescriptor[], ExpectedError][] = [
   ["no block 0", [block(1), block(2)], {
     code: "NOT_FOUND",
@@ -372,7 +372,7 @@ function testNotNormalizing(suite: Suite): void {
     });
   }
 
-  suite.test("an ephemeral stream takes no blocks but its own kind", async ({ storage }) => {
+  suite.test("an ephemeral stream takes only ephemeral blocks", async ({ storage }) => {
     const id = newStreamId("media");
     await storage.createEphemeralStreamStorage(id, block(0));
     const refused: ExpectedError = {

@@ -55,7 +55,7 @@ const LARGE = plantedStream(run(MAX_NUMBER - 3n, MAX_NUMBER - 1n), {
   snapshots: [MAX_NUMBER - 2n],
 });
 
-/** Stored, blocks asked for before the snapshot, first returned, offset. */
+/** Stored, blocks requested before the snapshot, first returned, offset. */
 const VIEWS: [string, PlantedStream, number, bigint, number][] = [
   ["0..3, snapshot 0", AT_0, 0, 0n, 0],
   ["0..3, snapshot 0", AT_0, 7, 0n, 0],
@@ -148,7 +148,7 @@ function testContent(suite: Suite): void {
 
 const EMPTY = new Uint8Array();
 
-/** Streams that can't be served, and why. */
+/** Streams that can't be loaded, and how each fails. */
 const BROKEN: [string, PlantedStream, ExpectedError][] = [
   ["no blocks", plantedStream([], { events: "no rows" }), {
     code: "NOT_FOUND",
@@ -178,7 +178,7 @@ const BROKEN: [string, PlantedStream, ExpectedError][] = [
     outsideLastRun(0n, 102n),
   ],
   [
-    "a latest snapshot behind the last block",
+    "a latest snapshot after the last block",
     plantedStream(run(0, 2), { latest: 3 }),
     outsideLastRun(3n, 2n),
   ],
@@ -245,7 +245,7 @@ function testBroken(suite: Suite): void {
   }
 
   suite.planted(
-    "an empty block before the run that is read does no harm",
+    "an empty block before the returned run does no harm",
     async ({ storage, plant }) => {
       const id = newStreamId();
       const rows = plantedStream([0n, ...run(2, 4)], { snapshots: [3] });
@@ -258,7 +258,7 @@ function testBroken(suite: Suite): void {
 }
 
 function testConsistency(suite: Suite): void {
-  suite.test("reads see one state while blocks are written", async ({ storage }) => {
+  suite.test("a read returns one consistent state while blocks are written", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamStorage(id, snapshotBlock(0));
     let writing = true;

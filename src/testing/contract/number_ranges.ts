@@ -94,7 +94,7 @@ export function numberRangesContract(suite: Suite): void {
   });
 
   suite.planted(
-    "getMiniblockNumberRanges sees when a removed block comes back different",
+    "getMiniblockNumberRanges notices a removed block that returns with other data",
     async ({ storage, plant }) => {
       const id = newStreamId();
       const ranges = () => storage.getMiniblockNumberRanges(id);
@@ -114,7 +114,7 @@ export function numberRangesContract(suite: Suite): void {
   );
 
   suite.planted(
-    "getMiniblockNumberRanges sees into a genesis that was repaired",
+    "getMiniblockNumberRanges reads the new genesis of a repaired stream",
     async ({ storage, plant }) => {
       const id = newStreamId();
       const ranges = () => storage.getMiniblockNumberRanges(id);

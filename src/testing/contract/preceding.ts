@@ -35,7 +35,7 @@ export function precedingContract(suite: Suite): void {
   testPreceding(suite);
 }
 
-/** What this and reinitializeStreamStorage refuse in their list of blocks. */
+/** Lists of blocks that this and reinitializeStreamStorage refuse. */
 export function listFaults(
   call: (
     storage: StreamStorage,
@@ -127,7 +127,7 @@ function testPrecedingArguments(suite: Suite): void {
 
 function testPreceding(suite: Suite): void {
   suite.planted(
-    "writePrecedingMiniblocks adds what is missing and no more",
+    "writePrecedingMiniblocks adds only the missing blocks",
     async ({ storage, plant }) => {
       const id = newStreamId();
       const rows = plantedStream([2n, ...run(5, 9)], {

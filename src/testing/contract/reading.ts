@@ -90,7 +90,7 @@ function rangeFaults(
       call: (storage) => call(storage, 2n, 1n),
     },
     {
-      fault: "omitSnapshot is no boolean",
+      fault: "omitSnapshot is not a boolean",
       argument: "options.omitSnapshot",
       call: (storage) =>
         call(storage, 0n, 1n, { omitSnapshot: "yes" as unknown as boolean }),
@@ -98,7 +98,7 @@ function rangeFaults(
   ];
 }
 
-/** What a range gives: numbers and terminus, or the gap it fails at. */
+/** A range's result: numbers and terminus, or the gap at which it fails. */
 type RangeResult =
   | { numbers: bigint[]; terminus: boolean }
   | { expected: bigint; actual: bigint };
@@ -108,7 +108,7 @@ const F = false;
 const NONE: bigint[] = [];
 const GAPPED = [...run(0, 2), ...run(10, 15)];
 
-/** The table of the contract, and its neighbours. */
+/** The ranges of the contract's table, and neighbouring ones. */
 const RANGES: [stored: bigint[], from: bigint, to: bigint, RangeResult][] = [
   [run(0, 4), 0n, 5n, { numbers: run(0, 4), terminus: T }],
   [run(0, 4), 2n, 4n, { numbers: run(2, 3), terminus: F }],
@@ -205,7 +205,7 @@ function testSnapshots(suite: Suite): void {
   ];
 
   suite.planted(
-    "reads leave empty snapshots out, and all when asked to",
+    "reads leave out empty snapshots, and all snapshots on request",
     async ({ storage, plant }) => {
       const id = newStreamId();
       await plant(id, rows);
@@ -254,7 +254,7 @@ function testStreaming(suite: Suite): void {
   );
 
   suite.planted(
-    "streamMiniblocks yields the blocks before a late gap at most",
+    "streamMiniblocks yields at most the blocks before a late gap",
     async ({ storage, plant }) => {
       const id = newStreamId();
       await plant(id, plantedStream([...run(0, 299), ...run(310, 320)]));
@@ -277,7 +277,7 @@ function testStreaming(suite: Suite): void {
 
 function testLeavingStream(suite: Suite): void {
   suite.planted(
-    "streamMiniblocks can be left and aborted half-way",
+    "streamMiniblocks can be left or aborted halfway",
     async ({ storage, plant }) => {
       const id = newStreamId();
       await plant(id, plantedStream(run(0, 9)));

@@ -75,7 +75,7 @@ function testRebuildArguments(suite: Suite): void {
         true,
       )),
     {
-      fault: "updateExisting is no boolean",
+      fault: "updateExisting is not a boolean",
       argument: "updateExisting",
       call: (storage) =>
         storage.reinitializeStreamStorage(
@@ -114,7 +114,7 @@ function testNewStream(suite: Suite): void {
     });
   }
 
-  suite.test("reinitializeStreamStorage takes a legacy snapshot, told of or not", async ({ storage }) => {
+  suite.test("reinitializeStreamStorage accepts a legacy snapshot, declared or not", async ({ storage }) => {
     for (const legacy of [legacyBlock(3), readBack(legacyBlock(3))]) {
       const id = newStreamId();
       const given = [block(2), legacy];
@@ -127,7 +127,7 @@ function testNewStream(suite: Suite): void {
     }
   });
 
-  suite.test("of several reinitializeStreamStorage of a new stream one wins", async ({ storage }) => {
+  suite.test("one of several reinitializeStreamStorage of a new stream wins", async ({ storage }) => {
     const id = newStreamId();
     const { succeeded, errors } = await settle(
       run(1, 5).map((n) =>
@@ -333,7 +333,7 @@ function testRebuildingOthers(suite: Suite): void {
 
 const GIVEN = { number: 2n, data: bytes("given"), snapshot: bytes("given") };
 
-/** The stored block at the new snapshot, what is given, what comes of it. */
+/** The stored block at the new snapshot, the given block, and the result. */
 const STORED_AT_SNAPSHOT: {
   name: string;
   stored: PlantedStream["blocks"][number];

@@ -1,6 +1,6 @@
 /**
- * Which ids a stream can have. What creates a stream takes only an id that a
- * node can read; every other call takes what may be stored.
+ * The ids that a stream can have. Operations that create a stream accept only
+ * ids that a node can read; all other calls accept any id that may be stored.
  */
 import assert from "node:assert/strict";
 import type { StreamId } from "../../storage/stream_id.ts";
@@ -29,7 +29,7 @@ export function streamIdsContract(suite: Suite): void {
   testStored(suite);
 }
 
-/** What creates a stream, each with valid arguments. */
+/** The operations that create a stream, with valid arguments. */
 const CREATIONS: Record<
   string,
   (storage: StreamStorage, id: StreamId) => Promise<void>
@@ -67,7 +67,7 @@ function withByte(id: StreamId, at: number): string {
 }
 
 function testCreating(suite: Suite): void {
-  suite.test("what creates a stream refuses an id that no node can read", async ({ storage }) => {
+  suite.test("operations that create a stream refuse an id that no node can read", async ({ storage }) => {
     for (const [name, create] of Object.entries(CREATIONS)) {
       for (const id of unreadableIds()) {
         await assertFails(create(storage, id), {
@@ -81,7 +81,7 @@ function testCreating(suite: Suite): void {
     assert.equal(await storage.getStreamsNumber(), 0);
   });
 
-  suite.test("streams of every type are created, by each operation that can", async ({ storage }) => {
+  suite.test("streams of every type are created, by each operation that may", async ({ storage }) => {
     const ids = [];
     for (const create of Object.values(CREATIONS)) {
       for (const type of TYPES) {
@@ -96,7 +96,7 @@ function testCreating(suite: Suite): void {
 
 function testStored(suite: Suite): void {
   suite.planted(
-    "a stream that no node can read is read, written to, listed and deleted",
+    "a stream that no node can read can be read, written, listed and deleted",
     async ({ storage, plant }) => {
       const ids = unreadableIds();
       for (const id of ids) {
@@ -121,7 +121,7 @@ function testStored(suite: Suite): void {
   );
 
   suite.planted(
-    "an upload that no node can read is written to",
+    "an upload that no node can read can be written",
     async ({ storage, plant }) => {
       const id = "00".repeat(32) as StreamId;
       await plant(

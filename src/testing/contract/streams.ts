@@ -1,4 +1,4 @@
-/** Rules about several operations, or several streams, at once. */
+/** Rules that concern several operations or several streams at once. */
 import assert from "node:assert/strict";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
@@ -28,7 +28,7 @@ export function streamsContract(suite: Suite): void {
   testOneState(suite);
 }
 
-/** More than a block or two, and more than a few kilobytes. */
+/** More than a few blocks, and more than a few kilobytes. */
 function manyBlocks(first: bigint): MiniblockDescriptor[] {
   return run(first, first + 9n).map((number) => ({
     number,
@@ -81,7 +81,7 @@ function testNeighbours(suite: Suite): void {
 }
 
 function testOrderOfCalls(suite: Suite): void {
-  suite.test("calls made together for one stream are taken in their order, whatever they are", async ({ storage }) => {
+  suite.test("concurrent calls for one stream run in their order, whatever they are", async ({ storage }) => {
     const id = newStreamId();
     const large = { ...candidate(2, "large"), data: new Uint8Array(100_000) };
     large.data.fill(7);
@@ -126,7 +126,7 @@ function testOrderOfCalls(suite: Suite): void {
   });
 }
 
-/** Calls that must not find a stream of which only rows are left. */
+/** Calls that must not find a stream of which only left-over rows exist. */
 const CALLS: Record<
   string,
   (storage: StreamStorage, id: StreamId) => Promise<unknown>
@@ -159,7 +159,7 @@ const CALLS: Record<
   deleteStream: (s, id) => s.deleteStream(id),
 };
 
-/** How a stream comes to be, and which blocks it then has. */
+/** The ways to create a stream, and the blocks that it then has. */
 const CREATIONS: Record<
   string,
   [call: (s: StreamStorage, id: StreamId) => Promise<unknown>, bigint[]]
@@ -180,7 +180,7 @@ const CREATIONS: Record<
   ],
 };
 
-/** Rows of all kinds, and some that are in nobody's way. */
+/** Left-over rows of all kinds, including some that do not interfere. */
 const LEFT_OVERS: PlantedStream[] = [
   {
     ...plantedStream(run(0, 3), { snapshots: [0, 3], events: 1 }),
@@ -193,7 +193,7 @@ const LEFT_OVERS: PlantedStream[] = [
 
 function testLeftOvers(suite: Suite): void {
   suite.planted(
-    "left-over rows are no stream to any operation",
+    "left-over rows are not a stream for any operation",
     async ({ storage, plant }) => {
       const id = newStreamId();
       await plant(id, { ...LEFT_OVERS[0]!, orphaned: true });
@@ -233,7 +233,7 @@ function testLeftOvers(suite: Suite): void {
 }
 
 function testOneState(suite: Suite): void {
-  suite.test("every read sees one state while blocks are written and trimmed", async ({ storage }) => {
+  suite.test("every read returns one state while blocks are written and trimmed", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamStorage(id, snapshotBlock(0));
     let isWriting = true;
@@ -269,7 +269,7 @@ function testOneState(suite: Suite): void {
   });
 }
 
-/** The latest snapshot moves and the minipool is swapped with a block. */
+/** The latest snapshot moves and the minipool changes together with a block. */
 async function checkData(storage: StreamStorage, id: StreamId): Promise<void> {
   const data = await storage.debugReadStreamData(id);
   const last = data.miniblocks.at(-1)!.number;

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { StreamStorage } from "../../storage/stream_storage.ts";
 
-/** A block as a row, with whatever an older node may have written. */
+/** A block as a row, with anything that an older node may have written. */
 export interface PlantedBlock {
   /** The block's number. */
   number: bigint;
@@ -19,7 +19,7 @@ export interface PlantedStream {
   latestSnapshot: bigint;
   /** `es.ephemeral`; default false. */
   ephemeral?: boolean;
-  /** Leave out the row in `es`: left-overs of an earlier stream. */
+  /** Whether the row in `es` is left out, as for left-overs of a stream. */
   orphaned?: boolean;
   /** The blocks, ascending, with any gaps. */
   blocks: PlantedBlock[];
@@ -38,8 +38,8 @@ export interface ContractStore {
   /** A fresh, empty store. */
   storage: StreamStorage;
   /**
-   * Puts the rows of a stream that is unknown so far into the store, past all
-   * checks. Needed unless the suite runs with `planting: false`.
+   * Stores the rows of an unknown stream without any checks. Needed unless the
+   * suite runs with `planting: false`.
    */
   plant?: (streamId: StreamId, rows: PlantedStream) => Promise<void> | void;
   /** Frees the store after the test; the test may have closed it. */
@@ -56,12 +56,12 @@ export type PlantingStore = ContractStore & {
 
 /** Registers the tests of one family. */
 export interface Suite {
-  /** A test with a store of its own. */
+  /** Registers a test with a store of its own. */
   test(
     name: string,
     body: (store: ContractStore) => Promise<void>,
   ): void;
-  /** A test that needs planted rows; left out with `planting: false`. */
+  /** Registers a test with planted rows; skipped with `planting: false`. */
   planted(
     name: string,
     body: (store: PlantingStore) => Promise<void>,

@@ -1,4 +1,4 @@
-/** What the tests of the contract are written with. */
+/** Helpers of the contract's tests. */
 import assert from "node:assert/strict";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import {
@@ -38,7 +38,7 @@ export const ID_FORMS: Record<
   user_metadata: [0xad, 21],
 };
 
-/** An id that no other test has. */
+/** An id that no other test uses. */
 export function newStreamId(type: keyof typeof ID_FORMS = "space"): StreamId {
   const [first, used] = ID_FORMS[type];
   const bytes = new Uint8Array(32);
@@ -47,7 +47,7 @@ export function newStreamId(type: keyof typeof ID_FORMS = "space"): StreamId {
   return parseStreamId(bytes);
 }
 
-/** The UTF-8 bytes of a text: payloads that a failing test can show. */
+/** The UTF-8 bytes of a text: readable payloads for failing tests. */
 export function bytes(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
@@ -65,8 +65,8 @@ export function block(number: bigint | number): MiniblockDescriptor {
 }
 
 /**
- * A block that tells who wrote it: of equal ones nobody could say whose was
- * stored, neither a test nor a store that lost the answer.
+ * A block that names its writer. If all writers' blocks were equal, neither a
+ * test nor a store that lost an answer could tell whose block is stored.
  */
 export function blockBy(
   writer: bigint | number,
@@ -133,7 +133,7 @@ export function candidate(
   return { ...block(number), hash: hashOf(hash) };
 }
 
-/** What is expected when a block is read back. */
+/** The block that a read must return. */
 export function readBack(given: MiniblockDescriptor): MiniblockDescriptor {
   const { number, data, snapshot } = given;
   return snapshot && snapshot.length > 0
@@ -141,19 +141,19 @@ export function readBack(given: MiniblockDescriptor): MiniblockDescriptor {
     : { number, data };
 }
 
-/** What of a planted stream a test cares about. */
+/** The properties of a planted stream that matter to a test. */
 export interface PlantOptions {
   /** The blocks that carry a snapshot of their own. */
   snapshots?: (bigint | number)[];
   /** The latest snapshot; default the last of `snapshots`, or 0. */
   latest?: bigint | number;
-  /** Events in the minipool; default none, `"no rows"` for none at all. */
+  /** Events in the minipool; default none, `"no rows"` for no marker, too. */
   events?: number | "no rows";
-  /** An ephemeral stream. */
+  /** Whether the stream is ephemeral. */
   ephemeral?: boolean;
 }
 
-/** Rows of a stream with blocks of these numbers. */
+/** The rows of a stream with blocks of these numbers. */
 export function plantedStream(
   numbers: bigint[],
   options: PlantOptions = {},
@@ -173,7 +173,7 @@ export function plantedStream(
   };
 }
 
-/** The rows of a minipool: the marker and so many events. */
+/** The rows of a minipool: the marker and this many events. */
 export function minipool(
   generation: bigint | number,
   events: number,
@@ -185,17 +185,17 @@ export function minipool(
   }));
 }
 
-/** What an error is expected to say. */
+/** The expected content of an error. */
 export interface ExpectedError {
   code: StreamStorageErrorCode;
   reason?: string;
   /** The name of the method. */
   operation?: string;
-  /** Details that must be there; `undefined` for one that must not. */
+  /** Details that must be present; `undefined` for one that must be absent. */
   details?: Record<string, unknown>;
 }
 
-/** Asserts that a call fails as the contract says, with nothing written. */
+/** Asserts that a call fails as expected, and that it wrote nothing. */
 export async function assertFails(
   call: Promise<unknown>,
   expected: ExpectedError,
@@ -228,7 +228,7 @@ export function assertStorageError(
   );
 }
 
-/** All that a stream serves, through reads of the first stage only. */
+/** Everything that a stream serves, through the core families' reads. */
 export interface StreamContent {
   view: ReadStreamFromLastSnapshotResult;
   ranges: MiniblockRange[];
@@ -247,7 +247,7 @@ export async function contentOf(
   };
 }
 
-/** Asserts that a call fails and leaves what the stream serves as it was. */
+/** Asserts that a call fails and does not change what the stream serves. */
 export async function assertRefused(
   storage: StreamStorage,
   streamId: StreamId,
@@ -259,7 +259,7 @@ export async function assertRefused(
   assert.deepEqual(await contentOf(storage, streamId), before);
 }
 
-/** Asserts what a stream serves, in the numbers of blocks. */
+/** Asserts the numbers of the blocks that a stream serves. */
 export async function assertServes(
   storage: StreamStorage,
   streamId: StreamId,
@@ -283,7 +283,7 @@ export async function collect<T>(values: AsyncIterable<T>): Promise<T[]> {
   return all;
 }
 
-/** How many calls succeeded, and the errors of the others. */
+/** Counts the calls that succeeded, and collects the errors of the others. */
 export async function settle(
   calls: Promise<unknown>[],
 ): Promise<{ succeeded: number; errors: unknown[] }> {
@@ -295,8 +295,8 @@ export async function settle(
 }
 
 /**
- * Asserts that all byte arrays of a result are plain ones of their own: that
- * nobody sees it when they are changed.
+ * Asserts that all byte arrays of a result are plain copies: changing them
+ * affects nobody else.
  */
 export async function assertOwnBytes(
   read: () => Promise<unknown>,

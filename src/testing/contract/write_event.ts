@@ -157,11 +157,11 @@ function testBrokenMinipools(suite: Suite): void {
   const event = { slot: 0, envelope: bytes("event 0") };
   const broken: [string, PlantedStream["minipool"], ExpectedError][] = [
     ["no rows", [], generationMismatch(2n, undefined)],
-    ["an older generation too", [
+    ["an older generation, too", [
       { generation: 1n, ...marker },
       ...minipool(2, 1),
     ], generationMismatch(2n, 1n)],
-    ["a newer generation too", [
+    ["a newer generation, too", [
       ...minipool(2, 1),
       { generation: 3n, ...marker },
     ], generationMismatch(2n, 3n)],
@@ -182,7 +182,7 @@ function testBrokenMinipools(suite: Suite): void {
   }
 
   suite.planted(
-    "writeEvent leaves a hole further inside to others",
+    "writeEvent ignores a hole further inside the minipool",
     async ({ storage, plant }) => {
       const id = newStreamId();
       const rows = minipool(2, 3).filter(({ slot }) => slot !== 1);
@@ -214,7 +214,7 @@ function testBrokenMinipools(suite: Suite): void {
 }
 
 function testCompetition(suite: Suite): void {
-  suite.test("writeEvent: of writers for one slot exactly one wins", async ({ storage }) => {
+  suite.test("writeEvent: exactly one of several writers for one slot wins", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamStorage(id, block(0));
     const { succeeded, errors } = await settle(

@@ -86,7 +86,7 @@ function testStoredRules(suite: Suite): void {
   );
 
   for (const first of [1n, 2n, 4n, 100n, MAX_NUMBER - 1n]) {
-    suite.test(`writeMiniblocks from ${first} behind block 2 fails`, async ({ storage }) => {
+    suite.test(`writeMiniblocks from ${first} after block 2 fails`, async ({ storage }) => {
       const id = newStreamId();
       await storage.createStreamStorage(id, block(0));
       await write(storage, id, [block(1), block(2)]);
@@ -125,7 +125,7 @@ function testSize(suite: Suite): void {
     });
   }
 
-  suite.test("writeMiniblocks without a size takes any number of events", async ({ storage }) => {
+  suite.test("writeMiniblocks without a size accepts any number of events", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamStorage(id, block(0));
     await write(storage, id, [block(1)]);
@@ -187,12 +187,12 @@ const BROKEN_MINIPOOLS: {
     expected: mismatch("minipool_hole", -1, 0),
   },
   {
-    name: "no rows, size not given",
+    name: "no rows, without a size",
     rows: [],
     expected: { code: "INTERNAL", reason: "minipool_missing" },
   },
   {
-    name: "no rows, size 3 given",
+    name: "no rows, with size 3",
     rows: [],
     size: 3,
     expected: mismatch("minipool_size_mismatch", 3, 0),
@@ -213,7 +213,7 @@ function testBrokenMinipools(suite: Suite): void {
   }
 
   suite.planted(
-    "writeMiniblocks looks at the last block before the minipool",
+    "writeMiniblocks checks the last block before the minipool",
     async ({ storage, plant }) => {
       const hole = minipool(7, 4).filter(({ slot }) => slot !== 1);
       const cases: [PlantedStream["minipool"], first: number, size: number][] =
@@ -273,7 +273,7 @@ function testEffect(suite: Suite): void {
     await storage.writeEvent(id, 4n, 2, bytes("event 2"));
   });
 
-  suite.test("writeMiniblocks removes the candidates that are past", async ({ storage }) => {
+  suite.test("writeMiniblocks removes outdated candidates", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamStorage(id, block(0));
     for (const each of [1, 2, 3, 9].map((n) => candidate(n))) {
@@ -288,7 +288,7 @@ function testEffect(suite: Suite): void {
 }
 
 function testSizes(suite: Suite): void {
-  suite.test("writeMiniblocks takes many and large blocks", async ({ storage }) => {
+  suite.test("writeMiniblocks accepts many and large blocks", async ({ storage }) => {
     const id = newStreamId();
     const miniblocks = run(1, 200).map((number) => ({
       number,
@@ -350,7 +350,7 @@ function testLatestSnapshot(suite: Suite): void {
       [snapshotBlock(1), legacyBlock(2), block(3)],
       2n,
     ],
-    ["a legacy snapshot not told of keeps it", [readBack(legacyBlock(1))], 0n],
+    ["an undeclared legacy snapshot keeps it", [readBack(legacyBlock(1))], 0n],
   ];
   for (const [name, miniblocks, latest] of cases) {
     suite.test(`writeMiniblocks and the latest snapshot: ${name}`, async ({ storage }) => {
@@ -366,7 +366,7 @@ function testLatestSnapshot(suite: Suite): void {
 }
 
 function testCompetition(suite: Suite): void {
-  suite.test("writeMiniblocks: of several for one number exactly one wins", async ({ storage }) => {
+  suite.test("writeMiniblocks: exactly one of several for one number wins", async ({ storage }) => {
     const id = newStreamId();
     await storage.createStreamStorage(id, block(0));
     const { succeeded, errors } = await settle(

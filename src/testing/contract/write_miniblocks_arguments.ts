@@ -26,7 +26,7 @@ export function testMiniblocksArguments(suite: Suite): void {
   testListRules(suite);
 }
 
-/** Writes blocks behind `generation - 1`, no events left over. */
+/** Writes blocks after `generation - 1`, leaving no events. */
 export function write(
   storage: StreamStorage,
   id: StreamId,
@@ -103,7 +103,7 @@ const BAD_ARGUMENTS: FaultyCall[] = [
       }]),
   },
   {
-    fault: "a snapshot that is no bytes",
+    fault: "a snapshot that is not bytes",
     argument: "miniblocks[0].snapshot",
     call: (storage) =>
       write(storage, newStreamId(), [
@@ -160,7 +160,7 @@ const BAD_LISTS: {
     },
   },
   {
-    name: "a number twice",
+    name: "a repeated number",
     miniblocks: [block(1), block(1)],
     previous: 1n,
     next: 2n,
@@ -171,7 +171,8 @@ const BAD_LISTS: {
     },
   },
   {
-    name: "neither generation nor consecutive numbers: the first one counts",
+    name:
+      "neither generation nor consecutive numbers: the generation is reported",
     miniblocks: [block(1), block(3)],
     previous: 2n,
     next: 9n,
