@@ -30,7 +30,7 @@ const allowed: Record<string, string[]> = {
   media: [],
   testing: ["database", "embedded", "memory", opener, "postgres", "storage"],
   embedded: [],
-  telemetry: ["storage/stream_id.ts"],
+  telemetry: ["storage/operations.ts", "storage/stream_id.ts"],
   storage: [],
 };
 const forEveryone = [

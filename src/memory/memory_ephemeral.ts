@@ -1,7 +1,4 @@
-import {
-  checkNewStreamId,
-  checkWriteEphemeralMiniblock,
-} from "../storage/arguments.ts";
+import { checkNewStreamId } from "../storage/arguments.ts";
 import { miniblockExists, notEphemeral } from "../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../storage/model.ts";
 import type { StreamId } from "../storage/stream_id.ts";
@@ -23,7 +20,6 @@ export function writeEphemeralMiniblock(
   streamId: StreamId,
   miniblock: MiniblockDescriptor,
 ): void {
-  checkWriteEphemeralMiniblock(miniblock);
   let stream = streams.get(streamId);
   if (stream === undefined) {
     checkNewStreamId(streamId);
@@ -39,7 +35,7 @@ export function writeEphemeralMiniblock(
 }
 
 /** See `StreamStorage.readEphemeralMiniblockNums`. */
-export function readEphemeralNumbers(
+export function readEphemeralMiniblockNums(
   streams: MemoryStreams,
   streamId: StreamId,
 ): bigint[] {

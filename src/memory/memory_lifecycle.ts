@@ -1,8 +1,4 @@
-import {
-  checkGenesis,
-  checkGetStreams,
-  checkNewStreamId,
-} from "../storage/arguments.ts";
+import { checkNewStreamId } from "../storage/arguments.ts";
 import { streamExists, streamNotFound } from "../storage/contract_errors.ts";
 import type {
   GetStreamsOptions,
@@ -20,13 +16,12 @@ import {
 } from "./memory_streams.ts";
 
 /** See `StreamStorage.createStreamStorage`. */
-export function createStream(
+export function createStreamStorage(
   streams: MemoryStreams,
   streamId: StreamId,
   genesis: MiniblockDescriptor,
 ): void {
   checkNewStreamId(streamId);
-  checkGenesis(genesis);
   const stream = streams.get(streamId);
   const block = toBlock(genesis, 0n);
   if (stream === undefined) {
@@ -45,20 +40,19 @@ export function createStream(
 }
 
 /** See `StreamStorage.createEphemeralStreamStorage`. */
-export function createEphemeralStream(
+export function createEphemeralStreamStorage(
   streams: MemoryStreams,
   streamId: StreamId,
   genesis: MiniblockDescriptor,
 ): void {
   checkNewStreamId(streamId);
-  checkGenesis(genesis);
   if (streams.has(streamId)) throw streamExists(streamId);
   const blocks = [toBlock(genesis, 0n)];
   streams.set(streamId, newStream({ ephemeral: true, blocks }));
 }
 
 /** See `StreamStorage.createStreamArchiveStorage`. */
-export function createArchiveStream(
+export function createStreamArchiveStorage(
   streams: MemoryStreams,
   streamId: StreamId,
 ): void {
@@ -80,7 +74,6 @@ export function listStreams(
   streams: MemoryStreams,
   options: GetStreamsOptions,
 ): StreamId[] {
-  checkGetStreams(options);
   const { after, limit } = options;
   const ids = [...streams.keys()].sort();
   const rest = after === undefined ? ids : ids.filter((id) => id > after);

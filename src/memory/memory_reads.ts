@@ -1,8 +1,3 @@
-import {
-  checkRange,
-  checkReadMiniblocks,
-  checkReadStream,
-} from "../storage/arguments.ts";
 import { corruptStream, noMiniblocks } from "../storage/contract_errors.ts";
 import { hasLegacySnapshot } from "../storage/miniblock_proto.ts";
 import type {
@@ -32,12 +27,11 @@ import {
 } from "./memory_streams.ts";
 
 /** See `StreamStorage.readStreamFromLastSnapshot`. */
-export function readFromLastSnapshot(
+export function readStreamFromLastSnapshot(
   streams: MemoryStreams,
   streamId: StreamId,
   numPreceding: number,
 ): ReadStreamFromLastSnapshotResult {
-  checkReadStream(numPreceding);
   const { latestSnapshot, blocks, minipool } = getStream(streams, streamId);
   const start = latestSnapshotOf(latestSnapshot) - BigInt(numPreceding);
   const view = assembleStreamView(streamId, {
@@ -68,11 +62,21 @@ export function readMiniblocks(
   streamId: StreamId,
   from: bigint,
   to: bigint,
+  options?: ReadMiniblocksOptions,
+): ReadMiniblocksResult {
+  return readPage(streams, streamId, from, to, options, {});
+}
+
+/** See `StreamStorage.streamMiniblocks`. */
+export function readPage(
+  streams: MemoryStreams,
+  streamId: StreamId,
+  from: bigint,
+  to: bigint,
   options: ReadMiniblocksOptions | undefined,
   page: MiniblocksPage,
 ): ReadMiniblocksResult {
   const { limit = Infinity, continued = false } = page;
-  checkReadMiniblocks(from, to, options);
   const { blocks } = getStream(streams, streamId);
   const start = lowerBound(blocks, from);
   const end = Math.min(lowerBound(blocks, to), start + limit);
@@ -86,7 +90,7 @@ export function readMiniblocks(
 }
 
 /** See `StreamStorage.getLastMiniblockNumber`. */
-export function lastMiniblockNumber(
+export function getLastMiniblockNumber(
   streams: MemoryStreams,
   streamId: StreamId,
 ): bigint {
@@ -99,7 +103,7 @@ export function lastMiniblockNumber(
 }
 
 /** See `StreamStorage.getMaxArchivedMiniblockNumber`. */
-export function maxArchivedNumber(
+export function getMaxArchivedMiniblockNumber(
   streams: MemoryStreams,
   streamId: StreamId,
 ): bigint {
@@ -107,7 +111,7 @@ export function maxArchivedNumber(
 }
 
 /** See `StreamStorage.isStreamEphemeral`. */
-export function isEphemeral(
+export function isStreamEphemeral(
   streams: MemoryStreams,
   streamId: StreamId,
 ): boolean {
@@ -115,7 +119,7 @@ export function isEphemeral(
 }
 
 /** See `StreamStorage.streamMiniblocksStoredLocation`. */
-export function storedLocation(
+export function streamMiniblocksStoredLocation(
   streams: MemoryStreams,
   streamId: StreamId,
 ): MiniblocksStoredLocation {
@@ -124,7 +128,7 @@ export function storedLocation(
 }
 
 /** See `StreamStorage.getMiniblockNumberRanges`. */
-export function numberRanges(
+export function getMiniblockNumberRanges(
   streams: MemoryStreams,
   streamId: StreamId,
 ): MiniblockRange[] {
@@ -136,7 +140,7 @@ export function numberRanges(
 }
 
 /** See `StreamStorage.debugReadStreamData`. */
-export function debugReadData(
+export function debugReadStreamData(
   streams: MemoryStreams,
   streamId: StreamId,
 ): DebugReadStreamDataResult {
@@ -155,33 +159,31 @@ export function debugReadData(
 }
 
 /** See `StreamStorage.debugReadStreamStatistics`. */
-export function debugReadStatistics(
+export function debugReadStreamStatistics(
   streams: MemoryStreams,
   streamId: StreamId,
-  partitions: number,
 ): DebugReadStreamStatisticsResult {
   const stream = getStream(streams, streamId);
   return {
     streamId,
     latestSnapshotMiniblockNum: latestSnapshotOf(stream.latestSnapshot),
-    miniblockRanges: numberRanges(streams, streamId),
+    miniblockRanges: getMiniblockNumberRanges(streams, streamId),
     miniblockCandidates: stream.candidates.map(({ number, hash }) => ({
       number,
       hash: copyBytes(hash),
     })),
     minipoolEvents: stream.minipool.filter(({ slot }) => slot >= 0).length,
-    partitionSuffix: partitionSuffix(streamId, partitions),
+    partitionSuffix: partitionSuffix(streamId, streams.partitions),
   };
 }
 
 /** See `StreamStorage.debugDeleteMiniblocks`. */
-export function debugDelete(
+export function debugDeleteMiniblocks(
   streams: MemoryStreams,
   streamId: StreamId,
   from: bigint,
   to: bigint,
 ): void {
-  checkRange(from, to);
   const { blocks } = getStream(streams, streamId);
   const start = lowerBound(blocks, from);
   blocks.splice(start, lowerBound(blocks, to) - start);

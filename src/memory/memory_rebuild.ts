@@ -1,10 +1,4 @@
-import {
-  checkNewStreamId,
-  checkReinitialize,
-  checkTrimStream,
-  checkWriteArchiveMiniblocks,
-  checkWritePrecedingMiniblocks,
-} from "../storage/arguments.ts";
+import { checkNewStreamId } from "../storage/arguments.ts";
 import {
   archivePositionMismatch,
   ephemeralStream,
@@ -34,12 +28,11 @@ import {
 import { dropCandidatesBelow } from "./memory_writes.ts";
 
 /** See `StreamStorage.writePrecedingMiniblocks`. */
-export function writePreceding(
+export function writePrecedingMiniblocks(
   streams: MemoryStreams,
   streamId: StreamId,
   miniblocks: MiniblockDescriptor[],
 ): void {
-  checkWritePrecedingMiniblocks(miniblocks);
   const { blocks } = getStream(streams, streamId);
   const last = blocks.at(-1)?.number;
   if (last === undefined) throw noMiniblocks("FAILED_PRECONDITION", streamId);
@@ -49,14 +42,13 @@ export function writePreceding(
 }
 
 /** See `StreamStorage.reinitializeStreamStorage`. */
-export function reinitialize(
+export function reinitializeStreamStorage(
   streams: MemoryStreams,
   streamId: StreamId,
   miniblocks: MiniblockDescriptor[],
   snapshot: bigint,
   updateExisting: boolean,
 ): void {
-  checkReinitialize(miniblocks, snapshot, updateExisting);
   let stream = streams.get(streamId);
   if (stream !== undefined) {
     if (!updateExisting) throw streamExists(streamId);
@@ -83,13 +75,12 @@ export function reinitialize(
 }
 
 /** See `StreamStorage.writeArchiveMiniblocks`. */
-export function writeArchive(
+export function writeArchiveMiniblocks(
   streams: MemoryStreams,
   streamId: StreamId,
   start: bigint,
   miniblocks: MiniblockDescriptor[],
 ): void {
-  checkWriteArchiveMiniblocks(start, miniblocks);
   const stream = getStream(streams, streamId);
   const last = stream.blocks.at(-1)?.number ?? -1n;
   if (last + 1n !== start) {
@@ -108,7 +99,6 @@ export function trimStream(
   trimTo: bigint,
   nullify: bigint[],
 ): void {
-  checkTrimStream(trimTo, nullify);
   const { blocks, latestSnapshot } = getStream(streams, streamId);
   const latest = latestSnapshotOf(latestSnapshot);
   if (trimTo > latest) throw trimAboveSnapshot(streamId, trimTo, latest);

@@ -21,7 +21,12 @@ export interface MemoryStream {
 }
 
 /** The streams of a store. */
-export type MemoryStreams = Map<StreamId, MemoryStream>;
+export class MemoryStreams extends Map<StreamId, MemoryStream> {
+  /** `partitions` is only told, as a suffix: nothing here is partitioned. */
+  constructor(readonly partitions: number) {
+    super();
+  }
+}
 
 /** The stream, or `NOT_FOUND`. */
 export function getStream(

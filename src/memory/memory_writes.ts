@@ -1,11 +1,4 @@
 import {
-  checkCandidateCount,
-  checkReadCandidate,
-  checkWriteCandidate,
-  checkWriteEvent,
-  checkWriteMiniblocks,
-} from "../storage/arguments.ts";
-import {
   candidateExists,
   candidateNotFound,
   candidateTooOld,
@@ -42,7 +35,6 @@ export function writeEvent(
   slot: number,
   envelope: Uint8Array,
 ): void {
-  checkWriteEvent(generation, slot, envelope);
   const { minipool } = getStream(streams, streamId);
   const oldest = minipool[0];
   const newest = minipool.at(-1);
@@ -59,7 +51,6 @@ export function writeMiniblocks(
   newMinipool: NewMinipool,
   prevMinipool: PreviousMinipool,
 ): void {
-  checkWriteMiniblocks(miniblocks, newMinipool, prevMinipool);
   const stream = getStream(streams, streamId);
   if (stream.ephemeral) throw ephemeralStream(streamId);
   const last = stream.blocks.at(-1)?.number;
@@ -90,16 +81,16 @@ export function dropCandidatesBelow(
 }
 
 /** See `StreamStorage.writeMiniblockCandidate`. */
-export function writeCandidate(
+export function writeMiniblockCandidate(
   streams: MemoryStreams,
   streamId: StreamId,
   miniblock: MiniblockDescriptor,
 ): void {
-  checkWriteCandidate(miniblock);
   const stream = getStream(streams, streamId);
   const last = stream.blocks.at(-1);
   if (last === undefined) throw noMiniblocks("NOT_FOUND", streamId);
-  const { number, hash } = miniblock;
+  const { number } = miniblock;
+  const hash = miniblock.hash!; // checked with the other arguments
   if (number <= last.number) {
     throw candidateTooOld(streamId, last.number, number);
   }
@@ -113,13 +104,12 @@ export function writeCandidate(
 }
 
 /** See `StreamStorage.readMiniblockCandidate`. */
-export function readCandidate(
+export function readMiniblockCandidate(
   streams: MemoryStreams,
   streamId: StreamId,
   hash: Uint8Array,
   number: bigint,
 ): MiniblockDescriptor {
-  checkReadCandidate(hash, number);
   const hex = bytesToHex(hash);
   const candidate = findCandidate(getStream(streams, streamId), number, hex);
   if (candidate === undefined) throw candidateNotFound(streamId, number, hex);
@@ -127,12 +117,11 @@ export function readCandidate(
 }
 
 /** See `StreamStorage.getMiniblockCandidateCount`. */
-export function countCandidates(
+export function getMiniblockCandidateCount(
   streams: MemoryStreams,
   streamId: StreamId,
   number: bigint,
 ): number {
-  checkCandidateCount(number);
   return getStream(streams, streamId).candidates
     .filter((candidate) => candidate.number === number).length;
 }

@@ -4,43 +4,42 @@ import type {
   TransactionRing,
 } from "../database/transaction_ring.ts";
 import {
-  checkGenesis,
-  checkRange,
-  checkReinitialize,
-  checkTrimStream,
-  checkWriteArchiveMiniblocks,
-  checkWriteCandidate,
-  checkWriteEphemeralMiniblock,
-  checkWriteEvent,
-  checkWriteMiniblocks,
-  checkWritePrecedingMiniblocks,
-} from "../storage/arguments.ts";
-import type {
-  MiniblockDescriptor,
-  NewMinipool,
-  OperationOptions,
-  PreviousMinipool,
-} from "../storage/model.ts";
-import type { StreamId } from "../storage/stream_id.ts";
+  addOperations,
+  type Implementations,
+  type WriteName,
+} from "../storage/operation_methods.ts";
+import type { StreamStorage } from "../storage/stream_storage.ts";
 import type { Workers } from "./background.ts";
 import type { StreamMaintenance } from "./maintenance.ts";
-import { createArchiveStream, writeArchive } from "./operations/archive.ts";
-import { writeCandidate } from "./operations/candidates.ts";
-import { createStream } from "./operations/create_stream.ts";
-import { debugDelete } from "./operations/debug_delete.ts";
-import { deleteStream } from "./operations/delete_stream.ts";
-import {
-  createEphemeralStream,
-  normalizeEphemeral,
-  writeEphemeral,
-} from "./operations/ephemeral.ts";
-import { reinitialize, writePreceding } from "./operations/rebuild.ts";
-import { trimStream } from "./operations/trim_stream.ts";
-import { writeEvent } from "./operations/write_event.ts";
-import { writeMiniblocks } from "./operations/write_miniblocks.ts";
+import * as archive from "./operations/archive.ts";
+import * as candidates from "./operations/candidates.ts";
+import * as creation from "./operations/create_stream.ts";
+import * as debug from "./operations/debug_delete.ts";
+import * as deletion from "./operations/delete_stream.ts";
+import * as ephemeral from "./operations/ephemeral.ts";
+import * as rebuild from "./operations/rebuild.ts";
+import * as trimming from "./operations/trim_stream.ts";
+import * as event from "./operations/write_event.ts";
+import * as miniblocks from "./operations/write_miniblocks.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { type ReaderParts, StreamReaderFacade } from "./reader_facade.ts";
 import type { Store, StreamCall } from "./store.ts";
+
+type Context = [Store, StreamCall];
+
+/** The operations that write: what these files export by its name. */
+const writes: Implementations<WriteName, Context> = {
+  ...archive,
+  ...candidates,
+  ...creation,
+  ...debug,
+  ...deletion,
+  ...ephemeral,
+  ...event,
+  ...miniblocks,
+  ...rebuild,
+  ...trimming,
+};
 
 /** What a {@linkcode StreamStorageFacade} is made of; see assemble_store.ts. */
 export interface StorageParts extends ReaderParts {
@@ -52,7 +51,10 @@ export interface StorageParts extends ReaderParts {
   release(): Promise<void>;
 }
 
-/** The reader's half, and what changes streams. */
+/** The operations that {@linkcode StreamStorageFacade} adds. */
+export interface StreamStorageFacade extends Pick<StreamStorage, WriteName> {}
+
+/** The reader's half, and what changes streams, as only an owner may. */
 export class StreamStorageFacade extends StreamReaderFacade
   implements PostgresStreamStorage {
   /** This process among the owners of the schema. */
@@ -60,6 +62,20 @@ export class StreamStorageFacade extends StreamReaderFacade
   readonly #parts: StorageParts;
   readonly #store: Store;
   #releasing: Promise<void> | undefined;
+
+  static {
+    addOperations<StreamStorageFacade, Context, Promise<unknown>>(
+      StreamStorageFacade.prototype,
+      ["writes", "creates"],
+      writes,
+      (self, { name, check, run }, streamId, options, args) =>
+        self.calls.onStream(name, streamId, options, (call) => {
+          if (self.#releasing !== undefined) throw ownershipReleased();
+          check(...args);
+          return run(self.#store, call, ...args);
+        }),
+    );
+  }
 
   constructor(parts: StorageParts) {
     super(parts);
@@ -84,241 +100,6 @@ export class StreamStorageFacade extends StreamReaderFacade
     return this.#releasing;
   }
 
-  /** See {@linkcode StreamStorage.createStreamStorage}. */
-  createStreamStorage(
-    streamId: StreamId,
-    genesis: MiniblockDescriptor,
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change(
-      "createStreamStorage",
-      streamId,
-      options,
-      (call) => {
-        checkGenesis(genesis);
-        return createStream(this.#store, call, genesis);
-      },
-    );
-  }
-
-  /** See {@linkcode StreamStorage.createEphemeralStreamStorage}. */
-  createEphemeralStreamStorage(
-    streamId: StreamId,
-    genesis: MiniblockDescriptor,
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change(
-      "createEphemeralStreamStorage",
-      streamId,
-      options,
-      (call) => {
-        checkGenesis(genesis);
-        const block = { ...genesis, number: 0n };
-        return createEphemeralStream(this.#store, call, block);
-      },
-    );
-  }
-
-  /** See {@linkcode StreamStorage.createStreamArchiveStorage}. */
-  createStreamArchiveStorage(
-    streamId: StreamId,
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change(
-      "createStreamArchiveStorage",
-      streamId,
-      options,
-      (call) => createArchiveStream(this.#store, call),
-    );
-  }
-
-  /** See {@linkcode StreamStorage.reinitializeStreamStorage}. */
-  reinitializeStreamStorage(
-    streamId: StreamId,
-    miniblocks: MiniblockDescriptor[],
-    lastSnapshotMiniblockNum: bigint,
-    updateExisting: boolean,
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change(
-      "reinitializeStreamStorage",
-      streamId,
-      options,
-      (call) => {
-        checkReinitialize(miniblocks, lastSnapshotMiniblockNum, updateExisting);
-        return reinitialize(this.#store, call, {
-          miniblocks,
-          snapshot: lastSnapshotMiniblockNum,
-          updateExisting,
-        });
-      },
-    );
-  }
-
-  /** See {@linkcode StreamStorage.deleteStream}. */
-  deleteStream(streamId: StreamId, options?: OperationOptions): Promise<void> {
-    return this.#change(
-      "deleteStream",
-      streamId,
-      options,
-      (call) => deleteStream(this.#store, call),
-    );
-  }
-
-  /** See {@linkcode StreamStorage.writeEvent}. */
-  writeEvent(
-    streamId: StreamId,
-    minipoolGeneration: bigint,
-    minipoolSlot: number,
-    envelope: Uint8Array,
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change("writeEvent", streamId, options, (call) => {
-      checkWriteEvent(minipoolGeneration, minipoolSlot, envelope);
-      return writeEvent(this.#store, call, {
-        generation: minipoolGeneration,
-        slot: minipoolSlot,
-        envelope,
-      });
-    });
-  }
-
-  /** See {@linkcode StreamStorage.writeMiniblocks}. */
-  writeMiniblocks(
-    streamId: StreamId,
-    miniblocks: MiniblockDescriptor[],
-    newMinipool: NewMinipool,
-    prevMinipool: PreviousMinipool,
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change("writeMiniblocks", streamId, options, (call) => {
-      checkWriteMiniblocks(miniblocks, newMinipool, prevMinipool);
-      return writeMiniblocks(this.#store, call, {
-        miniblocks,
-        newMinipool,
-        prevMinipool,
-      });
-    });
-  }
-
-  /** See {@linkcode StreamStorage.writePrecedingMiniblocks}. */
-  writePrecedingMiniblocks(
-    streamId: StreamId,
-    miniblocks: MiniblockDescriptor[],
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change(
-      "writePrecedingMiniblocks",
-      streamId,
-      options,
-      (call) => {
-        checkWritePrecedingMiniblocks(miniblocks);
-        return writePreceding(this.#store, call, miniblocks);
-      },
-    );
-  }
-
-  /** See {@linkcode StreamStorage.writeArchiveMiniblocks}. */
-  writeArchiveMiniblocks(
-    streamId: StreamId,
-    startMiniblockNum: bigint,
-    miniblocks: MiniblockDescriptor[],
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change(
-      "writeArchiveMiniblocks",
-      streamId,
-      options,
-      (call) => {
-        checkWriteArchiveMiniblocks(startMiniblockNum, miniblocks);
-        return writeArchive(this.#store, call, startMiniblockNum, miniblocks);
-      },
-    );
-  }
-
-  /** See {@linkcode StreamStorage.writeEphemeralMiniblock}. */
-  writeEphemeralMiniblock(
-    streamId: StreamId,
-    miniblock: MiniblockDescriptor,
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change(
-      "writeEphemeralMiniblock",
-      streamId,
-      options,
-      (call) => {
-        checkWriteEphemeralMiniblock(miniblock);
-        return writeEphemeral(this.#store, call, miniblock);
-      },
-    );
-  }
-
-  /** See {@linkcode StreamStorage.normalizeEphemeralStream}. */
-  normalizeEphemeralStream(
-    streamId: StreamId,
-    options?: OperationOptions,
-  ): Promise<Uint8Array> {
-    return this.#change(
-      "normalizeEphemeralStream",
-      streamId,
-      options,
-      (call) => normalizeEphemeral(this.#store, call),
-    );
-  }
-
-  /** See {@linkcode StreamStorage.writeMiniblockCandidate}. */
-  writeMiniblockCandidate(
-    streamId: StreamId,
-    miniblock: MiniblockDescriptor,
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change(
-      "writeMiniblockCandidate",
-      streamId,
-      options,
-      (call) => {
-        checkWriteCandidate(miniblock);
-        return writeCandidate(this.#store, call, miniblock);
-      },
-    );
-  }
-
-  /** See {@linkcode StreamStorage.trimStream}. */
-  trimStream(
-    streamId: StreamId,
-    trimToMbExclusive: bigint,
-    nullifySnapshotMbs: bigint[],
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change("trimStream", streamId, options, (call) => {
-      checkTrimStream(trimToMbExclusive, nullifySnapshotMbs);
-      return trimStream(
-        this.#store,
-        call,
-        trimToMbExclusive,
-        nullifySnapshotMbs,
-      );
-    });
-  }
-
-  /** See {@linkcode StreamStorage.debugDeleteMiniblocks}. */
-  debugDeleteMiniblocks(
-    streamId: StreamId,
-    fromInclusive: bigint,
-    toExclusive: bigint,
-    options?: OperationOptions,
-  ): Promise<void> {
-    return this.#change(
-      "debugDeleteMiniblocks",
-      streamId,
-      options,
-      (call) => {
-        checkRange(fromInclusive, toExclusive);
-        return debugDelete(this.#store, call, fromInclusive, toExclusive);
-      },
-    );
-  }
-
   /** Remembers recent transactions from now on, for debugging. */
   enableTxTracker(): void {
     this.#parts.ring.enabled = true;
@@ -333,18 +114,5 @@ export class StreamStorageFacade extends StreamReaderFacade
   /** The recent transactions: name, tags, event, age; oldest first. */
   dumpTxTracker(): TransactionRecord[] {
     return this.#parts.ring.dump();
-  }
-
-  /** A call that changes a stream, as only an owner may. */
-  #change<T>(
-    name: string,
-    streamId: StreamId,
-    options: OperationOptions | undefined,
-    body: (call: StreamCall) => Promise<T>,
-  ): Promise<T> {
-    return this.calls.onStream(name, streamId, options, (call) => {
-      if (this.#releasing !== undefined) throw ownershipReleased();
-      return body(call);
-    });
   }
 }

@@ -7,23 +7,7 @@ import type { MetricFamily } from "../telemetry/registry.ts";
 /**
  * Streams in PostgreSQL to be read, as `openStreamReader` opens them.
  *
- * Its operations are those of {@linkcode StreamReader}:
- * {@linkcode StreamReader.readMiniblockCandidate},
- * {@linkcode StreamReader.getMiniblockCandidateCount},
- * {@linkcode StreamReader.readStreamFromLastSnapshot},
- * {@linkcode StreamReader.readMiniblocks},
- * {@linkcode StreamReader.streamMiniblocks},
- * {@linkcode StreamReader.readEphemeralMiniblockNums},
- * {@linkcode StreamReader.getLastMiniblockNumber},
- * {@linkcode StreamReader.getMaxArchivedMiniblockNumber},
- * {@linkcode StreamReader.getMiniblockNumberRanges},
- * {@linkcode StreamReader.isStreamEphemeral},
- * {@linkcode StreamReader.streamMiniblocksStoredLocation},
- * {@linkcode StreamReader.getStreams},
- * {@linkcode StreamReader.getStreamsNumber},
- * {@linkcode StreamReader.debugReadStreamData},
- * {@linkcode StreamReader.debugReadStreamStatistics},
- * {@linkcode StreamReader.close}.
+ * Its operations are those of {@linkcode StreamReader}, and one more.
  */
 export interface PostgresStreamReader extends StreamReader {
   /** The schema that holds the streams. */

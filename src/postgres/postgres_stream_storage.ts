@@ -6,45 +6,8 @@ import type { PostgresStreamReader } from "./postgres_stream_reader.ts";
 /**
  * Streams in PostgreSQL, as `openStreamStorage` opens them.
  *
- * It writes as {@linkcode StreamStorage} says:
- * {@linkcode StreamStorage.createStreamStorage},
- * {@linkcode StreamStorage.createEphemeralStreamStorage},
- * {@linkcode StreamStorage.createStreamArchiveStorage},
- * {@linkcode StreamStorage.reinitializeStreamStorage},
- * {@linkcode StreamStorage.deleteStream}, {@linkcode StreamStorage.writeEvent},
- * {@linkcode StreamStorage.writeMiniblocks},
- * {@linkcode StreamStorage.writePrecedingMiniblocks},
- * {@linkcode StreamStorage.writeArchiveMiniblocks},
- * {@linkcode StreamStorage.writeEphemeralMiniblock},
- * {@linkcode StreamStorage.normalizeEphemeralStream},
- * {@linkcode StreamStorage.writeMiniblockCandidate},
- * {@linkcode StreamStorage.trimStream},
- * {@linkcode StreamStorage.debugDeleteMiniblocks}.
- *
- * It reads as {@linkcode StreamReader} says:
- * {@linkcode StreamReader.readMiniblockCandidate},
- * {@linkcode StreamReader.getMiniblockCandidateCount},
- * {@linkcode StreamReader.readStreamFromLastSnapshot},
- * {@linkcode StreamReader.readMiniblocks},
- * {@linkcode StreamReader.streamMiniblocks},
- * {@linkcode StreamReader.readEphemeralMiniblockNums},
- * {@linkcode StreamReader.getLastMiniblockNumber},
- * {@linkcode StreamReader.getMaxArchivedMiniblockNumber},
- * {@linkcode StreamReader.getMiniblockNumberRanges},
- * {@linkcode StreamReader.isStreamEphemeral},
- * {@linkcode StreamReader.streamMiniblocksStoredLocation},
- * {@linkcode StreamReader.getStreams},
- * {@linkcode StreamReader.getStreamsNumber},
- * {@linkcode StreamReader.debugReadStreamData},
- * {@linkcode StreamReader.debugReadStreamStatistics},
- * {@linkcode StreamReader.close}.
- *
- * And it has what a {@linkcode PostgresStreamReader} has:
- * {@linkcode PostgresStreamReader.schema},
- * {@linkcode PostgresStreamReader.partitions},
- * {@linkcode PostgresStreamReader.totalMiniblockDataSizeInDB},
- * {@linkcode PostgresStreamReader.health},
- * {@linkcode PostgresStreamReader.metrics}.
+ * It writes by the methods of {@linkcode StreamStorage}, reads by those of
+ * {@linkcode StreamReader}, and has what a {@linkcode PostgresStreamReader} has.
  */
 export interface PostgresStreamStorage
   extends StreamStorage, PostgresStreamReader {

@@ -221,9 +221,7 @@ export function checkReinitialize(
 }
 
 /** Checks `writeMiniblockCandidate`. */
-export function checkWriteCandidate(
-  miniblock: MiniblockDescriptor,
-): asserts miniblock is MiniblockDescriptor & { hash: Uint8Array } {
+export function checkWriteCandidate(miniblock: MiniblockDescriptor): void {
   checkObject("miniblock", miniblock);
   checkInt64("miniblock.number", miniblock.number);
   checkContent("miniblock", miniblock);

@@ -15,23 +15,7 @@ import type { StreamReader } from "./stream_reader.ts";
  * stored can be read, listed and deleted. Byte arrays that are given must not
  * change until the call has settled.
  *
- * It reads, too, as a {@linkcode StreamReader} does:
- * {@linkcode StreamReader.readMiniblockCandidate},
- * {@linkcode StreamReader.getMiniblockCandidateCount},
- * {@linkcode StreamReader.readStreamFromLastSnapshot},
- * {@linkcode StreamReader.readMiniblocks},
- * {@linkcode StreamReader.streamMiniblocks},
- * {@linkcode StreamReader.readEphemeralMiniblockNums},
- * {@linkcode StreamReader.getLastMiniblockNumber},
- * {@linkcode StreamReader.getMaxArchivedMiniblockNumber},
- * {@linkcode StreamReader.getMiniblockNumberRanges},
- * {@linkcode StreamReader.isStreamEphemeral},
- * {@linkcode StreamReader.streamMiniblocksStoredLocation},
- * {@linkcode StreamReader.getStreams},
- * {@linkcode StreamReader.getStreamsNumber},
- * {@linkcode StreamReader.debugReadStreamData},
- * {@linkcode StreamReader.debugReadStreamStatistics},
- * {@linkcode StreamReader.close}.
+ * It reads, too, by every method of {@linkcode StreamReader}.
  *
  * @example An event, then the block that takes it.
  * ```ts

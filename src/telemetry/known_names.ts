@@ -5,43 +5,8 @@
 
 import type { StreamStorageErrorCode } from "../storage/errors.ts";
 
-/** The calls that read. */
-export const readCalls = [
-  "debugReadStreamData",
-  "debugReadStreamStatistics",
-  "getLastMiniblockNumber",
-  "getMaxArchivedMiniblockNumber",
-  "getMiniblockCandidateCount",
-  "getMiniblockNumberRanges",
-  "getStreams",
-  "getStreamsNumber",
-  "isStreamEphemeral",
-  "readEphemeralMiniblockNums",
-  "readMiniblockCandidate",
-  "readMiniblocks",
-  "readStreamFromLastSnapshot",
-  "streamMiniblocks",
-  "streamMiniblocksStoredLocation",
-  "totalMiniblockDataSizeInDB",
-] as const;
-
-/** The calls that only a store has. */
-export const writeCalls = [
-  "createEphemeralStreamStorage",
-  "createStreamArchiveStorage",
-  "createStreamStorage",
-  "debugDeleteMiniblocks",
-  "deleteStream",
-  "normalizeEphemeralStream",
-  "reinitializeStreamStorage",
-  "trimStream",
-  "writeArchiveMiniblocks",
-  "writeEphemeralMiniblock",
-  "writeEvent",
-  "writeMiniblockCandidate",
-  "writeMiniblocks",
-  "writePrecedingMiniblocks",
-] as const;
+/** Reads of a store on PostgreSQL beside those of every store. */
+export const postgresReads = ["totalMiniblockDataSizeInDB"] as const;
 
 /** The calls of `storage.maintenance` that run transactions. */
 export const maintenanceCalls = [

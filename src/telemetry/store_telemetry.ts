@@ -1,5 +1,6 @@
 import type { Attributes } from "@opentelemetry/api";
 import type { StreamStorageError } from "../storage/errors.ts";
+import { operationNames } from "../storage/operations.ts";
 import { DatabaseHealth } from "./database_health.ts";
 import { EventLog } from "./event_log.ts";
 import type { Counter, Histogram } from "./instruments.ts";
@@ -10,8 +11,7 @@ import {
   maintenanceCalls,
   objectStorageActions,
   otherTransactions,
-  readCalls,
-  writeCalls,
+  postgresReads,
 } from "./known_names.ts";
 import type { Logger } from "./log_events.ts";
 import { attributes, metrics } from "./names.ts";
@@ -105,9 +105,12 @@ export class StoreTelemetry {
     this.log = new EventLog(logger);
     const health = new DatabaseHealth(this.log, () => this.#hasRoom());
     this.database = health;
-    const names = isReader
-      ? readCalls
-      : [...readCalls, ...writeCalls, ...maintenanceCalls];
+    const reads = [...operationNames("reads", "lists"), ...postgresReads];
+    const names = isReader ? reads : [
+      ...reads,
+      ...operationNames("writes", "creates"),
+      ...maintenanceCalls,
+    ];
     this.operations = new Operations({
       registry,
       health,

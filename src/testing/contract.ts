@@ -4,6 +4,7 @@ import { closingContract } from "./contract/closing.ts";
 import { creatingContract } from "./contract/creating.ts";
 import { debugContract } from "./contract/debug.ts";
 import { ephemeralContract } from "./contract/ephemeral.ts";
+import { everyOperationContract } from "./contract/every_operation.ts";
 import { loadingContract } from "./contract/loading.ts";
 import { readingContract } from "./contract/reading.ts";
 import { rebuildContract } from "./contract/rebuild.ts";
@@ -20,6 +21,7 @@ import { writeMiniblocksContract } from "./contract/write_miniblocks.ts";
 
 /** The families of tests, by operation. */
 export type ContractFamily =
+  | "every_operation"
   | "creating"
   | "write_event"
   | "write_miniblocks"
@@ -35,7 +37,9 @@ export type ContractFamily =
   | "streams"
   | "stream_ids";
 
-const FAMILIES: Record<ContractFamily, (suite: Suite) => void> = {
+/** What registers the tests of each family. */
+export const FAMILIES: Record<ContractFamily, (suite: Suite) => void> = {
+  every_operation: everyOperationContract,
   creating: creatingContract,
   write_event: writeEventContract,
   write_miniblocks: writeMiniblocksContract,

@@ -1,5 +1,10 @@
 import { ownershipLost } from "../database/fence_errors.ts";
 import { StreamStorageError } from "../storage/errors.ts";
+import {
+  isOperationName,
+  isWrite,
+  type OperationName,
+} from "../storage/operations.ts";
 import { isStreamId, type StreamId } from "../storage/stream_id.ts";
 import type { StreamStorage } from "../storage/stream_storage.ts";
 
@@ -81,7 +86,7 @@ export function withFaults<S extends StreamStorage>(
   const counts = new Map<string, number>();
 
   const decide = (
-    operation: FaultCall["operation"],
+    operation: OperationName,
     first: unknown,
   ): SingleFault | undefined => {
     if (ended.signal.aborted) return ended.signal.reason;
@@ -99,7 +104,7 @@ export function withFaults<S extends StreamStorage>(
       if (key === "signal") return signal;
       const member = Reflect.get(target, key, target);
       if (typeof member !== "function") return member;
-      if (!isOperation(key)) return member.bind(target);
+      if (!isOperationName(key)) return member.bind(target);
       return (...args: unknown[]) => {
         const call = () => member.apply(target, args);
         const fault = decide(key, args[0]);
@@ -124,17 +129,10 @@ export function randomFaults(options: RandomFaultsOptions = {}): FaultPlan {
     next() < rate ? faults[Math.floor(next() * faults.length)] : undefined;
 }
 
-/** Whether the key is an operation, and not the end of the store. */
-function isOperation(key: string | symbol): key is FaultCall["operation"] {
-  return typeof key === "string" &&
-    /^(create|reinitialize|delete|write|normalize|read|get|stream|is|trim|debug)[A-Z]/
-      .test(key);
-}
-
 /** For `answer_lost` the call takes effect first; other faults do nothing. */
 async function failing(
   fault: SingleFault,
-  operation: string,
+  operation: OperationName,
   call: () => Promise<unknown>,
 ): Promise<never> {
   // The result of the call is lost with its answer.
@@ -160,10 +158,12 @@ const texts = {
   request_lost: ["UNAVAILABLE", "connection_lost", "Database connection broke"],
 } as const;
 
-function errorOf(fault: SingleFault, operation: string): StreamStorageError {
+function errorOf(
+  fault: SingleFault,
+  operation: OperationName,
+): StreamStorageError {
   if (fault instanceof StreamStorageError) return named(fault, operation);
   const [code, reason, text] = texts[fault];
-  const isWrite = !/^(read|get|stream|is|debugRead)[A-Z]/.test(operation);
   const isLost = fault === "answer_lost" || fault === "request_lost";
   return new StreamStorageError({
     code,
@@ -171,7 +171,7 @@ function errorOf(fault: SingleFault, operation: string): StreamStorageError {
     message: `${text}: a fault of withFaults`,
     details: { reason },
     retryable: true,
-    outcome: isWrite && isLost ? "unknown" : "rolled_back",
+    outcome: isWrite(operation) && isLost ? "unknown" : "rolled_back",
   });
 }
 

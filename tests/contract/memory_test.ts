@@ -4,8 +4,10 @@ import {
   MemoryStreamStorage,
   plantMemoryStream,
 } from "../../src/memory/memory_stream_storage.ts";
+import { operationNames } from "../../src/storage/operations.ts";
 import { parseStreamId } from "../../src/storage/stream_id.ts";
-import { streamStorageContract } from "../../src/testing/contract.ts";
+import { FAMILIES, streamStorageContract } from "../../src/testing/contract.ts";
+import type { Suite } from "../../src/testing/contract/suite.ts";
 
 streamStorageContract(() => {
   const storage = new MemoryStreamStorage();
@@ -17,6 +19,23 @@ streamStorageContract(() => {
     dispose: () => storage.close(),
   };
 }, { name: "MemoryStreamStorage" });
+
+describe("The contract", () => {
+  it("has tests of each operation, beside those of all operations", () => {
+    const titles: string[] = [];
+    const suite: Suite = {
+      test: (title) => void titles.push(title),
+      planted: (title) => void titles.push(title),
+    };
+    for (const [family, register] of Object.entries(FAMILIES)) {
+      if (family !== "every_operation") register(suite);
+    }
+    const untested = operationNames().filter((name) =>
+      !titles.some((title) => title.includes(name))
+    );
+    assert.deepEqual(untested, []);
+  });
+});
 
 describe("MemoryStreamStorage", () => {
   const id = parseStreamId("10".padEnd(64, "0"));

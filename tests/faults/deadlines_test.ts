@@ -13,9 +13,9 @@ import {
   isStreamStorageError,
   type StreamStorageError,
 } from "../../src/storage/errors.ts";
-import type { OperationOptions } from "../../src/storage/model.ts";
-import type { StreamId } from "../../src/storage/stream_id.ts";
+import { operationNames } from "../../src/storage/operations.ts";
 import { newStreamId } from "../../src/testing/contract/support.ts";
+import { callSample } from "../../src/testing/samples.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 import { startProxy } from "../support/network/proxy.ts";
 import { testSession } from "../support/sessions.ts";
@@ -245,91 +245,6 @@ describe("A statement that takes too long", () => {
   });
 });
 
-/** Every call that reads. */
-const reads: Record<
-  string,
-  (
-    storage: PostgresStreamStorage,
-    id: StreamId,
-    options: OperationOptions,
-  ) => Promise<unknown>
-> = {
-  readMiniblockCandidate: (storage, id, options) =>
-    storage.readMiniblockCandidate(id, hash, 1n, options),
-  getMiniblockCandidateCount: (storage, id, options) =>
-    storage.getMiniblockCandidateCount(id, 1n, options),
-  readStreamFromLastSnapshot: (storage, id, options) =>
-    storage.readStreamFromLastSnapshot(id, 0, options),
-  readMiniblocks: (storage, id, options) =>
-    storage.readMiniblocks(id, 0n, 1n, options),
-  streamMiniblocks: (storage, id, options) =>
-    Array.fromAsync(storage.streamMiniblocks(id, 0n, 1n, options)),
-  readEphemeralMiniblockNums: (storage, id, options) =>
-    storage.readEphemeralMiniblockNums(id, options),
-  getLastMiniblockNumber: (storage, id, options) =>
-    storage.getLastMiniblockNumber(id, options),
-  getMaxArchivedMiniblockNumber: (storage, id, options) =>
-    storage.getMaxArchivedMiniblockNumber(id, options),
-  getMiniblockNumberRanges: (storage, id, options) =>
-    storage.getMiniblockNumberRanges(id, options),
-  isStreamEphemeral: (storage, id, options) =>
-    storage.isStreamEphemeral(id, options),
-  streamMiniblocksStoredLocation: (storage, id, options) =>
-    storage.streamMiniblocksStoredLocation(id, options),
-  getStreams: (storage, _, options) => storage.getStreams(options),
-  getStreamsNumber: (storage, _, options) => storage.getStreamsNumber(options),
-  debugReadStreamData: (storage, id, options) =>
-    storage.debugReadStreamData(id, options),
-  debugReadStreamStatistics: (storage, id, options) =>
-    storage.debugReadStreamStatistics(id, options),
-};
-
-/** Every call that writes. */
-const writes: typeof reads = {
-  createStreamStorage: (storage, _, options) =>
-    storage.createStreamStorage(newStreamId(), genesis, options),
-  createEphemeralStreamStorage: (storage, _, options) =>
-    storage.createEphemeralStreamStorage(newStreamId(), genesis, options),
-  createStreamArchiveStorage: (storage, _, options) =>
-    storage.createStreamArchiveStorage(newStreamId(), options),
-  reinitializeStreamStorage: (storage, id, options) =>
-    storage.reinitializeStreamStorage(
-      id,
-      [{ ...genesis, number: 1n, snapshot: event }],
-      1n,
-      true,
-      options,
-    ),
-  deleteStream: (storage, id, options) => storage.deleteStream(id, options),
-  writeEvent: (storage, id, options) =>
-    storage.writeEvent(id, 1n, 0, event, options),
-  writeMiniblocks: (storage, id, options) =>
-    storage.writeMiniblocks(
-      id,
-      [{ ...genesis, number: 1n }],
-      { generation: 2n, envelopes: [] },
-      { generation: 1n },
-      options,
-    ),
-  writePrecedingMiniblocks: (storage, id, options) =>
-    storage.writePrecedingMiniblocks(id, [genesis], options),
-  writeArchiveMiniblocks: (storage, id, options) =>
-    storage.writeArchiveMiniblocks(id, 1n, [genesis], options),
-  writeEphemeralMiniblock: (storage, id, options) =>
-    storage.writeEphemeralMiniblock(id, { ...genesis, number: 1n }, options),
-  normalizeEphemeralStream: (storage, id, options) =>
-    storage.normalizeEphemeralStream(id, options),
-  writeMiniblockCandidate: (storage, id, options) =>
-    storage.writeMiniblockCandidate(
-      id,
-      { ...genesis, number: 1n, hash },
-      options,
-    ),
-  trimStream: (storage, id, options) => storage.trimStream(id, 0n, [], options),
-  debugDeleteMiniblocks: (storage, id, options) =>
-    storage.debugDeleteMiniblocks(id, 5n, 6n, options),
-};
-
 /** Reasons of every kind: an error, text, nothing, one of our own errors. */
 const reasons = [
   new Error("the caller's own"),
@@ -372,9 +287,9 @@ describe("A signal", () => {
     );
     for (const reason of reasons) {
       const controller = new AbortController();
-      const calls = Object.entries(reads).map(([name, read]) =>
+      const calls = operationNames("reads", "lists").map((name) =>
         assertCanceled(
-          read(storage, id, { signal: controller.signal }),
+          callSample(storage, name, id, { signal: controller.signal }),
           name,
           reason,
         )
@@ -391,7 +306,7 @@ describe("A signal", () => {
   it("ends every write that waits behind another of its stream", async () => {
     await using test = await openTestStorage();
     const { storage, schema, url } = test;
-    for (const [name, write] of Object.entries(writes)) {
+    for (const name of operationNames("writes", "creates")) {
       if (name.startsWith("create")) continue;
       const id = newStreamId();
       await storage.createStreamStorage(id, genesis);
@@ -407,7 +322,7 @@ describe("A signal", () => {
       const controller = new AbortController();
       const reason = new Error("enough");
       const second = assertCanceled(
-        write(storage, id, { signal: controller.signal }),
+        callSample(storage, name, id, { signal: controller.signal }),
         name,
         reason,
       );

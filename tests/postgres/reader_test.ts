@@ -10,8 +10,8 @@ import { openStreamReader } from "../../src/open_stream_reader.ts";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import { openReadCore } from "../../src/postgres/open_reader.ts";
 import { streamMiniblocks } from "../../src/postgres/operations/read_miniblocks.ts";
-import { debugReadData } from "../../src/postgres/operations/debug.ts";
-import { miniblockRanges } from "../../src/postgres/operations/miniblock_numbers.ts";
+import { debugReadStreamData } from "../../src/postgres/operations/debug.ts";
+import { getMiniblockNumberRanges } from "../../src/postgres/operations/miniblock_numbers.ts";
 import type { ReadTransactions } from "../../src/database/read_transactions.ts";
 import type { MiniblockDescriptor } from "../../src/storage/model.ts";
 import type { StreamReaderOptions } from "../../src/postgres/reader_options.ts";
@@ -250,7 +250,7 @@ describe("A search for snapshots", () => {
       }
       return found;
     };
-    const ranges = await miniblockRanges(
+    const ranges = await getMiniblockNumberRanges(
       { catalog: core.catalog, transactions: { read } as ReadTransactions },
       { name: "test", streamId: other },
     );
@@ -300,7 +300,7 @@ describe("A read of a stream in object storage", () => {
       return found;
     };
     const { catalog, media } = core;
-    const data = await debugReadData(
+    const data = await debugReadStreamData(
       { catalog, media, transactions: { read } as ReadTransactions },
       { name: "test", streamId: other },
     );

@@ -6,11 +6,17 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
 import type { MiniblockDescriptor } from "../../src/storage/model.ts";
+import { operationNames } from "../../src/storage/operations.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import {
   mediaGenesis,
   newStreamId,
 } from "../../src/testing/contract/support.ts";
+import {
+  callSample,
+  makeSampleStream,
+  sampleStreamOf,
+} from "../../src/testing/samples.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 import { assertGolden } from "../support/golden.ts";
 import { startProxy } from "../support/network/proxy.ts";
@@ -142,6 +148,11 @@ const calls: Record<string, Call> = {
   deleteStream: (s, { regular }) => s.deleteStream(regular),
 };
 
+/** Every operation that is not above is called on its sample stream. */
+const others = operationNames().filter((name) =>
+  !Object.keys(calls).some((call) => call.split(",")[0] === name)
+);
+
 /** Rare ones that look before they write, or read more than rows of blocks. */
 const rare = new Set([
   "getMiniblockNumberRanges, the first time",
@@ -173,7 +184,15 @@ describe("Round trips", () => {
         archive: newStreamId(),
         other: newStreamId(),
       };
-      for (const [name, call] of Object.entries(calls)) {
+      const samples = others.map(async (name) => {
+        const id = await makeSampleStream(test.storage, sampleStreamOf(name));
+        return [
+          name,
+          (s: PostgresStreamStorage) => callSample(s, name, id),
+        ] as const;
+      });
+      const all = [...Object.entries(calls), ...await Promise.all(samples)];
+      for (const [name, call] of all) {
         proxy.resetCounts();
         await call(test.storage, ids);
         // In the first round the statements are prepared.

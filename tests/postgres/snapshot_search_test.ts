@@ -7,7 +7,7 @@ import { describe, it } from "node:test";
 import type { Bound } from "../../src/database/statement.ts";
 import type { TransactionContext } from "../../src/database/read_transactions.ts";
 import { Catalog } from "../../src/postgres/catalog.ts";
-import { miniblockRanges } from "../../src/postgres/operations/miniblock_numbers.ts";
+import { getMiniblockNumberRanges } from "../../src/postgres/operations/miniblock_numbers.ts";
 import {
   selectUnsearched,
   selectWholeRun,
@@ -82,7 +82,10 @@ describe("Searching a long stream", () => {
   it("asks for nothing after the call's deadline", async () => {
     const tables = new Tables();
     const call = { name, streamId: tables.id, deadline: 77 };
-    assert.deepEqual(await miniblockRanges(tables.store, call), expected);
+    assert.deepEqual(
+      await getMiniblockNumberRanges(tables.store, call),
+      expected,
+    );
     assert.equal(tables.pages.length, 10);
     assert.deepEqual([...tables.deadlines], [77]);
   });
@@ -92,13 +95,19 @@ describe("Searching a long stream", () => {
     const call = { name, streamId: tables.id };
     for (const patience of [3, 4, 9]) {
       tables.patience = patience;
-      await assert.rejects(miniblockRanges(tables.store, call), /silence/);
+      await assert.rejects(
+        getMiniblockNumberRanges(tables.store, call),
+        /silence/,
+      );
     }
     tables.patience = Infinity;
-    assert.deepEqual(await miniblockRanges(tables.store, call), expected);
+    assert.deepEqual(
+      await getMiniblockNumberRanges(tables.store, call),
+      expected,
+    );
     const pages = run(0, 9).map((n) => first + n * pageBlocks);
     assert.deepEqual(tables.pages, pages);
-    await miniblockRanges(tables.store, call);
+    await getMiniblockNumberRanges(tables.store, call);
     assert.deepEqual(tables.pages, pages);
   });
 });

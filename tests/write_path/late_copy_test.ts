@@ -5,7 +5,6 @@
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { MemoryStreamStorage } from "../../src/memory/memory_stream_storage.ts";
 import { bind, statement } from "../../src/database/statement.ts";
 import {
   newStreamId,
@@ -20,7 +19,7 @@ import { matchesFlush } from "../support/late_copy/late_proxy.ts";
 import { openLateCopyStore } from "../support/late_copy/settings.ts";
 import { allCombinations, lateCopyTests } from "../support/late_copy/smoke.ts";
 import { changesOf } from "../support/late_copy/stored_state.ts";
-import { NO_WRITES, WRITE_VARIANTS } from "../support/late_copy/write_calls.ts";
+import { WRITE_VARIANTS } from "../support/late_copy/write_calls.ts";
 import { testSession } from "../support/sessions.ts";
 
 describe("A late copy of a lost write", () => {
@@ -28,15 +27,6 @@ describe("A late copy of a lost write", () => {
 });
 
 describe("The late-copy harness", () => {
-  it("has every method of StreamStorage, as a write or as none", () => {
-    const methods = Object.getOwnPropertyNames(MemoryStreamStorage.prototype)
-      .filter((name) => !["constructor", "clone", "health"].includes(name));
-    assert.deepEqual(
-      [...NO_WRITES, ...Object.keys(WRITE_VARIANTS)].sort(),
-      methods.sort(),
-    );
-  });
-
   it("loses every way of every write, and lets each operation follow", async () => {
     const all = await allCombinations();
     const lost = new Set(all.map(({ first }) => showCall(first)));

@@ -22,8 +22,8 @@ import {
 } from "./stream_state.ts";
 import { miniblockRows, miniblocksBytes } from "./write_miniblocks.ts";
 
-/** Creates a stream without blocks. */
-export async function createArchiveStream(
+/** See {@linkcode StreamStorage.createStreamArchiveStorage}. */
+export async function createStreamArchiveStorage(
   store: Store,
   call: StreamCall,
 ): Promise<void> {
@@ -56,8 +56,8 @@ async function isEmptyArchive(
     !state.hasMinipool && !state.ephemeral;
 }
 
-/** Appends blocks to an archived stream, numbered from `start` on. */
-export async function writeArchive(
+/** See {@linkcode StreamStorage.writeArchiveMiniblocks}. */
+export async function writeArchiveMiniblocks(
   store: Store,
   call: StreamCall,
   start: bigint,

@@ -22,12 +22,16 @@ import { snapshotOf } from "./write_miniblocks.ts";
 
 const quota = "candidatesPerHeight";
 
-/** Stores a proposed block. */
-export async function writeCandidate(
+type Candidate = MiniblockDescriptor & { hash: Uint8Array };
+
+/** See {@linkcode StreamStorage.writeMiniblockCandidate}. */
+export async function writeMiniblockCandidate(
   store: Store,
   call: StreamCall,
-  candidate: MiniblockDescriptor & { hash: Uint8Array },
+  miniblock: MiniblockDescriptor,
 ): Promise<void> {
+  // Its hash was checked with the other arguments.
+  const candidate = miniblock as Candidate;
   const { catalog, quotas } = store;
   const { streamId } = call;
   const { number, data } = candidate;
@@ -93,7 +97,7 @@ export async function writeCandidate(
 async function isStored(
   store: Store,
   call: StreamCall,
-  { number, hash, data }: MiniblockDescriptor & { hash: Uint8Array },
+  { number, hash, data }: Candidate,
 ): Promise<boolean> {
   const { streamId } = call;
   const [{ rows: [row] }] = await store.transactions.read(

@@ -15,8 +15,8 @@ import { creating, noLeftovers } from "./leftovers.ts";
 import { isBlockStored, isJustCreated } from "./recognise.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
 
-/** Creates a regular stream, or repairs one that has an empty genesis. */
-export async function createStream(
+/** See {@linkcode StreamStorage.createStreamStorage}. */
+export async function createStreamStorage(
   store: Store,
   call: StreamCall,
   genesis: MiniblockDescriptor,

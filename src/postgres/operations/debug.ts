@@ -16,8 +16,8 @@ import {
   seeExternal,
 } from "./snapshot_search.ts";
 
-/** Everything that is stored of a stream. */
-export function debugReadData(
+/** See {@linkcode StreamReader.debugReadStreamData}. */
+export function debugReadStreamData(
   store: ReadStore,
   call: StreamCall,
 ): Promise<DebugReadStreamDataResult> {
@@ -63,8 +63,8 @@ async function readOnce(
 
 const everything = { first: 0n, last: 2n ** 63n - 1n, omitSnapshot: false };
 
-/** What is stored of a stream, in numbers. */
-export async function debugReadStatistics(
+/** See {@linkcode StreamReader.debugReadStreamStatistics}. */
+export async function debugReadStreamStatistics(
   store: ReadStore,
   call: StreamCall,
 ): Promise<DebugReadStreamStatisticsResult> {

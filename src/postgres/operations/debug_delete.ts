@@ -8,8 +8,11 @@ import type { Store, StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
 import { inParts } from "./parts.ts";
 
-/** Deletes blocks without any guard, the lowest first. */
-export async function debugDelete(
+/**
+ * See {@linkcode StreamStorage.debugDeleteMiniblocks}. The lowest blocks go
+ * first.
+ */
+export async function debugDeleteMiniblocks(
   store: Store,
   call: StreamCall,
   from: bigint,

@@ -12,6 +12,8 @@ import { deleteObjectSoon } from "./media_objects.ts";
 import { isGone } from "./recognise.ts";
 
 /**
+ * See {@linkcode StreamStorage.deleteStream}.
+ *
  * Removes a stream, then its object if it has one. What it has beside its row
  * may go later: see leftovers.ts.
  */

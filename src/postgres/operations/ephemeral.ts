@@ -39,15 +39,17 @@ import {
 } from "./stream_state.ts";
 import { miniblocksBytes, snapshotOf } from "./write_miniblocks.ts";
 
-/** Creates an ephemeral stream with this block; its age starts now. */
-export async function createEphemeralStream(
+/** See {@linkcode StreamStorage.createEphemeralStreamStorage}. */
+export async function createEphemeralStreamStorage(
   store: Store,
   call: StreamCall,
-  block: MiniblockDescriptor,
+  genesis: MiniblockDescriptor,
 ): Promise<void> {
+  const block = { ...genesis, number: 0n };
   await writeStream(store, call, creation(store, call, block));
 }
 
+/** The stream's age starts now. */
 function creation(
   store: Store,
   call: StreamCall,
@@ -79,8 +81,8 @@ function creation(
   });
 }
 
-/** Adds a block to an ephemeral stream; the first one creates it. */
-export async function writeEphemeral(
+/** See {@linkcode StreamStorage.writeEphemeralMiniblock}. */
+export async function writeEphemeralMiniblock(
   store: Store,
   call: StreamCall,
   block: MiniblockDescriptor,
@@ -136,8 +138,8 @@ async function isChunkStored(
 
 const allNumbers = { first: 0n, last: 2n ** 63n - 1n };
 
-/** Makes a regular stream of a complete ephemeral one; its header's hash. */
-export async function normalizeEphemeral(
+/** See {@linkcode StreamStorage.normalizeEphemeralStream}. */
+export async function normalizeEphemeralStream(
   store: Store,
   call: StreamCall,
 ): Promise<Uint8Array> {

@@ -22,8 +22,8 @@ import {
   type SeenRanges,
 } from "./snapshot_search.ts";
 
-/** The number of the stream's last block. */
-export async function lastMiniblockNumber(
+/** See {@linkcode StreamReader.getLastMiniblockNumber}. */
+export async function getLastMiniblockNumber(
   store: ReadStore,
   call: StreamCall,
 ): Promise<bigint> {
@@ -34,6 +34,16 @@ export async function lastMiniblockNumber(
   if (last === undefined) throw noMiniblocks("NOT_FOUND", streamId);
   if (isEmptyGenesis) throw corruptStream(streamId, 0n);
   return last;
+}
+
+/** See {@linkcode StreamReader.getMaxArchivedMiniblockNumber}. */
+export async function getMaxArchivedMiniblockNumber(
+  store: ReadStore,
+  call: StreamCall,
+): Promise<bigint> {
+  const found = await findLast(store, call);
+  if (found === undefined) throw streamNotFound(call.streamId);
+  return found.last ?? -1n;
 }
 
 /** The last block, wherever it is; undefined for an unknown stream. */
@@ -61,8 +71,8 @@ export function findLast(
   });
 }
 
-/** The runs of stored numbers, with the blocks that carry a snapshot. */
-export async function miniblockRanges(
+/** See {@linkcode StreamReader.getMiniblockNumberRanges}. */
+export async function getMiniblockNumberRanges(
   store: ReadStore,
   call: StreamCall,
 ): Promise<MiniblockRange[]> {

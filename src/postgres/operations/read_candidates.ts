@@ -9,8 +9,8 @@ import { bytesToHex } from "../../storage/stream_id.ts";
 import { countCandidates, selectCandidate } from "../sql/candidates.ts";
 import type { ReadStore, StreamCall } from "../store.ts";
 
-/** Reads a proposed block by its number and hash. */
-export async function readCandidate(
+/** See {@linkcode StreamReader.readMiniblockCandidate}. */
+export async function readMiniblockCandidate(
   store: ReadStore,
   { name, streamId, signal }: StreamCall,
   blockHash: Uint8Array,
@@ -36,8 +36,8 @@ export async function readCandidate(
   };
 }
 
-/** How many blocks are proposed for a number. */
-export async function countCandidatesAt(
+/** See {@linkcode StreamReader.getMiniblockCandidateCount}. */
+export async function getMiniblockCandidateCount(
   store: ReadStore,
   { name, streamId, signal }: StreamCall,
   number: bigint,

@@ -3,8 +3,8 @@ import { notEphemeral, streamNotFound } from "../../storage/contract_errors.ts";
 import { selectEphemeralNumbers } from "../sql/state.ts";
 import type { ReadStore, StreamCall } from "../store.ts";
 
-/** The stored numbers of an ephemeral stream. */
-export async function readEphemeralNumbers(
+/** See {@linkcode StreamReader.readEphemeralMiniblockNums}. */
+export async function readEphemeralMiniblockNums(
   store: ReadStore,
   { name, streamId, signal }: StreamCall,
 ): Promise<bigint[]> {

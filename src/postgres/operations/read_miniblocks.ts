@@ -3,6 +3,7 @@ import { bind } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
 import type {
   MiniblockDescriptor,
+  ReadMiniblocksOptions,
   ReadMiniblocksResult,
 } from "../../storage/model.ts";
 import { assembleMiniblocks, type MiniblockRow } from "../../storage/rules.ts";
@@ -29,12 +30,15 @@ export interface MiniblocksRead {
   omitSnapshot: boolean;
 }
 
-/** Reads the stored blocks of a range. */
+/** See {@linkcode StreamReader.readMiniblocks}. */
 export function readMiniblocks(
   store: ReadStore,
   call: StreamCall,
-  read: MiniblocksRead,
+  from: bigint,
+  to: bigint,
+  { omitSnapshot = false }: ReadMiniblocksOptions = {},
 ): Promise<ReadMiniblocksResult> {
+  const read = { from, to, omitSnapshot };
   return following(call.streamId, () => readOnce(store, call, read));
 }
 

@@ -14,8 +14,8 @@ import { following, moved, readExternal } from "./external_blocks.ts";
 import { lookAtRow } from "./look.ts";
 import { findLast } from "./miniblock_numbers.ts";
 
-/** Reads what a client needs to follow a stream. */
-export function readStream(
+/** See {@linkcode StreamReader.readStreamFromLastSnapshot}. */
+export function readStreamFromLastSnapshot(
   store: ReadStore,
   call: StreamCall,
   numPreceding: number,

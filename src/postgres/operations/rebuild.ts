@@ -29,8 +29,8 @@ import {
 } from "./stream_state.ts";
 import { miniblockRows, miniblocksBytes } from "./write_miniblocks.ts";
 
-/** Adds the blocks that are missing below the stream's last one. */
-export async function writePreceding(
+/** See {@linkcode StreamStorage.writePrecedingMiniblocks}. */
+export async function writePrecedingMiniblocks(
   store: Store,
   call: StreamCall,
   miniblocks: readonly MiniblockDescriptor[],
@@ -71,20 +71,22 @@ export async function writePreceding(
 }
 
 /** A whole stream, as another node has it. */
-export interface Rebuild {
+interface Rebuild {
   miniblocks: readonly MiniblockDescriptor[];
   snapshot: bigint;
   updateExisting: boolean;
 }
 
-/** Creates a stream from its blocks, or brings a known one up to them. */
-export async function reinitialize(
+/** See {@linkcode StreamStorage.reinitializeStreamStorage}. */
+export async function reinitializeStreamStorage(
   store: Store,
   call: StreamCall,
-  rebuild: Rebuild,
+  miniblocks: readonly MiniblockDescriptor[],
+  snapshot: bigint,
+  updateExisting: boolean,
 ): Promise<void> {
   const { streamId } = call;
-  const { miniblocks } = rebuild;
+  const rebuild = { miniblocks, snapshot, updateExisting };
   let isKnown = false;
   const write = creating(store, call, {
     bytes: miniblocksBytes(miniblocks),

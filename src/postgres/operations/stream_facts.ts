@@ -3,7 +3,6 @@ import { streamNotFound } from "../../storage/contract_errors.ts";
 import type { MiniblocksStoredLocation } from "../../storage/model.ts";
 import { selectDataSize, selectStreamRow } from "../sql/streams.ts";
 import { contextOf, type ReadStore, type StreamCall } from "../store.ts";
-import { findLast } from "./miniblock_numbers.ts";
 
 const locations: Readonly<Record<string, MiniblocksStoredLocation>> = {
   D: "db",
@@ -11,8 +10,23 @@ const locations: Readonly<Record<string, MiniblocksStoredLocation>> = {
   G: "gcs",
 };
 
-/** Whether the stream is ephemeral, and where its blocks are. */
-export async function streamFacts(
+/** See {@linkcode StreamReader.isStreamEphemeral}. */
+export async function isStreamEphemeral(
+  store: ReadStore,
+  call: StreamCall,
+): Promise<boolean> {
+  return (await streamFacts(store, call)).ephemeral;
+}
+
+/** See {@linkcode StreamReader.streamMiniblocksStoredLocation}. */
+export async function streamMiniblocksStoredLocation(
+  store: ReadStore,
+  call: StreamCall,
+): Promise<MiniblocksStoredLocation> {
+  return (await streamFacts(store, call)).location;
+}
+
+async function streamFacts(
   store: ReadStore,
   { name, streamId, signal }: StreamCall,
 ): Promise<{ ephemeral: boolean; location: MiniblocksStoredLocation }> {
@@ -36,14 +50,4 @@ export async function dataSizeInDatabase(
   ]);
   if (row === undefined) throw streamNotFound(streamId);
   return row[0];
-}
-
-/** The number of the last block, -1 without any. */
-export async function maxArchivedNumber(
-  store: ReadStore,
-  call: StreamCall,
-): Promise<bigint> {
-  const found = await findLast(store, call);
-  if (found === undefined) throw streamNotFound(call.streamId);
-  return found.last ?? -1n;
 }

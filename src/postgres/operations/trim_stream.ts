@@ -15,6 +15,8 @@ import { writeStream } from "../write_path/stream_write.ts";
 import { inParts } from "./parts.ts";
 
 /**
+ * See {@linkcode StreamStorage.trimStream}.
+ *
  * Removes the blocks below `to`, the lowest first, then the snapshots that are
  * listed, mostly in one transaction. The stream is a trimmed one after each.
  */

@@ -26,19 +26,22 @@ import { runAlone } from "../write_path/stream_write.ts";
 import { looking } from "./recognise.ts";
 
 /** An event and its place. */
-export interface EventWrite {
+interface EventWrite {
   generation: bigint;
   slot: number;
   envelope: Uint8Array;
 }
 
-/** Adds an event to the minipool, within the quotas if there are any. */
+/** See {@linkcode StreamStorage.writeEvent}. */
 export function writeEvent(
   store: Store,
   call: StreamCall,
-  event: EventWrite,
+  generation: bigint,
+  slot: number,
+  envelope: Uint8Array,
 ): Promise<void> {
   const { quotas } = store;
+  const event = { generation, slot, envelope };
   return quotas === undefined
     ? submitEvent(store, call, event)
     : writeEventWithin(store, quotas, call, event);

@@ -49,13 +49,15 @@ export interface MiniblocksWrite {
   prevMinipool: PreviousMinipool;
 }
 
-/** Appends blocks and swaps the minipool, all or nothing. */
+/** See {@linkcode StreamStorage.writeMiniblocks}. */
 export async function writeMiniblocks(
   store: Store,
   call: StreamCall,
-  write: MiniblocksWrite,
+  miniblocks: MiniblockDescriptor[],
+  newMinipool: NewMinipool,
+  prevMinipool: PreviousMinipool,
 ): Promise<void> {
-  const { miniblocks } = write;
+  const write = { miniblocks, newMinipool, prevMinipool };
   const latest = lastSnapshotIn(miniblocks);
   const admission = admitBlocks(store, call, write, latest);
   const check = admission?.check;

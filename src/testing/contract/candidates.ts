@@ -1,13 +1,7 @@
 /** writeMiniblockCandidate, readMiniblockCandidate, getMiniblockCandidateCount. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import {
-  BAD_DATA,
-  BAD_NUMBERS,
-  faultsOf,
-  testCommonRules,
-  testFaultyCalls,
-} from "./common.ts";
+import { BAD_DATA, BAD_NUMBERS, faultsOf, testFaultyCalls } from "./common.ts";
 import type { Suite } from "./suite.ts";
 import {
   assertFails,
@@ -34,24 +28,6 @@ const BAD_HASHES: readonly [fault: string, value: Uint8Array][] = [
 
 /** Registers the tests. */
 export function candidatesContract(suite: Suite): void {
-  testCommonRules(
-    suite,
-    "writeMiniblockCandidate",
-    (storage, id, options) =>
-      storage.writeMiniblockCandidate(id, candidate(1), options),
-  );
-  testCommonRules(
-    suite,
-    "readMiniblockCandidate",
-    (storage, id, options) =>
-      storage.readMiniblockCandidate(id, hashOf("hash"), 1n, options),
-  );
-  testCommonRules(
-    suite,
-    "getMiniblockCandidateCount",
-    (storage, id, options) =>
-      storage.getMiniblockCandidateCount(id, 1n, options),
-  );
   testArguments(suite);
   testReadArguments(suite);
   testWriting(suite);

@@ -1,11 +1,6 @@
 /** debugReadStreamData, debugReadStreamStatistics, debugDeleteMiniblocks. */
 import assert from "node:assert/strict";
-import {
-  BAD_NUMBERS,
-  faultsOf,
-  testCommonRules,
-  testFaultyCalls,
-} from "./common.ts";
+import { BAD_NUMBERS, faultsOf, testFaultyCalls } from "./common.ts";
 import type { PlantedStream, Suite } from "./suite.ts";
 import {
   assertFails,
@@ -23,22 +18,6 @@ import {
 
 /** Registers the tests. */
 export function debugContract(suite: Suite): void {
-  testCommonRules(
-    suite,
-    "debugReadStreamData",
-    (storage, id, options) => storage.debugReadStreamData(id, options),
-  );
-  testCommonRules(
-    suite,
-    "debugReadStreamStatistics",
-    (storage, id, options) => storage.debugReadStreamStatistics(id, options),
-  );
-  testCommonRules(
-    suite,
-    "debugDeleteMiniblocks",
-    (storage, id, options) =>
-      storage.debugDeleteMiniblocks(id, 0n, 1n, options),
-  );
   testFaultyCalls(suite, "debugDeleteMiniblocks", [
     ...faultsOf(
       "fromInclusive",

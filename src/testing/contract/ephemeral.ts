@@ -1,14 +1,7 @@
 /** createEphemeralStreamStorage, writeEphemeralMiniblock, normalizeEphemeralStream and the reads around them. */
 import assert from "node:assert/strict";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
-import {
-  BAD_DATA,
-  BAD_NUMBERS,
-  faultsOf,
-  testCallRules,
-  testCommonRules,
-  testFaultyCalls,
-} from "./common.ts";
+import { BAD_DATA, BAD_NUMBERS, faultsOf, testFaultyCalls } from "./common.ts";
 import type { Suite } from "./suite.ts";
 import {
   assertFails,
@@ -33,7 +26,6 @@ import {
 
 /** Registers the tests. */
 export function ephemeralContract(suite: Suite): void {
-  testCalls(suite);
   testArguments(suite);
   testCreating(suite);
   testWriting(suite);
@@ -41,42 +33,6 @@ export function ephemeralContract(suite: Suite): void {
   testNormalizing(suite);
   testNotNormalizing(suite);
   testLocation(suite);
-}
-
-function testCalls(suite: Suite): void {
-  testCallRules(
-    suite,
-    "createEphemeralStreamStorage",
-    (storage, id, options) =>
-      storage.createEphemeralStreamStorage(id, block(0), options),
-  );
-  testCallRules(
-    suite,
-    "writeEphemeralMiniblock",
-    (storage, id, options) =>
-      storage.writeEphemeralMiniblock(id, block(0), options),
-  );
-  testCommonRules(
-    suite,
-    "normalizeEphemeralStream",
-    (storage, id, options) => storage.normalizeEphemeralStream(id, options),
-  );
-  testCommonRules(
-    suite,
-    "readEphemeralMiniblockNums",
-    (storage, id, options) => storage.readEphemeralMiniblockNums(id, options),
-  );
-  testCommonRules(
-    suite,
-    "isStreamEphemeral",
-    (storage, id, options) => storage.isStreamEphemeral(id, options),
-  );
-  testCommonRules(
-    suite,
-    "streamMiniblocksStoredLocation",
-    (storage, id, options) =>
-      storage.streamMiniblocksStoredLocation(id, options),
-  );
 }
 
 function testArguments(suite: Suite): void {
@@ -146,7 +102,7 @@ function testCreating(suite: Suite): void {
 }
 
 function testWriting(suite: Suite): void {
-  suite.test("writeEphemeralMiniblock takes blocks in any order", async ({ storage }) => {
+  suite.test("writeEphemeralMiniblock takes blocks in any order, readEphemeralMiniblockNums sorts them", async ({ storage }) => {
     const id = newStreamId("media");
     const numbers = [3n, 0n, MAX_NUMBER - 1n, 1n];
     for (const number of numbers) {
@@ -406,7 +362,7 @@ function testNotNormalizing(suite: Suite): void {
 }
 
 function testLocation(suite: Suite): void {
-  suite.test("streams are regular and in the database to begin with", async ({ storage }) => {
+  suite.test("isStreamEphemeral and streamMiniblocksStoredLocation of a new stream", async ({ storage }) => {
     const id = newStreamId("media");
     await storage.createStreamStorage(id, block(0));
     assert.equal(await storage.isStreamEphemeral(id), false);

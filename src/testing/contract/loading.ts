@@ -1,11 +1,6 @@
 /** readStreamFromLastSnapshot. */
 import assert from "node:assert/strict";
-import {
-  BAD_COUNTS,
-  faultsOf,
-  testCommonRules,
-  testFaultyCalls,
-} from "./common.ts";
+import { BAD_COUNTS, faultsOf, testFaultyCalls } from "./common.ts";
 import type { PlantedStream, Suite } from "./suite.ts";
 import {
   assertFails,
@@ -24,12 +19,6 @@ import {
 
 /** Registers the tests. */
 export function loadingContract(suite: Suite): void {
-  testCommonRules(
-    suite,
-    "readStreamFromLastSnapshot",
-    (storage, id, options) =>
-      storage.readStreamFromLastSnapshot(id, 0, options),
-  );
   testFaultyCalls(
     suite,
     "readStreamFromLastSnapshot",

@@ -1,7 +1,6 @@
 /** getMiniblockNumberRanges. */
 import assert from "node:assert/strict";
 import type { MiniblockRange } from "../../storage/model.ts";
-import { testCommonRules } from "./common.ts";
 import type { PlantedStream, Suite } from "./suite.ts";
 import {
   block,
@@ -54,11 +53,6 @@ const NUMBER_RANGES: [string, PlantedStream, MiniblockRange[]][] = [
 
 /** Registers the tests. */
 export function numberRangesContract(suite: Suite): void {
-  testCommonRules(
-    suite,
-    "getMiniblockNumberRanges",
-    (storage, id, options) => storage.getMiniblockNumberRanges(id, options),
-  );
   for (const [name, rows, expected] of NUMBER_RANGES) {
     suite.planted(
       `getMiniblockNumberRanges of a stream with ${name}`,

@@ -7,7 +7,6 @@ import {
   BAD_NUMBERS,
   faultsOf,
   type FaultyCall,
-  testCommonRules,
   testFaultyCalls,
 } from "./common.ts";
 import type { Suite } from "./suite.ts";
@@ -25,12 +24,6 @@ import {
 
 /** Registers the tests. */
 export function precedingContract(suite: Suite): void {
-  testCommonRules(
-    suite,
-    "writePrecedingMiniblocks",
-    (storage, id, options) =>
-      storage.writePrecedingMiniblocks(id, [block(0)], options),
-  );
   testPrecedingArguments(suite);
   testPreceding(suite);
 }

@@ -6,8 +6,6 @@ import {
   BAD_NUMBERS,
   faultsOf,
   type FaultyCall,
-  type StreamCall,
-  testCommonRules,
   testFaultyCalls,
 } from "./common.ts";
 import { numberRangesContract } from "./number_ranges.ts";
@@ -39,15 +37,6 @@ export function readingContract(suite: Suite): void {
 }
 
 function testArguments(suite: Suite): void {
-  const calls = {
-    readMiniblocks: (storage, id, options) =>
-      storage.readMiniblocks(id, 0n, 1n, options),
-    streamMiniblocks: (storage, id, options) =>
-      collect(storage.streamMiniblocks(id, 0n, 1n, options)),
-  } satisfies Record<string, StreamCall>;
-  for (const [name, call] of Object.entries(calls)) {
-    testCommonRules(suite, name, call);
-  }
   testFaultyCalls(
     suite,
     "readMiniblocks",
@@ -309,11 +298,6 @@ function testLeavingStream(suite: Suite): void {
 }
 
 function testLastNumber(suite: Suite): void {
-  testCommonRules(
-    suite,
-    "getLastMiniblockNumber",
-    (storage, id, options) => storage.getLastMiniblockNumber(id, options),
-  );
   const empty = { number: 0n, data: new Uint8Array() };
   const cases: [string, PlantedStream, bigint | ExpectedError][] = [
     ["a run", plantedStream(run(0, 4)), 4n],

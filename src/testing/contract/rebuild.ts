@@ -1,12 +1,7 @@
 /** reinitializeStreamStorage, and writePrecedingMiniblocks beside it. */
 import assert from "node:assert/strict";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
-import {
-  BAD_NUMBERS,
-  faultsOf,
-  testCallRules,
-  testFaultyCalls,
-} from "./common.ts";
+import { BAD_NUMBERS, faultsOf, testFaultyCalls } from "./common.ts";
 import { listFaults, precedingContract } from "./preceding.ts";
 import type { PlantedStream, Suite } from "./suite.ts";
 import {
@@ -31,18 +26,6 @@ import {
 
 /** Registers the tests. */
 export function rebuildContract(suite: Suite): void {
-  testCallRules(
-    suite,
-    "reinitializeStreamStorage",
-    (storage, id, options) =>
-      storage.reinitializeStreamStorage(
-        id,
-        [snapshotBlock(0)],
-        0n,
-        true,
-        options,
-      ),
-  );
   precedingContract(suite);
   testRebuildArguments(suite);
   testNewStream(suite);

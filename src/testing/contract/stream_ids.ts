@@ -3,8 +3,10 @@
  * ids that a node can read; all other calls accept any id that may be stored.
  */
 import assert from "node:assert/strict";
+import { operationNames } from "../../storage/operations.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { StreamStorage } from "../../storage/stream_storage.ts";
+import { callSample } from "../samples.ts";
 import type { Suite } from "./suite.ts";
 import {
   assertFails,
@@ -32,20 +34,16 @@ export function streamIdsContract(suite: Suite): void {
 /** The operations that create a stream, with valid arguments. */
 const CREATIONS: Record<
   string,
-  (storage: StreamStorage, id: StreamId) => Promise<void>
+  (storage: StreamStorage, id: StreamId) => Promise<unknown>
 > = {
-  createStreamStorage: (storage, id) =>
-    storage.createStreamStorage(id, snapshotBlock(0)),
-  createEphemeralStreamStorage: (storage, id) =>
-    storage.createEphemeralStreamStorage(id, block(0)),
-  createStreamArchiveStorage: (storage, id) =>
-    storage.createStreamArchiveStorage(id),
-  reinitializeStreamStorage: (storage, id) =>
-    storage.reinitializeStreamStorage(id, [snapshotBlock(0)], 0n, false),
+  ...Object.fromEntries(
+    operationNames("creates").map((name) => [
+      name,
+      (storage: StreamStorage, id: StreamId) => callSample(storage, name, id),
+    ]),
+  ),
   "reinitializeStreamStorage, updating": (storage, id) =>
     storage.reinitializeStreamStorage(id, [snapshotBlock(0)], 0n, true),
-  writeEphemeralMiniblock: (storage, id) =>
-    storage.writeEphemeralMiniblock(id, block(0)),
 };
 
 /** Ids in the stored form that no node can read. */

@@ -1,11 +1,6 @@
 /** trimStream. */
 import assert from "node:assert/strict";
-import {
-  BAD_NUMBERS,
-  faultsOf,
-  testCommonRules,
-  testFaultyCalls,
-} from "./common.ts";
+import { BAD_NUMBERS, faultsOf, testFaultyCalls } from "./common.ts";
 import type { Suite } from "./suite.ts";
 import {
   assertRefused,
@@ -25,11 +20,6 @@ import {
 
 /** Registers the tests. */
 export function trimmingContract(suite: Suite): void {
-  testCommonRules(
-    suite,
-    "trimStream",
-    (storage, id, options) => storage.trimStream(id, 0n, [], options),
-  );
   testFaultyCalls(suite, "trimStream", [
     ...faultsOf(
       "trimToMbExclusive",

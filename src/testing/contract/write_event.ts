@@ -5,7 +5,6 @@ import {
   BAD_DATA,
   BAD_NUMBERS,
   faultsOf,
-  testCommonRules,
   testFaultyCalls,
 } from "./common.ts";
 import type { PlantedStream, Suite } from "./suite.ts";
@@ -28,12 +27,6 @@ import {
 
 /** Registers the tests. */
 export function writeEventContract(suite: Suite): void {
-  testCommonRules(
-    suite,
-    "writeEvent",
-    (storage, id, options) =>
-      storage.writeEvent(id, 1n, 0, bytes("event"), options),
-  );
   testFaultyCalls(suite, "writeEvent", [
     ...faultsOf(
       "minipoolGeneration",

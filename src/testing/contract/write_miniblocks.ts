@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
-import { testCommonRules } from "./common.ts";
 import type { PlantedStream, Suite } from "./suite.ts";
 import {
   testMiniblocksArguments,
@@ -32,18 +31,6 @@ import {
 
 /** Registers the tests. */
 export function writeMiniblocksContract(suite: Suite): void {
-  testCommonRules(
-    suite,
-    "writeMiniblocks",
-    (storage, id, options) =>
-      storage.writeMiniblocks(
-        id,
-        [block(1)],
-        { generation: 2n, envelopes: [] },
-        { generation: 1n },
-        options,
-      ),
-  );
   testMiniblocksArguments(suite);
   testStoredRules(suite);
   testSize(suite);

@@ -1,44 +1,19 @@
 /**
  * Every write operation of `StreamStorage` as calls that fit what is stored.
  *
- * `WRITE_VARIANTS` has an entry for each method that is not listed in
- * `NO_WRITES`, so a new write operation does not compile, nor pass
- * write_path/late_copy_test.ts, until the harness covers it.
+ * `WRITE_VARIANTS` has an entry for each of them, so a new one does not compile
+ * until the harness covers it.
  */
 import type { MiniblockDescriptor } from "../../../src/storage/model.ts";
-import type { StreamId } from "../../../src/storage/stream_id.ts";
-import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
+import type { ArgumentsOf, NameOf } from "../../../src/storage/operations.ts";
 import {
   bytes,
   hashOf,
   mediaGenesis,
 } from "../../../src/testing/contract/support.ts";
 
-/** The methods of `StreamStorage` that write nothing. */
-export const NO_WRITES = [
-  "readMiniblockCandidate",
-  "getMiniblockCandidateCount",
-  "readStreamFromLastSnapshot",
-  "readMiniblocks",
-  "streamMiniblocks",
-  "readEphemeralMiniblockNums",
-  "getLastMiniblockNumber",
-  "getMaxArchivedMiniblockNumber",
-  "getMiniblockNumberRanges",
-  "isStreamEphemeral",
-  "streamMiniblocksStoredLocation",
-  "getStreams",
-  "getStreamsNumber",
-  "debugReadStreamData",
-  "debugReadStreamStatistics",
-  "close",
-] as const satisfies readonly (keyof StreamStorage)[];
-
 /** The methods that write, by name. */
-export type WriteOperation = Exclude<
-  keyof StreamStorage,
-  typeof NO_WRITES[number] | symbol
->;
+export type WriteOperation = NameOf<"writes">;
 
 /** What is stored of a stream that is known. */
 export interface Facts {
@@ -67,10 +42,6 @@ export interface WriteVariant<Name extends WriteOperation> {
    */
   args(facts: Facts | undefined, tag: string): ArgumentsOf<Name> | undefined;
 }
-
-type ArgumentsOf<Name extends WriteOperation> =
-  Parameters<StreamStorage[Name]> extends [StreamId, ...infer Rest] ? Rest
-    : never;
 
 type Variants = {
   readonly [Name in WriteOperation]: readonly WriteVariant<Name>[];

@@ -1,6 +1,7 @@
 import type { MediaStorageOptions } from "../../../src/postgres/media_options.ts";
 import type { PostgresStreamStorage } from "../../../src/postgres/postgres_stream_storage.ts";
 import type { MiniblockDescriptor } from "../../../src/storage/model.ts";
+import { operationNames } from "../../../src/storage/operations.ts";
 import type { StreamReader } from "../../../src/storage/stream_reader.ts";
 import {
   parseStreamId,
@@ -8,10 +9,10 @@ import {
 } from "../../../src/storage/stream_id.ts";
 import {
   bytes,
-  hashOf,
   mediaGenesis,
   run,
 } from "../../../src/testing/contract/support.ts";
+import { callSample } from "../../../src/testing/samples.ts";
 import type { TestStreamStorage } from "../../../src/testing/create_test_stream_storage.ts";
 import { queryOnce } from "../database.ts";
 import type { GcsServer } from "./gcs_server.ts";
@@ -116,8 +117,11 @@ export async function everyRead(
     [50, 60],
   ];
   const calls: (() => Promise<unknown>)[] = [
+    ...operationNames("reads")
+      // The one that tells where the blocks are.
+      .filter((name) => name !== "streamMiniblocksStoredLocation")
+      .map((name) => () => callSample(storage, name, id)),
     () => storage.readStreamFromLastSnapshot(id, 0),
-    () => storage.readStreamFromLastSnapshot(id, 5),
     ...ranges.flatMap(([from, to]) =>
       [false, true].flatMap((omitSnapshot) => {
         const args = [id, BigInt(from), BigInt(to), { omitSnapshot }] as const;
@@ -127,15 +131,6 @@ export async function everyRead(
         ];
       })
     ),
-    () => storage.getLastMiniblockNumber(id),
-    () => storage.getMaxArchivedMiniblockNumber(id),
-    () => storage.getMiniblockNumberRanges(id),
-    () => storage.isStreamEphemeral(id),
-    () => storage.readEphemeralMiniblockNums(id),
-    () => storage.getMiniblockCandidateCount(id, 1n),
-    () => storage.readMiniblockCandidate(id, hashOf("none"), 9n),
-    () => storage.debugReadStreamData(id),
-    () => storage.debugReadStreamStatistics(id),
   ];
   const results = [];
   for (const call of calls) {

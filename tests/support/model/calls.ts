@@ -1,15 +1,13 @@
 /** Calls of a store as values: to be made, compared and printed. */
 import { isStreamStorageError } from "../../../src/storage/errors.ts";
+import type { OperationName } from "../../../src/storage/operations.ts";
 import { bytesToHex, type StreamId } from "../../../src/storage/stream_id.ts";
 import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
 import { collect } from "../../../src/testing/contract/support.ts";
 
-/** The operations that are compared. */
-export type Operation = Exclude<keyof StreamStorage, symbol | "close">;
-
 /** One call; its arguments need not be what the operation takes. */
 export interface Call {
-  operation: Operation;
+  operation: OperationName;
   args: readonly unknown[];
 }
 

@@ -3,9 +3,13 @@
  * mostly one that succeeds, else one that just misses.
  */
 import { hashOf, MAX_NUMBER } from "../../../src/testing/contract/support.ts";
+import {
+  type NameOf,
+  operationNames,
+  operations,
+} from "../../../src/storage/operations.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import type { Dice } from "./dice.ts";
-import type { Operation } from "./calls.ts";
 
 /** What is stored of a stream; an unknown one has nothing. */
 export interface StreamFacts {
@@ -22,6 +26,13 @@ export interface StreamFacts {
   nextSlot: number;
   candidates: { number: bigint; hash: Uint8Array }[];
 }
+
+/** Operations on all streams, by name. */
+export type ListOperation = NameOf<"lists">;
+/** Operations that read one stream, by name. */
+export type ReadOperation = NameOf<"reads">;
+/** Operations that write to one stream, by name. */
+export type WriteOperation = NameOf<"writes">;
 
 /** Makes the arguments behind the stream id. */
 export type ArgumentMaker = (dice: Dice, facts: StreamFacts) => unknown[];
@@ -132,10 +143,10 @@ export const WRITES = {
       [0n, MAX_NUMBER],
       [2n, 1n],
     ),
-} satisfies Partial<Record<Operation, ArgumentMaker>>;
+} satisfies Record<WriteOperation, ArgumentMaker>;
 
-/** The operations that read one stream. */
-export const READS = {
+/** The operations that read one stream; what is not here is made as its sample. */
+const READS_WITH_ARGUMENTS: Partial<Record<ReadOperation, ArgumentMaker>> = {
   readMiniblockCandidate: (dice, facts) => {
     const stored = facts.candidates[dice.upTo(facts.candidates.length - 1)];
     return stored === undefined || dice.rarely(4)
@@ -150,15 +161,18 @@ export const READS = {
   ],
   readMiniblocks: range,
   streamMiniblocks: range,
-  readEphemeralMiniblockNums: () => [],
-  getLastMiniblockNumber: () => [],
-  getMaxArchivedMiniblockNumber: () => [],
-  getMiniblockNumberRanges: () => [],
-  isStreamEphemeral: () => [],
-  streamMiniblocksStoredLocation: () => [],
-  debugReadStreamData: () => [],
-  debugReadStreamStatistics: () => [],
-} satisfies Partial<Record<Operation, ArgumentMaker>>;
+};
+
+/** The operations that read one stream, as argument makers. */
+export const READS = {
+  ...Object.fromEntries(
+    operationNames("reads").map((name) => [
+      name,
+      () => operations[name].sample(new Uint8Array()),
+    ]),
+  ),
+  ...READS_WITH_ARGUMENTS,
+} as Record<ReadOperation, ArgumentMaker>;
 
 /** The operations that are about all streams; `known` are the ids there are. */
 export const LISTS = {
@@ -171,14 +185,7 @@ export const LISTS = {
     }];
   },
   getStreamsNumber: (): unknown[] => [],
-} satisfies Partial<Record<Operation, unknown>>;
-
-/** Operations that write to one stream, by name. */
-export type WriteOperation = keyof typeof WRITES;
-/** Operations that read one stream, by name. */
-export type ReadOperation = keyof typeof READS;
-/** Operations on all streams, by name. */
-export type ListOperation = keyof typeof LISTS;
+} satisfies Record<ListOperation, unknown>;
 
 function range(dice: Dice, { numbers, latest }: StreamFacts): unknown[] {
   const ends = [

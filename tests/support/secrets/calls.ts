@@ -1,23 +1,19 @@
 /** One call of every operation of the interface, with content that is secret. */
 import type { PostgresStreamStorage } from "../../../src/postgres/postgres_stream_storage.ts";
-import type { MiniblockDescriptor } from "../../../src/storage/model.ts";
+import {
+  type OperationName,
+  operationNames,
+  type SampleStream,
+} from "../../../src/storage/operations.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import {
-  bytes,
-  hashOf,
-  mediaGenesis,
-  newStreamId,
-} from "../../../src/testing/contract/support.ts";
-import { newMediaId } from "../media/streams.ts";
+  makeSampleStream,
+  sampleArguments,
+  sampleStreamOf,
+} from "../../../src/testing/samples.ts";
 
-/** What an operation needs to succeed; `none`: a stream that is not there. */
-export type Kind =
-  | "none"
-  | "regular"
-  | "upload"
-  | "sealed"
-  | "external"
-  | "archive";
+/** What an operation needs to succeed. */
+export type Kind = SampleStream | "sealed" | "external";
 
 /** How an operation is called. */
 export interface Call {
@@ -30,78 +26,44 @@ const call = (kind: Kind, args: Call["args"] = (id) => [id]): Call => ({
   kind,
   args,
 });
-const block = (number: bigint, data: Uint8Array): MiniblockDescriptor => ({
-  number,
-  data,
-  snapshot: data,
-  hash: hashOf(`block ${number}`),
-});
 const maintenance = (kind: Kind, of?: Call["args"]) =>
   call(kind, of ?? (() => []));
 
+/** A sample call, on its own stream or on one of another kind. */
+const sample = (name: OperationName, kind?: Kind) =>
+  call(
+    kind ?? sampleStreamOf(name),
+    (id, content) => sampleArguments(name, id, content),
+  );
+const samples = Object.fromEntries(
+  operationNames().map((name) => [name, sample(name)]),
+);
+
 /** By the operation's name; those of maintenance behind a dot. */
 export const calls: Readonly<Record<string, Call>> = {
-  createStreamStorage: call("none", (id, data) => [id, block(0n, data)]),
-  createEphemeralStreamStorage: call(
-    "none",
-    (id, data) => [id, block(0n, data)],
+  ...samples,
+  // A block of a known upload takes another way than the first one.
+  writeEphemeralMiniblock: call("upload", (id, data) => [
+    id,
+    { number: 3n, data, snapshot: data },
+  ]),
+  readMiniblocks: sample("readMiniblocks", "external"),
+  streamMiniblocks: sample("streamMiniblocks", "external"),
+  streamMiniblocksStoredLocation: sample(
+    "streamMiniblocksStoredLocation",
+    "external",
   ),
-  createStreamArchiveStorage: call("none"),
-  reinitializeStreamStorage: call(
-    "none",
-    (id, data) => [id, [block(0n, data), block(1n, data)], 0n, false],
-  ),
-  deleteStream: call("regular"),
-  writeEvent: call("regular", (id, data) => [id, 2n, 1, data]),
-  writeMiniblocks: call(
-    "regular",
-    (id, data) => [
-      id,
-      [block(2n, data)],
-      { generation: 3n, envelopes: [data] },
-      { generation: 2n, size: 1 },
-    ],
-  ),
-  writePrecedingMiniblocks: call(
-    "regular",
-    (id, data) => [id, [block(0n, data)]],
-  ),
-  writeArchiveMiniblocks: call(
-    "archive",
-    (id, data) => [id, 1n, [block(1n, data)]],
-  ),
-  writeEphemeralMiniblock: call("upload", (id, data) => [id, block(3n, data)]),
-  normalizeEphemeralStream: call("upload"),
-  writeMiniblockCandidate: call(
-    "regular",
-    (id, data) => [id, { ...block(2n, data), hash: hashOf("another") }],
-  ),
-  readMiniblockCandidate: call("regular", (id) => [id, hashOf("one"), 2n]),
-  getMiniblockCandidateCount: call("regular", (id) => [id, 2n]),
-  readStreamFromLastSnapshot: call("regular", (id) => [id, 5]),
-  readMiniblocks: call("external", (id) => [id, 0n, 9n]),
-  streamMiniblocks: call("external", (id) => [id, 0n, 9n]),
-  readEphemeralMiniblockNums: call("upload"),
-  getLastMiniblockNumber: call("regular"),
-  getMaxArchivedMiniblockNumber: call("archive"),
-  getMiniblockNumberRanges: call("regular"),
-  isStreamEphemeral: call("upload"),
-  streamMiniblocksStoredLocation: call("external"),
-  getStreams: maintenance("none"),
-  getStreamsNumber: maintenance("none"),
-  trimStream: call("regular", (id) => [id, 1n, [0n]]),
-  debugReadStreamData: call("external"),
-  debugReadStreamStatistics: call("external"),
-  debugDeleteMiniblocks: call("regular", (id) => [id, 0n, 1n]),
-  enableTxTracker: maintenance("none"),
-  dumpTxTracker: maintenance("none"),
-  disableTxTracker: maintenance("none"),
+  debugReadStreamData: sample("debugReadStreamData", "external"),
+  debugReadStreamStatistics: sample("debugReadStreamStatistics", "external"),
+  enableTxTracker: maintenance("unknown"),
+  dumpTxTracker: maintenance("unknown"),
+  disableTxTracker: maintenance("unknown"),
   totalMiniblockDataSizeInDB: call("external"),
-  metrics: maintenance("none"),
-  health: maintenance("none"),
-  "maintenance.trimStreams": maintenance("none"),
+  metrics: maintenance("unknown"),
+  health: maintenance("unknown"),
+  "maintenance.trimStreams": maintenance("unknown"),
   "maintenance.updateTrimming": maintenance(
-    "none",
+    "unknown",
     () => [{ activationFactor: 1, targets: [] }],
   ),
   "maintenance.offloadMedia": maintenance(
@@ -109,15 +71,18 @@ export const calls: Readonly<Record<string, Call>> = {
     (streamId) => [{ streamId }],
   ),
   "maintenance.rehydrateMedia": maintenance("external", (id) => [id]),
-  "maintenance.reconcileMedia": maintenance("none", () => [{ dryRun: true }]),
-  "maintenance.workers": maintenance("none"),
+  "maintenance.reconcileMedia": maintenance(
+    "unknown",
+    () => [{ dryRun: true }],
+  ),
+  "maintenance.workers": maintenance("unknown"),
   // They take away what the others need.
   "maintenance.sweepEphemeralStreams": maintenance(
-    "none",
+    "unknown",
     () => [{ ttlMs: 0 }],
   ),
-  releaseOwnership: maintenance("none"),
-  close: maintenance("none"),
+  releaseOwnership: maintenance("unknown"),
+  close: maintenance("unknown"),
 };
 
 /** After these, nothing else can be called. */
@@ -170,34 +135,11 @@ export async function prepare(
   kind: Kind,
   content: Uint8Array,
 ): Promise<StreamId> {
-  if (kind === "none") return newStreamId();
-  if (kind === "archive") {
-    const id = newStreamId();
-    await storage.createStreamArchiveStorage(id);
-    await storage.writeArchiveMiniblocks(id, 0n, [block(0n, content)]);
-    return id;
+  if (kind !== "sealed" && kind !== "external") {
+    return await makeSampleStream(storage, kind, content);
   }
-  if (kind === "regular") {
-    const id = newStreamId();
-    await storage.createStreamStorage(id, block(0n, content));
-    await storage.writeMiniblocks(
-      id,
-      [block(1n, content)],
-      { generation: 2n, envelopes: [content] },
-      { generation: 1n, size: 0 },
-    );
-    const candidate = { ...block(2n, content), hash: hashOf("one") };
-    await storage.writeMiniblockCandidate(id, candidate);
-    return id;
-  }
-  const id = newMediaId();
-  const { genesis } = mediaGenesis(2);
-  const first = { ...genesis, snapshot: bytes("snapshot") };
-  await storage.createEphemeralStreamStorage(id, first);
-  for (const number of [1n, 2n]) {
-    await storage.writeEphemeralMiniblock(id, { number, data: content });
-  }
-  if (kind !== "upload") await storage.normalizeEphemeralStream(id);
+  const id = await makeSampleStream(storage, "upload", content);
+  await storage.normalizeEphemeralStream(id);
   if (kind === "external") {
     await storage.maintenance.offloadMedia({ streamId: id });
   }
