@@ -1,12 +1,15 @@
 /** Calls of every kind on streams of one partition. */
 
 import {
+  isStreamStorageError,
   type MiniblockDescriptor,
   parseStreamId,
   type PostgresStreamStorage,
   type StreamId,
 } from "../../mod.ts";
+import { operationNames } from "../../src/storage/operations.ts";
 import { partitionSuffix } from "../../src/storage/stream_id.ts";
+import { callSample } from "../../src/testing/samples.ts";
 
 const payload = new Uint8Array(100).fill(7);
 
@@ -97,13 +100,12 @@ async function looks(
   storage: PostgresStreamStorage,
   id: StreamId,
 ): Promise<void> {
-  await storage.getMiniblockCandidateCount(id, 4n);
-  await storage.getLastMiniblockNumber(id);
-  await storage.getMiniblockNumberRanges(id);
-  await storage.streamMiniblocksStoredLocation(id);
-  await storage.debugReadStreamData(id);
-  await storage.debugReadStreamStatistics(id);
-  for await (const _ of storage.streamMiniblocks(id, 0n, 3n));
+  for (const name of operationNames("reads")) {
+    // The stream has no sample candidate, and is no upload.
+    await callSample(storage, name, id).catch((error) => {
+      if (!isStreamStorageError(error, "NOT_FOUND")) throw error;
+    });
+  }
   await refused(storage.writeEvent(id, 1n, 0, payload));
 }
 
