@@ -189,7 +189,7 @@ describe("SCRAM", () => {
         authentication(11, change(first(said).toString("latin1", 9)));
       await assert.rejects(
         playLogin({ turns: [offer, changed, last] }),
-        /nonce does not go with ours/,
+        /nonce does not match ours/,
       );
     }
   });

@@ -167,7 +167,10 @@ describe("A login at a real server", () => {
       [["by_scram", `sslmode=verify-ca${ca("none.crt")}`], /sslrootcert/],
       [["by_scram", "", { password: "" }], /there is none/],
       [["by_scram", "", { password: "falsch" }], /password authentication/],
-      [["by_scram", "", { password: () => "" }], /`password` gave an empty/],
+      [
+        ["by_scram", "", { password: () => "" }],
+        /`password` returned an empty/,
+      ],
       [["by_trust", "require_auth=scram-sha-256"], /require_auth/],
       [["by_scram", "sslmode=disable&channel_binding=require"], /sslmode/],
       [["refused"], /pg_hba\.conf/],

@@ -1,7 +1,7 @@
 /**
- * What a server may ask of us before it is believed: libpq's `require_auth` and
- * `channel_binding`. Without them a server, or whoever answers in its place,
- * may ask for the password in clear, or let everybody in.
+ * What a server may demand before it is trusted: libpq's `require_auth` and
+ * `channel_binding`. Without them a server, or an impostor in its place, may
+ * ask for the password in clear text, or accept any login.
  */
 
 import { LoginError } from "./login_error.ts";
@@ -18,19 +18,19 @@ const methods = [
   "sspi",
 ] as const;
 
-/** A method of authentication, as `require_auth` names them. */
+/** A method of authentication, by its name in `require_auth`. */
 export type AuthMethod = typeof methods[number];
 
 const channelBindings = ["disable", "prefer", "require"];
 
-/** Whether the text is one of libpq's. */
+/** Whether the text is one of libpq's values. */
 export function isChannelBinding(text: string): text is ChannelBinding {
   return channelBindings.includes(text);
 }
 
 /**
- * Reads `require_auth`: methods that may be used, or, each after an
- * exclamation mark, those that may not. Undefined if it is not that.
+ * Reads `require_auth`: a list of allowed methods or, each after an exclamation
+ * mark, of forbidden ones. Returns undefined for anything else.
  */
 export function parseRequireAuth(
   text: string,
@@ -46,7 +46,7 @@ export function parseRequireAuth(
     : methods.filter((method) => !known.includes(method));
 }
 
-/** Judges one login. */
+/** Decides about one login. */
 export class AuthPolicy {
   readonly channelBinding: ChannelBinding;
   readonly #allowed: readonly AuthMethod[] | undefined;
@@ -68,7 +68,7 @@ export class AuthPolicy {
     if (this.channelBinding === "require" && method !== "scram-sha-256") {
       throw new LoginError(
         "authentication_refused",
-        `Channel binding is required, which ${describe(method)} has not: ` +
+        `Channel binding is required, which ${describe(method)} lacks: ` +
           "let the server ask for scram-sha-256 over TLS (pg_hba.conf)",
       );
     }
@@ -76,7 +76,7 @@ export class AuthPolicy {
     throw new LoginError(
       "authentication_refused",
       `require_auth does not allow ${describe(method)}: change what the ` +
-        "server asks for (pg_hba.conf), or require_auth",
+        "server asks for (pg_hba.conf), or change require_auth",
     );
   }
 }

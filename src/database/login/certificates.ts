@@ -1,9 +1,9 @@
 /**
- * Certificates and keys for TLS, from PEM text or from files. Files are read anew
- * for each connection, so that those that were renewed meanwhile are taken.
+ * Certificates and keys for TLS, from PEM text or from files. Files are read
+ * again for each connection, so that renewed ones are used.
  *
- * What is wrong is told by the option's name and never by its value: a key that
- * lacks its first line would be taken for a path, and shown.
+ * Errors name the option and never show its value: a key that lacks its first
+ * line would be taken for a path, and shown.
  */
 
 import { createPrivateKey, X509Certificate } from "node:crypto";
@@ -12,7 +12,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { SslOptions } from "../connection_target.ts";
 import { LoginError } from "./login_error.ts";
 
-/** How to encrypt: the options, with everything read. */
+/** The TLS options, with all files read. */
 export interface TlsSettings extends Pick<SslOptions, "mode" | "negotiation"> {
   /** As PEM text. */
   readonly pem: { ca?: string; cert?: string; key?: string };
@@ -20,21 +20,21 @@ export interface TlsSettings extends Pick<SslOptions, "mode" | "negotiation"> {
 
 type Part = keyof TlsSettings["pem"];
 
-/** As options and URLs name them. */
+/** The names in options and URLs. */
 const names: Readonly<Record<Part, string>> = {
   ca: "ssl.ca (sslrootcert)",
   cert: "ssl.cert (sslcert)",
   key: "ssl.key (sslkey)",
 };
 
-/** Whoever renews files may be between two of them for a moment. */
+/** A renewal may have replaced only one of two files for a moment. */
 const renewalMs = 100;
 
 /**
- * Reads what the options name.
+ * Reads the files that the options name.
  *
- * @throws {LoginError} `bad_certificate`: a file that can't be read, text that is
- *   none, or a key of another certificate.
+ * @throws {LoginError} `bad_certificate`: a file that can't be read, text that
+ *   is not PEM, or a key that belongs to another certificate.
  */
 export async function readTlsSettings(ssl: SslOptions): Promise<TlsSettings> {
   try {
@@ -65,15 +65,15 @@ async function read(ssl: SslOptions): Promise<TlsSettings> {
 
 async function readPem(part: Part, path: string): Promise<string> {
   try {
-    // Takes its time to load, and most who connect need it not.
+    // Loaded only here, because it is slow to load and rarely needed.
     const { readFile } = process.getBuiltinModule("node:fs/promises");
     return await readFile(path, "utf8");
   } catch (error) {
-    // Deno's word for what it was not allowed to read is a name.
+    // Deno reports a denied read by the error's name.
     const { code, name } = error as Error & { code?: string };
     throw bad(
       part,
-      `is no PEM text, and as a file can't be read (${code ?? name})`,
+      `is not PEM text, and as a file it can't be read (${code ?? name})`,
     );
   }
 }
@@ -83,11 +83,11 @@ function checkPair({ cert, key }: TlsSettings["pem"]): void {
   if (key === undefined) throw bad("key", "is needed with a certificate");
   const [own] = certificatesOf("cert", cert);
   if (!own!.checkPrivateKey(keyOf(key))) {
-    throw bad("key", "is the key of another certificate than ssl.cert");
+    throw bad("key", "belongs to another certificate than ssl.cert");
   }
 }
 
-/** All of them, at least one: a runtime may skip what it can't read. */
+/** Reads every certificate, and needs one: a runtime may skip bad ones. */
 function certificatesOf(part: Part, pem: string): X509Certificate[] {
   const blocks = pem.match(
     /-----BEGIN (TRUSTED )?CERTIFICATE-----[^-]*-----END \1?CERTIFICATE-----/g,
@@ -101,14 +101,14 @@ function certificatesOf(part: Part, pem: string): X509Certificate[] {
 }
 
 function keyOf(pem: string): ReturnType<typeof createPrivateKey> {
-  // OpenSSL would ask at the terminal for its password.
+  // OpenSSL would ask for its passphrase at the terminal.
   if (/ENCRYPTED/.test(pem)) {
     throw bad("key", "is encrypted, which is not supported: decrypt it");
   }
   try {
     return createPrivateKey(pem);
   } catch {
-    // What the runtime says may quote the key.
+    // The runtime's error may quote the key.
     throw bad("key", "holds no PEM private key that can be read");
   }
 }

@@ -1,14 +1,14 @@
 /**
- * `tls-server-end-point` (RFC 5929): the hash of the certificate that the server
- * showed us. SCRAM signs it, so that a middleman with a certificate of his own
- * can't pass our login on.
+ * `tls-server-end-point` (RFC 5929): the hash of the certificate that the
+ * server showed us. SCRAM signs it, so that a man in the middle with another
+ * certificate can't relay our login.
  */
 
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { LoginError } from "./login_error.ts";
 
-/** Algorithms of signatures by their OIDs in DER; MD5 and SHA-1 give way. */
+/** Signature algorithms by their OIDs in DER; MD5 and SHA-1 are replaced. */
 const hashes: Readonly<Record<string, string>> = {
   "2a864886f70d010104": "sha256", // md5WithRSAEncryption
   "2a864886f70d010105": "sha256", // sha1WithRSAEncryption
@@ -23,7 +23,7 @@ const hashes: Readonly<Record<string, string>> = {
   "2a8648ce3d040304": "sha512", // ecdsa-with-SHA512
 };
 
-/** RSASSA-PSS names its hash in the parameters. */
+/** RSASSA-PSS names its hash in its parameters. */
 const pss = "2a864886f70d01010a";
 const pssHashes: Readonly<Record<string, string>> = {
   "2b0e03021a": "sha256", // sha1
@@ -36,15 +36,15 @@ const pssHashes: Readonly<Record<string, string>> = {
 /**
  * The binding data of a certificate in DER.
  *
- * @throws {LoginError} no hash belongs to the certificate, as with Ed25519. It
- *   is not gone without: whoever answers chooses the certificate.
+ * @throws {LoginError} no hash is defined for the certificate, as with Ed25519.
+ *   One is required, because whoever answers chooses the certificate.
  */
 export function serverEndPoint(certificate: Uint8Array): Buffer {
   const hash = hashOf(certificate);
   if (hash === undefined) {
     throw new LoginError(
       "authentication_refused",
-      "The server's certificate is signed in a way that has no channel " +
+      "The server's certificate has a signature without channel " +
         "binding, such as Ed25519: give it another one, or set " +
         "channel_binding=disable",
     );
@@ -61,7 +61,7 @@ function hashOf(certificate: Uint8Array): string | undefined {
   if (oid === undefined) return undefined;
   const name = hex(oid);
   if (name !== pss) return lookUp(hashes, name);
-  // Parameters: { [0] { { hash } }, … }; without [0] it is SHA-1.
+  // Parameters: { [0] { { hash } }, … }; without [0] the hash is SHA-1.
   const { end } = elementAt(algorithm!, 0)!;
   const parameters = contentOf(algorithm!.subarray(end), sequence);
   const first = parameters && contentOf(parameters, contextZero);
@@ -75,14 +75,14 @@ const sequence = 0x30;
 const objectIdentifier = 0x06;
 const contextZero = 0xa0;
 
-/** The content of the element that the bytes begin with, if it has that tag. */
+/** The content of the first DER element, if it has this tag. */
 function contentOf(bytes: Uint8Array, tag: number): Uint8Array | undefined {
   if (bytes[0] !== tag) return undefined;
   const element = elementAt(bytes, 0);
   return element && bytes.subarray(element.start, element.end);
 }
 
-/** Where a DER element's content lies. */
+/** The position of a DER element's content. */
 function elementAt(
   bytes: Uint8Array,
   at: number,
@@ -100,7 +100,7 @@ function elementAt(
     }
   }
   const end = start + length;
-  // Not a number where the bytes have ended.
+  // `end` is NaN if the bytes are too short.
   return end <= bytes.length ? { start, end } : undefined;
 }
 

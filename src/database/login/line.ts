@@ -1,7 +1,7 @@
 /**
- * A socket to a server: what comes and its end go to whoever listens at the
- * moment, first the login, then the session. It never lacks a listener for its
- * errors, or one of them would end the process.
+ * A socket to a server. It passes its bytes and its end to the present
+ * listener, first the login, then the session. It always has a listener for
+ * errors, because an unhandled one would end the process.
  */
 
 import { Buffer } from "node:buffer";
@@ -13,10 +13,10 @@ import { ConnectionClosedError } from "./login_error.ts";
 import { terminate } from "./messages.ts";
 import { checkHandshake, handshakeError, tlsOptions } from "./tls.ts";
 
-/** As much as a kernel hands over at once; fits into a core's own cache. */
+/** As much as a kernel delivers at once; fits into a core's own cache. */
 const readBytes = 64 * 1024;
 
-/** See the file's head. */
+/** See the head of this file. */
 export class Line {
   #socket: Socket;
   #take: (chunk: Buffer) => void = () => {};
@@ -26,14 +26,14 @@ export class Line {
   readonly #onLost = new Set<(error: Error) => void>();
 
   /**
-   * A plain line reads into one buffer again and again, which is faster, but
-   * Deno can't put TLS over such a socket.
+   * A plain line reads into one reused buffer, which is faster, but Deno can't
+   * put TLS over such a socket.
    */
   constructor(kind: "plain" | "tls") {
     this.#socket = kind === "plain" ? this.#reusingSocket() : new Socket();
     this.#watch(this.#socket);
     if (kind === "tls") this.#socket.on("data", this.#read);
-    // Without a reader the end is never seen.
+    // The end is noticed only while the socket is read.
     else this.#socket.resume();
   }
 
@@ -42,7 +42,7 @@ export class Line {
     return this.#socket;
   }
 
-  /** Where bytes go from now on; each chunk holds until the call returns. */
+  /** Sets the receiver of bytes; a chunk is valid until the call returns. */
   receive(take: (chunk: Buffer) => void): void {
     this.#take = take;
   }
@@ -87,7 +87,7 @@ export class Line {
     socket.on("data", this.#read);
   }
 
-  /** The server's certificate in DER; undefined where it is not to be had. */
+  /** The server's certificate in DER; undefined where it can't be read. */
   get certificate(): Uint8Array | undefined {
     const socket = this.#socket as Partial<TLSSocket>;
     const { raw } = socket.getPeerCertificate?.(true) ?? {};
@@ -99,12 +99,12 @@ export class Line {
     return this.#isEncrypted;
   }
 
-  /** Writes; a line that has broken takes nothing. */
+  /** Writes; does nothing if the line has broken. */
   send(bytes: Buffer): void {
     if (this.#lost === undefined) this.#socket.write(bytes);
   }
 
-  /** Says goodbye, then waits until the socket is closed. */
+  /** Ends the line, then waits until the socket is closed. */
   end(): Promise<void> {
     if (this.#socket.writable) this.#socket.end(terminate());
     return this.#closed.promise;
@@ -116,7 +116,7 @@ export class Line {
     this.#socket.destroy();
   }
 
-  /** Errors of reading are the line's end, never the process's. */
+  /** An error of reading ends the line, never the process. */
   readonly #read = (chunk: Buffer): void => {
     try {
       this.#take(chunk);
@@ -129,7 +129,7 @@ export class Line {
     return new Socket({
       onread: {
         buffer: Buffer.allocUnsafeSlow(readBytes),
-        // Bun below 1.4 reads into a buffer of its own, not into ours.
+        // Bun below 1.4 reads into a buffer of its own instead of ours.
         callback: (size, bytes) => {
           this.#read((bytes as Buffer).subarray(0, size));
           return true;
@@ -145,7 +145,7 @@ export class Line {
     socket.on("error", (error) => this.#lose(meaning(error)));
     socket.on("close", () => {
       this.#lose(new ConnectionClosedError());
-      // Under TLS the inner one closes, too.
+      // Under TLS the inner socket closes, too.
       if (socket === this.#socket) this.#closed.resolve();
     });
   }
@@ -165,7 +165,7 @@ export class Line {
   }
 }
 
-/** Throws at once for a certificate of ours that the runtime can't use. */
+/** Throws at once if the runtime can't use our certificate. */
 function startTls(socket: Socket, ssl: TlsSettings, host: string): TLSSocket {
   try {
     return connectTls({ socket, ...tlsOptions(ssl, host) });
@@ -174,7 +174,7 @@ function startTls(socket: Socket, ssl: TlsSettings, host: string): TLSSocket {
   }
 }
 
-/** Such a host is a directory of sockets, as libpq has it. */
+/** As in libpq, a host that starts with a slash is a directory of sockets. */
 export function isSocketDirectory(host: string): boolean {
   return host.startsWith("/");
 }

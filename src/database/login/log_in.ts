@@ -1,10 +1,10 @@
 /**
  * The conversation from the startup message to the first ReadyForQuery
- * (PostgreSQL documentation, "Message Flow"). It knows no sockets and no timers:
- * it asks for the next message and answers, so that any bytes can be tried on it.
+ * (PostgreSQL documentation, "Message Flow"). It uses no sockets and no timers:
+ * it asks for the next message and answers, so tests can feed it any bytes.
  *
- * The server authenticates once, by one method. What it says before that may be
- * anybody's word, so nothing of it is kept but the text of an error.
+ * The server authenticates once, by one method. Before that, anyone may be
+ * speaking, so only the text of an error is kept.
  */
 
 import type { Buffer } from "node:buffer";
@@ -23,32 +23,32 @@ import {
 } from "./messages.ts";
 import { type Gs2Header, ScramClient } from "./scram.ts";
 
-/** With whom we talk. */
+/** The server's side of the conversation. */
 export interface LoginWire {
   readonly input: LoginInput;
   send(bytes: Buffer): void;
 }
 
-/** Who logs in, and what is insisted on. */
+/** The login's user, and what it insists on. */
 export interface LoginRequest {
   user: string;
   password: PasswordSource;
-  /** Of the startup message, the user included. */
+  /** The parameters of the startup message, including the user. */
   parameters: Readonly<Record<string, string>>;
   policy: AuthPolicy;
   /** Whether TLS is on. */
   isEncrypted: boolean;
-  /** The server's certificate in DER, where the runtime gives it. */
+  /** The server's certificate in DER, if the runtime shows it. */
   certificate: Uint8Array | undefined;
-  /** Called as soon as the server has asked for, or waived, a proof. */
+  /** Called as soon as the server has asked for a proof, or waived it. */
   onAuthentication?: () => void;
 }
 
-/** What names the session. */
+/** Identifies the session. */
 export interface LoggedIn {
-  /** The server's process id; 0 if it did not tell. */
+  /** The server's process id; 0 if the server did not send it. */
   processId: number;
-  /** With the process id, what a request to cancel needs; maybe empty. */
+  /** Needed for a cancel request, with the process id; may be empty. */
   secretKey: Uint8Array;
 }
 
@@ -56,8 +56,9 @@ export interface LoggedIn {
  * Logs in.
  *
  * @throws {PgError} the server refused.
- * @throws {LoginError} it can't work with this configuration.
- * @throws {LoginProtocolError} what came is no login of a PostgreSQL server.
+ * @throws {LoginError} this configuration can't work.
+ * @throws {LoginProtocolError} the bytes are not a login of a PostgreSQL
+ *   server.
  */
 export async function logIn(
   wire: LoginWire,
@@ -78,7 +79,7 @@ const code = {
   readyForQuery: 0x5a,
 } as const;
 
-/** What an authentication message asks for. */
+/** The requests of an authentication message. */
 const ask = {
   ok: 0,
   password: 3,
@@ -88,7 +89,7 @@ const ask = {
   saslFinal: 12,
 } as const;
 
-/** What we can't do, by the number that asks for it. */
+/** The methods that are not supported, by their numbers. */
 const unsupported: Readonly<Record<number, string>> = {
   1: "Kerberos 4",
   2: "Kerberos 5",
@@ -98,7 +99,7 @@ const unsupported: Readonly<Record<number, string>> = {
   9: "SSPI",
 };
 
-/** How the server comes to know who we are. */
+/** Proves to the server who we are. */
 class Authentication {
   readonly #wire: LoginWire;
   readonly #request: LoginRequest;
@@ -162,7 +163,7 @@ class Authentication {
     scram.verify(await this.#saslStep(ask.saslFinal));
   }
 
-  /** As libpq chooses: bound to the channel wherever that is possible. */
+  /** Binds to the channel wherever that is possible, like libpq. */
   #channel(
     offered: readonly string[],
   ): { mechanism: string; header: Gs2Header; binding?: Buffer } {
@@ -182,23 +183,23 @@ class Authentication {
     if (policy.channelBinding === "require") {
       throw new LoginError(
         "authentication_refused",
-        "Channel binding is required, and " +
+        "Channel binding is required, but " +
           (!isEncrypted
             ? "TLS is off: use another sslmode"
             : canBind
-            ? "the server does not offer it: does somebody stand between?"
+            ? "the server does not offer it: is there a man in the middle?"
             : "this runtime does not show the server's certificate"),
       );
     }
     if (!offered.includes("SCRAM-SHA-256")) {
       throw new LoginError(
         "authentication_unsupported",
-        "The server offers no way of SASL that is supported: let it ask for " +
+        "The server offers no supported SASL mechanism: let it ask for " +
           "scram-sha-256 (pg_hba.conf)",
       );
     }
-    // Says that we could: a server that can, too, then knows that its offer
-    // was withheld from us.
+    // Says that we support binding. A server that does, too, then knows that
+    // somebody removed its offer.
     const header = policy.channelBinding === "prefer" && canBind
       ? "y,,"
       : "n,,";
@@ -213,8 +214,8 @@ class Authentication {
     if (method === ask.ok) {
       throw new LoginError(
         "server_unproven",
-        "The server let us in without the end of SCRAM, so it may not know " +
-          "the password: it is not the one that the address means",
+        "The server ended the login before the end of SCRAM, so it may not " +
+          "know the password: it is not the intended server",
       );
     }
     throw unexpected(`authentication ${method} in place of ${wanted}`);
@@ -241,7 +242,7 @@ class Authentication {
   }
 }
 
-/** The session's parameters, its key, and the word that it is ready. */
+/** Reads the session's parameters and its key, until the server is ready. */
 async function untilReady(input: LoginInput): Promise<LoggedIn> {
   const loggedIn: LoggedIn = { processId: 0, secretKey: new Uint8Array(0) };
   for (;;) {
@@ -251,7 +252,7 @@ async function untilReady(input: LoginInput): Promise<LoggedIn> {
       case code.parameterStatus:
         break;
       case code.backendKeyData:
-        // Of 4 bytes by protocol 3.0, of up to 256 by 3.2.
+        // 4 bytes in protocol 3.0, up to 256 in 3.2.
         if (body.length < 4 || body.length > 4 + 256) {
           throw unexpected(`a key of ${body.length} bytes`);
         }
@@ -279,7 +280,7 @@ async function nextOf(input: LoginInput): Promise<LoginMessage> {
   }
 }
 
-/** We ask for 3.0 and no extension, so nothing is left to bargain about. */
+/** We ask for 3.0 and no extension, so there is nothing to negotiate. */
 function checkVersion(body: Buffer): void {
   const isOurs = body.length >= 8 && body.readInt32BE(0) >= 3 << 16 &&
     body.readInt32BE(4) === 0;

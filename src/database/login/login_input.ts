@@ -1,26 +1,26 @@
 /**
- * What a server says until it is ready, as messages. Whoever listens at a port
- * can send anything here before it has proved who it is, so all is bounded: a
- * message is refused by its header, and the login as a whole holds so many
- * bytes and no more.
+ * Reads the messages of a server until it is ready. Before the server has
+ * proved who it is, anyone at its port may send anything here. So everything is
+ * bounded: a message is refused by its header, and the login as a whole has a
+ * limit of bytes.
  */
 
 import { Buffer } from "node:buffer";
 import { LoginProtocolError } from "./login_error.ts";
 
-/** A message's letter and its body, which is the caller's. */
+/** A message's letter and its body, which belongs to the caller. */
 export interface LoginMessage {
   code: number;
   body: Buffer;
 }
 
 const headerBytes = 5;
-/** libpq takes 30 000 bytes of an error, 2000 of anything else. */
+/** libpq accepts 30 000 bytes of an error and 2000 of other messages. */
 const maxMessageBytes = 64 * 1024;
-/** All parameters are about 500 bytes; a trigger at login may give notices. */
+/** All parameters take about 500 bytes; a login trigger may add notices. */
 const maxLoginBytes = 1024 * 1024;
 
-/** Takes bytes at one end and gives messages at the other, to one reader. */
+/** Takes in bytes and returns messages, to one reader. */
 export class LoginInput {
   #bytes = Buffer.allocUnsafe(1024);
   #start = 0;
@@ -29,7 +29,7 @@ export class LoginInput {
   #failure: Error | undefined;
   #wake: (() => void) | undefined;
 
-  /** Takes what came; it is copied. */
+  /** Takes in bytes; they are copied. */
   push(chunk: Uint8Array): void {
     if (this.#failure !== undefined) return;
     this.#received += chunk.length;
@@ -46,13 +46,13 @@ export class LoginInput {
     this.#wake?.();
   }
 
-  /** Nothing will come any more; who reads gets the error. */
+  /** Ends the input; the reader gets the error. */
   fail(error: Error): void {
     this.#failure ??= error;
     this.#wake?.();
   }
 
-  /** The server's one byte about TLS, which must come alone. */
+  /** The server's single byte about TLS, which must come alone. */
   async byte(): Promise<number> {
     await this.#until(1);
     const byte = this.#bytes[this.#start++]!;
@@ -83,7 +83,7 @@ export class LoginInput {
     return { code, body };
   }
 
-  /** What came behind the last message. */
+  /** The bytes after the last message. */
   rest(): Buffer {
     const rest = Buffer.from(this.#bytes.subarray(this.#start, this.#end));
     this.#start = this.#end;
@@ -101,7 +101,7 @@ export class LoginInput {
   #reserve(bytes: number): void {
     if (this.#end + bytes <= this.#bytes.length) return;
     const held = this.#end - this.#start;
-    // Twice as much, lest bytes that drip in are copied again and again.
+    // Doubles, so that bytes that trickle in are not copied again and again.
     const room = Buffer.allocUnsafe(2 * (held + bytes));
     this.#bytes.copy(room, 0, this.#start, this.#end);
     this.#bytes = room;

@@ -1,17 +1,17 @@
-/** What we send until the server is ready (PostgreSQL, "Message Formats"). */
+/** Our messages until the server is ready (PostgreSQL, "Message Formats"). */
 
 import { Buffer } from "node:buffer";
 import { LoginError } from "./login_error.ts";
 
-/** The server would refuse a longer packet (MAX_STARTUP_PACKET_LENGTH). */
+/** The server refuses a longer packet (MAX_STARTUP_PACKET_LENGTH). */
 const maxStartupBytes = 10_000;
 
-/** Asks whether the server takes TLS. */
+/** Asks whether the server supports TLS. */
 export function sslRequest(): Buffer {
   return Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
 }
 
-/** Asks a server to cancel what a session does, on a connection of its own. */
+/** Asks a server to cancel a session's work, on a connection of its own. */
 export function cancelRequest(
   processId: number,
   secretKey: Uint8Array,
@@ -24,10 +24,10 @@ export function cancelRequest(
 }
 
 /**
- * Begins a session by protocol 3.0.
+ * Begins a session with protocol 3.0.
  *
- * @throws {LoginError} a zero character, which would begin another parameter,
- *   or more than a server takes.
+ * @throws {LoginError} for a zero character, which would begin another
+ *   parameter, or for more bytes than a server accepts.
  */
 export function startupMessage(
   parameters: Readonly<Record<string, string>>,
@@ -55,7 +55,7 @@ export function startupMessage(
   return bytes;
 }
 
-/** Answers to be read as a password: in clear, or hashed by MD5. */
+/** Answers a request for a password: in clear text, or hashed by MD5. */
 export function passwordMessage(password: string): Buffer {
   return message("p", Buffer.from(`${password}\0`));
 }
@@ -69,12 +69,12 @@ export function saslInitialResponse(mechanism: string, text: string): Buffer {
   return message("p", Buffer.concat([name, length, data]));
 }
 
-/** Goes on with a SASL exchange. */
+/** Continues a SASL exchange. */
 export function saslResponse(text: string): Buffer {
   return message("p", Buffer.from(text));
 }
 
-/** Says goodbye. */
+/** Announces the end of the session. */
 export function terminate(): Buffer {
   return message("X", Buffer.alloc(0));
 }

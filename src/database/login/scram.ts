@@ -1,6 +1,6 @@
 /**
  * SCRAM-SHA-256 (RFC 5802, RFC 7677): both sides prove that they know the
- * password, and neither tells it.
+ * password, and neither sends it.
  */
 
 import { Buffer } from "node:buffer";
@@ -14,15 +14,15 @@ import { LoginError, LoginProtocolError } from "./login_error.ts";
 import { saslprep } from "./saslprep.ts";
 
 /**
- * Some seconds of work, which can't be given up once it has begun. PostgreSQL's
- * own number is 4096.
+ * A few seconds of work, which can't be interrupted once it has begun.
+ * PostgreSQL's default is 4096.
  */
 export const maxScramIterations = 5_000_000;
 
-/** What the client says of the channel: the head of the exchange (GS2). */
+/** What the client says about the channel: the GS2 header of the exchange. */
 export type Gs2Header = "n,," | "y,," | "p=tls-server-end-point,,";
 
-/** One exchange, seen from the client. */
+/** The client's side of one exchange. */
 export class ScramClient {
   readonly #password: string;
   readonly #header: Gs2Header;
@@ -41,7 +41,7 @@ export class ScramClient {
     this.#nonce = nonce;
   }
 
-  /** The client's first message; the user's name stands in the startup. */
+  /** The client's first message; the startup message has the user's name. */
   first(): string {
     return this.#header + this.#firstBare;
   }
@@ -51,7 +51,7 @@ export class ScramClient {
   }
 
   /**
-   * The client's last message, from the server's first.
+   * The client's last message, from the server's first one.
    *
    * @throws {LoginProtocolError | LoginError}
    */
@@ -81,8 +81,7 @@ export class ScramClient {
     if (own?.length === given.length && timingSafeEqual(own, given)) return;
     throw new LoginError(
       "server_unproven",
-      "The server does not know the password: it is not the one that the " +
-        "address means",
+      "The server does not know the password: it is not the intended server",
     );
   }
 
@@ -98,7 +97,7 @@ export class ScramClient {
       throw malformed("first");
     }
     if (!nonce.startsWith(this.#nonce) || nonce === this.#nonce) {
-      throw new LoginProtocolError("The server's nonce does not go with ours");
+      throw new LoginProtocolError("The server's nonce does not match ours");
     }
     if (iterations > maxScramIterations) {
       throw new LoginError(
@@ -112,7 +111,7 @@ export class ScramClient {
   }
 }
 
-/** PBKDF2, on another thread; Deno's `pbkdf2` of Node takes thrice as long. */
+/** PBKDF2, on another thread; in Deno, Node's `pbkdf2` is thrice as slow. */
 async function saltedPassword(
   password: string,
   salt: Buffer,
@@ -141,7 +140,7 @@ function hash(bytes: Buffer): Buffer {
   return createHash("sha256").update(bytes).digest();
 }
 
-/** Strictly: `Buffer` skips what is not base64. Undefined for nothing. */
+/** Decodes strictly: `Buffer` skips invalid base64. Undefined if empty. */
 function decoded(text: string): Buffer | undefined {
   const isBase64 = text.length > 0 && text.length % 4 === 0 &&
     /^[A-Za-z0-9+/]*={0,2}$/.test(text);
@@ -150,6 +149,6 @@ function decoded(text: string): Buffer | undefined {
 
 function malformed(which: string): LoginProtocolError {
   return new LoginProtocolError(
-    `The server's ${which} message of SCRAM is malformed`,
+    `The server's ${which} SCRAM message is malformed`,
   );
 }

@@ -1,4 +1,4 @@
-/** TLS by libpq's modes, over what the runtime's `tls.connect` does. */
+/** TLS in libpq's modes, on top of the runtime's `tls.connect`. */
 
 import { isIP } from "node:net";
 import type { ConnectionOptions, TLSSocket } from "node:tls";
@@ -8,18 +8,18 @@ import { LoginError, LoginProtocolError } from "./login_error.ts";
 import type { LoginInput } from "./login_input.ts";
 
 /**
- * Reads the server's answer to the question for TLS; whether it takes it.
+ * Reads the server's answer to the request for TLS; returns whether it agrees.
  *
  * @throws {LoginError | LoginProtocolError}
  */
 export async function readTlsAnswer(input: LoginInput): Promise<boolean> {
   const answer = String.fromCharCode(await input.byte());
   if (input.rest().length > 0) {
-    // They would be taken for what was said under TLS (CVE-2021-23222).
+    // They would be taken for bytes sent under TLS (CVE-2021-23222).
     throw new LoginError(
       "tls_failed",
-      "Bytes came in clear before the TLS handshake: somebody on the way may " +
-        "have put them in",
+      "Bytes came in clear text before the TLS handshake: somebody on the " +
+        "way may have inserted them",
     );
   }
   switch (answer) {
@@ -27,9 +27,9 @@ export async function readTlsAnswer(input: LoginInput): Promise<boolean> {
     case "N":
       return answer === "S";
     case "E":
-      // Its text could be anybody's (CVE-2024-10977).
+      // The error's text could come from anyone (CVE-2024-10977).
       throw new LoginProtocolError(
-        "The server answered the question for TLS with an error",
+        "The server answered the request for TLS with an error",
       );
     default:
       throw new LoginProtocolError(
@@ -39,31 +39,31 @@ export async function readTlsAnswer(input: LoginInput): Promise<boolean> {
   }
 }
 
-/** The server has no TLS, and we were told to use it. */
+/** The server has no TLS, but the options require it. */
 export function tlsUnavailable({ mode }: SslOptions): LoginError {
   return new LoginError(
     "tls_unavailable",
-    `The server has no TLS, and sslmode is ${mode}: turn it on there ` +
+    `The server has no TLS, but sslmode is ${mode}: turn it on there ` +
       "(ssl = on), or set sslmode=prefer",
   );
 }
 
-/** Whether the server has to show a certificate that we trust. */
+/** Whether the server must show a trusted certificate. */
 function isVerified({ mode, pem: { ca } }: TlsSettings): boolean {
-  // As libpq: who names authorities wants them asked.
+  // Like libpq, `require` verifies the certificate if authorities are given.
   return mode === "verify-ca" || mode === "verify-full" ||
     (mode === "require" && ca !== undefined);
 }
 
-/** Options for a handshake with this host. */
+/** The options for a handshake with this host. */
 export function tlsOptions(ssl: TlsSettings, host: string): ConnectionOptions {
   const options: ConnectionOptions = {
     ...ssl.pem,
-    // Compared with the certificate where no name is sent along.
+    // Compared with the certificate if no server name is sent.
     host,
     rejectUnauthorized: isVerified(ssl),
   };
-  // An address is no name (RFC 6066, section 3).
+  // An address is not a server name (RFC 6066, section 3).
   if (isIP(host) === 0) options.servername = host;
   if (ssl.mode !== "verify-full") options.checkServerIdentity = () => undefined;
   if (ssl.negotiation === "direct") options.ALPNProtocols = [alpn];
@@ -73,12 +73,12 @@ export function tlsOptions(ssl: TlsSettings, host: string): ConnectionOptions {
 const alpn = "postgresql";
 
 /**
- * Looks at a handshake that is done.
+ * Checks a finished handshake.
  *
  * @throws {LoginError}
  */
 export function checkHandshake(socket: TLSSocket, ssl: TlsSettings): void {
-  // Runtimes should have refused it themselves.
+  // Runtimes should have refused this themselves.
   if (isVerified(ssl) && !socket.authorized) {
     throw tlsFailed(socket.authorizationError);
   }
@@ -92,12 +92,12 @@ export function checkHandshake(socket: TLSSocket, ssl: TlsSettings): void {
 }
 
 /**
- * What an error of a handshake means: a connection that broke may hold the next
- * time, a certificate that does not fit will not.
+ * Classifies an error of a handshake: a broken connection may work next time, a
+ * certificate that does not fit will not.
  */
 export function handshakeError(error: Error): Error {
   const { code } = error as { code?: unknown };
-  // The system's own codes, but for the one that tells of TLS.
+  // The system's own codes, except the one that is about TLS.
   const isBroken = typeof code === "string" && /^E[A-Z]+$/.test(code) &&
     code !== "EPROTO";
   return isBroken ? error : tlsFailed(error);
