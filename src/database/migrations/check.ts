@@ -1,4 +1,4 @@
-/** Looking whether a schema is current: all that most openings need. */
+/** Checks whether a schema is current: all that most openings need. */
 
 import { quoted } from "../../storage/foreign_text.ts";
 import type { MigrationConnection } from "./connection.ts";
@@ -17,7 +17,7 @@ import { migrationFailure } from "./transaction.ts";
  * Checks that a schema is current; changes and locks nothing.
  *
  * @throws {StreamStorageError} `BAD_CONFIG`, reason `schema_not_current` when
- *   migrations are due, and the reasons of `migrate`.
+ *   migrations are missing, and the reasons of `migrate`.
  */
 export async function checkMigrations(
   connection: MigrationConnection,
@@ -39,7 +39,7 @@ export async function checkMigrations(
 }
 
 /**
- * What `migrate` would report, if it had nothing to do; undefined: it has.
+ * The report of `migrate` if it would have nothing to do, otherwise undefined.
  *
  * @throws {StreamStorageError} as `migrate`.
  */
@@ -61,7 +61,7 @@ export async function reportIfCurrent(
   }
 }
 
-/** Where a schema stands that may be worked on. */
+/** Reads the state of a schema, and refuses one that must not be worked on. */
 export async function readUsable(
   connection: MigrationConnection,
   schema: string,
@@ -71,7 +71,7 @@ export async function readUsable(
   return state;
 }
 
-/** What is told of a run. */
+/** The report of a run. */
 export function reportOf(
   { schema, partitions }: { schema: string; partitions: number },
   progress: RunProgress,
@@ -81,7 +81,7 @@ export function reportOf(
   const report = progress.report(schema, before.versions, after);
   if (report.partitions !== partitions) {
     report.warnings.push(
-      `The option of ${partitions} partitions is ignored: schema ` +
+      `The option of ${partitions} partitions is ignored, because schema ` +
         `${quoted(schema)} was installed with ${report.partitions}`,
     );
   }

@@ -1,4 +1,4 @@
-/** What migrations need of a connection: one session, not a pool. */
+/** The connection that migrations need: one session, not a pool. */
 export interface MigrationConnection {
   /**
    * Runs one or several statements by the simple query protocol, in one round

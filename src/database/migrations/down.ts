@@ -1,4 +1,4 @@
-/** Taking versions back. */
+/** Takes versions back. */
 
 import { StreamStorageError } from "../../storage/errors.ts";
 import { quoted } from "../../storage/foreign_text.ts";
@@ -23,20 +23,20 @@ import { readSchemaState } from "./state.ts";
 import { findsRows, migrationFailure } from "./transaction.ts";
 import { type Migration, nodeMigrations, ownMigrations } from "./versions.ts";
 
-/** What {@linkcode migrateDown} is asked to do. */
+/** The options of {@linkcode migrateDown}. */
 export interface MigrateDownOptions {
   schema: string;
   /**
-   * The nodes' version to end at: 6, 7 or 8, or 0 to remove everything. Default:
-   * it stays.
+   * The nodes' version to end at: 6, 7 or 8, or 0 to remove everything.
+   * Default: it stays as it is.
    */
   to?: number | undefined;
   /**
-   * Our own version to end at, that of an older release. Default: it stays,
-   * unless everything is removed.
+   * The version of our own track to end at, for an older release. Default: it
+   * stays as it is, unless everything is removed.
    */
   own?: number | undefined;
-  /** Go on when rows or columns with data are dropped. Default false. */
+  /** Whether to drop rows or columns that hold data. Default false. */
   allowDataLoss?: boolean | undefined;
   onProgress?: ProgressListener | undefined;
   /** Stops the run between two transactions, or while waiting. */
@@ -44,17 +44,18 @@ export interface MigrateDownOptions {
 }
 
 /**
- * Takes the nodes' versions above `to` back, and before them our own above `own`,
- * newest first. Our own track need not go for a node: none of its versions is
- * disturbed by it. The schema itself and the empty bookkeeping tables stay.
+ * Takes back the nodes' versions above `to`, and before them our own versions
+ * above `own`, newest first. For a node, our own track may stay: none of its
+ * versions disturbs one. The schema itself and the empty bookkeeping tables
+ * stay.
  *
- * Nobody may work on the schema meanwhile: what is written after the check for
- * data is lost with the rest.
+ * Nobody may write to the schema meanwhile: rows written after the check are
+ * lost.
  *
  * @throws {StreamStorageError} `FAILED_PRECONDITION`, reason `data_loss`: a
- *   version holds data that the one below has no place for, and `allowDataLoss`
- *   is not set; nothing was changed. `INVALID_ARGUMENT`, reason `bad_version`.
- *   `BAD_CONFIG` as `migrate`; `CANCELED`: the signal.
+ *   version holds data for which the version below has no place, and
+ *   `allowDataLoss` is not set; nothing was changed. `INVALID_ARGUMENT`, reason
+ *   `bad_version`. `BAD_CONFIG` as `migrate`; `CANCELED`: the signal.
  */
 export async function migrateDown(
   connection: MigrationConnection,
@@ -137,7 +138,7 @@ async function refuseLoss(
   });
 }
 
-/** Our own track without the tables that it adds to would be of no use. */
+/** Our own track is useless without the tables that it extends. */
 function assertTargets({ to, own }: MigrateDownOptions): void {
   assertTarget("to", nodeMigrations, to);
   assertTarget("own", to === 0 ? [] : ownMigrations, own);

@@ -1,4 +1,4 @@
-/** Removing a schema with everything in it, for tests and demos. */
+/** Drops a schema with everything in it, for tests and demos. */
 
 import type { MigrationConnection } from "./connection.ts";
 import { quoteIdentifier, quoteLiteral } from "./sql_text.ts";
@@ -11,7 +11,7 @@ import { runTransaction } from "./transaction.ts";
  */
 const tablesPerTransaction = 100;
 
-/** Drops the schema and all that is in it; nothing happens if it is missing. */
+/** Drops the schema with everything in it; a missing schema is no error. */
 export async function dropSchema(
   connection: MigrationConnection,
   schema: string,

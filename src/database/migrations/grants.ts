@@ -1,12 +1,12 @@
 /**
- * Three roles of a schema, and the SQL that gives each what it needs.
+ * Three roles of a schema, and the SQL that gives each its rights.
  *
  * - migrate owns the schema and everything in it.
- * - run is for `openStreamStorage` with `migrate: "check"` or `"skip"`: it reads
- *   and writes rows. Locking rows and the table of owners asks for UPDATE and
- *   DELETE there; LISTEN, notifications and advisory locks ask for nothing.
- * - read sees everything and changes nothing: readers, queries, dumps. It can't
- *   open a store, which would become the schema's owner.
+ * - run is for `openStreamStorage` with `migrate: "check"` or `"skip"`: it
+ *   reads and writes rows. To lock rows and the table of owners it needs UPDATE
+ *   and DELETE there; LISTEN, notifications and advisory locks need no right.
+ * - read may read everything and change nothing: for readers, queries, dumps.
+ *   It can't open a store, because that would become the schema's owner.
  */
 
 import { StreamStorageError } from "../../storage/errors.ts";
@@ -19,26 +19,26 @@ import {
   quoteLiteral,
 } from "./sql_text.ts";
 
-/** What {@linkcode printGrants} is asked to print. */
+/** The options of {@linkcode printGrants}. */
 export interface PrintGrantsOptions {
   /** The schema. */
   schema: string;
-  /** Owns the schema: `migrate up`, `migrate down`. */
+  /** The role that owns the schema: `migrate up`, `migrate down`. */
   migrateRole: string;
-  /** Opens stores with `migrate: "check"` or `"skip"`. */
+  /** The role that opens stores with `migrate: "check"` or `"skip"`. */
   runRole: string;
-  /** Reads the tables. */
+  /** The role that reads the tables. */
   readRole: string;
 }
 
-/** Written by migrations only. */
+/** Tables that only migrations write. */
 const bookkeeping = [
   "schema_migrations",
   "stream_storage_migrations",
   "settings",
 ];
 
-/** The options, quoted. */
+/** The names of the options, quoted. */
 interface Names {
   schema: string;
   migrate: string;
@@ -48,9 +48,9 @@ interface Names {
 
 /**
  * The SQL that gives three roles their rights on a schema, as a script for
- * psql. It makes the schema if it is missing, takes away what the roles had
- * there before, and may be repeated. Nothing is given on tables as long as the
- * schema was not migrated.
+ * psql. It creates the schema if it is missing, revokes earlier rights of the
+ * roles on it, and may be repeated. It grants no rights on tables before the
+ * schema is migrated.
  *
  * @throws {StreamStorageError} `BAD_CONFIG`, reasons `bad_schema_name`,
  *   `bad_role_name`, `roles_not_distinct`.
@@ -63,7 +63,7 @@ export function printGrants(options: PrintGrantsOptions): string {
   if (new Set(roles).size < roles.length) {
     throw new StreamStorageError({
       code: "BAD_CONFIG",
-      message: "The roles to migrate, run and read must be three, received " +
+      message: "The roles to migrate, run and read must differ, received " +
         roles.map((role) => quoted(role)).join(", "),
       details: { reason: "roles_not_distinct", roles },
     });
@@ -76,11 +76,11 @@ export function printGrants(options: PrintGrantsOptions): string {
   };
   return [
     headSql(options),
-    `-- The schema is the migrate role's.\n${createSql(schema, names)}`,
-    `-- What another role has made so far becomes the migrate role's, one by one:
--- each waits for a moment at which nobody uses the table.
+    `-- The schema belongs to the migrate role.\n${createSql(schema, names)}`,
+    `-- Objects of other roles become the migrate role's, one by one: each waits
+-- until nobody uses its table.
 ${takeOverSql(schema, names)}`,
-    `-- Rights, all or none; a running store does not notice.\n${
+    `-- All rights in one transaction; a running store does not notice it.\n${
       rightsSql(names)
     }`,
   ].join("\n\n") + "\n";
@@ -95,13 +95,13 @@ function headSql(
 --   run      ${shown(runRole)}
 --   read     ${shown(readRole)}
 -- The roles must exist. Run this as a superuser: for a new schema before
--- \`migrate up\` and once more after it, later after each \`migrate up\`, then as
+-- \`migrate up\` and again after it, later after each \`migrate up\`, then as
 -- the migrate role, too: psql -v ON_ERROR_STOP=1 -f THIS_FILE
 -- Rights that PUBLIC has on the database (CONNECT, TEMPORARY) stay as they are.
 SET search_path = ${searchPath};`;
 }
 
-/** CREATE SCHEMA IF NOT EXISTS asks for its right even if there is no need. */
+/** CREATE SCHEMA IF NOT EXISTS needs its right even if the schema exists. */
 function createSql(schema: string, names: Names): string {
   const name = quoteLiteral(schema);
   return doBlock(`BEGIN
@@ -112,7 +112,7 @@ function createSql(schema: string, names: Names): string {
 END`);
 }
 
-/** In one transaction many partitions would exhaust the server's lock table. */
+/** A transaction over many partitions would fill the server's lock table. */
 function takeOverSql(schema: string, names: Names): string {
   const owner = quoteLiteral(names.migrate);
   return doBlock(`DECLARE

@@ -1,10 +1,10 @@
 /**
- * One migration run at a time per schema.
+ * Allows one migration run at a time per schema.
  *
- * The lock belongs to the session: when the connection breaks, the server
- * rolls the open transaction back and then lets the lock go. It is a lock of
- * two 32-bit keys, which PostgreSQL keeps apart from locks of one 64-bit key,
- * so it can never be the ownership lock of any schema.
+ * The lock belongs to the session: when the connection breaks, the server rolls
+ * back the open transaction and then releases the lock. It is a lock of two
+ * 32-bit keys, which PostgreSQL keeps apart from locks of one 64-bit key, so it
+ * can't collide with the ownership lock of any schema.
  */
 
 import { setTimeout as delay } from "node:timers/promises";
@@ -15,8 +15,8 @@ import type { MigrationConnection } from "./connection.ts";
 const lockClass = 0x54534d47;
 
 /**
- * Asked for again rather than waited for in the server: a waiting statement
- * would run into statement_timeout, could not be aborted, and holds a snapshot.
+ * The lock is polled, not waited for in the server: a waiting statement would
+ * run into statement_timeout, could not be aborted, and would hold a snapshot.
  */
 const retryMs = 100;
 
@@ -26,10 +26,10 @@ export function lockKeys(schema: string): string {
 }
 
 /**
- * Runs `body` under the schema's migration lock; waits for it as long as it
- * takes.
+ * Runs `body` under the schema's migration lock; waits for the lock as long as
+ * it takes.
  *
- * @throws the signal's reason when it aborts the waiting.
+ * @throws the signal's reason when it aborts the wait.
  */
 export async function withMigrationLock<T>(
   connection: MigrationConnection,
@@ -46,7 +46,7 @@ export async function withMigrationLock<T>(
   try {
     return await body();
   } finally {
-    // Fails only when the session is gone, and the lock with it.
+    // Fails only if the session is gone, and the lock with it.
     await connection.script(`SELECT pg_catalog.pg_advisory_unlock(${keys})`)
       .catch(() => undefined);
   }
@@ -57,7 +57,7 @@ async function abortableDelay(signal: AbortSignal | undefined): Promise<void> {
   try {
     await delay(retryMs, undefined, signal && { signal });
   } finally {
-    // The timer's own AbortError would hide why the caller aborted.
+    // The timer's own AbortError would hide the caller's reason.
     signal?.throwIfAborted();
   }
 }

@@ -1,12 +1,12 @@
 /**
- * Migrating a schema up.
+ * Migrates a schema up.
  *
- * 1. Read where the schema stands. If everything is applied, nothing is
- *    locked, written or needs a right to change the schema.
+ * 1. Read the state of the schema. If everything is applied, nothing is locked
+ *    or written, and no right to change the schema is needed.
  * 2. Take the migration lock and read again.
- * 3. Create the schema; run the caller's hook; prepare (bookkeeping tables and
- *    the number of partitions, which is fixed from here on); one transaction
- *    each.
+ * 3. Create the schema; run the caller's hook; prepare the bookkeeping tables
+ *    and the number of partitions, which never changes from then on; one
+ *    transaction each.
  * 4. Run the plan (plan.ts says why a run may be interrupted anywhere).
  */
 
@@ -38,17 +38,17 @@ import {
 } from "./transaction.ts";
 import { nodeMigrations } from "./versions.ts";
 
-/** What {@linkcode migrate} is asked to do. */
+/** The options of {@linkcode migrate}. */
 export interface MigrateOptions {
   /** The schema; created when it is missing. */
   schema: string;
-  /** 1 to 256; a schema that has a number already keeps it. */
+  /** 1 to 256; a schema that already has a number keeps it. */
   partitions: number;
-  /** Told after each transaction, and while another process migrates. */
+  /** Called after each transaction, and while another process migrates. */
   onProgress?: ProgressListener | undefined;
   /**
-   * Run in its own transaction before the first migration, after the schema
-   * is there; not run when nothing is to be done. It must not commit.
+   * Runs in its own transaction after the schema exists and before the first
+   * migration, if there is anything to do. It must not commit.
    */
   beforeMigration?:
     | ((connection: MigrationConnection) => Promise<void>)
@@ -65,14 +65,14 @@ interface Run {
 }
 
 /**
- * Brings a schema to the current versions of both tracks. Safe when several
- * processes do it at once, and after a run that was interrupted anywhere.
+ * Brings a schema to the current versions of both tracks. Several processes may
+ * do so at once, and after a run that was interrupted anywhere.
  *
  * The connection must be one session of its own (no pooler in transaction
- * mode), used by nobody else while the run lasts.
+ * mode), used by nothing else during the run.
  *
  * @throws {StreamStorageError} `BAD_CONFIG`: the schema can't be migrated, see
- *   `details.reason`; `CANCELED`: the signal; else the driver's error.
+ *   `details.reason`; `CANCELED`: the signal; otherwise the driver's error.
  */
 export async function migrate(
   connection: MigrationConnection,
@@ -120,7 +120,7 @@ async function migrateLocked(run: Run): Promise<MigrationReport> {
   return { ...reportOf(run.options, progress, after, before), appliedVersions };
 }
 
-/** Everything before the first version; returns the number of partitions. */
+/** Does what precedes the first version; returns the number of partitions. */
 async function prepare(run: Run, before: SchemaState): Promise<number> {
   const { connection, options, progress } = run;
   const { schema, partitions, beforeMigration } = options;
@@ -128,8 +128,8 @@ async function prepare(run: Run, before: SchemaState): Promise<number> {
   refuseUnknownPartitions(schema, before, partitions);
   await refuseLeftOvers(connection, schema, before);
   if (!before.exists) {
-    // Only when it is missing: the statement asks for the right to create
-    // schemas before it looks whether there is any need.
+    // Only if it is missing: the statement needs the right to create schemas
+    // even if the schema exists.
     const name = quoteIdentifier(schema);
     await runTransaction(connection, `CREATE SCHEMA ${name};`);
   }
@@ -142,15 +142,15 @@ async function prepare(run: Run, before: SchemaState): Promise<number> {
     return before.partitions;
   }
   await runTransaction(connection, planPreparation(schema, partitions));
-  // Not the option: the hook may have stored another number.
+  // The hook may have stored another number than the option's.
   const { partitions: stored } = await readUsable(connection, schema);
   return stored ?? partitions;
 }
 
 /**
- * Refuses rows in partition tables of a schema that has no version: what an
- * interrupted way down left, or a restore without schema_migrations. Taking
- * them for the rows of new streams would be wrong.
+ * Refuses a schema without a version whose partition tables have rows, as an
+ * interrupted way down leaves it, or a restore without schema_migrations. Those
+ * rows must not be taken for rows of new streams.
  */
 async function refuseLeftOvers(
   connection: MigrationConnection,
@@ -163,7 +163,7 @@ async function refuseLeftOvers(
   if (!await findsRows(connection, checks)) return;
   throw refusal(
     "schema_not_empty",
-    `Schema ${quoted(schema)} has no version but rows in its ` +
+    `Schema ${quoted(schema)} has no version, but rows in its ` +
       "partition tables: complete an interrupted `migrate down --to 0`, or " +
       "restore its schema_migrations row",
     { schema },

@@ -1,4 +1,4 @@
-/** The schema's migrations. The files of this folder are its own affair. */
+/** The schema's migrations; import this file alone from outside. */
 
 export type { MigrationConnection } from "./connection.ts";
 export { migrateDown, type MigrateDownOptions } from "./down.ts";

@@ -1,21 +1,21 @@
-/** The versions and partitions that there may be: what it takes to judge a schema. */
+/** The possible versions and partitions: all that judging a schema needs. */
 
 /**
- * Which numbering a migration belongs to: the nodes' (`schema_migrations`) or
- * our own (`stream_storage_migrations`).
+ * The numbering that a migration belongs to: the nodes' (`schema_migrations`)
+ * or our own (`stream_storage_migrations`).
  */
 export type MigrationTrack = "node" | "own";
 
-/** How far each track is, or is to be; 0 is nothing. */
+/** The version that each track has or is to have; 0 is none. */
 export type TrackVersions = Readonly<Record<MigrationTrack, number>>;
 
-/** The first version whose layout we know; 1 to 5 are folded into it. */
+/** The first version whose layout is supported; it includes 1 to 5. */
 export const firstVersion = 6;
 
 /** The versions that this module works on. */
 export const currentVersions: TrackVersions = { node: 9, own: 8 };
 
-/** The most partitions that two hex digits can name. */
+/** The largest number of partitions that two hex digits can name. */
 export const maxPartitions = 256;
 
 /** The suffixes of the partition tables: r00 m00 r01 m01 and so on. */

@@ -1,19 +1,19 @@
 /**
- * What a migration run does, as data: the same plan is run and printed.
+ * The steps of a migration run, as data: the same plan is run and printed.
  *
- * The rule that makes an interrupted run harmless: whenever a version is
- * recorded, all its objects are there. Nearly every version is one transaction
- * with its version row. One that is cut up (see versions.ts) records going up
- * in its last transaction, after all partition tables, and going down in its
- * first, before any is dropped. In between there are at most partition tables
- * above the recorded version, each complete with its storage settings, or tables
- * that have a storage parameter ahead of it, and every statement on them is
- * idempotent, so the next run in either direction completes the work. Going up
- * over rows that an interrupted way down left is refused (migrate.ts), so nothing
- * is taken for new that is not.
+ * Why an interrupted run does no harm: whenever a version is recorded, all its
+ * objects exist. Nearly every version is one transaction with its version row.
+ * A version that is split (see versions.ts) is recorded in its last transaction
+ * on the way up, after all partition tables, and removed in its first on the
+ * way down, before any table is dropped. In between there may be partition
+ * tables above the recorded version, each complete with its storage settings,
+ * or tables that have a storage parameter ahead of it. Every statement on them
+ * is idempotent, so the next run in either direction completes the work. Going
+ * up over rows that an interrupted way down left is refused (migrate.ts), so
+ * old rows are never taken for new ones.
  *
- * Each transaction first checks the recorded version, so that a printed script
- * run at the wrong moment stops before it changes anything.
+ * Each transaction first checks the recorded version, so a printed script that
+ * is run at the wrong moment stops before it changes anything.
  */
 
 import {
@@ -41,13 +41,13 @@ export interface MigrationStep {
   transactions: string[];
 }
 
-/** From where to where a plan leads. */
+/** The versions between which a plan leads. */
 export interface PlanRange {
   from: TrackVersions;
   to: TrackVersions;
 }
 
-/** SQL of the transaction that comes before the first version. */
+/** The SQL of the transaction before the first version. */
 export function planPreparation(schema: string, partitions: number): string {
   const values = { schema: quoteIdentifier(schema), partitions };
   return parseTemplate(prepareSql)
@@ -78,7 +78,7 @@ export function planUp(
 /**
  * The steps down. `present` are the suffixes of all partition tables in the
  * schema: the step below the first version removes them all, used or not, and
- * also what an interrupted run left of them.
+ * with them the rest of an interrupted run.
  */
 export function planDown(
   schema: string,
@@ -105,8 +105,8 @@ export function planDown(
 }
 
 /**
- * Queries that each return one row, `t` when taking the migration back would
- * lose data. `once` is false when only partition tables may be left of it.
+ * Queries that each return one row, `t` if taking back the migration would lose
+ * data. `once` is false when at most partition tables of the version are left.
  */
 export function planLossChecks(
   schema: string,
@@ -126,7 +126,7 @@ export function planLossChecks(
     );
 }
 
-/** The migrations to take back, newest first, our own track before. */
+/** The migrations to take back, newest first, those of our own track first. */
 export function migrationsDown(
   { from, to }: PlanRange,
   present: readonly string[],
@@ -140,7 +140,7 @@ export function migrationsDown(
     );
 }
 
-/** The partition suffixes that taking back a migration is about. */
+/** The partition suffixes that are affected by taking back a migration. */
 export function suffixesDown(
   { track, version }: Migration,
   suffixes: { used: readonly string[]; present: readonly string[] },
@@ -171,7 +171,7 @@ function render(
   };
 }
 
-/** At least one batch, so that a plan always has a transaction to record in. */
+/** At least one batch, so that every plan has a transaction for its record. */
 function batchesOf(
   suffixes: readonly string[],
   size: number,
@@ -194,7 +194,7 @@ function tableOf(schema: string, track: MigrationTrack): string {
   return `${quoteIdentifier(schema)}.${bookkeeping[track]}`;
 }
 
-/** Fails the transaction by a cast whose text says why. */
+/** Fails the transaction with a cast whose text gives the reason. */
 function guardSql(
   schema: string,
   track: MigrationTrack,
@@ -206,7 +206,7 @@ FROM (SELECT coalesce(pg_catalog.max(version), 0) AS found
   FROM ${tableOf(schema, track)}) AS versions;`;
 }
 
-/** The nodes' track is one row, as golang-migrate keeps it; ours a history. */
+/** The nodes' track is one row, as in golang-migrate; ours is a history. */
 function recordSql(
   schema: string,
   migration: Migration,

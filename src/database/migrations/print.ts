@@ -1,4 +1,4 @@
-/** The migrations as SQL that a database administrator can read and run. */
+/** Prints migrations as SQL for a database administrator to read and run. */
 
 import type { MigrationConnection } from "./connection.ts";
 import { lockKeys } from "./lock.ts";
@@ -9,12 +9,12 @@ import { readSchemaState } from "./state.ts";
 import { migrationFailure, transactionSql } from "./transaction.ts";
 import { currentVersions } from "./numbers.ts";
 
-/** What {@linkcode printMigrations} is asked to print. */
+/** The options of {@linkcode printMigrations}. */
 export interface PrintMigrationsOptions {
   schema: string;
-  /** 1 to 256; must be the stored number where one is stored. */
+  /** 1 to 256; must equal the stored number, if one is stored. */
   partitions: number;
-  /** The nodes' version that the schema has. Default 0: a new one. */
+  /** The nodes' version that the schema has. Default 0: none. */
   from?: number | undefined;
   /** The version of our own track that it has. Default 0. */
   ownFrom?: number | undefined;
@@ -22,8 +22,8 @@ export interface PrintMigrationsOptions {
 
 /**
  * The SQL that `migrate` would run, with the same lock and the same
- * transactions. Run at another version than `from`, it stops before it changes
- * anything, provided that the client stops at the first error.
+ * transactions. At another version than `from` the script stops before it
+ * changes anything, provided that the client stops at the first error.
  *
  * @throws {StreamStorageError} `BAD_CONFIG`: a bad schema name or number.
  */
@@ -52,8 +52,8 @@ export function printMigrations(options: PrintMigrationsOptions): string {
 }
 
 /**
- * The SQL that is still to be run on a schema, which may be missing; a
- * comment when there is none. Changes nothing.
+ * The SQL that a schema, which may be missing, still needs; a comment if it
+ * needs none. Changes nothing.
  *
  * @throws {StreamStorageError} `BAD_CONFIG` as `migrate`; the driver's error.
  */

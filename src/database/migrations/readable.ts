@@ -1,4 +1,4 @@
-/** Whether a schema can be read as it is: it is somebody else's to migrate. */
+/** Checks whether a schema can be read as it is; a reader never migrates. */
 
 import { quoted } from "../../storage/foreign_text.ts";
 import type { MigrationConnection } from "./connection.ts";
@@ -9,19 +9,19 @@ import { migrationFailure } from "./transaction.ts";
 import { currentVersions } from "./numbers.ts";
 
 /**
- * Checks that a reader knows the tables; changes and locks nothing, and needs no
- * more than the right to read the nodes' own tables. Ours may be missing.
+ * Checks that a reader knows the tables; changes and locks nothing, and needs
+ * only the right to read the nodes' own tables. Our own tables may be missing.
  *
  * @returns the number of partitions.
- * @throws {StreamStorageError} `BAD_CONFIG`, reason `schema_not_found`,
- *   `schema_not_current` when migrations are due, and those of `checkMigrations`.
+ * @throws {StreamStorageError} `BAD_CONFIG`, reasons `schema_not_found`,
+ *   `schema_not_current`, and those of `checkMigrations`.
  */
 export async function checkReadable(
   connection: MigrationConnection,
   { schema, operation, mayLackTables = false }: {
     schema: string;
     operation: string;
-    /** Missing tables of partitions are the caller's care. */
+    /** Whether the caller handles missing partition tables itself. */
     mayLackTables?: boolean;
   },
 ): Promise<number> {
@@ -32,10 +32,10 @@ export async function checkReadable(
     });
     const name = quoted(schema);
     if (!state.exists) {
-      const message = `Schema ${name} does not exist; a reader makes none`;
+      const message = `Schema ${name} does not exist; a reader creates none`;
       throw refusal("schema_not_found", message, { schema });
     }
-    // Without a number of partitions, no table is known to be missing.
+    // Without a number of partitions, no table counts as missing.
     refuseUnusable(
       schema,
       mayLackTables ? { ...state, partitions: undefined } : state,
@@ -51,7 +51,7 @@ export async function checkReadable(
       : `is at version ${node}`;
     throw refusal(
       "schema_not_current",
-      `Schema ${name} ${found}, a reader needs version ` +
+      `Schema ${name} ${found}, but a reader needs version ` +
         `${currentVersions.node}: let the owner of the schema migrate it`,
       { schema, version: node, needed: currentVersions.node },
     );

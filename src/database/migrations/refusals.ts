@@ -1,4 +1,4 @@
-/** Which schemas are not touched, and what to do about each. */
+/** The schemas that are refused, and what to do about each. */
 
 import { StreamStorageError } from "../../storage/errors.ts";
 import { quoted } from "../../storage/foreign_text.ts";
@@ -10,7 +10,7 @@ import {
 } from "./numbers.ts";
 import type { SchemaState } from "./state.ts";
 
-/** Whether everything is applied that this module knows. */
+/** Whether all known versions are applied. */
 export function isCurrent(state: SchemaState): boolean {
   return state.versions.node === currentVersions.node &&
     state.versions.own === currentVersions.own &&
@@ -32,7 +32,7 @@ export function refuseUnusable(schema: string, state: SchemaState): void {
     throw refusal(
       "schema_dirty",
       `Schema ${name} is marked dirty at version ${node}: a migration by ` +
-        "another program failed half-way. Restore a backup, or complete or " +
+        "another program failed halfway. Restore a backup, or complete or " +
         "undo that version by hand and then set its schema_migrations row " +
         "to the version reached and dirty = false",
       details,
@@ -49,8 +49,8 @@ export function refuseUnusable(schema: string, state: SchemaState): void {
   if (node > currentVersions.node || own > currentVersions.own) {
     throw refusal(
       "schema_version_too_new",
-      `Schema ${name} is at version ${node} (own track ${own}), this module ` +
-        `knows ${currentVersions.node} (${currentVersions.own}) at most: use a ` +
+      `Schema ${name} is at version ${node} (own track ${own}), but this ` +
+        `module knows at most ${currentVersions.node} (${currentVersions.own}): use a ` +
         "newer release of it",
       {
         ...details,
@@ -65,8 +65,8 @@ export function refuseUnusable(schema: string, state: SchemaState): void {
 }
 
 /**
- * Refuses a number of partitions for which tables are missing: streams would
- * be looked for in the wrong ones.
+ * Refuses a number of partitions for which tables are missing: streams would be
+ * looked up in the wrong tables.
  */
 function refusePartitions(
   schema: string,
@@ -79,17 +79,17 @@ function refusePartitions(
   if (fits) return;
   throw refusal(
     "schema_partitions_wrong",
-    `Schema ${quoted(schema)} has ${present.size} suffixes of ` +
-      `partition tables, which is not the ${partitions} partitions in its ` +
+    `Schema ${quoted(schema)} has partition tables with ${present.size} ` +
+      `suffixes, which does not fit the ${partitions} partitions in its ` +
       "table settings: correct num_partitions there",
     { schema, partitions, suffixes: present.size },
   );
 }
 
 /**
- * Refuses to choose the number of partitions of a schema that has its tables
- * already but lost its settings row, unless the tables are those of exactly
- * this number (or one more, as old nodes made them).
+ * Refuses to choose the number of partitions for a schema that has its tables
+ * but lost its settings row, unless the tables are those of exactly this number
+ * (or one more, as old nodes made them).
  *
  * @throws {StreamStorageError} `BAD_CONFIG`, reason `schema_partitions_wrong`.
  */
@@ -103,7 +103,7 @@ export function refuseUnknownPartitions(
   if (state.suffixes.length <= partitionSuffixes(partitions + 1).length) return;
   throw refusal(
     "schema_partitions_wrong",
-    `Schema ${quoted(schema)} has no row in its table settings and ` +
+    `Schema ${quoted(schema)} has no row in its table settings, but ` +
       `more partition tables than ${partitions} partitions need: insert the ` +
       "row with the right num_partitions",
     { schema, partitions, suffixes: state.suffixes.length },
@@ -123,7 +123,7 @@ export function notCurrent(
   return refusal(
     "schema_not_current",
     `Schema ${quoted(schema)} is at version ${node} (own track ` +
-      `${own}), ${currentVersions.node} (${currentVersions.own}) is needed: run ` +
+      `${own}), but needs ${currentVersions.node} (${currentVersions.own}): run ` +
       '`migrate up` or open with migrate: "apply"',
     {
       schema,
@@ -149,7 +149,7 @@ export function refusal(
 }
 
 /**
- * Checks the number of partitions asked for.
+ * Checks the requested number of partitions.
  *
  * @throws {StreamStorageError} `BAD_CONFIG`, reason `bad_partitions`.
  */
@@ -160,7 +160,7 @@ export function assertPartitions(partitions: number): void {
   ) return;
   throw refusal(
     "bad_partitions",
-    `Partitions must be an integer from 1 to ${maxPartitions}, ` +
+    `The number of partitions must be an integer from 1 to ${maxPartitions}, ` +
       `received ${partitions}`,
     { partitions },
   );

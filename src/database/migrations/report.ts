@@ -1,30 +1,30 @@
-/** What a migration run tells while it runs and when it is done. */
+/** What a migration run reports while it runs and at its end. */
 
 import type { SchemaState } from "./state.ts";
 import type { TrackVersions } from "./numbers.ts";
 
-/** What is going on; sent after each transaction and while waiting. */
+/** The progress of a run; reported after each transaction and while waiting. */
 export interface MigrationProgress {
   /** `waiting`: another process migrates the schema. */
   state: "waiting" | "running";
-  /** What is being done, for people: `Migration up to version 8`. */
+  /** The present activity, for people: `Migration up to version 8`. */
   activity: string;
   /** Transactions done. */
   done: number;
-  /** Transactions to do; 0 while that is not known. */
+  /** Transactions in all; 0 while that is unknown. */
   total: number;
   /** Milliseconds since the start. */
   elapsedMs: number;
 }
 
-/** Hears of a run's progress. */
+/** Receives the progress of a run. */
 export type ProgressListener = (progress: MigrationProgress) => void;
 
 /** What a migration run did. */
 export interface MigrationReport {
   /** The schema. */
   schema: string;
-  /** The nodes' version before; 0 is nothing. */
+  /** The nodes' version before the run; 0 is none. */
   from: number;
   /** The nodes' version now. */
   to: number;
@@ -32,19 +32,19 @@ export interface MigrationReport {
   ownFrom: number;
   /** The version of this module's own track now. */
   ownTo: number;
-  /** The number of partitions in force; undefined when none is left. */
+  /** The number of partitions; undefined when none is left. */
   partitions: number | undefined;
   /** The nodes' versions applied, or taken back, in the order of the run. */
   appliedVersions: number[];
-  /** Milliseconds that the run took, waiting included. */
+  /** The duration of the run in milliseconds, including waits. */
   elapsedMs: number;
-  /** What was not as asked, for people. */
+  /** Deviations from the request, for people. */
   warnings: string[];
 }
 
-/** Keeps count of a run and tells a listener. */
+/** Counts the transactions of a run and reports its progress. */
 export class RunProgress {
-  /** What is being done, also for the text of an error. */
+  /** The present activity, also for the text of an error. */
   activity = "Migration";
   readonly #started = performance.now();
   readonly #listener: ProgressListener | undefined;
@@ -55,23 +55,23 @@ export class RunProgress {
     this.#listener = listener;
   }
 
-  /** How many transactions there are to do. */
+  /** Sets the number of transactions. */
   expect(total: number): void {
     this.#total = total;
   }
 
-  /** One transaction is done. */
+  /** Called after a transaction. */
   advance(): void {
     this.#done++;
     this.#notify("running");
   }
 
-  /** Another process is at work. */
+  /** Called while another process migrates. */
   wait(): void {
     this.#notify("waiting");
   }
 
-  /** The run's report: from where it came to where the schema stands now. */
+  /** The run's report: from the first version to the schema's state now. */
   report(
     schema: string,
     from: TrackVersions,

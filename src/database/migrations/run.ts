@@ -1,4 +1,4 @@
-/** Runs a plan's steps; what going up and going down have in common. */
+/** Runs a plan's steps, up or down. */
 
 import pRetry from "p-retry";
 import { sqlStateOf } from "../failures.ts";
@@ -8,12 +8,12 @@ import type { RunProgress } from "./report.ts";
 import { runTransaction } from "./transaction.ts";
 
 /**
- * A table of an instance that still runs is altered while it is written to:
- * now and then that is a deadlock, and the server may choose us to give in.
+ * Altering a table of a running instance may deadlock with its writes now and
+ * then, and the server may choose our transaction as the victim.
  */
 const deadlockRetry = { retries: 4, minTimeout: 50, randomize: true };
 
-/** What steps are run with. */
+/** The context in which steps run. */
 export interface RunContext {
   connection: MigrationConnection;
   progress: RunProgress;
@@ -21,7 +21,7 @@ export interface RunContext {
 }
 
 /**
- * Runs the steps in order, each transaction in one round trip; returns the
+ * Runs the steps in order, each transaction in one round trip. Returns the
  * nodes' versions among them.
  */
 export async function runSteps(

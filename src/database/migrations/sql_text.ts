@@ -1,12 +1,12 @@
 /**
  * Names and texts inside SQL. The simple query protocol has no parameters, so
- * what comes from outside is checked and quoted here.
+ * outside text is checked and quoted here.
  */
 
 import { StreamStorageError } from "../../storage/errors.ts";
 import { printable, quoted } from "../../storage/foreign_text.ts";
 
-/** PostgreSQL cuts longer names silently (NAMEDATALEN - 1). */
+/** PostgreSQL silently cuts longer names (NAMEDATALEN - 1). */
 const MAX_NAME_BYTES = 63;
 
 /** The name as an identifier in SQL: in double quotes, case kept. */

@@ -1,4 +1,4 @@
-/** Where a schema stands, read without changing or locking anything. */
+/** The state of a schema, read without changing or locking anything. */
 
 import type { MigrationConnection } from "./connection.ts";
 import { searchPath } from "../search_path.ts";
@@ -8,17 +8,17 @@ import type { TrackVersions } from "./numbers.ts";
 
 /** What is known of a schema before it is migrated. */
 export interface SchemaState {
-  /** Whether the schema itself is there. */
+  /** Whether the schema exists. */
   exists: boolean;
-  /** The recorded versions; 0 is nothing. */
+  /** The recorded versions; 0 is none. */
   versions: TrackVersions;
-  /** golang-migrate's mark of a migration that failed half-way. */
+  /** golang-migrate's mark of a migration that failed halfway. */
   dirty: boolean;
-  /** All three tables that come before the first version are there. */
+  /** Whether all three tables that precede the first version exist. */
   prepared: boolean;
-  /** The stored number of partitions, undefined when none is stored. */
+  /** The stored number of partitions, if any. */
   partitions: number | undefined;
-  /** Suffixes of the partition tables that are there, sorted. */
+  /** The suffixes of the existing partition tables, sorted. */
   suffixes: string[];
 }
 
@@ -31,8 +31,8 @@ const bookkeepingTables = [
 ];
 
 /**
- * Reads a schema's state. A reader needs no right on our own tables: those that
- * it may not read are as good as not there.
+ * Reads a schema's state. A reader needs no right on our own tables: tables
+ * that it may not read count as missing.
  */
 export async function readSchemaState(
   connection: MigrationConnection,
@@ -62,9 +62,9 @@ SET LOCAL search_path = ${searchPath};
 `;
 
 /**
- * Both looks see one state. Another process may be migrating the schema: its
- * number of partitions, read after the tables, would not fit those, and a schema
- * in good order would be refused.
+ * Both reads use one snapshot. If another process is migrating the schema, its
+ * number of partitions, read after the tables, would not match them, and a
+ * healthy schema would be refused.
  */
 function look(
   connection: MigrationConnection,
@@ -90,9 +90,10 @@ function look(
 }
 
 /**
- * A row without a name, and one for each table of interest: its name, and for our
- * own one whether we may read it. Without the schema, no row. The tables are found
- * by the index on names: a database may have a hundred thousand.
+ * Returns a row without a name, and one for each relevant table: its name, and
+ * for our own one whether we may read it. Without the schema, no row. The
+ * tables are found by the index on names: a database may have a hundred
+ * thousand.
  */
 function catalogSql(schema: string): string {
   const names = bookkeepingTables.map(quoteLiteral).join(", ");
@@ -109,7 +110,7 @@ WHERE c.relnamespace = (SELECT oid FROM ${namespace})
     AND c.relname < '${partitionTable}s')`;
 }
 
-/** More than one row in schema_migrations is nothing that anybody writes. */
+/** No program writes more than one row into schema_migrations. */
 function figuresSql(schema: string, tables: ReadonlySet<string>): string {
   const select = (expression: string, table: string) =>
     tables.has(table)

@@ -1,7 +1,7 @@
 /**
  * Migration files. Text before the first `--:` line describes the file; each
- * such line opens a section and says what its statements run for:
- * the repository's `migrations/README.md` has the list.
+ * such line opens a section and says what its statements run for: see
+ * `migrations/README.md`.
  */
 
 /** What the statements of a section run for. */
@@ -9,13 +9,13 @@ export type SectionScope = "once" | "each partition" | "each media partition";
 
 /** A part of a migration file. */
 export interface Section {
-  /** A query that returns rows when data would be lost, not statements. */
+  /** Whether it is a query that returns rows if data would be lost. */
   lost: boolean;
   scope: SectionScope;
   sql: string;
 }
 
-/** What the placeholders of a template stand for. */
+/** The values of a template's placeholders. */
 export interface TemplateValues {
   /** The schema's name, quoted. */
   schema: string;
@@ -29,7 +29,7 @@ const scopes: readonly string[] = [
   "each media partition",
 ] satisfies SectionScope[];
 
-/** Reads a migration file's text. */
+/** Parses a migration file. */
 export function parseTemplate(text: string): Section[] {
   const [, ...parts] = text.split(/^--: (.+)$/m);
   const sections: Section[] = [];
@@ -42,7 +42,7 @@ export function parseTemplate(text: string): Section[] {
   return sections;
 }
 
-/** A section's SQL, once for every suffix that it runs for. */
+/** A section's SQL, once for each suffix that it runs for. */
 export function renderSection(
   section: Section,
   values: TemplateValues,
@@ -59,7 +59,7 @@ export function renderSection(
   }
 }
 
-/** One pass, so that a placeholder's value is never read as a template. */
+/** A single pass, so that no placeholder's value is read as a template. */
 function fill(
   sql: string,
   values: TemplateValues & { suffix?: string },

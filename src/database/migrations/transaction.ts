@@ -7,9 +7,9 @@ import { searchPath } from "../search_path.ts";
 import type { MigrationConnection } from "./connection.ts";
 
 /**
- * The session's own settings must neither stop a long migration nor make it
- * read-only, nor lead to types and functions that somebody else made; the notices
- * of IF NOT EXISTS are of no use to anybody.
+ * The session's own settings must not stop a long migration, make it read-only,
+ * or lead to types and functions that others made. The notices of IF NOT EXISTS
+ * are useless.
  */
 const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL search_path = ${searchPath};
@@ -23,8 +23,8 @@ export function transactionSql(statements: string): string {
 }
 
 /**
- * Runs the statements as one transaction, in one round trip; returns the rows of
- * the last one that returned any.
+ * Runs the statements as one transaction, in one round trip. Returns the rows
+ * of the last statement that returned any.
  */
 export function runTransaction(
   connection: MigrationConnection,
@@ -36,7 +36,7 @@ export function runTransaction(
   );
 }
 
-/** Runs what the caller does with the connection as one transaction. */
+/** Runs the caller's work on the connection as one transaction. */
 export function runHook(
   connection: MigrationConnection,
   hook: (connection: MigrationConnection) => Promise<void>,
@@ -44,13 +44,13 @@ export function runHook(
   return rollingBack(connection, async () => {
     await connection.script(begin);
     await hook(connection);
-    // COMMIT of a transaction in which a statement failed rolls back without
-    // an error; the statement before it does not.
+    // After a failed statement, COMMIT rolls back without an error; the
+    // statement before it reports the failure.
     await connection.script("SELECT 1; COMMIT;");
   });
 }
 
-/** Whether one of the queries, which each return one row, says true. */
+/** Whether any of the queries, which return one row each, returns true. */
 export async function findsRows(
   connection: MigrationConnection,
   queries: readonly string[],
@@ -69,19 +69,19 @@ export async function rollingBack<T>(
   try {
     return await body();
   } catch (error) {
-    // Fails only when the session is gone, and its transaction with it.
+    // Fails only if the session is gone, and its transaction with it.
     await connection.script("ROLLBACK").catch(() => undefined);
     throw error;
   }
 }
 
-/** The error of a run as callers get it: what was being done to what. */
+/** The error of a run for callers: it names the activity and the schema. */
 export function migrationFailure(
   error: unknown,
   context: {
     operation: string;
     schema: string;
-    /** What was being done, for the text: "Upgrade to version 8". */
+    /** The activity, for the text: "Upgrade to version 8". */
     activity: string;
     signal?: AbortSignal | undefined;
   },
@@ -91,7 +91,7 @@ export function migrationFailure(
     signal: context.signal,
   });
   if (failure === error) return failure.withOperation(context.operation);
-  // The server's lock table is too small for one transaction of ours.
+  // The server's lock table is too small for one of our transactions.
   const outOfLocks = sqlStateOf(error) === "53200";
   const advice = outOfLocks ? "; raise max_locks_per_transaction" : "";
   return new StreamStorageError({

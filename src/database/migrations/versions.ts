@@ -1,4 +1,4 @@
-/** The migrations that there are, in order. */
+/** The migrations, in order. */
 
 import type { MigrationTrack } from "./numbers.ts";
 import { templates } from "./templates.ts";
@@ -9,28 +9,28 @@ export interface Migration {
   version: number;
   up: string;
   down: string;
-  /** How many partition suffixes one transaction takes; may be infinite. */
+  /** How many partition suffixes share a transaction; may be infinite. */
   suffixesPerTransaction: number;
 }
 
-/** What the names of a version's two files begin with. */
+/** The common prefix of a version's two file names. */
 type MigrationFiles = FilesOf<keyof typeof templates>;
 type FilesOf<Name> = Name extends `${infer Files}.up.sql` ? Files : never;
 
-/** Run before the first version; idempotent. */
+/** Runs before the first version; idempotent. */
 export const prepareSql: string = templates["prepare.sql"];
 
 /**
- * How many partition suffixes share a transaction where each one costs many
- * locks: every table, TOAST table and index is one, and they are kept until
- * COMMIT in a table that all sessions of the server share (about 7800 by
- * default, fewer with fewer connections).
+ * How many partition suffixes share a transaction if each one needs many locks.
+ * Every table, TOAST table and index takes a lock until COMMIT, in a table that
+ * all sessions of the server share (about 7800 by default, fewer with fewer
+ * connections).
  *
  * Measured on PostgreSQL 15 and 18, version 6: 16 suffixes take 300 locks to
- * make and up to 510 to drop, so all 512 at once would take the whole table.
- * Our version 4 would take 3080 (on 18). The others are one transaction even with
- * 512 suffixes: version 8 takes 1030 locks, version 9 takes 780, and 2320 on its
- * way down.
+ * create and up to 510 to drop, so all 512 at once would take the whole table.
+ * Our version 4 would take 3080 (on 18). The others are one transaction even
+ * with 512 suffixes: version 8 takes 1030 locks, version 9 takes 780, and 2320
+ * on its way down.
  */
 export const suffixesPerBatch = 16;
 
@@ -54,7 +54,7 @@ export const ownMigrations: readonly Migration[] = [
   migration("own", "own/0008_incarnations"),
 ];
 
-/** The version is the number that its files' names begin with. */
+/** The version is the number at the start of its files' names. */
 function migration(
   track: MigrationTrack,
   files: MigrationFiles,
