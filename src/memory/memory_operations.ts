@@ -10,11 +10,9 @@ import * as rebuild from "./memory_rebuild.ts";
 import type { MemoryStreams } from "./memory_streams.ts";
 import * as writes from "./memory_writes.ts";
 
-/** What every operation on one stream gets before its arguments. */
-export type MemoryContext = [MemoryStreams, StreamId];
-
 /** The operations on one stream: what these files export by its name. */
 export const memoryOperations: ImmediateImplementations<
   StreamOperationName,
-  MemoryContext
+  MemoryStreams,
+  StreamId
 > = { ...ephemeral, ...lifecycle, ...reads, ...rebuild, ...writes };

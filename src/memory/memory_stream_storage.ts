@@ -17,7 +17,7 @@ import type { StreamId } from "../storage/stream_id.ts";
 import type { StreamStorage } from "../storage/stream_storage.ts";
 import type { StorageHealth } from "../telemetry/health.ts";
 import { listStreams } from "./memory_lifecycle.ts";
-import { type MemoryContext, memoryOperations } from "./memory_operations.ts";
+import { memoryOperations } from "./memory_operations.ts";
 import { readPage } from "./memory_reads.ts";
 import {
   cloneStream,
@@ -74,15 +74,14 @@ export class MemoryStreamStorage implements StreamStorage {
     plantMemoryStream = (storage, streamId, rows) => {
       storage.#streams.set(streamId, cloneStream(newStream(rows)));
     };
-    addOperations<MemoryStreamStorage, MemoryContext, unknown>(
+    addOperations<MemoryStreamStorage, MemoryStreams, StreamId, unknown>(
       MemoryStreamStorage.prototype,
       ["reads", "writes", "creates"],
       memoryOperations,
-      (self, { name, check, run }, streamId, options, args) =>
+      (self, name, streamId, options, body) =>
         self.#run(name, options, (streams) => {
           checkStreamId(streamId);
-          check(...args);
-          return run(streams, streamId, ...args);
+          return body(streams, streamId);
         }),
     );
   }

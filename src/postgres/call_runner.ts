@@ -39,16 +39,17 @@ export class CallRunner {
   }
 
   /** A call on one stream. */
-  onStream<T>(
+  onStream<S, T>(
     name: string,
     streamId: StreamId,
     options: OperationOptions | undefined,
-    body: (call: StreamCall) => Promise<T>,
+    store: S,
+    body: (store: S, call: StreamCall) => Promise<T>,
   ): Promise<T> {
     return this.run(
       name,
       options,
-      (since) => body(this.#checked(name, streamId, options, since)),
+      (since) => body(store, this.#checked(name, streamId, options, since)),
       streamId,
     );
   }

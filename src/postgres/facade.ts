@@ -25,10 +25,8 @@ import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { type ReaderParts, StreamReaderFacade } from "./reader_facade.ts";
 import type { Store, StreamCall } from "./store.ts";
 
-type Context = [Store, StreamCall];
-
 /** The operations that write: what these files export by its name. */
-const writes: Implementations<WriteName, Context> = {
+const writes: Implementations<WriteName, Store, StreamCall> = {
   ...archive,
   ...candidates,
   ...creation,
@@ -64,16 +62,21 @@ export class StreamStorageFacade extends StreamReaderFacade
   #releasing: Promise<void> | undefined;
 
   static {
-    addOperations<StreamStorageFacade, Context, Promise<unknown>>(
+    addOperations<StreamStorageFacade, Store, StreamCall, Promise<unknown>>(
       StreamStorageFacade.prototype,
       ["writes", "creates"],
       writes,
-      (self, { name, check, run }, streamId, options, args) =>
-        self.calls.onStream(name, streamId, options, (call) => {
-          if (self.#releasing !== undefined) throw ownershipReleased();
-          check(...args);
-          return run(self.#store, call, ...args);
-        }),
+      (self, name, streamId, options, body) =>
+        self.calls.onStream(
+          name,
+          streamId,
+          options,
+          self.#store,
+          (store, call) => {
+            if (self.#releasing !== undefined) throw ownershipReleased();
+            return body(store, call);
+          },
+        ),
     );
   }
 

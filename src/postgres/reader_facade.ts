@@ -27,10 +27,8 @@ import * as facts from "./operations/stream_facts.ts";
 import type { PostgresStreamReader } from "./postgres_stream_reader.ts";
 import type { ReadStore, StreamCall } from "./store.ts";
 
-type Context = [ReadStore, StreamCall];
-
 /** The operations that read one stream: what these files export by its name. */
-const reads: Implementations<ReadName, Context> = {
+const reads: Implementations<ReadName, ReadStore, StreamCall> = {
   ...candidates,
   ...debug,
   ...ephemeral,
@@ -67,15 +65,12 @@ export class StreamReaderFacade implements PostgresStreamReader {
   #closing: Promise<void> | undefined;
 
   static {
-    addOperations<StreamReaderFacade, Context, Promise<unknown>>(
+    addOperations<StreamReaderFacade, ReadStore, StreamCall, Promise<unknown>>(
       StreamReaderFacade.prototype,
       ["reads"],
       reads,
-      (self, { name, check, run }, streamId, options, args) =>
-        self.calls.onStream(name, streamId, options, (call) => {
-          check(...args);
-          return run(self.#store, call, ...args);
-        }),
+      (self, name, streamId, options, body) =>
+        self.calls.onStream(name, streamId, options, self.#store, body),
     );
   }
 
@@ -134,7 +129,8 @@ export class StreamReaderFacade implements PostgresStreamReader {
       "totalMiniblockDataSizeInDB",
       streamId,
       options,
-      (call) => facts.dataSizeInDatabase(this.#store, call),
+      this.#store,
+      facts.dataSizeInDatabase,
     );
   }
 
