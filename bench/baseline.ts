@@ -1,11 +1,13 @@
 /**
- * The existing node's own sequence of statements for the same work, through
- * `pg` as it is shipped: values as text, eight connections, statements
- * prepared by name as pgx prepares them, each one awaited. Nothing slows it
- * down: the same server, schema and indexes, no delay, and where the node
- * copies rows in (pgx CopyFrom) the faster of COPY through pg-copy-streams and
- * one INSERT of several rows, which is the INSERT (20 rows of 1 KB: 0.29 against
- * 0.29 to 0.5 ms; 100 of 10 KB: 4.3 against 4.4 ms).
+ * The statements that the existing node sends for the same work, in its order,
+ * through `pg` as it is shipped: values as text, eight connections, statements
+ * prepared by name as pgx prepares them, each one awaited.
+ *
+ * The comparison is fair: the baseline has the same server, schema and indexes,
+ * and no delay. Where the node copies rows in (pgx CopyFrom), the baseline uses
+ * one INSERT of several rows. COPY through pg-copy-streams is no faster: 20
+ * rows of 1 KB took 0.29 ms with INSERT and 0.29 to 0.5 ms with COPY, 100 rows
+ * of 10 KB took 4.3 ms and 4.4 ms.
  */
 
 import { Buffer } from "node:buffer";
@@ -27,7 +29,7 @@ const connections = 8;
 
 type Row = (string | Buffer | null)[];
 
-/** The node's way to do what a store does. */
+/** Does a store's work with the node's statements. */
 export class Baseline implements MeasuredStorage, AsyncDisposable {
   readonly #setup: Setup;
   readonly #pool: pg.Pool;
@@ -38,7 +40,8 @@ export class Baseline implements MeasuredStorage, AsyncDisposable {
       ...clientOptions(setup.url),
       max: connections,
     });
-    // An idle connection that breaks shows at its next use.
+    // An error without a listener would end the process; the next query on the
+    // broken connection reports it.
     this.#pool.on("error", () => {});
   }
 
@@ -247,7 +250,7 @@ const selectSlots = (t: StreamTables) =>
   `SELECT generation, slot_num FROM ${t.minipools}
    WHERE stream_id = $1 ORDER BY generation, slot_num`;
 
-/** The stream's id is $1, then three values a row. */
+/** The statement's $1 is the stream's id; three values for each row follow. */
 function insertRows(into: string, rows: number): string {
   const values = Array.from(
     { length: rows },
@@ -291,7 +294,7 @@ function blockOf([number, data, snapshot]: Row): MiniblockDescriptor {
   };
 }
 
-/** pg sends Buffers as they are, other arrays as text. */
+/** Makes a Buffer, because pg sends other arrays as text. */
 function asBuffer(bytes: Uint8Array | undefined): Buffer | null {
   return bytes === undefined
     ? null

@@ -1,7 +1,9 @@
 import { searchPath } from "../src/database/search_path.ts";
 
-/** What a client of pg's is made of: on a server of somebody's own, too, it runs
- * nothing that another user has made. */
+/**
+ * Options for a client of `pg`. The search path keeps it from running functions
+ * that other users of the server have made.
+ */
 export function clientOptions(
   url: string,
 ): { connectionString: string; options: string } {

@@ -2,10 +2,12 @@
 
 import { parseStreamId, type StreamId } from "../src/storage/stream_id.ts";
 
-/** The first byte of a channel's id: what most streams of a node are. */
+/** The first byte of a channel's id; most streams of a node are channels. */
 const channel = 0x20;
 
-/** Random ids, as the nodes' are: they spread over partitions and indexes. */
+/**
+ * Makes random ids. As nodes' ids do, they spread over partitions and indexes.
+ */
 export function newStreamIds(count: number): StreamId[] {
   return Array.from({ length: count }, () => {
     const bytes = crypto.getRandomValues(new Uint8Array(32));
@@ -14,10 +16,10 @@ export function newStreamIds(count: number): StreamId[] {
   });
 }
 
-/** The most that getRandomValues fills at a time. */
+/** The most bytes that one call of getRandomValues fills. */
 const entropyBytes = 65_536;
 
-/** Bytes that nothing on the way can compress. */
+/** Makes bytes that neither the network nor PostgreSQL can compress. */
 export function randomBytes(size: number): Uint8Array {
   const bytes = new Uint8Array(size);
   for (let at = 0; at < size; at += entropyBytes) {
@@ -26,12 +28,12 @@ export function randomBytes(size: number): Uint8Array {
   return bytes;
 }
 
-/** `count` numbers from 0 on, each mapped. */
+/** Calls `make` with each number from 0 to `count - 1`; returns the results. */
 export function times<T>(count: number, make: (i: number) => T): T[] {
   return Array.from({ length: count }, (_, i) => make(i));
 }
 
-/** An endless walk through the items, each in its turn. */
+/** Returns the next item at each call; after the last one the first. */
 export function cycle<T>(items: readonly T[]): () => T {
   let next = 0;
   return () => items[next++ % items.length]!;

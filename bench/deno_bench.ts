@@ -1,4 +1,4 @@
-/** The workloads as `deno bench` has them. */
+/** Runs the workloads under `deno bench`. */
 
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
 import { storeAndBaseline } from "./target.ts";
@@ -10,8 +10,8 @@ import type { HotPath } from "./workloads/table.ts";
 
 /**
  * Registers each path for the store and for the baseline, on an embedded
- * server that ends with this process. One iteration is one call of every
- * client at once.
+ * server that ends with this process. In one iteration every client makes one
+ * call, all at once.
  */
 export async function registerBenches(
   paths: (sizes: Sizes) => HotPath[],

@@ -1,11 +1,11 @@
-/** What a run was measured on; nothing that tells whose machine it is. */
+/** Describes what a run was measured on, without naming the machine. */
 
 import { createRequire } from "node:module";
 import { cpus, release, totalmem, type } from "node:os";
 import process from "node:process";
 import type pg from "pg";
 
-/** The settings that decide what a write costs. */
+/** The server settings that decide what a write costs. */
 const settingNames = [
   "fsync",
   "synchronous_commit",
@@ -18,7 +18,7 @@ const settingNames = [
   "max_connections",
 ];
 
-/** The environment of a run. */
+/** The machine, the versions and the server's settings of a run. */
 export interface Environment {
   date: string;
   cpu: string;
@@ -32,12 +32,12 @@ export interface Environment {
   settings: Record<string, string>;
 }
 
-/** `deno` or `bun`. */
+/** Names the runtime of this process. */
 export function runtimeName(): "deno" | "bun" {
   return process.versions.bun === undefined ? "deno" : "bun";
 }
 
-/** Looks at the machine and asks the server. */
+/** Describes this machine and the server. */
 export async function describeEnvironment(
   server: pg.Client,
   tools: string | undefined,
@@ -65,7 +65,7 @@ export async function describeEnvironment(
   };
 }
 
-/** Whether a commit waits for the disk. */
+/** Whether commits waited for the disk. */
 export function isDurable({ settings }: Environment): boolean {
   return settings["fsync"] === "on" && settings["synchronous_commit"] === "on";
 }

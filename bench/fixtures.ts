@@ -1,4 +1,6 @@
-/** Everything that a run needs in place before anything is measured. */
+/**
+ * The fixtures of a run: everything that must be in place before it measures.
+ */
 
 import { storeAndBaseline, type Target } from "./target.ts";
 import { plainInsert } from "./limits/plain_insert.ts";
@@ -9,7 +11,9 @@ import { openSetup, type Setup } from "./setup.ts";
 import type { Sizes } from "./sizes.ts";
 import type { BatchVariant, MeasuredWrites } from "./workload.ts";
 
-/** A setup with its targets, and what the limits need. */
+/**
+ * A setup with its targets, and the variants and tools that show the limits.
+ */
 export interface Fixtures extends AsyncDisposable {
   setup: Setup;
   sizes: Sizes;
@@ -18,14 +22,14 @@ export interface Fixtures extends AsyncDisposable {
   plain: BatchVariant;
   unchecked: Target<MeasuredWrites>;
   locked: Target<MeasuredWrites>;
-  /** A store with many connections, opened when it is first asked for. */
+  /** Opens a store with many connections at the first call. */
   wideSetup(): Promise<Setup>;
   tools: Tools;
   /** A directory for the tools' files. */
   scratch: string;
 }
 
-/** What an fixtures is made of. */
+/** The server, the sizes and the tools of the fixtures. */
 export interface FixtureOptions {
   url: string;
   sizes: Sizes;
@@ -34,7 +38,10 @@ export interface FixtureOptions {
   partitions?: number;
 }
 
-/** Opens the stores; disposing closes them and drops their schemas. */
+/**
+ * Opens the stores. Disposing of the fixtures closes them and drops their
+ * schemas.
+ */
 export async function openFixtures(
   { url, sizes, tools, partitions }: FixtureOptions,
 ): Promise<Fixtures> {

@@ -1,8 +1,9 @@
 /**
- * How long modules take to load: from a fresh process's start to the end of the
- * import, less that of a process that imports nothing. The modules take turns,
- * round by round, and the runtime's caches are warm. Prints medians, and CPU
- * time beside, which says more than the clock on a machine with other work.
+ * Measures how long modules take to load: the time from the start of a new
+ * process to the end of the import, less the time of a process that imports
+ * nothing. The modules take turns, round by round, and the runtime's caches are
+ * warm. Prints medians of the time and of the CPU time. On a machine with other
+ * work, the CPU time is the better measure.
  *
  * ```sh
  * deno run -A bench/import_time.ts [--rounds=9] MODULE [MODULE...]
@@ -54,7 +55,7 @@ function main(): void {
     options: { rounds: { type: "string", default: "9" } },
     allowPositionals: true,
   });
-  // Here, so that bare names are those of this project.
+  // In this folder, so that bare specifiers resolve as they do in this project.
   const dir = mkdtempSync(join(import.meta.dirname!, "import-time-"));
   try {
     const programs = ["", ...positionals].map((module, i) => {

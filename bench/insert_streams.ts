@@ -1,10 +1,10 @@
-/** Rows put into the tables past the store, fast and never timed. */
+/** Inserts rows into the tables without the store: fast, and never timed. */
 
 import type { StreamTables } from "../src/postgres/catalog.ts";
 import type { StreamId } from "../src/storage/stream_id.ts";
 import type { Setup } from "./setup.ts";
 
-/** What each inserted stream is made of; sizes are multiples of 16. */
+/** What each inserted stream consists of; sizes are multiples of 16. */
 export interface Shape {
   /** Blocks from number 0 on, the first with a snapshot. Default 1. */
   miniblocks?: number;
@@ -16,7 +16,7 @@ export interface Shape {
   eventBytes?: number;
 }
 
-/** Streams of one transaction. */
+/** How many streams one transaction inserts. */
 const streamsPerScript = 5000;
 
 /** Inserts streams that all have the same shape. */
@@ -70,20 +70,23 @@ function unnest(streamIds: readonly StreamId[]): string {
   return `unnest('{${streamIds.join()}}'::char(64)[]) AS id`;
 }
 
-/** A bytea that differs from row to row; nothing compresses these columns. */
+/**
+ * SQL for a bytea that differs from row to row. Nothing compresses these
+ * columns.
+ */
 function bytesOf(size: number): string {
   return `decode(repeat(md5(n::text), ${size / 16}), 'hex')`;
 }
 
-/** Rows of a set of streams. */
+/** How many rows a set of streams has. */
 export interface RowCounts {
   streams: number;
   miniblocks: number;
-  /** Without the markers. */
+  /** The minipools' markers are not counted. */
   events: number;
 }
 
-/** Counts what is stored of the streams. */
+/** Counts the stored rows of the streams. */
 export async function countRows(
   setup: Setup,
   streamIds: readonly StreamId[],

@@ -1,9 +1,10 @@
 import type { BatchVariant, Operation } from "./workload.ts";
 
 /**
- * For harnesses that time one function many times: each call of what is
- * returned takes the next operation of every client, ready to be run at once,
- * and prepares a new batch when the last one is used up.
+ * Divides batches into iterations, for harnesses that time one function many
+ * times. Each call of the returned function resolves with the next operation of
+ * every client, ready to run. It prepares a new batch when the last one is used
+ * up.
  */
 export function iterationsOf(
   variant: BatchVariant,

@@ -1,5 +1,5 @@
 /**
- * Measures the store against the existing node's way and against what the
+ * Compares the store with the existing node's statements and with what the
  * server can do at all; see README.md and `--help`.
  */
 
@@ -40,14 +40,17 @@ async function main(args: string[]): Promise<number> {
   return 0;
 }
 
-/** What went wrong first; cleaning up may have failed because of it. */
+/** Returns the first error. Later ones may be failures to clean up after it. */
 function firstCause(error: unknown): unknown {
   return error instanceof SuppressedError
     ? firstCause(error.suppressed)
     : error;
 }
 
-/** One line that is written over on a terminal; elsewhere a line a round. */
+/**
+ * Shows progress. A terminal has one line, which each text overwrites;
+ * elsewhere each round prints a line.
+ */
 function progressLine() {
   const { stderr } = process;
   const start = performance.now();

@@ -1,4 +1,4 @@
-/** Timing of batches. */
+/** Times batches. */
 
 import process from "node:process";
 import type { CpuMeter } from "./server_cpu.ts";
@@ -11,17 +11,19 @@ import type {
   Variant,
 } from "./workload.ts";
 
-/** How long and how carefully is measured. */
+/** How long a measurement takes, and what else it does. */
 export interface Effort {
-  /** Timed seconds of a measurement; at least one batch is run. */
+  /** Timed seconds of a measurement. At least one batch runs. */
   seconds: number;
-  /** Whether the tables are looked at after every batch. */
+  /** Whether to check the tables after every batch. */
   check: boolean;
-  /** Tells what the server has used, where that is to be seen. */
+  /**
+   * Reads the server's CPU time; undefined where the system does not show it.
+   */
   serverCpu?: CpuMeter | undefined;
 }
 
-/** Measures a variant; undefined where its tool is missing. */
+/** Measures a variant; undefined if its tool is missing. */
 export async function measure(
   variant: Variant,
   effort: Effort,
@@ -72,7 +74,10 @@ async function measureBatches(
   };
 }
 
-/** Runs a batch, adds each call's milliseconds, returns those of all. */
+/**
+ * Runs a batch and appends the milliseconds of each call to `latencies`.
+ * Returns the milliseconds that the batch took.
+ */
 export async function runBatch(
   batch: Batch,
   latencies: number[],
@@ -95,13 +100,13 @@ async function runClient(
   }
 }
 
-/** The value below which the given part of the sorted values lies. */
+/** Returns the value below which the given part of the sorted values lies. */
 export function quantile(sorted: readonly number[], part: number): number {
   const last = sorted.length - 1;
   return sorted[Math.min(last, Math.floor(part * sorted.length))]!;
 }
 
-/** The middle of the values, the mean of two where there is none. */
+/** Returns the middle value, or the mean of the two middle values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length / 2;

@@ -1,8 +1,7 @@
 /**
- * The hot paths under mitata, with Deno or Bun:
- * `deno run -A bench/mitata.ts [ID…]`, `bun bench/mitata.ts [ID…]`. One
- * iteration is one call of every client at once; what it needs is prepared
- * untimed.
+ * Runs the hot paths under mitata, with Deno or Bun: `deno run -A
+ * bench/mitata.ts [ID…]`, `bun bench/mitata.ts [ID…]`. In one iteration every
+ * client makes one call, all at once. Preparing the calls is not timed.
  */
 
 import process from "node:process";
@@ -39,7 +38,7 @@ function computed(variant: BatchVariant) {
     0: next,
     bench: (operations: Operation[]) => runAtOnce(operations),
   };
-  // mitata's types know only the form without parameters.
+  // mitata's types describe only the form without parameters.
   return function* () {
     yield benchmark as unknown as () => unknown;
   };

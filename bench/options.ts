@@ -7,7 +7,7 @@ import {
   urlUsage,
 } from "../scripts/connection_url.ts";
 
-/** What `main.ts` was told. */
+/** The options of a run. */
 export interface BenchOptions extends UrlSource {
   rounds: number;
   seconds: number;
@@ -27,17 +27,17 @@ ${urlUsage}
   --rounds N       rounds, 1 or more; default 5
   --seconds S      timed seconds of a measurement; default 1.5
   --only A,B       only rows whose id begins with one of these words
-  --scale          also with 1 000 against 100 000 streams loaded (minutes)
+  --scale          also compare stores of 1 000 and 100 000 streams (minutes)
   --pgbin DIR      where psql and pgbench are; default: PGBIN, PATH, pg_config
   --json           print the result as JSON instead of the table
   --save           also update the figures in bench/ that the docs show
-  --smoke          one tiny batch of each: whether it runs, not how fast
+  --smoke          run one tiny batch of each variant, to see that it runs
   --help           this text`;
 
 /**
- * Reads the arguments; undefined when help was asked for.
+ * Reads the arguments; undefined if they ask for help.
  *
- * @throws {Error} what is wrong with them.
+ * @throws {Error} an argument is wrong; the message says what was expected.
  */
 export function readOptions(args: string[]): BenchOptions | undefined {
   const { values } = parseArguments({
@@ -61,7 +61,7 @@ export function readOptions(args: string[]): BenchOptions | undefined {
   if (!Number.isInteger(rounds) || rounds < 1) {
     throw new Error(`Expected --rounds 1 or more, received ${values.rounds}`);
   }
-  if (values.url === "") throw new Error("Expected a URL behind --url");
+  if (values.url === "") throw new Error("Expected a URL after --url");
   if (!(seconds >= 0 && seconds <= 3600)) {
     throw new Error(`Expected --seconds 0 to 3600, received ${values.seconds}`);
   }

@@ -1,28 +1,30 @@
 /**
- * Rounds: in each one every variant of every workload is measured once, next
- * to those that it is compared with, so that whatever else the machine does
- * falls on all of them. A ratio is taken within its round; what is reported is
- * the median of the rounds and how far they lie apart.
+ * Runs the rounds. Each round measures every variant of every workload once,
+ * next to the variants that it is compared with. Other work on the machine
+ * therefore slows all of them. Ratios are taken within a round; the result has
+ * the median of the rounds and their spread.
  */
 
 import { type Effort, measure, median } from "./measure.ts";
 import type { Goal, Measurement, Variant, Workload } from "./workload.ts";
 
-/** What a variant did, round by round; empty where its tool is missing. */
+/**
+ * A variant's measurements, one for each round; none if its tool is missing.
+ */
 export interface VariantResult {
   name: string;
   rounds: Measurement[];
 }
 
-/** A goal and what became of it. */
+/** A goal and the ratio that was measured. */
 export interface RatioResult extends Goal {
-  /** Absent where one side was not measured. */
+  /** Absent if one of the two variants was not measured. */
   measured?: { median: number; min: number; max: number; rounds: number[] };
-  /** Absent where nothing is demanded or nothing was measured. */
+  /** Absent if the goal demands nothing, or if nothing was measured. */
   holds?: boolean;
 }
 
-/** A row of the table. */
+/** The results of a workload. */
 export interface WorkloadResult {
   id: string;
   title: string;
@@ -31,15 +33,15 @@ export interface WorkloadResult {
   ratios: RatioResult[];
 }
 
-/** How a run goes. */
+/** How long a run takes, and how it reports progress. */
 export interface RunOptions extends Effort {
   rounds: number;
-  /** Seconds for which each variant runs before the first round. */
+  /** How many seconds each variant runs before the first round. */
   warmUpSeconds: number;
   onProgress(text: string): void;
 }
 
-/** Runs the rounds. */
+/** Warms up every variant, then runs the rounds. */
 export async function runRounds(
   workloads: readonly Workload[],
   options: RunOptions,
@@ -77,7 +79,10 @@ export async function runRounds(
   }));
 }
 
-/** Forwards and backwards in turn, so that nobody is always behind another. */
+/**
+ * Alternates the direction, so that no variant always runs after the same
+ * other.
+ */
 function order(count: number, round: number): number[] {
   const forwards = Array.from({ length: count }, (_, i) => i);
   return round % 2 === 0 ? forwards : forwards.reverse();

@@ -1,4 +1,4 @@
-/** One run from the server to the result. */
+/** Makes one run, from starting the server to the result. */
 
 import pg from "pg";
 import { openFixtures } from "./fixtures.ts";
@@ -16,7 +16,7 @@ import { growthWorkloads, tableWorkloads } from "./workloads/table.ts";
 import type { Workload } from "./workload.ts";
 import { clientOptions } from "./client.ts";
 
-/** What a test may have otherwise than a user. */
+/** What the caller decides about a run, beside the user's options. */
 export interface RunContext {
   /** Default: the store's own. */
   partitions?: number;
@@ -93,7 +93,7 @@ function measureAll(
   return runRounds(wanted, {
     rounds,
     seconds,
-    // Long enough for every connection to prepare what it will need.
+    // Long enough for every connection to prepare its statements.
     warmUpSeconds: 2 * seconds,
     check: smoke,
     serverCpu,

@@ -1,4 +1,4 @@
-/** The server that a run is made on unless it is given one. */
+/** The embedded server of a run without `--url`. */
 
 import { totalmem } from "node:os";
 import pg from "pg";
@@ -8,10 +8,11 @@ import { clientOptions } from "./client.ts";
 const mib = 1024 * 1024;
 
 /**
- * As a server of this size is run: a quarter of the memory for its buffers
- * (PostgreSQL documentation, "Resource Consumption"), 4 GB at most. By default
- * it would write them out every few seconds under this load, and who is measured
- * then is a matter of chance. Commits wait for the disk.
+ * The settings of a server on a machine of this size: a quarter of the memory
+ * for the buffers (PostgreSQL documentation, "Resource Consumption"), 4 GB at
+ * most. With the default settings the server would write its buffers out every
+ * few seconds under this load, and chance would decide which variant that
+ * slows. Commits wait for the disk.
  */
 const settings = {
   shared_buffers: `${Math.min(4096, Math.floor(totalmem() / 4 / mib))}MB`,
@@ -20,10 +21,10 @@ const settings = {
   checkpoint_timeout: "30min",
 };
 
-/** Files of 16 MB: what is written until a checkpoint lets some be used again. */
+/** Log files of 16 MB each: enough until a checkpoint frees some for reuse. */
 const logFiles = 512;
 
-/** Starts it; with `settled` as one that has been running for a while. */
+/** Starts the server. If `settled`, it is like one that has run for a while. */
 export async function startServer(
   { settled, onProgress }: {
     settled: boolean;
@@ -38,9 +39,10 @@ export async function startServer(
 }
 
 /**
- * A server that has been running writes its log into files that it has used
- * before. A new one makes a file for every 16 MB, and all commits wait for that,
- * 25 ms at least: several times a second, for those who write fastest.
+ * Makes the server's log files before the run. A server that has run for a
+ * while reuses its log files. A new server creates a file for every 16 MB, and
+ * all commits wait for that, at least 25 ms. The fastest variants would wait
+ * several times a second.
  */
 async function makeLogFiles(
   url: string,
@@ -54,7 +56,7 @@ async function makeLogFiles(
       await client.query("SELECT pg_logical_emit_message(true, '', '')");
       await client.query("SELECT pg_switch_wal()");
     }
-    // From here on they are used again.
+    // The checkpoint frees the files, so that the server reuses them.
     await client.query("CHECKPOINT");
   } finally {
     await client.end();

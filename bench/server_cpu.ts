@@ -1,14 +1,16 @@
-/** How much processor time a server on this machine has used. */
+/** Reads how much CPU time a server on this machine has used. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import type pg from "pg";
 
-/** Microseconds since the meter was made. */
+/**
+ * Returns the microseconds that the server has used since the meter was made.
+ */
 export type CpuMeter = () => number;
 
 /**
- * Adds up what the server's processes have used, as Linux tells it; undefined
- * for a server or a system that does not show it.
+ * Makes a meter that adds up the CPU time of the server's processes, as Linux
+ * reports it. Undefined for another system, or a server on another machine.
  */
 export async function serverCpu(
   client: pg.Client,
@@ -29,7 +31,7 @@ export async function serverCpu(
   return () => total() - start;
 }
 
-/** Of the processes that have ended, such as those of pgbench's connections. */
+/** Adds up the ended processes, such as those of pgbench's connections. */
 function endedBelow(postmaster: number): number {
   const fields = fieldsOf(postmaster);
   return (Number(fields?.[13]) + Number(fields?.[14])) * usPerTick;
@@ -43,7 +45,7 @@ function parentOf(pid: number): number | undefined {
   return fields === undefined ? undefined : Number(fields[1]);
 }
 
-/** What stands behind the name of a process of PostgreSQL's in its `stat`. */
+/** The fields after the name in the `stat` of a PostgreSQL process. */
 function fieldsOf(pid: number): string[] | undefined {
   const stat = read(`/proc/${pid}/stat`);
   if (!stat?.includes("(postgres)")) return undefined;

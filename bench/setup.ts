@@ -1,6 +1,6 @@
 /**
- * A schema on a server, the store that has it open, and a way context the store
- * for planting rows and counting them.
+ * A schema on a server, a store that has it open, and a direct connection with
+ * which the benchmark inserts and counts rows.
  */
 
 import pg from "pg";
@@ -13,18 +13,18 @@ import type { StreamStorageOptions } from "../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../src/postgres/postgres_stream_storage.ts";
 import { clientOptions } from "./client.ts";
 
-/** A place to measure at. */
+/** What a target works on. */
 export interface Setup extends AsyncDisposable {
   url: string;
   schema: string;
   storage: PostgresStreamStorage;
-  /** The tables' names. */
+  /** Knows the names of the tables. */
   catalog: Catalog;
-  /** A connection behind the store's back. */
+  /** A connection that does not go through the store. */
   direct: pg.Client;
 }
 
-/** Opens a store on a new schema; disposing drops the schema. */
+/** Opens a store on a new schema. Disposing of the setup drops the schema. */
 export async function openSetup(
   url: string,
   options: Partial<StreamStorageOptions> = {},

@@ -1,32 +1,32 @@
-/** How much work a batch is: as published, or just enough to see it run. */
+/** How much work a batch contains. */
 
-/** Counts of clients, streams and rows of the workloads. */
+/** How many clients, streams and rows the workloads have. */
 export interface Sizes {
-  /** Streams that are written to at once under load. */
+  /** Streams that clients write to at once under load. */
   writers: number;
-  /** The same for a light load. */
+  /** Streams that clients write to at once under a light load. */
   fewWriters: number;
   /** Streams that are created at once. */
   creators: number;
   /** Reads at once under load. */
   readers: number;
-  /** Events of a minipool before a block takes them. */
+  /** Events of a minipool when a block takes them. */
   minipoolEvents: number;
   /** Calls that one client makes one after another in a batch. */
   calls: number;
   /** Blocks of one large write and one large read. */
   manyBlocks: number;
-  /** Events of a minipool that no block ever takes. */
+  /** Events of a minipool that only grows. */
   largeMinipool: number;
   /** Blocks of a long stream. */
   longStream: number;
-  /** Connections of a store that has many. */
+  /** Connections of the store that has many. */
   manyConnections: number;
   /** Streams in a small and in a large store; events in each stream. */
   loaded: { few: number; many: number; events: number };
 }
 
-/** What the published figures stand for. */
+/** The sizes of the published figures. */
 export const fullSizes: Sizes = {
   writers: 400,
   fewWriters: 8,
@@ -41,7 +41,9 @@ export const fullSizes: Sizes = {
   loaded: { few: 1_000, many: 100_000, events: 50 },
 };
 
-/** For a test that it all runs; its times mean nothing. */
+/**
+ * Sizes for a test that everything runs. The times of such a run mean nothing.
+ */
 export const smokeSizes: Sizes = {
   writers: 6,
   fewWriters: 3,

@@ -1,16 +1,18 @@
 /**
- * How long a program takes until it has an open store, of a schema that is there
- * and has no owner: from the start of its process, and once more in a process that
- * has opened one before. Modules take turns, round by round, so that this checkout
- * can be compared with another one. Prints medians with the least and the most, and
- * processor time of the client beside, which says more on a machine with other work.
+ * Measures how long a program takes to open a store on a schema that exists and
+ * has no owner: from the start of the process, and again in a process that has
+ * opened a store before. Modules take turns, round by round, so that this
+ * checkout can be compared with another. Prints medians, minima and maxima of
+ * the time and of the client's CPU time. On a machine with other work, the CPU
+ * time is the better measure.
  *
  * ```sh
  * deno run -A bench/start_times.ts [--rounds=9] [MODULE...]
  * bun bench/start_times.ts ../before/mod.ts mod.ts
  * ```
  *
- * It brings its own server, with a schema of 256 partitions for each module.
+ * The program starts its own server and makes a schema of 256 partitions for
+ * each module.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -20,18 +22,20 @@ import { pathToFileURL } from "node:url";
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
 import { parseArguments, runProgram } from "../scripts/arguments.ts";
 
-/** Milliseconds, of one process. */
+/** Times of one process, in milliseconds. */
 interface Times {
   /** From the start of the process to the open store. */
   start: number;
-  /** Processor time of all that. */
+  /** CPU time from the start of the process to the open store. */
   startCpu: number;
-  /** The last of some openings in a process that has opened others. */
+  /** The last opening in a process that opens several stores. */
   open: number;
   openCpu: number;
 }
 
-/** The process does not know when it was begun; its parent does. */
+/**
+ * The program of a process. The parent passes the time at which it started it.
+ */
 const program = (module: string) =>
   `import { openStreamStorage } from ${JSON.stringify(module)};
 import process from "node:process";
@@ -75,12 +79,12 @@ function spread(values: number[]): string {
 
 const usage = `Usage: start_times.ts [--rounds N] [MODULE...]
 
-How long a program takes until it has an open store.
+Measures how long a program takes to open a store.
 
-  --rounds N  how often each module is run (9)
+  --rounds N  how many times each module runs (9)
   --help      this text`;
 
-/** @throws {Error} what is wrong with the arguments. */
+/** @throws {Error} an argument is wrong; the message says what was expected. */
 function readArguments(args: string[]) {
   const { values, positionals } = parseArguments({
     args,
@@ -108,13 +112,13 @@ async function run({ modules, rounds }: Options): Promise<number> {
   const { url } = stack.use(await startEmbeddedPostgres());
   const programs = modules.map((module, i) => {
     const path = resolve(module);
-    // There, so that packages are those of its project.
+    // Next to the module, so that bare specifiers resolve as in its project.
     const dir = mkdtempSync(join(dirname(path), "start-times-"));
     stack.defer(() => rmSync(dir, { recursive: true }));
     const file = join(dir, "main.ts");
     writeFileSync(file, program(pathToFileURL(path).href));
     const schema = `start_times_${i}`;
-    runProcess(file, url, schema); // makes the schema, and fills the caches
+    runProcess(file, url, schema); // makes the schema and fills the caches
     return { module, file, schema, times: [] as Times[] };
   });
   for (let round = 0; round < rounds; round++) {

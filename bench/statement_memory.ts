@@ -1,6 +1,6 @@
 /**
- * What the prepared statements of all partitions take of the server's memory,
- * in one connection of the kind that a store opens.
+ * Measures how much of the server's memory the prepared statements of all
+ * partitions take in one connection of a store.
  */
 
 import { parseConnectionUrl } from "../src/database/connection_target.ts";
@@ -22,7 +22,7 @@ import { times } from "./data.ts";
 import type { Setup } from "./setup.ts";
 import { searchPath } from "../src/database/search_path.ts";
 
-/** Statements of a kind of connection, and what they take. */
+/** The statements of one kind of connection, and the memory that they take. */
 export interface StatementMemory {
   title: string;
   statements: number;
@@ -41,7 +41,7 @@ const kinds = {
   "reads of streams and of blocks": [selectStream, selectMiniblocks],
 } satisfies Record<string, ((tables: StreamTables) => unknown)[]>;
 
-/** Measures each kind of connection on the setup's server. */
+/** Measures each kind of connection. */
 export async function statementMemory(
   setup: Setup,
 ): Promise<StatementMemory[]> {
@@ -88,7 +88,7 @@ const undo = statement({
   columns: ["int4"],
 });
 
-/** Runs it once, which makes its plan, and takes back what it did. */
+/** Runs the statement once, so that the server plans it, and rolls it back. */
 async function plan(session: Session, one: Statement): Promise<void> {
   const values = one.params.map(anyValueOf) as never[];
   try {

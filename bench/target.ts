@@ -2,14 +2,17 @@ import { Baseline } from "./baseline.ts";
 import type { Setup } from "./setup.ts";
 import { baselineName, type MeasuredStorage, storeName } from "./workload.ts";
 
-/** Somebody who does the work of a workload, and where. */
+/** A storage that variants run against, and its setup. */
 export interface Target<S = MeasuredStorage> {
   name: string;
   storage: S;
   setup: Setup;
 }
 
-/** The store and its baseline on one setup. The caller disposes of the baseline. */
+/**
+ * Returns the store and its baseline on one setup. The caller disposes of the
+ * baseline.
+ */
 export function storeAndBaseline(
   setup: Setup,
 ): { targets: [store: Target, nodeWay: Target]; baseline: Baseline } {

@@ -1,8 +1,8 @@
-/** What is measured: workloads, and who competes in them. */
+/** What a run measures: workloads, their variants, and goals. */
 
 import type { StreamStorage } from "../src/storage/stream_storage.ts";
 
-/** The operations that are measured, of the store and of its baseline. */
+/** The operations that a run measures, of the store and of its baseline. */
 export type MeasuredStorage = Pick<
   StreamStorage,
   | "createStreamStorage"
@@ -18,50 +18,59 @@ export type MeasuredWrites = Pick<
   "createStreamStorage" | "writeEvent" | "writeMiniblocks"
 >;
 
-/** One call with what it needs at hand. */
+/** One call, with its arguments prepared. */
 export type Operation = () => Promise<void>;
 
-/** Work with everything it needs in place. */
+/** Calls whose arguments and rows are prepared. */
 export interface Batch {
-  /** Clients run at once, the operations of each one after another. */
+  /**
+   * The operations of each client. Clients run at once, each one call at a
+   * time.
+   */
   clients: Operation[][];
-  /** Throws unless the tables hold what the batch must have left. */
+  /** Throws unless the tables hold what the batch should have stored. */
   check?(): Promise<void>;
 }
 
-/** What one measurement found. */
+/** The result of one measurement. */
 export interface Measurement {
   operationsPerSecond: number;
-  /** Latencies in milliseconds, where single calls can be seen. */
+  /** Latencies in milliseconds; absent if a tool does not time single calls. */
   p50Ms?: number;
   p99Ms?: number;
-  /** Processor time of an operation, in this process and in the server's. */
+  /**
+   * CPU time of an operation, in this process and in the server's processes.
+   */
   clientCpuUs?: number;
   serverCpuUs?: number;
 }
 
-/** Somebody who does a workload's work in batches that we time. */
+/** A variant whose batches this benchmark times. */
 export interface BatchVariant {
   name: string;
-  /** Prepares the next batch; not timed. */
+  /** Prepares the next batch. This is not timed. */
   nextBatch(): Promise<Batch>;
 }
 
-/** Somebody whose tool times itself; undefined where the tool is missing. */
+/** A variant whose tool times itself. */
 export interface ToolVariant {
   name: string;
+  /** Runs the tool; undefined if it is missing. */
   measure(seconds: number): Promise<Measurement | undefined>;
 }
 
-/** Somebody who does a workload's work. */
+/** One way to do a workload's work. */
 export type Variant = BatchVariant | ToolVariant;
 
-/** A ratio that is reported, and what it must reach if it must. */
+/** A ratio that the report shows, and the bound that it must keep, if any. */
 export interface Goal {
   /** The names of two variants. */
   of: string;
   to: string;
-  /** `throughput`: of ÷ to; `time`: the time of one call, of ÷ to. */
+  /**
+   * `throughput`: that of `of` ÷ that of `to`; `time`: the same for one call's
+   * time.
+   */
   measure: "throughput" | "time";
   atLeast?: number;
   atMost?: number;
@@ -71,12 +80,12 @@ export interface Goal {
 export interface Workload {
   id: string;
   title: string;
-  /** What one operation is: `events`, `calls`, … */
+  /** What the operations are, in the plural: `events`, `calls`, … */
   unit: string;
   variants: Variant[];
   goals: Goal[];
 }
 
-/** Who is measured, by the names that the table has. */
+/** The names of these variants in the table. */
 export const storeName = "stream-storage";
 export const baselineName = "baseline";

@@ -1,7 +1,8 @@
 /**
- * What the server does with the same rows when nothing is looked at: scripts of
- * pgbench, libpq's own, each a transaction in one pipeline, statements
- * prepared, values sent with each.
+ * Measures how fast the server stores the same rows when nothing is checked.
+ * The client is pgbench, which uses libpq. Each script is one transaction in
+ * one pipeline; its statements are prepared, and every execution sends the
+ * values.
  */
 
 import { writeFile } from "node:fs/promises";
@@ -14,7 +15,7 @@ import type { Setup } from "../setup.ts";
 import type { ToolVariant } from "../workload.ts";
 import { runClient, type Tools } from "./tools.ts";
 
-/** Where and with what is measured. */
+/** What the scripts work on, and with which tools. */
 export interface PgbenchSetup {
   setup: Setup;
   tools: Tools;
@@ -25,13 +26,13 @@ export interface PgbenchSetup {
 interface PgbenchWork {
   name: string;
   connections: number;
-  /** How many operations a transaction counts for. */
+  /** How many operations one transaction contains. */
   perTransaction: number;
-  /** The statements of each script, made when first measured. */
+  /** Makes the statements of each script, at the first measurement. */
   scripts(): Promise<string[][]>;
 }
 
-/** Names of these variants in the table. */
+/** The names of these variants in the table. */
 export const pipelinedInserts = "pipelined INSERTs (pgbench)";
 export const singleInserts = "one INSERT at a time (pgbench)";
 export const parallelInserts = "an INSERT at a time each (pgbench)";
@@ -39,7 +40,7 @@ export const pipelinedSwaps = "one pipeline a swap (pgbench)";
 
 const inserted = "(stream_id, generation, slot_num, envelope)";
 
-/** Events for many streams, 64 in a transaction, two connections. */
+/** Inserts events of many streams, 64 in a transaction, on two connections. */
 export function manyInserts(
   place: PgbenchSetup,
   streams: number,
@@ -64,7 +65,7 @@ export function manyInserts(
   });
 }
 
-/** Events one at a time on each connection, as many streams as connections. */
+/** Inserts one event at a time on each connection, each into its own stream. */
 export function oneInsertEach(
   place: PgbenchSetup,
   connections = 1,
@@ -84,7 +85,9 @@ export function oneInsertEach(
   });
 }
 
-/** The lock, a minipool for another and a block, on one connection. */
+/**
+ * Locks a stream, replaces its minipool and adds a block, on one connection.
+ */
 export function oneSwapEach(
   place: PgbenchSetup,
   { streams, events }: { streams: number; events: number },
@@ -149,7 +152,10 @@ function variant(
   };
 }
 
-/** Each transaction has a number of its own, so no two write the same key. */
+/**
+ * Gives each transaction its own block number, so that no two write the same
+ * key.
+ */
 async function writeScripts(
   scratch: string,
   scripts: readonly string[][],

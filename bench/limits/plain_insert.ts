@@ -1,6 +1,6 @@
 /**
- * What somebody writes by hand: one prepared INSERT per event through `pg`,
- * eight connections, no check of anything.
+ * The plainest way to store an event: one prepared INSERT through `pg`, on
+ * eight connections, with nothing checked.
  */
 
 import { Buffer } from "node:buffer";
@@ -14,16 +14,16 @@ import { clientOptions } from "../client.ts";
 /** The name of this variant in the table. */
 export const plainInsertName = "plain INSERT (pg)";
 
-/** The variant and its pool. */
+/** The variant; disposing of it ends its pool. */
 export interface PlainInsert extends BatchVariant, AsyncDisposable {}
 
-/** Makes the variant; each client writes to a stream of its own. */
+/** Makes the variant. Each client writes to its own stream. */
 export function plainInsert(
   setup: Setup,
   { clients, events }: { clients: number; events: number },
 ): PlainInsert {
   const pool = new pg.Pool({ ...clientOptions(setup.url), max: 8 });
-  pool.on("error", () => {}); // shows at the next use
+  pool.on("error", () => {}); // the next query reports it
   const envelope = Buffer.from(randomBytes(1024).buffer);
   return {
     name: plainInsertName,

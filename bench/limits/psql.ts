@@ -1,6 +1,6 @@
 /**
- * How fast the server takes and gives blocks at all: binary COPY of the same
- * rows by psql, many times in one session, each timed by psql itself.
+ * Measures how fast the server can take and give blocks at all: psql copies the
+ * same rows in binary, many times in one session, and times each COPY itself.
  */
 
 import { Buffer } from "node:buffer";
@@ -17,19 +17,21 @@ import { runClient, type Tools } from "./tools.ts";
 export const rawCopyIn = "COPY IN (psql)";
 export const rawCopyOut = "COPY OUT (psql)";
 
-/** What a COPY holds. */
+/** How much one COPY transfers. */
 export interface CopyShape {
   blocks: number;
   blockBytes: number;
 }
 
-/** Copies of a measurement; the first few are not counted. */
+/**
+ * The COPYs of one measurement. The first few fill caches and are not counted.
+ */
 const repeats = 60;
 const warmUps = 5;
 
 const columns = "(stream_id, seq_num, blockdata, snapshot)";
 
-/** Blocks of new streams into the blocks' tables, one COPY a stream. */
+/** Copies blocks of new streams into their tables, one COPY for each stream. */
 export function copyIn(
   setup: Setup,
   { psql }: Tools,
@@ -54,7 +56,7 @@ export function copyIn(
   };
 }
 
-/** Blocks of stored streams out of their tables, to nowhere. */
+/** Copies blocks of stored streams out of their tables, to `/dev/null`. */
 export function copyOut(
   setup: Setup,
   { psql }: Tools,
@@ -106,7 +108,9 @@ async function timed(
   };
 }
 
-/** A file for COPY … FROM … (FORMAT binary): header, tuples, trailer. */
+/**
+ * Makes a file for `COPY … FROM … (FORMAT binary)`: header, tuples, trailer.
+ */
 function copyFile(id: string, rows: number, data: Uint8Array): Buffer {
   const header = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
   const tuples = times(rows, (number) => {

@@ -2,12 +2,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A directory for the tools' files that goes when it is disposed of. */
+/** A directory for the tools' files; disposing of it removes it. */
 export interface Scratch extends AsyncDisposable {
   path: string;
 }
 
-/** Makes a temporary directory. */
+/** Makes the directory. */
 export async function makeScratch(): Promise<Scratch> {
   const path = await mkdtemp(join(tmpdir(), "stream-storage-bench-"));
   return {

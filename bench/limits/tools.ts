@@ -1,4 +1,4 @@
-/** libpq's own tools, where they can be found. */
+/** Finds and runs the tools that PostgreSQL ships with: psql and pgbench. */
 
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -8,17 +8,17 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-/** Paths of the tools; undefined where one is missing. */
+/** The tools' paths; undefined for a tool that was not found. */
 export interface Tools {
   psql: string | undefined;
   pgbench: string | undefined;
-  /** Their version, as they say it. */
+  /** The version that the tools report. */
   version: string | undefined;
 }
 
 /**
- * Looks in the given directory (or PGBIN), then on PATH, then where pg_config
- * says that the server's programs are.
+ * Looks for the tools in the given directory (or PGBIN), then on PATH, then in
+ * the directory that pg_config names.
  */
 export async function findTools(directory?: string): Promise<Tools> {
   const directories = [
@@ -42,7 +42,7 @@ export async function findTools(directory?: string): Promise<Tools> {
   };
 }
 
-/** No pg_config, no directory. */
+/** Asks pg_config for its directory; undefined if there is no pg_config. */
 async function serverPrograms(): Promise<string | undefined> {
   try {
     return (await runTool("pg_config", ["--bindir"])).trim();
@@ -51,7 +51,7 @@ async function serverPrograms(): Promise<string | undefined> {
   }
 }
 
-/** Runs a tool to its end and returns what it printed. */
+/** Runs a tool until it ends, and returns what it printed. */
 export async function runTool(
   tool: string,
   args: string[],
@@ -64,13 +64,17 @@ export async function runTool(
     });
     return stdout;
   } catch (error) {
-    // The message would repeat all arguments.
+    // The original message would repeat all arguments.
     const { stderr, code } = error as { stderr?: string; code?: unknown };
     throw new Error(`${basename(tool)} failed, ${code}: ${stderr ?? ""}`);
   }
 }
 
-/** The same for a tool that connects; no password stands in its arguments. */
+/**
+ * Runs a tool that connects to a server. The password goes into the
+ * environment, because every user of the machine can read a process's
+ * arguments.
+ */
 export function runClient(
   tool: string,
   args: string[],

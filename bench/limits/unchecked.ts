@@ -1,12 +1,14 @@
 /**
- * The same rows through the store's own driver, with nothing checked: no
- * ownership, no lock, no look at what is there, each row a bare INSERT. What
- * waits together shares a transaction as in the store, but not by its queue,
- * whose cost is one of those to be told apart. So this is what Deno or Bun can do
- * here with this driver, whatever the store's rules cost.
+ * Stores the same rows through the store's own driver, with nothing checked: no
+ * ownership, no lock, no read of stored rows; each row is a bare INSERT. Writes
+ * that wait at the same time share a transaction, as in the store. This class
+ * does not use the store's queue, because the queue's cost is one of the costs
+ * that the benchmark separates. The result is the most that Deno or Bun can do
+ * on this machine with this driver.
  *
- * And the same behind the fence and the locks of the streams, as the protocol of
- * the nodes wants them for each write, still without a look at what is there.
+ * A second variant begins each transaction with the fence and the streams'
+ * locks, which the nodes' protocol requires for every write. It reads no stored
+ * rows either.
  */
 
 import { setImmediate } from "node:timers";
@@ -35,7 +37,10 @@ import { searchPath } from "../../src/database/search_path.ts";
 export const uncheckedName = "bare INSERTs (same driver)";
 export const lockedName = "the same behind fence and locks";
 
-/** As in the store's queue: fewer than these wait for the batch in flight. */
+/**
+ * As in the store's queue, fewer writes than these wait for the batch in
+ * flight.
+ */
 const minBatch = 32;
 const maxBatch = 256;
 const connections = 2;
@@ -47,7 +52,9 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** Does the store's writes without its rules, or with those two only. */
+/**
+ * Makes the store's writes without its checks, or with fence and locks only.
+ */
 export class Unchecked implements MeasuredWrites, AsyncDisposable {
   readonly #setup: Setup;
   readonly #sessions: readonly Session[];
@@ -56,7 +63,9 @@ export class Unchecked implements MeasuredWrites, AsyncDisposable {
   #waiting: Waiting[] = [];
   #isDispatching = false;
 
-  /** With a fence each batch begins with it and with the streams' locks. */
+  /**
+   * If there is a fence, each batch begins with it and with the streams' locks.
+   */
   private constructor(
     setup: Setup,
     sessions: readonly Session[],
@@ -68,7 +77,7 @@ export class Unchecked implements MeasuredWrites, AsyncDisposable {
     this.#fence = fence;
   }
 
-  /** Connects; with `locks` it does not go without those two rules. */
+  /** Connects. With `locks`, each batch begins with the fence and the locks. */
   static async open(
     setup: Setup,
     { locks }: { locks: boolean },
@@ -112,7 +121,7 @@ export class Unchecked implements MeasuredWrites, AsyncDisposable {
     ]);
   }
 
-  /** Of one block without a snapshot, as the store does it. */
+  /** Takes one block without a snapshot, and swaps it in as the store does. */
   writeMiniblocks(
     id: StreamId,
     [block]: MiniblockDescriptor[],
@@ -163,7 +172,7 @@ export class Unchecked implements MeasuredWrites, AsyncDisposable {
       for (const { reject } of batch) reject(error);
     }
     this.#idle.push(session);
-    // Whoever was answered may ask for more first.
+    // Callers whose writes have just settled can submit their next ones first.
     setImmediate(() => this.#dispatch());
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The ratios as a picture: a bar for each, on a scale of doublings, with the
- * spread of the rounds as a whisker and what it must reach as a mark.
+ * Draws the ratios: a bar for each, on a logarithmic scale, with the spread of
+ * the rounds as a whisker and the goal as a mark.
  */
 
 import type { RatioResult } from "../rounds.ts";
@@ -19,7 +19,7 @@ interface Bar {
   ratio: RatioResult & { measured: NonNullable<RatioResult["measured"]> };
 }
 
-/** An SVG that reads well on a light and on a dark page. */
+/** Draws an SVG that reads well on light and dark pages. */
 export function chart({ workloads, environment }: BenchResult): string {
   const bars = workloads.flatMap(({ title, ratios }) =>
     ratios.flatMap((ratio): Bar[] =>

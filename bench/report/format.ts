@@ -1,10 +1,12 @@
-/** Figures as people read them. */
+/** Formats figures for readers. */
 
 import { median } from "../measure.ts";
 import type { RatioResult, VariantResult } from "../rounds.ts";
 import type { Measurement } from "../workload.ts";
 
-/** The medians of a variant's rounds; undefined if it was not measured. */
+/**
+ * Computes the medians of a variant's rounds; undefined if it was not measured.
+ */
 export function mediansOf({ rounds }: VariantResult): Medians | undefined {
   if (rounds.length === 0) return undefined;
   const of = (key: keyof Measurement) => {
@@ -21,7 +23,7 @@ export function mediansOf({ rounds }: VariantResult): Medians | undefined {
   };
 }
 
-/** Medians; undefined what could not be seen. */
+/** The medians of a variant; undefined for a figure that was not measured. */
 export interface Medians {
   perSecond: number;
   p50Ms: number | undefined;
@@ -30,12 +32,15 @@ export interface Medians {
   serverCpuUs: number | undefined;
 }
 
-/** Microseconds, or `–` where they are unknown. */
+/** Formats microseconds; `–` if they are unknown. */
 export function microseconds(value: number | undefined): string {
   return value === undefined ? "–" : `${figure(value)} µs`;
 }
 
-/** Three significant digits, thousands apart: `31 200`, `2.41`. */
+/**
+ * Formats three significant digits, with spaces between thousands: `31 200`,
+ * `2.41`.
+ */
 export function figure(value: number): string {
   if (value === 0) return "0";
   const digits = Math.floor(Math.log10(Math.abs(value)));
@@ -45,30 +50,33 @@ export function figure(value: number): string {
   return rounded.replace(/\B(?=(\d{3})+$)/g, " ");
 }
 
-/** Milliseconds, or `–` where they are unknown. */
+/** Formats milliseconds; `–` if they are unknown. */
 export function milliseconds(value: number | undefined): string {
   return value === undefined ? "–" : `${figure(value)} ms`;
 }
 
-/** `12.4 × (11.8–13.0)`. */
+/** Formats a ratio and its spread: `12.4 × (11.8–13.0)`. */
 export function ratio({ measured }: RatioResult): string {
   if (measured === undefined) return "not measured";
   const { median, min, max } = measured;
   return `${figure(median)} × (${figure(min)}–${figure(max)})`;
 }
 
-/** What is demanded of a ratio. */
+/** Formats the bound that a ratio must keep. */
 export function demand({ atLeast, atMost }: RatioResult): string {
   if (atLeast !== undefined) return `≥ ${atLeast} ×`;
   return atMost === undefined ? "–" : `≤ ${atMost} ×`;
 }
 
-/** Whether the demand is met. */
+/** Says whether a ratio keeps its bound. */
 export function verdict({ holds }: RatioResult): string {
   return holds === undefined ? "–" : holds ? "yes" : "**no**";
 }
 
-/** `of ÷ to`, and what of them. */
+/**
+ * Says which two variants a ratio compares, and whether by throughput or by
+ * time.
+ */
 export function comparison({ of, to, measure }: RatioResult): string {
   return measure === "time" ? `time: ${of} ÷ ${to}` : `÷ ${to}`;
 }

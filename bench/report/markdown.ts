@@ -1,4 +1,4 @@
-/** The figures as the README shows them. */
+/** Formats the figures for the README. */
 
 import type { BenchResult } from "./result.ts";
 import {
@@ -12,7 +12,7 @@ import {
   verdict,
 } from "./format.ts";
 
-/** The environment, the ratios and the figures behind them. */
+/** Formats the environment, the ratios, and the figures that they come from. */
 export function markdownReport(result: BenchResult): string {
   return [
     ...environmentLines(result),
@@ -44,7 +44,7 @@ function environmentLines(
 
 function ratioTable({ workloads }: BenchResult): string[] {
   return [
-    "| work | compared | ratio (lowest–highest round) | must reach | holds |",
+    "| workload | compared | ratio (lowest–highest round) | goal | reached |",
     "| --- | --- | --- | --- | --- |",
     ...workloads.flatMap(({ title, ratios }) =>
       ratios.map((item) =>
@@ -58,7 +58,7 @@ function ratioTable({ workloads }: BenchResult): string[] {
 
 function figureTable({ workloads }: BenchResult): string[] {
   return [
-    "| work | who | a second | p50 | p99 | CPU of client, server |",
+    "| workload | variant | per second | p50 | p99 | CPU of client, server |",
     "| --- | --- | ---: | ---: | ---: | ---: |",
     ...workloads.flatMap(({ title, unit, variants }) =>
       variants.map((variant) => {

@@ -1,10 +1,13 @@
-/** The picture on the first page: the store beside the nodes' way. */
+/**
+ * Draws the picture of the README: the store compared with the nodes'
+ * statements.
+ */
 
 import type { RatioResult, WorkloadResult } from "../rounds.ts";
 import { figure, mediansOf } from "./format.ts";
 import type { BenchResult } from "./result.ts";
 
-/** What is done, how often in a second, and how many times as often. */
+/** A workload, the store's rate, and its ratio to the baseline. */
 interface Row {
   title: string;
   unit: string;
@@ -18,7 +21,7 @@ const right = 250;
 const top = 62;
 const rowHeight = 30;
 
-/** What was compared with the nodes' way, in the order of the run. */
+/** The workloads that have a ratio to the baseline, in the order of the run. */
 function rowsOf({ workloads }: BenchResult): Row[] {
   return workloads.flatMap((workload) => {
     const ratio = workload.ratios.find(({ to }) => to === "baseline")?.measured;
@@ -32,7 +35,7 @@ function rowsOf({ workloads }: BenchResult): Row[] {
   });
 }
 
-/** The rows as an SVG that reads well on a light and on a dark page. */
+/** Draws an SVG that reads well on light and dark pages. */
 export function overviewChart(result: BenchResult): string {
   const rows = rowsOf(result);
   const most = Math.max(...rows.map(({ ratio }) => ratio.max));
@@ -83,7 +86,7 @@ function perSecond(
   return variant && mediansOf(variant)?.perSecond;
 }
 
-/** Without what the first page leaves to the whole table. */
+/** Shortens a title; the table in `bench/README.md` has the details. */
 function shortened(title: string): string {
   return title
     .replace(

@@ -1,4 +1,4 @@
-/** Writing a run to files. */
+/** Writes runs to files. */
 
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { runtimeName } from "../environment.ts";
@@ -9,14 +9,17 @@ import type { BenchResult } from "./result.ts";
 
 const here = new URL("../", import.meta.url);
 
-/** Writes the JSON and the chart of this run where git does not look. */
+/**
+ * Writes the JSON and the chart of this run to `bench/results/`, which git
+ * ignores.
+ */
 export async function keepResult(result: BenchResult): Promise<void> {
   const results = new URL("results/", here);
   await mkdir(results, { recursive: true });
   await writeBoth(results, "latest", result);
 }
 
-/** Makes this run the one that the README shows for this runtime. */
+/** Makes the README show this run for this runtime. */
 export async function publishResult(result: BenchResult): Promise<void> {
   const infix = runtimeName() === "deno" ? "" : `.${runtimeName()}`;
   await writeFile(new URL(`results${infix}.json`, here), json(result));
@@ -40,12 +43,12 @@ async function writeBoth(
   await writeFile(new URL(`${stem}.svg`, directory), chart(result));
 }
 
-/** The run as JSON. */
+/** Formats the run as JSON. */
 export function json(result: BenchResult): string {
   return `${JSON.stringify(result, null, 2)}\n`;
 }
 
-/** Replaces what stands between this runtime's two marks. */
+/** Replaces the text between the two marks of this runtime. */
 export function withFigures(readme: string, result: BenchResult): string {
   const open = `<!-- figures of ${runtimeName()} -->`;
   const close = `<!-- end of ${runtimeName()} -->`;

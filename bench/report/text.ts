@@ -1,4 +1,4 @@
-/** The table as it is printed. */
+/** Formats the table for the terminal. */
 
 import { isDurable } from "../environment.ts";
 import type { WorkloadResult } from "../rounds.ts";
@@ -14,7 +14,7 @@ import {
 } from "./format.ts";
 import type { BenchResult } from "./result.ts";
 
-/** The whole run as text. */
+/** Formats the whole run. */
 export function textReport(result: BenchResult): string {
   const { environment, rounds, seconds, workloads } = result;
   const { cpu, cores, runtime, server, settings } = environment;
@@ -27,13 +27,13 @@ export function textReport(result: BenchResult): string {
     `${seconds} s`,
     ...(isDurable(environment)
       ? []
-      : ["Commits do not wait for the disk: these figures count for nothing"]),
+      : ["Commits did not wait for the disk: these figures mean nothing"]),
     "",
     ...workloads.flatMap(linesOf),
     ...memoryLines(result),
     missed === 0
-      ? "Every ratio that was measured reaches what it must"
-      : `Ratios that do not reach what they must: ${missed}`,
+      ? "Every measured ratio reaches its goal"
+      : `Ratios that miss their goal: ${missed}`,
   ].join("\n");
 }
 

@@ -1,4 +1,4 @@
-/** The same work on little and on much: what the store's cost depends on. */
+/** Workloads that do the same work on small and on large data. */
 
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import { newStreamIds, randomBytes, times } from "../data.ts";
@@ -7,7 +7,10 @@ import { insertStreams } from "../insert_streams.ts";
 import type { BatchVariant } from "../workload.ts";
 import { expectRows } from "./writes.ts";
 
-/** writeEvent of 1 KB, one at a time, into new minipools of some events. */
+/**
+ * Calls writeEvent with 1 KB, one call at a time, on new minipools of some
+ * events.
+ */
 export function writesAfter(
   target: Target,
   { present, calls }: { present: number; calls: number },
@@ -40,7 +43,7 @@ export function writesAfter(
   };
 }
 
-/** The same into one minipool that is filled once and only grows. */
+/** Calls writeEvent as `writesAfter` does, on one minipool that only grows. */
 export function writesIntoOne(
   target: Target,
   { present, calls }: { present: number; calls: number },
@@ -76,20 +79,20 @@ export function writesIntoOne(
   };
 }
 
-/** How long the stream is, and whether it is the same for all batches. */
-export interface LifeOfStream {
+/** How long the stream is, and whether all batches use the same one. */
+export interface StreamLength {
   present: number;
   isKept: boolean;
   calls: number;
 }
 
 /**
- * A block of 1 KB with a snapshot at the end of a stream that has some blocks,
- * then a read of the last ten: what a long life of a stream costs.
+ * Adds a block of 1 KB with a snapshot to a stream that has some blocks, then
+ * reads the last ten. Shows what the length of a stream costs.
  */
-export function lifeOfStream(
+export function writeThenRead(
   target: Target,
-  { present, isKept, calls }: LifeOfStream,
+  { present, isKept, calls }: StreamLength,
 ): BatchVariant {
   const { name, storage, setup } = target;
   const data = randomBytes(1024);

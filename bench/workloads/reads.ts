@@ -1,4 +1,4 @@
-/** The work of the read paths, for any target. */
+/** Variants of the read paths, for any target. */
 
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import { cycle, newStreamIds, times } from "../data.ts";
@@ -7,14 +7,14 @@ import { insertStreams, type Shape } from "../insert_streams.ts";
 import type { Setup } from "../setup.ts";
 import type { BatchVariant, Operation } from "../workload.ts";
 
-/** Streams that are inserted when they are first asked for. */
+/** Streams that the first call of `streamIds` inserts. */
 export interface PreparedStreams {
   setup: Setup;
   shape: Shape;
   streamIds(): Promise<readonly StreamId[]>;
 }
 
-/** Some streams of one shape, for all who read them. */
+/** Prepares some streams of one shape, which several batches read. */
 export function preparedStreams(
   setup: Setup,
   count: number,
@@ -34,13 +34,15 @@ export function preparedStreams(
   };
 }
 
-/** How many read at once, and how often each. */
+/** How many clients read at once, and how many times each. */
 export interface Readers {
   clients: number;
   calls: number;
 }
 
-/** readStreamFromLastSnapshot of whole streams; every result is counted. */
+/**
+ * Reads whole streams with readStreamFromLastSnapshot, and counts every result.
+ */
 export function streamReads(
   { name, storage }: Target,
   streams: PreparedStreams,
@@ -57,7 +59,7 @@ export function streamReads(
   return { name, nextBatch: () => readersOf(streams, readers, read) };
 }
 
-/** readMiniblocks of whole streams; every result is counted. */
+/** Reads whole streams with readMiniblocks, and counts every result. */
 export function rangeReads(
   { name, storage }: Target,
   streams: PreparedStreams,

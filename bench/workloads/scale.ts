@@ -1,4 +1,4 @@
-/** The hot paths in a store that holds little and in one that holds much. */
+/** Compares the hot paths in a store of few streams and in one of many. */
 
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
@@ -10,7 +10,7 @@ import type { Sizes } from "../sizes.ts";
 import type { BatchVariant, Workload } from "../workload.ts";
 import { hotPaths } from "./table.ts";
 
-/** Two stores, loaded. */
+/** A store of few streams and one of many. */
 export interface LoadedStores extends AsyncDisposable {
   few: LoadedStore;
   many: LoadedStore;
@@ -21,10 +21,10 @@ interface LoadedStore {
   streamIds: readonly StreamId[];
 }
 
-/** Bytes of a loaded event and of a loaded block. */
+/** Bytes of each event and of each block in these stores. */
 const loadedBytes = 64;
 
-/** Opens and loads both; 100 000 streams take minutes. */
+/** Opens and fills both stores. 100 000 streams take minutes. */
 export async function openLoadedStores(
   url: string,
   sizes: Sizes,
@@ -54,7 +54,10 @@ export async function openLoadedStores(
   };
 }
 
-/** What autovacuum would do sooner or later, and then at no matter what time. */
+/**
+ * Vacuums, because autovacuum would otherwise do so in the middle of a
+ * measurement.
+ */
 async function vacuum({ direct, schema }: Setup): Promise<void> {
   const { rows } = await direct.query(
     `SELECT format('VACUUM (ANALYZE) %I.%I', schemaname, tablename) AS sql
@@ -64,7 +67,10 @@ async function vacuum({ direct, schema }: Setup): Promise<void> {
   for (const { sql } of rows) await direct.query(sql);
 }
 
-/** Every hot path, and two that go to what is loaded. */
+/**
+ * Every hot path, and two paths that use the streams with which a store was
+ * filled.
+ */
 export function scaleWorkloads(
   { few, many }: LoadedStores,
   sizes: Sizes,
@@ -104,7 +110,10 @@ export function scaleWorkloads(
   }));
 }
 
-/** Events to streams from all over the store; each client has its share. */
+/**
+ * Writes events to streams of the whole store; each client has its share of
+ * them.
+ */
 function loadedWrites(
   { target: { name, storage }, streamIds }: LoadedStore,
   { writers, minipoolEvents, loaded }: Sizes,
@@ -131,7 +140,7 @@ function loadedWrites(
   };
 }
 
-/** Reads of streams picked from all over the store. */
+/** Reads streams of the whole store. */
 function loadedReads(
   { target: { name, storage }, streamIds }: LoadedStore,
   { readers, calls, loaded }: Sizes,

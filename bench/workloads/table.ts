@@ -1,4 +1,4 @@
-/** The rows of the table, with what each must reach. */
+/** The rows of the table, and the goals of each. */
 
 import type { Fixtures } from "../fixtures.ts";
 import type { Target } from "../target.ts";
@@ -27,7 +27,7 @@ import {
   type Variant,
   type Workload,
 } from "../workload.ts";
-import { lifeOfStream, writesAfter, writesIntoOne } from "./growth.ts";
+import { writesAfter, writesIntoOne, writeThenRead } from "./growth.ts";
 import { preparedStreams, rangeReads, streamReads } from "./reads.ts";
 import {
   creations,
@@ -39,7 +39,7 @@ import {
 
 const kib = 1024;
 
-/** The hot paths against the baseline and the limits. */
+/** Compares the hot paths with the baseline and with the limits. */
 export function tableWorkloads(fixtures: Fixtures): Workload[] {
   const { setup, sizes, tools, scratch } = fixtures;
   const limits: Record<string, Variant[]> = {
@@ -82,7 +82,10 @@ export function tableWorkloads(fixtures: Fixtures): Workload[] {
   }));
 }
 
-/** The streams are inserted at the first reading, which is in the warm-up. */
+/**
+ * Copies blocks out. The first measurement, in the warm-up, inserts the
+ * streams.
+ */
 function copyOutOf({ setup, sizes, tools, scratch }: Fixtures): ToolVariant {
   const streams = preparedStreams(setup, sizes.fewWriters, largeBlocks(sizes));
   return {
@@ -94,13 +97,16 @@ function copyOutOf({ setup, sizes, tools, scratch }: Fixtures): ToolVariant {
   };
 }
 
-/** A row for any target. */
+/** A row of the table, for any target. */
 export interface HotPath<S = MeasuredStorage> {
   id: string;
   title: string;
   unit: string;
   variant(target: Target<S>): BatchVariant;
-  /** Variants and the part of their throughput that must be reached, if any. */
+  /**
+   * Variants, and the part of their throughput that the store must reach, if
+   * any.
+   */
   goals: [variant: string, atLeast?: number][];
 }
 
@@ -255,7 +261,7 @@ export function readPaths(sizes: Sizes): HotPath[] {
   }];
 }
 
-/** A ratio of times that may not exceed its bound. */
+/** A goal for a ratio of times, with its upper bound, if any. */
 function growth(of: string, to: string, atMost?: number): Goal {
   return {
     of,
@@ -265,7 +271,7 @@ function growth(of: string, to: string, atMost?: number): Goal {
   };
 }
 
-/** The store against itself with more in its tables or more connections. */
+/** Compares the store with itself with more rows or more connections. */
 export function growthWorkloads(fixtures: Fixtures): Workload[] {
   const { store, sizes } = fixtures;
   const { largeMinipool, longStream, calls } = sizes;
@@ -299,12 +305,12 @@ export function growthWorkloads(fixtures: Fixtures): Workload[] {
       title: `A block written and the last 10 read, stream of ${longStream}`,
       unit: "calls",
       variants: [
-        lifeOfStream({ ...store, name: short }, {
+        writeThenRead({ ...store, name: short }, {
           present: 10,
           isKept: false,
           calls,
         }),
-        lifeOfStream({ ...store, name: long }, {
+        writeThenRead({ ...store, name: long }, {
           present: longStream,
           isKept: true,
           calls,

@@ -1,4 +1,4 @@
-/** The work of the write paths, for any target. */
+/** Variants of the write paths, for any target. */
 
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import { newStreamIds, randomBytes, times } from "../data.ts";
@@ -6,7 +6,7 @@ import type { Target } from "../target.ts";
 import { countRows, insertStreams, type RowCounts } from "../insert_streams.ts";
 import type { BatchVariant, MeasuredWrites, Operation } from "../workload.ts";
 
-/** An event and a genesis. */
+/** Bytes of an event and of a genesis. */
 const smallBytes = 1024;
 const blockBytes = 10 * 1024;
 
@@ -15,11 +15,15 @@ export interface EventWrites {
   clients: number;
   /** Streams that a client writes to in a batch, one after another. */
   streamsPerClient: number;
-  /** Events that each stream gets before the client goes on. */
+  /**
+   * Events that the client writes to each stream before it takes the next one.
+   */
   events: number;
 }
 
-/** writeEvent of 1 KB into minipools that grow from nothing to `events`. */
+/**
+ * Calls writeEvent with 1 KB, on minipools that grow from empty to `events`.
+ */
 export function eventWrites(
   target: Target<MeasuredWrites>,
   { clients, streamsPerClient, events }: EventWrites,
@@ -51,8 +55,9 @@ export function eventWrites(
 }
 
 /**
- * writeMiniblocks of one block of 10 KB: the minipool's events of 1 KB go and as
- * many new ones come. One client, some streams in turn.
+ * Calls writeMiniblocks with one block of 10 KB. Each call replaces the events
+ * of 1 KB in the minipool by as many new ones. One client takes the streams in
+ * turn.
  */
 export function minipoolSwaps(
   target: Target<MeasuredWrites>,
@@ -92,7 +97,7 @@ export function minipoolSwaps(
   };
 }
 
-/** writeMiniblocks of many blocks of 10 KB in one call, a stream a call. */
+/** Calls writeMiniblocks with many blocks of 10 KB, once for each stream. */
 export function manyBlockWrites(
   target: Target<MeasuredWrites>,
   { calls, blocks }: { calls: number; blocks: number },
@@ -128,7 +133,7 @@ export function manyBlockWrites(
   };
 }
 
-/** createStreamStorage with a genesis of 1 KB and a snapshot of 1 KB. */
+/** Calls createStreamStorage with a genesis of 1 KB and a snapshot of 1 KB. */
 export function creations(
   target: Target<MeasuredWrites>,
   { clients, calls }: { clients: number; calls: number },
@@ -162,7 +167,7 @@ export function creations(
   };
 }
 
-/** Throws unless just these rows are stored of the streams. */
+/** Throws unless exactly these rows of the streams are stored. */
 export async function expectRows(
   { name, setup }: Pick<Target, "name" | "setup">,
   streamIds: readonly StreamId[],
