@@ -1,10 +1,10 @@
 /**
  * One writer per schema: the protocol that instances of this module and the
- * existing nodes share (shared by table, notification and lock).
+ * existing nodes share (the table, its notifications and the lock).
  *
  * What is shared
  * - the *row*: table `singlenodekey` has the row of the instance that is, or is
- *   about to be, the owner. Inserting notifies channel `singlenodekey`.
+ *   about to be, the owner. Inserting a row notifies channel `singlenodekey`.
  * - the *lock*: a session advisory lock, key `schemaLockId(schema)`.
  *
  * States of an instance
@@ -16,51 +16,52 @@
  *         │ aborted                  ▼                                   │
  *         └──────────────────▶   stopped ◀── row gone, lock not back ────┘
  *
- * - standing by (`whenOwned: "wait"`): looks now and then whether the lock is free,
- *   and takes it before it writes its row (ownership/standing_by.ts). A row that is
- *   written in between is a starter's, who waits for the lock: it is given back.
- *   So a starter comes before those that stand by, and of these the lock lets one
- *   alone write its row.
- * - starting: LISTEN is in place before the row is written, so no takeover
- *   after that goes unnoticed. Writing the row removes all others, under a
- *   table lock that starters and nodes respect: of two starters the later one
- *   stands alone in the table. The change is sent only once the lock was answered,
- *   so that it is never executed for a starter that has been gone for long. It waits for the writes of the present owner
- *   that are under way; one that is still there after any write's time has lost
- *   its client in the middle of it (frozen while it was sending, say) and is
- *   ended. Before an owner that has only just replaced another live one, it waits
- *   for a while (ownership/rows.ts).
- * - waiting: tries the lock, at first often, then once a second, and tells who
- *   holds it if that lasts (lock_holder.ts). Each time it notifies again: a node
- *   whose row we have removed listens only once it has the lock, and would keep
- *   that from us for ever. Its row being
- *   gone, in the delay too, means that yet another instance has started: it
- *   stops.
- * - owner: looks at the table after every notification for its schema, at a
- *   slow beat, and after every reconnection of its lock session. If the lock
- *   session breaks it connects again and goes on if the row is still its own
- *   and the lock is to be had; meanwhile writes are safe by the fence. The server
- *   ends the lock session of an owner that is silent (ownership/lock_session.ts).
- * - stopped is for good: `signal` aborts, every call rejects. Writes that were
- *   under way end, then the lock is released and the successor's wait is over.
+ * - standing by (`whenOwned: "wait"`): looks now and then whether the lock is
+ *   free, and takes it before it writes its row (ownership/standing_by.ts). If
+ *   a row is written in between, it is that of a starter, which waits for the
+ *   lock: the lock is given back. So a starter comes before instances that
+ *   stand by, and the lock lets only one of these write its row.
+ * - starting: LISTEN is in place before the row is written, so no later
+ *   takeover goes unnoticed. Writing the row removes all others, under a table
+ *   lock that starters and nodes respect: of two starters the later one remains
+ *   alone in the table. The change is sent only after the answer about the
+ *   lock, so it is never executed for a starter that has been gone for long.
+ *   The change waits for the running writes of the present owner. A write that
+ *   takes longer than any write may has lost its client halfway (for example,
+ *   the client froze while sending) and is ended. If the owner has only just
+ *   replaced another live one, the starter waits for a while
+ *   (ownership/rows.ts).
+ * - waiting: tries the lock, at first often, then once a second, and reports
+ *   its holder if that lasts (lock_holder.ts). Each time it notifies again: a
+ *   node whose row we have removed listens only once it has the lock, and would
+ *   otherwise keep the lock for ever. If its own row is gone, during the delay
+ *   too, yet another instance has started, and this one stops.
+ * - owner: checks the table after every notification for its schema, at a slow
+ *   beat, and after every reconnection of its lock session. If the lock session
+ *   breaks, the owner connects again and continues if the row is still its own
+ *   and the lock is available; meanwhile the fence keeps writes safe. The
+ *   server ends the lock session of an owner that is silent
+ *   (ownership/lock_session.ts).
+ * - stopped is final: `signal` aborts, every call rejects. Running writes end,
+ *   then the lock is released and the successor's wait is over.
  *
  * A row is ours if it has our name and one of our times: an instance that is
- * started again under the same name is another one. We change the time ourselves
+ * restarted under the same name is another one. We change the time ourselves
  * when a write has lost its answer (fence.ts); nodes compare only the name, and
- * the notification of that change finds our row in place.
+ * after the notification of that change they find our row in place.
  *
  * Every write begins with the fence (fence.ts), which locks the rows FOR SHARE
- * and stops the transaction unless there is ours and no other. Proof that no
- * write of a former owner commits after a successor has written its row: a
+ * and stops the transaction unless our row is the only one. Proof that no write
+ * of a former owner commits after a successor has written its row: a
  * successor's DELETE waits for every transaction that holds the share lock, so
- * each of those ends before the row is gone; a fence that runs later finds no row
- * (it waits for a DELETE under way, and under higher isolation levels fails with
- * 40001 and finds none at its next attempt). A second row is there only when a
- * node whose snapshot was too old to see ours has left it; it is the later one
- * and waits for the lock.
- * This needs no clock, no timely notification and no lock session: an owner that
- * was frozen for a day finds the fence closed at its first write. Since only the
- * row decides, the two connections of an owner can break independently.
+ * each of those ends before the row is gone. A fence that runs later finds no
+ * row: it waits for a running DELETE, and under higher isolation levels it
+ * fails with 40001 and finds no row at its next attempt. There is a second row
+ * only if a node whose snapshot was too old to see ours has left it; that node
+ * is the later one and waits for the lock. This needs no clock, no timely
+ * notification and no lock session: an owner that was frozen for a day finds
+ * the fence closed at its first write. Since only the row decides, the owner's
+ * two connections can break independently.
  */
 
 import { messageOf } from "../storage/foreign_text.ts";
@@ -74,14 +75,14 @@ import { pause } from "./ownership/pause.ts";
 import { type OwnershipSql, ownershipSql } from "./ownership/sql.ts";
 import { pollMs, type Taken, Taking } from "./ownership/taking.ts";
 
-/** How long a lost lock is sought while the row is still ours. */
+/** How long to try for a lost lock while the row is still ours. */
 const recoverMs = 60_000;
 
-/** This instance's ownership of a schema; see the file's head. */
+/** This instance's ownership of a schema; see the head of this file. */
 export class Ownership {
   readonly #options: OwnershipOptions;
   readonly #stopped = new AbortController();
-  /** Ends every wait: stopped or closing. */
+  /** Ends every wait when the instance stops or closes. */
   readonly #ended = new AbortController();
   readonly #sql: OwnershipSql;
   #fence: Fence | undefined;
@@ -100,12 +101,12 @@ export class Ownership {
   }
 
   /**
-   * Becomes the owner; waits for the present one to leave, until the signal
+   * Becomes the owner; waits for the present owner to leave, until the signal
    * aborts.
    *
    * @throws {StreamStorageError} RESOURCE_EXHAUSTED (`ownership_lost`) when
-   *   another instance started meanwhile, (`schema_owned`) when it is not to be
-   *   taken from its owner; the signal's reason; the driver's errors.
+   *   another instance started meanwhile, (`schema_owned`) when the schema must
+   *   not be taken from its owner; the signal's reason; the driver's errors.
    */
   static async take(options: OwnershipOptions): Promise<Ownership> {
     const ownership = new Ownership(options);
@@ -117,32 +118,32 @@ export class Ownership {
     return ownership;
   }
 
-  /** Aborts when this instance must stop; the reason is the error to tell. */
+  /** Aborts when this instance must stop; the reason is for the callers. */
   get signal(): AbortSignal {
     return this.#stopped.signal;
   }
 
-  /** It was given up: others may change what is stored. */
+  /** Whether ownership was given up: others may change what is stored. */
   get isReleased(): boolean {
     return this.#isReleased;
   }
 
-  /** What every write must pass. */
+  /** The fence that every write must pass. */
   get fence(): Fence {
     return this.#fence!;
   }
 
-  /** The lock session is back, maybe on a server that has lost commits. */
+  /** Called when the lock session is back, maybe with commits lost. */
   onReconnection(callback: () => void): void {
     this.#onReconnection = callback;
   }
 
-  /** What has to end before the lock is released. */
+  /** Sets the work that must end before the lock is released. */
   beforeRelease(callback: () => Promise<void>): void {
     this.#beforeRelease = callback;
   }
 
-  /** Stops for good: our row is gone, or another holds the lock. */
+  /** Stops for good: our row is gone, or another session holds the lock. */
   stop(isReplaced: boolean): void {
     if (this.#ended.signal.aborted) return;
     const error = ownershipLost({ isReplaced });
@@ -153,7 +154,7 @@ export class Ownership {
   }
 
   /**
-   * Gives ownership up: our row goes, the lock is released. A server that does
+   * Gives up ownership: removes our row, releases the lock. A server that does
    * not answer within the budget is left alone.
    */
   async release(budgetMs: number): Promise<void> {
@@ -162,7 +163,7 @@ export class Ownership {
     const link = this.#link;
     if (link === undefined) return;
     this.#link = undefined;
-    // Node takes no fraction of a millisecond.
+    // Node accepts no fraction of a millisecond.
     const signal = AbortSignal.timeout(Math.ceil(budgetMs));
     await leaveSchema(link.session, this.fence, this.#options, signal);
   }
@@ -171,7 +172,7 @@ export class Ownership {
     const { onEvent, survey } = this.#options;
     this.#link = link;
     this.#fence = fence;
-    // The lock is left behind; recovery takes it where the schema is.
+    // The session leaves the lock behind; recovery takes it at the new place.
     this.#options.home.listen({
       onLost: () => this.#link?.session.destroy("The schema has moved"),
     });
@@ -181,7 +182,7 @@ export class Ownership {
       void survey?.();
     }, link.beatMs);
     this.#watch(link);
-    // For a notification that came together with the last answer.
+    // A notification may have come together with the last answer.
     this.#check();
   }
 
@@ -196,9 +197,9 @@ export class Ownership {
     });
   }
 
-  /** Looks at the table, once at a time, and once more if asked meanwhile. */
+  /** Checks the table; a request during a check leads to one more check. */
   #check(): void {
-    // Before our row is in, and while the session is away, others look.
+    // Until our row is written, and while the session is lost, others check it.
     if (this.#beat === undefined || this.#ended.signal.aborted) return;
     this.#checkAgain = true;
     this.#checking ??= this.#checkAll().finally(() => {
@@ -213,7 +214,7 @@ export class Ownership {
         const whose = await this.#link!.whose(this.fence);
         if (whose !== "ours") return this.stop(whose === "another's");
       } catch {
-        // The session broke; its recovery looks at the table.
+        // The session broke; the recovery checks the table.
         return;
       }
     }
@@ -230,7 +231,7 @@ export class Ownership {
     return link;
   }
 
-  /** The lock session is gone: get it back, or stop. */
+  /** Called when the lock session is lost: restores it, or stops. */
   async #recover(): Promise<void> {
     const { onEvent } = this.#options;
     onEvent("ownership_session_lost", "The lock session broke");
@@ -256,7 +257,7 @@ export class Ownership {
           cause: messageOf(error),
         });
       }
-      // Jittered: an owner of each schema waits for the same server.
+      // Jittered, because the owners of many schemas wait for the same server.
       const waitMs = Math.min(pollMs, 50 * 2 ** attempt);
       await pause(waitMs * (0.5 + Math.random() / 2), this.#ended.signal)
         .catch(() => {});

@@ -6,8 +6,8 @@ import type { Session } from "../session.ts";
 import type { OwnershipOptions } from "./options.ts";
 
 /**
- * Ends the lock session; our row, if there is one, goes before, because it must
- * not stay beside a successor. The signal gives up waiting for the server.
+ * Ends the lock session, after removing our row, if there is one: it must not
+ * stay beside a successor's. The signal ends the wait for the server.
  */
 export async function leaveSchema(
   session: Session,
@@ -26,8 +26,8 @@ export async function leaveSchema(
 }
 
 /**
- * Ends the session; returns what kept the row from being removed. The successor
- * removes it then, and there is nobody left to tell.
+ * Ends the session; returns the reason if the row could not be removed. The
+ * successor then removes it, and nobody is left who needs the reason.
  */
 async function removeRow(
   session: Session,

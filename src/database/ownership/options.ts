@@ -4,37 +4,37 @@ import type { Home } from "../cluster/home.ts";
 import { LockWait } from "../lock_holder.ts";
 import type { Session } from "../session.ts";
 
-/** What an opening does with a schema that another instance owns. */
+/** What an opening does if another instance owns the schema. */
 export type WhenOwned = "take" | "wait" | "fail";
 
-/** How ownership is taken. */
+/** The options for taking ownership. */
 export interface OwnershipOptions {
   schema: string;
-  /** On which server of a cluster the schema is; see cluster/home.ts. */
+  /** The server of a cluster that has the schema; see cluster/home.ts. */
   home: Home;
-  /** Names this instance in the table. */
+  /** The name of this instance in the table. */
   instanceId: string;
   whenOwned: WhenOwned;
-  /** A session of its own, directly to the server; the signal gives it up. */
+  /** Opens a session directly to the server; the signal gives it up. */
   connect(signal?: AbortSignal): Promise<Session>;
   /**
-   * Brings the schema up to date, or looks by this session that it is; unless the
-   * schema is to be taken, with the lock.
+   * Brings the schema up to date, or checks in this session that it is; with
+   * the lock, unless the schema is taken from an owner.
    */
   prepare(session: Session): Promise<void>;
-  /** Milliseconds to wait after an owner had to be replaced. */
+  /** Milliseconds to wait after an owner was replaced. */
   startupDelayMs: number;
   /** Milliseconds of silence after which the server ends the lock session. */
   leaseMs: number;
-  /** Milliseconds that no write of an owner takes. */
+  /** Milliseconds that no write of an owner exceeds. */
   stuckWriteMs: number;
   signal?: AbortSignal | undefined;
   /**
-   * With several hosts: looks which of them is the place to be, and ends sessions
-   * with others. Never rejects.
+   * With several hosts: checks which of them the store belongs on, and ends
+   * sessions with others. Never rejects.
    */
   survey?: () => Promise<unknown>;
-  /** Hears what happens: a stable word, a text, plain data. */
+  /** Receives events: a stable word, a text, plain data. */
   onEvent(
     code: LogCode,
     message: string,

@@ -1,6 +1,7 @@
 /**
- * Waits; rejects with the signal's reason when it aborts. Not by a signal made of
- * it, since one that stands by for weeks would leave millions of them behind.
+ * Waits; rejects with the signal's reason on its abort. It derives no signal,
+ * since an instance that stands by for weeks would leave millions of them
+ * behind.
  */
 export function pause(
   ms: number,

@@ -5,32 +5,32 @@ import { type LockSession, ownerRows } from "./lock_session.ts";
 import { infoText, type OwnerRow } from "./rows.ts";
 import type { OwnershipSql } from "./sql.ts";
 
-/** What is put in the place of other rows, and when. */
+/** The row that replaces others, and the conditions for it. */
 export interface Replacement {
   sql: OwnershipSql;
   instanceId: string;
   /** Where this instance runs. */
   place: string;
-  /** Milliseconds that no write of an owner takes. */
+  /** Milliseconds that no write of an owner exceeds. */
   stuckWriteMs: number;
   signal?: AbortSignal | undefined;
-  /** Whether these rows may be replaced; they stay until the answer is used. */
+  /** Whether these rows may be replaced; they stay while the answer is used. */
   mayReplace(rows: OwnerRow[]): boolean;
-  /** Writes of the last owner were ended. */
+  /** Called when writes of the last owner were ended. */
   onEnded(sessions: number): void;
 }
 
-/** How long the writes of the owner are waited for, and ended if they can be. */
+/** How long to wait for the owner's writes, ending those that can be ended. */
 const replaceMs = 60_000;
 
 /**
- * Puts our row in the place of all others once their writes have ended; returns
- * our epoch and the others, or undefined if they may not be replaced.
+ * Replaces all other rows by ours once their owners' writes have ended. Returns
+ * our epoch and the other rows, or undefined if they may not be replaced.
  *
- * In two flushes. If the one that changes the table were the only one, a late
- * copy of it, its starter long gone, would stop the owner and leave nobody. Of
- * the first, a late copy takes a lock that the owner does not feel, and loses it
- * soon; nor does the second find a transaction then.
+ * This takes two flushes. If one flush did it all, a late copy of it, whose
+ * starter is long gone, would stop the owner and leave no owner at all. A late
+ * copy of the first flush takes a lock that the owner does not notice, and soon
+ * loses it; a late copy of the second finds no transaction.
  */
 export async function replaceRows(
   link: LockSession,
@@ -61,7 +61,7 @@ export async function replaceRows(
   }
 }
 
-/** Whether the owner's lock is free, and the rows, which nobody changes now. */
+/** Whether the owner's lock is free, and the rows, which can't change now. */
 async function lockRows(
   link: LockSession,
   sql: OwnershipSql,
@@ -81,7 +81,7 @@ async function lockRows(
   return { probe: probe.rows[0]?.[0] === true, others: ownerRows(found) };
 }
 
-/** Writes hold the row; one that is too old for a write has no client. */
+/** Writes lock the row; a lock too old for a write has lost its client. */
 async function endStuck(
   link: LockSession,
   { sql, stuckWriteMs, onEnded }: Replacement,
@@ -93,7 +93,7 @@ async function endStuck(
     ]);
     if (rows.length > 0) onEnded(rows.length);
   } catch (error) {
-    // Of another role: it must be waited for.
+    // It belongs to another role, so wait for it.
     if (sqlStateOf(error) !== "42501") throw error;
   }
 }

@@ -1,27 +1,27 @@
-/** Rows of the owners' table, as they tell of their instances. */
+/** Rows of the owners' table, and what they say about their instances. */
 import { printable } from "../../storage/foreign_text.ts";
 
 /** One row: the instance that is, or is about to be, the owner. */
 export interface OwnerRow {
   uuid: string;
-  /** Its time, in microseconds. */
+  /** Its epoch, in microseconds. */
   epoch: bigint;
   info: string | null;
   /** By the server's clock. */
   ageMs: number;
 }
 
-/** An owner, as errors and events tell of it. */
+/** An owner, as errors and events describe it. */
 export interface OwnerFacts {
-  /** What names it; a node's is a UUID. */
+  /** Its name; a node's is a UUID. */
   name: string;
-  /** When it took the schema, as its row says. */
+  /** When it took the schema, according to its row. */
   since: string;
-  /** What it says of itself, mostly its host. */
+  /** What it says about itself, mostly its host. */
   info: string | null;
 }
 
-/** Tells whether rows are still the same, each with its epoch. */
+/** Identifies rows and their epochs, to tell whether they have changed. */
 export function keyOf(rows: readonly OwnerRow[]): string {
   return rows.map(({ uuid, epoch }) => `${epoch} ${uuid}`).join("\n");
 }
@@ -40,26 +40,26 @@ export function ownerFacts(rows: readonly OwnerRow[]): OwnerFacts | null {
 /** The server counts from the beginning of 2000. */
 function isoTime(epoch: bigint): string {
   const time = new Date(Number(epoch / 1000n) + Date.UTC(2000));
-  // A row that somebody wrote may have any time, `infinity` included.
+  // A row written by hand may have any time, even `infinity`.
   return Number.isNaN(time.getTime()) ? "unknown" : time.toISOString();
 }
 
-/** Ends the text of an instance that has taken the schema from a live owner. */
+/** Ends the info of an instance that has taken the schema from a live owner. */
 const fromLiveOwner = ", taken from a live owner";
 
-/** What our row says of this instance. */
+/** The info in our row about this instance. */
 export function infoText(place: string, isFromLiveOwner: boolean): string {
   return place + (isFromLiveOwner ? fromLiveOwner : "");
 }
 
 /**
  * Milliseconds until the schema may be taken again from an owner that has just
- * taken it from another; 0 at once.
+ * taken it from another; 0 for at once.
  *
- * An owner that found the schema free is replaced at once, as a deployment wants
- * it. But one that has replaced a live owner meets that one again, if whatever
- * runs it starts it anew: without a pause the two would replace each other as
- * fast as they start.
+ * An owner that found the schema free is replaced at once, as deployments need.
+ * But an owner that replaced a live one will meet it again if its supervisor
+ * restarts it: without a pause the two would replace each other as fast as they
+ * start.
  */
 export function contendedMs(
   rows: readonly OwnerRow[],
@@ -67,6 +67,6 @@ export function contendedMs(
 ): number {
   const row = rows.at(-1);
   if (!row?.info?.endsWith(fromLiveOwner)) return 0;
-  // A time in the future is that of another clock: it says nothing.
+  // A time in the future comes from another clock and says nothing.
   return row.ageMs < 0 ? 0 : Math.max(0, restMs - row.ageMs);
 }

@@ -2,14 +2,14 @@ import { selectHasCitus } from "../cluster/find_home.ts";
 import { quoteIdentifier } from "../migrations/sql_text.ts";
 import { bind, statement } from "../statement.ts";
 
-/** Tells of each new row of an owner; the payload is the schema. */
+/** Announces each new row of an owner; the payload is the schema. */
 export const channel = "singlenodekey";
 
 /** How long one attempt to write the row waits for the owner's writes. */
 const rowLockMs = 500;
 /**
- * How long a starter may take between its two flushes; then it is taken for gone,
- * and the server ends its session.
+ * How long a starter may pause between its two flushes. Then the server takes
+ * it for dead and ends its session.
  */
 const idleMs = 3000;
 
@@ -17,8 +17,8 @@ const idleMs = 3000;
 export type OwnershipSql = ReturnType<typeof ownershipSql>;
 
 /**
- * The statements of ownership over the owners' table, quoted, with its schema. On
- * a cluster it is a shard, which tells of its rows on a channel of its own.
+ * The statements of ownership over the owners' table, quoted, with its schema.
+ * On a cluster it is a shard, which announces its rows on a channel of its own.
  */
 export function ownershipSql(
   table: string,
@@ -37,7 +37,7 @@ export function ownershipSql(
   };
 }
 
-/** The owners' table by the name that it has on every server. */
+/** The owners' table, by the name that it has on every server. */
 export function ownersTable(schema: string): string {
   return `${quoteIdentifier(schema)}.singlenodekey`;
 }
@@ -56,7 +56,7 @@ const lockSql = {
     params: ["int8"],
     columns: ["bool"],
   }),
-  // Holds it for this flush alone.
+  // Holds the lock for this flush only.
   probeLock: statement({
     text: "SELECT pg_catalog.pg_try_advisory_xact_lock($1)",
     params: ["int8"],
@@ -72,8 +72,8 @@ function lookSql(table: string) {
         FROM ${table} ORDER BY storage_connection_time LIMIT 10`,
       columns: ["text", "timestamp", "text?", "timestamp"],
     }),
-    // The row is locked before anything is told: who starts meanwhile waits until
-    // that is sent, and listens only later.
+    // Locks the row before the notification: an instance that starts meanwhile
+    // waits until it is sent, and listens only later.
     remind: statement({
       text: `SELECT pg_catalog.pg_notify('${channel}', $4) IS NULL
         FROM (SELECT FROM ${table}
@@ -101,7 +101,7 @@ function replaceSql(table: string) {
       columns: ["text", "text"],
       once: true,
     }),
-    // Without it Citus lets nobody lock a shard.
+    // Without this setting, Citus lets nobody lock a shard.
     allowShards: statement({
       text: `SELECT pg_catalog.set_config(
         'citus.enable_manual_changes_to_shards', 'on', true)`,
@@ -113,7 +113,8 @@ function replaceSql(table: string) {
       once: true,
     }),
     replaceAll: statement({
-      // Above every epoch that an earlier life of this name may have sent.
+      // Higher than every epoch that an earlier life of this name may have
+      // sent.
       text: `WITH replaced AS (
           DELETE FROM ${table} RETURNING uuid, storage_connection_time AS epoch)
         INSERT INTO ${table} (uuid, storage_connection_time, info)

@@ -1,20 +1,21 @@
 /**
  * Waiting before the row is written, which the present owner does not notice.
  *
- * Until the schema is free (`whenOwned: "wait"`, and "fail" with less patience).
- * Nobody owns it while nobody has its lock: an owner has that for as long as it
- * lives and can be reached (lock_session.ts). If the lock is free there are three
- * cases, which look the same when there is a row:
+ * Until the schema is free (`whenOwned: "wait"`, and "fail" with less
+ * patience). An owner holds the lock for as long as it lives and can be reached
+ * (lock_session.ts). If the lock is free, there are three cases, which look the
+ * same when there is a row:
  * - the owner has closed: then it has removed its row;
  * - it is dead: then its row stays;
- * - a starter, a node perhaps, has written the row and has not come to its next
- *   try for the lock; or the owner itself is connecting again.
- * So with a row the lock must stay free, and the rows the same, for longer than
- * the pause between two tries of a starter. Then the lock is taken, which one
- * alone of several that stand by can. A row that is written after that is a later
- * starter's: the lock is given back, and it is waited again (ownership.ts).
+ * - a starter, perhaps a node, has written the row and not yet tried the lock
+ *   again; or the owner itself is connecting again. So with a row, the lock
+ *   must stay free, and the rows unchanged, for longer than a starter's pause
+ *   between two tries. Then the lock is taken, which only one of several that
+ *   stand by can do. A row written after that is a later starter's: the lock is
+ *   given back, and the wait begins again (ownership.ts).
  *
- * Until a live owner has had some time (`whenOwned: "take"`): see `contendedMs`.
+ * Until a live owner has had some time (`whenOwned: "take"`): see
+ * `contendedMs`.
  */
 
 import type { LogCode } from "../../telemetry/log_events.ts";
@@ -24,20 +25,20 @@ import type { LockSession } from "./lock_session.ts";
 import { pause } from "./pause.ts";
 import { contendedMs, keyOf, ownerFacts, type OwnerRow } from "./rows.ts";
 
-/** How often it is looked whether the schema is free. */
+/** How often to look whether the schema is free. */
 const lookMs = 250;
-/** So long the lock must be free beside a row; starters try it once a second. */
+/** How long a lock beside a row must stay free; starters try once a second. */
 const quietMs = 1200;
-/** Before the second look, when a refusal or a success is near. */
+/** The pause before a second look, when a refusal or a success is near. */
 const soonMs = 50;
 
-/** Who stands by, and how it is told. */
+/** The instance that stands by, and where it reports. */
 export interface StandBy {
   schema: string;
   signal?: AbortSignal | undefined;
-  /** Tells of holders without a row. */
+  /** Reports holders of the lock that have no row. */
   lockWait: LockWait;
-  /** Ends the session if another server is the place to be. */
+  /** Ends the session if the store belongs on another server. */
   survey?: () => Promise<unknown>;
   onEvent(
     code: LogCode,
@@ -50,16 +51,16 @@ export interface StandBy {
 interface Quiet {
   key: string;
   since: number;
-  /** An old primary has a free lock, too, once its owner has moved on. */
+  /** On an old primary the lock is free, too, once its owner has moved on. */
   surveyed: Promise<unknown> | undefined;
 }
 
 /**
- * Takes the lock once nobody owns the schema. Returns the key of the rows that
+ * Takes the lock once the schema has no owner. Returns the key of the rows that
  * may be replaced.
  *
- * @throws {StreamStorageError} RESOURCE_EXHAUSTED (`schema_owned`) unless it is to
- *   wait; the signal's reason; the driver's errors.
+ * @throws {StreamStorageError} RESOURCE_EXHAUSTED (`schema_owned`) unless it
+ *   should wait; the signal's reason; the driver's errors.
  */
 export async function takeFreeLock(
   link: LockSession,
@@ -90,7 +91,7 @@ export async function takeFreeLock(
     }
     quiet = undefined;
     held++;
-    // Another that stands by may have looked at the same moment.
+    // Another one that stands by may have probed the lock just now.
     const isSure = held > 1;
     if (isSure && whenOwned === "fail") {
       throw schemaOwned(schema, ownerFacts(rows));
@@ -99,7 +100,7 @@ export async function takeFreeLock(
       reported = nameOf(rows);
       onEvent(
         "ownership_standby",
-        "Another instance owns the schema, this one stands by",
+        "Another instance owns the schema; this one stands by",
         { owner: ownerFacts(rows) },
       );
     }
@@ -108,7 +109,7 @@ export async function takeFreeLock(
   }
 }
 
-/** Milliseconds that the lock must still stay free; without a row none. */
+/** Milliseconds that the lock must still stay free; none without a row. */
 function leftOf({ key, since }: Quiet): number {
   return key === "" ? 0 : quietMs - (performance.now() - since);
 }
@@ -137,7 +138,7 @@ export async function backOff(
       reported = nameOf(rows);
       onEvent(
         "ownership_contended",
-        "The owner has just taken the schema from another one, this one waits",
+        "The owner has just taken the schema from another one; this one waits",
         { owner: ownerFacts(rows), waitMs: left },
       );
     }

@@ -19,15 +19,15 @@ import { contendedMs, keyOf, ownerFacts, type OwnerRow } from "./rows.ts";
 import type { OwnershipSql } from "./sql.ts";
 import { backOff, type StandBy, takeFreeLock } from "./standing_by.ts";
 
-/** What {@linkcode Taking} tells the instance that it is for. */
+/** What {@linkcode Taking} reports to its instance. */
 export interface TakingEvents {
-  /** A row was written or changed. */
+  /** Called when a row was written or changed. */
   onChange(): void;
-  /** The fence was closed. */
+  /** Called when the fence was closed. */
   onClosed(isReplaced: boolean): void;
 }
 
-/** What an owner has. */
+/** What an owner holds. */
 export interface Taken {
   link: LockSession;
   fence: Fence;
@@ -36,12 +36,12 @@ export interface Taken {
 /** How often a starter tries the lock, after some faster tries. */
 export const pollMs = 1000;
 /**
- * So many start-up delays an owner has that took the schema from a live one: then
- * it works most of the time, however often they replace each other.
+ * For how many start-up delays an owner keeps a schema taken from a live one:
+ * enough to work most of the time, however often they replace each other.
  */
 const restDelays = 15;
 
-/** One instance that becomes the owner; see the file's head. */
+/** One instance that becomes the owner; see the head of this file. */
 export class Taking {
   readonly #options: OwnershipOptions;
   readonly #sql: OwnershipSql;
@@ -89,7 +89,7 @@ export class Taking {
     const taken = { link, fence };
     if (await link.tryLock()) return taken;
     await this.#waitForLock(taken);
-    // For what a replaced owner has still to do elsewhere.
+    // A replaced owner may still have work to do elsewhere.
     for (let left = startupDelayMs; left > 0; left -= pollMs) {
       await pause(Math.min(pollMs, left), signal);
       await assertOurs(taken);
@@ -99,18 +99,18 @@ export class Taking {
 
   async #prepare(link: LockSession): Promise<void> {
     await link.whileBusy(() => this.#options.prepare(link.session));
-    // What was new is distributed now.
+    // A table that `prepare` created is distributed only now.
     await this.#checkHome(link);
   }
 
-  /** On a cluster the schema may be elsewhere: then all begins anew there. */
+  /** On a cluster the schema may be elsewhere; then everything starts there. */
   async #checkHome(link: LockSession): Promise<void> {
     if (!link.isOnCluster) return;
     if (await this.#options.home.isKnownAt(link.session)) return;
     throw new HomeChangedError("The schema is on a server of a cluster");
   }
 
-  /** Until the former owner has let go, or what has come before us. */
+  /** Waits until the former owner, or any earlier starter, frees the lock. */
   async #waitForLock({ link, fence }: Taken): Promise<void> {
     const wait = lockWait(this.#options);
     for (let waitMs = 50;; waitMs = Math.min(pollMs, waitMs * 2)) {
@@ -123,8 +123,8 @@ export class Taking {
   }
 
   /**
-   * Takes the lock, then writes the row. One that stands by outlives the loss of
-   * its session, as an owner does.
+   * Takes the lock, then writes the row. An instance that stands by survives
+   * the loss of its session, as an owner does.
    */
   async #takeWhenFree(whenOwned: "wait" | "fail"): Promise<Taken> {
     const { signal, onEvent, survey } = this.#options;
@@ -146,13 +146,13 @@ export class Taking {
         isBroken = true;
         await survey?.();
       }
-      // Whatever it holds is free for others.
+      // Frees for others whatever the session holds.
       await this.#leave();
       await pause(pollMs * (0.5 + Math.random() / 2), signal);
     }
   }
 
-  /** Undefined if a starter came meanwhile, who waits for the lock now. */
+  /** Returns undefined if a starter came meanwhile and waits for the lock. */
   async #takeLockFirst(
     link: LockSession,
     whenOwned: "wait" | "fail",
@@ -169,7 +169,7 @@ export class Taking {
     throw schemaOwned(this.#options.schema, ownerFacts(found));
   }
 
-  /** Puts our row in the place of all others, if these may be replaced. */
+  /** Replaces all other rows by ours, if they may be replaced. */
   async #replaceRows(
     link: LockSession,
     mayReplace: (rows: OwnerRow[]) => boolean,
@@ -240,13 +240,13 @@ async function assertOurs({ link, fence }: Taken): Promise<void> {
   throw ownershipLost({ isReplaced: whose === "another's" });
 }
 
-/** The server is away, or too slow. */
+/** Whether the server is unreachable, or too slow. */
 function isPassing(error: unknown): boolean {
   const { code } = toStorageError(error);
   return code === "UNAVAILABLE" || code === "DEADLINE_EXCEEDED";
 }
 
-/** A sandbox may keep the host's name to itself. */
+/** A sandbox may hide the host's name. */
 function hostName(): string {
   try {
     return hostname();
