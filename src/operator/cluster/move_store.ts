@@ -84,7 +84,11 @@ const citusModes = {
  * ```ts
  * import { moveStore } from "@towns/stream-storage/operator";
  *
- * const { from, to, seconds } = await moveStore({ url, schema, to: worker });
+ * const { from, to, seconds } = await moveStore({
+ *   url,
+ *   schema,
+ *   to: "worker-2.internal:5432",
+ * });
  * console.log(from, to, seconds);
  * ```
  *
