@@ -187,7 +187,7 @@ describe("A move is planned, and", () => {
     assert.equal(mode, "block-writes");
   });
 
-  it("repeats no worker that nobody has heard of", async () => {
+  it("repeats no worker that nobody has received of", async () => {
     const secret = "postgresql://towns:HUNTER2@b/towns";
     const { message } = await refusal(plan([], { to: secret }));
     assert.ok(!message.includes("HUNTER2"));
@@ -277,7 +277,7 @@ describe("A move is made, and", () => {
 
   it("shows how far it is until it has ended, whatever the watcher meets", async () => {
     const end = Promise.withResolvers<void>();
-    const heard: MoveProgress[] = [];
+    const received: MoveProgress[] = [];
     const answers: (Rows | Error)[] = [
       [[null, null, null]],
       new Error("The watcher has lost its connection"),
@@ -297,11 +297,11 @@ describe("A move is made, and", () => {
       await planned(),
       end.promise,
       (progress) => {
-        heard.push(progress);
+        received.push(progress);
         end.resolve();
       },
     );
-    assert.deepEqual(heard, [{
+    assert.deepEqual(received, [{
       done: 400n,
       total: 1000n,
       step: "Copying Data",
