@@ -129,7 +129,7 @@ export class Answers {
 
   /** What the server speaks of; it speaks of nothing unasked. */
   get #current(): Exchange {
-    const [exchange] = this.#exchanges;
+    const exchange = this.#exchanges[0];
     if (exchange === undefined) throw new RangeError("Expected no answer");
     this.#isAnswer = true;
     return exchange;

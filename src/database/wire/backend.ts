@@ -27,6 +27,9 @@ const maxRowBytes = 0x40000000;
 /** What is no row is gathered whole, and the longest is an error's text. */
 const maxOtherBytes = 16 * 1024 * 1024;
 
+/** Of a plain array it is an array with memory of its own; Buffer's is a view. */
+const copyOf = Uint8Array.prototype.slice;
+
 /** Reads the server's messages from chunks of any size. */
 export class BackendReader {
   readonly #listener: BackendListener;
@@ -34,6 +37,8 @@ export class BackendReader {
   #carry: Buffer | undefined;
   #carried = 0;
   #partialRow: PartialRow | undefined;
+  /** What the last row lay in. */
+  #source = sourceOf(Buffer.alloc(0));
 
   constructor(listener: BackendListener) {
     this.#listener = listener;
@@ -127,8 +132,10 @@ export class BackendReader {
       this.#listener.message(code, bytes, at + headerBytes, end);
       return;
     }
+    if (bytes !== this.#source.bytes) this.#source = sourceOf(bytes);
+    const decoders = this.#listener.rowDecoders();
     this.#listener.row(
-      decodeRow(bytes, at + headerBytes, end, this.#listener.rowDecoders()),
+      decodeRow(this.#source, at + headerBytes, end, decoders),
       end - at,
     );
   }
@@ -145,8 +152,23 @@ function messageLength(bytes: Buffer, at: number): number {
   return length;
 }
 
+/** Memory with rows in it, also as a plain array. */
+interface Source {
+  bytes: Buffer;
+  plain: Uint8Array;
+}
+
+function sourceOf(bytes: Buffer): Source {
+  const { buffer, byteOffset, length } = bytes;
+  return { bytes, plain: new Uint8Array(buffer, byteOffset, length) };
+}
+
+/**
+ * Reads a row. A bytea is copied by one call on the plain array: through a view
+ * of the Buffer a read of 100 blocks of 10 KB takes a tenth more processor time.
+ */
 function decodeRow(
-  bytes: Buffer,
+  { bytes, plain }: Source,
   start: number,
   end: number,
   decoders: readonly Decoder[] | undefined,
@@ -162,7 +184,10 @@ function decodeRow(
       values[i] = null;
       continue;
     }
-    values[i] = (decoders?.[i] ?? decodeText)(bytes, at, at + length);
+    const decode = decoders?.[i] ?? decodeText;
+    values[i] = decode === decodeBytes
+      ? copyOf.call(plain, at, at + length)
+      : decode(bytes, at, at + length);
     at += length;
   }
   if (at !== end) {
