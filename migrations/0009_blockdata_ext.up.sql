@@ -2,9 +2,9 @@
 -- the object. miniblocks_ext keeps the default storage, as in the nodes.
 --: once
 ALTER TABLE {{schema}}.es
-  ADD COLUMN blockdata_ext char NOT NULL DEFAULT 'D',
-  ADD CONSTRAINT blockdata_ext_values
-    CHECK (blockdata_ext IN ('D', 'G', 'S'));
+  ADD COLUMN blockdata_ext char NOT NULL DEFAULT 'D';
+ALTER TABLE {{schema}}.es ADD CONSTRAINT blockdata_ext_values
+  CHECK (blockdata_ext IN ('D', 'G', 'S'));
 --: each media partition
 CREATE TABLE {{schema}}.miniblocks_ext_{{suffix}} (
   stream_id char(64) NOT NULL,

@@ -96,17 +96,28 @@ export class Place {
     );
   }
 
-  /** A session with any server of a cluster, to ask it something. */
-  #connectTo(address: Address): Promise<Session> {
-    const target: ConnectionTarget = {
-      ...this.#options.ownershipTarget,
-      hosts: [address],
-      sessionAttrs: "any",
-    };
-    return connectSession(shortened(target, this.#options), {}, {
+  /** A session of one's own with the coordinator of a cluster, which is known. */
+  connectCoordinator(options: Partial<ConnectOptions>): Promise<Session> {
+    const target = this.#targetAt(this.home.coordinator!);
+    return connectLastingSession(shortened(target, this.#options), {
       ...sessionOptions(this.#options),
       isForLittle: true,
+      ...options,
     });
+  }
+
+  /** A session with any server of a cluster, to ask it something. */
+  #connectTo(address: Address): Promise<Session> {
+    return connectSession(
+      shortened(this.#targetAt(address), this.#options),
+      {},
+      { ...sessionOptions(this.#options), isForLittle: true },
+    );
+  }
+
+  #targetAt(address: Address): ConnectionTarget {
+    const { ownershipTarget } = this.#options;
+    return { ...ownershipTarget, hosts: [address], sessionAttrs: "any" };
   }
 
   /** A pool whose sessions lead here. */

@@ -145,12 +145,21 @@ async function migrateSchema(
   const { migrate } = await loadModule(() =>
     import("../database/migrations/migrate.ts")
   );
-  await using session = await place.connectOwner({
-    answerTimeoutMs: migrationAnswerMs,
-    signal,
-  });
+  const { onCoordinator } = await loadModule(() =>
+    import("./on_coordinator.ts")
+  );
+  const connect = { answerTimeoutMs: migrationAnswerMs, signal };
+  await using session = await place.connectOwner(connect);
   const options = { schema, partitions, beforeMigration, signal };
-  return await abortable(session, signal, () => migrate(session, options));
+  return await abortable(
+    session,
+    signal,
+    () =>
+      onCoordinator(
+        { place, schema, session, connect },
+        (at) => abortable(at, signal, () => migrate(at, options)),
+      ),
+  );
 }
 
 /** The signal ends what the session does. */

@@ -2,6 +2,7 @@
 
 import { StreamStorageError } from "../../storage/errors.ts";
 import { quoted } from "../../storage/foreign_text.ts";
+import { assertCoordinator, readClusterState, runnerFor } from "./cluster.ts";
 import type { MigrationConnection } from "./connection.ts";
 import { withMigrationLock } from "./lock.ts";
 import {
@@ -91,6 +92,8 @@ async function downLocked(
 ): Promise<MigrationReport> {
   const state = await readSchemaState(connection, schema);
   refuseUnusable(schema, state);
+  const cluster = await readClusterState(connection, schema);
+  assertCoordinator(schema, cluster);
   const from = state.versions;
   const range = {
     from,
@@ -114,6 +117,7 @@ async function downLocked(
   const steps = planDown(schema, range, suffixes);
   const appliedVersions = await runSteps(steps, "down from", {
     connection,
+    runTransaction: runnerFor(cluster),
     progress,
     signal,
   });

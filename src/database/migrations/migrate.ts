@@ -4,15 +4,17 @@
  * 1. Read the state of the schema. If everything is applied, nothing is locked
  *    or written, and no right to change the schema is needed.
  * 2. Take the migration lock and read again.
- * 3. Create the schema; run the caller's hook; prepare the bookkeeping tables
+ * 3. In a Citus cluster, find out what it asks for (cluster.ts).
+ * 4. Create the schema; run the caller's hook; prepare the bookkeeping tables
  *    and the number of partitions, which never changes from then on; one
  *    transaction each.
- * 4. Run the plan (plan.ts says why a run may be interrupted anywhere).
+ * 5. Run the plan (plan.ts says why a run may be interrupted anywhere).
  */
 
 import { quoted } from "../../storage/foreign_text.ts";
 import type { MigrationConnection } from "./connection.ts";
 import { readUsable, reportOf } from "./check.ts";
+import { planCluster, runnerFor } from "./cluster.ts";
 import { withMigrationLock } from "./lock.ts";
 import { currentVersions } from "./numbers.ts";
 import { planLossChecks, planPreparation, planUp } from "./plan.ts";
@@ -34,6 +36,7 @@ import {
   findsRows,
   migrationFailure,
   runHook,
+  type RunTransaction,
   runTransaction,
 } from "./transaction.ts";
 import { nodeMigrations } from "./versions.ts";
@@ -62,6 +65,11 @@ interface Run {
   connection: MigrationConnection;
   options: MigrateOptions;
   progress: RunProgress;
+}
+
+/** A run that has found out how transactions are run. */
+interface LockedRun extends Run {
+  runTransaction: RunTransaction;
 }
 
 /**
@@ -108,11 +116,18 @@ async function migrateLocked(run: Run): Promise<MigrationReport> {
   const { connection, options: { schema, signal }, progress } = run;
   const before = await readUsable(connection, schema);
   if (isCurrent(before)) return reportOf(run.options, progress, before);
-  const partitions = await prepare(run, before);
+  progress.activity = "Look at the cluster";
+  const cluster = await planCluster(connection, schema, before.versions);
+  const runTransaction = runnerFor(cluster);
+  for (const statement of cluster?.first ?? []) {
+    await runTransaction(connection, statement);
+  }
+  const partitions = await prepare({ ...run, runTransaction }, before);
   const range = { from: before.versions, to: currentVersions };
-  const steps = planUp(schema, range, partitions);
+  const steps = planUp(schema, range, partitions, cluster?.last);
   const appliedVersions = await runSteps(steps, "up to", {
     connection,
+    runTransaction,
     progress,
     signal,
   });
@@ -121,8 +136,8 @@ async function migrateLocked(run: Run): Promise<MigrationReport> {
 }
 
 /** Does what precedes the first version; returns the number of partitions. */
-async function prepare(run: Run, before: SchemaState): Promise<number> {
-  const { connection, options, progress } = run;
+async function prepare(run: LockedRun, before: SchemaState): Promise<number> {
+  const { connection, options, progress, runTransaction } = run;
   const { schema, partitions, beforeMigration } = options;
   progress.activity = "Preparation";
   refuseUnknownPartitions(schema, before, partitions);

@@ -13,7 +13,7 @@ export type TrackVersions = Readonly<Record<MigrationTrack, number>>;
 export const firstVersion = 6;
 
 /** The versions that this module works on. */
-export const currentVersions: TrackVersions = { node: 9, own: 8 };
+export const currentVersions: TrackVersions = { node: 9, own: 9 };
 
 /** The largest number of partitions that two hex digits can name. */
 export const maxPartitions = 256;

@@ -54,14 +54,15 @@ export function planPreparation(schema: string, partitions: number): string {
     .flatMap((section) => renderSection(section, values, [])).join("\n");
 }
 
-/** The steps up. */
+/** The steps up; `last` are statements that the last transaction ends with. */
 export function planUp(
   schema: string,
   range: PlanRange,
   partitions: number,
+  last: readonly string[] = [],
 ): MigrationStep[] {
   const suffixes = partitionSuffixes(partitions);
-  return [...nodeMigrations, ...ownMigrations]
+  const steps = [...nodeMigrations, ...ownMigrations]
     .filter(({ track, version }) =>
       version > range.from[track] && version <= range.to[track]
     )
@@ -71,8 +72,13 @@ export function planUp(
       const record = recordSql(schema, migration, "up");
       const transactions = batches.map((batch) => [guard, ...batch]);
       transactions.at(-1)!.push(...once, record);
-      return { migration, transactions: transactions.map(joinLines) };
+      return { migration, transactions };
     });
+  steps.at(-1)?.transactions.at(-1)!.push(...last);
+  return steps.map(({ migration, transactions }) => ({
+    migration,
+    transactions: transactions.map(joinLines),
+  }));
 }
 
 /**

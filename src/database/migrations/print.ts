@@ -1,12 +1,17 @@
 /** Prints migrations as SQL for a database administrator to read and run. */
 
+import {
+  type ClusterPlan,
+  planCluster,
+  printedTransaction,
+} from "./cluster.ts";
 import type { MigrationConnection } from "./connection.ts";
 import { lockKeys } from "./lock.ts";
 import { planPreparation, planUp } from "./plan.ts";
 import { assertPartitions, isCurrent, refuseUnusable } from "./refusals.ts";
 import { assertSchemaName, quoteIdentifier } from "./sql_text.ts";
 import { readSchemaState } from "./state.ts";
-import { migrationFailure, transactionSql } from "./transaction.ts";
+import { migrationFailure } from "./transaction.ts";
 import { currentVersions } from "./numbers.ts";
 
 /** The options of {@linkcode printMigrations}. */
@@ -28,24 +33,37 @@ export interface PrintMigrationsOptions {
  * @throws {StreamStorageError} `BAD_CONFIG`: a bad schema name or number.
  */
 export function printMigrations(options: PrintMigrationsOptions): string {
+  return printOn(undefined, options);
+}
+
+function printOn(
+  cluster: ClusterPlan | undefined,
+  options: PrintMigrationsOptions,
+): string {
   const { schema, partitions, from = 0, ownFrom = 0 } = options;
   assertSchemaName(schema);
   assertPartitions(partitions);
   const range = { from: { node: from, own: ownFrom }, to: currentVersions };
-  const steps = planUp(schema, range, partitions)
+  const steps = planUp(schema, range, partitions, cluster?.last)
     .flatMap(({ migration: { track, version }, transactions }) =>
       transactions.map((sql, i) => {
         const part = `part ${i + 1} of ${transactions.length}`;
         return `-- Up to ${track} version ${version}, ${part}\n` +
-          transactionSql(sql);
+          printedTransaction(sql, cluster);
       })
     );
   const keys = lockKeys(schema);
   return [
     "-- Stop at the first error: psql -v ON_ERROR_STOP=1 -f THIS_FILE",
+    ...cluster === undefined
+      ? []
+      : ["SET citus.enable_schema_based_sharding = off;"],
     `CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(schema)};`,
+    ...cluster?.first ?? [],
     `SELECT pg_catalog.pg_advisory_lock(${keys});`,
-    `-- Preparation\n${transactionSql(planPreparation(schema, partitions))}`,
+    `-- Preparation\n${
+      printedTransaction(planPreparation(schema, partitions), cluster)
+    }`,
     ...steps,
     `SELECT pg_catalog.pg_advisory_unlock(${keys});\n`,
   ].join("\n\n");
@@ -67,7 +85,8 @@ export async function printPendingMigrations(
     const state = await readSchemaState(connection, schema);
     refuseUnusable(schema, state);
     if (isCurrent(state)) return "-- The schema is current\n";
-    return printMigrations({
+    const cluster = await planCluster(connection, schema, state.versions);
+    return printOn(cluster, {
       schema,
       partitions: state.partitions ?? options.partitions,
       from: state.versions.node,

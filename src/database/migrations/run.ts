@@ -5,7 +5,7 @@ import { sqlStateOf } from "../failures.ts";
 import type { MigrationConnection } from "./connection.ts";
 import type { MigrationStep } from "./plan.ts";
 import type { RunProgress } from "./report.ts";
-import { runTransaction } from "./transaction.ts";
+import type { RunTransaction } from "./transaction.ts";
 
 /**
  * Altering a table of a running instance may deadlock with its writes now and
@@ -16,6 +16,7 @@ const deadlockRetry = { retries: 4, minTimeout: 50, randomize: true };
 /** The context in which steps run. */
 export interface RunContext {
   connection: MigrationConnection;
+  runTransaction: RunTransaction;
   progress: RunProgress;
   signal?: AbortSignal | undefined;
 }
@@ -27,7 +28,7 @@ export interface RunContext {
 export async function runSteps(
   steps: readonly MigrationStep[],
   direction: "up to" | "down from",
-  { connection, progress, signal }: RunContext,
+  { connection, runTransaction, progress, signal }: RunContext,
 ): Promise<number[]> {
   progress.expect(steps.flatMap((step) => step.transactions).length);
   for (const { migration, transactions } of steps) {

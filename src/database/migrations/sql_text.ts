@@ -21,6 +21,22 @@ export function quoteLiteral(text: string): string {
 }
 
 /**
+ * The statements of a script, one by one, without comments and without what ends
+ * them. For our own text: strings with backslashes and nested comments are not in it.
+ */
+export function splitStatements(sql: string): string[] {
+  const parts = sql.match(
+    /--.*|"(?:[^"]|"")*"|'(?:[^']|'')*'|(\$\w*\$)[^]*?\1|;|[^]/g,
+  ) ?? [];
+  const statements = [""];
+  for (const part of parts) {
+    if (part === ";") statements.push("");
+    else if (!part.startsWith("--")) statements[statements.length - 1] += part;
+  }
+  return statements.map((each) => each.trim()).filter((each) => each !== "");
+}
+
+/**
  * Checks a schema name: 1 to 63 bytes of UTF-8 without a zero character.
  *
  * @throws {StreamStorageError} `BAD_CONFIG`, reason `bad_schema_name`.

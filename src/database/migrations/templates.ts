@@ -6,7 +6,9 @@
 export const templates = {
   "0006_streams.down.sql": `-- Removes everything but the bookkeeping of the two tracks, for every set of
 -- partition tables that is there: old nodes made one more than they use, with
--- all its tables. IF EXISTS: an interrupted run is completed by the next.
+-- all its tables. IF EXISTS: an interrupted run is completed by the next. CASCADE:
+-- the copies that a schema's move in a cluster leaves behind for a while have
+-- the trigger, too.
 --: lost once
 SELECT FROM {{schema}}.es
 --: lost each partition
@@ -15,7 +17,7 @@ UNION ALL SELECT FROM {{schema}}.minipools_{{suffix}}
 UNION ALL SELECT FROM {{schema}}.miniblock_candidates_{{suffix}}
 --: once
 DROP TABLE IF EXISTS {{schema}}.singlenodekey;
-DROP FUNCTION IF EXISTS {{schema}}.notify_on_upsert();
+DROP FUNCTION IF EXISTS {{schema}}.notify_on_upsert() CASCADE;
 DROP TABLE IF EXISTS {{schema}}.es;
 DROP TABLE IF EXISTS {{schema}}.settings;
 --: each partition
@@ -106,11 +108,11 @@ ALTER TABLE {{schema}}.miniblock_candidates_{{suffix}} DROP COLUMN snapshot;
 `,
   "0008_snapshots.up.sql": `-- Snapshots beside the blocks; before, they were inside the block data.
 --: each partition
+ALTER TABLE {{schema}}.miniblocks_{{suffix}} ADD COLUMN snapshot bytea;
 ALTER TABLE {{schema}}.miniblocks_{{suffix}}
-  ADD COLUMN snapshot bytea,
   ALTER COLUMN snapshot SET STORAGE EXTERNAL;
+ALTER TABLE {{schema}}.miniblock_candidates_{{suffix}} ADD COLUMN snapshot bytea;
 ALTER TABLE {{schema}}.miniblock_candidates_{{suffix}}
-  ADD COLUMN snapshot bytea,
   ALTER COLUMN snapshot SET STORAGE EXTERNAL;
 `,
   "0009_blockdata_ext.down.sql": `-- The only record of which bytes in object storage are which block.
@@ -127,9 +129,9 @@ DROP TABLE {{schema}}.miniblocks_ext_{{suffix}};
 -- the object. miniblocks_ext keeps the default storage, as in the nodes.
 --: once
 ALTER TABLE {{schema}}.es
-  ADD COLUMN blockdata_ext char NOT NULL DEFAULT 'D',
-  ADD CONSTRAINT blockdata_ext_values
-    CHECK (blockdata_ext IN ('D', 'G', 'S'));
+  ADD COLUMN blockdata_ext char NOT NULL DEFAULT 'D';
+ALTER TABLE {{schema}}.es ADD CONSTRAINT blockdata_ext_values
+  CHECK (blockdata_ext IN ('D', 'G', 'S'));
 --: each media partition
 CREATE TABLE {{schema}}.miniblocks_ext_{{suffix}} (
   stream_id char(64) NOT NULL,
@@ -314,6 +316,28 @@ ALTER TABLE {{schema}}.stream_storage_ephemeral ADD COLUMN incarnation uuid;
 ALTER TABLE {{schema}}.stream_storage_trimming ADD COLUMN incarnation uuid;
 ALTER TABLE {{schema}}.stream_storage_media_blocks ADD COLUMN incarnation uuid;
 ALTER TABLE {{schema}}.stream_storage_media_tasks ADD COLUMN incarnation uuid;
+`,
+  "own/0009_notification_channel.down.sql": `--: once
+CREATE OR REPLACE FUNCTION {{schema}}.notify_on_upsert() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_catalog.pg_notify(TG_TABLE_NAME::text, TG_TABLE_SCHEMA::text);
+  RETURN NEW;
+END;
+$$;
+`,
+  "own/0009_notification_channel.up.sql": `-- The channel on which owners hear of each other is written in the function. It
+-- was the name of the table, which on a distributed schema is the name of a shard:
+-- singlenodekey_102012, where neither a node nor an older release listens. On a
+-- plain server nothing changes.
+--: once
+CREATE OR REPLACE FUNCTION {{schema}}.notify_on_upsert() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_catalog.pg_notify('singlenodekey', TG_TABLE_SCHEMA::text);
+  RETURN NEW;
+END;
+$$;
 `,
   "prepare.sql": `-- What is there before the first version: the bookkeeping of both tracks, the
 -- first exactly as golang-migrate makes it, and the number of partitions,

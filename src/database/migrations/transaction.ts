@@ -11,7 +11,7 @@ import type { MigrationConnection } from "./connection.ts";
  * or lead to types and functions that others made. The notices of IF NOT EXISTS
  * are useless.
  */
-const begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+export const beginSql = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL search_path = ${searchPath};
 SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = 0;
@@ -19,8 +19,11 @@ SET LOCAL client_min_messages = warning;`;
 
 /** The statements as the text of one transaction. */
 export function transactionSql(statements: string): string {
-  return `${begin}\n${statements}\nCOMMIT;`;
+  return `${beginSql}\n${statements}\nCOMMIT;`;
 }
+
+/** Runs statements as one transaction, in a way that suits the server. */
+export type RunTransaction = typeof runTransaction;
 
 /**
  * Runs the statements as one transaction, in one round trip. Returns the rows
@@ -42,7 +45,7 @@ export function runHook(
   hook: (connection: MigrationConnection) => Promise<void>,
 ): Promise<void> {
   return rollingBack(connection, async () => {
-    await connection.script(begin);
+    await connection.script(beginSql);
     await hook(connection);
     // After a failed statement, COMMIT rolls back without an error; the
     // statement before it reports the failure.

@@ -52,6 +52,7 @@ export const ownMigrations: readonly Migration[] = [
   migration("own", "own/0006_replica_identity"),
   migration("own", "own/0007_deletions"),
   migration("own", "own/0008_incarnations"),
+  migration("own", "own/0009_notification_channel"),
 ];
 
 /** The version is the number at the start of its files' names. */

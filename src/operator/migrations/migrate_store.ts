@@ -92,12 +92,10 @@ export async function migrateStore(
     let report: MigrationReport | undefined;
     await ground.owning({
       prepare: async () => {
-        report = await migrate(session, {
-          schema,
-          partitions,
-          signal,
-          onProgress,
-        });
+        // Once more where a new schema has been distributed to.
+        report ??= await ground.changing((at) =>
+          migrate(at, { schema, partitions, signal, onProgress })
+        );
       },
     });
     return report!;
@@ -116,14 +114,9 @@ export async function migrateStoreDown(
   return await withTypedErrors("migrateStoreDown", options, async (ground) => {
     const { session, options: { schema, signal } } = ground;
     const down = () =>
-      migrateDown(session, {
-        schema,
-        to,
-        own,
-        allowDataLoss,
-        onProgress,
-        signal,
-      });
+      ground.changing((at) =>
+        migrateDown(at, { schema, to, own, allowDataLoss, onProgress, signal })
+      );
     const { versions } = await readSchemaState(session, schema);
     // Without the first version there is no table of owners, so no owner.
     if (versions.node === 0) return await down();

@@ -5,6 +5,7 @@
 
 import type { Session } from "../../database/session.ts";
 import { Place } from "../../postgres/connections.ts";
+import { onCoordinator } from "../../postgres/on_coordinator.ts";
 import {
   type ResolvedOptions,
   resolveOptions,
@@ -19,6 +20,8 @@ const statementMs = 6 * 60 * 60 * 1000;
 export interface Ground {
   session: Session;
   options: ResolvedOptions;
+  /** Runs `work` on the session, or on one with the coordinator of a cluster. */
+  changing<T>(work: (session: Session) => Promise<T>): Promise<T>;
   /**
    * Becomes the owner and gives the schema back when `work` has ended. `prepare`
    * runs before there need be a table of owners.
@@ -44,18 +47,18 @@ export async function onGround<T>(
     ...given,
     whenOwned: takeOver ? "take" : "fail",
   });
-  const { signal } = options;
+  const { schema, signal } = options;
+  const connect = { answerTimeoutMs: statementMs, ...(signal && { signal }) };
   const place = new Place(options);
   await place.enter();
   try {
-    const session = await place.connectOwner({
-      answerTimeoutMs: statementMs,
-      ...(signal && { signal }),
-    });
+    const session = await place.connectOwner(connect);
     try {
       return await work({
         session,
         options,
+        changing: (work) =>
+          onCoordinator({ place, schema, session, connect }, work),
         owning: async ({ prepare = nothing, work = nothing }) => {
           const ownership = await takeOwnership(options, place, {
             prepare,

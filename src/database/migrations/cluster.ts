@@ -1,0 +1,231 @@
+/**
+ * Migrations in a Citus cluster.
+ *
+ * A new schema is migrated as on a plain server, for what makes its tables can't be
+ * done to distributed ones, and then distributed, whole. Both are switched off in
+ * between: the setting that would distribute each table as it is made, and the
+ * refusal of triggers, of which there is one. To distribute it is a part of the
+ * last transaction, so a schema that is current is where it is to be.
+ *
+ * In a schema that is distributed already
+ * - each statement is a message of its own: Citus passes the text of many on to the
+ *   other servers as it is, and they take one statement at a time;
+ * - no ALTER TABLE has two changes (tests/migrations/cluster_form_test.ts);
+ * - SET STORAGE, which Citus refuses, is said to each server by itself. That takes
+ *   a connection of its own there, which waits for the transaction that has the
+ *   table: so it comes after it. Whoever dies in between leaves values that are
+ *   compressed, and `verify` tells.
+ *
+ * All of it is done on the coordinator, the one server that takes such changes.
+ * Without it Citus refuses them, and tables that are made in a DO block would stay
+ * there without a word.
+ */
+
+import { printable, quoted } from "../../storage/foreign_text.ts";
+import type { MigrationConnection } from "./connection.ts";
+import { refusal } from "./refusals.ts";
+import type { TrackVersions } from "./numbers.ts";
+import { quoteIdentifier, quoteLiteral, splitStatements } from "./sql_text.ts";
+import {
+  beginSql,
+  findsRows,
+  rollingBack,
+  type RunTransaction,
+  runTransaction,
+  transactionSql,
+} from "./transaction.ts";
+
+/** What a server of a cluster says of a schema that is to be migrated. */
+export interface ClusterState {
+  /** The server takes changes of schemas. */
+  isCoordinator: boolean;
+  /** The schema lives on one server of the cluster, as a whole. */
+  isDistributed: boolean;
+  /** New schemas are to be distributed: citus.enable_schema_based_sharding. */
+  isWanted: boolean;
+}
+
+/** Undefined where the database has no Citus. */
+export async function readClusterState(
+  connection: MigrationConnection,
+  schema: string,
+): Promise<ClusterState | undefined> {
+  const [hasCitus] = await connection.script(
+    `SELECT pg_catalog.to_regclass('pg_catalog.pg_dist_schema') IS NOT NULL`,
+  );
+  if (hasCitus?.[0] !== "t") return undefined;
+  const [row] = await connection.script(
+    `SELECT groupid = 0, EXISTS (SELECT FROM pg_catalog.pg_dist_schema
+      WHERE schemaid::pg_catalog.oid = (SELECT oid
+        FROM pg_catalog.pg_namespace WHERE nspname = ${quoteLiteral(schema)})),
+      pg_catalog.current_setting('citus.enable_schema_based_sharding')::boolean
+    FROM pg_catalog.pg_dist_local_group`,
+  );
+  const [isCoordinator, isDistributed, isWanted] = row!.map((it) => it === "t");
+  return {
+    isCoordinator: isCoordinator!,
+    isDistributed: isDistributed!,
+    isWanted: isWanted!,
+  };
+}
+
+/**
+ * @throws {StreamStorageError} BAD_CONFIG, reason `cluster_needs_coordinator`.
+ */
+export function assertCoordinator(
+  schema: string,
+  cluster: ClusterState | undefined,
+): void {
+  if (cluster === undefined || cluster.isCoordinator) return;
+  throw refusal(
+    "cluster_needs_coordinator",
+    `Schema ${quoted(schema)} can only be changed by the cluster's ` +
+      "coordinator, and this server is a worker: give the coordinator's address",
+    { schema },
+  );
+}
+
+/** What a migration in a cluster takes besides the versions. */
+export interface ClusterPlan {
+  /** The tables are distributed while the versions are applied. */
+  isDistributed: boolean;
+  /** Statements that come before everything. */
+  first: string[];
+  /** Statements at the end of the last transaction. */
+  last: string[];
+}
+
+/**
+ * Plans how the schema is brought up: as a distributed one, or as a plain one that
+ * is distributed in the end if that is wanted. Only a schema without streams is: to
+ * move what is stored is for its operator to decide.
+ *
+ * @throws {StreamStorageError} as {@linkcode assertCoordinator}.
+ */
+export async function planCluster(
+  connection: MigrationConnection,
+  schema: string,
+  { node }: TrackVersions,
+): Promise<ClusterPlan | undefined> {
+  const cluster = await readClusterState(connection, schema);
+  if (cluster === undefined) return undefined;
+  assertCoordinator(schema, cluster);
+  const name = quoteLiteral(quoteIdentifier(schema));
+  const distribute =
+    `SELECT pg_catalog.citus_schema_distribute(${name}::regnamespace);`;
+  const undistribute =
+    `SELECT pg_catalog.citus_schema_undistribute(${name}::regnamespace);`;
+  if (cluster.isDistributed) {
+    return node > 0
+      ? { isDistributed: true, first: [], last: [] }
+      // It has no tables of ours yet, or none any more.
+      : { isDistributed: false, first: [undistribute], last: [distribute] };
+  }
+  const hasStreams = `SELECT EXISTS (SELECT FROM ${
+    quoteIdentifier(schema)
+  }.es)`;
+  const isWanted = cluster.isWanted &&
+    (node === 0 || !await findsRows(connection, [hasStreams]));
+  const last = isWanted ? [distribute] : [];
+  return { isDistributed: false, first: [], last };
+}
+
+/** How transactions are run on such a schema; undefined: no cluster. */
+export function runnerFor(
+  cluster: Pick<ClusterPlan, "isDistributed"> | undefined,
+): RunTransaction {
+  if (cluster === undefined) return runTransaction;
+  if (cluster.isDistributed) return runOneByOne;
+  return (connection, statements) =>
+    runTransaction(connection, `${clusterSettings}\n${statements}`);
+}
+
+/** Settings of each transaction in a cluster. */
+const clusterSettings = `SET LOCAL citus.enable_schema_based_sharding = off;
+SET LOCAL citus.enable_unsafe_triggers = on;`;
+
+/** The SQL of a transaction, for a client that sends each statement by itself. */
+export function printedTransaction(
+  statements: string,
+  cluster: Pick<ClusterPlan, "isDistributed"> | undefined,
+): string {
+  if (cluster === undefined) return transactionSql(statements);
+  const ours = (sql: string) => transactionSql(`${clusterSettings}\n${sql}`);
+  if (!cluster.isDistributed) return ours(statements);
+  const { statements: together, after } = forDistributed(statements);
+  return [
+    ours(together.map((each) => `${each};`).join("\n")),
+    ...after.map((each) => `${each};`),
+  ].join("\n");
+}
+
+/** A transaction's statements on distributed tables, and what comes after it. */
+export interface DistributedTransaction {
+  statements: string[];
+  after: string[];
+}
+
+/** See the file's head. */
+export function forDistributed(statements: string): DistributedTransaction {
+  const all = splitStatements(statements);
+  return {
+    statements: all.filter((each) => storageChange(each) === undefined),
+    after: all.flatMap((each) => {
+      const table = storageChange(each);
+      return table === undefined ? [] : everywhereSql(table, each);
+    }),
+  };
+}
+
+async function runOneByOne(
+  connection: MigrationConnection,
+  transaction: string,
+): Promise<(string | null)[][]> {
+  const { statements, after } = forDistributed(transaction);
+  const last = await rollingBack(connection, async () => {
+    await connection.script(`${beginSql}\n${clusterSettings}`);
+    let last: (string | null)[][] = [];
+    for (const statement of statements) {
+      const rows = await connection.script(statement);
+      if (rows.length > 0) last = rows;
+    }
+    await connection.script("COMMIT");
+    return last;
+  });
+  for (const statement of after) {
+    const refused = (await connection.script(statement))
+      .find(([isDone]) => isDone !== "t");
+    if (refused === undefined) continue;
+    throw refusal(
+      "cluster_server_refused",
+      `A server of the cluster has refused a change that the others have: ${
+        printable(refused[1] ?? "", 200)
+      }`,
+      {},
+    );
+  }
+  return last;
+}
+
+/** The table whose storage the statement sets; undefined: it does no such thing. */
+function storageChange(statement: string): string | undefined {
+  return /^ALTER TABLE ((?:"(?:[^"]|"")*"|\w+)\.\w+)\s+ALTER COLUMN \w+ SET STORAGE \w+$/
+    .exec(statement)?.[1];
+}
+
+/** On every server for its own name of the table, and for the shard. */
+function everywhereSql(table: string, statement: string): string[] {
+  const local = `SET LOCAL citus.enable_ddl_propagation = off; ${statement}`;
+  const ofShard = statement.replaceAll("%", "%%").replace(
+    table.replaceAll("%", "%%"),
+    () => "%s",
+  );
+  return [
+    `SELECT success, result FROM pg_catalog.run_command_on_all_nodes(${
+      quoteLiteral(local)
+    })`,
+    `SELECT success, result FROM pg_catalog.run_command_on_placements(${
+      quoteLiteral(table)
+    }::regclass, ${quoteLiteral(ofShard)})`,
+  ];
+}

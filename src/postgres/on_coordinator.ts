@@ -1,0 +1,50 @@
+/** Changes of a schema in a cluster: only its coordinator takes them. */
+
+import {
+  assertCoordinator,
+  readClusterState,
+} from "../database/migrations/cluster.ts";
+import { refusal } from "../database/migrations/refusals.ts";
+import type { ConnectOptions } from "../database/driver.ts";
+import type { Session } from "../database/session.ts";
+import { quoted } from "../storage/foreign_text.ts";
+import type { Place } from "./connections.ts";
+
+/** Which session there is, and how another one is made. */
+export interface CoordinatorOptions {
+  place: Place;
+  schema: string;
+  /** With any server of the cluster, or with a plain one. */
+  session: Session;
+  connect: Partial<ConnectOptions>;
+}
+
+/**
+ * Runs `work` on the session, or, if that is with a worker of a cluster, on one
+ * with the coordinator, which is closed then.
+ *
+ * @throws {StreamStorageError} BAD_CONFIG, `cluster_schema_not_distributed`: the
+ *   schema would stay on the coordinator, which is not where we are;
+ *   `cluster_needs_coordinator`: the worker does not know it.
+ */
+export async function onCoordinator<T>(
+  { place, schema, session, connect }: CoordinatorOptions,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const cluster = await readClusterState(session, schema);
+  if (cluster === undefined || cluster.isCoordinator) {
+    return await work(session);
+  }
+  if (!cluster.isDistributed && !cluster.isWanted) {
+    throw refusal(
+      "cluster_schema_not_distributed",
+      `Schema ${quoted(schema)} is not distributed, and this server is a ` +
+        "worker of a cluster: set citus.enable_schema_based_sharding = on for " +
+        "the database, or give the coordinator's address",
+      { schema },
+    );
+  }
+  if (place.home.coordinator === undefined) assertCoordinator(schema, cluster);
+  await using coordinator = await place.connectCoordinator(connect);
+  return await work(coordinator);
+}

@@ -1,0 +1,233 @@
+/**
+ * What migrations in a Citus cluster send, asked without one. The rules are in
+ * src/database/migrations/cluster.ts; tests/cluster/migrations_test.ts runs them.
+ */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { forDistributed } from "../../src/database/migrations/cluster.ts";
+import type { MigrationConnection } from "../../src/database/migrations/connection.ts";
+import { migrate, migrateDown } from "../../src/database/migrations/mod.ts";
+import {
+  currentVersions,
+  firstVersion,
+  partitionSuffixes,
+} from "../../src/database/migrations/numbers.ts";
+import {
+  planDown,
+  planPreparation,
+  planUp,
+} from "../../src/database/migrations/plan.ts";
+import { splitStatements } from "../../src/database/migrations/sql_text.ts";
+import { isStreamStorageError } from "../../src/storage/errors.ts";
+
+/** A name that would break out of any quotes that are not there. */
+const schema = `its; "name" 'is' %s $$ -- odd`;
+const suffixes = partitionSuffixes(1);
+
+/** Everything that a schema may be brought through once it is distributed. */
+function transactions(): string[] {
+  const first = { node: firstVersion, own: 0 };
+  const nothing = { node: 0, own: 0 };
+  const present = { used: suffixes, present: suffixes };
+  const steps = [
+    ...planUp(schema, { from: first, to: currentVersions }, 1),
+    ...planDown(schema, { from: currentVersions, to: nothing }, present),
+  ];
+  return [
+    planPreparation(schema, 1),
+    ...steps.flatMap((step) => step.transactions),
+  ];
+}
+
+/** The statement without what is quoted or in brackets. */
+function bare(statement: string): string {
+  let text = statement.replaceAll(
+    /"(?:[^"]|"")*"|'(?:[^']|'')*'|\$\$[^]*?\$\$/g,
+    "x",
+  );
+  for (let before = ""; before !== text;) {
+    before = text;
+    text = text.replaceAll(/\([^()]*\)/g, "");
+  }
+  return text;
+}
+
+describe("A migration of a distributed schema", () => {
+  const all = transactions().map(forDistributed);
+
+  it("has one change in each ALTER TABLE, and none that Citus refuses", () => {
+    for (const statement of all.flatMap(({ statements }) => statements)) {
+      const text = bare(statement);
+      assert.doesNotMatch(text, /;/);
+      assert.doesNotMatch(text, /SET STORAGE|SET STATISTICS|^DO\b/);
+      if (text.startsWith("ALTER TABLE")) assert.doesNotMatch(text, /,/);
+    }
+  });
+
+  it("says what is refused to each server, and to the shard", () => {
+    const after = all.flatMap(({ after }) => after);
+    // Snapshots of blocks and of candidates, and only those.
+    assert.equal(after.length, 2 * 2 * suffixes.length);
+    const [everywhere, shard] = after;
+    assert.equal(
+      everywhere,
+      "SELECT success, result FROM pg_catalog.run_command_on_all_nodes(" +
+        `'SET LOCAL citus.enable_ddl_propagation = off; ALTER TABLE ` +
+        `"its; ""name"" ''is'' %s $$ -- odd".miniblocks_r00\n  ` +
+        `ALTER COLUMN snapshot SET STORAGE EXTERNAL')`,
+    );
+    assert.equal(
+      shard,
+      "SELECT success, result FROM pg_catalog.run_command_on_placements(" +
+        `'"its; ""name"" ''is'' %s $$ -- odd".miniblocks_r00'::regclass, ` +
+        `'ALTER TABLE %s\n  ALTER COLUMN snapshot SET STORAGE EXTERNAL')`,
+    );
+  });
+});
+
+describe("splitStatements", () => {
+  it("leaves what is quoted as it is", () => {
+    const sql = `-- A comment; it goes.
+SELECT ';', 'it''s;', ";" FROM x; -- and this
+CREATE FUNCTION f() RETURNS int AS $$ SELECT 1; -- stays
+$$; CREATE FUNCTION g() AS $a$ $$; $a$;
+`;
+    assert.deepEqual(splitStatements(sql), [
+      `SELECT ';', 'it''s;', ";" FROM x`,
+      "CREATE FUNCTION f() RETURNS int AS $$ SELECT 1; -- stays\n$$",
+      "CREATE FUNCTION g() AS $a$ $$; $a$",
+    ]);
+  });
+});
+
+/** What a server says to a statement of this kind. */
+type Answer = readonly [asked: RegExp, rows: (string | null)[][]];
+
+/** A server that is asked to migrate a schema, and says what it is told to say. */
+class ScriptedServer implements MigrationConnection {
+  readonly sent: string[] = [];
+  readonly #answers: readonly Answer[];
+
+  constructor(answers: readonly Answer[]) {
+    this.#answers = answers;
+  }
+
+  script(sql: string): Promise<(string | null)[][]> {
+    this.sent.push(sql);
+    const [, rows = []] =
+      this.#answers.find(([pattern]) => pattern.test(sql)) ?? [];
+    return Promise.resolve(rows);
+  }
+
+  /** The messages between taking the lock and giving it back. */
+  get changes(): string[] {
+    return this.sent.filter((sql) => !/advisory|REPEATABLE READ/.test(sql));
+  }
+}
+
+const lock: Answer = [/pg_try_advisory_lock/, [["t"]]];
+const noCitus: Answer = [/to_regclass\('pg_catalog/, [["f"]]];
+const citus: Answer = [/to_regclass\('pg_catalog/, [["t"]]];
+const cluster = (...row: ("t" | "f")[]): Answer => [
+  /pg_dist_local_group/,
+  [row],
+];
+/** A schema at a version, with tables of one partition. */
+const at = (version: number, own: number): Answer[] => [
+  [/num_partitions/, [[String(version), "f", String(own), "1"]]],
+  [/BEGIN ISOLATION LEVEL REPEATABLE READ/, [
+    [null, "t"],
+    ["schema_migrations", "t"],
+    ["stream_storage_migrations", "t"],
+    ["settings", "t"],
+    ...suffixes.map((suffix) => [`miniblocks_${suffix}`, "t"]),
+  ]],
+];
+const missing: Answer[] = [
+  [/SELECT NULL,\n/, [[null, null, null, null]]],
+];
+
+describe("A schema is migrated", () => {
+  const options = { schema: "s", partitions: 1 };
+
+  it("on a plain server without a word of a cluster", async () => {
+    const server = new ScriptedServer([lock, noCitus, ...missing]);
+    await migrate(server, options);
+    const [, ...others] = server.changes.filter((sql) =>
+      /citus|dist/.test(sql)
+    );
+    assert.deepEqual(others, []);
+    assert.equal(server.sent.filter((sql) => /distribute/.test(sql)).length, 0);
+  });
+
+  it("on a coordinator, and distributed by its last transaction", async () => {
+    const state = cluster("t", "f", "t");
+    const server = new ScriptedServer([lock, citus, state, ...missing]);
+    await migrate(server, options);
+    const changes = server.changes.filter((sql) => sql.startsWith("BEGIN"));
+    for (const sql of changes) {
+      assert.match(sql, /SET LOCAL citus.enable_schema_based_sharding = off/);
+    }
+    const last = changes.at(-1)!;
+    assert.match(
+      last,
+      /VALUES \(9\);\nSELECT pg_catalog.citus_schema_distribute/,
+    );
+    assert.match(last, /SET LOCAL citus.enable_unsafe_triggers = on/);
+    assert.equal(changes.filter((sql) => /_distribute/.test(sql)).length, 1);
+  });
+
+  it("on a coordinator, where it stays if nobody wishes else", async () => {
+    const state = cluster("t", "f", "f");
+    const server = new ScriptedServer([lock, citus, state, ...missing]);
+    await migrate(server, options);
+    assert.equal(
+      server.sent.filter((sql) => /_distribute/.test(sql)).length,
+      0,
+    );
+  });
+
+  it("distributed, one statement a message", async () => {
+    const state = cluster("t", "t", "t");
+    const server = new ScriptedServer([lock, citus, state, ...at(8, 0)]);
+    await migrate(server, options);
+    assert.equal(
+      server.sent.filter((sql) => /_distribute/.test(sql)).length,
+      0,
+    );
+    const altering = server.sent.filter((sql) => /ALTER TABLE/.test(sql));
+    assert.ok(altering.length > 5);
+    for (const sql of altering) assert.doesNotMatch(sql, /;/);
+    const opened = server.sent.filter((sql) => /^BEGIN.*READ WRITE/.test(sql));
+    const closed = server.sent.filter((sql) => sql === "COMMIT");
+    assert.equal(opened.length, closed.length);
+  });
+
+  it("never by a worker", async () => {
+    const state = cluster("f", "t", "t");
+    const refused = (error: unknown) =>
+      isStreamStorageError(error, "BAD_CONFIG") &&
+      error.details.reason === "cluster_needs_coordinator";
+    const server = new ScriptedServer([lock, citus, state, ...at(8, 0)]);
+    await assert.rejects(migrate(server, options), refused);
+    await assert.rejects(migrateDown(server, { schema: "s", to: 7 }), refused);
+    assert.deepEqual(server.sent.filter((sql) => /READ WRITE/.test(sql)), []);
+  });
+
+  it("and a server that refuses what the others have is named", async () => {
+    const server = new ScriptedServer([
+      lock,
+      citus,
+      cluster("t", "t", "t"),
+      [/run_command_on_all_nodes/, [["t", "ALTER TABLE"], ["f", "no such"]]],
+      ...at(7, 0),
+    ]);
+    await assert.rejects(
+      migrate(server, options),
+      (error) =>
+        isStreamStorageError(error, "BAD_CONFIG") &&
+        error.details.reason === "cluster_server_refused" &&
+        error.message.includes("no such"),
+    );
+  });
+});
