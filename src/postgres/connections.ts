@@ -55,6 +55,7 @@ export class Place {
     this.home = new Home({
       schema,
       connect: (address) => this.#connectTo(address),
+      ...(options.clusterHosts && { reach: options.clusterHosts }),
     });
     this.home.listen({
       onLost: () => {

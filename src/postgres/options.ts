@@ -16,6 +16,10 @@ import {
   type ChannelBinding,
   parseRequireAuth,
 } from "../database/login/auth_policy.ts";
+import {
+  type Reach,
+  readClusterHosts,
+} from "../database/cluster/cluster_hosts.ts";
 import type { WhenOwned } from "../database/ownership/options.ts";
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
 import type { Logger } from "../telemetry/log_events.ts";
@@ -125,6 +129,12 @@ export interface StreamStorageOptions {
    * `applicationName` hold for it, too; `preparedStatements` are off.
    */
   ownershipUrl?: string;
+  /**
+   * In a Citus cluster whose servers call each other by names that lead nowhere
+   * from here: where they are reached, `{ "10.0.0.7:5432": "db-2.example:5432" }`.
+   * Default: under those names.
+   */
+  clusterHosts?: Readonly<Record<string, string>>;
   /** The schema that holds the store: 1 to 63 bytes. */
   schema: string;
   /** Aborts the opening. */
@@ -275,6 +285,11 @@ export const optionChecks = {
       "after an exclamation mark",
   )),
   ownershipUrl: optional(text()),
+  clusterHosts: optional<Reach>((value, place) => {
+    const reach = readClusterHosts(value);
+    if (!reach) place.refuse('must be an object of "host:port" by "host:port"');
+    return reach!;
+  }),
   schema: textThat(
     isSchemaName,
     "must be 1 to 63 bytes without a zero character, not pg_…",
@@ -387,6 +402,7 @@ export type ReadingOptions =
     | "signal"
     | "target"
     | "ownershipTarget"
+    | "clusterHosts"
     | "maxConnections"
     | "idleTimeoutMs"
     | "connectionLimit"

@@ -43,6 +43,7 @@ export interface StreamReaderOptions extends
     | "ssl"
     | "channelBinding"
     | "requireAuth"
+    | "clusterHosts"
     | "schema"
     | "signal"
     | "idleTimeoutMs"
@@ -82,6 +83,7 @@ const checkOptions = object({
   ssl: optionChecks.ssl,
   channelBinding: optionChecks.channelBinding,
   requireAuth: optionChecks.requireAuth,
+  clusterHosts: optionChecks.clusterHosts,
   schema: optionChecks.schema,
   signal: optionChecks.signal,
   idleTimeoutMs: optionChecks.idleTimeoutMs,

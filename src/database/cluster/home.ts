@@ -40,6 +40,7 @@ import type { Address } from "../current_server.ts";
 import { quoteIdentifier } from "../migrations/sql_text.ts";
 import { ConnectionLostError } from "../pg_error.ts";
 import type { Session } from "../session.ts";
+import type { Reach } from "./cluster_hosts.ts";
 import {
   askHome,
   askNodes,
@@ -54,7 +55,7 @@ export interface HomeOptions {
   /** Connects to a server of the cluster, to ask it. */
   connect(address: Address): Promise<Session>;
   /** Where we reach a server that the others know by this address. */
-  reach?: (address: Address) => Address;
+  reach?: Reach;
 }
 
 /** The schema was found at another server, or lives in another way than before. */

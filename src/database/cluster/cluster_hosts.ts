@@ -1,0 +1,40 @@
+/**
+ * What the servers of a cluster call each other may lead nowhere from here: they
+ * may be behind proxies, or in a network of their own.
+ */
+
+import type { Address } from "../current_server.ts";
+
+/** Where we reach a server that the others know by this address. */
+export type Reach = (address: Address) => Address;
+
+/**
+ * Reads `{ "their-host:port": "our-host:port" }`; undefined if it is none. What is
+ * not in it is reached as the servers do.
+ */
+export function readClusterHosts(value: unknown): Reach | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const ways = Object.entries(value).map(([theirs, ours]) =>
+    [addressOf(theirs), addressOf(ours)] as const
+  );
+  if (
+    !ways.every((way): way is [Address, Address] => !way.includes(undefined))
+  ) {
+    return undefined;
+  }
+  return ({ host, port }) => {
+    const way = ways.find(([it]) => it.host === host && it.port === port);
+    return way?.[1] ?? { host, port };
+  };
+}
+
+/** An IPv6 address may stand in brackets, as in a URL. */
+function addressOf(text: unknown): Address | undefined {
+  if (typeof text !== "string") return undefined;
+  const [, inBrackets, plain, digits] =
+    /^(?:\[([^[\]]+)\]|([^\s/@[\]]+)):(\d{1,5})$/.exec(text) ?? [];
+  const [host, port] = [inBrackets ?? plain, Number(digits)];
+  return host === undefined || port < 1 || port > 65_535
+    ? undefined
+    : { host, port };
+}
