@@ -37,7 +37,6 @@ import {
   migrationFailure,
   runHook,
   type RunTransaction,
-  runTransaction,
 } from "./transaction.ts";
 import { nodeMigrations } from "./versions.ts";
 

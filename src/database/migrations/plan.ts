@@ -74,7 +74,7 @@ export function planUp(
       transactions.at(-1)!.push(...once, record);
       return { migration, transactions };
     });
-  steps.at(-1)?.transactions.at(-1)!.push(...last);
+  steps.at(-1)?.transactions.at(-1)?.push(...last);
   return steps.map(({ migration, transactions }) => ({
     migration,
     transactions: transactions.map(joinLines),
