@@ -2,6 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { openStreamReader, openStreamStorage } from "../../mod.ts";
 import type { CitusCluster } from "../../tests/support/cluster/citus_cluster.ts";
+import type { CitusNode } from "../../tests/support/cluster/citus_node.ts";
 import { distributedSchema } from "../../tests/support/cluster/distributed_schema.ts";
 import { MovesLoad } from "./load.ts";
 
@@ -57,7 +58,7 @@ export async function moveUnderLoad(
     const to = await cluster.otherThan(schema);
     load.takePause();
     const since = performance.now();
-    await cluster.move(schema, to, way);
+    await moveAtLast(cluster, { schema, to, way });
     const tookMs = performance.now() - since;
     // The first answer from there ends the pause.
     await delay(Math.min(rest, 300));
@@ -66,4 +67,26 @@ export async function moveUnderLoad(
   await load.stop();
   const { acknowledged, reads, failures, lost } = load;
   return { schema, moves: done, acknowledged, reads, failures, lost };
+}
+
+/** How often a move is tried. */
+const maxTries = 10;
+
+/**
+ * Citus refuses to move a schema back while the old copies are still there: it gives
+ * a second to the lock for dropping them, which autovacuum may hold.
+ */
+async function moveAtLast(
+  cluster: CitusCluster,
+  { schema, to, way }: { schema: string; to: CitusNode; way: Move["way"] },
+): Promise<void> {
+  for (let tries = 1;; tries++) {
+    try {
+      return await cluster.move(schema, to, way);
+    } catch (error) {
+      const isLeftOver = (error as Error).message.includes("cleaned up");
+      if (!isLeftOver || tries === maxTries) throw error;
+      await delay(1000);
+    }
+  }
 }

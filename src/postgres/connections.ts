@@ -196,7 +196,10 @@ export function poolOf(
   { name, max, depth }: { name: string; max: number; depth: number },
 ): Pool {
   const { retry, operationTimeoutMs } = options;
-  const settings = sessionSettings(options);
+  const settings = {
+    ...sessionSettings(options),
+    ...(place.home.isDistributed && clusterSettings),
+  };
   const isLasting = options.preparedStatements;
   const ofSession = isLasting ? { ...settings, ...keptSettings } : {};
   const behaviour = {
@@ -237,6 +240,9 @@ export function poolOf(
   telemetry.watchPool(name, pool, max);
   return pool;
 }
+
+/** Otherwise Citus hides shards in the catalogue, and who looks for locks finds none. */
+const clusterSettings = { "citus.override_table_visibility": "off" };
 
 function guardOf(home: Home): PoolGuard {
   return {

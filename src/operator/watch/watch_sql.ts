@@ -1,7 +1,7 @@
 /** What is asked of the server at each look. */
 
-import { quoteIdentifier } from "../../database/migrations/mod.ts";
 import { statement } from "../../database/statement.ts";
+import type { StreamTables } from "../../postgres/catalog.ts";
 
 /**
  * Version, standby, clients and their limit; commits, rollbacks, blocks from memory
@@ -20,10 +20,13 @@ export const selectDatabase = statement({
   once: true,
 });
 
-/** Rows written and read so far by partition of schema $1; empty: other tables. */
+/**
+ * Rows written and read so far by partition of schema $1; empty: other tables. On a
+ * cluster the number of its shard stands behind a table's name.
+ */
 export const selectPartitions = statement({
   text: `SELECT coalesce(pg_catalog.substring(s.relname::pg_catalog.text,
-        '_([rm][0-9a-f]{2})$'::pg_catalog.text), ''::pg_catalog.text),
+        '_([rm][0-9a-f]{2})(?:_[0-9]+)?$'::pg_catalog.text), ''::pg_catalog.text),
       pg_catalog.sum(s.n_tup_ins + s.n_tup_upd + s.n_tup_del)
         ::pg_catalog.int8,
       pg_catalog.sum(coalesce(s.seq_tup_read, 0::pg_catalog.int8)
@@ -58,17 +61,15 @@ export const maxMinipoolRows = 200_000;
 
 /**
  * Where each stream of a partition is: its generation, and its last slot there.
- * No row if the minipools are too long.
+ * No row if the minipools, the table $1, are too long.
  */
-export function selectMinipools(schema: string, partition: string) {
-  const table = `${quoteIdentifier(schema)}.minipools_${partition}`;
+export function selectMinipools({ minipools }: StreamTables) {
   return statement({
     text: `SELECT stream_id, pg_catalog.max(generation),
-        pg_catalog.max(slot_num) FROM ${table}
+        pg_catalog.max(slot_num) FROM ${minipools}
       WHERE (SELECT s.n_live_tup + s.n_dead_tup
           FROM pg_catalog.pg_stat_all_tables AS s
-          WHERE s.schemaname = $1
-            AND s.relname = 'minipools_${partition}'::pg_catalog.name)
+          WHERE s.relid = pg_catalog.to_regclass($1)::pg_catalog.oid)
         < ${maxMinipoolRows}
       GROUP BY stream_id LIMIT 20000`,
     params: ["text"],

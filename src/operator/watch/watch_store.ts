@@ -219,8 +219,9 @@ class Watch {
     if (partition === undefined || partition === "") return [];
     let rows;
     try {
-      const statement = selectMinipools(this.#core.schema, partition);
-      [{ rows }] = await this.#read([bind(statement, this.#core.schema)]);
+      const tables = this.#core.catalog.tablesAt(partition);
+      const statement = selectMinipools(tables);
+      [{ rows }] = await this.#read([bind(statement, tables.minipools)]);
     } catch (error) {
       if (!mayNotLook(error)) throw error;
       return [];
