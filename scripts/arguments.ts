@@ -1,19 +1,19 @@
 /**
- * Command lines of our programs. An address has a password in it, and is easily
- * put in the wrong place: whatever is wrong with the arguments, none that was
- * not expected is repeated.
+ * Reads the command lines of the programs in this folder. An address may
+ * contain a password, and a user may put it in the wrong place. So no error
+ * message repeats an argument that the program did not expect.
  */
 import process from "node:process";
 import { parseArgs, type ParseArgsConfig } from "node:util";
 
-/** How an address begins. */
+/** Matches the beginning of an address. */
 const scheme = /^\s*[a-z][a-z0-9+.-]*:\/\//i;
 
 /**
- * `parseArgs` whose errors repeat nothing but names of options. Only `--url`
- * takes an address.
+ * Calls `parseArgs`, and repeats only names of options in its errors. Only
+ * `--url` takes an address.
  *
- * @throws {Error} what is wrong with the arguments.
+ * @throws {Error} an argument is wrong; the message says what was expected.
  */
 export function parseArguments<const T extends ParseArgsConfig>(
   config: T,
@@ -22,7 +22,7 @@ export function parseArguments<const T extends ParseArgsConfig>(
   for (const [name, value] of Object.entries(parsed.values)) {
     if (name === "url") continue;
     if ([value].flat().some((one) => scheme.test(String(one)))) {
-      throw new Error(`Expected no address behind --${name} (it is not shown)`);
+      throw new Error(`Expected no address after --${name} (it is not shown)`);
     }
   }
   return parsed;
@@ -35,7 +35,7 @@ function parseQuietly<T extends ParseArgsConfig>(
     return parseArgs(config);
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
-    // The others name options that we know.
+    // The other errors name only options that the program has.
     if (code === "ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL") {
       throw new Error(
         "Expected options only, received another argument " +
@@ -54,16 +54,21 @@ function parseQuietly<T extends ParseArgsConfig>(
   }
 }
 
-/** What a program of ours is made of. */
+/** The parts of a program. */
 export interface Program<T extends { help: boolean }> {
   usage: string;
-  /** @throws {Error} what is wrong with the arguments. */
+  /**
+   * @throws {Error} an argument is wrong; the message says what was expected.
+   */
   readArguments(args: string[]): T;
-  /** Its work; the exit code. */
+  /** Does the work and returns the exit code. */
   run(options: T): Promise<number>;
 }
 
-/** Runs a program, or says how it is used; the exit code, 2 for wrong arguments. */
+/**
+ * Runs a program or prints its usage. Returns the exit code: 2 for wrong
+ * arguments.
+ */
 export async function runProgram<T extends { help: boolean }>(
   { usage, readArguments, run }: Program<T>,
 ): Promise<number> {

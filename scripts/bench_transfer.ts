@@ -1,6 +1,7 @@
 /**
- * How long exports, imports, copies and comparisons take, beside `pg_dump` of the
- * same rows in the same run. Makes schemas of its own on a server of its own.
+ * Measures how long exports, imports, copies and comparisons take, and how long
+ * `pg_dump` takes for the same rows in the same run. The program makes schemas
+ * on a server that it starts.
  *
  * ```sh
  * deno task bench:transfer --streams 20000 --blocks 456000
@@ -13,7 +14,7 @@ import { measure } from "./bench_transfer/measure.ts";
 import { readArguments, usage } from "./bench_verify/arguments.ts";
 import { DebianServer } from "./debian_server.ts";
 
-/** As a server of production keeps its data, but for the size of its cache. */
+/** Settings of a server in production, except for the smaller cache. */
 const settings = { shared_buffers: "512MB", max_wal_size: "4GB" };
 
 process.exitCode = await runProgram({

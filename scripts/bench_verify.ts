@@ -1,6 +1,6 @@
 /**
- * How long a verification takes, beside `pg_dump` of the same rows in the same
- * run. Makes a schema of its own, and removes it.
+ * Measures how long a verification takes, and how long `pg_dump` takes for the
+ * same rows in the same run. The program makes a schema and removes it.
  *
  * ```sh
  * deno task bench:verify --streams 20000 --blocks 456000
@@ -12,7 +12,7 @@ import { runProgram } from "./arguments.ts";
 import { readArguments, usage } from "./bench_verify/arguments.ts";
 import { measure } from "./bench_verify/measure.ts";
 
-/** As a server of production keeps its data, but for the size of its cache. */
+/** Settings of a server in production, except for the smaller cache. */
 const settings = { shared_buffers: "512MB", max_wal_size: "4GB" };
 
 process.exitCode = await runProgram({

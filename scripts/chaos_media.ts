@@ -1,6 +1,6 @@
 /**
- * Whether nothing of media streams is lost, and nothing kept that nobody needs,
- * whatever happens to processes and to their bucket. See `usage` in
+ * Checks that media streams lose nothing, and that nothing unneeded remains,
+ * whatever happens to the processes and to their bucket. See `usage` in
  * chaos_media/arguments.ts.
  *
  * ```sh
@@ -45,13 +45,13 @@ function format(report: ChaosReport): string {
     `${trimmed.blocks} blocks and ${trimmed.snapshots} snapshots trimmed ` +
     `in the rounds, ${report.trimmedByCheck.blocks} and ` +
     `${report.trimmedByCheck.snapshots} by the check`,
-    `${report.requests} requests, of which failed`,
+    `${report.requests} requests, of which these failed`,
     line("", faults),
     "calls",
     ...Object.entries(calls).map(([name, counts]) => line(name, counts)),
     `memory ${rssMb.start} MB, at the end ${rssMb.end} MB; processes up to ` +
     `${report.childRssMb} MB`,
-    broken.length === 0 ? "All is as it was told" : broken.join("\n"),
+    broken.length === 0 ? "All is as it was acknowledged" : broken.join("\n"),
   ].join("\n");
 }
 

@@ -1,8 +1,9 @@
 /**
- * Checks which folder of src imports which, that all it imports is TypeScript,
- * and that none imports the PostgreSQL driver package, which tests and
- * benchmarks compare with. Prints `file:line: rule` for each import that breaks
- * a rule and exits with 1 if there is one.
+ * Checks the imports of `src`: that folders import only the folders below them,
+ * that every imported file is TypeScript, and that no file imports the package
+ * `pg`, which only tests and benchmarks compare the driver with. Prints
+ * `file:line: rule` for each import that breaks a rule, and exits with 1 if
+ * there is one.
  *
  * ```sh
  * deno run -A scripts/check_arrows.ts [SRC]
@@ -13,12 +14,12 @@ import { join, posix, relative, sep } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
-/** Ties the workers to the store that they work on. */
+/** Connects the workers with the store that they work on. */
 const opener = "open_stream_storage.ts";
 
 /**
- * What each folder may import besides itself: folders, or single files. The
- * folders that everyone may import are in `forEveryone`.
+ * The folders and files that each folder may import besides itself. Every
+ * folder may import those of `forEveryone`.
  */
 const allowed: Record<string, string[]> = {
   cli: [opener, "database", "operator", "postgres", "storage"],
@@ -39,7 +40,7 @@ const forEveryone = [
   "storage/foreign_text.ts",
   "storage/unless_aborted.ts",
 ];
-/** Imports nothing of ours, not even what everyone may. */
+/** The folder that imports no other, not even those of `forEveryone`. */
 const innermost = "storage";
 
 const driver = "pg";
@@ -50,11 +51,11 @@ export interface BadImport {
   file: string;
   /** Counted from 1. */
   line: number;
-  /** What it breaks. */
+  /** The rule that the import breaks. */
   rule: string;
 }
 
-/** All imports below the directory `src` that break a rule. */
+/** Finds all imports below the directory `src` that break a rule. */
 export function findBadImports(src: string): BadImport[] {
   const files = readdirSync(src, { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".ts"))
@@ -70,8 +71,8 @@ export function findBadImports(src: string): BadImport[] {
 }
 
 /**
- * The code is formatted, so a comment starts its line and every import has
- * one of few shapes; a parser would say no more.
+ * Finds the imports without a parser: the code is formatted, so each comment
+ * begins its line, and imports have few forms.
  */
 function importsOf(text: string): { specifier: string; line: number }[] {
   const code = text.replace(/^[ \t]*(\/\/|\/\*|\*).*$/gm, "");
@@ -86,14 +87,14 @@ function importsOf(text: string): { specifier: string; line: number }[] {
 
 function brokenRule(file: string, specifier: string): string | undefined {
   if (specifier === driver || specifier.startsWith(`${driver}/`)) {
-    return `src does without the package ${driver}`;
+    return `src must not import the package ${driver}`;
   }
   if (!specifier.startsWith(".")) return undefined;
   const target = posix.join(posix.dirname(file), specifier);
   const [from = "", to = ""] = [file, target].map((path) => path.split("/")[0]);
   if (!target.endsWith(".ts")) return "JSR takes imports of TypeScript only";
-  // Files beside the folders tie them together; below the folders none of
-  // them, and nothing outside src, may be imported.
+  // Files directly in src connect the folders. A folder may import neither them
+  // nor anything outside src, unless its rule says so.
   if (from === file || from === to) return undefined;
   const rights = [
     ...allowed[from] ?? [],

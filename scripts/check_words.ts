@@ -1,7 +1,7 @@
 /**
  * Finds the words that the table in `docs/glossary.md` retires, in names,
- * comments, messages and pages. Prints `file:line: word: what to say instead` for
- * each and exits with 1 if there is one.
+ * comments, messages and pages. Prints `file:line: word: what to say instead`
+ * for each and exits with 1 if there is one.
  *
  * ```sh
  * deno task words
@@ -19,7 +19,7 @@ import {
 
 const glossary = "docs/glossary.md";
 
-/** Everything that this project writes. */
+/** The files and folders that the check reads. */
 const places = [
   "mod.ts",
   "README.md",
@@ -31,7 +31,9 @@ const places = [
   "tests",
 ];
 
-/** Not ours to word: the glossary names the words; the others are recorded. */
+/**
+ * Not checked: the glossary names the words, and the others hold recorded data.
+ */
 const left = [glossary, "tests/golden/", "tests/fixtures/"];
 
 /** A retired word that was found. */

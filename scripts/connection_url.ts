@@ -1,4 +1,4 @@
-/** The address of a server, for programs of ours that need one. */
+/** Finds the address of the server that a program works on. */
 
 export {
   connectionUrl,
@@ -6,13 +6,13 @@ export {
   urlVariable,
 } from "../src/cli/connection_url.ts";
 
-/** For `parseArguments`. */
+/** The options of an address, for `parseArguments`. */
 export const urlOptions = {
   url: { type: "string" },
   "url-file": { type: "string" },
 } as const;
 
-/** Of these options, for a program's usage. */
+/** Describes these options in a program's usage. */
 export const urlUsage = `
   --url URL        postgresql://user@host:port/database; its password from
                    PGPASSWORD, or from PGPASSFILE or ~/.pgpass, as psql has it

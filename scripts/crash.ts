@@ -1,6 +1,7 @@
 /**
- * Whether acknowledged means durable: crashes the server, or the writer, or the
- * network between them, again and again. See `usage` in crash/arguments.ts.
+ * Checks that acknowledged writes are durable: crashes the server, the writer
+ * or the network between them, again and again. See `usage` in
+ * crash/arguments.ts.
  *
  * ```sh
  * deno task crash --kills 50
@@ -57,8 +58,8 @@ function format(report: CrashReport): string {
     `${calls.acknowledged} writes acknowledged, ${calls.failed} failed, ` +
     `${there + absent} unknown (${there} there, ${absent} absent)`,
     `${checks.rounds} checks of ${checks.streams} streams, ${checks.rows} ` +
-    `rows, ${(checks.bytes / 1e6).toFixed(1)} MB: all as it was told`,
-    `longest stall of a caller ${seconds(report.longestStallMs)}, longest ` +
+    `rows, ${(checks.bytes / 1e6).toFixed(1)} MB: all as it was acknowledged`,
+    `longest wait of a caller ${seconds(report.longestStallMs)}, longest ` +
     `recovery ${seconds(report.longestRecoveryMs)}`,
     `${seconds(report.elapsedMs)} in all, seed ${report.seed}`,
   ].join("\n");

@@ -2,19 +2,19 @@ import { existsSync, readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-/** Debian's server packages; the versions are directories. */
+/** Where Debian installs servers: a directory for each version. */
 const packages = "/usr/lib/postgresql";
 
-/** The account that the package makes for its servers. */
+/** The account that Debian's package makes for its servers. */
 export interface Account {
   uid: number;
   gid: number;
 }
 
 /**
- * The directory of the newest server's programs, undefined if there is none.
- * The embedded binaries lack `pg_rewind`, without which no old primary can come
- * back.
+ * Finds the programs of the newest installed server; undefined if there is
+ * none. The embedded binaries lack `pg_rewind`, which an old primary needs to
+ * become a standby.
  */
 export function serverPrograms(): string | undefined {
   if (!existsSync(packages)) return undefined;
@@ -23,10 +23,10 @@ export function serverPrograms(): string | undefined {
     .find((dir) => existsSync(join(dir, "pg_rewind")));
 }
 
-/** The account `postgres`. */
+/** Looks up the account `postgres`. */
 export async function serverAccount(): Promise<Account> {
   const accounts = await readFile("/etc/passwd", "utf8");
   const [, uid, gid] = /^postgres:[^:]*:(\d+):(\d+):/m.exec(accounts) ?? [];
-  if (gid === undefined) throw new Error("Expected an account postgres");
+  if (gid === undefined) throw new Error("Expected an account named postgres");
   return { uid: Number(uid), gid: Number(gid) };
 }

@@ -1,7 +1,7 @@
 /**
- * A server of Debian's package `postgresql`, for runs of the tests on another
- * version than the embedded one. Its data are in a directory of their own and
- * go with it; it ends with our process at the latest.
+ * Runs a server of Debian's package `postgresql`, so that the tests can run on
+ * another version than the embedded one. The server has a temporary data
+ * directory, and ends at the latest when this process ends.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -15,10 +15,13 @@ import { promisify } from "node:util";
 import { startOnLoopback } from "../src/embedded/loopback_port.ts";
 import { type Account, serverAccount, serverPrograms } from "./debian.ts";
 
-/** How long the server may take to start, in ms. */
+/** How long the server may take to start, in milliseconds. */
 const startLimitMs = 60_000;
 
-/** Runs the server until its input ends, as it does when our process ends. */
+/**
+ * Runs the server until the input ends, which also happens when this process
+ * ends.
+ */
 const script = `
 server=$1
 dir=$2
@@ -33,7 +36,7 @@ wait "$pid"
 
 /** A running server; see the file's head. */
 export class DebianServer implements AsyncDisposable {
-  /** Of a superuser. */
+  /** The URL of a superuser. */
   readonly url: string;
   readonly #dir: string;
   readonly #shell: ChildProcess;
@@ -44,15 +47,17 @@ export class DebianServer implements AsyncDisposable {
     this.#shell = shell;
   }
 
-  /** Starts the newest version that is installed, with these settings. */
+  /** Starts the newest installed version with these settings. */
   static async start(
     settings: Readonly<Record<string, string>>,
   ): Promise<DebianServer> {
     const programs = serverPrograms();
     if (programs === undefined) {
-      throw new Error("No server of Debian's: apt-get install postgresql");
+      throw new Error(
+        "Debian's server is not installed: apt-get install postgresql",
+      );
     }
-    // A server refuses to run as root.
+    // PostgreSQL refuses to run as root.
     const account = process.geteuid?.() === 0
       ? await serverAccount()
       : undefined;
@@ -79,7 +84,10 @@ export class DebianServer implements AsyncDisposable {
   }
 }
 
-/** Where the server's programs run: root's, and ours, are not for them. */
+/**
+ * Its own working directory and environment, because root's may be closed to
+ * it.
+ */
 const surroundings = {
   cwd: "/",
   env: { PATH: "/usr/bin:/bin", TZ: "UTC", LC_ALL: "C" },
@@ -94,7 +102,7 @@ async function initialize(
   const file = join(dir, "password");
   await writeFile(file, password, { mode: 0o600 });
   if (account) {
-    // The directory last: from then on its user may put links into it.
+    // The directory comes last, because its user may then put links into it.
     for (const path of [file, dir]) {
       await chown(path, account.uid, account.gid);
     }
@@ -126,11 +134,11 @@ function run(
     {
       ...surroundings,
       ...account,
-      detached: true, // Ctrl-C is for the tests, whose end ends the server
+      detached: true, // Ctrl-C ends the tests, and their end stops the server
       stdio: ["pipe", "ignore", "ignore"],
     },
   );
-  shell.stdin?.on("error", () => {}); // its end tells
+  shell.stdin?.on("error", () => {}); // its exit is noticed anyway
   return shell;
 }
 
@@ -158,7 +166,7 @@ async function ready(dir: string, shell: ChildProcess): Promise<void> {
   );
 }
 
-/** Empty while there is no such file. */
+/** Reads a file; returns an empty text if there is none. */
 async function textOf(path: string): Promise<string> {
   return await readFile(path, "utf8").catch(() => "");
 }

@@ -1,7 +1,7 @@
 /**
- * The storage at work: writes a believable history into streams of every type,
- * reads everything back, compares every byte and shows what is stored. See
- * `usage` in demo/arguments.ts.
+ * Shows the storage at work: writes a realistic history into streams of every
+ * type, reads everything back, compares every byte and shows what is stored.
+ * See `usage` in demo/arguments.ts.
  *
  * ```sh
  * deno task demo
@@ -20,7 +20,7 @@ import { formatReport } from "./demo/report.ts";
 import { runDemo } from "./demo/run.ts";
 import { VerificationError } from "./demo/verifier.ts";
 
-/** The reason of a run that was stopped. */
+/** Why a run was stopped. */
 class Interrupted extends Error {
   constructor(readonly signal: "SIGINT" | "SIGTERM") {
     super(`Stopped by ${signal}`);
@@ -48,7 +48,7 @@ async function main(
   }
 }
 
-/** The bar is gone before anything else is printed, or it stays in its line. */
+/** Removes the progress bar before anything else is printed into its line. */
 async function watched<T>(
   work: (progress: Progress) => Promise<T>,
 ): Promise<T> {
@@ -56,7 +56,9 @@ async function watched<T>(
   return await work(progress);
 }
 
-/** A signal stops the run, which then cleans up; more of them change nothing. */
+/**
+ * Stops the run at the first signal, so that it cleans up; ignores later ones.
+ */
 function onInterruption(): Disposable & { signal: AbortSignal } {
   const controller = new AbortController();
   const names = ["SIGINT", "SIGTERM"] as const;
@@ -71,10 +73,10 @@ function onInterruption(): Disposable & { signal: AbortSignal } {
   };
 }
 
-/** Says what went wrong; returns the exit code. */
+/** Prints the error and returns the exit code. */
 function explain(error: unknown, signal: AbortSignal): number {
   if (error instanceof SuppressedError) {
-    // Cleaning up failed as well; what failed first comes first.
+    // Cleaning up failed as well. The first failure is printed first.
     const code = explain(error.suppressed, signal);
     explain(error.error, signal);
     return code;

@@ -1,7 +1,7 @@
 /**
- * Whether acknowledged means kept when another server takes over: fails over to
- * a streaming standby, in the ways that are right and in those that go wrong.
- * See `usage` in failover/arguments.ts.
+ * Checks that acknowledged writes survive a failover: fails over to a streaming
+ * standby, in correct ways and in ways that go wrong. See `usage` in
+ * failover/arguments.ts.
  *
  * ```sh
  * deno task failover --scenario crash --runs 20
@@ -20,7 +20,7 @@ async function main(
 ): Promise<number> {
   const why = whyNoFailover();
   if (why !== undefined) {
-    console.error(`No failover is possible here: ${why}`);
+    console.error(`This machine cannot fail over: ${why}`);
     return 2;
   }
   const outcomes = await failOver({

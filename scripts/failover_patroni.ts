@@ -1,6 +1,6 @@
 /**
- * Fails over under Patroni, again and again, with stores under load: nothing
- * acknowledged may be lost with synchronous replication. See `usage` in
+ * Fails over under Patroni, again and again, while stores are under load. With
+ * synchronous replication no acknowledged write may be lost. See `usage` in
  * failover/patroni/arguments.ts.
  *
  * ```sh

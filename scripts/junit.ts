@@ -1,4 +1,4 @@
-/** Results of tests, counted by case. */
+/** How many test cases passed, failed and were skipped. */
 export interface TestCounts {
   passed: number;
   failed: number;
@@ -6,9 +6,9 @@ export interface TestCounts {
 }
 
 /**
- * Counts the `it` cases in a JUnit report. Deno reports each `describe` as a
- * case too, named like the beginning of its cases; it counts only when it
- * failed by itself, in a hook, and not through one of its cases.
+ * Counts the `it` cases in a JUnit report. Deno also reports each `describe` as
+ * a case, whose name is the beginning of its cases' names. A `describe` counts
+ * only if one of its hooks failed, not if one of its cases did.
  */
 export function countTests(report: string): TestCounts {
   const cases = [...report.matchAll(
@@ -32,7 +32,7 @@ export function countTests(report: string): TestCounts {
   return counts;
 }
 
-/** "a > b > c" gives "a" and "a > b", as XML writes them. */
+/** Returns "a" and "a > b" for "a > b > c", escaped as in XML. */
 function prefixes(name: string): string[] {
   const parts = name.split(" &gt; ");
   return parts.slice(1).map((_, index) =>

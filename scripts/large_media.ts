@@ -1,7 +1,7 @@
 /**
  * Moves a large media stream into object storage, reads it back byte for byte
- * and brings it back, in a process of its own whose memory is watched while it
- * goes on serving other streams.
+ * and moves it back into the database. A process does that while it serves
+ * other streams, and this program watches its memory.
  *
  * ```sh
  * deno task soak:media [MEGABYTES]     # default 300
@@ -27,6 +27,6 @@ const { writes, reads } = report.served;
 console.log(`served meanwhile: ${writes} writes, ${reads} reads`);
 const most = Math.max(...Object.values(report.grownBytes));
 if (report.bytes !== report.expectedBytes || most >= 100 * MB) {
-  console.error("The stream is not whole, or memory grew by 100 MB or more");
+  console.error("The stream is damaged, or memory grew by 100 MB or more");
   process.exitCode = 1;
 }

@@ -1,8 +1,8 @@
 /**
  * Loses a write, repeats it, writes more, and lets the first copy reach the
- * server last: every write operation with all that can follow it, in every
- * setting. Prints a table; exits with 1 if a late copy changed anything that
- * was acknowledged, or if any combination says nothing.
+ * server last. The program tries every write operation with all that can follow
+ * it, in every setting. It prints a table, and exits with 1 if a late copy
+ * changed acknowledged data, or if a combination proved nothing.
  *
  * ```sh
  * deno task late-copy

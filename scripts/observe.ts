@@ -1,15 +1,16 @@
 /**
- * A store to look at, for Deno: it works a little all the time, logs its
- * events as lines of JSON, serves Prometheus' text, and by Deno's own
- * OpenTelemetry sends metrics, spans and those lines.
+ * Runs a store whose telemetry you can look at, under Deno. The store does some
+ * work all the time. The program logs the store's events as lines of JSON and
+ * serves Prometheus' text; Deno's OpenTelemetry exports metrics, spans and the
+ * log lines.
  *
  * ```sh
  * OTEL_DENO=true OTEL_SERVICE_NAME=towns-node deno run -A scripts/observe.ts
  * ```
  *
- * It brings its own PostgreSQL unless it is given an address, see `urlUsage`. OTEL_EXPORTER_OTLP_ENDPOINT says
- * where Deno sends to, by default http://localhost:4318. It ends when its input
- * ends.
+ * Without an address (see `urlUsage`) the program starts an embedded server.
+ * OTEL_EXPORTER_OTLP_ENDPOINT says where Deno sends its data, by default to
+ * http://localhost:4318. The program ends when its input ends.
  */
 import { setTimeout } from "node:timers/promises";
 import type { Logger, PostgresStreamStorage } from "../mod.ts";
@@ -21,7 +22,7 @@ import { connectionUrl, urlOptions } from "./connection_url.ts";
 
 const bytes = new TextEncoder().encode("event");
 
-/** A new stream, some events, reads, and a call that fails. */
+/** Creates a stream, writes some events, reads, and makes a call that fails. */
 async function work(storage: PostgresStreamStorage): Promise<void> {
   const id = newStreamId();
   const genesis = { number: 0n, data: bytes, snapshot: bytes };
@@ -38,7 +39,7 @@ async function work(storage: PostgresStreamStorage): Promise<void> {
 async function main(args: string[]): Promise<void> {
   const { values } = parseArguments({ args, options: urlOptions });
   const url = await connectionUrl(values);
-  // What goes to the console goes to OpenTelemetry's logs too.
+  // Deno also exports console output as OpenTelemetry logs.
   const logger: Logger = (event) => console.log(JSON.stringify(event));
   await using test = await createTestStreamStorage({
     ...(url === undefined ? {} : { url }),

@@ -1,12 +1,12 @@
 /**
- * The gate: runs every check and both test runs, whatever fails, and prints
- * `N passed, N failed` as its last line. A check counts as one; a test run
- * counts its cases from the report that it wrote, and one failure more if it
- * failed without a failed case. Exits with 1 if anything failed.
+ * The gate: runs every check and all test runs, even after a failure, and
+ * prints `N passed, N failed` as its last line. A check counts as one. A test
+ * run counts the cases of its report, and one more failure if it failed without
+ * a failed case. The gate exits with 1 if anything failed.
  *
- * The test runs are divided into jobs (test_jobs.ts), some of which go at the same
- * time. That on Debian's server, an older version than the embedded one, is left
- * out where the package is not installed.
+ * The test runs are divided into jobs (test_jobs.ts), some of which run at the
+ * same time. The run on Debian's server, which is older than the embedded one,
+ * is left out if the package is not installed.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -26,7 +26,7 @@ import { countTests, type TestCounts } from "./junit.ts";
 import { whyNoCitus } from "../tests/support/cluster/citus_cluster.ts";
 import { leftToDeno, testFiles, type TestJob, testJobs } from "./test_jobs.ts";
 
-/** A task that hangs fails. */
+/** A check that takes longer fails. */
 const checkDeadlineMs = 5 * 60_000;
 const testsDeadlineMs = 30 * 60_000;
 
@@ -40,7 +40,7 @@ const checks = [
   "publish-dry",
 ];
 
-/** Most of its time a job waits, so there are more than processors. */
+/** Jobs mostly wait, so there are more of them than processors. */
 const jobsAtOnce = 2 * availableParallelism();
 
 const hasDebian = () => serverPrograms() !== undefined;
@@ -55,7 +55,7 @@ function runCheck(name: string): TestCounts {
   return { passed: Number(isOk), failed: Number(!isOk), skipped: 0 };
 }
 
-/** Runs a part of the tests; what it printed comes when it has ended. */
+/** Runs a part of the tests, and prints its output when it has ended. */
 async function runJob(job: TestJob, dir: string): Promise<TestCounts> {
   const name = `${job.task} ${job.part}`.trim();
   const base = join(dir, name.replaceAll(/\W/g, "-"));
@@ -80,7 +80,9 @@ async function runJob(job: TestJob, dir: string): Promise<TestCounts> {
   return counts;
 }
 
-/** Runs all jobs, some at once, and adds up the results of each task. */
+/**
+ * Runs all jobs, some at the same time, and adds up the results of each task.
+ */
 async function runTests(dir: string): Promise<Map<string, TestCounts>> {
   const results = new Map<string, TestCounts>();
   const waiting = testJobs(testFiles(), { hasDebian: hasDebian() });
@@ -105,7 +107,7 @@ async function main(): Promise<number> {
   try {
     for (const name of checks) results.push([name, runCheck(name)]);
     if (!hasDebian()) {
-      console.log("No server package of Debian's: test:debian is NOT RUN");
+      console.log("Debian's server is not installed: test:debian is NOT RUN");
     }
     console.log(`Left to Deno alone: ${leftToDeno.join(", ")}`);
     console.log("\nRunning the tests under Deno and Bun, for minutes …");

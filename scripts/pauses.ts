@@ -1,7 +1,7 @@
 /**
- * For how long calls with much in them stop the event loop: the longest time
- * between two turns, the least of some rounds, because other processes can only
- * make it longer.
+ * Measures how long large calls block the event loop: the longest time between
+ * two turns of the loop. The result is the minimum of some rounds, because
+ * other processes can only lengthen it.
  *
  * ```sh
  * deno run -A scripts/with_postgres.ts deno run -A --no-check scripts/pauses.ts
@@ -24,7 +24,9 @@ function newId(): StreamId {
   return parseStreamId(`20${unique.padEnd(62, "0")}`);
 }
 
-/** The longest time without a turn of the event loop while `body` runs. */
+/**
+ * Measures the longest time without a turn of the event loop while `body` runs.
+ */
 async function longestPause(body: () => Promise<unknown>): Promise<number> {
   let last = performance.now();
   let longest = 0;
@@ -34,7 +36,8 @@ async function longestPause(body: () => Promise<unknown>): Promise<number> {
     last = now;
   };
   const timer = setInterval(turn, 1);
-  // What was made ready before may still be cleaned up; that is no pause of ours.
+  // The garbage of the preparation may still be collected. That pause does not
+  // count.
   await new Promise((resolve) => setTimeout(resolve, 50));
   longest = 0;
   await body();

@@ -1,8 +1,9 @@
 /**
- * What readers cost the owner: events a second of a store under full load, alone,
- * beside readers that only are there, and beside readers at work, in turns, on
- * one server. Prints a table, with the processor time that the server has used for
- * an event or a read, which other programs on the machine falsify less.
+ * Measures what readers cost the owner: how many events a store under full load
+ * writes in a second when it is alone, beside idle readers, and beside readers
+ * at work. The three take turns on one server. The program prints a table. It
+ * also prints the server's CPU time for an event and for a read, which other
+ * programs on the machine disturb less.
  *
  * ```sh
  * deno task reader-cost
@@ -38,13 +39,15 @@ interface Options {
   help: boolean;
 }
 
-/** Streams that are written to at a time. */
+/** How many streams the load writes to at a time. */
 const writers = 64;
-/** Events of a generation. */
+/** How many events a minipool gets before a block takes them. */
 const generationSize = 50;
 const payload = new Uint8Array(300).fill(7);
 
-/** Events of a stream, one after the other, and a block behind each generation. */
+/**
+ * Writes events of a stream, one at a time, and a block after each generation.
+ */
 async function write(
   storage: PostgresStreamStorage,
   id: StreamId,
@@ -82,12 +85,12 @@ class Readers implements AsyncDisposable {
     this.#child.stdin!.write(`${JSON.stringify(plan)}\n`);
   }
 
-  /** Resolves when all are open. */
+  /** Resolves when all readers are open. */
   async opened(): Promise<void> {
     await once(this.#answers, "line");
   }
 
-  /** Sets how many reads a second they do; how many they did since the last. */
+  /** Sets the reads per second. Resolves with the reads since the last call. */
   async read(rate: number): Promise<number> {
     const answered = once(this.#answers, "line");
     this.#child.stdin!.write(`${rate}\n`);
@@ -105,17 +108,17 @@ class Readers implements AsyncDisposable {
 const median = (values: number[]) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
-/** What was measured in some seconds. */
+/** The result of some seconds. */
 interface Sample {
-  /** Events a second. */
+  /** Events per second. */
   rate: number;
   events: number;
   reads: number;
-  /** Processor time of the server, if it tells. */
+  /** The server's CPU time; undefined if the system does not show it. */
   us: number | undefined;
 }
 
-/** The streams under load, and how fast that goes. */
+/** Writes to streams as fast as it can, and measures the rate. */
 class Load implements AsyncDisposable {
   readonly #progress = { events: 0, isOver: false };
   readonly #writing: Promise<void>[];
@@ -177,7 +180,7 @@ async function run(options: Options): Promise<number> {
       kinds.alone.push(await load.measure());
       await using readers = new Readers(plan);
       await readers.opened();
-      // Their sessions are made, and statements prepared, once in their lives.
+      // Readers connect and prepare statements only once; that is not measured.
       await load.measure(readers, rate);
       kinds.present.push(await load.measure(readers));
       kinds.beside.push(await load.measure(readers, rate));
@@ -192,7 +195,7 @@ function report(
   { alone, present, beside }: Record<"alone" | "present" | "beside", Sample[]>,
   { readers, seconds, rounds }: Options,
 ): void {
-  // Of each round by itself, as the machine has other things to do, too.
+  // Ratios are taken within a round, because the machine also does other work.
   const line = (name: string, samples: Sample[]) => {
     const changes = samples.map((its, i) =>
       100 * (its.rate / alone[i]!.rate - 1)
@@ -219,17 +222,17 @@ function report(
     (us! - events * alone[i]!.us! / alone[i]!.events) / reads
   );
   console.log(
-    `processor time of the server: an event ${anEvent(alone).toFixed(0)} us ` +
+    `CPU time of the server: an event ${anEvent(alone).toFixed(0)} us ` +
       `alone, ${anEvent(present).toFixed(0)} us beside idle readers; ` +
       `a read ${median(aRead).toFixed(0)} us`,
   );
 }
 
-/** A whole number of at least 1. */
+/** Reads a whole number of at least 1. */
 function numberOf(name: string, text: string): number {
   const number = Number(text);
   if (Number.isInteger(number) && number >= 1) return number;
-  throw new Error(`Expected a whole number behind --${name}`);
+  throw new Error(`Expected a whole number after --${name}`);
 }
 
 function readArguments(args: string[]): Options {

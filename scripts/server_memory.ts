@@ -1,11 +1,13 @@
 /**
- * What a store takes of the server's memory: each of its connections when all
- * partitions were used by calls of every kind, and what a statement of each kind
- * takes in one connection. Statements are not run for that; the server plans them
- * (EXPLAIN EXECUTE) and tells what it keeps (`pg_backend_memory_contexts`).
+ * Measures how much of the server's memory a store takes: each of its
+ * connections, after calls of every kind have used all partitions, and a
+ * statement of each kind in one connection. To measure a statement, the server
+ * only plans it (EXPLAIN EXECUTE) and shows what it keeps
+ * (`pg_backend_memory_contexts`).
  *
- * What a connection takes is what Linux says of its process (`Pss_Anon`), shared
- * buffers not counted. So the server is one on this machine, started for this.
+ * The memory of a connection is what Linux reports for its process
+ * (`Pss_Anon`), without shared buffers. So the program starts a server on this
+ * machine.
  *
  * ```sh
  * deno task server-memory
@@ -83,10 +85,10 @@ function readArguments(args: string[]): Options {
 function countOf(option: string, text: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number > 0) return number;
-  throw new Error(`Expected a number above 0 behind ${option}`);
+  throw new Error(`Expected a number above 0 after ${option}`);
 }
 
-/** Makes the calls in all partitions, a new set of streams in each round. */
+/** Makes the calls in all partitions, with new streams in each round. */
 async function warmUp(
   storage: PostgresStreamStorage,
   { partitions, calls, rounds, clients }: Options,
@@ -125,13 +127,18 @@ const contexts =
 
 interface KindMemory {
   kind: Kind;
-  /** Of a statement; undefined for what has no plan, such as COPY. */
+  /** Bytes of a statement's plan; undefined if it has none, such as COPY. */
   planBytes: number | undefined;
-  /** Processor time of the server to parse and plan it, and to show the plan. */
+  /**
+   * CPU time of the server to parse and plan a statement and to show the plan.
+   */
   planMs: number;
 }
 
-/** A connection that plans statements as a store's do, and keeps them. */
+/**
+ * A connection that plans statements as a store's connections do, and keeps
+ * them.
+ */
 class Planner implements AsyncDisposable {
   readonly #client: pg.Client;
   #pid = 0;
@@ -168,7 +175,9 @@ class Planner implements AsyncDisposable {
     return Number(schedstat.split(" ")[0]) / 1e6;
   }
 
-  /** Plans the statements; how many there are, 0 if they have no plans. */
+  /**
+   * Plans the statements. Returns how many there are, 0 if they have no plans.
+   */
   async plan({ statements }: Kind): Promise<number> {
     const list = (items: string[]) =>
       items.length === 0 ? "" : `(${items.join(", ")})`;
@@ -191,14 +200,18 @@ class Planner implements AsyncDisposable {
   }
 }
 
-/** What is kept for a statement of each kind, on a connection of its own. */
+/**
+ * Measures what the server keeps for a statement of each kind, in one
+ * connection.
+ */
 async function memoryOfKinds(
   url: string,
   kinds: readonly Kind[],
 ): Promise<{ kinds: KindMemory[]; otherBytes: number }> {
   await using planner = await new Planner(url).connect();
   const first = await planner.memory();
-  // The first to use a table would be charged with all that is known of it.
+  // Otherwise the first statement on a table would also count the table's
+  // catalog data.
   for (const kind of kinds) {
     await planner.plan(kind);
     await planner.forget();
@@ -253,8 +266,8 @@ function print(
     );
   }
   console.log(
-    `\nAll that are kept in one connection: plans ${mib(total / 1024)} MiB; ` +
-      `and ${mib(otherBytes / 1024)} MiB of what the server knows of tables.`,
+    `\nAll kept statements in one connection: ${mib(total / 1024)} MiB of ` +
+      `plans, and ${mib(otherBytes / 1024)} MiB of the tables' catalog data.`,
   );
 }
 

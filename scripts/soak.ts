@@ -1,7 +1,8 @@
 /**
- * Compares PostgreSQL with memory by random sequences of operations for as
- * long as it is told, on the server of STREAM_STORAGE_TEST_URL or an embedded
- * one. Prints how far it is; exits with 1 and a reproduction when they differ.
+ * Compares the store on PostgreSQL with the twin in memory: runs random
+ * sequences of operations on both for the given time, on the server of
+ * STREAM_STORAGE_TEST_URL or on an embedded one. Prints its progress. If the
+ * two differ, it prints how to reproduce that, and exits with 1.
  *
  * ```sh
  * deno task soak --minutes 10

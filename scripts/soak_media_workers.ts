@@ -1,6 +1,6 @@
 /**
- * Whether memory stays as it is while media streams come, move, are trimmed and
- * go, and stores take over from one another. See `usage`.
+ * Checks that memory does not grow while media streams are created, moved,
+ * trimmed and deleted, and while stores take over from each other. See `usage`.
  *
  * ```sh
  * deno task soak:media-workers --minutes 60
@@ -77,7 +77,7 @@ async function run(options: Options): Promise<number> {
   });
   const grown = growth(samples);
   if (grown !== undefined) broken.push(grown);
-  const end = "All is as it was told, and memory stays as it is";
+  const end = "All is as it was acknowledged, and memory did not grow";
   console.log(broken.length === 0 ? end : broken.join("\n"));
   return broken.length === 0 ? 0 : 1;
 }
@@ -87,7 +87,7 @@ function print(sample: ChurnSample): void {
   console.log(text.join(", "));
 }
 
-/** What to say of a heap that grows. */
+/** Describes how the heap has grown; undefined if it has not. */
 function growth(samples: readonly ChurnSample[]): string | undefined {
   const quarter = Math.floor(samples.length / 4);
   if (quarter === 0) return undefined;

@@ -1,7 +1,8 @@
 /**
- * Writers and readers with all workers running, restarted again and again, for
- * as long as it is told, on the server of STREAM_STORAGE_TEST_URL or an
- * embedded one. Exits with 1 when something was lost or kept that should go.
+ * Writes and reads for the given time while all workers run, and restarts the
+ * store again and again, on the server of STREAM_STORAGE_TEST_URL or on an
+ * embedded one. Exits with 1 if the store lost something, or kept what it
+ * should have removed.
  *
  * ```sh
  * deno task soak:workers --minutes 10
@@ -44,7 +45,7 @@ async function main(): Promise<number> {
       goesOn: () => performance.now() < end,
       onRound: (counts) => console.log(JSON.stringify(counts)),
     });
-    console.log("Nothing was lost, nothing is kept that should go");
+    console.log("Nothing was lost, and nothing remains that should be gone");
     return 0;
   } catch (error) {
     console.error(error);

@@ -1,6 +1,7 @@
 /**
- * How fast an instance that stands by takes over, and that nothing of the former
- * owner is written afterwards. See `usage` in standing_by/arguments.ts.
+ * Measures how fast an instance that stands by takes over, and checks that the
+ * former owner writes nothing afterwards. See `usage` in
+ * standing_by/arguments.ts.
  *
  * ```sh
  * deno task standby

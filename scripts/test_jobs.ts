@@ -1,11 +1,12 @@
 /**
- * The gate's test runs, each divided into jobs of some files. A job is a process
- * with a server of its own, so that no file meets another's sessions or settings.
+ * Divides the gate's test runs into jobs of some files. Each job is a process
+ * with its own server, so that sessions and settings of one file do not disturb
+ * another.
  */
 import { readdirSync } from "node:fs";
 import { sep } from "node:path";
 
-/** All test files, from the project's root. */
+/** Finds all test files; the paths begin at the project's root. */
 export const testFiles = () =>
   readdirSync("tests", { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith("_test.ts"))
@@ -14,12 +15,15 @@ export const testFiles = () =>
 
 /** A part of a test run. */
 export interface TestJob {
-  /** The task, which takes files and flags. */
+  /** The Deno task, which takes files and flags. */
   task: string;
-  /** Which part of how many, "1/4"; empty for a task that names its files. */
+  /**
+   * Which part of how many, as "1/4"; empty for a task that names its own
+   * files.
+   */
   part: string;
   files: string[];
-  /** The flags that make it write a report. */
+  /** Returns the flags that make the task write a report to the file. */
   report: (file: string) => string[];
 }
 
@@ -31,8 +35,9 @@ interface TestRun {
 }
 
 /**
- * Left to Deno here: what they ask is decided by the server or by logic alone, and
- * they take minutes. `deno task test:bun` runs them under Bun as well.
+ * Suites that the gate runs only under Deno: the server or pure logic decides
+ * their results, not the runtime, and they take minutes. `deno task test:bun`
+ * also runs them under Bun.
  */
 export const leftToDeno = [
   "ownership/fence_model",
@@ -50,7 +55,9 @@ const denoReport = (file: string) => [`--junit-path=${file}`];
 
 const deno: TestRun = { task: "test", jobs: 5, report: denoReport };
 
-/** More than Deno's, so that the last jobs are short: a processor waits for those. */
+/**
+ * More jobs than Deno has, so that the last ones, which run alone, are short.
+ */
 const bun: TestRun = {
   task: "test:bun",
   jobs: 8,
@@ -64,7 +71,7 @@ const debian: TestJob = {
   report: denoReport,
 };
 
-/** All jobs in the order in which they begin: the long ones first. */
+/** Returns all jobs in the order in which they begin: the long ones first. */
 export function testJobs(
   files: readonly string[],
   { hasDebian }: { hasDebian: boolean },
@@ -77,7 +84,9 @@ export function testJobs(
   ];
 }
 
-/** Neighbours by name ask for the same kind of work: each goes to another job. */
+/**
+ * Deals the sorted files out, because neighbours in that order do similar work.
+ */
 function divide(
   files: readonly string[],
   { task, jobs, report }: TestRun,

@@ -1,7 +1,8 @@
 /**
- * Runs a command with STREAM_STORAGE_TEST_URL set, to the value it has already
- * or else to an embedded server that ends with the command, and exits as the
- * command does. With `--debian` it is always a server of Debian's package.
+ * Runs a command with STREAM_STORAGE_TEST_URL, and exits as the command does.
+ * If the variable is not set, the program starts an embedded server and stops
+ * it after the command. With `--debian` it always starts a server of Debian's
+ * package.
  *
  * ```sh
  * deno run -A scripts/with_postgres.ts bun test ./tests
@@ -31,10 +32,14 @@ async function main(words: string[]): Promise<number> {
   return await run(command, args, server.url);
 }
 
-/** The exit code of the command, 128 + n after signal n as shells have it. */
+/**
+ * Resolves with the command's exit code; after signal n with 128 + n, as in
+ * shells.
+ */
 function run(command: string, args: string[], url: string): Promise<number> {
   return new Promise((resolve) => {
-    // A signal is the command's matter, and after it the server has to close.
+    // The command decides what a signal does. This process stays to stop the
+    // server.
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       process.on(signal, () => forward(child.pid, signal));
     }
@@ -52,12 +57,15 @@ function run(command: string, args: string[], url: string): Promise<number> {
   });
 }
 
-/** Not by `child.kill`: in Deno it reports the signal as the cause of the end. */
+/**
+ * Avoids `child.kill`, after which Deno reports the signal as the cause of the
+ * end.
+ */
 function forward(pid: number | undefined, signal: NodeJS.Signals): void {
   try {
     if (pid !== undefined) process.kill(pid, signal);
   } catch {
-    // The command has just ended, of the same Ctrl-C maybe.
+    // The command has just ended, perhaps because of the same Ctrl-C.
   }
 }
 

@@ -2,8 +2,9 @@ import { execFile } from "node:child_process";
 import type { ServerUser } from "../src/embedded/server_user.ts";
 
 /**
- * Appends to a file of the user's, with that user's rights: a link in its place
- * leads nowhere that the user could not go without us.
+ * Appends to a user's file with that user's rights. If the user puts a link in
+ * its place, the link gives access to nothing that the user could not write
+ * anyway.
  */
 export function writeAs(
   user: ServerUser,
