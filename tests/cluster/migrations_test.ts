@@ -119,15 +119,15 @@ describeOnCluster("Migrations in a Citus cluster", () => {
       await cluster.move("s", await cluster.otherThan("s"), mode);
       await assertWhole();
       await using owner = await openSession((await cluster.ownerOf("s")).url);
-      const heard = Promise.withResolvers<string>();
+      const received = Promise.withResolvers<string>();
       owner.onNotification(({ channel, payload }) =>
-        heard.resolve(`${channel} ${payload}`)
+        received.resolve(`${channel} ${payload}`)
       );
       await owner.script("LISTEN singlenodekey");
       await cluster.query(
         "INSERT INTO s.singlenodekey VALUES ('a', now(), 'b')",
       );
-      assert.equal(await heard.promise, "singlenodekey s");
+      assert.equal(await received.promise, "singlenodekey s");
       await cluster.query("DELETE FROM s.singlenodekey");
     }
   });
