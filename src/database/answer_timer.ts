@@ -1,26 +1,26 @@
 /**
- * How long an answer is waited for.
+ * How long to wait for an answer.
  *
- * A half-open connection shows only by silence, so a word of the answer is
- * waited for so long and no longer. Notices, notifications and parameters are no
- * part of it: a server that sends them can still owe the answer for ever. And
- * one whose answer comes drop by drop has a limit over all, some times as long.
+ * A half-open connection shows only by silence, so the wait for each part of an
+ * answer is limited. Notices, notifications and parameters do not count as
+ * parts: a server that sends them may still never answer. An answer that comes
+ * drop by drop has a limit in all, which is several times as long.
  *
- * One timer serves many questions: setting and clearing one each time costs more
- * than a wake-up now and then that finds nothing to do.
+ * One timer serves many questions: setting and clearing one for each would cost
+ * more than an occasional wake-up that finds nothing to do.
  */
 
 /**
- * So many times the time for a word is the time for the whole answer. The
- * server ends a statement that takes too long itself, so this is for several of
- * them with many rows, and for what a slow network has still to bring.
+ * The limit of a whole answer, in multiples of the limit of a part. The server
+ * itself ends a statement that takes too long, so this limit is for flushes of
+ * several statements with many rows, and for slow networks.
  */
 const slowFactor = 4;
 
-/** A timer that is so late tells of a process that was stopped, or too busy. */
+/** A timer that is so late shows that the process was stopped, or too busy. */
 const sleptMs = 100;
 
-/** Why an answer is given up. */
+/** Why a wait was given up. */
 export interface Lateness {
   reason: string;
   /** Since when nothing at all has come, if that is the reason. */
@@ -30,7 +30,7 @@ export interface Lateness {
 /** Watches the oldest question of a session. */
 export class AnswerTimer {
   readonly #onLate: (late: Lateness) => void;
-  /** The last word of whatever kind, and of the answer. */
+  /** When anything last came, and when a part of the answer last came. */
   #receivedAt = performance.now();
   #answeredAt = 0;
   #since = 0;
@@ -42,12 +42,12 @@ export class AnswerTimer {
     this.#onLate = onLate;
   }
 
-  /** When anything came, as `performance.now()` tells it. */
+  /** When anything last came, in the time of `performance.now()`. */
   get receivedAt(): number {
     return this.#receivedAt;
   }
 
-  /** Something was asked while nothing else was. */
+  /** Called for a question when no other one is open. */
   asked(withinMs: number): void {
     this.#receivedAt = performance.now();
     this.next(withinMs);
@@ -57,7 +57,7 @@ export class AnswerTimer {
     this.#checkIn(withinMs);
   }
 
-  /** The oldest question is another one now, or none. */
+  /** Called when the oldest question has changed, or none is left. */
   next(withinMs: number | undefined): void {
     this.#withinMs = withinMs;
     this.#since = this.#answeredAt = this.#receivedAt;
@@ -67,7 +67,7 @@ export class AnswerTimer {
     this.#receivedAt = performance.now();
   }
 
-  /** What was heard was a part of the answer. */
+  /** Called when the received bytes have a part of the answer. */
   answered(): void {
     this.#answeredAt = this.#receivedAt;
   }
@@ -91,7 +91,7 @@ export class AnswerTimer {
     const total = now - this.#since;
     const left = Math.min(withinMs - silence, withinMs * slowFactor - total);
     if (left > 0) return this.#checkIn(left);
-    // A process that slept has yet to read what was said meanwhile.
+    // A process that slept must first read what came meanwhile.
     if (now - this.#due > sleptMs) return this.#checkIn(10);
     this.#onLate(this.#lateness(now, withinMs));
   }

@@ -1,10 +1,11 @@
 /**
- * What the server says on a session, taken as the answer to what was asked.
+ * Matches what the server sends on a session to the open questions.
  *
- * Answers come in the order of the questions. Each message is held against the
- * oldest one (exchange.ts), its time (answer_timer.ts), and the transaction that
- * the server should be in, or not (transaction_status.ts). What does not fit
- * breaks the connection: nothing of it, and nothing after it, can be believed.
+ * Answers come in the order of the questions. Each message is checked against
+ * the oldest question (exchange.ts), its time limit (answer_timer.ts), and the
+ * expected state of the transaction (transaction_status.ts). A message that
+ * does not fit breaks the connection: neither it nor anything after it can be
+ * trusted.
  */
 
 import type { Buffer } from "node:buffer";
@@ -40,29 +41,29 @@ export interface Notification {
   processId: number;
 }
 
-/** Whose answers they are. */
+/** The session that receives the results. */
 export interface AnswersListener {
   prepared: PreparedStatements;
-  /** What the server has to stay. */
+  /** The attributes that the server must keep. */
   attrs: SessionAttrs;
-  /** The server broke the protocol, or ends the session. */
+  /** Called when the server has broken the protocol, or ends the session. */
   broken(reason: string, cause: unknown): void;
-  /** The oldest question was not answered in time. */
+  /** Called when the oldest question was not answered in time. */
   late(lateness: Lateness): void;
-  /** A question was answered. */
+  /** Called when a question was answered. */
   answered(): void;
 }
 
-/** The questions of a session that are open; see the file's head. */
+/** The open questions of a session; see the head of this file. */
 export class Answers {
   readonly #listener: AnswersListener;
   readonly #reader: BackendReader;
   readonly #exchanges: Exchange[] = [];
   readonly #timer: AnswerTimer;
   readonly #status = new TransactionStatus();
-  /** What came at last has a part of an answer in it. */
+  /** Whether the present chunk has a part of an answer. */
   #isAnswer = false;
-  /** Parameters with values that do not fit the session's attributes. */
+  /** Parameters whose values do not fit the session's attributes. */
   readonly #misfits = new Set<string>();
   #isUnfit = false;
   #onNotification: ((notification: Notification) => void) | undefined;
@@ -77,17 +78,17 @@ export class Answers {
     });
   }
 
-  /** How many questions are open. */
+  /** The number of open questions. */
   get open(): number {
     return this.#exchanges.length;
   }
 
-  /** When the server last said anything, as `performance.now()` tells it. */
+  /** When the server last sent anything, in the time of `performance.now()`. */
   get receivedAt(): number {
     return this.#timer.receivedAt;
   }
 
-  /** The server's session can't do its work, or not any more. */
+  /** Whether the server's session can't do its work, or no longer can. */
   get isUnfit(): boolean {
     return this.#misfits.size > 0 || this.#isUnfit;
   }
@@ -96,7 +97,7 @@ export class Answers {
     this.#onNotification = callback;
   }
 
-  /** The answer to a question that is just being sent. */
+  /** Registers a question that is just being sent; returns its answer. */
   to(question: Question): Promise<Result[]> {
     const exchange = new Exchange(question);
     this.#exchanges.push(exchange);
@@ -104,7 +105,7 @@ export class Answers {
     return exchange.answer;
   }
 
-  /** No more answers: the questions fail. */
+  /** Ends all answers: the open questions fail. */
   end(failure: () => ConnectionLostError): void {
     this.#timer.clear();
     for (const exchange of this.#exchanges.splice(0)) {
@@ -112,7 +113,7 @@ export class Answers {
     }
   }
 
-  /** Takes what has come; the chunk is not used after the return. */
+  /** Takes in what has come; does not keep the chunk. */
   feed(chunk: Buffer): void {
     this.#timer.received();
     this.#isAnswer = false;
@@ -127,7 +128,7 @@ export class Answers {
     if (this.#isAnswer || this.#reader.isInRow) this.#timer.answered();
   }
 
-  /** What the server speaks of; it speaks of nothing unasked. */
+  /** The question being answered; the server must send nothing unasked. */
   get #current(): Exchange {
     const exchange = this.#exchanges[0];
     if (exchange === undefined) throw new RangeError("Expected no answer");
@@ -157,7 +158,7 @@ export class Answers {
     }
   }
 
-  /** The server reports what changed, not only to whom changed it. */
+  /** The server reports every change, not only to the session that made it. */
   #onParameter(bytes: Buffer, start: number, end: number): void {
     const { attrs } = this.#listener;
     if (attrs === "any") return;
@@ -175,7 +176,7 @@ export class Answers {
     const fields = readErrorFields(bytes, start, end);
     const [exchange] = this.#exchanges;
     if (exchange === undefined) {
-      // Unasked for: the server ends this session (administrator, shutdown).
+      // Sent unasked: the server ends this session (administrator, shutdown).
       const error = new PgError(fields, -1);
       return this.#listener.broken(error.message, error);
     }
@@ -194,9 +195,9 @@ export class Answers {
   }
 
   /**
-   * A commit whose wait for a synchronous standby was canceled is done, with no
-   * more than this warning (PostgreSQL's syncrep.c). After a failover it may be
-   * lost, so it must not be acknowledged.
+   * If a commit's wait for a synchronous standby is canceled, the commit is
+   * done, and this warning is the only sign of it (PostgreSQL's syncrep.c). A
+   * failover may lose the commit, so it must not be acknowledged.
    */
   #onNotice(bytes: Buffer, start: number, end: number): void {
     const [exchange] = this.#exchanges;

@@ -1,4 +1,4 @@
-/** Jittered, growing delays between attempts that fail. */
+/** Jittered, growing delays between failing attempts. */
 export class Backoff {
   readonly #delays: { minDelayMs: number; maxDelayMs: number };
   #failures = 0;
@@ -8,19 +8,19 @@ export class Backoff {
     this.#delays = delays;
   }
 
-  /** The last attempt has failed. */
+  /** Whether the last attempt has failed. */
   get hasFailed(): boolean {
     return this.#failures > 0;
   }
 
-  /** The next attempt has to wait. */
+  /** Whether the next attempt must wait. */
   get isWaiting(): boolean {
     return this.#timer !== undefined;
   }
 
-  /** An attempt has failed; calls back when the next one may be made. */
+  /** Called after a failed attempt; calls back when the next one may start. */
   failed(onOver: () => void): void {
-    // Attempts that were made together fail together.
+    // Attempts that were made together fail together; they count once.
     if (this.isWaiting) return;
     this.#failures++;
     const { minDelayMs, maxDelayMs } = this.#delays;
@@ -35,7 +35,7 @@ export class Backoff {
     this.#failures = 0;
   }
 
-  /** The next attempt need not wait. */
+  /** Lets the next attempt start at once. */
   skip(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -1,8 +1,8 @@
 /**
- * Asks a server to cancel what one of its sessions does: a connection of its own
- * that says nothing else (PostgreSQL documentation, "Canceling Requests in
- * Progress"). Encrypted if the session is, like libpq's PQcancelBlocking: the
- * secret key would let anybody cancel the session's statements.
+ * Asks a server to cancel a session's work: a connection of its own that sends
+ * nothing else (PostgreSQL documentation, "Canceling Requests in Progress"). It
+ * is encrypted if the session is, like libpq's PQcancelBlocking: with the
+ * secret key, anyone could cancel the session's statements.
  */
 
 import type { SslOptions } from "./connection_target.ts";
@@ -16,14 +16,14 @@ import { readTlsAnswer } from "./login/tls.ts";
 /** The session, and how it was reached. */
 export interface CancelTarget {
   address: Address;
-  /** Undefined if it is not encrypted. */
+  /** Undefined if the session is not encrypted. */
   ssl: SslOptions | undefined;
   processId: number;
-  /** Empty if the server has told none. */
+  /** Empty if the server has sent none. */
   secretKey: Uint8Array;
 }
 
-/** Whether the server has taken the request, within the time. Never rejects. */
+/** Whether the server has received the request in time. Never rejects. */
 export async function requestCancel(
   { address, ssl, processId, secretKey }: CancelTarget,
   withinMs: number,
@@ -38,12 +38,12 @@ export async function requestCancel(
   const timer = setTimeout(giveUp, withinMs);
   try {
     const closed = new Promise<void>((resolve) => line.onLost(() => resolve()));
-    // Not those of the session, which may be out of date by now.
+    // Read again: those of the session may be out of date by now.
     const tls = ssl && await readTlsSettings(ssl);
     await line.connect(address, undefined);
     if (tls !== undefined) await encrypt(line, tls, address.host);
     line.send(cancelRequest(processId, secretKey));
-    // Its answer is that it closes the connection, in whatever way.
+    // The server's answer is to close the connection, in whatever way.
     await closed;
     return !isLate;
   } catch {

@@ -1,6 +1,6 @@
 /**
- * Where a database is and how to reach it: libpq's connection URIs
- * (PostgreSQL documentation, "Connection Strings") as plain data.
+ * Where a database is and how to reach it: libpq's connection URIs (PostgreSQL
+ * documentation, "Connection Strings") as plain data.
  */
 
 import { isIPv6 } from "node:net";
@@ -23,18 +23,18 @@ export type SslMode =
   | "verify-full";
 
 /**
- * TLS settings. Certificates and keys are PEM text, or paths of files with it,
- * which are read anew for each connection.
+ * TLS settings. Certificates and keys are PEM text, or paths of PEM files,
+ * which are read again for each connection.
  */
 export interface SslOptions {
-  /** How much is asked of the server. */
+  /** How strictly the server is checked. */
   mode: SslMode;
   /**
-   * Certificates of the authorities to trust; the runtime's own by default. With
-   * them `require` asks for a certificate of theirs, as `verify-ca`.
+   * Certificates of trusted authorities; by default those of the runtime. With
+   * them, `require` verifies the server's certificate, like `verify-ca`.
    */
   ca?: string;
-  /** Our own certificate and its key, where the server asks for one. */
+  /** Our own certificate, for servers that require one. */
   cert?: string;
   /** The private key of `cert`; never shown. */
   key?: string;
@@ -54,26 +54,26 @@ export interface ConnectionTarget {
   database: string;
   ssl: SslOptions;
   channelBinding: ChannelBinding;
-  /** The methods of authentication that are allowed; undefined: all. */
+  /** The allowed methods of authentication; undefined: all. */
   requireAuth: readonly AuthMethod[] | undefined;
-  /** Of the startup message, as libpq has them. */
+  /** The option `options` of the startup message, as in libpq. */
   options: string;
   /** When idle connections are first probed; undefined: never. */
   keepAliveMs: number | undefined;
   applicationName: string;
   connectTimeoutMs: number;
-  /** Which servers are taken. */
+  /** The servers that may be used. */
   sessionAttrs: SessionAttrs;
 }
 
 const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
-/** Whether the text is one of libpq's modes that we know. */
+/** Whether the text is one of libpq's modes that are supported. */
 export function isSslMode(mode: string): mode is SslMode {
   return sslModes.includes(mode);
 }
 
-/** What is not told otherwise; a target lacks its hosts and its user yet. */
+/** The default values; a target still needs its hosts and its user. */
 export const targetDefaults = {
   ssl: { mode: "prefer" },
   channelBinding: "prefer",
@@ -85,20 +85,20 @@ export const targetDefaults = {
   sessionAttrs: "any",
 } as const satisfies Partial<ConnectionTarget>;
 
-/** What a store and a reader differ in where nothing is told. */
+/** The defaults in which a store and a reader differ. */
 export type TargetDefaults = Pick<
   ConnectionTarget,
   "applicationName" | "sessionAttrs"
 >;
 
 /**
- * Reads `postgresql://user:password@host:port,host2:port2/database?…` as libpq
- * does, with the parameters of `readers` below. Any other is refused: what it
- * asks for may be a protection.
+ * Reads `postgresql://user:password@host:port,host2:port2/database?…` like
+ * libpq, with the parameters of `readers` below. Any other parameter is
+ * refused, because it may ask for a protection.
  *
- * @param defaults Where the URL does not tell.
- * @throws {StreamStorageError} BAD_CONFIG; the text is never echoed, it may
- *   hold a password.
+ * @param defaults The values of what the URL does not give.
+ * @throws {StreamStorageError} BAD_CONFIG; the error never contains the text,
+ *   which may hold a password.
  */
 export function parseConnectionUrl(
   url: string,
@@ -134,7 +134,7 @@ export function parseConnectionUrl(
   };
 }
 
-/** The parameters that we know; each gets its value, or nothing. */
+/** The known parameters; each reader gets the value, or nothing. */
 const readers = {
   host: (text = "") => text,
   port: (text = "") => text,
@@ -144,13 +144,13 @@ const readers = {
   options: (text: string = targetDefaults.options) => text,
   application_name: (text?: string) => text,
   sslmode: readSslMode,
-  // As libpq has it, an empty one is none.
+  // As in libpq, an empty path means none.
   sslrootcert: (path?: string) => path || undefined,
   sslcert: (path?: string) => path || undefined,
   sslkey: (path?: string) => path || undefined,
   sslnegotiation: (text?: string) =>
     oneOf("sslnegotiation", ["postgres", "direct"], text),
-  /** There is no GSSAPI here to encrypt with. */
+  /** This client has no GSSAPI encryption. */
   gssencmode: (text?: string) =>
     oneOf("gssencmode", ["disable", "prefer"], text),
   channel_binding: readChannelBinding,
@@ -179,7 +179,7 @@ function hostsOf(list: string, portList: string): ConnectionTarget["hosts"] {
   }));
 }
 
-/** A name, an address, or the directory of a socket. */
+/** A name, an address, or a directory of sockets. */
 function hostOf(text: string): string {
   const host = /^\[.*\]$/.test(text) ? text.slice(1, -1) : text;
   if (host.includes("@")) {
@@ -201,7 +201,7 @@ function portOf(text: string): number {
 }
 
 function readSslMode(text?: string): SslMode | undefined {
-  // Stricter than it: TLS is tried first.
+  // Stricter than libpq's `allow`: TLS is tried first.
   if (text === "allow") return "prefer";
   if (text !== undefined && !isSslMode(text)) {
     throw badUrl(`sslmode must be ${sslModes.join(", ")}`);
@@ -209,7 +209,7 @@ function readSslMode(text?: string): SslMode | undefined {
   return text;
 }
 
-/** The rules that tie libpq's parameters for TLS to each other. */
+/** The rules that connect libpq's parameters for TLS. */
 function sslOf(
   given: SslMode | undefined,
   ca: string | undefined,
@@ -268,7 +268,7 @@ function oneOf<const T extends string>(
   throw badUrl(`${name} must be ${known.join(" or ")}`);
 }
 
-/** Up to a day of seconds. */
+/** At most a day of seconds. */
 function readNumber(name: string, text: string): number {
   if (/^\d{1,5}$/.test(text)) return Number(text);
   throw badUrl(`${name} must be a whole number`);

@@ -1,24 +1,26 @@
 /**
- * Where a store is: one server, on one timeline, for all of its sessions.
+ * The server on which a store works: one server, on one timeline, for all
+ * sessions.
  *
- * An address leads to another server without a word. A standby that is promoted
- * begins a new timeline, and may lack the last commits of the old one; the old
- * primary may still answer, or answer again. If each session went where it can,
- * writes would go to one server and reads to the other. So every session says
- * where it is before it is used, and is compared here:
+ * An address may lead to another server without notice. A standby that is
+ * promoted begins a new timeline, and may lack the last commits of the old one;
+ * the old primary may still answer, or answer again. If each session went
+ * wherever it could, writes would go to one server and reads to another. So
+ * every session reports its server before it is used, and the report is
+ * compared here:
  *
- * - Its timeline is lower than the one that is known: it is refused.
- * - It is higher: the store *moves*. All other sessions are ended, and what was
- *   believed of the tables is dropped.
- * - It is another cluster: it is refused.
+ * - Its timeline is lower than the known one: the session is refused.
+ * - Its timeline is higher: the store *moves*. All other sessions are ended,
+ *   and all cached knowledge of the tables is dropped.
+ * - It is another cluster: the session is refused.
  *
- * With several hosts, all of them are asked at the opening and at the owner's
- * beat (host_survey.ts), because a session that works finds nothing out: an old
- * primary that waits for its standby accepts connections and never answers.
+ * With several hosts, all of them are asked when the store opens and at the
+ * owner's beat (host_survey.ts), because a working session learns nothing: an
+ * old primary that waits for its standby accepts connections and never answers.
  *
- * A server that falls silent does so for all of its sessions: a router on the way
- * may have forgotten them. The idle ones that were not heard from since are given
- * up too, lest each costs a call its time to find out.
+ * A server that falls silent is silent on all of its sessions: a router on the
+ * way may have forgotten them. Idle sessions that have received nothing since
+ * then are given up, too; otherwise each would cost a call the time to notice.
  */
 
 import { printable } from "../storage/foreign_text.ts";
@@ -32,34 +34,34 @@ export interface Address {
   port: number;
 }
 
-/** What a server says of itself. */
+/** What a server reports about itself. */
 export interface ServerFacts {
   /**
    * The cluster, the same for a primary and its standbys; undefined where the
-   * server does not tell, as some managed ones.
+   * server does not report it, as with some managed ones.
    */
   system: string | undefined;
-  /** Undefined during recovery, and where the server does not tell. */
+  /** Undefined during recovery, and where the server does not report it. */
   timeline: number | undefined;
-  /** It is in recovery. */
+  /** Whether it is in recovery. */
   isStandby: boolean;
   takesWrites: boolean;
   /** For example `18.4`. */
   version: string;
 }
 
-/** The store has moved to a higher timeline. */
+/** The move of the store to a higher timeline. */
 export interface ServerMove {
   from: number;
   to: number;
 }
 
-/** Not where the store is; another host may be. */
+/** The session's server is not the store's; another host may be. */
 export class WrongServerError extends Error {
   override readonly name = "WrongServerError";
 }
 
-/** See the file's head. */
+/** See the head of this file. */
 export class CurrentServer {
   readonly #listeners: ((move: ServerMove) => void)[] = [];
   readonly #sessions = new Map<Session, number>();
@@ -69,7 +71,7 @@ export class CurrentServer {
   #version: string | undefined;
   #isFixed = false;
 
-  /** Calls back when the store has moved, its other sessions being ended. */
+  /** Calls back when the store has moved and its other sessions are ended. */
   onMove(listener: (move: ServerMove) => void): void {
     this.#listeners.push(listener);
   }
@@ -84,14 +86,15 @@ export class CurrentServer {
     return this.#system;
   }
 
-  /** Of the server; undefined before the first session. */
+  /** The server's version; undefined before the first session. */
   get version(): string | undefined {
     return this.#version;
   }
 
   /**
-   * The store has gone to another cluster, whose server is there: nothing that was
-   * known of the last one holds. Of other addresses no session is taken any more.
+   * Called when the store has gone to another cluster, with its server's
+   * address: nothing known of the last one holds. From now on sessions at other
+   * addresses are refused.
    */
   relocate(address: Address): void {
     this.#sessions.clear();
@@ -102,7 +105,7 @@ export class CurrentServer {
     this.#isFixed = true;
   }
 
-  /** The hosts in the order in which to try them: where the store is, first. */
+  /** The hosts in the order in which to try them: the store's host first. */
   ordered(hosts: readonly Address[]): readonly Address[] {
     const at = this.#address;
     if (at === undefined) return hosts;
@@ -113,7 +116,7 @@ export class CurrentServer {
   }
 
   /**
-   * Takes in a session that was just made.
+   * Checks a new session and records it.
    *
    * @throws {WrongServerError}
    */
@@ -127,7 +130,7 @@ export class CurrentServer {
   }
 
   /**
-   * Compares what a server says of itself, and moves if that is the place to be.
+   * Compares a server's report, and moves there if the store belongs there.
    *
    * @throws {WrongServerError}
    */
@@ -141,7 +144,7 @@ export class CurrentServer {
         `Expected the cluster ${this.#system}, found ${system}`,
       );
     }
-    // A standby, where only reading is asked for.
+    // A standby, which only serves reads.
     if (timeline === undefined) {
       this.#version = version;
       return;
@@ -181,7 +184,7 @@ function isAt(one: Address, other: Address): boolean {
 }
 
 /**
- * The first digits of a log file's name are the timeline, at once after a
+ * The timeline is the first digits of a log file's name, even just after a
  * promotion; `pg_control_checkpoint()` shows the former one until a checkpoint.
  */
 const selectFacts = statement({
@@ -197,7 +200,7 @@ const selectFacts = statement({
   once: true,
 });
 
-/** What every server tells. */
+/** What every server can report. */
 const selectWritable = statement({
   text: `SELECT NOT pg_catalog.pg_is_in_recovery() AND NOT
       pg_catalog.current_setting('default_transaction_read_only')::boolean,
@@ -232,7 +235,7 @@ export async function factsOf(session: Session): Promise<ServerFacts> {
   };
 }
 
-/** Without what a distribution adds, such as `18.4 (Debian 18.4-1)`. */
+/** Drops what a distribution adds, as in `18.4 (Debian 18.4-1)`. */
 function shownVersion(version: string): string {
   return printable(version.split(" ", 1)[0]!, 32);
 }

@@ -1,10 +1,10 @@
 import type { SessionSettings } from "./transaction_settings.ts";
 
 /**
- * By these the server finds out within half a minute that a client's host, or
- * the way to it, is gone, and ends its session. Its own default is two hours,
- * for which the session would keep its locks: the successor of an owner whose
- * network was cut would have to wait as long, and so would the owner itself.
+ * Makes the server notice within half a minute that a client's host, or the way
+ * to it, is gone, and end the session. Its default is two hours, during which
+ * the session would keep its locks: the successor of an owner whose network was
+ * cut would have to wait that long, and so would the owner itself.
  */
 export const deadClientSettings: SessionSettings = {
   tcp_keepalives_idle: "10",

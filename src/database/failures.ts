@@ -1,7 +1,7 @@
 /**
- * What an error of the driver means: whether the work can be tried again, and
- * how it is told to callers. Decided by SQLSTATE (PostgreSQL documentation,
- * appendix A) along the whole chain of causes, never by message text.
+ * What an error of the driver means: whether the work may be retried, and which
+ * error callers get. SQLSTATE decides (PostgreSQL documentation, appendix A)
+ * along the whole chain of causes, never message text.
  */
 
 import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
@@ -28,12 +28,12 @@ export type Verdict =
   | "retry"
   /** The answer was lost: the work was done wholly or not at all. */
   | "unknown"
-  /** Nothing was committed; trying again leads to the same. */
+  /** Nothing was committed; a retry would fail in the same way. */
   | "final";
 
 /** Decides what can be done about an error of a transaction. */
 export function verdictOf(error: unknown, mode: "read" | "write"): Verdict {
-  // A look of ours that failed, after retries of its own.
+  // Already the result of a look at the database, after its own retries.
   if (isStreamStorageError(error)) return "final";
   const lost = findCause(error, ConnectionLostError);
   if (lost !== undefined) {
@@ -63,8 +63,8 @@ export function verdictOf(error: unknown, mode: "read" | "write"): Verdict {
 }
 
 /**
- * The error as callers get it; one that is ours already stays as it is, unless
- * it hides that the outcome is unknown.
+ * The error that callers get. One of our errors stays unchanged, unless it
+ * hides that the outcome is unknown.
  */
 export function toStorageError(
   error: unknown,
@@ -89,7 +89,7 @@ export function toStorageError(
   });
 }
 
-/** What the function that gives the password told us to tell. */
+/** The error by which the password function chose to tell callers. */
 function givenBy(error: unknown): StreamStorageError | undefined {
   const lost = findCause(error, ConnectionLostError);
   return lost?.sent === false ? findCause(lost, StreamStorageError) : undefined;
@@ -166,7 +166,7 @@ function databaseError(
   });
 }
 
-/** How a failure is told. */
+/** What a failure means to callers. */
 interface Meaning {
   code: StreamStorageError["code"];
   reason: string;
@@ -184,7 +184,7 @@ function meaningOf(
       return {
         code: "BAD_CONFIG",
         reason: login.fault,
-        message: "Login can't succeed as it is set up",
+        message: "Login can't succeed with this configuration",
       };
     }
     if (sqlState === "42501") {
@@ -200,7 +200,7 @@ function meaningOf(
       return {
         code: "BAD_CONFIG",
         reason: "login_refused",
-        message: "Database refused us",
+        message: "Database refused the login",
       };
     }
     const known = meanings.get(sqlState ?? "");
@@ -217,14 +217,14 @@ function meaningOf(
     return {
       code: "UNAVAILABLE",
       reason: "connection_failed",
-      message: "Database is away",
+      message: "Database is unreachable",
     };
   }
   if (lost !== undefined || isServerGone(sqlState)) {
     return {
       code: "UNAVAILABLE",
       reason: "connection_lost",
-      message: "Database went away",
+      message: "Database connection broke",
     };
   }
   return {
@@ -234,7 +234,7 @@ function meaningOf(
   };
 }
 
-/** Which mends itself as little as a wrong password does. */
+/** As permanent as a wrong password. */
 const openTransaction: Meaning = {
   code: "BAD_CONFIG",
   reason: "transaction_open",
@@ -257,8 +257,8 @@ function lackOf(reason: string): Meaning {
 }
 
 /**
- * What the server's refusals mean, by SQLSTATE. Not an object: a server may say
- * "constructor".
+ * The meaning of the server's refusals, by SQLSTATE. A Map, because a server
+ * may send "constructor".
  */
 const meanings = new Map<string, Meaning>(Object.entries({
   "25006": {
@@ -276,7 +276,7 @@ const meanings = new Map<string, Meaning>(Object.entries({
   "55P03": {
     code: "DEADLINE_EXCEEDED",
     reason: "lock_timeout",
-    message: "Lock was not to be had in time",
+    message: "Lock was not available in time",
   },
   "57014": {
     code: "DEADLINE_EXCEEDED",
@@ -290,7 +290,7 @@ export function sqlStateOf(error: unknown): string | undefined {
   for (const cause of causesOf(error)) {
     if (cause instanceof PgError) return cause.sqlState;
     const { code } = cause as { code?: unknown };
-    // The system's own codes, EPIPE, EPERM, have no digit.
+    // The system's own codes, such as EPIPE and EPERM, have no digit.
     if (typeof code === "string" && /^(?=.*\d)[0-9A-Z]{5}$/.test(code)) {
       return code;
     }
@@ -298,16 +298,16 @@ export function sqlStateOf(error: unknown): string | undefined {
   return undefined;
 }
 
-/** No such database, no right, a server that is set up wrongly. */
+/** No such database, no right, a server with a wrong configuration. */
 const setupFaults = ["3D000", "42501", "F0000"];
 
-/** Wrong password, user, database or rights: no retry mends it. */
+/** Wrong password, user, database or rights: no retry cures it. */
 function isSetupFault(sqlState: string | undefined): boolean {
   return sqlState !== undefined &&
     (sqlState.startsWith("28") || setupFaults.includes(sqlState));
 }
 
-/** A login's `options` that the server can't follow. */
+/** A setting in a login's `options` that the server refuses. */
 function isBadSetting(sqlState: string | undefined): boolean {
   return sqlState !== undefined && /^(22|42)/.test(sqlState);
 }

@@ -1,6 +1,6 @@
 /**
- * The fence: what a write must pass to commit, and how a write whose answer was
- * lost is made final.
+ * The fence: the check that every write must pass to commit, and how a write
+ * whose answer was lost becomes final.
  *
  * Every write flush begins with the fence. It locks the rows of the owners'
  * table FOR SHARE and stops the transaction unless the only row is ours, with
@@ -13,26 +13,27 @@
  *                                                                ▼
  *                                                              closed
  *
- * In doubt, a flush of ours may still be on its way: a proxy can hold it, and a
- * kernel retransmits a closed socket's data when a partition heals. Executed
- * later, it would undo what was acknowledged meanwhile. So nothing is written,
- * tried again or looked for before the row has a new epoch (*re-fencing*).
+ * In doubt, one of our flushes may still be on its way: a proxy can hold it,
+ * and a kernel retransmits a closed socket's data when a partition heals.
+ * Executed later, it would undo what was acknowledged meanwhile. So nothing is
+ * written, retried or looked up before the row has a new epoch (*re-fencing*).
  *
  * Why that makes every earlier flush final
- * 1. The UPDATE of the row waits for each transaction that holds the share lock.
- *    Whatever passed the fence before has therefore ended when it commits.
- * 2. Each flush carries the epoch of the moment in which it was put together. One
- *    that comes to the fence later finds another epoch and is stopped.
- * 3. The epoch only rises: the UPDATE wants a lower one, and no epoch is sent
- *    twice. A late copy of an UPDATE finds nothing to do; one whose answer was
- *    lost is covered by the next, which takes any lower epoch of this instance.
+ * 1. The UPDATE of the row waits for each transaction that holds the share
+ *    lock. So when it commits, every flush that passed the fence before has
+ *    ended.
+ * 2. Each flush carries the epoch of the moment in which it was composed. A
+ *    flush that reaches the fence later finds another epoch and is stopped.
+ * 3. The epoch only rises: the UPDATE requires a lower one, and no epoch is
+ *    sent twice. A late copy of an UPDATE changes nothing. A lost answer is
+ *    covered by the next UPDATE, which accepts any lower epoch of this
+ *    instance.
  *
  * A flush of another transaction slot that is stopped only because the epoch
  * has risen changed nothing, and is sent again with the new one. While answers
- * arrive, all this costs nothing.
- *
- * The database need not be in reach: then the doubt stays, writes fail with what
- * the connection says, and the next call re-fences first.
+ * arrive, all this costs nothing. If the database can't be reached, the doubt
+ * stays, writes fail with the connection's error, and the next call re-fences
+ * first.
  */
 
 import { sqlStateOf } from "./failures.ts";
@@ -46,14 +47,14 @@ import type { ValuesOf } from "./wire/types.ts";
 /** The reason of the rejection when the fence is closed. */
 export const notOwnerReason = "not_owner";
 
-/** Whose row it is: a name and an epoch. */
+/** The parameters that identify our row: a name and an epoch. */
 export const ownerParams = ["text", "timestamp"] as const;
 
 /**
- * SQL that is false while the row of the owner, parameters $`at` and the next,
- * is the only one in the table, and that keeps it there until the transaction
- * has ended. As little as possible: it is a part of every write, and one look
- * that takes in all rows costs less than one for the owner's and one for others.
+ * SQL that is false while the row with the owner's parameters, $`at` and the
+ * next one, is the only one in the table, and that keeps the row there until
+ * the transaction ends. Every write contains it, so it is minimal: one look at
+ * all rows costs less than two, at the owner's and at others.
  */
 export function notOwnerSql(table: string, at: number): string {
   return `ARRAY(SELECT uuid::pg_catalog.text = $${at}
@@ -61,25 +62,25 @@ export function notOwnerSql(table: string, at: number): string {
     FROM ${table} FOR SHARE) OPERATOR(pg_catalog.<>) '{t}'`;
 }
 
-/** How long one attempt to raise the epoch waits for the writes under way. */
+/** How long one attempt to raise the epoch waits for running writes. */
 const rowLockMs = 500;
 
-/** So often; then the next caller begins anew. */
+/** Attempts of one caller; the next caller starts again. */
 const maxTries = 10;
 
 /**
- * A write that holds the row longer than this while the epoch has to rise is
+ * If a write holds the row longer than this while the epoch must rise, it is
  * ended: its client may be gone, and every other write waits for it.
  */
 const stuckMs = 1000;
 
-/** The same for a change of the row. A takeover needs less. */
+/** The same limit for a change of the row. A takeover needs less. */
 const stuckChangeMs = 5000;
 
-/** A read waits so long for the epoch to rise; as a rule that is a moment. */
+/** How long a read waits for the epoch to rise, usually just a moment. */
 const readWaitMs = 1000;
 
-/** Runs a flush on a session that takes writes. */
+/** Runs a flush on a session that may write. */
 export type RunFlush = <const B extends readonly Bound[]>(
   bound: B,
 ) => Promise<ResultsOf<B>>;
@@ -89,20 +90,20 @@ export interface FenceOptions {
   /** The owners' table, quoted, with its schema. */
   table: string;
   instanceId: string;
-  /** The time of our row as it was written: the first epoch. */
+  /** The time in our row as it was written: the first epoch. */
   epoch: bigint;
-  /** Called each time that the epoch was raised. */
+  /** Called whenever the epoch was raised. */
   onRaised(): void;
-  /** Called once when the row turns out to be gone; or replaced, by another. */
+  /** Called once when our row is gone, or was replaced by another one. */
   onClosed(isReplaced: boolean): void;
 }
 
-/** Our row in the owners' table; see the file's head. */
+/** Our row in the owners' table; see the head of this file. */
 export class Fence {
   readonly #options: FenceOptions;
   readonly #sql: ReturnType<typeof fenceSql>;
   #epoch: bigint;
-  /** The highest one that was ever sent: the row may have it. */
+  /** The highest epoch ever sent: the row may have it. */
   #highest: bigint;
   #isInDoubt = false;
   #closed: FenceClosedError | undefined;
@@ -118,41 +119,41 @@ export class Fence {
     this.#statement = bind(this.#sql.fence, ...this.owner);
   }
 
-  /** The epoch that a flush carries which is put together now. */
+  /** The epoch for a flush that is composed now. */
   get epoch(): bigint {
     return this.#epoch;
   }
 
-  /** Stops the transaction unless the row is ours; of this moment. */
+  /** The present statement that stops a transaction unless the row is ours. */
   get statement(): Bound {
     return this.#statement;
   }
 
   /**
-   * As every write of ours begins, and with a change of no row: a proxy may be
-   * one that only reads go through unharmed.
+   * Begins like all our writes, and changes no row: shows whether a proxy harms
+   * writes, even if reads pass through it unharmed.
    */
   get trial(): readonly Bound[] {
     return [this.#statement, bind(this.#sql.changeNothing)];
   }
 
-  /** Our row, for a write that has the fence in a statement of its own. */
+  /** Our row, for a write that has the fence inside a statement of its own. */
   get owner(): ValuesOf<typeof ownerParams> {
     return [this.#options.instanceId, this.#epoch];
   }
 
-  /** Nothing may be sent before {@linkcode renew} has succeeded. */
+  /** While true, nothing may be sent before {@linkcode renew} has succeeded. */
   get isInDoubt(): boolean {
     return this.#isInDoubt;
   }
 
-  /** Whether a row is ours: an epoch whose answer was lost is ours, too. */
+  /** Whether a row is ours; it may have an epoch whose answer was lost. */
   isOurs(uuid: string, epoch: bigint): boolean {
     return uuid === this.#options.instanceId &&
       epoch >= this.#options.epoch && epoch <= this.#highest;
   }
 
-  /** Our row, whatever its epoch: the name, the first epoch and the highest. */
+  /** Our row at any of its epochs: the name, the first and the highest. */
   get ourRow(): [string, bigint, bigint] {
     const { instanceId, epoch } = this.#options;
     return [instanceId, epoch, this.#highest];
@@ -164,22 +165,22 @@ export class Fence {
   }
 
   /**
-   * A flush of this epoch may still be on its way, because it has lost its answer,
-   * or was stopped by the fence for a reason that is not known. If the epoch has
-   * risen since, nothing of the flush is open.
+   * Called when a flush of this epoch may still be on its way: its answer was
+   * lost, or the fence stopped it for an unknown reason. If the epoch has risen
+   * since, no part of the flush can still commit.
    */
   doubt(epoch: bigint): void {
     if (epoch === this.#epoch) this.#isInDoubt = true;
   }
 
   /**
-   * Raises the epoch, once for all that wait for it; `deadline` is the caller's
-   * deadline in the time of `performance.now()`. A failure leaves the doubt, and
-   * the next caller tries again.
+   * Raises the epoch, once for all callers that wait for it; `deadline` is the
+   * caller's, in the time of `performance.now()`. After a failure the doubt
+   * stays, and the next caller tries again.
    *
    * @throws {FenceClosedError} our row is gone.
    * @throws {FenceTimeoutError} the deadline has passed.
-   * @throws {ConnectionLostError} with `sent` false, since nothing of the
+   * @throws {ConnectionLostError} with `sent` false, because nothing of the
    *   caller's own write was sent; other errors of the driver and of the pool.
    */
   async renew(run: RunFlush, deadline: number): Promise<void> {
@@ -198,9 +199,9 @@ export class Fence {
   }
 
   /**
-   * The same for a read. It shows what became of a write of unknown outcome, so
-   * that must not change afterwards. But a read needs no right to write: it goes
-   * on when the epoch can't be raised, or not soon.
+   * Raises the epoch for a read. A read shows whether a write of unknown
+   * outcome was done, so that must not change afterwards. But a read needs no
+   * right to write: it continues if the epoch can't be raised, or not soon.
    */
   async renewSoon(run: RunFlush): Promise<void> {
     this.#begin(run);
@@ -219,7 +220,7 @@ export class Fence {
     if (this.#closed !== undefined) throw this.#closed;
     const { instanceId, epoch } = this.#options;
     for (let tries = 1;; tries++) {
-      // Never one that was sent before: its late copy would come between.
+      // An epoch is never sent twice: a late copy would pass for the new one.
       const next = ++this.#highest;
       try {
         const [, { count }, { rows: [row] }] = await run([
@@ -260,19 +261,19 @@ export class Fence {
         ),
       ]);
     } catch (error) {
-      // Of another role: it must be waited for.
+      // It belongs to another role, so wait for it.
       if (sqlStateOf(error) !== "42501") throw error;
     }
   }
 }
 
-/** By lock_timeout, or by a statement_timeout that is shorter. */
+/** Stopped by lock_timeout, or by a shorter statement_timeout. */
 function isLocked(error: unknown): boolean {
   const sqlState = sqlStateOf(error);
   return sqlState === "55P03" || sqlState === "57014";
 }
 
-/** A lost answer here is no lost answer of the write that waits. */
+/** The waiting write did not lose its answer when this flush did. */
 function unsent(error: unknown): unknown {
   return error instanceof ConnectionLostError
     ? new ConnectionLostError(error.message, false, error.cause)
@@ -314,8 +315,8 @@ function fenceSql(table: string) {
   const isOurs = `uuid::pg_catalog.text = $1 AND storage_connection_time >= $2`;
   return {
     fence: fenceStatement(table),
-    // Not SET LOCAL, which warns into the server's log outside of BEGIN. The path is
-    // for the trigger that a node has made: it names what it calls without a schema.
+    // Not SET LOCAL, which outside of BEGIN warns into the server's log. The
+    // path is for a node's trigger, which names functions without a schema.
     prepare: statement({
       text: `SELECT pg_catalog.set_config('search_path', '${searchPath}', true),
         pg_catalog.set_config('lock_timeout', '${rowLockMs}', true)`,

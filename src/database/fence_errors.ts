@@ -1,4 +1,4 @@
-/** Why the fence lets nothing pass; the caller's own write was not sent. */
+/** Why the fence stopped something; the caller's own write was not sent. */
 import { quoted } from "../storage/foreign_text.ts";
 import {
   StreamStorageError,
@@ -8,7 +8,7 @@ import {
 /** Our row is gone. */
 export class FenceClosedError extends Error {
   override readonly name = "FenceClosedError";
-  /** Another row is there: that of a successor. */
+  /** Whether another row is there, which is a successor's. */
   readonly isReplaced: boolean;
 
   constructor(isReplaced: boolean) {
@@ -29,8 +29,8 @@ export class FenceTimeoutError extends Error {
 }
 
 /**
- * The reason for which an instance stops for good. Without a successor's row,
- * ours was removed by hand, or a server took over that had not got it.
+ * The error with which an instance stops for good. Without a successor's row,
+ * ours was removed by hand, or a server took over that had not received it.
  */
 export function ownershipLost(
   { isReplaced, outcome, cause }: {
@@ -42,16 +42,16 @@ export function ownershipLost(
   return new StreamStorageError({
     code: "RESOURCE_EXHAUSTED",
     message: isReplaced
-      ? "Another instance owns the schema now, this one must stop"
-      : "The row of this instance is gone from singlenodekey and no other is " +
-        "there, as after a failover that lost commits: this one must stop",
+      ? "Another instance owns the schema now; this one must stop"
+      : "The row of this instance is gone from singlenodekey and there is no " +
+        "other, as after a failover that lost commits: this one must stop",
     details: { reason: "ownership_lost", isReplaced },
     ...(outcome === undefined ? {} : { outcome }),
     cause,
   });
 }
 
-/** The reason for which a schema is not taken from its owner; null without a row. */
+/** A schema may not be taken from its owner; null: an owner without a row. */
 export function schemaOwned(
   schema: string,
   owner: { name: string; since: string; info: string | null } | null,
@@ -67,11 +67,11 @@ export function schemaOwned(
   });
 }
 
-/** The caller has given ownership up; nothing was sent. */
+/** The caller has given up ownership; nothing was sent. */
 export function ownershipReleased(): StreamStorageError {
   return new StreamStorageError({
     code: "FAILED_PRECONDITION",
-    message: "Ownership of the schema was given up, this instance only reads",
+    message: "Ownership of the schema was given up; this instance only reads",
     details: { reason: "ownership_released" },
   });
 }

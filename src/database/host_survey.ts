@@ -1,6 +1,6 @@
 /**
- * Asks all hosts of a store at once where the highest timeline is that takes
- * writes: that is the place to be (current_server.ts).
+ * Asks all hosts of a store at once which of those that take writes has the
+ * highest timeline: the store belongs there (current_server.ts).
  */
 
 import { setTimeout as delay } from "node:timers/promises";
@@ -15,7 +15,7 @@ import { type ConnectOptions, connectSession } from "./driver.ts";
 import { toStorageError } from "./failures.ts";
 import { ConnectionLostError } from "./pg_error.ts";
 
-/** A host that has not answered by then, after another one has, is left out. */
+/** After the first answer, how long to wait for the other hosts. */
 const graceMs = 1000;
 
 /** Milliseconds between two surveys while no host takes writes. */
@@ -38,24 +38,24 @@ export class HostSurvey {
     this.#server = server;
   }
 
-  /** There is a choice of hosts that take writes. */
+  /** Whether there are several hosts to choose from, for writes. */
   get isNeeded(): boolean {
     const { sessionAttrs, hosts } = this.#target;
     return sessionAttrs === "read-write" && hosts.length > 1;
   }
 
-  /** Asks all hosts; whether one takes writes. Never rejects. */
+  /** Asks all hosts; returns whether one takes writes. Never rejects. */
   ask(): Promise<boolean> {
     this.#running ??= this.#ask().finally(() => this.#running = undefined);
     return this.#running;
   }
 
   /**
-   * Runs the body at the best host, and again while its server goes away, or
-   * while there is none yet, for at most so many milliseconds.
+   * Runs the body at the best host, and again if its server goes away or while
+   * there is none, for a limited number of milliseconds.
    *
-   * @throws What the body throws; the signal's reason; `ConnectionLostError`: no
-   *   host takes writes.
+   * @throws What the body throws; the signal's reason; `ConnectionLostError`:
+   *   no host takes writes.
    */
   async reach<T>(
     { withinMs, signal }: {

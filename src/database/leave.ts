@@ -1,27 +1,27 @@
 /**
- * Leaves a session whose answer is waited for no longer.
+ * Leaves a session whose answer is no longer awaited.
  *
- * A server does not look at its client while it works. If the connection were
- * just dropped, a statement that waits (a commit for its standby, say) would wait
- * on, unseen, and hold a place among the server's connections: new sessions would
- * be opened and left in the same way, until the server takes none any more. So the
- * work is canceled, goodbye is said, and then it is the server that closes.
+ * A server does not check on its client while it works. If the connection were
+ * just dropped, a waiting statement (a commit that waits for its standby, say)
+ * would go on unseen and hold one of the server's connections. New sessions
+ * would be opened and left in the same way, until the server accepts none. So
+ * the work is canceled, the end is announced, and the server closes.
  */
 
 import type { Socket } from "node:net";
 import { atMost } from "../storage/at_most.ts";
 import { terminate } from "./login/messages.ts";
 
-/** How long a server that takes cancel requests is waited for. */
+/** How long to wait for a server that accepts cancel requests. */
 const leaveMs = 30_000;
 
-/** How long a cancel request may take; a server that is away takes none. */
+/** How long a cancel request may take; an unreachable server accepts none. */
 const cancelMs = 2000;
 
-/** A canceled statement may be followed by another one that waits. */
+/** Another waiting statement may follow a canceled one. */
 const cancelAgainMs = 1000;
 
-/** Resolves once the server has let go, or can't be waited for. */
+/** Resolves once the server has let go, or waiting for it is useless. */
 export async function leave(
   socket: Socket,
   cancel: (withinMs: number) => Promise<boolean>,
@@ -32,7 +32,7 @@ export async function leave(
   const timer = setTimeout(resolve, leaveMs);
   let isGone = socket.destroyed;
   void gone.then(() => isGone = true);
-  // What has not left has not been executed, and need not be any more.
+  // What was not sent was not executed, and is no longer needed.
   let isReached = socket.writableLength === 0;
   while (!isGone && isReached) {
     isReached = await Promise.race([cancel(cancelMs), gone.then(() => false)]);

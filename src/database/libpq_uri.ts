@@ -1,21 +1,21 @@
 /**
- * libpq's connection URIs, split into its keywords and their values
- * (PostgreSQL documentation, "Connection URIs"; libpq's
- * `conninfo_uri_parse_options`). What stands in the query counts for more than
- * what stands before it. Only percent signs are decoded: a plus is a plus.
+ * libpq's connection URIs, split into keywords and values (PostgreSQL
+ * documentation, "Connection URIs"; libpq's `conninfo_uri_parse_options`). The
+ * query overrides what comes before it. Only percent signs are decoded: a plus
+ * stays a plus.
  *
- * A URI holds a password. Where the text is not what was expected, no part of
- * it is told: who forgot to encode an `@` or a `/` has parts of the password in
- * any place of it.
+ * A URI holds a password. Errors show no part of a malformed text: if an `@` or
+ * a `/` was not encoded, parts of the password may be anywhere in it.
  */
 
 import { StreamStorageError } from "../storage/errors.ts";
 
 /** Stricter than libpq, which takes the rest of a password for a host. */
-export const strayAt = "An @ that ends no password must be written as %40, " +
+export const strayAt =
+  "An @ that does not end a password must be written as %40, " +
   "and a / in a password as %2F";
 
-/** The fault of a URI, without a part of it. */
+/** A fault of a URI, without any part of the URI. */
 export function badUrl(message: string, cause?: unknown): StreamStorageError {
   return new StreamStorageError({
     code: "BAD_CONFIG",
@@ -41,7 +41,7 @@ export function splitLibpqUri(url: string): Map<string, string> {
   const rest = url.slice(scheme.length);
   const values = new Map<string, string>();
   const afterLogin = readLogin(rest, values);
-  // What stands before it, or after a slash before it, is of a password.
+  // What comes before an @, or after a slash before it, belongs to a password.
   if (afterLogin.includes("@")) throw badUrl(strayAt);
   const [beforeQuery, query] = cutAt(afterLogin, "?");
   const [hosts, path] = cutAt(beforeQuery, "/");
@@ -51,7 +51,7 @@ export function splitLibpqUri(url: string): Map<string, string> {
   return values;
 }
 
-/** Reads what stands before an `@`, if it does before any slash. */
+/** Reads what comes before an `@`, if the `@` comes before any slash. */
 function readLogin(text: string, values: Map<string, string>): string {
   const [beforeSlash] = cutAt(text, "/");
   const at = beforeSlash.indexOf("@");
@@ -79,14 +79,14 @@ function readHosts(list: string, values: Map<string, string>): void {
 }
 
 function readQuery(query: string, values: Map<string, string>): void {
-  // One that ends with an ampersand is let pass, as by libpq.
+  // A trailing ampersand is accepted, as in libpq.
   for (const pair of query.replace(/(?<=.)&$/s, "").split("&")) {
     const parts = pair.split("=");
     if (parts.length !== 2) {
       throw badUrl("Expected name=value after the question mark");
     }
     const [name, value] = parts.map(decode) as [string, string];
-    // As libpq has it for the sake of JDBC's.
+    // An alias that libpq accepts for the sake of JDBC's URLs.
     if (name === "ssl" && value === "true") values.set("sslmode", "require");
     else values.set(name, value);
   }
@@ -101,7 +101,7 @@ function set(
   if (text !== "") values.set(name, isEncoded ? decode(text) : text);
 }
 
-/** The text before and after the first one of a mark. */
+/** The text before and after the first occurrence of a mark. */
 function cutAt(text: string, mark: string): [string, string] {
   const at = text.indexOf(mark);
   return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];

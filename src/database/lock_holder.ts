@@ -1,8 +1,8 @@
 /**
- * Who keeps the owner's lock from us. Any login may hold an advisory lock, by
- * mistake or to do harm, and an opening would wait for it without a word. A
- * former owner that still ends its work holds it, too, for as long as its writes
- * take: so it is told after a moment only, and waited for all the same.
+ * Who holds the owner's lock. Any login may hold an advisory lock, by mistake
+ * or on purpose, and an opening would wait for it silently. A former owner also
+ * holds it while its last writes end, so the holder is reported only after a
+ * moment, and waited for all the same.
  */
 
 import { printable, quoted } from "../storage/foreign_text.ts";
@@ -14,13 +14,13 @@ import { bind, statement } from "./statement.ts";
 export interface LockHolder {
   /** The server's process; null for a prepared transaction. */
   pid: number | null;
-  /** Null where the server does not tell it, as the next ones. */
+  /** Null where the server does not show it, like the next ones. */
   role: string | null;
   /** The name that the program gave itself. */
   application: string | null;
-  /** Null for a socket of the server's own machine, too. */
+  /** Null also for a socket on the server's own machine. */
   address: string | null;
-  /** When its session began. Told to its own role and to pg_read_all_stats. */
+  /** When its session began. Shown to its own role and to pg_read_all_stats. */
   since: string | null;
 }
 
@@ -38,11 +38,11 @@ export interface LockWaitOptions {
   ): void;
 }
 
-/** A former owner ends within this time, as a rule. */
+/** A former owner usually ends within this time. */
 const patienceMs = 5000;
-/** How often it is looked whether the holder is another one. */
+/** How often to look for a new holder. */
 const lookMs = 5000;
-/** How often the same is told again. */
+/** How often to repeat an unchanged report. */
 const repeatMs = 60_000;
 /** A shared lock may have any number of holders. */
 const maxHolders = 5;
@@ -63,13 +63,13 @@ export class LockWait {
     this.#lookAt = this.#since + patienceMs;
   }
 
-  /** Once more the lock was not to be had. */
+  /** Called whenever the lock was not available. */
   async failed(session: Session): Promise<void> {
     const now = this.#now();
     if (now < this.#lookAt) return;
     this.#lookAt = now + lookMs;
     const holders = await holdersOf(session, this.#options.key);
-    // It has become free.
+    // The lock has become free.
     if (holders?.length === 0) return;
     const shown = holders?.map(describe).join("; ") ?? "it can't be looked up";
     if (shown === this.#reported && now < this.#repeatAt) return;
@@ -78,15 +78,15 @@ export class LockWait {
     const { schema, onEvent } = this.#options;
     onEvent(
       "ownership_lock_held",
-      `The lock of schema ${quoted(schema)} is held by another: ${shown}`,
+      `Another session holds the lock of schema ${quoted(schema)}: ${shown}`,
       { waitedMs: Math.round(now - this.#since), holders: holders ?? null },
     );
   }
 }
 
 /**
- * Who holds a lock, five at most. Undefined if it can't be looked up: rights on
- * the views may be taken away.
+ * Up to five holders of a lock. Undefined if the views can't be read: the right
+ * to them may have been revoked.
  */
 export async function holdersOf(
   session: Pick<Session, "run">,
@@ -103,7 +103,7 @@ export async function holdersOf(
       since,
     }));
   } catch {
-    // The wait goes on; if the session broke, its next statement tells.
+    // The wait continues; if the session broke, its next statement fails.
     return undefined;
   }
 }
@@ -115,13 +115,13 @@ function describe({ pid, role, application, since }: LockHolder): string {
     `of role ${role === null ? "unknown" : quoted(role)}`,
     `application ${application === null ? "unknown" : quoted(application)}`,
     since === null
-      ? "since when takes the rights of pg_read_all_stats"
+      ? "since an unknown time (shown to pg_read_all_stats)"
       : `since ${since}`,
   ].join(", ");
 }
 
 const selectHolders = statement({
-  // Of a key of 64 bits the server shows two halves, and 1 for their kind.
+  // The server shows a key of 64 bits as two halves, with 1 for its kind.
   text: `SELECT held.pid, holder.usename::pg_catalog.text,
       holder.application_name, pg_catalog.host(holder.client_addr),
       pg_catalog.to_char(holder.backend_start AT TIME ZONE 'UTC',

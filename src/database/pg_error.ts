@@ -4,9 +4,9 @@ import { printable } from "../storage/foreign_text.ts";
 const shownOfMessage = 500;
 
 /**
- * An error that the server reported, or whoever answers in its place. Its
- * `detail`, `hint` and `where` fields are dropped on purpose: they quote row data
- * ("Failing row contains …"), and no stored byte may reach a log. The others are
+ * An error that the server, or an impostor, reported. Its fields `detail`,
+ * `hint` and `where` are dropped on purpose: they quote row data ("Failing row
+ * contains …"), and no stored byte may reach a log. The other fields are
  * shortened and escaped.
  */
 export class PgError extends Error {
@@ -14,9 +14,9 @@ export class PgError extends Error {
   /** SQLSTATE, five characters. */
   readonly sqlState: string;
   readonly severity: string;
-  /** Which statement of the batch failed, from 0; -1 when none was running. */
+  /** The failed statement's index in the batch; -1 if none was running. */
   readonly statementIndex: number;
-  /** Names of what failed, where the server gives them. */
+  /** Names of the failed objects, where the server gives them. */
   readonly table: string | undefined;
   readonly constraint: string | undefined;
   /** The server's C function that raised it. */
@@ -37,8 +37,8 @@ export class PgError extends Error {
   }
 
   /**
-   * The prepared statement is gone or out of date, or another's has its name: a
-   * pooler changed the server, or a migration changed a table. To be parsed anew.
+   * The prepared statement is gone or outdated, or its name is another's: a
+   * pooler changed the server, or a migration a table. It must be parsed again.
    */
   get isStalePlan(): boolean {
     return this.sqlState === "26000" || this.sqlState === "42P05" ||
@@ -46,16 +46,16 @@ export class PgError extends Error {
   }
 
   /**
-   * A new session may do what this one can't, although its connection lives: it
-   * began while the database was read-only, it is shared with another client, or
-   * what the server keeps in it is broken.
+   * A new session may succeed where this one, although its connection works,
+   * can't: it began while the database was read-only, it is shared with another
+   * client, or its state in the server is broken.
    */
   get isOfSession(): boolean {
     return ofSession.includes(this.sqlState);
   }
 }
 
-/** It becomes an attribute of metrics, which may not have just any value. */
+/** It becomes an attribute of metrics, so its values must be limited. */
 function sqlStateIn(text: string | undefined): string {
   return text !== undefined && /^[0-9A-Z]{5}$/.test(text) ? text : "XX000";
 }
@@ -71,8 +71,8 @@ const ofSession = [
 export class ConnectionLostError extends Error {
   override readonly name = "ConnectionLostError";
   /**
-   * Whether any byte of the work had been given to the socket. If not, the
-   * server cannot have done it.
+   * Whether any byte of the work was passed to the socket. If not, the server
+   * can't have done it.
    */
   readonly sent: boolean;
 

@@ -1,9 +1,9 @@
-/** Keeps reads from tables that another session has locked, and from sessions. */
+/** Keeps reads away from tables that another session has locked. */
 
 /** Another session has locked the table; nothing was sent. */
 export class LockedTableError extends Error {
   override readonly name = "LockedTableError";
-  /** As the server says it: lock_not_available. */
+  /** The server's own code for this, lock_not_available. */
   readonly code = "55P03";
 
   constructor() {
@@ -11,12 +11,12 @@ export class LockedTableError extends Error {
   }
 }
 
-/** What a read passes before it takes a session. */
+/** The check that a read passes before it takes a session. */
 export interface ReadGate {
   /** Whether reads of the stream would wait on the server. */
   isShut(streamId: string): boolean;
   /**
-   * Waits until they would not.
+   * Waits until reads of the stream would no longer wait.
    *
    * @throws {LockedTableError} `until`, in the time of `performance.now()`, has
    *   passed; the signal's reason.
@@ -26,7 +26,7 @@ export interface ReadGate {
     until: number,
     signal: AbortSignal | undefined,
   ): Promise<void>;
-  /** A read has met a lock: the gate knows of it when this resolves. */
+  /** Called when a read has met a lock; resolves when the gate knows it. */
   met(): Promise<void>;
   /** Milliseconds that a read waits at most, within its deadline. */
   patienceMs: number;

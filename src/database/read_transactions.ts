@@ -1,13 +1,13 @@
 /**
- * Runs reads: one flush each (session.ts), tried again where that is useful. The
- * error decides whether it is (failures.ts).
+ * Runs reads: one flush each (session.ts), retried where useful. The error
+ * decides whether it is (failures.ts).
  *
- * One deadline holds over all attempts, the wait for a connection included.
- * When less than the statement timeout remains, the server gets the remaining
- * time as statement_timeout (session.ts) and cancels late work itself. If the
- * server stays silent, an attempt outlives the deadline, by a second at most.
+ * One deadline covers all attempts, including the wait for a connection. When
+ * less than the statement timeout remains, the server gets the remaining time
+ * as statement_timeout (session.ts) and cancels late work itself. If the server
+ * stays silent, an attempt outlives the deadline, by a second at most.
  *
- * A reader has no more than this; a store adds its writes (transactions.ts).
+ * A reader needs no more than this; a store adds its writes (transactions.ts).
  */
 
 import pRetry from "p-retry";
@@ -23,9 +23,9 @@ import { type Rejection, rejectionOf } from "./rejection.ts";
 import type { Bound, ResultsOf } from "./statement.ts";
 import type { TransactionRing } from "./transaction_ring.ts";
 
-/** How often and how fast a transaction is tried again. */
+/** How often and how soon a transaction is retried. */
 export interface RetryOptions {
-  /** Attempts in all, the first included. */
+  /** Attempts in all, including the first. */
   attempts: number;
   minDelayMs: number;
   maxDelayMs: number;
@@ -42,11 +42,11 @@ export class RejectedError extends Error {
   }
 }
 
-/** What a transaction is called and how it may be stopped. */
+/** The name of a transaction, and how it may be stopped. */
 export interface TransactionContext {
   /** For metrics and the ring, for example `writeMiniblocks`. */
   name: string;
-  /** What it is about, for the ring; of a read the stream, for the gate, too. */
+  /** Its subject, for the ring; for a read the stream, also for the gate. */
   tags?: string;
   signal?: AbortSignal | undefined;
   /**
@@ -55,9 +55,9 @@ export interface TransactionContext {
    */
   deadline?: number | undefined;
   /**
-   * A look for a lost write. It goes to the server that takes the writes, and
-   * behind the fence: otherwise a successor could have changed what it finds, and
-   * a write that was done would be reported as not done.
+   * Whether it looks for a lost write. Then it goes to the server that takes
+   * the writes, and passes the fence: otherwise a successor could have changed
+   * the rows, and a write that was done would be reported as not done.
    */
   isFenced?: boolean;
 }
@@ -69,18 +69,19 @@ export interface ReadTransactionsOptions {
   operationTimeoutMs: number;
   ring: TransactionRing;
   /**
-   * Milliseconds that the server gives a statement. A read that it cancels sooner
-   * was in the way of a standby's recovery, and is tried again. Without them no
-   * cancellation is: where nothing recovers, somebody meant it.
+   * The server's statement timeout in milliseconds. A read canceled sooner was
+   * in the way of a standby's recovery, and is retried. By default canceled
+   * reads are not retried: where nothing recovers, somebody canceled them on
+   * purpose.
    */
   canceledSoonerMs?: number;
-  /** Keeps reads from locked tables. */
+  /** Keeps reads away from locked tables. */
   readGate?: ReadGate;
-  /** Hears how transactions go. */
+  /** Records how transactions end. */
   metrics?: TransactionMetrics;
 }
 
-/** Runs reads on a pool; see the file's head. */
+/** Runs reads on a pool; see the head of this file. */
 export class ReadTransactions {
   readonly #options: ReadTransactionsOptions;
 
@@ -89,7 +90,7 @@ export class ReadTransactions {
   }
 
   /**
-   * Reads by one flush, tried again as needed.
+   * Reads with one flush, retried as needed.
    *
    * @throws {StreamStorageError}
    */
@@ -108,7 +109,7 @@ export class ReadTransactions {
     );
   }
 
-  /** An attempt at a read; a store has more to see to. */
+  /** Makes one attempt at a read; a store overrides this. */
   protected attemptRead<const B extends readonly Bound[]>(
     context: TransactionContext,
     bound: B,
@@ -118,7 +119,7 @@ export class ReadTransactions {
     return this.attemptOn(readPool, "read", { context, bound, deadline });
   }
 
-  /** A locked table may hold up one read for each session, once: not all of them. */
+  /** A locked table holds up one read in each session at most, once. */
   async #pastGate<T>(
     { tags, signal }: TransactionContext,
     deadline: number,
@@ -135,13 +136,13 @@ export class ReadTransactions {
         if (sqlStateOf(error) !== "55P03") throw error;
         await gate.met();
         if (performance.now() >= until) throw error;
-        // Met twice, and not of a kind that the gate knows.
+        // Met twice, so it is a lock that the gate does not know.
         if (nth > 0 && !gate.isShut(tags)) throw error;
       }
     }
   }
 
-  /** Runs attempts until one succeeds, none can, or the deadline is over. */
+  /** Runs attempts until one succeeds, none can, or the deadline has passed. */
   protected async runRetried<T>(
     { mode, context, isInDoubt }: {
       mode: "read" | "write";
@@ -159,7 +160,7 @@ export class ReadTransactions {
     let soon = 0;
     const attempt = async (nth: number): Promise<T> => {
       const begun = performance.now();
-      // Not sooner is what was cancelled for its own time.
+      // A cancellation after that was due to the attempt's own timeout.
       soon = begun + Math.min(canceledSoonerMs, deadline - begun) * 0.75;
       if (nth > 1) {
         ring.record(name, context.tags ?? "", "retry");
@@ -201,7 +202,7 @@ export class ReadTransactions {
     }
   }
 
-  /** One attempt, as the ring and the metrics see it. */
+  /** Makes one attempt, and records it in the ring and the metrics. */
   protected async attemptOn<const B extends readonly Bound[]>(
     pool: Pool,
     use: PoolUse,
@@ -228,7 +229,7 @@ export class ReadTransactions {
   }
 }
 
-/** What retrying takes is set up after a failure; few transactions see one. */
+/** Prepares for retries only after a failure: few transactions have one. */
 async function withRetries<T>(
   attempt: (nth: number) => Promise<T>,
   options: RetryOptions & {

@@ -1,18 +1,18 @@
 /**
- * How a statement in the middle of a flush stops the transaction and says why.
+ * How a statement inside a flush stops the transaction and gives the reason.
  *
- * The statements of a write are sent together, so nobody on our side can look
- * at a check's result before the writes behind it run. The check itself
- * therefore raises an error when its rule is broken, which makes the server
- * skip the rest and roll back. SQL without functions of our own can raise one
- * with a text of our choice by a cast that must fail; the text carries the
- * reason and the figures as JSON.
+ * The statements of a write are sent together, so the client can't see a
+ * check's result before the writes after it run. The check itself therefore
+ * raises an error when its rule is broken, which makes the server skip the rest
+ * and roll back. Without functions of our own, SQL can raise an error with a
+ * chosen text through a cast that must fail; the text carries the reason and
+ * the figures as JSON.
  */
 
 import { PgError } from "./pg_error.ts";
 
 const marker = "stream-storage:";
-/** Ours have some hundred. */
+/** Our own texts have some hundred. */
 const maxJsonChars = 4096;
 
 /** Why a check stopped a transaction. */
@@ -23,12 +23,12 @@ export interface Rejection {
 }
 
 /**
- * SQL that, when evaluated, stops the transaction. `figures` maps names to SQL
- * expressions of type bigint; both come from our own statements, never from
+ * SQL that stops the transaction when it is evaluated. `figures` maps names to
+ * SQL expressions of type bigint; both come from our own statements, never from
  * a caller.
  *
- * Neither concat nor json_build_object is immutable, so the planner cannot
- * evaluate the cast ahead of the CASE branch in which it stands. The server
+ * Neither concat nor json_build_object is immutable, so the planner can't
+ * evaluate the cast before the CASE branch that contains it. The server
  * prepares the expression at every execution, needed or not: concat costs less.
  */
 export function rejectSql(
@@ -46,12 +46,12 @@ export function rejectSql(
   })::pg_catalog.text)::int`;
 }
 
-/** The rejection that an error carries, if it carries one. */
+/** The rejection in an error, if it has one. */
 export function rejectionOf(error: unknown): Rejection | undefined {
   if (!(error instanceof PgError) || error.sqlState !== "22P02") {
     return undefined;
   }
-  // The quotes around the text differ with the server's language.
+  // The quotes around the text depend on the server's language.
   const at = error.message.indexOf(marker);
   if (at < 0) return undefined;
   const text = error.message.slice(at + marker.length);
@@ -59,7 +59,7 @@ export function rejectionOf(error: unknown): Rejection | undefined {
   return json.length <= maxJsonChars ? parse(json) : undefined;
 }
 
-/** A server that is not PostgreSQL may write anything there. */
+/** A server that is not PostgreSQL may send anything here. */
 function parse(json: string): Rejection | undefined {
   try {
     const { reason, ...figures } = JSON.parse(json) as Record<string, string>;

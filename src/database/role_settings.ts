@@ -1,11 +1,11 @@
 /**
- * Settings that must not reach a session by `ALTER ROLE … SET`, `ALTER DATABASE … SET`
- * or postgresql.conf, because they would keep it from its work. Each kind of session
- * has its own, as it waits for other things.
+ * Settings that must not reach a session from `ALTER ROLE … SET`,
+ * `ALTER DATABASE … SET` or postgresql.conf, because they would prevent its
+ * work. Each kind of session has its own, because each waits for other things.
  *
- * What is left to the server's administrator: `default_transaction_read_only`, which
- * is meant for us, too; `synchronous_commit` (docs/failover.md); whatever only costs
- * time.
+ * The server's administrator keeps control of `default_transaction_read_only`,
+ * which is meant for us, too; of `synchronous_commit` (docs/failover.md); and
+ * of all settings that only cost time.
  */
 
 import { deadClientSettings } from "./dead_clients.ts";
@@ -16,40 +16,40 @@ import type { Session } from "./session.ts";
 import { bind, statement } from "./statement.ts";
 import type { SessionSettings } from "./transaction_settings.ts";
 
-/** For whatever talks to the server, behind a pooler, too. */
+/** For all sessions, also behind a pooler. */
 export const languageSettings: SessionSettings = {
-  // At `error` nobody hears that a commit has not reached its standby (session.ts).
+  // At `error`, a commit that misses its standby is not reported (session.ts).
   client_min_messages: "warning",
 };
 
-/** For sessions that are kept: neither their silence nor their client's end them. */
+/** For kept sessions: neither an idle session nor a silent client ends them. */
 export const keptSettings: SessionSettings = {
   ...deadClientSettings,
   idle_session_timeout: "0",
 };
 
-/** Known since PostgreSQL 17, so no session can ask for it at its start. */
+/** Unknown before PostgreSQL 17, so no startup can request it. */
 export const laterSettings: SessionSettings = { transaction_timeout: "0" };
 
-/** For a session that has a schema's owner, or its migrations. */
+/** For the session of a schema's owner, or of its migrations. */
 export function lastingSettings(answerTimeoutMs: number): SessionSettings {
   return {
     ...languageSettings,
     ...keptSettings,
     ...laterSettings,
-    // Nobody waits for the answer any longer.
+    // The client waits no longer for the answer.
     statement_timeout: String(answerTimeoutMs),
     lock_timeout: "0",
     idle_in_transaction_session_timeout: "0",
     default_transaction_isolation: "read committed",
-    // An owner's epoch is a local time; none of its hours may come twice.
+    // An owner's epoch is a local time, and none of its hours may occur twice.
     TimeZone: "UTC",
   };
 }
 
 /**
- * Sets what the server knows of it, for the session, and its search_path, which a
- * pooler may have ignored, too.
+ * Sets, for the session, those settings that the server knows, and the
+ * search_path, which a pooler may have ignored, too.
  *
  * @throws {ConnectionLostError} with `sent` false; the session is gone.
  */
@@ -64,7 +64,7 @@ export async function applySettings(
     FROM (VALUES ${wanted.join(", ")}) AS wanted (name, value)
     JOIN pg_catalog.pg_settings AS known ON known.name = wanted.name`;
   try {
-    // The path first: what follows looks names up by it.
+    // The path first, because the other statements look up names by it.
     await session.run([
       bind(setSearchPath),
       bind(statement({ text, columns: ["text"], once: true })),

@@ -1,32 +1,33 @@
 /**
- * Whose operators, functions and types a statement means.
+ * Which operators, functions and types a statement uses.
  *
- * The server looks a name up in the schemas of `search_path`: by default that of
- * the role's name, then `public`, where others may create. pg_catalog is looked in
- * first, but only an operator or a function of exactly the given types wins there;
- * where there is none (`varchar = varchar` is none), one that somebody made
- * outside is taken, and runs with the rights of our role. So there are two walls,
- * and each holds alone:
+ * The server looks up a name in the schemas of `search_path`: by default the
+ * schema with the role's name, then `public`, where others may create objects.
+ * It searches pg_catalog first, but there only an operator or a function with
+ * exactly the given types wins. If there is none (such as `varchar = varchar`),
+ * it takes one that somebody created elsewhere, and runs it with our role's
+ * rights. So there are two defences, each of which suffices:
  *
- * - Every session looks into pg_catalog only: ours from their start, a lasting one
- *   once it is known to be ours, transactions behind a pooler by their first
- *   statement, migrations at their BEGIN. Temporary objects come last: unless they
- *   are named the server looks for tables and types there first.
- * - No statement depends on that, because a pooler may drop what a session asks for
- *   at its start. Functions and types are named with their schema or are the
- *   grammar's own (`coalesce`, `bigint`); operators fit their operands exactly, or
- *   are named with their schema, too: those of arrays, which are polymorphic.
- *   What runs before the path is set has no operators at all.
+ * - Every session searches pg_catalog only: ours from their start, a lasting
+ *   one once it is known to be ours, transactions behind a pooler by their
+ *   first statement, migrations at their BEGIN. Temporary objects come last:
+ *   unless the path names them, the server looks there first for tables and
+ *   types.
+ * - No statement depends on the path, because a pooler may drop what a startup
+ *   requests. Functions and types are named with their schema or belong to the
+ *   grammar (`coalesce`, `bigint`). Operators fit their operands exactly, or
+ *   are named with their schema, like the polymorphic ones of arrays. What runs
+ *   before the path is set has no operators.
  *
  * tests/database/search_path_test.ts attacks both.
  */
 
 import { statement } from "./statement.ts";
 
-/** pg_catalog first, what is temporary last, and nothing else. */
+/** pg_catalog first, temporary objects last, and nothing else. */
 export const searchPath = "pg_catalog, pg_temp";
 
-/** Sets it for the session: only for one that no other client will get. */
+/** Sets the path for a session that no other client will get. */
 export const setSearchPath = statement({
   text: `SELECT pg_catalog.set_config('search_path', '${searchPath}', false)`,
   columns: ["text"],

@@ -1,12 +1,12 @@
 /**
- * Which of several servers a session may be at: libpq's `target_session_attrs`
- * (PostgreSQL documentation, "Parameter Key Words"), without `read-only`, which
- * says of a session that asks for that itself nothing at all.
+ * Which servers a session may use: libpq's `target_session_attrs` (PostgreSQL
+ * documentation, "Parameter Key Words"), without `read-only`, which says
+ * nothing about a session that itself asks to be read-only.
  */
 
 import type { ServerFacts } from "./current_server.ts";
 
-/** See the file's head. */
+/** See the head of this file. */
 export const sessionAttrs = [
   "any",
   "read-write",
@@ -19,14 +19,14 @@ export const sessionAttrs = [
 export type SessionAttrs = typeof sessionAttrs[number];
 
 /**
- * What is looked for in one round over the hosts after the other: a standby is
- * preferred if all hosts were asked before any other is taken.
+ * What each round over the hosts looks for: a standby is preferred if all hosts
+ * are asked for one before any other server is accepted.
  */
 export function roundsOf(attrs: SessionAttrs): readonly SessionAttrs[] {
   return attrs === "prefer-standby" ? ["standby", "any"] : [attrs];
 }
 
-/** What speaks against the server; undefined: nothing does. */
+/** Why the server does not fit; undefined if it fits. */
 export function misfitOf(
   attrs: SessionAttrs,
   { takesWrites, isStandby }: ServerFacts,
@@ -37,15 +37,15 @@ export function misfitOf(
     case "primary":
       return isStandby ? "The server is a standby" : undefined;
     case "standby":
-      return isStandby ? undefined : "The server is no standby";
+      return isStandby ? undefined : "The server is not a standby";
     default:
       return undefined;
   }
 }
 
 /**
- * Whether a session is of no more use once its server reports this. A standby
- * that was promoted goes on answering those who prefer one.
+ * Whether a session is useless once its server reports this. A promoted standby
+ * keeps answering sessions that prefer a standby.
  */
 export function isMisfit(
   attrs: SessionAttrs,

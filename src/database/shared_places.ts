@@ -1,26 +1,26 @@
 /**
- * A bound on the connections of several stores of one process.
+ * A limit of connections for several stores of one process.
  *
- * Each store has places of its own, which nobody else takes: one for the owner's
- * session and one for each of its pools. So every store can always read and write,
- * and no two of them can wait for each other. The other places are shared: a pool
- * takes one for each further session.
+ * Each store has places of its own, which no other store takes: one for the
+ * owner's session and one for each of its pools. So every store can always read
+ * and write, and no two stores can wait for each other. The other places are
+ * shared: a pool takes one for each further session.
  *
  *     max = places of stores' own + taken by pools + free
  *
- * A pool that wants a session and finds no place free stands in a row, and gets
- * the next place when its turn comes, one at a time. Meanwhile it works with the
- * sessions that it has; its calls wait there, as at its own limit. So that it does
- * not wait for ever while others sit on theirs, a pool gives a session back: one
- * that was idle for a second, or else, where a pool holds at least two more than the
- * one that waits, one that has done what it has. What a new store needs for its own
- * is got in the same way.
+ * A pool that wants a session and finds no free place joins a queue, and gets
+ * the next place when its turn comes, one at a time. Meanwhile it works with
+ * the sessions that it has; its calls wait for those, as at its own limit. It
+ * must not wait for ever while other pools keep their sessions. So a pool gives
+ * a session back: one that has been idle for a second, or else, if a pool holds
+ * at least two more than the one that waits, one that has finished its work. A
+ * new store gets its own places in the same way.
  */
 
 import type { ConnectionLimit } from "../storage/connection_limit.ts";
 import { StreamStorageError } from "../storage/errors.ts";
 
-/** What stands behind each limit; what stores do with it is no one else's. */
+/** The state of each limit, kept here so that only this module can touch it. */
 const places = new WeakMap<ConnectionLimit, SharedPlaces>();
 
 /** The places of a limit. */
@@ -36,27 +36,27 @@ export function placesOf(limit: ConnectionLimit): SharedPlaces {
 export interface PlaceHolder {
   /** Sessions that the server may still have. */
   readonly held: number;
-  /** Of these, such that end with what they do. */
+  /** Of these, the ones that will end after their present work. */
   readonly ending: number;
-  /** Calls would go to another session if there was one. */
+  /** Whether waiting calls would use another session. */
   readonly isShort: boolean;
-  /** Ends a session, but never the last one; only one that was idle for so long. */
+  /** Ends a session that was idle for this long, but never the last one. */
   giveBack(idleMs: number): boolean;
-  /** Its turn: opens what it wants. */
+  /** Called at the pool's turn: opens the session that it wants. */
   takeUp(): void;
 }
 
-/** A session that is idle for so long is not needed at the moment. */
+/** A session that has been idle for this long is not needed at the moment. */
 const idleMs = 1000;
 
-/** Between two looks at who could give a session back. */
+/** Milliseconds between two searches for a session to give back. */
 const lookMs = 100;
 
-/** See the file's head. */
+/** See the head of this file. */
 export class SharedPlaces {
   readonly #max: number;
   readonly #holders = new Set<PlaceHolder>();
-  /** In the order of their turns. */
+  /** Pools that wait, in the order of their turns. */
   readonly #short = new Set<PlaceHolder>();
   readonly #openings = new Set<() => void>();
   #kept = 0;
@@ -74,18 +74,18 @@ export class SharedPlaces {
     return taken;
   }
 
-  /** Negative while a new store waits for its own. */
+  /** Negative while a new store waits for its own places. */
   get #free(): number {
     return this.#max - this.taken;
   }
 
   /**
-   * Keeps so many places for a store, until the function is called that it gives;
-   * waits until they are free.
+   * Keeps places for a store until the returned function is called; waits until
+   * they are free.
    *
-   * @throws {StreamStorageError} RESOURCE_EXHAUSTED: there is no room for another
-   *   store, or there was none in time. BAD_CONFIG: there will never be. The
-   *   signal's reason.
+   * @throws {StreamStorageError} RESOURCE_EXHAUSTED: there is no room for
+   *   another store, or there was none in time. BAD_CONFIG: there will never
+   *   be. The signal's reason.
    */
   async keep(
     count: number,
@@ -121,19 +121,19 @@ export class SharedPlaces {
     return once(letGo);
   }
 
-  /** A pool of a store that has places of its own. */
+  /** Adds a pool of a store that has places of its own. */
   join(holder: PlaceHolder): void {
     this.#holders.add(holder);
   }
 
-  /** The pool has closed. */
+  /** Called when the pool has closed. */
   leave(holder: PlaceHolder): void {
     this.#holders.delete(holder);
     this.#short.delete(holder);
     this.freed();
   }
 
-  /** Sessions that the pool may open now. */
+  /** The number of sessions that the pool may open now. */
   roomFor(holder: PlaceHolder): number {
     const own = holder.held === 0 ? 1 : 0;
     const free = Math.max(0, this.#free);
@@ -141,14 +141,14 @@ export class SharedPlaces {
     return own + (this.#short.size === 0 ? free : 0);
   }
 
-  /** The pool would open another session, and has no room. */
+  /** Called when the pool would open another session and has no room. */
   want(holder: PlaceHolder): void {
     this.#short.add(holder);
-    // Not at once: the pool is in the middle of its own work.
+    // Deferred, because the pool is in the middle of its own work.
     this.#timer ??= setTimeout(() => this.#look(), 0);
   }
 
-  /** A session is gone, or a place is not needed. */
+  /** Called when a session is gone, or a place is not needed. */
   freed(): void {
     if (this.#turn !== undefined || this.#free < 0) return;
     for (const open of this.#openings) open();
@@ -161,7 +161,7 @@ export class SharedPlaces {
     }
   }
 
-  /** Has sessions given back for those who wait, and looks again. */
+  /** Makes pools give sessions back for those that wait, and looks again. */
   #look(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -181,7 +181,7 @@ export class SharedPlaces {
     this.#timer = setTimeout(() => this.#look(), lookMs);
   }
 
-  /** For one that holds so many. */
+  /** Reclaims a session for a pool that holds this many. */
   #reclaim(held: number): void {
     const holders = [...this.#holders]
       .sort((a, b) => b.held - b.ending - (a.held - a.ending));

@@ -1,11 +1,11 @@
 import { setImmediate } from "node:timers/promises";
 
-/** Milliseconds for which work may keep the event loop from everything else. */
+/** How long, in milliseconds, work may block the event loop. */
 const sliceMs = 10;
 
 /**
- * Cuts long work into slices: whatever grows with what a caller hands over, or
- * with what is stored, must not stop the process for as long as it takes.
+ * Cuts long work into slices: work that grows with a caller's data, or with
+ * what is stored, must not block the process for its whole duration.
  *
  * ```ts
  * const slices = new Slices();
@@ -24,13 +24,13 @@ export class Slices {
     this.#ms = ms;
   }
 
-  /** Whether it is time for others; looks at the clock now and then only. */
+  /** Whether it is time to pause; reads the clock only now and then. */
   get isOver(): boolean {
     return (++this.#looks & 0x3f) === 0 &&
       performance.now() - this.#since > this.#ms;
   }
 
-  /** Lets everything else have its turn. */
+  /** Lets all other work have its turn. */
   async next(): Promise<void> {
     await setImmediate();
     this.#since = performance.now();

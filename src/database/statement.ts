@@ -1,6 +1,6 @@
 /**
- * SQL statements as values: text, the types of the parameters and of the
- * result's columns. A statement is written once, bound many times.
+ * SQL statements as values: the text, and the types of the parameters and of
+ * the result's columns. A statement is written once and bound many times.
  */
 
 import type { Buffer } from "node:buffer";
@@ -13,7 +13,7 @@ import {
   type ValuesOf,
 } from "./wire/types.ts";
 
-/** A parameterised statement whose every parameter and column has a type. */
+/** A parameterised statement; all parameters and columns have types. */
 export interface Statement<
   P extends readonly PgType[] = readonly PgType[],
   C extends readonly PgType[] = readonly PgType[],
@@ -23,9 +23,10 @@ export interface Statement<
   readonly columns: C;
   readonly decoders: readonly Decoder[];
   /**
-   * Not kept prepared: it is rare, or its text differs from call to call. What is
-   * kept takes the server 10 to 170 KB for every partition, in every connection;
-   * to plan it anew takes 0.1 to 0.7 ms (`deno task server-memory`).
+   * Not kept prepared, because it is rare, or its text differs from call to
+   * call. A kept one takes the server 10 to 170 KB for every partition, in
+   * every connection; planning it again takes 0.1 to 0.7 ms
+   * (`deno task server-memory`).
    */
   readonly once: boolean;
 }
@@ -39,7 +40,7 @@ export interface Bound<C extends readonly PgType[] = readonly PgType[]> {
     readonly types: readonly PgType[];
     readonly rows: Iterable<readonly unknown[]>;
   };
-  /** The same, made into messages before. */
+  /** The same rows, already encoded as messages. */
   readonly encodedCopy?: readonly Buffer[];
 }
 
@@ -86,8 +87,8 @@ export function statement<
 }
 
 /**
- * The server copies a statement's text at every execution. What is quoted stays
- * as it is: a schema may have any name.
+ * The server copies a statement's text at every execution. Quoted text stays
+ * unchanged: a schema may have any name.
  */
 function withoutIndentation(text: string): string {
   return text.replaceAll(
@@ -113,13 +114,13 @@ export function copyIn<T extends readonly PgType[]>(
   return { statement: of, values: [], copy: { types, rows } };
 }
 
-/** From so many rows on a COPY is encoded in slices. */
+/** From this many rows on, a COPY is encoded in slices. */
 const manyRows = 2000;
 
 /**
- * The same for any number of rows. A flush leaves in one piece, so many rows are
- * made into messages before, in slices: it would stop the event loop for as long
- * as that takes.
+ * Does the same for any number of rows. A flush is sent in one piece, so many
+ * rows are encoded beforehand, in slices: encoding them at once would block the
+ * event loop.
  */
 export async function copyManyIn<T extends readonly PgType[]>(
   of: Statement<[], []>,

@@ -12,13 +12,13 @@ export interface TransactionRecord {
   name: string;
   /** What it was about, for example the stream. */
   tags: string;
-  /** What happened. */
+  /** The event. */
   event: TransactionEvent;
   /** Milliseconds since it happened. */
   ageMs: number;
 }
 
-/** Remembers the last transaction events, for debugging; off by default. */
+/** Keeps the last transaction events, for debugging; off by default. */
 export class TransactionRing {
   readonly #size: number;
   #entries: {

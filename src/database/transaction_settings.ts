@@ -1,30 +1,30 @@
 /**
  * The server's settings, for a session or for one transaction.
  *
- * A session of one's own is told its settings once, as it starts. Behind a
- * pooler in transaction mode that can't be: the pooler refuses them at the
- * start, and set later they would hold for whoever gets the server's session
- * next. There they go with each flush, in front of its work: two statements
- * more, no round trip more.
+ * A session of our own gets its settings once, in its startup. Behind a pooler
+ * in transaction mode that is impossible: the pooler refuses them in the
+ * startup, and if they were set later, the next client of the server's session
+ * would inherit them. There they are sent with each flush, before its work: two
+ * more statements, but no further round trip.
  */
 
 import { quoteLiteral } from "./migrations/sql_text.ts";
 import { bind, type Bound, type Statement, statement } from "./statement.ts";
 
-/** Settings of the server by name, as `SET` takes them. */
+/** Settings of the server by name, with values as for `SET`. */
 export type SessionSettings = Readonly<Record<string, string>>;
 
 const setStatementTimeout = settingStatement({});
 
 const none: readonly Bound[] = [];
 
-/** What a flush has to set before its work. */
+/** The settings that a flush must make before its work. */
 export class TransactionSettings {
   readonly #setAll: Statement<["text"]> | undefined;
   readonly #isolation: Bound | undefined;
   readonly #timeout: string;
 
-  /** Without settings, only a timeout that is shortened needs a statement. */
+  /** Without settings, a statement is needed only to shorten a timeout. */
   constructor(settings: SessionSettings | undefined) {
     const {
       default_transaction_isolation: isolation,
@@ -35,7 +35,7 @@ export class TransactionSettings {
     this.#timeout = timeout;
     this.#setAll = settings === undefined ? undefined : settingStatement({
       ...others,
-      // The default would only hold for the next one.
+      // The default setting would apply only to the next transaction.
       ...(readOnly && { transaction_read_only: readOnly }),
     });
     this.#isolation = isolation === undefined
@@ -43,7 +43,7 @@ export class TransactionSettings {
       : bind(isolationStatement(isolation));
   }
 
-  /** The statements; none when the session has its settings already. */
+  /** The statements; none if the session already has its settings. */
   statements(withinMs: number | undefined): readonly Bound[] {
     const shorter = withinMs && String(Math.ceil(withinMs));
     if (this.#setAll === undefined) {
@@ -54,7 +54,7 @@ export class TransactionSettings {
   }
 }
 
-/** One SELECT: statement_timeout and others until the transaction ends. */
+/** A SELECT that sets statement_timeout and others for the transaction. */
 function settingStatement(others: SessionSettings): Statement<["text"]> {
   const calls = [
     "pg_catalog.set_config('statement_timeout', $1, true)",
@@ -72,9 +72,9 @@ function settingStatement(others: SessionSettings): Statement<["text"]> {
 }
 
 /**
- * Has to come before anything that takes a snapshot, a SELECT of set_config
- * among it. Of this variable the server keeps nothing beyond the transaction,
- * so this is not SET LOCAL, which outside of BEGIN warns into the server's log.
+ * Must come before anything that takes a snapshot, including a SELECT of
+ * set_config. The server forgets this variable with the transaction, so this
+ * need not be SET LOCAL, which outside of BEGIN warns into the server's log.
  */
 function isolationStatement(isolation: string): Statement {
   return statement({

@@ -1,16 +1,16 @@
 /**
  * Whether a session is inside a transaction: what the server says with every
- * ReadyForQuery, held against what we have asked it for.
+ * ReadyForQuery, compared with what we have asked for.
  *
  * A flush is committed at its Sync only outside of a transaction block. A proxy
  * may have opened one on the session without our knowledge (pgpool-II does):
- * then every statement succeeds, every answer comes, and nothing is ever stored.
- * The server tells by one letter, and nothing that comes with it may be believed
- * if that is not the expected one.
+ * then every statement succeeds, every answer comes, and nothing is ever
+ * stored. The server shows it by one letter; if that is not the expected one,
+ * nothing that came with it may be trusted.
  *
- * What is expected follows from the command tags: BEGIN of ours opens a block,
- * COMMIT closes it, and ROLLBACK does, unless it went back to a savepoint. What was
- * refused may have been the COMMIT itself, which closes a block as well.
+ * Command tags give the expected state: our BEGIN opens a block, COMMIT closes
+ * it, and so does ROLLBACK, unless it returns to a savepoint. A refused command
+ * may have been the COMMIT itself, which closes a block as well.
  */
 
 import type { Buffer } from "node:buffer";
@@ -21,13 +21,13 @@ export class OpenTransactionError extends Error {
 
   constructor() {
     super(
-      "Expected a session outside of a transaction, found it inside of one: " +
+      "Expected a session outside of a transaction, but it is inside of one: " +
         "a pooler or proxy on the way has begun it",
     );
   }
 }
 
-/** What a command tag does to the block: opens it, or closes it, or maybe. */
+/** Whether a command tag opens the block or closes it, or perhaps closes. */
 const effects: ReadonlyMap<string, boolean | undefined> = new Map([
   ["BEGIN", true],
   ["START TRANSACTION", true],
@@ -45,14 +45,14 @@ const letter = {
   T: 0x54,
 };
 
-/** See the file's head. */
+/** See the head of this file. */
 export class TransactionStatus {
-  /** Whether a block is open; undefined where only the server knows. */
+  /** Whether a block is open; undefined if only the server knows. */
   #isOpen: boolean | undefined = false;
 
-  /** Takes the tag of a command that was completed. */
+  /** Called with the tag of a completed command. */
   completed(bytes: Buffer, start: number, end: number): void {
-    // As a rule that is all: SELECT, INSERT, UPDATE, DELETE.
+    // The usual ones need no lookup: SELECT, INSERT, UPDATE, DELETE.
     switch (bytes[start]) {
       case letter.B:
       case letter.C:
@@ -68,16 +68,16 @@ export class TransactionStatus {
     if (effects.has(tag)) this.#isOpen = effects.get(tag);
   }
 
-  /** A command was refused. */
+  /** Called when a command was refused. */
   refused(): void {
     if (this.#isOpen === true) this.#isOpen = undefined;
   }
 
   /**
-   * Takes the body of a ReadyForQuery.
+   * Checks the body of a ReadyForQuery.
    *
    * @throws {OpenTransactionError}
-   * @throws {RangeError} no such status, or a block of ours is gone.
+   * @throws {RangeError} unknown status, or our block is gone.
    */
   ready(bytes: Buffer, start: number, end: number): void {
     const status = bytes[start];

@@ -1,22 +1,23 @@
 /**
- * Runs a store's transactions: one flush each (session.ts), tried again where
- * that is safe and useful. Reads are read_transactions.ts's.
+ * Runs a store's transactions: one flush each (session.ts), retried where that
+ * is safe and useful. read_transactions.ts runs the reads.
  *
- * The error decides whether work can be tried again (failures.ts). There are
- * three cases:
+ * The error decides whether work may be retried (failures.ts). There are three
+ * cases:
  *
- * 1. Nothing was committed, and the same work may succeed now: it is sent again.
+ * 1. Nothing was committed, and the same work may succeed now: it is sent
+ *    again.
  * 2. The fence stopped a write only because its epoch has risen (fence.ts):
- *    nothing was committed, so it is sent again at once, with the new epoch. This
- *    is no failure and counts as no attempt.
+ *    nothing was committed, so it is sent again at once, with the new epoch.
+ *    This is no failure and does not count as an attempt.
  * 3. The answer to a write was lost. The epoch is raised first, which makes the
- *    lost attempt final: it has committed or never will. One look at the rows
- *    (`wasDone`) then tells which. A write that was not done is sent again as if
- *    for the first time.
+ *    lost attempt final: it has committed or never will. Then one look at the
+ *    rows (`wasDone`) shows which. A write that was not done is sent again as
+ *    if for the first time.
  *
- * The look goes to the pool that writes, and behind the fence: what it finds, this
- * owner has left. An outcome stays unknown only if the database can't be reached
- * before the deadline, or if ownership is lost meanwhile.
+ * The look uses the pool for writes and passes the fence, so it finds what this
+ * owner has left. An outcome stays unknown only if the database can't be
+ * reached before the deadline, or if ownership is lost meanwhile.
  */
 
 import type { TransactionOutcome } from "../telemetry/transaction_metrics.ts";
@@ -31,23 +32,23 @@ import {
 import { rejectionOf } from "./rejection.ts";
 import type { Bound, ResultsOf } from "./statement.ts";
 
-/** A write that can be tried again after its answer was lost. */
+/** A write that may be retried after its answer was lost. */
 export interface WriteContext extends TransactionContext {
-  /** An earlier run of the same write has lost its answer. */
+  /** Whether an earlier run of the same write has lost its answer. */
   isInDoubt?: boolean;
   /**
-   * Whether the rows show that the write was done. Called only while nothing of
-   * it can come any more, so the answer is final. Default: it is sent again, and
-   * being done twice is being done once.
+   * Looks whether the rows show that the write was done. Called only when no
+   * part of the write can still commit, so the result is final. Default: the
+   * write is sent again, and doing it twice has the effect of doing it once.
    */
   wasDone?: (() => Promise<boolean>) | undefined;
-  /** Called once, before anything is sent, when it is certain that it has to be. */
+  /** Called once, before anything is sent, when it certainly must be sent. */
   prepare?: () => Promise<void>;
 }
 
 /**
- * Puts a flush together. Called for every attempt, because the fence in it must
- * be that of the moment.
+ * Composes a flush. Called for every attempt, because the flush must contain
+ * the present fence.
  */
 export type Compose<B extends readonly Bound[]> = () => B;
 
@@ -55,11 +56,11 @@ export type Compose<B extends readonly Bound[]> = () => B;
 export interface TransactionsOptions extends ReadTransactionsOptions {
   writePool: Pool;
   fence: Fence;
-  /** Raises the epoch. Callers wait for that, so it must not be a worker's. */
+  /** Raises the epoch. Callers wait for it, so it must not be a worker's. */
   fencePool: Pool;
 }
 
-/** Runs transactions on the pools; see the file's head. */
+/** Runs transactions on the pools; see the head of this file. */
 export class Transactions extends ReadTransactions {
   readonly #options: TransactionsOptions;
 
@@ -68,7 +69,7 @@ export class Transactions extends ReadTransactions {
     this.#options = options;
   }
 
-  /** What it reads may be changed by nothing that was sent before. */
+  /** Reads only what nothing sent earlier can still change. */
   protected override async attemptRead<const B extends readonly Bound[]>(
     context: TransactionContext,
     bound: B,
@@ -97,10 +98,10 @@ export class Transactions extends ReadTransactions {
   }
 
   /**
-   * Writes by one flush, tried again as needed. The results are undefined when
-   * an attempt whose answer was lost has done it.
+   * Writes with one flush, retried as needed. The results are undefined if an
+   * attempt whose answer was lost has done the write.
    *
-   * @throws {RejectedError} a check of the statements refused.
+   * @throws {RejectedError} a check in the statements refused.
    * @throws {StreamStorageError}
    */
   write<const B extends readonly Bound[]>(
@@ -111,7 +112,7 @@ export class Transactions extends ReadTransactions {
     return this.runRetried(
       { mode: "write", context, isInDoubt: () => isInDoubt },
       async (deadline) => {
-        // Others' lost writes count, too: what is prepared rests on looks.
+        // Other lost writes matter, too: `prepare` relies on what it looks up.
         await this.#whenCertain(deadline);
         if (isInDoubt && await context.wasDone?.()) return undefined;
         isInDoubt = false;
@@ -128,8 +129,8 @@ export class Transactions extends ReadTransactions {
   }
 
   /**
-   * Writes of many streams by one flush, once; the driver's errors come as they
-   * are.
+   * Writes many streams with one flush, once; throws the driver's errors
+   * unchanged.
    */
   async attemptShared<const B extends readonly Bound[]>(
     context: TransactionContext,
@@ -158,7 +159,7 @@ export class Transactions extends ReadTransactions {
     }
   }
 
-  /** A flush of a write, behind the fence as it is when the flush is sent. */
+  /** Sends a flush of a write with the fence of that moment. */
   async #attemptFenced<const B extends readonly Bound[]>(
     use: PoolUse,
     context: TransactionContext,
@@ -188,7 +189,7 @@ export class Transactions extends ReadTransactions {
     if (fence.isInDoubt) await fence.renew(this.#raise, deadline);
   }
 
-  /** Others wait for the same, so no caller's deadline or signal ends it. */
+  /** Many callers wait for this, so no single deadline or signal ends it. */
   readonly #raise: RunFlush = (bound) => {
     const { fencePool, operationTimeoutMs } = this.#options;
     const deadline = performance.now() + operationTimeoutMs;
