@@ -1,7 +1,7 @@
 /**
- * Makes sessions: connects to a host, with TLS or without, logs in (login/), and
- * hands the socket over to the session, with the bytes that came behind the
- * login. One deadline holds for all of it, whatever comes meanwhile.
+ * Makes sessions: connects to a host, with or without TLS, logs in (login/),
+ * and hands the socket over to the session, with the bytes that came after the
+ * login. One deadline covers all of it, whatever comes meanwhile.
  */
 
 import type { Buffer } from "node:buffer";
@@ -31,26 +31,26 @@ import { Session, type SessionOptions } from "./session.ts";
 import { misfitOf, roundsOf, type SessionAttrs } from "./session_attrs.ts";
 import type { SessionSettings } from "./transaction_settings.ts";
 
-/** How the session behaves, and what gives up the attempt to connect. */
+/** How the session behaves, and what gives up connecting. */
 export interface ConnectOptions extends SessionOptions {
   signal?: AbortSignal | undefined;
-  /** Where the store is: refuses a session to another server. */
+  /** The store's server: refuses a session to another one. */
   server?: CurrentServer | undefined;
   /**
-   * It is for little data: where the server has no TLS and need not have it, the
-   * connection that asked for it is kept, although it reads more slowly than
-   * another one would.
+   * Whether the session is for little data. If the server has no TLS and need
+   * not, the connection that asked for TLS is then kept, although it reads more
+   * slowly than a new one would.
    */
   isForLittle?: boolean;
 }
 
 /**
- * Connects and authenticates; tries the hosts in order, that where the store is
- * before the others.
+ * Connects and authenticates; tries the hosts in order, the store's host first.
  *
- * @throws {ConnectionLostError} (with `sent` false) no host could be reached
- *   or took us, or there was no password, or the signal ended the last attempt; the cause is what the
- *   last one said. The signal's reason before another attempt.
+ * @throws {ConnectionLostError} (with `sent` false) no host could be reached or
+ *   accepted the login, there was no password, or the signal ended the last
+ *   attempt; the cause is the error of the last one. The signal's reason before
+ *   another attempt.
  */
 export async function connectSession(
   target: ConnectionTarget,
@@ -86,11 +86,11 @@ interface Attempt {
   options: ConnectOptions;
   /** In the time of `performance.now()`. */
   deadline: number;
-  /** It failed in a way in which one without TLS may not. */
+  /** Whether it failed in a way in which an attempt without TLS might not. */
   failedByTls: boolean;
-  /** The function that gives the password has not answered yet. */
+  /** Whether the password function has not answered yet. */
   waitsForPassword: boolean;
-  /** Its time is up, or nobody wants it any more. */
+  /** Whether its time is up, or it was given up. */
   isOver: boolean;
 }
 
@@ -112,7 +112,7 @@ async function connectTo(
     isOver: false,
   });
   const { mode } = target.ssl;
-  // As libpq: what does not leave the machine is not encrypted.
+  // Like libpq: a connection inside the machine is not encrypted.
   if (mode === "disable" || isSocketDirectory(address.host)) {
     return await handshake(begin(), "plain");
   }
@@ -143,8 +143,8 @@ async function handshake(
   const stopWaiting = giveUpLate(line, attempt);
   try {
     const work = async () => {
-      // Before anything is said: between the server's yes to TLS and the
-      // handshake nobody may put bytes in.
+      // Read first, so that the handshake follows the server's agreement to TLS
+      // at once and nobody can insert bytes in between.
       const tls = kind === "tls"
         ? await readTlsSettings(target.ssl)
         : undefined;
@@ -152,7 +152,7 @@ async function handshake(
       if (tls !== undefined) await encrypt(line, input, tls, attempt);
       return await logInTo(line, input, attempt);
     };
-    // What is under way may be hashing, which sees no line that breaks.
+    // The running work may be hashing, which does not notice a broken line.
     const { processId, secretKey } = await Promise.race([work(), broken]);
     const session: Session = new Session({
       socket: line.socket,
@@ -201,7 +201,7 @@ async function encrypt(
   }
 }
 
-/** Logs in, and notes whether the rules of the server may let us in without TLS. */
+/** Logs in, and notes whether the server's rules might allow us without TLS. */
 async function logInTo(
   line: Line,
   input: LoginInput,
@@ -226,7 +226,7 @@ async function logInTo(
   }
 }
 
-/** Notes while the function is waited for. */
+/** Notes the time during which the function is waited for. */
 function watched(password: PasswordSource, attempt: Attempt): PasswordSource {
   if (typeof password === "string") return password;
   return async () => {
@@ -237,7 +237,7 @@ function watched(password: PasswordSource, attempt: Attempt): PasswordSource {
   };
 }
 
-/** Ends the attempt at its deadline and when it is given up. */
+/** Ends the attempt at its deadline, and when it is given up. */
 function giveUpLate(line: Line, attempt: Attempt): () => void {
   const { signal } = attempt.options;
   const giveUp = (error: Error) => {
@@ -264,13 +264,13 @@ function lateError(
 ): Error {
   return waitsForPassword
     ? new PasswordUnavailableError(
-      `The function \`password\` gave none within ${connectTimeoutMs} ms, the ` +
-        "time for the whole connection",
+      `The function \`password\` returned none within ${connectTimeoutMs} ms, ` +
+        "the limit of the whole connection",
     )
     : new Error(`Expected a session within ${connectTimeoutMs} ms`);
 }
 
-/** What came behind the login comes first. */
+/** Hands over the bytes that came after the login, before any others. */
 function handOver(
   line: Line,
   input: LoginInput,
@@ -281,7 +281,7 @@ function handOver(
   if (rest.length > 0) take(rest);
 }
 
-/** Empty ones are left out: poolers refuse parameters that they don't know. */
+/** Leaves out empty parameters: poolers refuse any that they don't know. */
 function startupParameters(
   target: ConnectionTarget,
   settings: SessionSettings,
@@ -290,9 +290,9 @@ function startupParameters(
     user: target.user,
     database: target.database,
     application_name: target.applicationName,
-    // A role, or a database in another encoding, has its own.
+    // A role, or a database in another encoding, has a default of its own.
     client_encoding: "UTF8",
-    // The last one counts, and ours have to.
+    // The last value of a setting counts, so ours come last.
     options: `${target.options} ${settingsAsOptions(settings)}`.trim(),
   };
   return Object.fromEntries(
@@ -300,14 +300,14 @@ function startupParameters(
   );
 }
 
-/** The startup packet's `options`, as the server splits it: by white space. */
+/** The startup packet's `options`, which the server splits at white space. */
 function settingsAsOptions(settings: SessionSettings): string {
   return Object.entries(settings)
     .map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, "\\$&")}`)
     .join(" ");
 }
 
-/** Ends the session and throws if this is not the server to be at. */
+/** Ends the session and throws if its server is not the store's. */
 async function examine(
   session: Session,
   attrs: SessionAttrs,
@@ -321,7 +321,7 @@ async function examine(
     if (misfit !== undefined) throw new WrongServerError(misfit);
     server?.admit(session, facts, address);
   } catch (error) {
-    session.destroy("This is not the server to be at", error);
+    session.destroy("The session's server is not the store's", error);
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-/** One question to the server, and what has come of its answer so far. */
+/** One question to the server, and its answer so far. */
 
 import type { PgError } from "./pg_error.ts";
 import type { NamedStatement } from "./prepared_statements.ts";
@@ -6,34 +6,34 @@ import type { Bound, Result } from "./statement.ts";
 import type { Decoder } from "./wire/types.ts";
 
 /**
- * An answer may weigh so much. Reads are paged and stay far below; a server that
- * sends rows for ever would fill the memory long before the answer's time is up.
+ * The limit of an answer. Reads are paged and far below it; a server that sends
+ * rows for ever would fill the memory before the answer's time is up.
  */
 const maxAnswerBytes = 1024 * 1024 * 1024;
 
-/** What a row or a result costs beside its bytes. */
+/** The cost of a row or a result in addition to its bytes. */
 const overheadBytes = 128;
 
 /** What was asked. */
 export interface Question {
   /** The statements; undefined for a script, which may have any number. */
   bound: readonly Bound[] | undefined;
-  /** The name of each, "" for an unnamed one. */
+  /** The name of each statement, "" for an unnamed one. */
   names: readonly string[];
-  /** What is parsed in a section of its own, in front of the others. */
+  /** The statements that a section of its own parses first. */
   parses: readonly NamedStatement[] | undefined;
-  /** Milliseconds for which a word of the answer is waited for. */
+  /** Milliseconds to wait for each part of the answer. */
   withinMs: number;
 }
 
-/** Rejects with what the question has failed by. */
+/** Collects an answer; rejects with the error that ended it. */
 export class Exchange {
   readonly question: Question;
   readonly answer: Promise<Result[]>;
-  /** The section that parses new statements is still unanswered. */
+  /** Whether the section that parses new statements is still unanswered. */
   isPreparing: boolean;
   error: PgError | undefined;
-  /** It was committed, but on no standby. */
+  /** Whether it was committed, but on no standby. */
   isUnreplicated = false;
   readonly resolve: (results: Result[]) => void;
   readonly reject: (error: unknown) => void;
@@ -51,17 +51,17 @@ export class Exchange {
     this.reject = reject;
   }
 
-  /** How to read the rows that come now; undefined: as text. */
+  /** The decoders of the present rows; undefined: as text. */
   get decoders(): readonly Decoder[] | undefined {
     return this.question.bound?.[this.#results.length]?.statement.decoders;
   }
 
-  /** The statement whose answer comes now, -1 before the first. */
+  /** The statement whose answer comes now; -1 before the first. */
   get index(): number {
     return this.isPreparing ? -1 : this.#results.length;
   }
 
-  /** The statement that was refused as unknown. */
+  /** The prepared statement that the server did not know, if it refused one. */
   get failed(): NamedStatement | undefined {
     const { bound, names } = this.question;
     const { index } = this;
@@ -74,7 +74,7 @@ export class Exchange {
     this.#rows.push(values);
   }
 
-  /** A statement is done; `count` is from its command tag. */
+  /** Called when a statement is done; `count` is from its command tag. */
   completed(count: number): void {
     const { bound } = this.question;
     if (bound === undefined) this.#weigh(0);
@@ -83,19 +83,19 @@ export class Exchange {
     this.#rows = [];
   }
 
-  /** A statement was parsed. */
+  /** Called when a statement was parsed. */
   parsed(): void {
     if (this.isPreparing) this.#parsed++;
   }
 
-  /** The section that parses was answered; returns what was not parsed. */
+  /** Called after the parsing section's answer; returns what was not parsed. */
   prepared(): readonly NamedStatement[] {
     this.isPreparing = false;
     const { parses = [] } = this.question;
     return this.error === undefined ? [] : parses.slice(this.#parsed);
   }
 
-  /** All results, when the server says that it is done. */
+  /** All results, for when the server has finished. */
   get results(): Result[] {
     const { bound } = this.question;
     const isAll = bound === undefined || bound.length === this.#results.length;

@@ -1,25 +1,26 @@
 /**
- * Sessions for what lasts longer than a transaction: advisory locks and LISTEN.
+ * Sessions for what outlasts a transaction: advisory locks and LISTEN.
  *
- * Behind a pooler in transaction mode each transaction may run on another
- * session of the server, and nothing says so: a lock is taken on one of them
+ * Behind a pooler in transaction mode, each transaction may run on another
+ * session of the server, and nothing shows it: a lock is taken on one of them
  * and stays there, LISTEN succeeds and no notification ever comes. Two owners
- * of a schema would believe in one lock. Such a connection is refused.
+ * of a schema would both rely on one lock. Such a connection is refused.
  *
- * How it is told
- * 1. A server names its process id as a connection starts. A pooler can't: it
- *    does not know yet on which session the client will work, and names one of
- *    its own. If the id is that of the session that answers, the connection is
- *    direct (or a proxy passes bytes on), and that is all that is asked.
- * 2. Else there is a pooler. The connection listens, then leaves its session
- *    alone; a second connection notifies. If the second one works on the
- *    first one's session, sessions are shared. If the notification reaches the
- *    first connection while it asks for nothing, its session is its own, as in
- *    session mode or once such a pooler has pinned it. If it does not, the
- *    connection is of no use, whatever the reason.
+ * How it is recognized
+ * 1. A server sends its process id as a connection starts. A pooler can't: it
+ *    does not know yet on which session the client will work, so it sends an id
+ *    of its own. If the id is that of the session that answers, the connection
+ *    is direct (or a proxy passes bytes on), and nothing more is checked.
+ * 2. Otherwise there is a pooler. The connection listens, then leaves its
+ *    session alone; a second connection notifies. If the second one works on
+ *    the first one's session, sessions are shared. If the notification reaches
+ *    the first connection while it asks for nothing, its session is its own, as
+ *    in session mode or once such a pooler has pinned it. If not, the
+ *    connection is useless, whatever the reason.
  *
- * Only then is it set up (role_settings.ts), because a session that is shared would
- * stay so for others. So no statement before that may look anything up by the path.
+ * Only then is it set up (role_settings.ts): settings on a shared session would
+ * stay for others. So no statement before that may look up anything by the
+ * path.
  */
 
 import { StreamStorageError } from "../storage/errors.ts";
@@ -30,10 +31,10 @@ import { applySettings, lastingSettings } from "./role_settings.ts";
 import type { Session } from "./session.ts";
 import { bind, statement } from "./statement.ts";
 
-/** How long a notification may take; only who is refused waits that long. */
+/** How long a notification may take; only a refused client waits that long. */
 const notifiedWithinMs = 2000;
 
-/** How long an answer may take before it is known where one comes from. */
+/** How long an answer may take until it is known where answers come from. */
 const otherAnswersWithinMs = 10_000;
 
 const backendPid = statement({
@@ -50,8 +51,8 @@ const notify = statement({
 });
 
 /**
- * Connects as `connectSession` does, to a session of the server that is the
- * caller's until it is closed.
+ * Connects like `connectSession`, to a session of the server that belongs to
+ * the caller until it is closed.
  *
  * @throws {StreamStorageError} BAD_CONFIG, reason `transaction_pooler`.
  */
@@ -82,14 +83,15 @@ export async function connectLastingSession(
   });
 }
 
-/** Whether no pooler stands between; see 1. in the file's head. */
+/** Whether there is no pooler in between; see 1. in the head of this file. */
 export async function isDirect(session: Session): Promise<boolean> {
   const [{ rows: [row] }] = await session.run([bind(backendPid)]);
   return row?.[0] === session.processId;
 }
 
 /**
- * Refuses a pooler before anything is set that would stay for its other clients.
+ * Refuses a pooler, before anything is set that its other clients would
+ * inherit.
  *
  * @throws {StreamStorageError} BAD_CONFIG, reason `transaction_pooler`.
  */
@@ -98,7 +100,7 @@ export async function assertDirect(session: Session): Promise<void> {
   session.destroy("The connection leads through a pooler");
   throw new StreamStorageError({
     code: "BAD_CONFIG",
-    message: "The connection leads through a pooler, and there was none when " +
+    message: "The connection leads through a pooler, but there was none when " +
       "the reader was opened: set preparedStatements to false",
     details: { reason: "transaction_pooler" },
   });
@@ -121,7 +123,7 @@ async function keepsItsSession(
     if (isNotified) stopWaiting();
   });
   void session.closed.then(stopWaiting);
-  // A replicating proxy may leave this without an answer.
+  // A replicating proxy may never answer this.
   const late = setTimeout(
     () => session.giveUp("No answer from the server to LISTEN"),
     otherAnswersWithinMs,
@@ -146,7 +148,7 @@ async function keepsItsSession(
     ]);
     if (theirs?.[0] === own?.[0]) return false;
     await waited;
-    // Ours may have been held up: then its answer brings the notification.
+    // The notification may have been delayed; the answer to this brings it.
     await session.run([unlisten]);
     return isNotified;
   } finally {

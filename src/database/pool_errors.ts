@@ -11,7 +11,7 @@ export class PoolOverloadError extends Error {
   }
 }
 
-/** The pool takes no more work; nothing was sent. */
+/** The pool accepts no more work; nothing was sent. */
 export class PoolClosedError extends Error {
   override readonly name = "PoolClosedError";
 

@@ -135,7 +135,7 @@ describe("A password from a function", () => {
     });
     assert.equal(reason, "password_unavailable");
     assert.equal(retryable, true);
-    assert.match(message, /`password` gave none within 300 ms/);
+    assert.match(message, /`password` returned none within 300 ms/);
   });
 
   it("that is none is a fault of the configuration", async () => {

@@ -1,12 +1,12 @@
 /**
- * The session of the owner's lock: it holds the lock, hears of new rows, and
- * looks at the table.
+ * The session of the owner's lock: it holds the lock, listens for new rows, and
+ * checks the table.
  *
- * Its lease. A process that is frozen, or whose network is gone, keeps its
- * connection as far as the server can tell, and so its lock: the instance that is
- * to take over would wait for ever. So the server ends a lock session that says
- * nothing for `leaseMs`; an owner asks something every few seconds. An owner that
- * was only slow connects again, and is the owner as before if nobody has come.
+ * Its lease. As far as the server can tell, a process that is frozen, or whose
+ * network is gone, keeps its connection and so its lock: the successor would
+ * wait for ever. So the server ends a lock session that is silent for
+ * `leaseMs`; an owner asks something every few seconds. An owner that was only
+ * slow connects again, and is still the owner if no other instance has come.
  */
 
 import { schemaLockId } from "../../storage/stream_id.ts";
@@ -22,12 +22,12 @@ import type { OwnershipSql } from "./sql.ts";
 
 type LinkOptions = Pick<OwnershipOptions, "schema" | "home" | "leaseMs">;
 
-/** See the file's head. */
+/** See the head of this file. */
 export class LockSession {
   readonly session: Session;
   /** Milliseconds after which an owner breaks its silence. */
   readonly beatMs: number;
-  /** The database has Citus; then the schema may be on another server of it. */
+  /** Whether the database has Citus; its servers may move the schema. */
   readonly isOnCluster: boolean;
   readonly #schema: string;
   readonly #home: Home;
@@ -72,23 +72,23 @@ export class LockSession {
     }
   }
 
-  /** Whether it can be asked anything. */
+  /** Whether it can run statements. */
   get usable(): boolean {
     return this.session.usable;
   }
 
-  /** Runs statements as one transaction, as a session does. */
+  /** Runs statements as one transaction, like a session. */
   async run<const B extends readonly Bound[]>(bound: B): Promise<ResultsOf<B>> {
     try {
       return await this.session.run(bound);
     } catch (error) {
-      // Whoever is asked next is asked at the right place.
+      // The next statement then goes to the right place.
       await this.#home.isMoved(error);
       throw error;
     }
   }
 
-  /** What a change of the row begins with, on a cluster. */
+  /** The statements before a change of the row, on a cluster. */
   get writeGuard(): readonly Bound[] {
     const { guard } = this.#home;
     return guard === undefined
@@ -96,14 +96,14 @@ export class LockSession {
       : [bind(this.#sql.allowShards), ...guard.write];
   }
 
-  /** One statement, which is done only where the schema is. */
+  /** Runs one statement, which is done only where the schema is. */
   async #ask<C extends readonly PgType[]>(bound: Bound<C>): Promise<Result<C>> {
     const guard = this.#home.guard?.read ?? [];
     const results = await this.run([...guard, bound]);
     return results.at(-1) as Result<C>;
   }
 
-  /** Ends it, which lets the lock go. */
+  /** Ends the session, which releases the lock. */
   async close(): Promise<void> {
     await this.session.close();
   }
@@ -127,22 +127,20 @@ export class LockSession {
     return bind(this.#sql.probeLock, schemaLockId(this.#schema));
   }
 
-  /** Rows of instances, the newest last; none where there is no table yet. */
+  /** The rows of instances, the newest last; none if there is no table yet. */
   async rows(): Promise<OwnerRow[]> {
     const { era } = this.#home;
     try {
       return ownerRows(await this.#ask(bind(this.#sql.selectRows)));
     } catch (error) {
       const isMissing = ["42P01", "3F000"].includes(sqlStateOf(error) ?? "");
-      // The home is another now, or lost: there the table may well be.
+      // The home has changed or is lost: the table may well be there.
       if (isMissing && era === this.#home.era) return [];
       throw error;
     }
   }
 
-  /**
-   * Whose the only row is; a second one is a later starter's.
-   */
+  /** Whose the only row is. A second row is a later starter's. */
   async whose(fence: Fence): Promise<"ours" | "another's" | "nobody's"> {
     const [first, second] = await this.rows();
     if (first === undefined) return "nobody's";
@@ -152,18 +150,18 @@ export class LockSession {
   }
 
   /**
-   * Notifies once more that the row is ours. Whoever was not listening when it
-   * was written learns it now, and lets the lock go: a node that waits for the
-   * lock listens only when it has got it, and looks at the table never again.
+   * Notifies again that the row is ours. An instance that did not listen when
+   * the row was written then releases the lock: a node that waits for the lock
+   * listens only once it has the lock, and never checks the table again.
    */
   async remind(fence: Fence): Promise<void> {
     await this.#ask(bind(this.#sql.remind, ...fence.ourRow, this.#schema));
   }
 
-  /** Keeps the lease while something else takes its time. */
+  /** Keeps the lease while other work takes its time. */
   async whileBusy<T>(work: () => Promise<T>): Promise<T> {
     const beat = setInterval(
-      // If it broke, whoever uses it next is told.
+      // If the session broke, its next user gets the error.
       () => void this.run([bind(this.#sql.ping)]).catch(() => {}),
       this.beatMs,
     );

@@ -1,16 +1,16 @@
 /**
- * Splits the server's byte stream into messages. A message that lies whole in
- * one chunk is read where it lies. A large DataRow that is spread over chunks
- * is filled column by column straight into the arrays that the caller will
- * get, so a block's bytes are copied once between the socket and the caller.
+ * Splits the server's byte stream into messages. A message that lies in one
+ * chunk is read in place. A large DataRow that is spread over chunks is filled
+ * column by column, directly into the arrays that the caller will get, so a
+ * block's bytes are copied once between the socket and the caller.
  */
 
 import { Buffer } from "node:buffer";
 import { decodeBytes, type Decoder, decodeText } from "./types.ts";
 
-/** Who reads the messages. */
+/** Receives the messages. */
 export interface BackendListener {
-  /** How to read the columns of the rows that come now; empty: as text. */
+  /** The decoders for the columns of the next rows; empty: as text. */
   rowDecoders(): readonly Decoder[] | undefined;
   /** A row, and the size of its message. */
   row(values: unknown[], bytes: number): void;
@@ -24,10 +24,10 @@ const headerBytes = 5;
 const gatherBytes = 4 * 1024;
 /** The server's own limit of one message (PQ_LARGE_MESSAGE_LIMIT) is 1 GiB. */
 const maxRowBytes = 0x40000000;
-/** What is no row is gathered whole, and the longest is an error's text. */
+/** Other messages are gathered whole; the longest are error texts. */
 const maxOtherBytes = 16 * 1024 * 1024;
 
-/** Of a plain array it is an array with memory of its own; Buffer's is a view. */
+/** Copies a plain array into memory of its own; Buffer's slice is a view. */
 const copyOf = Uint8Array.prototype.slice;
 
 /** Reads the server's messages from chunks of any size. */
@@ -37,19 +37,19 @@ export class BackendReader {
   #carry: Buffer | undefined;
   #carried = 0;
   #partialRow: PartialRow | undefined;
-  /** What the last row lay in. */
+  /** The memory of the last row. */
   #source = sourceOf(Buffer.alloc(0));
 
   constructor(listener: BackendListener) {
     this.#listener = listener;
   }
 
-  /** In the middle of a row, of which each chunk brings more. */
+  /** Whether it is inside a row to which each chunk adds. */
   get isInRow(): boolean {
     return this.#partialRow !== undefined;
   }
 
-  /** Takes the next chunk; throws on bytes that cannot be the protocol. */
+  /** Reads the next chunk; throws on bytes that can't be of the protocol. */
   feed(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length) {
@@ -59,7 +59,7 @@ export class BackendReader {
     }
   }
 
-  /** Reads messages that lie whole in the chunk, then keeps the rest. */
+  /** Reads the messages that are whole in the chunk, then keeps the rest. */
   #readWhole(chunk: Buffer, from: number): number {
     let at = from;
     while (chunk.length - at >= headerBytes) {
@@ -164,8 +164,8 @@ function sourceOf(bytes: Buffer): Source {
 }
 
 /**
- * Reads a row. A bytea is copied by one call on the plain array: through a view
- * of the Buffer a read of 100 blocks of 10 KB takes a tenth more processor time.
+ * Reads a row. One call on the plain array copies a bytea: copied through a
+ * view of the Buffer, 100 blocks of 10 KB take a tenth more processor time.
  */
 function decodeRow(
   { bytes, plain }: Source,
@@ -216,7 +216,7 @@ class PartialRow {
   readonly #decoders: readonly Decoder[] | undefined;
   #bytesLeft: number;
   #columns = -1;
-  /** What is being filled: the count, a length word or a column's bytes. */
+  /** The part being filled: the count, a length word or a column's bytes. */
   #target: Buffer = Buffer.allocUnsafe(2);
   #filled = 0;
   #kind: "count" | "length" | "column" = "count";
@@ -231,7 +231,7 @@ class PartialRow {
     return this.#columns === this.values.length;
   }
 
-  /** Takes what belongs to this row; returns where the next thing starts. */
+  /** Reads the bytes of this row; returns where the next message starts. */
   fill(chunk: Buffer, from: number): number {
     let at = from;
     while (!this.complete && at < chunk.length) {
@@ -274,7 +274,7 @@ class PartialRow {
       this.values.push(null);
       return this.#expect("length", this.#target);
     }
-    // Memory of its own, not a slice of Node's pool: a bytea is handed out.
+    // Memory of its own, not of Node's pool: the caller gets the bytea.
     const bytes = new Uint8Array(length);
     this.#expect("column", Buffer.from(bytes.buffer));
     if (length === 0) this.#endColumn();

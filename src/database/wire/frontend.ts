@@ -7,34 +7,34 @@
 import { Buffer } from "node:buffer";
 import { baseType, oidOf, type PgType } from "./types.ts";
 
-/** Bytes of this size or more are handed to the socket as they are. */
+/** Values of this size or more are handed to the socket without a copy. */
 const zeroCopyBytes = 8 * 1024;
 const chunkBytes = 64 * 1024;
-/** With the one in use as much as a full load of small writes takes. */
+/** With the chunk in use, as much as a full batch of small writes needs. */
 const maxSpare = 4;
-/** Up to this length ASCII is faster in a loop than in a call of the runtime. */
+/** Up to this length, a loop over ASCII is faster than a runtime call. */
 const asciiLoop = 128;
 
 const copyHeader = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
 
 /**
- * Writes frontend messages; `take` hands over what was written. Its memory is
- * used again once that has left: new memory for all that is sent would make the
- * runtime collect garbage every few hundred transactions.
+ * Writes frontend messages; `take` hands over what was written. The memory is
+ * reused once its content has left: if every message took new memory, the
+ * runtime would collect garbage every few hundred transactions.
  */
 export class FrontendWriter {
   #full: Buffer[] = [];
   #chunk: Buffer = Buffer.allocUnsafe(chunkBytes);
-  /** Of the chunk: Deno's Buffer takes twenty times as long for a bigint. */
+  /** A view of the chunk: Deno's Buffer is 20 times as slow for a bigint. */
   #view = viewOf(this.#chunk);
   #start = 0;
   #at = 0;
   #bytes = 0;
-  /** Full chunks that may not have left yet, and those that have. */
+  /** Full chunks that may not have left yet, and chunks that have. */
   readonly #leaving: Buffer[] = [];
   readonly #spare: Buffer[] = [];
 
-  /** Simple query: one or several statements as text. */
+  /** A simple query: one or several statements as text. */
   query(text: string): void {
     const length = Buffer.byteLength(text);
     this.#open(0x51, 5 + length);
@@ -94,7 +94,7 @@ export class FrontendWriter {
     this.endCopy();
   }
 
-  /** The beginning of such a COPY; its rows and its end are to follow. */
+  /** Begins such a COPY; its rows and its end follow later. */
   beginCopy(): void {
     this.#open(0x64, 4 + copyHeader.length);
     this.#raw(copyHeader);
@@ -116,7 +116,7 @@ export class FrontendWriter {
     this.#open(0x63, 4);
   }
 
-  /** What another writer has written. */
+  /** Appends what another writer has written. */
   append(chunks: readonly Buffer[]): void {
     this.#seal();
     for (const chunk of chunks) {
@@ -125,7 +125,7 @@ export class FrontendWriter {
     }
   }
 
-  /** How many bytes were written since the last `take`. */
+  /** The number of bytes written since the last `take`. */
   get bytes(): number {
     return this.#bytes + this.#at - this.#start;
   }
@@ -139,7 +139,7 @@ export class FrontendWriter {
     return full;
   }
 
-  /** All that was ever taken has left: its memory may be written again. */
+  /** Called when all taken memory has left and may be written again. */
   reuse(): void {
     if (this.bytes > 0) return;
     for (const chunk of this.#leaving.splice(0)) this.#keep(chunk);
@@ -147,8 +147,8 @@ export class FrontendWriter {
   }
 
   /**
-   * Starts a message: its code, and the length that counts itself and the
-   * body. Reserves room for the fixed parts; large values leave the chunk.
+   * Starts a message: its code, and the length of itself and the body. Reserves
+   * room for the fixed parts; large values leave the chunk.
    */
   #open(code: number, length: number): void {
     this.#reserve(5 + Math.min(length, zeroCopyBytes));
@@ -174,13 +174,13 @@ export class FrontendWriter {
     this.#at = 0;
   }
 
-  /** A longer one was made for one long text. */
+  /** A longer chunk was made for a single long text, and is not kept. */
   #keep(chunk: Buffer): void {
     const isUsual = chunk.length === chunkBytes;
     if (isUsual && this.#spare.length < maxSpare) this.#spare.push(chunk);
   }
 
-  /** Moves what the chunk holds to the list; the rest of it stays in use. */
+  /** Moves the chunk's content to the list; its rest stays in use. */
   #seal(): void {
     if (this.#at === this.#start) return;
     this.#full.push(this.#chunk.subarray(this.#start, this.#at));
@@ -199,7 +199,7 @@ export class FrontendWriter {
   }
 
   #int64(value: bigint): void {
-    // The view would wrap it around.
+    // The view would silently truncate it.
     if (BigInt.asIntN(64, value) !== value) {
       throw new RangeError(`Expected an integer of 64 bits, got ${value}`);
     }
@@ -250,7 +250,7 @@ export class FrontendWriter {
       case "tid":
         this.#int32(6);
         this.#int32(Math.floor((value as number) / 0x10000) | 0);
-        // Of two bytes, as a signed one.
+        // Two bytes, as a signed integer.
         return this.#int16(((value as number) << 16) >> 16);
       case "float8":
         this.#int32(8);
@@ -274,7 +274,7 @@ export class FrontendWriter {
     }
   }
 
-  /** Ids and hashes: their size needs no count, which is a call of the runtime. */
+  /** Ids and hashes: their size needs no call of the runtime to count it. */
   #ascii(value: string): void {
     const { length } = value;
     this.#int32(length);
@@ -296,7 +296,7 @@ export class FrontendWriter {
     this.#text(value, length);
   }
 
-  /** There is room for it, and `length` is its size as UTF-8. */
+  /** Requires enough room, and in `length` the text's size in UTF-8. */
   #text(value: string, length: number): void {
     const chunk = this.#chunk;
     const at = this.#at;
@@ -332,7 +332,7 @@ function elementOf(type: ArrayType): PgType {
   return type.slice(0, -2) as PgType;
 }
 
-/** The size of a value on the wire, its length word not counted. */
+/** The size of a value on the wire, without its length word. */
 function sizeOf(type: PgType, value: unknown): number {
   if (value === null || value === undefined) return 0;
   const base = baseType(type);

@@ -1,12 +1,12 @@
 /**
- * The PostgreSQL types that our statements use, with their object ids and
- * their binary wire formats (PostgreSQL source, `src/include/catalog/
- * pg_type.dat` and each type's `*recv`/`*send` function). Everything goes as
- * binary in both directions: a `bytea` as text costs two bytes for one and a
- * hex conversion on both sides.
+ * The PostgreSQL types that our statements use, with their object ids and their
+ * binary wire formats (PostgreSQL source, `src/include/catalog/pg_type.dat` and
+ * each type's `*recv`/`*send` function). All values are binary in both
+ * directions: a `bytea` as text takes two bytes for each one, and a hex
+ * conversion on both sides.
  */
 
-/** TypeScript's view of every type that a statement can name. */
+/** The TypeScript type of every type that a statement can name. */
 export interface PgTypes {
   bool: boolean;
   int2: number;
@@ -18,11 +18,11 @@ export interface PgTypes {
   bpchar: string;
   varchar: string;
   bytea: Uint8Array;
-  /** The number of a transaction that never comes again. */
+  /** The number of a transaction, which is never reused. */
   xid8: bigint;
-  /** Microseconds since 2000 began, of a clock whose zone is not told. */
+  /** Microseconds since the beginning of 2000, in an unknown time zone. */
   timestamp: bigint;
-  /** Where a row is: its block, times 2^16, plus its place there. */
+  /** The position of a row: its block, times 2^16, plus its place there. */
   tid: number;
   "int8[]": readonly bigint[];
   "bpchar[]": readonly string[];
@@ -31,7 +31,7 @@ export interface PgTypes {
   "tid[]": readonly number[];
 }
 
-/** A type's name; with `?` behind it the value can be null. */
+/** A type's name; a `?` after it means that the value can be null. */
 export type PgType = keyof PgTypes | `${keyof PgTypes}?`;
 
 /** The TypeScript type of a value of PostgreSQL type `T`. */
@@ -64,12 +64,12 @@ const oids: Record<keyof PgTypes, number> = {
   "tid[]": 1010,
 };
 
-/** The type's name without the mark of nullability. */
+/** The type's name without the question mark. */
 export function baseType(type: PgType): keyof PgTypes {
   return (type.endsWith("?") ? type.slice(0, -1) : type) as keyof PgTypes;
 }
 
-/** The object id by which the server knows the type. */
+/** The server's object id of the type. */
 export function oidOf(type: PgType): number {
   return oids[baseType(type)];
 }
@@ -81,8 +81,8 @@ const readText: Decoder = (bytes, start, end) =>
   bytes.toString("utf8", start, end);
 
 /**
- * A copy of its own: the socket's buffer is used again for the next chunk, and
- * callers must never hold a view of it.
+ * A copy: the socket's buffer is reused for the next chunk, and callers must
+ * never hold a view of it.
  */
 export const decodeBytes: Decoder = (bytes, start, end) =>
   new Uint8Array(bytes.subarray(start, end));
@@ -100,8 +100,8 @@ const readInt8Array: Decoder = (bytes, start) => {
 };
 
 /**
- * A statement that names another type than the server returns would read
- * numbers from the wrong bytes; sizes tell the integer types apart.
+ * A statement that declares another type than the server returns would read
+ * numbers from the wrong bytes; the size distinguishes the integer types.
  */
 function sized(size: number, read: Decoder): Decoder {
   return (bytes, start, end) => {
