@@ -52,6 +52,22 @@ describe("Many calls at once", () => {
     assert.deepEqual(await Promise.all(calls), all);
   });
 
+  it("are not overtaken by those that the last of them make", async () => {
+    const intake = new Intake();
+    const begun: number[] = [];
+    let last: Promise<number> | undefined;
+    const call = (n: number): Promise<number> =>
+      intake.pass(() => {
+        begun.push(n);
+        // The last of a burst go on together with this one.
+        if (n === 2990) last = call(3000);
+        return Promise.resolve(n);
+      });
+    await Promise.all(Array.from({ length: 3000 }, (_, n) => call(n)));
+    assert.equal(await last, 3000);
+    assert.deepEqual(begun, Array.from({ length: 3001 }, (_, n) => n));
+  });
+
   it("a few begin at once, however many there were before", async () => {
     const intake = new Intake();
     const body = () => Promise.resolve();
