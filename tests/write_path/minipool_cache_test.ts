@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import type { Session } from "../../src/database/session.ts";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
+import { MinipoolCache } from "../../src/postgres/write_path/minipool_cache.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import {
@@ -23,6 +24,30 @@ import { assertInvariants } from "../support/invariants.ts";
 import { openSession } from "../support/migration_connection.ts";
 import { type Proxy, startProxy } from "../support/network/proxy.ts";
 import { openTestStorage } from "../support/storage.ts";
+
+describe("What is remembered of minipools", () => {
+  const id = newStreamId();
+  const minipool = {
+    generation: 1n,
+    next: 1,
+    isContiguous: true,
+    lockedBy: 5010n,
+    at: 3,
+  };
+
+  it("is nothing of the last server, however late an answer of it comes", () => {
+    const cache = new MinipoolCache();
+    const { era } = cache;
+    cache.learn(id, minipool, era);
+    assert.equal(cache.get(id), minipool);
+    cache.forgetAll();
+    assert.equal(cache.get(id), undefined);
+    cache.learn(id, minipool, era);
+    assert.equal(cache.get(id), undefined);
+    cache.learn(id, minipool, cache.era);
+    assert.equal(cache.get(id), minipool);
+  });
+});
 
 const event = (slot: number) => bytes(`event ${slot}`);
 

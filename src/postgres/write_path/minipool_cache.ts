@@ -75,14 +75,23 @@ const maxStreams = 100_000;
 /** See the file's head. */
 export class MinipoolCache {
   readonly #minipools = new BoundedMap<StreamId, CachedMinipool>(maxStreams);
+  #era = 0;
+
+  /** Changes each time that everything is forgotten. */
+  get era(): number {
+    return this.#era;
+  }
 
   get(streamId: StreamId): CachedMinipool | undefined {
     return this.#minipools.get(streamId);
   }
 
-  /** To be called with what is committed. */
-  learn(streamId: StreamId, minipool: CachedMinipool): void {
-    this.#minipools.set(streamId, minipool);
+  /**
+   * To be called with what is committed, by a transaction that was sent in this
+   * era: an answer of the last server may come after the store has moved to another.
+   */
+  learn(streamId: StreamId, minipool: CachedMinipool, era = this.#era): void {
+    if (era === this.#era) this.#minipools.set(streamId, minipool);
   }
 
   forget(streamId: StreamId): void {
@@ -90,6 +99,7 @@ export class MinipoolCache {
   }
 
   forgetAll(): void {
+    this.#era++;
     this.#minipools.clear();
   }
 }

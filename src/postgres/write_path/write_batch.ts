@@ -209,8 +209,12 @@ function learningLock(
   streams: readonly LockedAs<"learning">[],
 ): LockStatement {
   const lock = bind(catalog.at("", lockStreamsLearning), idsOf(streams));
+  let { era } = minipools;
   return {
-    bind: () => lock,
+    bind: () => {
+      ({ era } = minipools);
+      return lock;
+    },
     learn: ({ rows }, done) => {
       const rowByStream = new Map(
         (rows as unknown as [StreamId, number, bigint][])
@@ -221,7 +225,7 @@ function learningLock(
         const end = endOf(stream, done);
         const row = rowByStream.get(streamId);
         if (end === undefined || row === undefined) minipools.forget(streamId);
-        else minipools.learn(streamId, { ...end, ...row });
+        else minipools.learn(streamId, { ...end, ...row }, era);
       }
     },
   };
