@@ -61,6 +61,26 @@ const ownSettings = {
   "citus.enable_statistics_collection": "off",
 };
 
+/**
+ * Starts a plain server of the same programs and settings, to compare a cluster
+ * with.
+ */
+export async function startPlainServer(): Promise<
+  AsyncDisposable & { url: string }
+> {
+  await using stack = new AsyncDisposableStack();
+  const { shared_preload_libraries: _, ...settings } = Object.fromEntries(
+    Object.entries(ownSettings).filter(([name]) => !name.startsWith("citus.")),
+  );
+  const place = await makePlace(settings);
+  stack.defer(() => rm(place.base, { recursive: true, force: true }));
+  const { url } = stack.use(
+    await CitusNode.start(place, "plain", { isPlain: true }),
+  );
+  const owned = stack.move();
+  return { url, [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose]() };
+}
+
 /** A running cluster; see the file's head. */
 export class CitusCluster implements AsyncDisposable {
   /** Takes changes of schemas; has no shards. */

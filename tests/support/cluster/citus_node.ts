@@ -70,15 +70,19 @@ export class CitusNode implements AsyncDisposable {
     this.#data = join(place.base, name);
   }
 
-  /** Makes an empty server and starts it, with the extension in `postgres`. */
-  static async start(place: CitusPlace, name: string): Promise<CitusNode> {
+  /** Makes an empty server and starts it, with the extension unless it is plain. */
+  static async start(
+    place: CitusPlace,
+    name: string,
+    { isPlain = false }: { isPlain?: boolean } = {},
+  ): Promise<CitusNode> {
     const node = new CitusNode(place, name, await freePort());
     await node.#program("initdb", [
       ...["-D", node.#data, "-U", "postgres", "-A", "trust", "-E", "UTF8"],
       ...["--locale=C", "--no-sync", "--no-instructions"],
     ]);
     await node.restart();
-    await node.query("CREATE EXTENSION citus");
+    if (!isPlain) await node.query("CREATE EXTENSION citus");
     return node;
   }
 
