@@ -29,14 +29,14 @@ import {
 
 const usage = `Usage: deno task late-copy [options]
 
-  --depth N       later writes at most; default 2
-  --everything    also several later writes after which the lost write's own
+  --depth N       at most N later writes; default 2
+  --everything    also try several later writes after which the lost write's own
                   checks would stop its late copy
-  --sample N      so many combinations of each setting, chosen by the seed, and
+  --sample N      try N combinations in each setting, which the seed chooses, and
                   one of each kind that is known to lose data; default all
   --seed TEXT     default 1
-  --setting TEXT  only settings with this in their name, any number of them
-  --jobs N        settings that run at a time; default 2
+  --setting TEXT  only settings with TEXT in their names; may be repeated
+  --jobs N        how many settings run at the same time; default 2
   --json          print the reports as one JSON document
   --help          print this`;
 

@@ -25,10 +25,10 @@ import type { ReadersPlan } from "./reader_cost/readers_process.ts";
 
 const usage = `Usage: deno task reader-cost [options]
 
-  --readers N    readers, each as a user would open it; default 10
-  --reads N      reads a second of all together; default 500
-  --rounds N     rounds, each with every kind; default 5
-  --seconds N    seconds of each kind in a round; default 3
+  --readers N    how many readers, each opened as a user would; default 10
+  --reads N      reads per second, of all readers together; default 500
+  --rounds N     how many rounds; default 5
+  --seconds N    seconds of each measurement in a round; default 3
   --help         print this`;
 
 interface Options {

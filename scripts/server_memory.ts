@@ -37,12 +37,13 @@ import { type Kind, Uses } from "./server_memory/uses.ts";
 const usage = `Usage: deno task server-memory [options]
 
   --partitions N   partitions of each kind; default 256
-  --calls WHICH    daily: what a node does all day; every: all; default every
-  --rounds N       how often each partition gets its calls; default 3
-  --clients N      calls at a time; default 32
-  --connections N  connections of the store at most; default 10
-  --unprepared     keep no statements: what is left is the least that a
-                   connection takes that has met all tables
+  --calls WHICH    daily: the calls that a node makes all day; every: all calls;
+                   default every
+  --rounds N       how many times each partition gets its calls; default 3
+  --clients N      calls at the same time; default 32
+  --connections N  at most N connections of the store; default 10
+  --unprepared     keep no statements; shows the least memory of a connection
+                   that has used all tables
   --help           print this`;
 
 interface Options {

@@ -17,18 +17,18 @@ import {
 
 const usage = `Usage: deno task soak:media-workers [options]
 
-  Uploads, writes, trims, moves, brings back, reads and deletes media streams for
-  so many minutes, over a bucket whose requests fail; in one process, in which
-  one store after the other takes over the schema. Prints a line of memory each
-  minute, and fails when a stream is not as it was acknowledged, when something
-  is kept that nobody needs, or when the heap has grown: from the mean of the
-  second quarter to that of the last by a fifth and 10 MB.
+  Uploads, writes, trims, moves, reads and deletes media streams for the given
+  minutes, with a bucket whose requests fail. One process does that, in which
+  one store after another takes over the schema. Prints a line about memory each
+  minute. Fails if a stream is not as it was acknowledged, if something remains
+  that no stream needs, or if the heap has grown: from the mean of the second
+  quarter of the run to the mean of the last by a fifth and 10 MB.
 
   --minutes N     default 10
-  --seed TEXT     other choices; default 1
+  --seed TEXT     another seed makes other choices; default 1
   --dialect NAME  s3 or gcs; default gcs
   --streams N     default 8
-  --faults N      of 100 requests; default 5
+  --faults N      how many of 100 requests fail; default 5
   --takeover N    seconds between two takeovers; default 60
   --help          print this`;
 

@@ -12,12 +12,12 @@ import { fill } from "../bench_verify/fill.ts";
 
 const from = "bench_from";
 const to = "bench_to";
-/** The other store differs in it. */
+/** The partitions of the other store, so that streams change their places. */
 const otherPartitions = 16;
 const MB = 1_000_000;
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
-/** Fills a schema and prints a line for each run: each is a process of its own. */
+/** Fills a schema and prints a line for each run. Each run is a process. */
 export async function measure(url: string, options: Options): Promise<void> {
   const { streams, blocks, partitions, rounds } = options;
   const session = await openSession(url);
@@ -53,7 +53,7 @@ export async function measure(url: string, options: Options): Promise<void> {
   }
 }
 
-/** What is measured, in order, and how it is run. */
+/** The steps in their order, each with its command. */
 function stepsOf(url: string, directory: string): [string, string[]][] {
   const deno = "Deno" in globalThis ? ["-A", "--no-check"] : [];
   const cli = (...args: string[]) => [
@@ -75,7 +75,10 @@ function stepsOf(url: string, directory: string): [string, string[]][] {
   ];
 }
 
-/** Runs a command that must end well; the most memory it had, where that is told. */
+/**
+ * Runs a command that must succeed. Resolves with the most memory that it used;
+ * undefined if the system does not show it.
+ */
 async function run(
   [program, ...args]: string[],
   url: string,

@@ -1,6 +1,6 @@
 import { parseArguments } from "../arguments.ts";
 
-/** What is measured. */
+/** How much data to verify. */
 export interface Options {
   help: boolean;
   streams: number;
@@ -11,16 +11,16 @@ export interface Options {
   rounds: number;
 }
 
-/** What is told with `--help`. */
+/** Describes the command line. */
 export const usage = `Usage: deno task bench:verify [options]
 
-  --streams N      streams; default 20000
-  --blocks N       blocks in all; default 456000
+  --streams N      default 20000
+  --blocks N       of all streams together; default 456000
   --partitions N   default 256
-  --event-bytes N  bytes of an event, two in a block; default 200
+  --event-bytes N  bytes of an event; a block has two; default 200
   --rounds N       default 3`;
 
-/** @throws {Error} what is wrong with the arguments. */
+/** @throws {Error} an argument is wrong; the message says what was expected. */
 export function readArguments(args: string[]): Options {
   const { values } = parseArguments({
     args,
@@ -36,7 +36,7 @@ export function readArguments(args: string[]): Options {
   const count = (name: Exclude<keyof typeof values, "help">) => {
     const value = Number(values[name]);
     if (Number.isSafeInteger(value) && value > 0) return value;
-    throw new Error(`Expected a whole number above 0 behind --${name}`);
+    throw new Error(`Expected a whole number above 0 after --${name}`);
   };
   return {
     help: values.help,

@@ -1,4 +1,4 @@
-/** Fills a schema with streams of equal blocks, by the server itself. */
+/** Lets the server fill a schema with streams of equal blocks. */
 
 import type { Session } from "../../src/database/session.ts";
 import { bind, statement } from "../../src/database/statement.ts";
@@ -11,7 +11,9 @@ import {
 import { chain } from "../../tests/support/protocol_blocks.ts";
 import type { Options } from "./arguments.ts";
 
-/** Ids that are spread over the partitions; one in five is a media stream's. */
+/**
+ * Makes ids that spread over the partitions. One in five is a media stream's.
+ */
 function newIds(count: number): StreamId[] {
   return Array.from({ length: count }, (_, i) => {
     const bytes = crypto.getRandomValues(new Uint8Array(32));
@@ -20,7 +22,7 @@ function newIds(count: number): StreamId[] {
   });
 }
 
-/** Writes the streams; the payload's bytes. */
+/** Writes the streams. Resolves with the bytes of the payload. */
 export async function fill(
   session: Session,
   schema: string,

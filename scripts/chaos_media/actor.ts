@@ -1,4 +1,7 @@
-/** Who works on the streams, in the process that is killed and overtaken. */
+/**
+ * The actors that work on the streams, in the process that is killed or
+ * overtaken.
+ */
 import {
   isStreamStorageError,
   type PostgresStreamStorage,
@@ -12,9 +15,9 @@ import { isLeftOf, trimmingsOf } from "./trimmed.ts";
 /** A stream as its author knows it. */
 export interface Known {
   id: StreamId;
-  /** What is there, sealed. */
+  /** The sealed version that is stored, if any. */
   version: number | undefined;
-  /** So many blocks of it, if it is one that is written block by block. */
+  /** How many blocks it has, if its author writes it block by block. */
   blocks: number;
   next: number;
 }
@@ -23,12 +26,15 @@ export interface Known {
 export interface Ground {
   storage: PostgresStreamStorage;
   random: Random;
-  /** The process is to end, or owns the schema no more. */
+  /** Aborts when the process should end, or no longer owns the schema. */
   signal: AbortSignal;
   send(message: Message): void;
 }
 
-/** Calls, and tells how it ended: with a result, or the code of an error. */
+/**
+ * Makes a call and reports how it ended: with a result, or with an error's
+ * code.
+ */
 export async function call<T>(
   { send }: Ground,
   name: string,
@@ -108,7 +114,7 @@ async function upload(ground: Ground, known: Known): Promise<boolean> {
   return true;
 }
 
-/** A stream that its author does not change at the moment. */
+/** Reads a stream that its author does not change at the moment. */
 async function read(
   ground: Ground,
   id: StreamId,
@@ -126,7 +132,10 @@ async function read(
   send({ what: "broken", text: `${id} ${version} reads back differently` });
 }
 
-/** Reads any of the process's own streams, in whatever state it is: one version or nothing. */
+/**
+ * Reads streams of this process while their authors change them. A read must
+ * find one version of a stream, or nothing.
+ */
 export async function reader(
   ground: Ground,
   streams: readonly Known[],
@@ -144,7 +153,7 @@ export async function reader(
     const blocks = found.result.miniblocks;
     const versions = Array.from({ length: known.next }, (_, i) => i).reverse();
     const isOne = isWritten(id) ? isLeftOf : isEqual;
-    // A stream that is being made holds the first blocks of one.
+    // A stream that its author is writing holds the first blocks of a version.
     const length = Number(blocks.at(-1)?.number ?? -1n) + 1;
     const fits = (version: number) =>
       length === 0 || isOne(blocks, blocksOf(id, version).slice(0, length));
@@ -153,7 +162,7 @@ export async function reader(
   }
 }
 
-/** Everything that the store does about all streams at once. */
+/** Makes the calls that work on all streams. */
 export async function janitor(
   ground: Ground,
   ids: readonly StreamId[],
@@ -182,7 +191,10 @@ export async function janitor(
   }
 }
 
-/** Whatever happens at the same time: no stream ever looks damaged. */
+/**
+ * Trims all streams. No stream may look damaged, whatever happens at the same
+ * time.
+ */
 async function trimAll(
   { storage: { maintenance }, send }: Ground,
   dryRun: boolean,

@@ -1,24 +1,29 @@
 import { parseArguments } from "../arguments.ts";
 import type { ChaosOptions, Dialect } from "./run.ts";
 
-/** What the command line takes. */
+/** Describes the command line. */
 export const usage = `Usage: deno task chaos:media [options]
 
-  Uploads, moves, brings back, reads and deletes media streams from a process
-  that is killed or overtaken, over a bucket whose requests fail before or after
-  they took effect, hang, are answered by a proxy or executed late. After each
-  round every acknowledged block is read back, and rows, objects and the counts
-  of reconcileMedia are compared with what must be.
+  A process uploads media streams, moves them into a bucket and back, reads and
+  deletes them. The program kills the process or starts another that takes over.
+  The bucket's requests fail before or after they take effect, hang, are answered
+  by a proxy, or are executed late. After each round the program reads every
+  acknowledged block back, and compares rows, objects and the counts of
+  reconcileMedia with the expected ones.
 
   --rounds N      default 20
-  --seed TEXT     other choices; default 1
+  --seed TEXT     another seed makes other choices; default 1
   --dialect NAME  s3, gcs or both, which take turns; default both
   --streams N     default 8
-  --faults N      of 100 requests; default 12
+  --faults N      how many of 100 requests fail; default 12
   --json          print the report as one JSON document
   --help          print this`;
 
-/** The options, or `help`. @throws {Error} what is wrong with the arguments. */
+/**
+ * Reads the options, or `help`.
+ *
+ * @throws {Error} an argument is wrong; the message says what was expected.
+ */
 export function readArguments(
   args: string[],
 ): ChaosOptions & { json: boolean; help: boolean } {

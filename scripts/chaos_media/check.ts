@@ -1,4 +1,4 @@
-/** What must hold when nothing is under way any more. */
+/** Checks what must hold when no call and no request is in flight. */
 import type {
   MiniblockDescriptor,
   PostgresStreamStorage,
@@ -12,23 +12,23 @@ import type { FaultyBucket } from "./faulty_bucket.ts";
 import { absent, type Ledger, type Possible } from "./ledger.ts";
 import { countCleared, isLeftOf } from "./trimmed.ts";
 
-/** What is looked at. */
+/** What the checks read. */
 export interface Scene extends Streams {
   url: string;
   schema: string;
   bucket: FaultyBucket;
 }
 
-/** The streams, and what is known of them. */
+/** The streams, and the ledger of what they may hold. */
 export interface Streams {
   storage: PostgresStreamStorage;
   ledger: Ledger;
   ids: readonly StreamId[];
-  /** Tells of what must not be. */
+  /** Reports something that must not be. */
   broken(text: string): void;
 }
 
-/** Reads every stream, and tells what of it is not as it was acknowledged. */
+/** Reads every stream, and reports what is not as it was acknowledged. */
 export async function checkStreams(streams: Streams): Promise<number> {
   let blocks = 0;
   for (const id of streams.ids) {
@@ -63,7 +63,7 @@ async function findStream(
   const written = blocksOf(id, version);
   if (isUpload) {
     if (!possible.mayBeUpload) {
-      broken(`${id} ${version} is not sealed any more`);
+      broken(`${id} ${version} is no longer sealed`);
     }
     const { miniblocks } = await storage.debugReadStreamData(id);
     const isKept = miniblocks.length >= possible.blocks &&
@@ -85,7 +85,10 @@ async function findStream(
   };
 }
 
-/** A stream that is written block by block, and trimmed. */
+/**
+ * Checks a stream that its author writes block by block, and that may be
+ * trimmed.
+ */
 async function findWritten(
   { storage, broken }: Streams,
   id: StreamId,
@@ -120,7 +123,7 @@ async function findWritten(
   };
 }
 
-/** All blocks, at once and one by one. */
+/** Reads all blocks, in one call and one by one. */
 async function readTwice(
   storage: PostgresStreamStorage,
   id: StreamId,
@@ -132,7 +135,7 @@ async function readTwice(
   ];
 }
 
-/** Lets the offloader do what is left, as if time had passed. */
+/** Lets the offloader finish its tasks, as if time had passed. */
 export async function settle(scene: Scene): Promise<void> {
   const { url, schema, storage: { maintenance }, bucket, broken } = scene;
   let left: unknown[] = [];
@@ -152,10 +155,13 @@ export async function settle(scene: Scene): Promise<void> {
     );
     if (left.length === 0 && failures.length === 0) return;
   }
-  broken(`the offloader has not come to its end: ${JSON.stringify(left)}`);
+  broken(`the offloader has not finished: ${JSON.stringify(left)}`);
 }
 
-/** Each block is in one place, and each object is needed, and all there. */
+/**
+ * Checks that each block is in one place, and each object is needed and
+ * complete.
+ */
 export async function checkPlaces(
   { url, schema, bucket, broken }: Scene,
 ): Promise<void> {
@@ -181,7 +187,7 @@ export async function checkPlaces(
   );
   const found = objects.map(({ name }) => name);
   for (const name of found.filter((name) => !names.includes(name))) {
-    broken(`object ${name} is needed by nobody: ${bucket.historyOf(name)}`);
+    broken(`no stream needs object ${name}: ${bucket.historyOf(name)}`);
   }
   for (const name of names.filter((name) => !found.includes(name))) {
     broken(`object ${name} is missing: ${bucket.historyOf(name)}`);

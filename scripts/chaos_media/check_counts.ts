@@ -1,4 +1,7 @@
-/** Whether `reconcileMedia` tells just what is there, and deletes just that. */
+/**
+ * Checks that `reconcileMedia` counts exactly what is there, and deletes only
+ * strays.
+ */
 import type { ReconcileMediaReport } from "../../mod.ts";
 import type { StoredObject } from "../../src/media/object_store.ts";
 import { isStreamId, streamType } from "../../src/storage/stream_id.ts";
@@ -14,7 +17,9 @@ export async function checkReport(scene: Scene): Promise<void> {
   compare(scene, report, expected);
 }
 
-/** Plants all that it can find, and compares what it tells, does and leaves. */
+/**
+ * Leaves everything that it can find, and compares its report and its effects.
+ */
 export async function checkCounts(scene: Scene): Promise<void> {
   const { schema, storage: { maintenance }, bucket: { objects } } = scene;
   const whole = await listed(scene);
@@ -55,7 +60,7 @@ function listed({ schema, bucket }: Scene): Promise<StoredObject[]> {
   return Array.fromAsync(bucket.objects.listObjects(`${schema}/`));
 }
 
-/** What it has to tell, by rows and objects alone. */
+/** Computes the expected report from rows and objects. */
 async function expectedReport(scene: Scene): Promise<ReconcileMediaReport> {
   const { schema, url } = scene;
   const rows = await queryOnce(
@@ -101,7 +106,7 @@ async function expectedReport(scene: Scene): Promise<ReconcileMediaReport> {
   };
 }
 
-/** In any order. */
+/** Compares two reports, whose lists may have any order. */
 function compare(
   { broken }: Scene,
   report: ReconcileMediaReport,
@@ -116,10 +121,13 @@ function compare(
       }).toSorted(),
     )
   );
-  if (a !== b) broken(`reconcileMedia tells ${a}, expected ${b}`);
+  if (a !== b) broken(`reconcileMedia reports ${a}, expected ${b}`);
 }
 
-/** As a rehydration that was broken off: a block is in the database, too. */
+/**
+ * Leaves what an interrupted rehydration leaves: a block that is also in the
+ * database.
+ */
 async function leaveBehind({ url, schema }: Scene, name: string) {
   const id = name.slice(schema.length + 1);
   await queryOnce(

@@ -1,4 +1,4 @@
-/** Whether `trimStreams` lets go just what the rules let go. */
+/** Checks that `trimStreams` removes exactly what the rules name. */
 import type { StreamId, TrimReport } from "../../mod.ts";
 import { expectedOutcome } from "../../tests/support/trimming_model.ts";
 import type { Streams } from "./check.ts";
@@ -7,8 +7,8 @@ import type { Ledger } from "./ledger.ts";
 import { type cutting, latestOf, snapshotOf } from "./trimmed.ts";
 
 /**
- * Compares what is told beforehand, told when it is done, and told thereafter,
- * with what the model of the rules expects; what went.
+ * Compares the reports of a dry run, of the run and of a second run with what
+ * the model of the rules expects. Returns how much was removed.
  */
 export async function checkTrimming(
   scene: Streams,
@@ -29,7 +29,7 @@ export async function checkTrimming(
     const isQuiet = report.failures.length + report.refusals.length === 0;
     if (text !== texts[i] || !isQuiet) {
       broken(
-        `trimStreams ${i} tells ${text}, ${report.failures.length} failures, ` +
+        `trimStreams ${i} reports ${text}, ${report.failures.length} failures, ` +
           `${report.refusals.length} refusals, expected ${texts[i]}`,
       );
     }
@@ -61,7 +61,7 @@ function figuresOf(
   };
 }
 
-/** undefined: nothing goes of it. */
+/** What trimming should remove of a stream; undefined: nothing. */
 async function expectedOf(
   { storage, ledger }: Streams,
   id: StreamId,
@@ -100,7 +100,10 @@ async function expectedOf(
   };
 }
 
-/** A snapshot inside cannot be cleared. */
+/**
+ * Whether the snapshot beside a block is gone. One inside a block cannot be
+ * cleared.
+ */
 function besideIsGone(
   written: Parameters<typeof latestOf>[0],
   number: bigint,

@@ -7,16 +7,16 @@ import { fileURLToPath } from "node:url";
 /** A process that works on the streams. */
 export interface Child {
   pid: number;
-  /** Resolves when it has told of something, or has ended without. */
+  /** Resolves when it has sent its first message, or has ended without one. */
   opened: Promise<void>;
-  /** Resolves when all that it told is heard. */
+  /** Resolves when it has ended and all its messages were received. */
   ended: Promise<void>;
   kill(): void;
-  /** Ends it by asking. */
+  /** Asks it to end. */
   stop(): void;
 }
 
-/** Starts one of the programs here with the runtime of this one. */
+/** Starts a program of this folder with the runtime of this process. */
 export function startChild<Message>(
   program: string,
   task: unknown,
@@ -38,7 +38,7 @@ export function startChild<Message>(
   const { promise: opened, resolve: open } = Promise.withResolvers<void>();
   const lines = createInterface({ input: child.stdout! });
   lines.on("line", (line) => {
-    // A process that is killed may leave a line half written.
+    // A killed process may have written only a part of its last line.
     if (!line.endsWith("}")) return;
     const message: Message = JSON.parse(line);
     open();

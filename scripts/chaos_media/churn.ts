@@ -1,4 +1,4 @@
-/** Media streams in and out for as long as it is told, with an eye on memory. */
+/** Creates and deletes media streams for the given time, and watches memory. */
 import { setTimeout as pause } from "node:timers/promises";
 import { openStreamStorage } from "../../mod.ts";
 import { dropSchema } from "../../src/database/migrations/mod.ts";
@@ -15,45 +15,47 @@ import { Ledger } from "./ledger.ts";
 import { type Memory, sessionsMb } from "./memory.ts";
 import type { Dialect } from "./run.ts";
 
-/** What is run. */
+/** How long and how hard the streams churn. */
 export interface ChurnOptions {
   durationMs: number;
   seed: string;
   dialect: Dialect;
   streams: number;
-  /** Of 100 requests. */
+  /** How many of 100 requests fail. */
   faults: number;
-  /** So often another store takes over, in the same process. */
+  /** How often another store takes over, in the same process. */
   takeoverMs: number;
   sampleMs: number;
-  /** Ends after so many stores, whatever the time. */
+  /** Ends after this number of stores, even before the time is over. */
   maxStores?: number;
   onSample?(sample: ChurnSample): void;
   onBroken?(text: string): void;
 }
 
-/** How it was at some time. */
+/** Counts and memory at one time. */
 export interface ChurnSample extends ChurnCounts, Memory {
   seconds: number;
-  /** Of the server's sessions, if it can be seen. */
+  /**
+   * Memory of the server's sessions; undefined if the system does not show it.
+   */
   sessionsMb: number | undefined;
-  /** Of the schema's tables and indexes. */
+  /** Size of the schema's tables and indexes. */
   tablesMb: number;
-  /** Rows that tell of requests under way, tasks, trimmings and deletions. */
+  /** Rows that record requests in flight, tasks, trimmings and deletions. */
   notes: number;
 }
 
-/** What has happened. */
+/** The result of a run. */
 export interface ChurnReport {
   samples: ChurnSample[];
-  /** What must not be; nothing, if all is right. */
+  /** What must not be; empty if everything is right. */
   broken: string[];
 }
 
-/** Samples that are kept, a day of minutes. */
+/** How many samples are kept: one a minute for a day. */
 const maxSamples = 1440;
 
-/** Runs it in a schema of its own. */
+/** Makes the run in a new schema. */
 export async function runChurn(options: ChurnOptions): Promise<ChurnReport> {
   const { seed, dialect, streams, takeoverMs, sampleMs } = options;
   const { maxStores = Number.MAX_SAFE_INTEGER } = options;

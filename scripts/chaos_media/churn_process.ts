@@ -1,8 +1,8 @@
 /**
- * A process that opens one store after the other on the same schema: each one
- * takes over from the one before, whose callers are still at work. Its argument
- * is a {@linkcode ChurnTask} as JSON; it prints {@linkcode ChurnMessage} lines, and
- * ends at the end of its input.
+ * A process that opens one store after another on the same schema. Each store
+ * takes over from the one before, whose callers are still at work. The argument
+ * is a {@linkcode ChurnTask} as JSON. The process prints {@linkcode
+ * ChurnMessage} lines, and ends when its input ends.
  */
 import process from "node:process";
 import { setTimeout as pause } from "node:timers/promises";
@@ -20,29 +20,29 @@ import { sendLine } from "./send_line.ts";
 import { cutting } from "./trimmed.ts";
 import { work } from "./work.ts";
 
-/** What the process is to do. */
+/** What the process should do. */
 export interface ChurnTask extends Omit<Task, "authored"> {
   takeoverMs: number;
   sampleMs: number;
-  /** Ends after so many stores. */
+  /** Ends after this number of stores. */
   maxStores: number;
 }
 
-/** What it tells. */
+/** What the process sends. */
 export type ChurnMessage =
   | ({ what: "sample" } & ChurnCounts & Memory)
   | { what: "broken"; text: string };
 
-/** What was done so far. */
+/** What the process has done so far. */
 export interface ChurnCounts {
-  /** Stores that were opened. */
+  /** Stores that it has opened. */
   stores: number;
-  /** Calls that succeeded, and that failed. */
+  /** Calls that have succeeded, and calls that have failed. */
   done: number;
   failed: number;
-  /** Blocks that were read back and compared at takeovers. */
+  /** Blocks that it has read back and compared at takeovers. */
   compared: number;
-  /** Blocks that were found to be trimmed then. */
+  /** Blocks that it has found to be trimmed at takeovers. */
   trimmed: number;
 }
 
@@ -79,7 +79,9 @@ function open(): Promise<PostgresStreamStorage> {
   });
 }
 
-/** The bucket fails meanwhile, and the workers of the new store are at work. */
+/**
+ * Checks the streams while the bucket fails and the new store's workers run.
+ */
 async function check(storage: PostgresStreamStorage): Promise<void> {
   const streams: Streams = { storage, ledger, ids, broken };
   for (let failures = 0;;) {
@@ -94,7 +96,7 @@ async function check(storage: PostgresStreamStorage): Promise<void> {
   }
 }
 
-/** Works until another store takes over, or it is told to end. */
+/** Works until another store takes over, or until the process should end. */
 async function workOn(storage: PostgresStreamStorage): Promise<void> {
   const signal = AbortSignal.any([stopped.signal, storage.signal]);
   const authored = ids.map((id) => {

@@ -1,4 +1,4 @@
-/** What the streams of the chaos hold: told by id and version alone. */
+/** The blocks of the streams; a stream's id and version determine them. */
 import {
   type MiniblockDescriptor,
   parseStreamId,
@@ -12,8 +12,8 @@ import {
 import { Random } from "../demo/random.ts";
 
 /**
- * The ids of a run. By turns two streams are uploaded, and two written block by
- * block: only those have snapshots to be trimmed at.
+ * Makes the ids of a run. Of four streams, two are uploaded and two are written
+ * block by block. Only the latter have snapshots at which they can be trimmed.
  */
 export function idsOf(seed: string, count: number): StreamId[] {
   const random = new Random(`ids ${seed}`);
@@ -25,12 +25,12 @@ export function idsOf(seed: string, count: number): StreamId[] {
   });
 }
 
-/** Whether the stream is one that is written block by block. */
+/** Whether the stream's author writes it block by block. */
 export function isWritten(id: StreamId): boolean {
   return id.slice(2, 4) === "01";
 }
 
-/** The blocks of a stream's version, when it is complete. */
+/** Makes all blocks of a stream's version. */
 export function blocksOf(id: StreamId, version: number): MiniblockDescriptor[] {
   const random = new Random(`${id} ${version}`);
   return isWritten(id)
@@ -39,8 +39,8 @@ export function blocksOf(id: StreamId, version: number): MiniblockDescriptor[] {
 }
 
 /**
- * Some take several pages on their way back, so that a process can die between
- * two of them; few an upload in parts.
+ * Some streams take several pages on their way back into the database, so that
+ * the process can die between two pages. A few are uploaded in parts.
  */
 function uploadedBlocks(
   random: Random,
@@ -62,7 +62,10 @@ function uploadedBlocks(
   ];
 }
 
-/** Enough of them for snapshots to be cleared, with some beside, some inside. */
+/**
+ * Makes enough blocks for snapshots to be cleared; some snapshots are inside
+ * blocks.
+ */
 function writtenBlocks(
   random: Random,
   version: number,
@@ -81,7 +84,7 @@ function writtenBlocks(
   });
 }
 
-/** Whether blocks that were read are those that were written. */
+/** Whether the blocks that were read equal those that were written. */
 export function isEqual(
   read: readonly MiniblockDescriptor[],
   written: readonly MiniblockDescriptor[],
@@ -90,12 +93,12 @@ export function isEqual(
     read.every((block, i) => isSame(block, written[i]!));
 }
 
-/** The same for one. */
+/** Whether two blocks are equal. */
 export function isSame(a: MiniblockDescriptor, b: MiniblockDescriptor) {
   return hasSameData(a, b) && equal(a.snapshot ?? none, b.snapshot ?? none);
 }
 
-/** The same but for the snapshot beside it. */
+/** Whether two blocks are equal, apart from the snapshots beside them. */
 export function hasSameData(a: MiniblockDescriptor, b: MiniblockDescriptor) {
   return a.number === b.number && equal(a.data, b.data);
 }

@@ -1,4 +1,6 @@
-/** A bucket whose requests fail in every way that a network and proxies have. */
+/**
+ * A bucket whose requests fail in every way in which networks and proxies fail.
+ */
 import { setTimeout as pause } from "node:timers/promises";
 import { openGcsBucket } from "../../src/media/gcs.ts";
 import type { ObjectStore } from "../../src/media/object_store.ts";
@@ -11,28 +13,28 @@ import { startS3Server } from "../../tests/support/media/s3_server.ts";
 import type { Random } from "../demo/random.ts";
 import type { Dialect } from "./run.ts";
 
-/** The bucket, and how bad it is. */
+/** The bucket and the control of its faults. */
 export interface FaultyBucket extends AsyncDisposable {
   options: MediaStorageOptions;
-  /** Straight to the objects. */
+  /** Reaches the objects without faults. */
   objects: ObjectStore;
-  /** Of 100 requests so many fail from now on. */
+  /** Sets how many of 100 requests fail from now on. */
   setFaults(percent: number): void;
   /** Faults so far, by kind. */
   readonly faults: Record<string, number>;
   requests: number;
-  /** The last requests for an object, and what became of them. */
+  /** Lists the last requests for an object, and their results. */
   historyOf(name: string): string;
   /**
-   * Holds the next request of this method back for a while, before or after it
-   * took effect; resolves when it is held.
+   * Holds the next request of this method for a while, before or after it takes
+   * effect. Resolves when it is held.
    */
   holdNext(method: string, isAfter: boolean): Promise<void>;
-  /** Resolves when no request is on its way any more. */
+  /** Resolves when no request is in flight. */
   quiet(): Promise<void>;
 }
 
-/** Requests that are kept in mind, several rounds of them. */
+/** How many requests are remembered: those of several rounds. */
 const maxNoted = 2000;
 
 type Answer = () => Promise<RawReply | NoReply>;
@@ -71,7 +73,7 @@ function faultsOf(random: Random, late: (running: Promise<unknown>) => void) {
   return faults;
 }
 
-/** Starts the bucket; `random` decides on its faults. */
+/** Starts the bucket; `random` decides which requests fail. */
 export async function startFaultyBucket(
   dialect: Dialect,
   random: Random,
@@ -129,9 +131,10 @@ export async function startFaultyBucket(
       history.push({ pathname, text: `${since()} ${method} ${what}` });
       if (history.length > maxNoted) history.shift();
     };
-    // The server notes them all, which is too much for an hour.
+    // The server remembers all requests, which takes too much memory in an
+    // hour.
     server.requests.length = 0;
-    // The server behind, which is not ours, forgets one in some ten thousand.
+    // The server is a package that leaves about one in ten thousand unanswered.
     const answer: Answer = async () => {
       const reply = await Promise.race([
         execute(),

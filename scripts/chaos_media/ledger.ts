@@ -1,19 +1,19 @@
-/** What the streams may hold, by what the processes have told. */
+/** What the streams may hold, according to the messages of the processes. */
 import type { StreamId } from "../../mod.ts";
 
-/** What a process tells before and after each change of a stream. */
+/** What a process sends before and after each change of a stream. */
 export type Message =
   | { what: "open" }
   | { what: "creates"; id: StreamId; version: number }
-  /** So many blocks of it may be there. */
+  /** This number of blocks may be stored. */
   | { what: "sends"; id: StreamId; blocks: number }
-  /** So many blocks of it are acknowledged. */
+  /** This number of blocks is acknowledged. */
   | { what: "has"; id: StreamId; blocks: number }
   | { what: "seals"; id: StreamId }
   | { what: "created"; id: StreamId }
   | { what: "deletes"; id: StreamId }
   | { what: "deleted"; id: StreamId }
-  /** A call of some name has ended so. */
+  /** A call has ended with this outcome. */
   | { what: "call"; name: string; outcome: string }
   | { what: "rss"; mb: number }
   /** Something that must not be. */
@@ -22,20 +22,23 @@ export type Message =
 /** What may be stored of a stream. */
 export interface Possible {
   isAbsent: boolean;
-  /** An upload, sealed or not. */
+  /** The version that was uploaded, sealed or not. */
   version: number | undefined;
-  /** Acknowledged blocks of it. */
+  /** How many of its blocks are acknowledged. */
   blocks: number;
-  /** Blocks that may be there. */
+  /** How many of its blocks may be stored. */
   sent: number;
-  /** Blocks that were trimmed away, and snapshots cleared, at the last look. */
+  /**
+   * Blocks that were trimmed, and snapshots that were cleared, at the last
+   * check.
+   */
   cut: number;
   cleared: number;
   mayBeSealed: boolean;
   mayBeUpload: boolean;
 }
 
-/** A stream that is not there. */
+/** A stream that does not exist. */
 export const absent: Possible = {
   isAbsent: true,
   version: undefined,
@@ -47,19 +50,19 @@ export const absent: Possible = {
   mayBeUpload: false,
 };
 
-/** The streams of a run. */
+/** Knows what each stream of a run may hold. */
 export class Ledger {
   readonly #streams = new Map<StreamId, Possible>();
   readonly #versions = new Map<StreamId, number>();
   acknowledged = 0;
-  /** What was found to be trimmed, all looks together. */
+  /** What all checks together have found to be trimmed. */
   readonly trimmed = { blocks: 0, snapshots: 0 };
 
   of(id: StreamId): Possible {
     return this.#streams.get(id) ?? absent;
   }
 
-  /** The number of the next version that was never begun. */
+  /** Returns the number of the next version, which no upload has used. */
   next(id: StreamId): number {
     return (this.#versions.get(id) ?? 0) + 1;
   }
@@ -75,7 +78,7 @@ export class Ledger {
     }
   }
 
-  /** It was looked at. */
+  /** Takes what a check has found. */
   settle(id: StreamId, found: Possible): void {
     const before = this.of(id);
     this.#streams.set(id, found);

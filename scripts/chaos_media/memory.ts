@@ -1,9 +1,9 @@
-/** How much memory processes take. */
+/** Measures how much memory processes take. */
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { queryOnce } from "../../tests/support/database.ts";
 
-/** Of a process, in megabytes. */
+/** The memory of a process, in megabytes. */
 export interface Memory {
   rssMb: number;
   heapMb: number;
@@ -11,15 +11,15 @@ export interface Memory {
 }
 
 interface Collecting {
-  /** Deno, where it was told to let us: `--v8-flags=--expose-gc`. */
+  /** Deno's, with `--v8-flags=--expose-gc`. */
   gc?: () => void;
   Bun?: { gc(isNow: boolean): void };
   Deno?: typeof Deno;
 }
 
 /**
- * What was freed goes back to the system, where the C library is glibc. Else it
- * keeps most of it, and nobody could tell that from a leak.
+ * Returns freed memory to the system, if the C library is glibc. Otherwise the
+ * process keeps most of it, and that would look like a leak.
  */
 function giveBack({ Deno }: Collecting): void {
   try {
@@ -29,11 +29,14 @@ function giveBack({ Deno }: Collecting): void {
     libc?.symbols.malloc_trim(0n);
     libc?.close();
   } catch {
-    // Another library: the figure is less exact.
+    // Without glibc the figure is less exact.
   }
 }
 
-/** This process's, what is garbage or freed not counted if the runtime lets us. */
+/**
+ * Measures this process, without garbage and freed memory if the runtime allows
+ * it.
+ */
 export function ownMemory(): Memory {
   const { gc, Bun } = globalThis as Collecting;
   if (Bun !== undefined) Bun.gc(true);
@@ -45,8 +48,8 @@ export function ownMemory(): Memory {
 }
 
 /**
- * What the server's processes have for themselves, the shared buffers aside,
- * of all sessions in the database; undefined where it can't be seen.
+ * Measures the memory of the server's processes for all sessions in the
+ * database, without shared buffers. Undefined if the system does not show it.
  */
 export async function sessionsMb(url: string): Promise<number | undefined> {
   const rows = await queryOnce(

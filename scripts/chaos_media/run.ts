@@ -1,4 +1,4 @@
-/** The rounds of the chaos; see arguments.ts. */
+/** Runs the rounds; see arguments.ts. */
 import { setTimeout as pause } from "node:timers/promises";
 import { openStreamStorage, type StreamId } from "../../mod.ts";
 import { dropSchema } from "../../src/database/migrations/mod.ts";
@@ -20,18 +20,18 @@ import { clearing, cutting } from "./trimmed.ts";
 /** The protocol of the bucket. */
 export type Dialect = "s3" | "gcs";
 
-/** What is run. */
+/** How many rounds run, and what fails in them. */
 export interface ChaosOptions {
   rounds: number;
   seed: string;
   dialects: Dialect[];
   streams: number;
-  /** Of 100 requests. */
+  /** How many of 100 requests fail. */
   faults: number;
   onRound?(round: number, report: ChaosReport): void;
 }
 
-/** What has happened. */
+/** The result of a run. */
 export interface ChaosReport {
   seed: string;
   rounds: number;
@@ -39,22 +39,22 @@ export interface ChaosReport {
   takeovers: number;
   ends: number;
   acknowledgedBlocks: number;
-  /** Blocks that were read back, all rounds together. */
+  /** Blocks that the checks of all rounds have read back. */
   comparedBlocks: number;
-  /** Blocks and snapshots that were found to be trimmed behind the rounds. */
+  /** Blocks and snapshots that the checks have found to be trimmed. */
   trimmed: Ledger["trimmed"];
-  /** What went under the eyes of the check, and was counted exactly. */
+  /** What the checks have trimmed themselves and counted exactly. */
   trimmedByCheck: Ledger["trimmed"];
   requests: number;
   faults: Record<string, number>;
-  /** Calls by name and how they ended. */
+  /** How many calls ended in which way, by name and outcome. */
   calls: Record<string, Record<string, number>>;
-  /** Megabytes of this process behind the first rounds and at the end. */
+  /** Megabytes of this process after the first rounds and at the end. */
   rssMb: { start: number; end: number };
-  /** Megabytes of the processes that ended in order: the most. */
+  /** The most megabytes of a process that ended in order. */
   childRssMb: number;
   seconds: number;
-  /** What must not be; nothing, if all is right. */
+  /** What must not be; empty if everything is right. */
   broken: string[];
 }
 
@@ -110,7 +110,7 @@ function newReport(seed: string): ChaosReport {
   };
 }
 
-/** A schema, its bucket, and what is known of both. */
+/** A schema, its bucket, and the ledger of both. */
 class Place implements AsyncDisposable {
   readonly #url: string;
   readonly #schema = `chaos_${crypto.randomUUID().replaceAll("-", "")}`;
@@ -175,7 +175,7 @@ class Place implements AsyncDisposable {
       await pause(random.between(50, 900));
       children.push(second);
     }
-    // One that was overtaken has to notice it, or dies in the attempt.
+    // A process that was overtaken must notice it and end.
     for (const child of children.toReversed()) await this.#end(child, random);
     await this.#check(round, random);
   }
@@ -201,7 +201,7 @@ class Place implements AsyncDisposable {
 
   async #end(child: Child, random: Random): Promise<void> {
     if (random.chance(70)) {
-      // At any moment, or at a request of some kind.
+      // At any moment, or during a request of some kind.
       const at = ["", "GET", "PUT", "DELETE", "HEAD"][random.between(0, 4)]!;
       const isAfter = random.chance(50);
       if (at !== "") {
@@ -269,7 +269,7 @@ class Place implements AsyncDisposable {
     });
     await checkReport(scene);
     const isLast = round === this.#options.rounds;
-    // Not always: what is left to be trimmed is so in the next round's races.
+    // Only sometimes, so that trimming also runs during the next round.
     if (round % 3 === 0 || isLast) {
       const rules = random.chance(50) ? cutting : clearing;
       add(this.#report.trimmedByCheck, await checkTrimming(scene, rules));
@@ -281,7 +281,7 @@ class Place implements AsyncDisposable {
     if (round % 5 === 0 || isLast) await checkCounts(scene);
   }
 
-  /** Adds what has happened since it was counted last. */
+  /** Adds the counts since the last call. */
   count(): void {
     const { requests, faults } = this.#bucket;
     const { acknowledged } = this.#ledger;

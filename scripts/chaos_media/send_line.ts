@@ -1,6 +1,9 @@
 import { writeSync } from "node:fs";
 
-/** Prints a line at once: what is told must outlive the process. */
+/**
+ * Writes a line synchronously, so that it is out even if the process is killed
+ * next.
+ */
 export function sendLine(message: unknown): void {
   let line = new TextEncoder().encode(`${JSON.stringify(message)}\n`);
   while (line.length > 0) {

@@ -1,7 +1,7 @@
 /**
- * A process that works on media streams until it is killed, overtaken, or told
- * to end by the end of its input. Its argument is a {@linkcode Task} as JSON; it
- * prints what it does, a {@linkcode Message} a line, before and after it does it.
+ * A process that works on media streams until it is killed or overtaken, or
+ * until its input ends. Its argument is a {@linkcode Task} as JSON. Before and
+ * after each change it prints a {@linkcode Message} as a line of JSON.
  */
 import process from "node:process";
 import { type LogEvent, openStreamStorage, type StreamId } from "../../mod.ts";
@@ -13,22 +13,27 @@ import { sendLine } from "./send_line.ts";
 import { trimmingsOf } from "./trimmed.ts";
 import { work } from "./work.ts";
 
-/** What the process is to do. */
+/** What the process should do. */
 export interface Task {
   url: string;
   schema: string;
   mediaStorage: MediaStorageOptions;
   seed: string;
-  /** Those that it changes; others do so with the rest. */
+  /**
+   * The streams that this process changes; other processes change the others.
+   */
   authored: Known[];
-  /** All. */
+  /** The ids of all streams. */
   ids: StreamId[];
 }
 
 const task: Task = JSON.parse(process.argv[2]!);
 const send = (message: Message) => sendLine(message);
 
-/** No stream is ever one that cannot be trimmed. */
+/**
+ * Reports a refused trimming, because every stream must be one that can be
+ * trimmed.
+ */
 function reportRefusal({ code, message }: LogEvent): void {
   if (code === "trimming_refused") send({ what: "broken", text: message });
 }

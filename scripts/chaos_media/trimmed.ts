@@ -1,4 +1,4 @@
-/** What trimming may take away from the streams of the chaos, and what not. */
+/** A model of the trimming rules: what trimming may remove from the streams. */
 import type {
   MiniblockDescriptor,
   StreamId,
@@ -9,10 +9,10 @@ import { hasSameData, isSame, isWritten } from "./contents.ts";
 const history = 10n;
 const retention = 100n;
 const target = 20n;
-/** Snapshots of so many of the newest blocks stay. */
+/** The snapshots of this number of newest blocks stay. */
 const newest = 100;
 
-/** Cuts most, and often. */
+/** Rules that cut most blocks, and often. */
 export const cutting = {
   activationFactor: 1,
   historyMiniblocks: { media: history },
@@ -20,14 +20,14 @@ export const cutting = {
   batchSize: 7,
 } satisfies TrimmingOptions;
 
-/** Cuts nothing, so that there are snapshots to be cleared. */
+/** Rules that cut nothing, so that snapshots remain that can be cleared. */
 export const clearing = {
   ...cutting,
   historyMiniblocks: { media: 0n },
   minSnapshotEvents: { media: 1 },
 } satisfies TrimmingOptions;
 
-/** All rules that a process may have: with its streams' share in its life. */
+/** All rules that a process may use. */
 export function trimmingsOf(ids: readonly StreamId[]): TrimmingOptions[] {
   return [
     cutting,
@@ -45,20 +45,23 @@ export function trimmingsOf(ids: readonly StreamId[]): TrimmingOptions[] {
   ];
 }
 
-/** What a stream's blocks are cut and cleared by. */
+/** Says where the snapshot of a block is. */
 export function snapshotOf(
   { snapshot, hasLegacySnapshot }: MiniblockDescriptor,
 ): "beside" | "inside" | "none" {
   return snapshot ? "beside" : hasLegacySnapshot ? "inside" : "none";
 }
 
-/** The number of the latest snapshot, as the store writes it down. */
+/** Returns the number of the latest snapshot, as the store records it. */
 export function latestOf(written: readonly MiniblockDescriptor[]): number {
   const latest = written.findLastIndex((one) => snapshotOf(one) !== "none");
   return Math.max(latest, 0);
 }
 
-/** Whether blocks that were read are what trimming may leave of those written. */
+/**
+ * Whether trimming may leave the blocks that were read of those that were
+ * written.
+ */
 export function isLeftOf(
   read: readonly MiniblockDescriptor[],
   written: readonly MiniblockDescriptor[],
@@ -66,7 +69,7 @@ export function isLeftOf(
   const first = Number(read[0]?.number ?? -1);
   const latest = latestOf(written);
   if (read.length !== written.length - first) return false;
-  // A cut that is stopped between two of its steps leaves what lies between.
+  // A cut that was interrupted between two steps leaves the blocks between.
   const at = Math.max(
     latest - Number(history),
     Math.min(latest, Number(target)),
@@ -84,7 +87,9 @@ export function isLeftOf(
   });
 }
 
-/** Not among the newest, and not the first of its interval. */
+/**
+ * Whether a snapshot is neither among the newest nor the first of its interval.
+ */
 function mayBeCleared(
   written: readonly MiniblockDescriptor[],
   number: number,
@@ -96,7 +101,10 @@ function mayBeCleared(
   );
 }
 
-/** How many snapshots beside their blocks are gone, though the blocks are not. */
+/**
+ * Counts the cleared snapshots: those that are gone although their blocks are
+ * stored.
+ */
 export function countCleared(
   read: readonly MiniblockDescriptor[],
   written: readonly MiniblockDescriptor[],

@@ -3,14 +3,14 @@ import { author, type Ground, janitor, type Known, reader } from "./actor.ts";
 import { isWritten } from "./contents.ts";
 import { writer } from "./writer.ts";
 
-/** Everybody at work on a store, until the signal tells them to end. */
+/** Runs all actors on a store until the signal aborts. */
 export async function work(
   ground: Omit<Ground, "random">,
   { seed, authored, ids }: {
     seed: string;
-    /** Those that are changed; others do so with the rest. */
+    /** The streams that these actors change; others change the rest. */
     authored: Known[];
-    /** All. */
+    /** The ids of all streams. */
     ids: Known["id"][];
   },
 ): Promise<void> {

@@ -1,4 +1,6 @@
-/** Who writes streams block by block, in the process that is killed. */
+/**
+ * The actor that writes a stream block by block, in the process that is killed.
+ */
 import { call, type Ground, type Known } from "./actor.ts";
 import { blocksOf } from "./contents.ts";
 import { isLeftOf } from "./trimmed.ts";
@@ -82,7 +84,7 @@ async function write(ground: Ground, known: Known): Promise<boolean> {
       ),
   );
   if (written.code === "FAILED_PRECONDITION") {
-    // Nothing can be written to a stream in object storage.
+    // The store refuses writes to a stream in object storage.
     await call(
       ground,
       "rehydrate",

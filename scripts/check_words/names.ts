@@ -14,8 +14,8 @@ const regExp = /\/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\/[a-z]*/y;
 const template = /(?:\\[^]|\$(?!\{)|[^`\\$])*(?:`|\$\{|$)/y;
 
 /**
- * Replaces comments, strings, the texts of templates, and regular expressions by
- * blanks. Names keep their lines and columns.
+ * Replaces comments, strings, the texts of templates, and regular expressions
+ * by blanks. Names keep their lines and columns.
  */
 export function namesOnly(source: string): string {
   let code = "";

@@ -66,7 +66,9 @@ export class RemoteStores implements AsyncDisposable {
     }
   }
 
-  /** Makes the calls at the same time; what failed of them, each at its place. */
+  /**
+   * Makes the calls at the same time; what failed of them, each at its place.
+   */
   async call(
     schema: string,
     calls: readonly RemoteCall[],

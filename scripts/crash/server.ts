@@ -126,7 +126,8 @@ export class CrashServer implements AsyncDisposable {
 
   /**
    * Changes a setting, whose value is written as the server shows it. Resolves
-   * when the server has it: it reads its files again a moment after it was told.
+   * when the server has it: it reads its files again a moment after it was
+   * told.
    */
   async set(name: string, value: string): Promise<void> {
     await this.query(`ALTER SYSTEM SET ${name} = '${value}'`);

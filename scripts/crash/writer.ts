@@ -81,7 +81,9 @@ export class Writer {
     this.#signal("SIGSTOP");
   }
 
-  /** Lets a frozen process go on, which is the owner no more and must notice. */
+  /**
+   * Lets a frozen process go on, which is the owner no more and must notice.
+   */
   thaw(): void {
     this.#isReplaced = true;
     this.#signal("SIGCONT");

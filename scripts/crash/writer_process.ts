@@ -1,8 +1,8 @@
 /**
  * A process that owns a store and writes until it is killed. The first line of
- * its input is a {@linkcode WriterPlan} as JSON. It prints a {@linkcode WriterLine} as JSON
- * before and after each call, by blocking writes: what it was told and what it
- * was about to do outlives it. The line `go` lets it
+ * its input is a {@linkcode WriterPlan} as JSON. It prints a {@linkcode
+ * WriterLine} as JSON before and after each call, by blocking writes: what it
+ * was told and what it was about to do outlives it. The line `go` lets it
  * write, `pause` makes it wait.
  */
 import { once } from "node:events";

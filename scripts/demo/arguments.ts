@@ -5,16 +5,16 @@ import type { DemoOptions } from "./run.ts";
 /** What the command line takes. */
 export const usage = `Usage: deno task demo [options]
 
-  Writes a made-up history into streams of every type, reads it back, compares
-  every byte and shows what is stored: on an embedded PostgreSQL server, or on
-  a given one.
+  Writes an invented history into streams of every type, reads it back, compares
+  every byte and shows what is stored. The server is an embedded one, unless the
+  options name another.
 
-  --seed TEXT      another history; default 1
+  --seed TEXT      another seed makes another history; default 1
   --partitions N   1 to 256; default 16
 ${urlUsage}
   --schema NAME    a schema that does not exist yet; default a new name
   --keep           with --url: do not drop the schema at the end
-  --corrupt        change one stored byte before reading, to see it noticed
+  --corrupt        change one stored byte, to see that the comparison notices it
   --json           print the report as one JSON document
   --help           print this`;
 

@@ -27,8 +27,8 @@ export async function drawStreams(
 }
 
 /**
- * One line a stream, its name and its blocks in columns; where that is too wide,
- * what is told of it stands below.
+ * One line a stream, its name and its blocks in columns; where that is too
+ * wide, what is told of it stands below.
  */
 export function formatPictures(
   pictures: readonly StreamPicture[],

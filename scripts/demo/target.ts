@@ -1,4 +1,6 @@
-/** Where the demo writes: an embedded server, or a new schema of a given one. */
+/**
+ * Where the demo writes: an embedded server, or a new schema of a given one.
+ */
 import {
   openStreamStorage,
   type PostgresStreamStorage,

@@ -123,7 +123,9 @@ export const faulty: Readonly<Record<string, Scenario>> = {
   },
 };
 
-/** With the former store closed in one half of the runs, at work in the other. */
+/**
+ * With the former store closed in one half of the runs, at work in the other.
+ */
 async function runOpening(trial: Trial): Promise<void> {
   const { pair, options } = trial;
   trial.oldCanBeAsked = true;

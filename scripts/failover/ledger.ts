@@ -2,12 +2,12 @@
  * What must be stored, as in crash/ledger.ts, where commits can be lost: it
  * counts what is missing instead of stopping at the first.
  *
- * Of each stream all states are remembered that it could have had. A stream that
- * is in none of those it may be in now is compared with them: when it is as if
- * some calls in a row had never been made, the acknowledged ones among these are
- * *missing*. In a look that the store gave that may be a look at the wrong
- * server, so both go on to be possible; in the tables of the surviving primary
- * they are lost.
+ * Of each stream all states are remembered that it could have had. A stream
+ * that is in none of those it may be in now is compared with them: when it is
+ * as if some calls in a row had never been made, the acknowledged ones among
+ * these are *missing*. In a look that the store gave that may be a look at the
+ * wrong server, so both go on to be possible; in the tables of the surviving
+ * primary they are lost.
  */
 import type { StreamId } from "../../mod.ts";
 import { Ledger, type Outcome } from "../crash/ledger.ts";
@@ -43,7 +43,9 @@ export interface Findings {
   lost: Operation[];
   /** Looks of the store that lacked acknowledged writes. */
   staleLooks: number;
-  /** Writes of unknown outcome that a look has shown, and that are not there. */
+  /**
+   * Writes of unknown outcome that a look has shown, and that are not there.
+   */
   retracted: Operation[];
   /** Streams that are in no state that any loss explains. */
   broken: string[];

@@ -1,9 +1,9 @@
 /**
- * Many streams, each written and read by an actor of its own at a moderate pace:
- * what a failover does to calls shows only if there is time between them. Unlike
- * the writers of `deno task crash`, these go on when a call that was due is
- * refused, which is what a caller sees of a lost commit: they look, and continue
- * from what they see.
+ * Many streams, each written and read by an actor of its own at a moderate
+ * pace: what a failover does to calls shows only if there is time between them.
+ * Unlike the writers of `deno task crash`, these go on when a call that was due
+ * is refused, which is what a caller sees of a lost commit: they look, and
+ * continue from what they see.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import {

@@ -94,7 +94,9 @@ export class Probes {
     await Promise.all(this.#loops);
   }
 
-  /** Changes the block on the server that was promoted, which nobody uses yet. */
+  /**
+   * Changes the block on the server that was promoted, which nobody uses yet.
+   */
   async mark(server: Server): Promise<void> {
     const { miniblocks } = this.#options.catalog.tablesOf(probeStreams.read);
     const data = bytesToHex(this.#payloads.bytes(newMark));
@@ -123,7 +125,9 @@ export class Probes {
     return this.#writes.filter(({ number }) => !stored.has(number)).length;
   }
 
-  /** All that is known of which server has answered; `old` if it can be asked. */
+  /**
+   * All that is known of which server has answered; `old` if it can be asked.
+   */
   async answers(next: Server, old: Server | undefined): Promise<Answered[]> {
     const onNew = new Set(await this.#numbersOn(next));
     const onOld = new Set(old ? await this.#numbersOn(old) : []);

@@ -1,6 +1,6 @@
 /**
- * A PostgreSQL server of Debian's in a network namespace of its own. SQL runs on
- * it by its socket directory, past the network, so what is cut for stores is
+ * A PostgreSQL server of Debian's in a network namespace of its own. SQL runs
+ * on it by its socket directory, past the network, so what is cut for stores is
  * not cut for us.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
@@ -101,7 +101,9 @@ export class Server {
     await this.#ready(this.#process);
   }
 
-  /** A fast shutdown: sessions are ended, the standby gets all that is there. */
+  /**
+   * A fast shutdown: sessions are ended, the standby gets all that is there.
+   */
   async stop(): Promise<void> {
     const ended = once(this.#process!, "exit");
     this.#signal([this.#process!.pid!], "SIGINT");

@@ -27,7 +27,9 @@ export interface Outcome {
   refused: string[];
   /** Reads that lacked acknowledged writes. */
   staleReads: number;
-  /** Writes of unknown outcome that a read has shown, and that are not there. */
+  /**
+   * Writes of unknown outcome that a read has shown, and that are not there.
+   */
   retracted: number;
   /** Calls that began at the old primary after another had ended at the new. */
   split: { reads: number; writes: number };
@@ -40,7 +42,9 @@ export interface Outcome {
   movedMs: number | undefined;
   /** What a second store took to open. */
   openedMs: number | undefined;
-  /** The store's connections to the losing server, and that server's sessions. */
+  /**
+   * The store's connections to the losing server, and that server's sessions.
+   */
   left: { connections: number; sessions: number | undefined };
   /** Log events by code. */
   events: Record<string, number>;

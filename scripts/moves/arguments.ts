@@ -3,18 +3,19 @@ import { parseArguments } from "../arguments.ts";
 /** What the command line takes. */
 export const usage = `Usage: deno task soak:moves [options]
 
-  Schemas on a Citus cluster are moved between its workers while stores write to
-  them and readers read them. Tells of each way of moving how long callers paused,
-  which calls failed, which acknowledged writes were lost and which reads were
-  older than what was acknowledged before they began.
+  Moves schemas of a Citus cluster between its workers, while stores write to the
+  schemas and readers read them. Reports for each way of moving how long callers
+  paused, which calls failed, which acknowledged writes were lost, and which reads
+  returned less than was acknowledged before they began.
 
-  The programs of the servers are those that STREAM_STORAGE_CITUS_PGBIN names.
+  STREAM_STORAGE_CITUS_PGBIN names the directory of the servers' programs.
 
-  --schemas N     at the same time, each with a store and a reader; default 1
+  --schemas N     schemas at the same time, each with a store and a reader;
+                  default 1
   --partitions N  of each schema; default 16
   --moves N       of each schema, in both ways by turns; default 50
-  --writers N     streams that are written at once, in each schema; default 16
-  --rest MS       between two moves of a schema; default 500
+  --writers N     streams that the store writes to at once in a schema; default 16
+  --rest MS       pause between two moves of a schema; default 500
   --help          print this`;
 
 /** The options, or `help`. @throws {Error} what is wrong with the arguments. */

@@ -1,9 +1,10 @@
 /**
- * Full load on one store, and what came of it. Each writer has a stream: it adds
- * events one after another, and replaces the minipool by a block now and then. The
- * store refuses an event or a block that does not follow the last one, so whatever
- * was acknowledged and is missing is found by the next write, and by the look at
- * the end. A reader beside it finds what is older than it may be.
+ * Full load on one store, and what came of it. Each writer has a stream: it
+ * adds events one after another, and replaces the minipool by a block now and
+ * then. The store refuses an event or a block that does not follow the last
+ * one, so whatever was acknowledged and is missing is found by the next write,
+ * and by the look at the end. A reader beside it finds what is older than it
+ * may be.
  */
 import type {
   PostgresStreamReader,

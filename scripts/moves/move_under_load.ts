@@ -41,7 +41,8 @@ export async function moveUnderLoad(
 ): Promise<MovesReport> {
   await distributedSchema(cluster, schema, partitions);
   const { url } = cluster.coordinator;
-  // With block_writes all of a move is a pause, and a call has to live to see its end.
+  // With block_writes all of a move is a pause, and a call has to live to see
+  // its end.
   const store = { url, schema, startupDelayMs: 0, operationTimeoutMs: 60_000 };
   const done: Move[] = [];
   await using storage = await openStreamStorage(store);

@@ -1,7 +1,8 @@
 /**
- * Readers in a process of their own. The first line of the input is a
- * {@linkcode ReadersPlan} as JSON; each later one is how many reads a second all
- * of them do from then on, and is answered by how many were done since the last.
+ * A process with readers. The first line of its input is a {@linkcode
+ * ReadersPlan} as JSON. Each later line sets how many reads per second all of
+ * them make together; the process answers with the number of reads since the
+ * line before.
  */
 import { once } from "node:events";
 import process from "node:process";
@@ -9,7 +10,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { openStreamReader, type StreamId } from "../../mod.ts";
 
-/** What the process is to do. */
+/** What the process should do. */
 export interface ReadersPlan {
   url: string;
   schema: string;

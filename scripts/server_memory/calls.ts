@@ -1,4 +1,4 @@
-/** Calls of every kind on streams of one partition. */
+/** Makes calls of every kind on streams of one partition. */
 
 import {
   isStreamStorageError,
@@ -20,7 +20,7 @@ function newId(): StreamId {
   return parseStreamId(`20${unique.padEnd(62, "0")}`);
 }
 
-/** Ids of so many streams in each of the partitions. */
+/** Makes ids of this number of streams in each partition. */
 export function idsByPartition(
   partitions: number,
   perPartition: number,
@@ -46,10 +46,13 @@ function block(number: number, withSnapshot = false): MiniblockDescriptor {
   };
 }
 
-/** Streams that {@linkcode everyCall} needs. */
+/** How many streams {@linkcode everyCall} needs. */
 export const streamsOfEveryCall = 5;
 
-/** What a node does all day: events, candidates, blocks, and reads of them. */
+/**
+ * Makes the calls that a node makes all day: events, candidates, blocks, and
+ * reads.
+ */
 export async function dailyCalls(
   storage: PostgresStreamStorage,
   id: StreamId,
@@ -73,7 +76,7 @@ export async function dailyCalls(
   }
 }
 
-/** Those and all others, of which a node makes few. */
+/** Makes those calls and all others, which a node makes rarely. */
 export async function everyCall(
   storage: PostgresStreamStorage,
   [id, ephemeral, archive, copy, gone]: readonly StreamId[],
@@ -109,7 +112,7 @@ async function looks(
   await refused(storage.writeEvent(id, 1n, 0, payload));
 }
 
-/** The store looks for the reason. */
+/** Expects a refusal, for which the store looks up the reason. */
 async function refused(answer: Promise<void>): Promise<void> {
   await answer.then(
     () => {

@@ -1,26 +1,29 @@
-/** Which session ran what: asked of every session of the process. */
+/** Records which session of this process ran which statements. */
 
 import { Session } from "../../src/database/session.ts";
 import type { Bound, Statement } from "../../src/database/statement.ts";
 
-/** A statement of all partitions. */
+/** A statement that each partition has. */
 export interface Kind {
-  /** Its text without a partition. */
+  /** Its text, with a placeholder for the partition. */
   text: string;
-  /** Of each partition, by its text. */
+  /** The statement of each partition, by its text. */
   statements: Map<string, Statement>;
   runs: number;
 }
 
-/** What the sessions of the process have run. */
+/** Records what the sessions of this process run. */
 export class Uses {
   readonly kinds = new Map<string, Kind>();
-  /** Texts that each session keeps prepared, or has kept, by its process. */
+  /**
+   * The texts that each session keeps or has kept prepared, by the session's
+   * process.
+   */
   readonly #prepared = new Map<number, Set<string>>();
   /** What each session did: the kinds of its first statements. */
   readonly #schema: string;
 
-  /** Watches from now on. */
+  /** Records from now on. */
   constructor(schema: string) {
     this.#schema = schema;
     const seen = (session: Session, bound: readonly Bound[]) =>
@@ -32,7 +35,7 @@ export class Uses {
     };
   }
 
-  /** Statements that the session has prepared in its life. */
+  /** Counts the statements that the session has prepared since it began. */
   preparedBy(processId: number): number {
     return this.#prepared.get(processId)?.size ?? 0;
   }

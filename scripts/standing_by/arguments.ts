@@ -2,20 +2,24 @@ import { parseArguments } from "../arguments.ts";
 import { urlOptions, type UrlSource, urlUsage } from "../connection_url.ts";
 import { type Way, ways } from "./handover.ts";
 
-/** What the command line takes. */
+/** Describes the command line. */
 export const usage = `Usage: deno task standby [options]
 
-  Two processes on one schema. With whenOwned "wait": the owner closes, is killed,
-  is frozen, or loses its network, and the other one takes over. With "take": both
-  are started again whenever they lose the schema.
+  Runs two processes on one schema. With whenOwned "wait", the owner closes, is
+  killed, is frozen, or loses its network, and the other process takes over. With
+  "take", the program restarts each process when it loses the schema.
 
-  --ways LIST        of close, kill, freeze, network; default all
-  --rounds N         of each; default 5
-  --contend SECONDS  default 120; 0 leaves it out
+  --ways LIST        some of close, kill, freeze, network; default all
+  --rounds N         of each way; default 5
+  --contend SECONDS  how long two with "take" contend; default 120, 0 for not at all
 ${urlUsage}
   --help             print this`;
 
-/** The options, or `help`. @throws {Error} what is wrong with the arguments. */
+/**
+ * Reads the options, or `help`.
+ *
+ * @throws {Error} an argument is wrong; the message says what was expected.
+ */
 export function readArguments(
   args: string[],
 ): UrlSource & {

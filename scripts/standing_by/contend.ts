@@ -1,20 +1,22 @@
-/** Two instances that take the schema, and are started again when they lose it. */
+/**
+ * Runs two instances that take the schema, and restarts each when it loses it.
+ */
 import { setTimeout as delay } from "node:timers/promises";
 import { connectSession } from "../../src/database/driver.ts";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
 import { dropSchema } from "../../src/database/migrations/mod.ts";
 import { Instance } from "./instance.ts";
 
-/** What came of it. */
+/** The result of a contention. */
 export interface Contention {
   seconds: number;
   /** The part of the time in which one of them was writing. */
   share: number;
-  /** How often one has lost the schema to the other. */
+  /** How many times one of them has lost the schema to the other. */
   evictions: number;
 }
 
-/** Lets them go on for so many seconds. */
+/** Lets the two contend for the given seconds. */
 export async function contend(options: {
   url: string;
   schema: string;

@@ -1,4 +1,6 @@
-/** One handover: an owner that goes in some way, and the instance that follows. */
+/**
+ * Makes a handover: an owner goes in some way, and another instance follows.
+ */
 import { connectSession } from "../../src/database/driver.ts";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
 import { dropSchema } from "../../src/database/migrations/mod.ts";
@@ -11,27 +13,27 @@ import { type InstancePlan, streamOf } from "./instance_process.ts";
 /** In which way the owner goes. */
 export type Way = "close" | "kill" | "freeze" | "network";
 
-/** All of them. */
+/** All ways. */
 export const ways: readonly Way[] = ["close", "kill", "freeze", "network"];
 
-/** What came of a handover. */
+/** The result of a handover. */
 export interface Handover {
   way: Way;
   /** From the fault to the first acknowledged write of the successor. */
   tookMs: number;
-  /** Events of the former owner that are stored. */
+  /** How many events of the former owner are stored. */
   stored: number;
-  /** What is not as it must be. */
+  /** What is not as it should be. */
   faults: string[];
 }
 
-/** Where it takes place. */
+/** Where a handover takes place. */
 export interface HandoverGround {
   url: string;
   schema: string;
 }
 
-/** Runs one; leaves nothing behind. */
+/** Makes one handover, and removes its schema. */
 export async function handOver(
   { url, schema }: HandoverGround,
   way: Way,
@@ -77,11 +79,14 @@ const faults: Record<Way, (owner: Instance, proxy: Proxy) => Promise<void>> = {
   close: (owner) => owner.close(),
   kill: (owner) => Promise.resolve(owner.signal("SIGKILL")),
   freeze: (owner) => Promise.resolve(owner.signal("SIGSTOP")),
-  // Connections stay open, and nothing passes.
+  // Connections stay open, but no bytes pass.
   network: (_, proxy) => Promise.resolve(proxy.silence(true)),
 };
 
-/** The former owner comes back, and must find that it is one no more. */
+/**
+ * Brings the former owner back, which must find that it no longer owns the
+ * schema.
+ */
 const afterwards: typeof faults = {
   close: () => Promise.resolve(),
   kill: () => Promise.resolve(),

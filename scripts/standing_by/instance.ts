@@ -7,12 +7,15 @@ import type { InstanceLine, InstancePlan } from "./instance_process.ts";
 
 const script = fileURLToPath(new URL("instance_process.ts", import.meta.url));
 
-/** Our end of an `instance_process.ts`. */
+/** Starts and controls an `instance_process.ts`. */
 export class Instance implements AsyncDisposable {
   readonly name: string;
-  /** Writes of which it was told that they are done; a few more may be. */
+  /**
+   * How many writes it has reported as acknowledged. The last few may be
+   * missing.
+   */
   acknowledged = 0;
-  /** Resolves when all that it told is heard. */
+  /** Resolves when it has ended and all its lines were received. */
   readonly ended: Promise<unknown>;
   readonly #process: ChildProcess;
   readonly #received: InstanceLine[] = [];
@@ -26,12 +29,12 @@ export class Instance implements AsyncDisposable {
     const child = spawn(process.execPath, [...flags, script], {
       stdio: ["pipe", "pipe", "inherit"],
     });
-    child.stdin.on("error", () => {}); // it is killed, and its end tells
-    // Not as an argument: everybody on the machine can read those.
+    child.stdin.on("error", () => {}); // its exit is noticed anyway
+    // Every user of the machine could read an argument.
     child.stdin.write(`${JSON.stringify(plan)}\n`);
     const lines = createInterface({ input: child.stdout });
     lines.on("line", (line) => {
-      // A process that is killed may leave a line half written.
+      // A killed process may have written only a part of its last line.
       if (line.endsWith("}")) this.#receive(JSON.parse(line));
     });
     this.ended = Promise.all([once(child, "exit"), once(lines, "close")])
@@ -43,9 +46,9 @@ export class Instance implements AsyncDisposable {
   }
 
   /**
-   * Resolves when it has told so.
+   * Resolves when it has sent such a line.
    *
-   * @throws {Error} it has ended without.
+   * @throws {Error} it has ended without sending one.
    */
   async reported(is: (line: InstanceLine) => boolean): Promise<void> {
     while (!this.#received.some(is)) {
@@ -81,7 +84,7 @@ export class Instance implements AsyncDisposable {
 
   signal(name: "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
     try {
-      // Not by `child.kill`, which in Deno signals once only.
+      // `child.kill` in Deno sends only one signal.
       process.kill(this.#process.pid!, name);
     } catch {
       // It has ended.
@@ -99,7 +102,7 @@ export class Instance implements AsyncDisposable {
     this.#wake();
   }
 
-  /** Whoever waits looks again. */
+  /** Lets everything that waits for a line look again. */
   #wake(): void {
     for (const wake of this.#waiting.splice(0)) wake();
   }

@@ -1,7 +1,7 @@
 /**
- * One instance of a pair: opens a store, writes events into a stream of its own as
- * fast as they are acknowledged, and tells of it on standard output, a line of
- * JSON for each thing. Closes at a line on its standard input.
+ * One instance of a pair. It opens a store, and writes events into its stream
+ * as fast as the store acknowledges them. It prints what happens as lines of
+ * JSON, and closes when its standard input has a line.
  */
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -13,17 +13,17 @@ import {
   type StreamId,
 } from "../../mod.ts";
 
-/** What the instance is told, in its first line. */
+/** What the instance should do: the first line of its input. */
 export interface InstancePlan {
   url: string;
   schema: string;
   whenOwned: "take" | "wait";
   startupDelayMs: number;
-  /** Hex digits that tell its stream from others'. */
+  /** Hex digits that make its stream's id unique. */
   name: string;
 }
 
-/** What the instance tells. */
+/** What the instance prints. */
 export type InstanceLine =
   | { type: "log"; code: string }
   /** It owns the schema, and its first write was acknowledged. */
@@ -34,7 +34,7 @@ export type InstanceLine =
 
 const send = (line: InstanceLine) => console.log(JSON.stringify(line));
 
-/** The stream of the instance with this name. */
+/** Returns the stream of the instance with this name. */
 export function streamOf(name: string): StreamId {
   return parseStreamId(`20${name}`.padEnd(64, "0"));
 }
@@ -62,7 +62,7 @@ async function main(): Promise<void> {
   process.stdin.destroy();
 }
 
-/** Until a write is refused. */
+/** Writes until a write is refused. */
 async function write(
   storage: PostgresStreamStorage,
   id: StreamId,
@@ -76,7 +76,7 @@ async function write(
       await storage.writeEvent(id, 1n, slot, data);
       slot++;
     } catch (error) {
-      // While the network is away.
+      // A retryable error: the network is away.
       if (storage.signal.aborted || !isRetryable(error)) throw error;
     }
     if (performance.now() - sentAt < 20) continue;
