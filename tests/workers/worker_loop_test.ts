@@ -341,7 +341,7 @@ describe("The circuit of a worker", () => {
     assert.equal(f.loop.state.circuit, "closed");
     assert.deepEqual(f.events[0], {
       code: "worker_streams_failed",
-      message: "Worker testing failed with 2 streams",
+      message: "Worker testing failed for 2 streams",
       details: { worker: "testing", failed: 2, first },
     });
     await f.loop.stop();
