@@ -56,12 +56,12 @@ export function schemaOwned(
   schema: string,
   owner: { name: string; since: string; info: string | null } | null,
 ): StreamStorageError {
-  const who = owner === null
+  const owning = owner === null
     ? "another session, which has no row in singlenodekey"
     : `${quoted(owner.name)} since ${owner.since}`;
   return new StreamStorageError({
     code: "RESOURCE_EXHAUSTED",
-    message: `Schema ${quoted(schema)} is owned by ${who}`,
+    message: `Schema ${quoted(schema)} is owned by ${owning}`,
     details: { reason: "schema_owned", schema, owner },
     retryable: true,
   });

@@ -39,7 +39,7 @@ export interface LockWaitOptions {
 }
 
 /** A former owner usually ends within this time. */
-const patienceMs = 5000;
+const graceMs = 5000;
 /** How often to look for a new holder. */
 const lookMs = 5000;
 /** How often to repeat an unchanged report. */
@@ -60,7 +60,7 @@ export class LockWait {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
     this.#since = this.#now();
-    this.#lookAt = this.#since + patienceMs;
+    this.#lookAt = this.#since + graceMs;
   }
 
   /** Called whenever the lock was not available. */

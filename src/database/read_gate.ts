@@ -29,5 +29,5 @@ export interface ReadGate {
   /** Called when a read has met a lock; resolves when the gate knows it. */
   met(): Promise<void>;
   /** Milliseconds that a read waits at most, within its deadline. */
-  patienceMs: number;
+  maxWaitMs: number;
 }

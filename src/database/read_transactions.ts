@@ -127,7 +127,7 @@ export class ReadTransactions {
   ): Promise<T> {
     const { readGate: gate } = this.#options;
     if (gate === undefined || tags === undefined) return await attempt();
-    const until = Math.min(deadline, performance.now() + gate.patienceMs);
+    const until = Math.min(deadline, performance.now() + gate.maxWaitMs);
     for (let nth = 0;; nth++) {
       if (gate.isShut(tags)) await gate.wait(tags, until, signal);
       try {

@@ -22,7 +22,7 @@ export interface MemoryStream {
 
 /** The streams of a store. */
 export class MemoryStreams extends Map<StreamId, MemoryStream> {
-  /** `partitions` is only told, as a suffix: nothing here is partitioned. */
+  /** Nothing here is partitioned: `partitions` only gives the suffixes. */
   constructor(readonly partitions: number) {
     super();
   }

@@ -90,7 +90,7 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
     store,
     reader: {
       ...store,
-      transactions: transactionsOf(ground, { patienceMs: options.lockWaitMs }),
+      transactions: transactionsOf(ground, { maxWaitMs: options.lockWaitMs }),
       // Of streams that others may change nothing may be believed.
       get cache() {
         return ownership.isReleased ? undefined : store.cache;
@@ -156,7 +156,7 @@ function batchStoreOf(ground: Ground): BatchStore {
  */
 function transactionsOf(
   { options, core, ownership, writePool }: Ground,
-  { patienceMs = 0, pool }: { patienceMs?: number; pool?: Pool } = {},
+  { maxWaitMs = 0, pool }: { maxWaitMs?: number; pool?: Pool } = {},
 ): Transactions {
   const { operationTimeoutMs } = pool ? patientOptions(options) : options;
   return new Transactions({
@@ -167,7 +167,7 @@ function transactionsOf(
     retry: options.retry,
     operationTimeoutMs,
     ring: core.ring,
-    readGate: core.locks.readGate(patienceMs),
+    readGate: core.locks.readGate(maxWaitMs),
     metrics: core.telemetry.transactions,
   });
 }

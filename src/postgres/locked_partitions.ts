@@ -59,12 +59,12 @@ export class LockedPartitions {
    * What reads pass. Those of a write have no patience: its transaction slot is
    * for others meanwhile.
    */
-  readGate(patienceMs: number): ReadGate {
+  readGate(maxWaitMs: number): ReadGate {
     return {
       isShut: (streamId) => this.#keepsReaders(streamId),
       wait: (...when) => this.#wait(...when),
       met: () => this.look(),
-      patienceMs,
+      maxWaitMs,
     };
   }
 

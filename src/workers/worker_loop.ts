@@ -163,7 +163,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     body: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const { clock, graceMs = 10_000 } = this.#options;
-    const giveUp = () => goesOn(this.#worker.name, graceMs);
+    const giveUp = () => stillRuns(this.#worker.name, graceMs);
     // A body may still run in this turn only if an earlier run was given up.
     if (this.#running > 0) throw giveUp();
     this.#running++;
@@ -213,7 +213,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
       this.#succeeded(report, since);
     } catch (error) {
       this.#ended(life.aborted ? "stopped" : "failed", since, undefined);
-      if (!life.aborted || isGoingOn(error)) this.#failed(error);
+      if (!life.aborted || isStillRunning(error)) this.#failed(error);
     }
   }
 
@@ -320,7 +320,7 @@ function timedOut(name: string, timeoutMs: number): StreamStorageError {
   });
 }
 
-function goesOn(name: string, graceMs: number): StreamStorageError {
+function stillRuns(name: string, graceMs: number): StreamStorageError {
   return new StreamStorageError({
     code: "UNAVAILABLE",
     message: `Worker ${name} still runs ${graceMs} ms after its abort`,
@@ -329,7 +329,7 @@ function goesOn(name: string, graceMs: number): StreamStorageError {
   });
 }
 
-function isGoingOn(error: unknown): boolean {
+function isStillRunning(error: unknown): boolean {
   return isStreamStorageError(error) &&
     error.details["reason"] === "worker_goes_on";
 }
