@@ -15,7 +15,9 @@ export type CheckName =
   | "notifications"
   | "replication_slots"
   | "wraparound"
+  | "cluster"
   | "versions"
+  | "distribution"
   | "tables"
   | "indexes"
   | "dead_rows"
@@ -38,7 +40,9 @@ export const checkNames: readonly CheckName[] = [
   "notifications",
   "replication_slots",
   "wraparound",
+  "cluster",
   "versions",
+  "distribution",
   "tables",
   "indexes",
   "dead_rows",

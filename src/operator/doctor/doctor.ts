@@ -7,6 +7,7 @@
 import process from "node:process";
 import { messageOf } from "../../storage/foreign_text.ts";
 import { sqlStateOf } from "../../database/failures.ts";
+import { selectHasCitus } from "../../database/cluster/find_home.ts";
 import { parseConnectionUrl } from "../../database/connection_target.ts";
 import type { Session } from "../../database/session.ts";
 import { bind } from "../../database/statement.ts";
@@ -15,6 +16,7 @@ import type { ReadingOptions } from "../../postgres/options.ts";
 import { isStreamStorageError } from "../../storage/errors.ts";
 import { withSession } from "../session.ts";
 import { storesOf } from "../status/find_stores.ts";
+import { cluster } from "./cluster_checks.ts";
 import {
   checkPooler,
   connectionChecks,
@@ -120,13 +122,17 @@ async function lookAtServer(
   const [{ rows: [server] }] = await session.run([bind(selectServer)]);
   const receivedMs = Date.now();
   const [seconds, version, versionNumber, isStandby, answeredBy] = server!;
-  const [settings] = await ask([bind(selectSettings)]);
+  const [settings, citus] = await ask([
+    bind(selectSettings),
+    bind(selectHasCitus),
+  ]);
   const stores = (await storesOf(session)).map(({ schema }) => schema);
   const look: Look = {
     session,
     sessionOptions: { ...sessionOptions(resolved), preparedStatements: false },
     target: resolved.target,
     isStandby,
+    hasCitus: citus.rows[0]?.[0] === true,
     maxConnections,
     stores,
     signal: resolved.signal,
@@ -144,6 +150,7 @@ async function lookAtServer(
     ...connectionChecks,
     roleSettings(schema ?? (stores.length === 1 ? stores[0] : undefined)),
     ...serverChecks,
+    cluster,
   ];
   return { look, diagnoses: await runAll(checks, look) };
 }

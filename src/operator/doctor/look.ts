@@ -18,6 +18,8 @@ export interface Look {
   target: ConnectionTarget;
   /** The server is a hot standby, where some things can't be seen. */
   isStandby: boolean;
+  /** The database is one of a Citus cluster. */
+  hasCitus: boolean;
   /** What all stores of this server open together; undefined: not told. */
   maxConnections: number | undefined;
   /** The stores that this database has, by their schemas. */

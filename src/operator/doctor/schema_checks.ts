@@ -1,5 +1,9 @@
 /** What may be wrong with a store's schema. */
 
+import {
+  askHome,
+  type ReportedHome,
+} from "../../database/cluster/find_home.ts";
 import { holdersOf } from "../../database/lock_holder.ts";
 import {
   currentVersions,
@@ -14,6 +18,8 @@ import { Catalog } from "../../postgres/catalog.ts";
 import { quoted } from "../../storage/foreign_text.ts";
 import { schemaLockId } from "../../storage/stream_id.ts";
 import { lookAtCatalogue } from "../verify/catalogue.ts";
+import { distribution } from "./cluster_checks.ts";
+import { showShards } from "./cluster_sql.ts";
 import {
   fail,
   few,
@@ -36,6 +42,8 @@ import {
 export interface SchemaLook extends Look {
   schema: string;
   state: SchemaState;
+  /** Where a distributed schema lives; undefined: where we are. */
+  home: ReportedHome | undefined;
 }
 
 /** Undefined if the schema is none that could be looked at. */
@@ -47,7 +55,10 @@ export async function lookAtSchema(
     ownOnlyIfReadable: true,
   });
   if (state.exists && state.suffixes.length > 0) {
-    return { ...look, schema, state };
+    const home = look.hasCitus
+      ? await askHome(look.session, schema)
+      : undefined;
+    return { ...look, schema, state, home };
   }
   return fail(
     state.exists
@@ -128,12 +139,23 @@ const indexes: Check<SchemaLook> = {
   },
 };
 
+/** What is asked for is in memory, or in shards, which are on another server. */
+function isElsewhere({ home }: SchemaLook): boolean {
+  return home?.isHere === false;
+}
+
+function seenAtHome({ home }: SchemaLook): Result {
+  const { host, port } = home!.address;
+  return unknown(`To be seen where the schema lives, on ${host}:${port}`);
+}
+
 /** Fewer cost nothing that could be felt. */
 const manyDead = 10_000n;
 
 const deadRows: Check<SchemaLook> = {
   name: "dead_rows",
   async run(look) {
+    if (isElsewhere(look)) return [seenAtHome(look)];
     const results: Result[] = ["autovacuum", "track_counts"]
       .filter((name) => settingOf(look, name) === "off")
       .map((name) =>
@@ -142,9 +164,10 @@ const deadRows: Check<SchemaLook> = {
           `ALTER SYSTEM RESET ${name}; SELECT pg_reload_conf()`,
         )
       );
-    const [{ rows }] = await look.ask([
-      bind(selectDeadRows, look.schema, manyDead),
-    ]);
+    const select = bind(selectDeadRows, look.schema, manyDead);
+    const { rows } = look.home === undefined
+      ? (await look.ask([select]))[0]
+      : (await look.ask([bind(showShards), select]))[1];
     const leftOut = rows.filter(([, , , , isVacuumed]) => !isVacuumed)
       .map(([name]) => quoted(name));
     if (leftOut.length > 0) {
@@ -233,7 +256,9 @@ export const rights: Check<Pick<SchemaLook, keyof Look | "schema">> = {
 
 const owner: Check<SchemaLook> = {
   name: "owner",
-  async run({ schema, session, isStandby, ask }) {
+  async run(look) {
+    if (isElsewhere(look)) return [seenAtHome(look)];
+    const { schema, session, isStandby, ask } = look;
     const [{ rows }] = await ask([
       bind(ownershipSql(ownersTable(schema)).selectRows),
     ]);
@@ -269,6 +294,7 @@ const owner: Check<SchemaLook> = {
 /** In the order of their names. */
 export const schemaChecks: readonly Check<SchemaLook>[] = [
   versions,
+  distribution,
   tables,
   indexes,
   deadRows,

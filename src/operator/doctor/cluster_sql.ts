@@ -1,0 +1,85 @@
+/** What a server of a Citus cluster is asked; a plain one has no such tables. */
+
+import { statement } from "../../database/statement.ts";
+
+/**
+ * Whether the server is the coordinator, whether new schemas are distributed, and
+ * whether a move can copy while a schema is written.
+ */
+export const selectCluster = statement({
+  text: `SELECT groupid = 0,
+      pg_catalog.current_setting('citus.enable_schema_based_sharding')::boolean,
+      pg_catalog.current_setting('wal_level')
+    FROM pg_catalog.pg_dist_local_group`,
+  columns: ["bool", "bool", "text"],
+  once: true,
+});
+
+/**
+ * The servers of the cluster: name, port, whether it is the coordinator, has a
+ * copy of the catalogue that is up to date, and may get schemas.
+ */
+export const selectServers = statement({
+  text: `SELECT nodename::pg_catalog.text, nodeport, groupid = 0,
+      hasmetadata AND metadatasynced, shouldhaveshards
+    FROM pg_catalog.pg_dist_node
+    WHERE isactive AND noderole::pg_catalog.text = 'primary'
+    ORDER BY groupid`,
+  columns: ["text", "int4", "bool", "bool", "bool"],
+  once: true,
+});
+
+/** Tables of the distributed schema $1 that stayed on this server. */
+export const selectLocalTables = statement({
+  text: `SELECT c.relname::pg_catalog.text
+    FROM pg_catalog.pg_namespace AS n
+    JOIN pg_catalog.pg_dist_schema AS s
+      ON s.schemaid::pg_catalog.oid = n.oid
+    JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid
+    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_dist_partition AS p
+        WHERE p.logicalrelid::pg_catalog.oid = c.oid)
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_dist_shard AS h
+        WHERE c.relname = pg_catalog.concat(h.logicalrelid, '_', h.shardid))
+    ORDER BY 1`,
+  params: ["text"],
+  columns: ["text"],
+  once: true,
+});
+
+/** Tables of schema $1 whose rows nothing names, so that no move can follow them. */
+export const selectUnnamedTables = statement({
+  text: `SELECT c.relname::pg_catalog.text
+    FROM pg_catalog.pg_namespace AS n
+    JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid
+    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+      AND (c.relreplident = 'n' OR (c.relreplident = 'd' AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_index AS i
+        WHERE i.indrelid = c.oid AND i.indisprimary)))
+    ORDER BY 1`,
+  params: ["text"],
+  columns: ["text"],
+  once: true,
+});
+
+/**
+ * Whether the function by which owners of schema $1 hear of each other names the
+ * table that has fired it, which is a shard; no row: there is no such function.
+ */
+export const selectNotifier = statement({
+  text: `SELECT p.prosrc ~ 'TG_TABLE_NAME'::pg_catalog.text
+    FROM pg_catalog.pg_namespace AS n
+    JOIN pg_catalog.pg_proc AS p ON p.pronamespace = n.oid
+    WHERE n.nspname = $1 AND p.proname = 'notify_on_upsert'`,
+  params: ["text"],
+  columns: ["bool"],
+  once: true,
+});
+
+/** Lets the session see shards beside the tables that they belong to. */
+export const showShards = statement({
+  text: `SELECT pg_catalog.set_config(
+    'citus.override_table_visibility', 'off', true)`,
+  columns: ["text"],
+  once: true,
+});
