@@ -17,19 +17,19 @@ const small = new Uint8Array(2048).fill(7);
 /** Events of a generation. */
 const generationSize = 50;
 
-/** Runs `once` in so many lanes until the time is over; how often a second. */
-async function inLanes(
-  lanes: number,
+/** Calls `once` for so many callers at a time until the time is over; how often a second. */
+async function byCallers(
+  callers: number,
   ms: number,
-  once: (lane: number) => Promise<unknown>,
+  once: (caller: number) => Promise<unknown>,
 ): Promise<number> {
   const since = performance.now();
   const end = since + ms;
   let done = 0;
   await Promise.all(
-    Array.from({ length: lanes }, async (_, lane) => {
+    Array.from({ length: callers }, async (_, caller) => {
       while (performance.now() < end) {
-        await once(lane);
+        await once(caller);
         done++;
       }
     }),
@@ -54,20 +54,20 @@ function events(streams: number): Work {
     const ids = await newStreams(storage, streams);
     const slots = ids.map(() => 0);
     const generations = ids.map(() => 1n);
-    return await inLanes(streams, ms, async (lane) => {
-      const [id, generation] = [ids[lane]!, generations[lane]!];
-      if (slots[lane] === generationSize) {
+    return await byCallers(streams, ms, async (caller) => {
+      const [id, generation] = [ids[caller]!, generations[caller]!];
+      if (slots[caller] === generationSize) {
         await storage.writeMiniblocks(
           id,
           [{ number: generation, data: event, snapshot: event }],
           { generation: generation + 1n, envelopes: [] },
           { generation, size: generationSize },
         );
-        generations[lane]!++;
-        slots[lane] = 0;
+        generations[caller]!++;
+        slots[caller] = 0;
       }
-      await storage.writeEvent(id, generations[lane]!, slots[lane]!, event);
-      slots[lane]!++;
+      await storage.writeEvent(id, generations[caller]!, slots[caller]!, event);
+      slots[caller]!++;
     });
   };
 }
@@ -75,10 +75,10 @@ function events(streams: number): Work {
 const blocks: Work = async (storage, ms) => {
   const ids = await newStreams(storage, 8);
   const generations = ids.map(() => 1n);
-  return await inLanes(ids.length, ms, async (lane) => {
-    const generation = generations[lane]!++;
+  return await byCallers(ids.length, ms, async (caller) => {
+    const generation = generations[caller]!++;
     await storage.writeMiniblocks(
-      ids[lane]!,
+      ids[caller]!,
       [{ number: generation, data: block }],
       { generation: generation + 1n, envelopes: [] },
       { generation, size: 0 },
@@ -87,24 +87,28 @@ const blocks: Work = async (storage, ms) => {
 };
 
 const creations: Work = (storage, ms) =>
-  inLanes(
+  byCallers(
     64,
     ms,
     () => storage.createStreamStorage(newStreamId(), snapshotBlock(0)),
   );
 
 /** Ten blocks and ten events of 2 KB each, of one of 64 streams. */
-function reads(lanes: number): Work {
+function reads(callers: number): Work {
   const made = new WeakMap<PostgresStreamStorage, Promise<StreamId[]>>();
   return async (storage, ms) => {
     let streams = made.get(storage);
     if (streams === undefined) made.set(storage, streams = toRead(storage));
     const ids = await streams;
-    return await inLanes(lanes, ms, () =>
-      storage.readStreamFromLastSnapshot(
-        ids[Math.floor(Math.random() * ids.length)]!,
-        10,
-      ));
+    return await byCallers(
+      callers,
+      ms,
+      () =>
+        storage.readStreamFromLastSnapshot(
+          ids[Math.floor(Math.random() * ids.length)]!,
+          10,
+        ),
+    );
   };
 }
 
