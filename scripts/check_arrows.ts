@@ -1,6 +1,7 @@
 /**
  * Checks the imports of `src`: that folders import only the folders below them,
- * that every imported file is TypeScript, and that no file imports the package
+ * that no file imports itself by way of others, not even for types, that every
+ * imported file is TypeScript, and that no file imports the package
  * `pg`, which only tests and benchmarks compare the driver with. Prints
  * `file:line: rule` for each import that breaks a rule, and exits with 1 if
  * there is one.
@@ -61,20 +62,61 @@ export function findBadImports(src: string): BadImport[] {
     .filter((file) => file.endsWith(".ts"))
     .map((file) => file.split(sep).join("/"))
     .sort();
-  return files.flatMap((file) =>
-    importsOf(readFileSync(join(src, file), "utf8"))
-      .flatMap(({ specifier, line }) => {
-        const rule = brokenRule(file, specifier);
-        return rule === undefined ? [] : [{ file, line, rule }];
-      })
+  const imports = new Map(
+    files.map((
+      file,
+    ) => [file, importsOf(readFileSync(join(src, file), "utf8"))]),
   );
+  const bad = files.flatMap((file) =>
+    imports.get(file)!.flatMap(({ specifier, line }) => {
+      const rule = brokenRule(file, specifier);
+      return rule === undefined ? [] : [{ file, line, rule }];
+    })
+  );
+  return [...bad, ...findCycles(imports)];
+}
+
+/** The imports that close a cycle of files, at least one of each cycle. */
+function findCycles(imports: ReadonlyMap<string, Import[]>): BadImport[] {
+  const found: BadImport[] = [];
+  const done = new Set<string>();
+  const path: string[] = [];
+  const visit = (file: string) => {
+    if (done.has(file)) return;
+    path.push(file);
+    for (const { specifier, line } of imports.get(file) ?? []) {
+      const target = targetOf(file, specifier);
+      const at = path.indexOf(target);
+      if (at < 0) visit(target);
+      else {
+        const cycle = [...path.slice(at), target].join(" -> ");
+        found.push({ file, line, rule: `cycle ${cycle}` });
+      }
+    }
+    path.pop();
+    done.add(file);
+  };
+  for (const file of imports.keys()) visit(file);
+  return found;
+}
+
+interface Import {
+  specifier: string;
+  line: number;
+}
+
+/** Relative to src, if the specifier is a path. */
+function targetOf(file: string, specifier: string): string {
+  return specifier.startsWith(".")
+    ? posix.join(posix.dirname(file), specifier)
+    : specifier;
 }
 
 /**
  * Finds the imports without a parser: the code is formatted, so each comment
  * begins its line, and imports have few forms.
  */
-function importsOf(text: string): { specifier: string; line: number }[] {
+function importsOf(text: string): Import[] {
   const code = text.replace(/^[ \t]*(\/\/|\/\*|\*).*$/gm, "");
   const imports = code.matchAll(
     /^(?:import|export)\b[^;"]*?\bfrom\s+"([^"]+)"|^import\s+"([^"]+)"|\bimport\(\s*"([^"]+)"/gm,
@@ -90,7 +132,7 @@ function brokenRule(file: string, specifier: string): string | undefined {
     return `src must not import the package ${driver}`;
   }
   if (!specifier.startsWith(".")) return undefined;
-  const target = posix.join(posix.dirname(file), specifier);
+  const target = targetOf(file, specifier);
   const [from = "", to = ""] = [file, target].map((path) => path.split("/")[0]);
   if (!target.endsWith(".ts")) return "JSR takes imports of TypeScript only";
   // Files directly in src connect the folders. A folder may import neither them

@@ -4,8 +4,6 @@
  * nothing about a session that itself asks to be read-only.
  */
 
-import type { ServerFacts } from "./current_server.ts";
-
 /** See the head of this file. */
 export const sessionAttrs = [
   "any",
@@ -29,7 +27,7 @@ export function roundsOf(attrs: SessionAttrs): readonly SessionAttrs[] {
 /** Why the server does not fit; undefined if it fits. */
 export function misfitOf(
   attrs: SessionAttrs,
-  { takesWrites, isStandby }: ServerFacts,
+  { takesWrites, isStandby }: { takesWrites: boolean; isStandby: boolean },
 ): string | undefined {
   switch (attrs) {
     case "read-write":

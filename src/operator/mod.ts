@@ -13,11 +13,8 @@ export type {
   VerifySummary,
 } from "./verify/findings.ts";
 export { findingKey } from "./verify/findings.ts";
-export type {
-  VerifyLevel,
-  VerifyOptions,
-  VerifyProgress,
-} from "./verify/options.ts";
+export type { VerifyLevel } from "./verify/level.ts";
+export type { VerifyOptions, VerifyProgress } from "./verify/options.ts";
 export type { VerifyState } from "./verify/state.ts";
 export { Verification, verify } from "./verify/verify.ts";
 export { applyRepairs } from "./repair/apply.ts";

@@ -3,7 +3,6 @@ import { mediaStorageNotConfigured } from "../storage/contract_errors.ts";
 import { StreamStorageError } from "../storage/errors.ts";
 import { unlessAborted } from "../storage/unless_aborted.ts";
 import type { StreamId } from "../storage/stream_id.ts";
-import type { ReadStore } from "./store.ts";
 
 /** Where blocks are, as `es.blockdata_ext` has it: `D` is the database. */
 export type ExternalLocation = "S" | "G";
@@ -121,7 +120,7 @@ function readTimedOut(
 
 /** The object storage that holds a stream's blocks. */
 export function mediaAt(
-  { media }: ReadStore,
+  { media }: { media?: Media | undefined },
   location: string,
   streamId: StreamId,
 ): Media {

@@ -37,6 +37,8 @@ const badTree = {
   "memory/root_1.ts": 'import "../../mod.ts";\n',
   "memory/text_1.ts": 'import text from "./1.sql" with { type: "text" };\n',
   "unheard_of/thing_1.ts": 'import "../postgres/store.ts";\n',
+  "workers/cycle_b_2.ts": '\nimport type { A } from "./cycle_a.ts";\n',
+  "workers/cycle_a.ts": 'export * from "./cycle_b_2.ts";\n',
 };
 
 async function withTree(
@@ -67,7 +69,7 @@ describe("check_arrows", () => {
       const found = findBadImports(src);
       assert.deepEqual(
         found.map(({ file }) => file),
-        Object.keys(badTree).sort(),
+        Object.keys(badTree).filter((file) => /_\d\.ts$/.test(file)).sort(),
       );
       for (const { file, line, rule } of found) {
         assert.ok(file.endsWith(`_${line}.ts`), `${file}:${line}: ${rule}`);

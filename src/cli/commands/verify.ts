@@ -1,9 +1,7 @@
 /** `verify`: what is wrong in a store. */
 
-import type {
-  VerifyLevel,
-  VerifyOptions,
-} from "../../operator/verify/options.ts";
+import type { VerifyLevel } from "../../operator/verify/level.ts";
+import type { VerifyOptions } from "../../operator/verify/options.ts";
 import { examples, type NewCommand, run } from "../command.ts";
 import { readMediaOption } from "../media_option.ts";
 import { storeOf } from "../store_options.ts";

@@ -51,6 +51,14 @@ export interface Finding {
   readonly details: Readonly<Record<string, FindingDetail>>;
 }
 
+/** Makes a finding about one stream. */
+export type Report = (
+  severity: Finding["severity"],
+  finding: Finding["finding"],
+  what: string,
+  details?: Record<string, FindingDetail>,
+) => void;
+
 /** What a verification went through and found. */
 export interface VerifySummary {
   /** Rows of `es`. */

@@ -6,7 +6,7 @@
 import type { ArchivePolicy } from "./archives.ts";
 import { isArchive } from "./archives.ts";
 import { extentOf, isContiguous, type StreamFacts } from "./facts.ts";
-import { detail, type Finding, type FindingDetail } from "./findings.ts";
+import { detail, type Finding, type Report } from "./findings.ts";
 import { judgeMinipool, type MinipoolKey } from "./judge_minipool.ts";
 
 /** Where the rows were found, and what kinds of streams there are. */
@@ -34,14 +34,6 @@ export interface CloserLook {
   /** The first few blocks without data. */
   bareBlocks: readonly bigint[];
 }
-
-/** Makes a finding about one stream. */
-export type Report = (
-  severity: Finding["severity"],
-  finding: Finding["finding"],
-  what: string,
-  details?: Record<string, FindingDetail>,
-) => void;
 
 /** Everything that is wrong with a stream, or unusual. */
 export function judge(

@@ -1,8 +1,7 @@
 /** Judges the minipool of a regular stream. */
 
 import type { StreamFacts } from "./facts.ts";
-import { detail } from "./findings.ts";
-import type { Report } from "./judge.ts";
+import { detail, type Report } from "./findings.ts";
 
 /** A minipool's row: its generation and slot. */
 export type MinipoolKey = readonly [generation: bigint, slot: bigint];

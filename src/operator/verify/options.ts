@@ -4,15 +4,8 @@ import type { StreamType } from "../../storage/stream_id.ts";
 import type { StreamReaderOptions } from "../../postgres/reader_options.ts";
 import type { ArchivePolicy } from "./archives.ts";
 import type { Finding, VerifySummary } from "./findings.ts";
+import type { VerifyLevel } from "./level.ts";
 import type { VerifyState } from "./state.ts";
-
-/**
- * How much is looked at: `quick` compares the tables with what they must be, and
- * `es` with the tables; `structure` goes through the figures of every stream;
- * `deep` reads every block, decodes it and checks hashes and the chain of
- * headers.
- */
-export type VerifyLevel = "quick" | "structure" | "deep";
 
 /** How far a verification is. */
 export interface VerifyProgress {

@@ -2,7 +2,7 @@
 
 import { invalidArgument } from "../../storage/fault.ts";
 import type { VerifySummary } from "./findings.ts";
-import type { VerifyLevel } from "./options.ts";
+import type { VerifyLevel } from "./level.ts";
 
 /** What a run that goes on where another has ended needs of it. */
 export interface VerifyState {

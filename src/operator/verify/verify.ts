@@ -30,7 +30,8 @@ import {
   runJobs,
   type Step,
 } from "./jobs.ts";
-import type { VerifyLevel, VerifyOptions } from "./options.ts";
+import type { VerifyLevel } from "./level.ts";
+import type { VerifyOptions } from "./options.ts";
 import { newState, resumedState, type VerifyState } from "./state.ts";
 import { Throttle } from "./throttle.ts";
 import { knownStreams } from "./walk.ts";

@@ -1,7 +1,7 @@
 import { bind } from "../../database/statement.ts";
+import type { MiniblockDescriptor, NewMinipool } from "../../storage/model.ts";
 import { selectLatestSnapshot } from "../sql/quotas.ts";
 import type { Store, StreamCall } from "../store.ts";
-import type { MiniblocksWrite } from "./write_miniblocks.ts";
 
 /** How blocks are admitted by the quotas. */
 export interface BlocksAdmission {
@@ -23,7 +23,10 @@ const quota = "blocksSinceSnapshot";
 export function admitBlocks(
   store: Store,
   call: StreamCall,
-  { miniblocks, newMinipool }: MiniblocksWrite,
+  { miniblocks, newMinipool }: {
+    miniblocks: readonly MiniblockDescriptor[];
+    newMinipool: NewMinipool;
+  },
   latest: bigint | undefined,
 ): BlocksAdmission | undefined {
   const { quotas } = store;

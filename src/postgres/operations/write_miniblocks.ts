@@ -43,7 +43,7 @@ import { admitBlocks } from "./block_quota.ts";
 import { endsWithBlock } from "./recognise.ts";
 
 /** Blocks that end a minipool, and the minipool that follows them. */
-export interface MiniblocksWrite {
+interface MiniblocksWrite {
   miniblocks: MiniblockDescriptor[];
   newMinipool: NewMinipool;
   prevMinipool: PreviousMinipool;
