@@ -40,6 +40,8 @@ import {
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { takeOwnership } from "./take_ownership.ts";
 
+const operation = "openStreamStorage";
+
 /**
  * Opens a store; see `openStreamStorage`, which brings the workers. What is needed
  * only by an open store is loaded while the database is asked.
@@ -101,8 +103,6 @@ export async function openStore(
     throw toStorageError(error).withOperation(operation);
   }
 }
-
-const operation = "openStreamStorage";
 
 async function loadRest(
   options: ResolvedOptions,

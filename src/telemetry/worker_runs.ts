@@ -17,12 +17,10 @@ export interface WorkerRun {
   report: { done: number } | undefined;
 }
 
-/** Records every run of a store's workers, and logs each failure once. */
+/** Records every run of a store's workers, and logs their events. */
 export class WorkerRuns {
   readonly #registry: Registry;
   readonly #log: EventLog;
-  /** Consecutive failed runs, by worker. */
-  readonly #failures = new Map<string, number>();
 
   constructor(registry: Registry, log: EventLog) {
     this.#registry = registry;
@@ -41,26 +39,15 @@ export class WorkerRuns {
   record({ worker, outcome, milliseconds, report }: WorkerRun): void {
     this.#duration(worker, outcome).record(milliseconds / 1000);
     this.#items(worker).add(report?.done ?? 0);
-    const failures = this.#failures.get(worker) ?? 0;
-    if (outcome === "failed") this.#failures.set(worker, failures + 1);
-    if (outcome !== "done" || failures === 0) return;
-    this.#failures.delete(worker);
-    const message = `Worker ${worker} works again`;
-    this.#log.emit("worker_recovered", { worker, failures }, message);
   }
 
-  /** Called for a worker's event, after its run was recorded. */
-  recordEvent(
-    worker: string,
-    { code, message, details }: {
-      code: LogCode;
-      message: string;
-      details: Record<string, unknown>;
-    },
-  ): void {
-    const isKnown = code === "worker_recovered" ||
-      (code === "worker_failed" && (this.#failures.get(worker) ?? 0) > 1);
-    if (!isKnown) this.#log.emit(code, details, message);
+  /** Called for a worker's event. */
+  recordEvent({ code, message, details }: {
+    code: LogCode;
+    message: string;
+    details: Record<string, unknown>;
+  }): void {
+    this.#log.emit(code, details, message);
   }
 
   #duration(worker: string, outcome: WorkerRun["outcome"]): Histogram {

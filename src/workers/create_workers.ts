@@ -51,8 +51,7 @@ export function createWorkers(background: Background): Workers {
       trimming: options.trimming,
       present: (signal) => settings.trimming.ask(signal),
       wake: () => trimmerLoop.wake(),
-      onEvent: (event) =>
-        telemetry.workers.recordEvent("stream_trimmer", event),
+      onEvent: (event) => telemetry.workers.recordEvent(event),
     }),
     trimIntervalMs,
   );
@@ -142,7 +141,7 @@ function loopMaker({ options, telemetry }: Background) {
         graceMs: graceMsOf(options),
         clock: systemClock,
         gate,
-        onEvent: (event) => telemetry.workers.recordEvent(worker.name, event),
+        onEvent: (event) => telemetry.workers.recordEvent(event),
         onRun: (run) => telemetry.workers.record(run),
       }),
       /** Whether the worker runs by itself. */
@@ -160,7 +159,7 @@ async function endOrderly(
   try {
     await trimmer.end();
   } catch (error) {
-    telemetry.workers.recordEvent(trimmer.name, {
+    telemetry.workers.recordEvent({
       code: "worker_failed",
       message: "The trimmer could not record that it has nothing left to do",
       details: { worker: trimmer.name, ...faultOf(error) },

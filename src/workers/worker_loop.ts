@@ -172,8 +172,12 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
     return await withGracePeriod(running, signal, { clock, graceMs, giveUp });
   }
 
+  get #failuresToOpen(): number {
+    return this.#options.failuresToOpen ?? 5;
+  }
+
   get #isOpen(): boolean {
-    return this.#failuresInARow >= (this.#options.failuresToOpen ?? 5);
+    return this.#failuresInARow >= this.#failuresToOpen;
   }
 
   #schedule(milliseconds: number): void {
@@ -192,11 +196,10 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
   /** Milliseconds until the next run. */
   #delay(): number {
     const { clock, intervalMs, maxPauseMs = 3_600_000 } = this.#options;
-    const { failuresToOpen = 5 } = this.#options;
     if (this.#wanted && !this.#isOpen) return 0;
     const jittered = Math.round(intervalMs * (0.9 + clock.random() * 0.2));
     if (!this.#isOpen) return jittered;
-    const beyond = this.#failuresInARow - failuresToOpen + 1;
+    const beyond = this.#failuresInARow - this.#failuresToOpen + 1;
     return Math.min(jittered * 2 ** beyond, Math.max(maxPauseMs, intervalMs));
   }
 
@@ -237,7 +240,7 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
   #succeeded(report: R, since: number): void {
     const { name } = this.#worker;
     const milliseconds = this.#ended("done", since, report);
-    if (this.#isOpen) {
+    if (this.#failuresInARow > 0) {
       this.#report("worker_recovered", `Worker ${name} works again`, {
         failures: this.#failuresInARow,
       });
@@ -262,16 +265,16 @@ export class WorkerLoop<R extends WorkerReport = WorkerReport> {
 
   #failed(error: unknown): void {
     const { name } = this.#worker;
-    const wasOpen = this.#isOpen;
     this.#failuresInARow++;
     const details = {
       failures: this.#failuresInARow,
       ...faultOf(error),
     };
-    if (this.#isOpen && !wasOpen) {
+    // Failures in a row are logged once, and again when the circuit opens.
+    if (this.#failuresInARow === this.#failuresToOpen) {
       const text = `Worker ${name} keeps failing and runs less often`;
       this.#report("worker_suspended", text, details);
-    } else {
+    } else if (this.#failuresInARow === 1) {
       this.#report("worker_failed", `Worker ${name} failed`, details);
     }
   }

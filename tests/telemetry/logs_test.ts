@@ -212,43 +212,6 @@ describe("Told once, with what it has cost", () => {
     assert.equal(details?.["failedCalls"], 1);
     assert.equal(details?.["unknownOutcomes"], 1);
   });
-
-  it("a worker that fails, whatever it tells", () => {
-    const log = captureLog();
-    const { workers } = telemetryOf(log.logger);
-    const run = (outcome: "done" | "failed") =>
-      workers.record({
-        worker: "w",
-        outcome,
-        milliseconds: 1,
-        report: undefined,
-      });
-    const record = (code: LogEvent["code"]) =>
-      workers.recordEvent("w", { code, message: code, details: {} });
-    for (let i = 0; i < 3; i++) {
-      run("failed");
-      record("worker_failed");
-    }
-    run("failed");
-    record("worker_suspended");
-    run("done");
-    record("worker_recovered");
-    run("done");
-    record("worker_ran");
-    record("worker_failed");
-    run("failed");
-    record("worker_failed");
-    assert.deepEqual(log.codes(), [
-      "worker_failed",
-      "worker_suspended",
-      "worker_recovered",
-      "worker_ran",
-      // Not of a run.
-      "worker_failed",
-      "worker_failed",
-    ]);
-    assert.equal(log.of("worker_recovered")[0]?.details?.["failures"], 4);
-  });
 });
 
 describe("Ownership that passes to another instance", () => {

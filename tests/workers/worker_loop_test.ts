@@ -307,11 +307,26 @@ describe("The circuit of a worker", () => {
     assert.equal(f.loop.state.circuit, "open");
     assert.deepEqual(f.events.map(({ code }) => code), [
       "worker_failed",
-      "worker_failed",
       "worker_suspended",
-      "worker_failed",
-      "worker_failed",
-      "worker_failed",
+    ]);
+    await f.loop.stop();
+  });
+
+  it("failures in a row are logged once, and that they are over", async () => {
+    const f = fixture();
+    f.loop.start();
+    await fail(f, 2);
+    await f.clock.pass(f.clock.timers[0]!);
+    await f.end({ done: 0, failed: 0, more: false });
+    await fail(f, 1);
+    const logged = f.events.map(({ code, details }) => [
+      code,
+      details["failures"],
+    ]);
+    assert.deepEqual(logged, [
+      ["worker_failed", 1],
+      ["worker_recovered", 2],
+      ["worker_failed", 1],
     ]);
     await f.loop.stop();
   });
