@@ -1,25 +1,30 @@
 import { parseArguments } from "../arguments.ts";
 import { type CrashOptions, victims } from "./run.ts";
 
-/** What the command line takes. */
+/** Describes the command line. */
 export const usage = `Usage: deno task crash [options]
 
-  Kills PostgreSQL, or the process that writes, with SIGKILL under load, or cuts
-  the network between them, again and again, and compares all that is stored with what the callers were told:
-  every acknowledged write is there byte for byte, no failed one is, none is
-  there twice, and one of unknown outcome is there wholly or not at all.
+  Kills PostgreSQL or the writing process with SIGKILL under load, or cuts the
+  network between them, again and again. Then compares the stored rows with the
+  results of the calls: every acknowledged write must be there byte for byte, no
+  failed write may be there, none may be there twice, and a write of unknown
+  outcome must be there wholly or not at all.
 
-  --victim WHO         server, writer or network; default server; for the
-                       network it takes Linux, root and iproute2
+  --victim NAME        server, writer or network; default server; network needs
+                       Linux, root and iproute2
   --kills N            default 50
-  --seed TEXT          other choices; default 1
-  --streams N          written at the same time; default 24
-  --setting NAME=VALUE of the server, any number of them; with
-                       synchronous_commit=off writes are lost, and it is noticed
+  --seed TEXT          another seed makes other choices; default 1
+  --streams N          streams that are written at the same time; default 24
+  --setting NAME=VALUE a setting of the server; may be repeated; with
+                       synchronous_commit=off the program finds lost writes
   --json               print the report as one JSON document
   --help               print this`;
 
-/** The options, or `help`. @throws {Error} what is wrong with the arguments. */
+/**
+ * Reads the options, or `help`.
+ *
+ * @throws {Error} an argument is wrong; the message says what was expected.
+ */
 export function readArguments(
   args: string[],
 ): CrashOptions & { json: boolean; help: boolean } {

@@ -1,6 +1,6 @@
 /**
- * Looks at the tables on a session of its own, past the store, and compares
- * all that is there with the ledger.
+ * Reads the tables on a session that does not go through the store, and
+ * compares all rows with the ledger.
  */
 import type { MiniblockDescriptor, StreamId } from "../../mod.ts";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
@@ -17,7 +17,7 @@ import { BrokenPromise, type Ledger } from "./ledger.ts";
 import { imageOf, type State } from "./operation.ts";
 import type { Payloads } from "./payload.ts";
 
-/** What was looked at, in all rounds. */
+/** How much the checks of all rounds have compared. */
 export interface Checks {
   rounds: number;
   streams: number;
@@ -25,7 +25,7 @@ export interface Checks {
   bytes: number;
 }
 
-/** Where to look. */
+/** The schema that a check reads. */
 export interface Ground {
   url: string;
   schema: string;
@@ -33,10 +33,11 @@ export interface Ground {
 }
 
 /**
- * Compares every stream with the ledger, checks the invariants and that the
+ * Compares every stream with the ledger, and checks the invariants and that the
  * schema has one owner.
  *
- * @throws {BrokenPromise} at the first thing that must not be.
+ * @throws {BrokenPromise} something is wrong; the check stops at the first
+ *   fault.
  */
 export async function checkStore(
   ground: Ground,
@@ -93,7 +94,7 @@ async function readState(
   }
   if (facts === undefined) {
     if (rows.length === 0) return undefined;
-    throw new BrokenPromise(`Stream ${stream} has rows and is not there`);
+    throw new BrokenPromise(`Stream ${stream} has rows but does not exist`);
   }
   try {
     return imageOf({
@@ -109,7 +110,7 @@ async function readState(
   }
 }
 
-/** No stream is there of which nobody knows. */
+/** Checks that every stored stream is in the ledger. */
 async function checkList(
   session: Session,
   catalog: Catalog,
@@ -124,7 +125,7 @@ async function checkList(
     const ids = await session.script(`SELECT DISTINCT stream_id FROM ${table}`);
     const unknown = ids.find(([id]) => !known.has(id!));
     if (unknown !== undefined) {
-      throw new BrokenPromise(`Nobody wrote stream ${unknown[0]}`);
+      throw new BrokenPromise(`No caller has written stream ${unknown[0]}`);
     }
   }
 }

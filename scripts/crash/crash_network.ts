@@ -18,20 +18,20 @@ import { Writer } from "./writer.ts";
 const schema = "crash";
 
 /**
- * The store gives up a connection soon after so many ms of silence, so half of
- * the partitions last long enough for that.
+ * The store gives up a connection soon after this many milliseconds of silence.
+ * Half of the partitions last longer.
  */
 const operationTimeoutMs = 1500;
 const longestPartitionMs = 5000;
 
 /**
  * Cuts the network between a store and its server, again and again, at random
- * moments under load: wholly, or only some of the connections, while the store
- * opens others and goes on. When it heals, the kernels deliver late what was
- * lost. What is stored is compared with what the callers were told when nothing
- * is left that could be delivered.
+ * moments under load. A partition cuts all connections, or only some of them,
+ * while the store opens others and goes on. When the network heals, the kernels
+ * deliver late what was lost. When nothing is left to deliver, the program
+ * compares the stored rows with the results of the calls.
  *
- * @throws {BrokenPromise} an acknowledged write is gone, or the like.
+ * @throws {BrokenPromise} for example, an acknowledged write is gone.
  */
 export async function crashNetwork(
   options: CrashOptions,
@@ -48,7 +48,7 @@ export async function crashNetwork(
   return report;
 }
 
-/** A writer on the far side of the network. */
+/** A run with a writer on the far side of the network. */
 class NetworkRun implements AsyncDisposable {
   readonly ledger: Ledger = new Ledger();
   readonly account: Account = new Account();
@@ -79,7 +79,7 @@ class NetworkRun implements AsyncDisposable {
     this.#writer = new Writer(plan, ledger, account, network.onFarSide);
   }
 
-  /** Waits for the writer. */
+  /** Waits until the writer owns the store. */
   async start(): Promise<void> {
     await inTime("Expected the writer to start", this.#writer.owner());
     void this.#writer.stopped().then(() =>
@@ -90,7 +90,7 @@ class NetworkRun implements AsyncDisposable {
     this.#writer.go();
   }
 
-  /** Cuts the network for a while, heals it, and looks at what is stored. */
+  /** Cuts the network for a while, heals it, and checks the stored rows. */
   async partition(): Promise<void> {
     const { account, report } = this;
     const random = this.#random;
@@ -116,7 +116,7 @@ class NetworkRun implements AsyncDisposable {
     await this.#writer.kill();
   }
 
-  /** Of the store's connections each with the same chance, of all kinds. */
+  /** Picks some of the store's connections at random, of all kinds. */
   async #somePorts(): Promise<number[]> {
     const ports = await this.#server.portsWhere("true");
     return ports.filter(() => this.#random.chance(40));

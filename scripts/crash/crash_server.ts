@@ -11,17 +11,17 @@ import { CrashServer } from "./server.ts";
 import { StoreUnderLoad } from "./store_under_load.ts";
 
 /**
- * Kills the whole server with SIGKILL under load, again and again, and lets
- * the same stores find it again: one that tries as often as it does by default,
- * so that its callers are told little of it, and one that gives up at once, so
- * that its callers are told of failures and unknown outcomes. Compares all that
- * is stored with what the callers were told after each restart.
+ * Kills the whole server with SIGKILL under load, again and again, and lets the
+ * same stores connect again. One store retries as often as by default, so that
+ * its callers notice little. The other gives up at once, so that its callers
+ * get failures and unknown outcomes. After each restart the program compares
+ * the stored rows with the results of the calls.
  *
- * Between a commit and its answer there is too little time to be hit often, so
- * the second store works through a proxy that is slow to pass answers on, and
- * loses those on their way at each kill.
+ * A kill rarely hits the short time between a commit and its answer. So the
+ * second store works through a proxy that delays answers and loses them at each
+ * kill.
  *
- * @throws {BrokenPromise} an acknowledged write is gone, or the like.
+ * @throws {BrokenPromise} for example, an acknowledged write is gone.
  */
 export async function crashServer(options: CrashOptions): Promise<CrashReport> {
   const { seed, settings = {}, streams } = options;
@@ -42,7 +42,7 @@ export async function crashServer(options: CrashOptions): Promise<CrashReport> {
     retry: { attempts: 1 },
   });
   const stores = [patient, hasty];
-  // Not the opening is on trial.
+  // The first kill should not hit the opening, which is not tested here.
   await server.query("CHECKPOINT");
   const random = new Random(seed);
   const report = newReport("server", seed);
@@ -64,7 +64,7 @@ export async function crashServer(options: CrashOptions): Promise<CrashReport> {
   return report;
 }
 
-/** Now and then a second time, while the server repairs its data. */
+/** Kills the server; sometimes again while it recovers. */
 async function crash(
   { server, proxy }: { server: CrashServer; proxy: Proxy },
   random: Random,

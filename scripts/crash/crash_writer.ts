@@ -16,13 +16,14 @@ import { Writer } from "./writer.ts";
 const schema = "crash";
 
 /**
- * Replaces the process that owns a store by another, again and again: mostly
- * it is killed with SIGKILL in the middle of its writes, sometimes it is alive
- * and is told by the takeover, sometimes it is frozen and wakes up later. What
- * is stored is compared with what its callers were told as soon as the next
- * process is the owner, since from then on nothing of the last may be added.
+ * Replaces the process that owns a store by another, again and again. Mostly
+ * SIGKILL ends the owner in the middle of its writes. Sometimes the owner is
+ * alive and the takeover stops it, and sometimes it is frozen and wakes up
+ * later. As soon as the next process owns the store, the program compares the
+ * stored rows with the results of the calls, because the former owner may write
+ * nothing from then on.
  *
- * @throws {BrokenPromise} an acknowledged write is gone, or the like.
+ * @throws {BrokenPromise} for example, an acknowledged write is gone.
  */
 export async function crashWriter(options: CrashOptions): Promise<CrashReport> {
   const started = performance.now();
@@ -39,7 +40,7 @@ export async function crashWriter(options: CrashOptions): Promise<CrashReport> {
   return report;
 }
 
-/** One writer after the other. */
+/** One owner after another. */
 class Relay implements AsyncDisposable {
   readonly ledger: Ledger = new Ledger();
   readonly account: Account = new Account();
@@ -48,7 +49,7 @@ class Relay implements AsyncDisposable {
   readonly #options: CrashOptions;
   readonly #random: Random;
   readonly #writers = new Set<Writer>();
-  /** How the next owners are replaced. */
+  /** The ways in which the next owners are replaced. */
   #ways: ("dead" | "alive" | "frozen")[] = [];
   #starts = 0;
   #owner: Writer;
@@ -67,10 +68,10 @@ class Relay implements AsyncDisposable {
     this.#owner.go();
   }
 
-  /** The owner writes for a while and is replaced in one way or another. */
+  /** Lets the owner write for a while, then replaces it. */
   async passOn(): Promise<void> {
     await this.account.more(this.#random.between(1, 300));
-    // Each way is taken, however short the run.
+    // Even a short run takes each way.
     if (this.#ways.length === 0) {
       this.#ways = ["dead", "dead", "alive", "frozen"];
     }
@@ -81,7 +82,7 @@ class Relay implements AsyncDisposable {
     else await this.#fromFrozen(this.#owner);
   }
 
-  /** Kills the last one and looks at its work. */
+  /** Kills the last owner and checks what it has written. */
   async end(): Promise<void> {
     await this.#kill(this.#owner);
     await this.#server.query(endSessions);
@@ -108,7 +109,7 @@ class Relay implements AsyncDisposable {
 
   async #fromFrozen(last: Writer): Promise<void> {
     last.freeze();
-    // As when the network is lost: the server gives up on its lock session.
+    // As after a lost network, the server ends the lock session.
     await this.#server.query(endLockSessions);
     await this.#replace(() => Promise.resolve());
     last.thaw();
@@ -117,7 +118,7 @@ class Relay implements AsyncDisposable {
     this.report.takeovers.fromFrozen++;
   }
 
-  /** Starts the next one and lets it write, when `leave` has ended. */
+  /** Starts the next owner, and lets it write when `leave` has ended. */
   async #replace(leave: () => Promise<void>): Promise<void> {
     const started = performance.now();
     this.#owner = this.#newWriter();
@@ -168,6 +169,6 @@ class Relay implements AsyncDisposable {
 const endLockSessions = `SELECT pg_terminate_backend(pid) FROM pg_locks
   WHERE locktype = 'advisory' AND granted`;
 
-/** Waits until they are gone. */
+/** Ends the sessions and waits until they are gone. */
 const endSessions = `SELECT pg_terminate_backend(pid, 10000)
   FROM pg_stat_activity WHERE application_name LIKE 'writer %'`;

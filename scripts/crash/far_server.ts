@@ -6,13 +6,13 @@ import { ownerOf, PlainServer } from "./plain_server.ts";
 import { CrashServer } from "./server.ts";
 
 /**
- * A PostgreSQL server on this machine that is also reached from the far side
- * of a network, where the stores are that a partition cuts off.
+ * A PostgreSQL server on this machine that stores on the far side of a network
+ * also reach. A partition cuts those stores off.
  */
 export class FarServer implements AsyncDisposable {
-  /** On 127.0.0.1, past the network. */
+  /** The URL on 127.0.0.1, which does not use the network. */
   readonly url: string;
-  /** Through the network. */
+  /** The URL through the network. */
   readonly farUrl: string;
   readonly #server: PlainServer;
   readonly #cluster: CrashServer;
@@ -29,7 +29,7 @@ export class FarServer implements AsyncDisposable {
     this.#server = server;
   }
 
-  /** Starts it; the settings are the server's. */
+  /** Starts the server with these settings. */
   static async start(
     network: LossyNetwork,
     settings: Record<string, string> = {},
@@ -54,12 +54,12 @@ export class FarServer implements AsyncDisposable {
     }
   }
 
-  /** Runs SQL on a session of its own, past the network. */
+  /** Runs SQL on a new session that does not use the network. */
   query(sql: string): Promise<Record<string, unknown>[]> {
     return queryOnce(this.url, sql);
   }
 
-  /** The ports of sessions from the far side, by what else is true of them. */
+  /** Finds the ports of sessions from the far side that meet the condition. */
   async portsWhere(condition: string): Promise<number[]> {
     const rows = await this.query(
       `SELECT client_port FROM pg_stat_activity AS session

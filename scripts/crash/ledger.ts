@@ -1,41 +1,44 @@
 /**
- * What must be stored, from what the callers were told.
+ * Knows what must be stored, from the results of the calls.
  *
- * Of each stream the ledger knows the states in which it may be: one, as long
- * as every call was acknowledged or failed; more while the outcome of a call
- * is unknown, with and without what it wrote. A look at the stream must find
- * one of them, byte for byte and nothing else, and from then on it is the one.
+ * The ledger knows the states in which each stream may be. A stream has one
+ * state as long as every call was acknowledged or failed. While the outcome of
+ * a call is unknown, it has several: with and without what the call wrote. A
+ * check of the stream must find one of them, byte for byte and nothing else.
+ * From then on that state is the only one.
  */
 import type { StreamId } from "../../mod.ts";
 import { applied, type Operation, type State } from "./operation.ts";
 
-/** What a caller was told. */
+/** The result of a call, as its caller sees it. */
 export type Outcome = "acknowledged" | "failed" | "unknown";
 
-/** The store broke its word. */
+/** The store has broken a promise. */
 export class BrokenPromise extends Error {
   override name = "BrokenPromise";
 }
 
-/** How many calls there were, by what they were told. */
+/** How many calls ended with which outcome. */
 export interface Counts {
   acknowledged: number;
-  /** Refused or rolled back. */
+  /** Calls that were refused or rolled back. */
   failed: number;
-  /** Not known, and what a look has found. */
+  /** Calls of unknown outcome, by what a check has found. */
   unknown: { there: number; absent: number };
 }
 
 interface Call {
   operation: Operation;
   outcome: Outcome | undefined;
-  /** Of an unknown outcome, whether a look has found what it wrote. */
+  /**
+   * If the outcome is unknown: whether a check has found what the call wrote.
+   */
   wasThere?: boolean;
 }
 
 interface Possibility {
   state: State;
-  /** Of the calls with an unknown outcome those that took place. */
+  /** The calls of unknown outcome that took effect. */
   there: readonly Call[];
   absent: readonly Call[];
 }
@@ -45,7 +48,7 @@ interface Entry {
   calls: Call[];
 }
 
-/** Keeps account; see the file's head. */
+/** Records calls and checks streams; see the file's head. */
 export class Ledger {
   readonly counts: Counts = {
     acknowledged: 0,
@@ -55,12 +58,12 @@ export class Ledger {
   readonly #entries = new Map<StreamId, Entry>();
   readonly #calls = new Map<number, Call>();
 
-  /** The streams of which there was any call. */
+  /** The streams for which a call was made. */
   get streams(): StreamId[] {
     return [...this.#entries.keys()];
   }
 
-  /** A call is about to be made; its number is new. */
+  /** Records that a call begins; its number is new. */
   begin(call: number, operation: Operation): void {
     const entry = this.#entry(operation.stream);
     const made: Call = { operation, outcome: undefined };
@@ -68,7 +71,7 @@ export class Ledger {
     this.#calls.set(call, made);
   }
 
-  /** What the caller was told. */
+  /** Records how a call ended. */
   end(call: number, outcome: Outcome): void {
     const made = this.#calls.get(call);
     if (made === undefined) {
@@ -80,17 +83,18 @@ export class Ledger {
   }
 
   /**
-   * The callers are gone or frozen: of what is under way nothing is known. If
-   * a caller is told of it after all, it must be what was found meanwhile.
+   * Records that the callers are gone or frozen, so the outcome of calls in
+   * flight is unknown. If such a call ends after all, its outcome must agree
+   * with what a check has found meanwhile.
    */
   abandon(): void {
     for (const call of this.#calls.values()) call.outcome ??= "unknown";
   }
 
   /**
-   * Compares a stream, of which no call is under way, with what it may be.
+   * Compares a stream with its possible states. No call on it may be in flight.
    *
-   * @throws {BrokenPromise} when it is in none of its possible states.
+   * @throws {BrokenPromise} the stream is in none of its possible states.
    */
   observe(stream: StreamId, state: State): void {
     const entry = this.#entry(stream);
@@ -121,7 +125,7 @@ export class Ledger {
   }
 }
 
-/** The states that one becomes: none when the call can't have ended so. */
+/** The states after a call; none if the call cannot have ended this way. */
 function after(before: Possibility, call: Call): Possibility[] {
   if (call.outcome === "failed") return [before];
   const state = applied(before.state, call.operation);
@@ -142,8 +146,8 @@ function checkLate(
     return;
   }
   throw new BrokenPromise(
-    `Call ${number} on stream ${operation.stream} was told ${outcome} after ` +
-      `what it wrote was found ${wasThere ? "there" : "absent"}`,
+    `Call ${number} on stream ${operation.stream} ended as ${outcome} after ` +
+      `a check had found what it wrote ${wasThere ? "there" : "absent"}`,
   );
 }
 
@@ -160,7 +164,7 @@ function brokenPromise(
   ) => `  ${outcome} ${JSON.stringify(rest)}`);
   return new BrokenPromise(
     [
-      `Stream ${stream} is not what its callers were told, found:`,
+      `Stream ${stream} does not agree with the results of its calls, found:`,
       `  ${found ?? "nothing"}`,
       ...(states.length > 0 ? ["expected one of:"] : ["expected no state"]),
       ...states.map((state) => `  ${state}`),

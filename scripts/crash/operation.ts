@@ -1,4 +1,6 @@
-/** What the writers do, as plain data, and what each does to a stream. */
+/**
+ * The calls of the writers as plain data, and the effect of each on a stream.
+ */
 import type {
   DebugReadStreamDataResult,
   MiniblockDescriptor,
@@ -7,7 +9,7 @@ import type {
 } from "../../mod.ts";
 import type { Payloads } from "./payload.ts";
 
-/** A call on a stream; numbers named `id` stand for payloads, 0 for none. */
+/** A call on a stream. Numbers named `id` stand for payloads; 0 is none. */
 export type Operation =
   & { stream: StreamId }
   & (
@@ -28,12 +30,12 @@ export type Operation =
 /** A block's data and snapshot. */
 export type BlockIds = [id: number, snapshotId: number];
 
-/** A stream as it is stored, payloads by their ids. */
+/** A stored stream, with the payloads' ids in their place. */
 export interface Image {
   ephemeral: boolean;
   latestSnapshot: number;
   blocks: [number: number, ...BlockIds][];
-  /** Generation and events, unless there is no minipool. */
+  /** Generation and events; null if there is no minipool. */
   minipool: [generation: number, events: number[]] | null;
   candidates: [number: number, id: number][];
 }
@@ -89,10 +91,13 @@ export function perform(
   }
 }
 
-/** What may become of a stream: undefined is no stream. */
+/** A state of a stream; undefined: it does not exist. */
 export type State = Image | undefined;
 
-/** What the operation makes of the stream; "refused" where it can't be done. */
+/**
+ * Returns the stream after the operation; "refused" if the store must refuse
+ * it.
+ */
 export function applied(image: State, operation: Operation): State | "refused" {
   switch (operation.kind) {
     case "create":
@@ -174,15 +179,16 @@ function withBlocks(
   };
 }
 
-/** By number, then id. */
+/** Sorts by number, then by id. */
 function sorted<T extends [number, number, ...number[]]>(entries: T[]): T[] {
   return entries.sort(([a, idA], [b, idB]) => a - b || idA - idB);
 }
 
 /**
- * The stored stream as an image.
+ * Reads the stored stream as an image.
  *
- * @throws {Error} a payload is not as it was written, or a row not expected.
+ * @throws {Error} a payload differs from what was written, or a row is
+ *   unexpected.
  */
 export function imageOf(
   stored: DebugReadStreamDataResult & { ephemeral: boolean },

@@ -4,9 +4,9 @@ import { Random } from "../demo/random.ts";
 const idBytes = 8;
 
 /**
- * Bytes that name themselves: the first eight are the id, and all that follow,
- * their number too, come from the seed and the id. So whatever is read back
- * tells which write it is from, and a single wrong byte shows.
+ * Payloads that contain their own id. The first eight bytes are the id; the
+ * seed and the id determine the length and all other bytes. So a payload that
+ * is read back shows which write it is from, and whether any byte is wrong.
  */
 export class Payloads {
   readonly #seed: string;
@@ -16,7 +16,7 @@ export class Payloads {
     this.#seed = seed;
   }
 
-  /** The payload with this id, 1 or more: mostly small, up to 100 KB. */
+  /** Makes the payload with this id, 1 or more: mostly small, up to 100 KB. */
   bytes(id: number): Uint8Array {
     const random = new Random(`${this.#seed}:${id}`);
     const size = random.chance(75)
@@ -30,13 +30,16 @@ export class Payloads {
     return bytes;
   }
 
-  /** A hash for the payload, 32 bytes. */
+  /** Makes a hash for the payload, of 32 bytes. */
   hash(id: number): Uint8Array {
     const hash = createHash("sha256").update(`${this.#seed}:${id}`).digest();
     return new Uint8Array(hash);
   }
 
-  /** The id of a payload that was read back, undefined if a byte is wrong. */
+  /**
+   * Returns the id of a payload that was read back; undefined if a byte is
+   * wrong.
+   */
   idOf(bytes: Uint8Array): number | undefined {
     if (bytes.length < idBytes) return undefined;
     const { buffer, byteOffset } = bytes;

@@ -1,9 +1,8 @@
 /**
- * A PostgreSQL server as it is: the embedded binaries on a cluster that is
- * there, with the settings that are given and nothing else.
- * `startEmbeddedPostgres` gives each cluster a new password, which a standby
- * can't take, and listens on 127.0.0.1 alone, where no other network namespace
- * comes.
+ * A plain PostgreSQL server: the embedded binaries on an existing cluster, with
+ * the given settings and nothing else. `startEmbeddedPostgres` does not fit
+ * here: it gives each cluster a new password, which a standby cannot take, and
+ * it listens only on 127.0.0.1, which other network namespaces cannot reach.
  */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,9 +17,9 @@ import { startServer } from "../../src/embedded/start_server.ts";
 
 /** What a {@linkcode PlainServer} runs. */
 export interface PlainServerOptions {
-  /** A cluster that no server uses; it stays, and stays the caller's. */
+  /** A cluster that no server uses. The caller keeps it. */
   dataDir: string;
-  /** Where it listens besides 127.0.0.1. */
+  /** Addresses on which it listens besides 127.0.0.1. */
   addresses?: readonly string[];
   /** Settings by name. */
   settings?: Readonly<Record<string, string>>;
@@ -28,7 +27,7 @@ export interface PlainServerOptions {
 
 /** A running server; see the file's head. */
 export class PlainServer implements AsyncDisposable {
-  /** The same on every address. */
+  /** The port, the same on every address. */
   readonly port: number;
   readonly #end: () => Promise<void>;
 
@@ -37,7 +36,7 @@ export class PlainServer implements AsyncDisposable {
     this.#end = end;
   }
 
-  /** Resolves when the server takes connections, as a standby too. */
+  /** Starts a primary or standby. Resolves when it takes connections. */
   static async start(options: PlainServerOptions): Promise<PlainServer> {
     const { dataDir, addresses = [], settings = {} } = options;
     const user = await ownerOf(dataDir);
@@ -61,13 +60,13 @@ export class PlainServer implements AsyncDisposable {
     });
   }
 
-  /** Ends the server; the data stay. */
+  /** Stops the server and leaves its data. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#end();
   }
 }
 
-/** Root's server runs as another user, who owns the data. */
+/** Finds the owner of the data. A server that root starts runs as that user. */
 export async function ownerOf(dataDir: string): Promise<ServerUser> {
   const { uid, gid } = await stat(dataDir);
   return await chooseServerUser() && { uid, gid };

@@ -14,10 +14,10 @@ const script = fileURLToPath(
   new URL("remote_store_process.ts", import.meta.url),
 );
 
-/** A call that was not acknowledged is made again so often. */
+/** How many times a call is made before it is given up. */
 const maxAttempts = 50;
 
-/** Our end of a `remote_store_process.ts`. */
+/** Starts and controls a `remote_store_process.ts`. */
 export class RemoteStores implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #ended: Promise<unknown>;
@@ -36,8 +36,8 @@ export class RemoteStores implements AsyncDisposable {
       script,
     ];
     const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
-    child.stdin.on("error", () => {}); // its end tells
-    // Not as an argument: everybody on the machine can read those.
+    child.stdin.on("error", () => {}); // its exit is noticed anyway
+    // Every user of the machine could read an argument.
     child.stdin.write(`${JSON.stringify(plan)}\n`);
     createInterface({ input: child.stdout }).on("line", (line) => {
       const { id, failures } = JSON.parse(line) as RemoteAnswer;
@@ -51,7 +51,7 @@ export class RemoteStores implements AsyncDisposable {
     this.#process = child;
   }
 
-  /** Opens the stores in a process that is started by the command. */
+  /** Starts a process with the command, and opens the stores in it. */
   static async open(
     command: readonly string[],
     plan: RemotePlan,
@@ -67,7 +67,8 @@ export class RemoteStores implements AsyncDisposable {
   }
 
   /**
-   * Makes the calls at the same time; what failed of them, each at its place.
+   * Makes the calls at the same time. Resolves with the failure of each call;
+   * undefined for a call that was acknowledged.
    */
   async call(
     schema: string,
@@ -80,9 +81,10 @@ export class RemoteStores implements AsyncDisposable {
   }
 
   /**
-   * Makes the calls at the same time, each again until it is acknowledged.
+   * Makes the calls at the same time, and repeats each until it is
+   * acknowledged.
    *
-   * @throws {Error} a call was refused for good.
+   * @throws {Error} the store refused a call for good.
    */
   async acknowledged(
     schema: string,

@@ -1,8 +1,8 @@
 /**
- * A process that opens stores and makes the calls that it is told to make. The
- * first line of its input is a {@linkcode RemotePlan} as JSON, each other one a
- * {@linkcode RemoteRequest}, each line of its output a
- * {@linkcode RemoteAnswer}. The first answer, 0, says that all stores are open.
+ * A process that opens stores and makes calls on request. The first line of its
+ * input is a {@linkcode RemotePlan} as JSON, each other line a {@linkcode
+ * RemoteRequest}. Each line of its output is a {@linkcode RemoteAnswer}. The
+ * first answer, 0, says that all stores are open.
  */
 import { once } from "node:events";
 import process from "node:process";
@@ -18,12 +18,12 @@ import {
 /** What the process opens. */
 export interface RemotePlan {
   url: string;
-  /** A store for each; its sessions bear the schema's name. */
+  /** Each gets a store, whose sessions have the schema's name. */
   schemas: string[];
   operationTimeoutMs: number;
 }
 
-/** A call on a stream; blocks and events tell what they are by their bytes. */
+/** A call on a stream; the bytes of blocks and events identify them. */
 export type RemoteCall =
   & { stream: StreamId }
   & (
@@ -43,7 +43,7 @@ export interface RemoteRequest {
   calls: RemoteCall[];
 }
 
-/** How a call ended; undefined: it was acknowledged. */
+/** How a call failed. */
 export interface RemoteFailure {
   message: string;
   outcome: string;

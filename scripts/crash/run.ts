@@ -1,47 +1,55 @@
-/** The ways to crash: the server, the writer, and the network between them. */
+/**
+ * What all runs share, whether they crash the server, the writer or the
+ * network.
+ */
 import type { Checks } from "./checker.ts";
 import type { Counts, Ledger, Outcome } from "./ledger.ts";
 
-/** What is killed; of the network its connections are cut and healed. */
+/**
+ * What a run kills. A run that kills the network cuts connections and heals
+ * them.
+ */
 export const victims = ["server", "writer", "network"] as const;
 
-/** What is done. */
+/** How a run goes. */
 export interface CrashOptions {
-  /** What is killed. */
+  /** What the run kills. */
   victim: typeof victims[number];
-  /** How often. */
+  /** How many times. */
   kills: number;
-  /** Choices and payloads; the moments of the kills differ all the same. */
+  /** Determines choices and payloads, but not the moments of the kills. */
   seed: string;
   /** Streams that are written at the same time. */
   streams: number;
-  /** Settings of the server, to see what it takes to lose a write. */
+  /** Settings of the server, with which one can see what loses writes. */
   settings?: Record<string, string>;
-  /** Hears of each kill. */
+  /** Called after each kill. */
   onKill?(nth: number): void;
 }
 
-/** What was found; that nothing was lost is told by there being a report. */
+/** The result of a run. A run that finds a lost write throws instead. */
 export interface CrashReport {
   victim: CrashOptions["victim"];
   seed: string;
   kills: number;
-  /** Of these kills those that hit a server that was just coming back. */
+  /** How many of the kills hit a server that was recovering. */
   killsInRecovery: number;
-  /** How a new writer found the last one, when it was not killed before. */
+  /** How many writers were alive or frozen when the next one took over. */
   takeovers: { fromAlive: number; fromFrozen: number };
-  /** Partitions that cut single connections; the others cut all of them. */
+  /** How many partitions cut single connections; the others cut all of them. */
   cutsOfConnections: number;
   calls: Counts;
   checks: Checks;
-  /** The longest that a caller waited for the end of a call, in ms. */
+  /** The longest call, in milliseconds. */
   longestStallMs: number;
-  /** The longest from a server, or writer, that is back to the next write. */
+  /**
+   * The longest time from the return of the server or writer to the next write.
+   */
   longestRecoveryMs: number;
   elapsedMs: number;
 }
 
-/** A report of nothing yet. */
+/** Makes an empty report. */
 export function newReport(
   victim: CrashOptions["victim"],
   seed: string,
@@ -61,7 +69,7 @@ export function newReport(
   };
 }
 
-/** Adds what the callers of a store were told. */
+/** Adds the results of a store's calls. */
 export function addCalls(
   report: CrashReport,
   { counts: { acknowledged, failed, unknown } }: Ledger,
@@ -75,10 +83,10 @@ export function addCalls(
   report.longestStallMs = Math.max(report.longestStallMs, longestStallMs);
 }
 
-/** How long the store may take to find back, in ms. */
+/** How long the store may take to recover, in milliseconds. */
 export const recoveryLimitMs = 30_000;
 
-/** Fails when it takes longer than {@linkcode recoveryLimitMs}. */
+/** Waits for the work; fails after {@linkcode recoveryLimitMs}. */
 export async function inTime<T>(what: string, work: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -94,7 +102,7 @@ export async function inTime<T>(what: string, work: Promise<T>): Promise<T> {
   }
 }
 
-/** What the callers are told while it happens. */
+/** Counts the results of calls during a run. */
 export class Account {
   acknowledged = 0;
   longestStallMs = 0;
@@ -102,7 +110,7 @@ export class Account {
   #isBroken = false;
   #waiting: { target: number; wake: () => void } | undefined;
 
-  /** A call has ended. */
+  /** Records that a call has ended. */
   end(outcome: Outcome, ms: number): void {
     this.longestStallMs = Math.max(this.longestStallMs, ms);
     if (outcome !== "acknowledged") return;
@@ -110,7 +118,7 @@ export class Account {
     this.#check();
   }
 
-  /** Whatever is waited for fails with this error. */
+  /** Makes everything that waits for calls fail with this error. */
   break(error: unknown): void {
     if (this.#isBroken) return;
     this.#isBroken = true;
@@ -118,12 +126,12 @@ export class Account {
     this.#check();
   }
 
-  /** Throws what broke. */
+  /** Throws the error of `break`, if there is one. */
   throwIfBroken(): void {
     if (this.#isBroken) throw this.#error;
   }
 
-  /** Waits for so many more acknowledged calls. */
+  /** Waits until this many more calls are acknowledged. */
   async more(calls: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiting = { target: this.acknowledged + calls, wake: resolve };

@@ -1,6 +1,6 @@
 /**
- * A PostgreSQL server that can be crashed and comes back: always the same
- * data, port and login, so that a store can find it again by itself.
+ * A PostgreSQL server that can crash and restart. Data, port and login stay the
+ * same, so that a store can connect to it again.
  */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -19,13 +19,15 @@ import {
 
 /** How a {@linkcode CrashServer} starts. */
 export interface CrashServerOptions {
-  /** Settings of the server. Default: its own, so commits wait for the disk. */
+  /**
+   * Settings of the server. With the default ones, commits wait for the disk.
+   */
   settings?: Record<string, string>;
 }
 
 const login = "crash";
 
-/** A server that survives its own death. */
+/** A server that can crash and restart; see the file's head. */
 export class CrashServer implements AsyncDisposable {
   readonly #base: string;
   readonly #port: number;
@@ -43,12 +45,13 @@ export class CrashServer implements AsyncDisposable {
   }
 
   /**
-   * Makes a new cluster in a temporary directory and starts it, with a login
-   * that every crash leaves.
+   * Makes a new cluster in a temporary directory and starts it. Its login
+   * survives every crash.
    */
   static async start(options: CrashServerOptions = {}): Promise<CrashServer> {
     const base = await mkdtemp(join(tmpdir(), "stream-storage-crash-"));
-    // Root's server runs as somebody else, who has to get in.
+    // If this process is root's, the server's user needs access to the
+    // directory.
     await chmod(base, 0o755);
     const { settings = {} } = options;
     const server = new CrashServer(base, await freePort(), settings);
@@ -66,41 +69,42 @@ export class CrashServer implements AsyncDisposable {
   }
 
   /**
-   * Takes a copy of the other's data, as a standby has it. Both must be
-   * stopped; from then on neither hears of the other.
+   * Copies the data of the other server, as a standby would have it. Both must
+   * be stopped. Afterwards they are independent.
    */
   async copy(other: CrashServer): Promise<void> {
     await rm(this.dataDir, { recursive: true });
-    // As `cp` keeps owners, which Node's own copy does not.
+    // `cp` keeps the files' owners; Node's copy function does not.
     await promisify(execFile)("cp", ["-a", other.dataDir, this.dataDir]);
   }
 
-  /** The same after every restart. */
+  /** The URL, which stays the same after every restart. */
   get url(): string {
     return `postgresql://${login}:${login}@127.0.0.1:${this.#port}/postgres?sslmode=disable`;
   }
 
-  /** Where it listens, on 127.0.0.1. */
+  /** The port on 127.0.0.1. */
   get port(): number {
     return this.#port;
   }
 
-  /** Where the data are. */
+  /** The data directory. */
   get dataDir(): string {
     return join(this.#base, "data");
   }
 
-  /** Kills every process of the server with SIGKILL, at once. */
+  /** Kills all processes of the server with SIGKILL at the same time. */
   async crash(): Promise<void> {
     const postmaster = await this.#postmaster();
-    // The parent first: it would start others, or tell the clients something.
+    // The parent stops first, or it would start processes and inform the
+    // clients.
     kill(postmaster, "SIGSTOP");
     const family = [postmaster, ...await childrenOf(postmaster)];
     for (const pid of family) kill(pid, "SIGKILL");
     await gone(family);
   }
 
-  /** A fast shutdown: sessions are ended, work under way is rolled back. */
+  /** Makes a fast shutdown, which ends sessions and rolls their work back. */
   async stop(): Promise<void> {
     const postmaster = await this.#postmaster();
     const family = [postmaster, ...await childrenOf(postmaster)];
@@ -110,7 +114,7 @@ export class CrashServer implements AsyncDisposable {
 
   /** Starts the server again, on the same data and port. */
   async restart(): Promise<void> {
-    // The old one's shell takes its time to end, and hinders nobody.
+    // The old server's shell ends later and disturbs nothing.
     void this.#running?.close().catch(() => {});
     this.#running = await startEmbeddedPostgres({
       dataDir: this.dataDir,
@@ -125,9 +129,9 @@ export class CrashServer implements AsyncDisposable {
   }
 
   /**
-   * Changes a setting, whose value is written as the server shows it. Resolves
-   * when the server has it: it reads its files again a moment after it was
-   * told.
+   * Changes a setting to a value as the server shows it. Resolves when the
+   * server uses it, because the server reads its files a moment after the
+   * request.
    */
   async set(name: string, value: string): Promise<void> {
     await this.query(`ALTER SYSTEM SET ${name} = '${value}'`);
@@ -154,7 +158,7 @@ async function runSql(
   sql: string,
 ): Promise<Record<string, unknown>[]> {
   const client = new pg.Client({ connectionString: url });
-  client.on("error", () => {}); // the query itself tells
+  client.on("error", () => {}); // the query fails, too
   await client.connect();
   try {
     const result: unknown = await client.query(sql);
@@ -166,8 +170,9 @@ async function runSql(
 }
 
 /**
- * Below the ports that systems give to clients: a client that knocks at one of
- * those while nobody listens may get that very port and meet itself.
+ * Finds a free port below those that systems give to clients. If nothing
+ * listens on one of the latter, a client that connects to it may get that very
+ * port and so connect to itself.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
@@ -180,7 +185,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Sends the signal; a process that has just ended is no matter. */
+/** Sends the signal, and ignores that a process has just ended. */
 export function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
@@ -189,19 +194,19 @@ export function kill(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** Waits until none of the processes is there, or only its exit status is. */
+/** Waits until all the processes have ended. */
 export async function gone(pids: readonly number[]): Promise<void> {
   const wanted = new Set(pids);
   while ((await processes()).some(({ pid }) => wanted.has(pid))) await delay(2);
 }
 
-/** The processes that this one has started, itself not among them. */
+/** Lists the processes that the parent has started. */
 export async function childrenOf(parent: number): Promise<number[]> {
   return (await processes()).filter(({ ppid }) => ppid === parent)
     .map(({ pid }) => pid);
 }
 
-/** All processes that have not ended. */
+/** Lists all processes that have not ended. */
 async function processes(): Promise<{ pid: number; ppid: number }[]> {
   const lines = existsSync("/proc/self/stat")
     ? await statsOfProc()
@@ -211,7 +216,10 @@ async function processes(): Promise<{ pid: number; ppid: number }[]> {
     .map(([pid, , ppid]) => ({ pid: Number(pid), ppid: Number(ppid) }));
 }
 
-/** pid, state and parent; a process's name may hold blanks and brackets. */
+/**
+ * Reads pid, state and parent. A process's name may contain blanks and
+ * brackets.
+ */
 async function statsOfProc(): Promise<string[][]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
   const stats = await Promise.all(

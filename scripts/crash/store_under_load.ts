@@ -6,7 +6,7 @@ import { Payloads } from "./payload.ts";
 import { Account } from "./run.ts";
 import { Writers } from "./writers.ts";
 
-/** A store, who writes into it, and what they were told. */
+/** A store, its writers, and the ledger of their calls. */
 export class StoreUnderLoad implements AsyncDisposable {
   readonly ledger: Ledger = new Ledger();
   readonly account: Account = new Account();
@@ -39,7 +39,7 @@ export class StoreUnderLoad implements AsyncDisposable {
     });
   }
 
-  /** Opens a store in a new schema; its writers wait. */
+  /** Opens a store on a new schema. Its writers wait for {@linkcode resume}. */
   static async open(options: {
     url: string;
     schema: string;
@@ -58,7 +58,7 @@ export class StoreUnderLoad implements AsyncDisposable {
     return new StoreUnderLoad(storage, options);
   }
 
-  /** Where its tables are. */
+  /** The schema, for checks. */
   get ground(): Ground {
     const { schema, partitions } = this.#storage;
     return { url: this.#url, schema, partitions };
@@ -70,8 +70,8 @@ export class StoreUnderLoad implements AsyncDisposable {
   }
 
   /**
-   * Waits for the end of all calls and compares what is stored with what their
-   * callers were told.
+   * Waits until all calls have ended, and compares the stored rows with their
+   * results.
    *
    * @throws {BrokenPromise}
    */

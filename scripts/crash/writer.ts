@@ -9,7 +9,7 @@ import type { WriterLine, WriterPlan } from "./writer_process.ts";
 
 const script = fileURLToPath(new URL("writer_process.ts", import.meta.url));
 
-/** Our end of a `writer_process.ts`. */
+/** Starts and controls a `writer_process.ts`. */
 export class Writer {
   readonly #process: ChildProcess;
   readonly #ledger: Ledger;
@@ -19,12 +19,12 @@ export class Writer {
   readonly #ended: Promise<unknown>;
   #paused = Promise.withResolvers<void>();
   #isReplaced = false;
-  /** Calls that it began when it was the owner no more. */
+  /** Calls that it began when it no longer owned the store. */
   readonly #begunLate = new Set<number>();
 
   /**
-   * Starts the process, by the command if one is given; what it tells goes to
-   * the ledger.
+   * Starts the process, with the command if there is one. The ledger records
+   * what the process sends.
    */
   constructor(
     plan: WriterPlan,
@@ -42,15 +42,15 @@ export class Writer {
       script,
     ];
     const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
-    child.stdin.on("error", () => {}); // it is killed, and its end tells
-    // Not as an argument: everybody on the machine can read those.
+    child.stdin.on("error", () => {}); // its exit is noticed anyway
+    // Every user of the machine could read an argument.
     child.stdin.write(`${JSON.stringify(plan)}\n`);
     const lines = createInterface({ input: child.stdout });
     lines.on("line", (line) => this.#receive(line));
     this.#ended = Promise.all([once(child, "exit"), once(lines, "close")]);
     const early = new Error("The writer ended before it owned the store");
     void this.#ended.then(() => this.#owner.reject(early));
-    this.#owner.promise.catch(() => {}); // looked at by owner()
+    this.#owner.promise.catch(() => {}); // owner() reports it
     this.#process = child;
   }
 
@@ -59,7 +59,7 @@ export class Writer {
     return this.#owner.promise;
   }
 
-  /** Resolves when it has noticed that it is the owner no more. */
+  /** Resolves when it has noticed that it no longer owns the store. */
   stopped(): Promise<void> {
     return this.#stopped.promise;
   }
@@ -69,27 +69,28 @@ export class Writer {
     this.#process.stdin?.write("go\n");
   }
 
-  /** Lets it write no more; resolves when none of its calls is under way. */
+  /** Pauses its writes. Resolves when none of its calls is in flight. */
   async pause(): Promise<void> {
     this.#paused = Promise.withResolvers();
     this.#process.stdin?.write("pause\n");
     await this.#paused.promise;
   }
 
-  /** Stops the process in the middle of whatever it does. */
+  /** Freezes the process at once. */
   freeze(): void {
     this.#signal("SIGSTOP");
   }
 
   /**
-   * Lets a frozen process go on, which is the owner no more and must notice.
+   * Lets a frozen process go on. It no longer owns the store, and must notice
+   * that.
    */
   thaw(): void {
     this.#isReplaced = true;
     this.#signal("SIGCONT");
   }
 
-  /** Kills it with SIGKILL; resolves when all that it told was heard. */
+  /** Kills it with SIGKILL. Resolves when all that it sent was received. */
   async kill(): Promise<void> {
     this.#signal("SIGKILL");
     await this.#ended;
@@ -110,7 +111,7 @@ export class Writer {
     try {
       line = JSON.parse(text) as WriterLine;
     } catch {
-      return; // the last one, which was cut
+      return; // the last line, of which the kill left only a part
     }
     try {
       if (this.#isReplaced) this.#takeLate(line);
@@ -140,7 +141,7 @@ export class Writer {
     }
   }
 
-  /** What a former owner may read is not the ledger's affair. */
+  /** Checks a former owner's messages. Its reads are not recorded. */
   #takeLate(line: WriterLine): void {
     switch (line.type) {
       case "begin":

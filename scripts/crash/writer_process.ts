@@ -1,9 +1,8 @@
 /**
  * A process that owns a store and writes until it is killed. The first line of
- * its input is a {@linkcode WriterPlan} as JSON. It prints a {@linkcode
- * WriterLine} as JSON before and after each call, by blocking writes: what it
- * was told and what it was about to do outlives it. The line `go` lets it
- * write, `pause` makes it wait.
+ * its input is a {@linkcode WriterPlan} as JSON. Before and after each call it
+ * prints a {@linkcode WriterLine} as JSON, synchronously, so that a kill loses
+ * no line. The line `go` lets it write, `pause` makes it wait.
  */
 import { once } from "node:events";
 import { writeSync } from "node:fs";
@@ -14,21 +13,21 @@ import type { Outcome } from "./ledger.ts";
 import type { Operation, State } from "./operation.ts";
 import { Writers } from "./writers.ts";
 
-/** What the process is to do. */
+/** What the process should do. */
 export interface WriterPlan {
   url: string;
   schema: string;
   seed: string;
   streams: number;
-  /** Calls and payloads are numbered from here on. */
+  /** The number of the first call and payload. */
   firstId: number;
-  /** As the server shows its sessions. */
+  /** The name of its sessions on the server. */
   applicationName: string;
   /** Default: the store's own. */
   operationTimeoutMs?: number;
 }
 
-/** What the process tells. */
+/** What the process sends. */
 export type WriterLine =
   | { type: "owner" }
   | { type: "begin"; call: number; operation: Operation }
@@ -70,7 +69,7 @@ async function main(): Promise<void> {
       observed: (stream, state) =>
         send({ type: "observed", stream, state: state ?? null }),
       broken: (error) => {
-        // Whom another process has replaced can do nothing any more.
+        // A process that another one has replaced can do nothing more.
         if (signal.aborted) return;
         send({ type: "broken", message: String(error) });
       },

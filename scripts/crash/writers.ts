@@ -1,4 +1,4 @@
-/** The load: many streams, each written by an actor of its own. */
+/** The load: many streams, each with an actor that writes it. */
 import {
   isStreamStorageError,
   parseStreamId,
@@ -17,28 +17,28 @@ import {
 } from "./operation.ts";
 import { Payloads } from "./payload.ts";
 
-/** Hears of every call, before it is made and after it has ended. */
+/** Called before each call and after it has ended. */
 export interface WritersListener {
   begin(call: number, operation: Operation): void;
   end(call: number, outcome: Outcome, ms: number): void;
-  /** A writer has looked what became of its stream. */
+  /** A writer has read its stream, to see which calls took effect. */
   observed(stream: StreamId, state: State): void;
-  /** The store did what it must not do. */
+  /** The store has done something that it must not do. */
   broken(error: unknown): void;
 }
 
-/** Who writes what. */
+/** What the actors write. */
 export interface WritersOptions {
   storage: StreamStorage;
   seed: string;
   /** Streams that are written at the same time. */
   streams: number;
-  /** Calls and payloads are numbered from here on. */
+  /** The number of the first call and payload. */
   firstId: number;
   listener: WritersListener;
 }
 
-/** Actors that write until they are told to stop. */
+/** Actors that write until `stop` is called. */
 export class Writers {
   readonly #options: WritersOptions;
   readonly #payloads: Payloads;
@@ -69,7 +69,7 @@ export class Writers {
     this.#gate.resolve();
   }
 
-  /** Makes the actors wait; resolves when no call is under way. */
+  /** Makes the actors wait. Resolves when no call is in flight. */
   async pause(): Promise<void> {
     if (this.#isOpen) this.#gate = Promise.withResolvers<void>();
     this.#isOpen = false;
@@ -78,7 +78,7 @@ export class Writers {
     }
   }
 
-  /** Ends the actors after their calls under way. */
+  /** Ends the actors after their calls in flight. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.resume();
@@ -104,7 +104,10 @@ export class Writers {
     }
   }
 
-  /** Makes the calls at once; the state after them if there is no doubt. */
+  /**
+   * Makes the calls at once. Resolves with the state after them, if it is
+   * certain.
+   */
   async #write(
     before: State,
     operations: readonly Operation[],
@@ -115,12 +118,13 @@ export class Writers {
     let state = before;
     for (const [i, { outcome, refusal }] of outcomes.entries()) {
       if (outcome !== "acknowledged") {
-        // Every call was due: only one behind a failed one may be refused.
+        // All calls were valid, so the store may refuse only one after a failed
+        // one.
         if (refusal === undefined || i > 0) return undefined;
-        throw new BrokenPromise(`A call that was due was refused: ${refusal}`);
+        throw new BrokenPromise(`A valid call was refused: ${refusal}`);
       }
       const next = applied(state, operations[i]!);
-      if (next === "refused") throw new Error("A call was not due");
+      if (next === "refused") throw new Error("Expected a valid call");
       state = next;
     }
     return { state };
@@ -148,7 +152,9 @@ export class Writers {
     }
   }
 
-  /** Reads the stream as often as it takes, until the writers are stopped. */
+  /**
+   * Reads the stream, again and again if that fails, until the writers stop.
+   */
   async #look(stream: StreamId): Promise<State> {
     const { storage, listener } = this.#options;
     for (;;) {
@@ -163,7 +169,7 @@ export class Writers {
     }
   }
 
-  /** Calls that are due in this state. */
+  /** Picks calls that are valid in this state. */
   #next(stream: StreamId, state: State): Operation[] {
     const random = this.#random;
     if (stream.startsWith("ff")) return this.#nextChunks(stream, state);
@@ -212,7 +218,7 @@ export class Writers {
     }));
   }
 
-  /** A few, at most 4. */
+  /** Makes a few items, at most 4. */
   #times<T>(least: number, make: (i: number) => T): T[] {
     const length = this.#random.between(least, 4);
     return Array.from({ length }, (_, i) => make(i));
@@ -238,7 +244,10 @@ async function readState(
   }
 }
 
-/** Every fourth is a media stream that is being uploaded. */
+/**
+ * Makes the stream's id. Every fourth stream is a media stream that is
+ * uploaded.
+ */
 function streamOf(nth: number): StreamId {
   const type = nth % 4 === 3 ? "ff" : "20";
   return parseStreamId(type + nth.toString(16).padStart(62, "0"));

@@ -1,27 +1,29 @@
 import type { Outcome } from "../crash/ledger.ts";
 
-/** When calls were answered, and how. */
+/** Records when and how calls were answered. */
 export class Account {
-  /** The longest that one caller waited, in ms. */
+  /** The longest call, in milliseconds. */
   slowestMs = 0;
-  /** The longest in which no call was answered, in ms. */
+  /** The longest time in which no call was answered, in milliseconds. */
   stallMs = 0;
-  /** The longest from one acknowledged write to the next, in ms. */
+  /**
+   * The longest time from one acknowledged write to the next, in milliseconds.
+   */
   gapMs = 0;
-  /** The longest from one answered read to the next, in ms. */
+  /** The longest time from one answered read to the next, in milliseconds. */
   readGapMs = 0;
   acknowledgedWrites = 0;
   reads = 0;
   /** Calls that failed, by code and reason. */
   readonly failures: Record<string, number> = {};
-  /** Writes that were due and are refused for good. */
+  /** Valid writes that the store has refused for good. */
   readonly refused: string[] = [];
   #answeredAt = performance.now();
   #acknowledgedAt = performance.now();
   #readAt = performance.now();
   #isRunning = false;
 
-  /** Calls are made from now on, or none are. */
+  /** Records whether calls are made from now on. */
   run(isRunning: boolean): void {
     if (this.#isRunning) this.#measure(performance.now());
     this.#isRunning = isRunning;
@@ -29,7 +31,7 @@ export class Account {
     this.#answeredAt = this.#acknowledgedAt = this.#readAt = now;
   }
 
-  /** A read has ended. */
+  /** Records that a read has ended. */
   read(startedAt: number, failure?: string): void {
     this.reads++;
     if (failure === undefined) {
@@ -40,7 +42,7 @@ export class Account {
     this.#ended(startedAt, failure);
   }
 
-  /** A write has ended. */
+  /** Records that a write has ended. */
   wrote(startedAt: number, outcome: Outcome, failure?: string): void {
     if (outcome === "acknowledged") {
       this.acknowledgedWrites++;

@@ -3,34 +3,39 @@ import type { Mode } from "./pair.ts";
 import type { FailoverOptions } from "./run.ts";
 import { scenarios } from "./scenarios.ts";
 
-/** What the command line takes. */
+/** Describes the command line. */
 export const usage = `Usage: deno task failover [options]
 
-  Fails over from a PostgreSQL server to its streaming standby, under load, and
-  compares what is stored with what the callers were told, and where they were
-  told it. Takes Linux, root, iproute2 and Debian's package postgresql.
+  Fails over from a PostgreSQL server to its streaming standby under load.
+  Compares the stored rows with the results of the calls, and finds out which
+  server gave them. Needs Linux, root, iproute2 and Debian's package postgresql.
 
-  --scenario NAME  any number of them; default all:
+  --scenario NAME  may be repeated; default all:
 ${
   Object.entries(scenarios)
     .map(([name, { title }]) => `                     ${name}: ${title}`)
     .join("\n")
 }
-  --mode MODE      sync or async; default: both, where the scenario has both
-  --runs N         of each; in half of them the primary is the url's first
-                   host; default 2
-  --seed TEXT      other choices; default 1
-  --streams N      written and read at the same time; default 60
+  --mode MODE      sync or async; default: all modes of the scenario
+  --runs N         of each scenario and mode; default 2; in half of them the
+                   primary is the URL's first host
+  --seed TEXT      another seed makes other choices; default 1
+  --streams N      streams that are written and read at the same time; default 60
   --json           print the outcome of each run as one JSON document
   --help           print this
 
-  The columns: acknowledged writes; those that are lost; writes of unknown
-  outcome; those of these that a read has shown, and that are not there; the longest in which no call was answered; the slowest call; the
-  longest between two acknowledged writes; from the promotion to the first write
-  there; connections to the losing server that are left (and its sessions).
-  Exits with 1 if something is not as it must be.`;
+  The columns: acknowledged writes; lost ones among them; writes of unknown
+  outcome; of these, writes that a read has shown and that are not stored; the
+  longest time without an answer; the slowest call; the longest time between two
+  acknowledged writes; the time from the promotion to the first write at the new
+  primary; connections that remain to the old primary (and its sessions).
+  Exits with 1 if something is wrong.`;
 
-/** The options, or `help`. @throws {Error} what is wrong with the arguments. */
+/**
+ * Reads the options, or `help`.
+ *
+ * @throws {Error} an argument is wrong; the message says what was expected.
+ */
 export function readArguments(
   args: string[],
 ): FailoverOptions & { json: boolean; help: boolean } {

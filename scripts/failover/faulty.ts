@@ -2,22 +2,22 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Scenario } from "./scenarios.ts";
 import type { Trial } from "./trial.ts";
 
-/** How often an owner looks around, in ms. */
+/** How often an owner checks its row, in milliseconds. */
 const beatMs = 5000;
-/** The default of operationTimeoutMs, which is that of a statement, too. */
+/** The default of operationTimeoutMs, which also limits a statement. */
 const statementTimeoutMs = 5000;
-/** An answer is waited for so much longer. */
+/** How much longer the store waits for an answer. */
 const graceMs = 1000;
 /** The pools' connect timeout with two hosts. */
 const connectTimeoutMs = 2500;
-/** What a shared machine may add. */
+/** How much a busy machine may add. */
 const slackMs = 2000;
 
 const lossless = () => false;
 const bothOrders = ["primary first", "standby first"] as const;
 const failingFirst = ["primary first"] as const;
 
-/** Failovers in which the old primary is not dead, or not known to be. */
+/** Failovers in which the old primary is alive, or may be. */
 export const faulty: Readonly<Record<string, Scenario>> = {
   frozen: {
     title: "the primary is frozen, the standby promoted, the other thawed",
@@ -30,7 +30,8 @@ export const faulty: Readonly<Record<string, Scenario>> = {
       await trial.replicate();
       await pair.primary.freeze();
       await trial.promote();
-      // Before the store has given up the old one's sessions, or after.
+      // Either before or after the store has given up sessions to the old
+      // primary.
       if (options.variant === 0) await trial.moved(20_000);
       else await delay(random.between(500, 4000));
       await pair.primary.thaw();
@@ -63,7 +64,8 @@ export const faulty: Readonly<Record<string, Scenario>> = {
            WHERE wait_event = 'SyncRep'`,
         );
       }
-      // What the store tells its callers now must hold at the other server.
+      // What the store acknowledges now must also be stored at the other
+      // server.
       await delay(random.between(500, 2000));
       await pair.primary.kill();
       await trial.promote();
@@ -124,7 +126,8 @@ export const faulty: Readonly<Record<string, Scenario>> = {
 };
 
 /**
- * With the former store closed in one half of the runs, at work in the other.
+ * Opens a second store. In half of the runs the first store is closed, in the
+ * other half it is at work.
  */
 async function runOpening(trial: Trial): Promise<void> {
   const { pair, options } = trial;
@@ -137,7 +140,7 @@ async function runOpening(trial: Trial): Promise<void> {
   let isClosed = options.variant !== 0;
   if (!isClosed) {
     await trial.rest();
-    // It removes its row, and that waits, too.
+    // Closing removes the row, which also waits for the standby.
     void trial.current.storage.close().catch(() => {})
       .finally(() => isClosed = true);
     await delay(1000);
@@ -153,8 +156,8 @@ async function runOpening(trial: Trial): Promise<void> {
   } catch (error) {
     trial.faults.push(`A second store could not be opened: ${error}`);
   }
-  // Closing has a budget of its own for a server that does not answer.
-  await trial.within(20_000, "an end of the closing", () => isClosed);
+  // Closing has its own time limit for a server that does not answer.
+  await trial.within(20_000, "the end of closing", () => isClosed);
 }
 
 async function runSilence(trial: Trial): Promise<void> {
@@ -200,7 +203,7 @@ async function runSilence(trial: Trial): Promise<void> {
 
 async function runLostRow(trial: Trial): Promise<void> {
   const { pair } = trial;
-  // So that the schema is at both.
+  // Makes the schema on both servers.
   const first = await trial.open();
   await first.storage.close();
   await pair.catchUp();
@@ -213,13 +216,13 @@ async function runLostRow(trial: Trial): Promise<void> {
   const { signal } = trial.current.storage;
   await trial.within(
     20_000,
-    "a store that has noticed",
+    "the store to notice",
     () => signal.aborted || account.acknowledgedWrites > before + 20,
   );
   for (const { event } of trial.eventsOf("ownership_lost")) {
     trial.expect(
       !/another instance/i.test(event.message),
-      `The log says of a row that was lost: ${event.message}`,
+      `Unexpected log event about the lost row: ${event.message}`,
     );
   }
   if (signal.aborted) await trial.use(await trial.open());

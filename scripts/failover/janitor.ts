@@ -3,9 +3,9 @@ import { once } from "node:events";
 import type { NetworkNames } from "./network.ts";
 
 /**
- * Waits for the end of its input, which comes with our process at the latest,
- * then kills all that runs in the namespaces, and removes these, the shared
- * memory that a killed server leaves, and the data.
+ * Waits for the end of its input, which at the latest is the end of this
+ * process. Then kills everything that runs in the namespaces, and removes the
+ * namespaces, the shared memory that a killed server leaves, and the data.
  */
 const script = `
 base=$1
@@ -29,25 +29,25 @@ rm -rf "$base"
 `;
 
 /**
- * Leaves nothing behind, even when our process is killed: servers outlive the
- * process that started them, and namespaces all of them.
+ * Cleans up, even if this process is killed: servers outlive the process that
+ * started them, and namespaces outlive all processes.
  */
 export class Janitor implements AsyncDisposable {
   readonly #shell: ChildProcess;
   readonly #ended: Promise<unknown>;
 
-  /** `base` is the directory of the run, with one for each server in it. */
+  /** `base` is the directory of the run, which has one for each server. */
   constructor(base: string, { namespaces, link }: NetworkNames) {
     this.#shell = spawn(
       "/bin/sh",
       ["-c", script, "failover-janitor", base, link, ...namespaces],
       {
         cwd: "/",
-        detached: true, // Ctrl-C is for us, and our end ends it
+        detached: true, // Ctrl-C ends this process, and then its input ends
         stdio: ["pipe", "ignore", "ignore"],
       },
     );
-    this.#shell.stdin?.on("error", () => {}); // its end tells
+    this.#shell.stdin?.on("error", () => {}); // its exit is noticed anyway
     this.#ended = once(this.#shell, "exit");
   }
 

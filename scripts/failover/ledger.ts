@@ -1,13 +1,15 @@
 /**
- * What must be stored, as in crash/ledger.ts, where commits can be lost: it
- * counts what is missing instead of stopping at the first.
+ * Knows what must be stored, as crash/ledger.ts does, in runs that can lose
+ * commits. This ledger counts what is missing and does not stop at the first
+ * fault.
  *
- * Of each stream all states are remembered that it could have had. A stream
- * that is in none of those it may be in now is compared with them: when it is
- * as if some calls in a row had never been made, the acknowledged ones among
- * these are *missing*. In a look that the store gave that may be a look at the
- * wrong server, so both go on to be possible; in the tables of the surviving
- * primary they are lost.
+ * It remembers all states that each stream may have had. If a stream is in none
+ * of the states that it may have now, the ledger compares it with the earlier
+ * ones. If the stream is as if some calls in a row had never been made, the
+ * acknowledged ones among these calls are *missing*. If the store has shown
+ * that state, it may have come from the wrong server, so both states remain
+ * possible. If the state is in the tables of the surviving primary, the missing
+ * writes are lost.
  */
 import type { StreamId } from "../../mod.ts";
 import { Ledger, type Outcome } from "../crash/ledger.ts";
@@ -16,7 +18,10 @@ import { applied, type Operation, type State } from "../crash/operation.ts";
 interface Call {
   operation: Operation;
   outcome: Outcome | undefined;
-  /** Of an unknown outcome, what was found last. */
+  /**
+   * If the outcome is unknown: whether the last check found what the call
+   * wrote.
+   */
   wasThere?: boolean;
 }
 
@@ -24,34 +29,38 @@ interface Branch {
   state: State;
   there: readonly Call[];
   absent: readonly Call[];
-  /** As if these had never been made. */
+  /** The calls that seem never to have been made. */
   missing: readonly Call[];
 }
 
 interface Entry {
   branches: Branch[];
-  /** Calls in their order; those behind `settled` are not in the branches. */
+  /**
+   * Calls in their order. The branches do not contain those after `settled`.
+   */
   calls: Call[];
   settled: number;
-  /** What the stream could be after so many calls. */
+  /** The states that the stream could have after each number of calls. */
   past: { calls: number; branches: Branch[] }[];
 }
 
-/** What the ledger has found to be wrong. */
+/** The faults that the ledger has found. */
 export interface Findings {
-  /** Acknowledged, and not in the tables of the surviving primary. */
+  /**
+   * Acknowledged writes that are not in the tables of the surviving primary.
+   */
   lost: Operation[];
-  /** Looks of the store that lacked acknowledged writes. */
+  /** How many reads of the store lacked acknowledged writes. */
   staleLooks: number;
   /**
-   * Writes of unknown outcome that a look has shown, and that are not there.
+   * Writes of unknown outcome that a read has shown, and that are not stored.
    */
   retracted: Operation[];
-  /** Streams that are in no state that any loss explains. */
+  /** Streams whose state no loss explains. */
   broken: string[];
 }
 
-/** Keeps account; see the file's head. */
+/** Records calls and checks streams; see the file's head. */
 export class FailoverLedger extends Ledger {
   readonly findings: Findings = {
     lost: [],
@@ -63,7 +72,7 @@ export class FailoverLedger extends Ledger {
   readonly #open = new Map<number, Call>();
   readonly #others: readonly StreamId[];
 
-  /** The others are streams that are not looked at here. */
+  /** The ledger does not check the other streams. */
   constructor(others: readonly StreamId[] = []) {
     super();
     this.#others = others;
@@ -92,7 +101,10 @@ export class FailoverLedger extends Ledger {
     this.#open.clear();
   }
 
-  /** The store has shown its caller this; true if nothing was missing. */
+  /**
+   * Takes a state that the store has shown. Returns whether nothing was
+   * missing.
+   */
   look(stream: StreamId, state: State): boolean {
     const entry = this.#entry(stream);
     if (this.#settle(entry, state)) return true;
@@ -103,7 +115,7 @@ export class FailoverLedger extends Ledger {
     return false;
   }
 
-  /** Counts the writes of unknown outcome, as they were found last. */
+  /** Counts the writes of unknown outcome by what the last check has found. */
   countUnknown(): void {
     const calls = [...this.#entries.values()].flatMap(({ calls }) => calls);
     const unknown = calls.filter(({ outcome }) => outcome === "unknown");
@@ -111,7 +123,7 @@ export class FailoverLedger extends Ledger {
     this.counts.unknown = { there, absent: unknown.length - there };
   }
 
-  /** The surviving primary has this. */
+  /** Takes the state in the tables of the surviving primary. */
   override observe(stream: StreamId, state: State): void {
     if (this.#others.includes(stream)) return;
     const entry = this.#entry(stream);
@@ -145,11 +157,12 @@ export class FailoverLedger extends Ledger {
     return entry;
   }
 
-  /** Whether the state is one of those that the calls allow; then it is. */
+  /** If the calls allow the state, makes it the only one and returns true. */
   #settle(entry: Entry, state: State): boolean {
     for (; entry.settled < entry.calls.length; entry.settled++) {
       const next = after(entry.branches, entry.calls[entry.settled]!);
-      // None is left after a look at another server than the writes went to.
+      // No branch remains if the state came from another server than the
+      // writes.
       if (next.length > 0) entry.branches = next;
       const { branches } = entry;
       entry.past.push({ calls: entry.settled + 1, branches });
@@ -185,7 +198,9 @@ function newBranch(state: State): Branch {
   return { state, there: [], absent: [], missing: [] };
 }
 
-/** What one call makes of the branches: none are left if it can't have been. */
+/**
+ * Applies a call to the branches; none remain if the call is impossible in all.
+ */
 function after(branches: readonly Branch[], call: Call): Branch[] {
   const { operation, outcome } = call;
   if (outcome === "failed") return [...branches];
@@ -201,8 +216,9 @@ function after(branches: readonly Branch[], call: Call): Branch[] {
 }
 
 /**
- * The branch that leads to this state if some calls in a row were never made:
- * as few as possible, and the latest. Undefined if there is none.
+ * Finds the branch that leads to this state if some calls in a row were never
+ * made: as few calls as possible, and the last such. Undefined if there is
+ * none.
  */
 function missing(entry: Entry, state: State): Branch | undefined {
   const text = JSON.stringify(state);

@@ -1,9 +1,9 @@
 /**
- * Many streams, each written and read by an actor of its own at a moderate
- * pace: what a failover does to calls shows only if there is time between them.
- * Unlike the writers of `deno task crash`, these go on when a call that was due
- * is refused, which is what a caller sees of a lost commit: they look, and
- * continue from what they see.
+ * Many streams, each with an actor that writes and reads it at a moderate pace,
+ * because the effects of a failover show only if there is time between calls. A
+ * caller sees a lost commit as the refusal of a valid call. After such a
+ * refusal, the writers of `deno task crash` stop, but these actors read the
+ * stream and continue from what they find.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -26,14 +26,17 @@ import { Random } from "../demo/random.ts";
 import type { Account } from "./account.ts";
 import type { FailoverLedger } from "./ledger.ts";
 
-/** Payloads of up to half a kilobyte: the servers' CPU is not on trial. */
+/**
+ * Payloads of up to half a kilobyte, because the servers' speed is not tested
+ * here.
+ */
 export class SmallPayloads extends Payloads {
   override bytes(id: number): Uint8Array {
     return super.bytes(id).slice(0, 512);
   }
 }
 
-/** What a {@linkcode Load} is made of. */
+/** What a {@linkcode Load} needs. */
 export interface LoadOptions {
   storage: StreamStorage;
   seed: string;
@@ -42,9 +45,9 @@ export interface LoadOptions {
   account: Account;
 }
 
-/** The least id of a payload; those below are for others. */
+/** The lowest id of a payload. The probes use lower ones. */
 const firstId = 1000;
-/** Between the calls of an actor, in ms. */
+/** The pause between two calls of an actor, in milliseconds. */
 const paceMs = 100;
 
 /** Actors at work; see the file's head. */
@@ -83,7 +86,7 @@ export class Load {
     this.#options.account.run(true);
   }
 
-  /** Makes the actors wait; resolves when no call is under way. */
+  /** Makes the actors wait. Resolves when no call is in flight. */
   async pause(): Promise<void> {
     this.#isPaused = true;
     if (this.#working > 0) {
@@ -92,7 +95,7 @@ export class Load {
     this.#options.account.run(false);
   }
 
-  /** Ends the actors after their calls under way. */
+  /** Ends the actors after their calls in flight. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await Promise.all(this.#actors);
@@ -116,7 +119,10 @@ export class Load {
     }
   }
 
-  /** Makes the calls at once; the state after them if there is no doubt. */
+  /**
+   * Makes the calls at once. Resolves with the state after them, if it is
+   * certain.
+   */
   async #write(
     before: State,
     operations: readonly Operation[],
@@ -150,7 +156,7 @@ export class Load {
       if (!isStreamStorageError(error)) throw error;
       const outcome = error.outcome === "unknown" ? "unknown" : "failed";
       const failure = describe(error);
-      // A store that another one has replaced is right to refuse.
+      // A store that another one has replaced must refuse.
       const isReplaced = failure.endsWith("ownership_lost");
       const isFinal = !error.retryable && outcome === "failed";
       if (isDue && isFinal && !isReplaced) {
@@ -177,7 +183,7 @@ export class Load {
     }
   }
 
-  /** Calls that are due in this state. */
+  /** Picks calls that are valid in this state. */
   #next(stream: StreamId, { state }: { state: State }): Operation[] {
     const random = this.#random;
     if (stream.startsWith("ff")) return this.#nextChunk(stream, state);
@@ -227,7 +233,7 @@ export class Load {
   }
 }
 
-/** The code, and the reason if there is one. */
+/** Describes an error by its code, and its reason if there is one. */
 export function describe(error: unknown): string {
   if (!isStreamStorageError(error)) return String(error);
   const { reason } = error.details as { reason?: unknown };
@@ -249,7 +255,10 @@ async function readState(
   }
 }
 
-/** Every eighth is a media stream that is being uploaded. */
+/**
+ * Makes the stream's id. Every eighth stream is a media stream that is
+ * uploaded.
+ */
 function streamOf(nth: number): StreamId {
   const type = nth % 8 === 7 ? "ff" : "20";
   return parseStreamId(type + nth.toString(16).padStart(62, "0"));

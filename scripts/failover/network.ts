@@ -1,31 +1,31 @@
 /**
- * The network of two servers: each has a network namespace of its own, and all
- * between the machine (where the stores are) and the servers goes through a
- * router, a third namespace. The router can let one way fall silent alone:
- * that of the stores to a server, or that between the servers.
+ * The network of two servers. Each server has a network namespace. All packets
+ * between the machine, where the stores are, and the servers go through a
+ * router, which is a third namespace. The router can silence a single way:
+ * between the stores and a server, or between the servers.
  *
  *     stores ─ router ─┬─ a
  *                      └─ b
  *
- * Needs root, the right to make namespaces, and iproute2. Of the machine itself
- * only one interface, its address and two routes are used, which go with the
- * router.
+ * The network needs root, the right to make namespaces, and iproute2. On the
+ * machine itself it uses one interface, its address and two routes, which
+ * disappear with the router.
  */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import process from "node:process";
 import { promisify } from "node:util";
 
-/** Where packets come from and go to. */
+/** An end of the network. */
 export type Place = "stores" | Side;
 
 /** One of the servers. */
 export type Side = "a" | "b";
 
-/** Two ends of a way that can be cut. */
+/** The two ends of a way that can be cut. */
 export type Way = readonly [Place, Place];
 
-/** Names of all that the network is made of, for its removal. */
+/** The names of all parts of the network, for its removal. */
 export interface NetworkNames {
   namespaces: string[];
   link: string;
@@ -41,19 +41,19 @@ export class PairNetwork {
     this.#net = net;
   }
 
-  /** A network that is not there yet; {@linkcode make} makes it. */
+  /** Plans a network; {@linkcode make} makes it. */
   static async plan(): Promise<PairNetwork> {
     const nth = planned++;
     return new PairNetwork(`fo${process.pid}-${nth}`, await freeNet(nth));
   }
 
-  /** All that has to be removed, whether it is there or not. */
+  /** Names everything that has to be removed, whether it exists or not. */
   get names(): NetworkNames {
     const namespaces = ["r", "a", "b"].map((one) => this.#name + one);
     return { namespaces, link: this.#name };
   }
 
-  /** All of its addresses, as `pg_hba.conf` has it. */
+  /** The range of all its addresses, for `pg_hba.conf`. */
   get range(): string {
     return `${this.#net}.0/28`;
   }
@@ -63,12 +63,12 @@ export class PairNetwork {
     return this.#name + side;
   }
 
-  /** The only address of this end. */
+  /** The address of this end. */
   address(place: Place): string {
     return `${this.#net}.${{ stores: 1, a: 6, b: 10 }[place]}`;
   }
 
-  /** Makes it. */
+  /** Makes the network. */
   async make(): Promise<void> {
     const [name, net] = [this.#name, this.#net];
     const [router, a, b] = [`${name}r`, `${name}a`, `${name}b`];
@@ -104,7 +104,7 @@ export class PairNetwork {
     await run(ipProgram, ["netns", "exec", router, "sh", "-c", forward]);
   }
 
-  /** From now on nothing passes between the two, in either direction. */
+  /** Drops all packets between the two ends from now on, in both directions. */
   async cut(way: Way): Promise<void> {
     for (const rule of this.#rules(way)) {
       await ip(`-n ${this.#name}r rule add ${rule}`);
@@ -118,7 +118,10 @@ export class PairNetwork {
     }
   }
 
-  /** How many connections the stores have to the server, as they see it. */
+  /**
+   * Counts the stores' connections to the server, as the stores' side sees
+   * them.
+   */
   async connectionsTo(side: Side): Promise<number> {
     const filter = ["state", "established", "dst", this.address(side)];
     const { stdout } = await run(ss, ["-Htn", ...filter]);
@@ -134,20 +137,24 @@ export class PairNetwork {
   }
 }
 
-/** The processes in a namespace. */
+/** Lists the processes in a namespace. */
 export async function processesIn(namespace: string): Promise<number[]> {
   const text = await ip(`netns pids ${namespace}`);
   return text.split("\n").filter((line) => line !== "").map(Number);
 }
 
-/** A command that runs another one in the namespace, by the same process id. */
+/**
+ * A command that runs another one in the namespace, with the same process id.
+ */
 export function inNamespace(namespace: string): string[] {
   return [ipProgram, "netns", "exec", namespace];
 }
 
 const run = promisify(execFile);
 
-/** Debian puts them where only administrators look. */
+/**
+ * Debian installs the programs in directories that only root has on its PATH.
+ */
 const find = (name: string) =>
   ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map((dir) => `${dir}/${name}`)
     .find(existsSync) ?? name;
@@ -160,8 +167,9 @@ async function ip(command: string): Promise<string> {
 }
 
 /**
- * Of the range that is for tests of networks (RFC 2544), sixteen addresses; by
- * the process, so that two that look at the same time do not find the same.
+ * Picks sixteen addresses of the range for tests of networks (RFC 2544). The
+ * choice depends on the process, so that two processes do not pick the same at
+ * once.
  */
 async function freeNet(nth: number): Promise<string> {
   const used = await ip("-o -4 addr show");

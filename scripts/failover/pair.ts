@@ -1,4 +1,4 @@
-/** A primary and its streaming standby, which takes over. */
+/** A primary and the streaming standby that takes over. */
 import { chmod, mkdtemp } from "node:fs/promises";
 import { execFile } from "node:child_process";
 import { tmpdir } from "node:os";
@@ -13,10 +13,12 @@ import { port, role, Server } from "./server.ts";
 /** Whether a commit waits for the standby. */
 export type Mode = "sync" | "async";
 
-/** Which host of the url comes first; the primary is the one that fails. */
+/** Which host of the URL comes first. The primary is the host that fails. */
 export type Order = "primary first" | "standby first";
 
-/** Between the servers, and between the stores and the primary. */
+/**
+ * The way between the servers, and the way between the stores and the primary.
+ */
 export type NamedWay = "replication" | "stores";
 
 const ways: Record<NamedWay, Way> = {
@@ -25,15 +27,15 @@ const ways: Record<NamedWay, Way> = {
 };
 
 const settings = {
-  // What a killed server has written outlives it all the same.
+  // A killed server's writes survive without it, because the machine runs on.
   fsync: "off",
   wal_log_hints: "on",
   max_connections: "100",
   shared_buffers: "32MB",
-  // The primary keeps what the standby has not asked for yet.
+  // The primary keeps the log that the standby has not fetched yet.
   wal_keep_size: "256MB",
   wal_retrieve_retry_interval: "50ms",
-  // Of a server that was killed it would stay for ever.
+  // Other kinds of shared memory would outlive a killed server.
   dynamic_shared_memory_type: "mmap",
 };
 
@@ -54,10 +56,10 @@ export class Pair implements AsyncDisposable {
     [this.primary, this.standby] = servers;
   }
 
-  /** Starts both; resolves when the standby has all that the primary has. */
+  /** Starts both. Resolves when the standby has caught up with the primary. */
   static async start(mode: Mode): Promise<Pair> {
     const base = await mkdtemp(join(tmpdir(), "stream-storage-failover-"));
-    // The servers run as another user, who has to get in.
+    // The servers run as another user, who needs access to the directory.
     await chmod(base, 0o755);
     const network = await PairNetwork.plan();
     const janitor = new Janitor(base, network.names);
@@ -74,7 +76,7 @@ export class Pair implements AsyncDisposable {
     }
   }
 
-  /** One url for both, as libpq has it: the one that takes writes. */
+  /** A URL of both hosts, which connects to the one that takes writes. */
   url(order: Order): string {
     const hosts = [this.primary, this.standby].map(({ place }) =>
       `${place.address}:${port}`
@@ -84,7 +86,7 @@ export class Pair implements AsyncDisposable {
       "&target_session_attrs=read-write";
   }
 
-  /** Commits of this server wait for a standby from now on. */
+  /** Makes the commits of this server wait for a standby from now on. */
   async waitForStandby(server: Server): Promise<void> {
     await server.set("synchronous_standby_names", "*");
     await server.until(
@@ -92,7 +94,7 @@ export class Pair implements AsyncDisposable {
     );
   }
 
-  /** Waits until the follower has replayed all that is committed by now. */
+  /** Waits until the follower has replayed everything that is committed now. */
   async catchUp(leader = this.primary, follower = this.standby): Promise<void> {
     const [row] = await leader.query(
       "SELECT pg_current_wal_flush_lsn()::text AS lsn",
@@ -100,20 +102,20 @@ export class Pair implements AsyncDisposable {
     await follower.until(`pg_last_wal_replay_lsn() >= '${row?.lsn}'::pg_lsn`);
   }
 
-  /** Nothing passes this way from now on, and nobody is told. */
+  /** Drops all packets of this way from now on, without any notice. */
   async cut(way: NamedWay): Promise<void> {
     await this.#network.cut(ways[way]);
   }
 
-  /** How many connections the stores have to the server. */
+  /** Counts the stores' connections to the server. */
   connectionsTo(server: Server): Promise<number> {
     return this.#network.connectionsTo(this.#sideOf(server));
   }
 
-  /** Makes a stopped primary the standby of the one that was promoted. */
+  /** Makes a stopped primary the standby of the promoted server. */
   async rejoin(): Promise<void> {
     const { primary, standby } = this;
-    // Before, pg_rewind compares with the timeline of the last checkpoint.
+    // Without a checkpoint, pg_rewind would compare with an older timeline.
     await standby.query("CHECKPOINT");
     const source = `host=${standby.place.dir} user=${role} dbname=postgres`;
     const args = ["-D", primary.data, `--source-server=${source}`];
@@ -122,7 +124,7 @@ export class Pair implements AsyncDisposable {
     await this.catchUp(standby, primary);
   }
 
-  /** Ends both and removes all that there was. */
+  /** Stops both servers and removes everything. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#janitor[Symbol.asyncDispose]();
   }
@@ -131,17 +133,17 @@ export class Pair implements AsyncDisposable {
     const { primary, standby } = this;
     await Promise.all([primary.prepare(), standby.prepare()]);
     await primary.initialize(this.#network.range);
-    // As `cp` keeps owners, which Node's own copy does not.
+    // `cp` keeps the files' owners; Node's copy function does not.
     await promisify(execFile)("cp", ["-a", primary.data, standby.data]);
     await primary.start(settings);
     await this.#follow(standby, primary);
     await this.catchUp();
   }
 
-  /** Starts a stopped server as the standby of the other. */
+  /** Starts a stopped server as the standby of the other server. */
   async #follow(server: Server, leader: Server): Promise<void> {
     const { place } = leader;
-    // The server removes it when it is promoted.
+    // The server removes this file when it is promoted.
     const signal = join(server.data, "standby.signal");
     await writeAs(server.place.account, signal, "");
     await server.start({
@@ -161,7 +163,9 @@ async function serversIn(
   network: PairNetwork,
 ): Promise<(side: Side) => Server> {
   const programs = serverPrograms();
-  if (programs === undefined) throw new Error("There is no server package");
+  if (programs === undefined) {
+    throw new Error("Expected Debian's package postgresql");
+  }
   const account = await serverAccount();
   return (side) =>
     new Server({

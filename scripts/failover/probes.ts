@@ -1,11 +1,11 @@
 /**
- * Which server answers, by nothing but the store's calls: the block of one
- * stream differs between the servers, so each read of it tells where it was
- * answered; and numbered candidates of another stream are looked for on both
- * servers afterwards, so each of these writes tells it, too.
+ * Finds out which server answers, with calls of the store alone. The block of
+ * one stream differs between the servers, so each read of the block shows which
+ * server has answered. The probes also write numbered candidates of another
+ * stream, and afterwards look for each candidate on both servers.
  *
- * A read or write that begins on the old primary after another one has ended on
- * the new one shows a store that is at both.
+ * If a call begins on the old primary after another has ended on the new one,
+ * the store uses both servers.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { parseStreamId, type StreamId, type StreamStorage } from "../../mod.ts";
@@ -15,7 +15,7 @@ import type { Account } from "./account.ts";
 import { describe, SmallPayloads } from "./load.ts";
 import type { Server } from "./server.ts";
 
-/** A call that was acknowledged, and the server that answered it. */
+/** An acknowledged call and the server that answered it. */
 export interface Answered {
   kind: "read" | "write";
   startedAt: number;
@@ -29,11 +29,11 @@ export const probeStreams: { read: StreamId; write: StreamId } = {
   write: parseStreamId("20" + "d".repeat(62)),
 };
 
-/** Ids of payloads, below those of the load. */
+/** The payloads' ids, below those of the load. */
 const [oldMark, newMark, writtenMark] = [1, 2, 3];
 const paceMs = 20;
 
-/** What {@linkcode Probes} are made of. */
+/** What {@linkcode Probes} need. */
 export interface ProbesOptions {
   storage: StreamStorage;
   seed: string;
@@ -61,7 +61,7 @@ export class Probes {
     this.#payloads = new SmallPayloads(options.seed);
   }
 
-  /** Makes the streams and starts. */
+  /** Makes the streams and starts the probes. */
   async start(): Promise<void> {
     for (const stream of [probeStreams.read, probeStreams.write]) {
       await this.#storage.createStreamStorage(stream, {
@@ -69,7 +69,7 @@ export class Probes {
         data: this.#payloads.bytes(oldMark),
       });
     }
-    // More than one, so that more than one connection is asked.
+    // Several probes, so that they use several connections.
     for (let nth = 0; nth < 3; nth++) {
       this.#loops.push(this.#loop(() => this.#read()));
     }
@@ -83,19 +83,20 @@ export class Probes {
     this.#storage = storage;
   }
 
-  /** Makes or lets them wait. */
+  /** Pauses the probes, or lets them go on. */
   pause(isPaused: boolean): void {
     this.#isPaused = isPaused;
   }
 
-  /** Ends after the calls under way. */
+  /** Ends the probes after their calls in flight. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await Promise.all(this.#loops);
   }
 
   /**
-   * Changes the block on the server that was promoted, which nobody uses yet.
+   * Changes the block on the promoted server, before any store uses that
+   * server.
    */
   async mark(server: Server): Promise<void> {
     const { miniblocks } = this.#options.catalog.tablesOf(probeStreams.read);
@@ -114,28 +115,29 @@ export class Probes {
     return this.#reads.some(({ server }) => server === "new");
   }
 
-  /** The number of the last write that is on the server. */
+  /** Returns the number of the last write on the server. */
   async lastOn(server: Server): Promise<number> {
     return Math.max(0, ...await this.#numbersOn(server));
   }
 
-  /** How many writes were acknowledged, and are not on the server. */
+  /** Counts the acknowledged writes that are not on the server. */
   async lostOn(server: Server): Promise<number> {
     const stored = new Set(await this.#numbersOn(server));
     return this.#writes.filter(({ number }) => !stored.has(number)).length;
   }
 
   /**
-   * All that is known of which server has answered; `old` if it can be asked.
+   * Finds out which server has answered each call. `old` is undefined if the
+   * old primary cannot be read.
    */
   async answers(next: Server, old: Server | undefined): Promise<Answered[]> {
     const onNew = new Set(await this.#numbersOn(next));
     const onOld = new Set(old ? await this.#numbersOn(old) : []);
     const writes = this.#writes.flatMap(({ number, ...rest }): Answered[] => {
       const [isNew, isOld] = [onNew.has(number), onOld.has(number)];
-      // On both: replicated, when there was one primary only.
+      // On both servers: the write was replicated while there was one primary.
       if (isNew === isOld) return [];
-      // Replicated from an old primary that can't be asked.
+      // The write was replicated from an old primary that cannot be read.
       if (old === undefined && rest.startedAt < this.#markedAt) return [];
       const server = isNew ? "new" : "old";
       return [{ kind: "write", ...rest, server }];
@@ -201,7 +203,9 @@ export class Probes {
   }
 }
 
-/** Calls that began at the old primary after one had ended at the new one. */
+/**
+ * Finds calls that began at the old primary after one had ended at the new one.
+ */
 export function split(answers: readonly Answered[]): Answered[] {
   const firstNew = Math.min(
     ...answers.filter(({ server }) => server === "new")

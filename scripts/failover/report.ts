@@ -1,6 +1,6 @@
 import type { Outcome } from "./verdict.ts";
 
-/** A row of the table: all runs of a scenario in a mode. */
+/** Formats a row of the table: all runs of a scenario in a mode. */
 export function format(outcomes: readonly Outcome[]): string {
   const groups = Map.groupBy(
     outcomes,
@@ -62,10 +62,13 @@ function rowOf(runs: readonly Outcome[]): string[] {
   ];
 }
 
-/** What every store tells that is opened. */
+/** The log events of every opening. */
 const usual = ["ownership_taken"];
 
-/** The most connections, and sessions where the server could be asked. */
+/**
+ * Formats the most connections that remained, and sessions if the server was
+ * there.
+ */
 function left(runs: readonly Outcome[]): string {
   const connections = Math.max(...runs.map(({ left }) => left.connections));
   const sessions = runs.map(({ left }) => left.sessions)

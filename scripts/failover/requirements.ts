@@ -1,7 +1,7 @@
 import process from "node:process";
 import { serverPrograms } from "../debian.ts";
 
-/** Why there can be no failover here; undefined if there can. */
+/** Says why this machine cannot fail over; undefined if it can. */
 export function whyNoFailover(): string | undefined {
   if (process.platform !== "linux" || process.geteuid?.() !== 0) {
     return "network namespaces need Linux and root";

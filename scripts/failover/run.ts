@@ -3,21 +3,21 @@ import { type Scenario, scenarios } from "./scenarios.ts";
 import { Trial, type TrialOptions } from "./trial.ts";
 import { judge, type Outcome } from "./verdict.ts";
 
-/** Which failovers are to be. */
+/** Which failovers to run. */
 export interface FailoverOptions {
-  /** Names of scenarios; default: all. */
+  /** The names of the scenarios; default: all. */
   scenarios?: readonly string[];
-  /** Default: those that the scenario has. */
+  /** Default: all modes of the scenario. */
   modes?: readonly Mode[];
-  /** Of each scenario in each mode. */
+  /** Runs of each scenario in each mode. */
   runs: number;
   seed: string;
   streams: number;
-  /** Hears of each one that has ended. */
+  /** Called after each failover. */
   onOutcome?(outcome: Outcome): void;
 }
 
-/** Runs all of them, one after another. */
+/** Runs the failovers, one after another. */
 export async function failOver(options: FailoverOptions): Promise<Outcome[]> {
   const names = options.scenarios ?? Object.keys(scenarios);
   const outcomes: Outcome[] = [];
@@ -49,14 +49,14 @@ function trialOf(
     scenario: name,
     mode,
     order: orders[nth % orders.length]!,
-    // Two runs have both, four have both in either order of the hosts.
+    // Two runs try both variants; four try both in either order of the hosts.
     variant: (nth + Math.floor(nth / 2)) % 2 === 0 ? 0 : 1,
     seed: `${seed}:${name}:${mode}:${nth}`,
     streams,
   };
 }
 
-/** Runs one. */
+/** Runs one failover. */
 export async function runTrial(options: TrialOptions): Promise<Outcome> {
   const scenario = scenarios[options.scenario]!;
   const startedAt = performance.now();

@@ -3,22 +3,22 @@ import { faulty } from "./faulty.ts";
 import type { Mode, Order } from "./pair.ts";
 import type { Trial } from "./trial.ts";
 
-/** A way to fail over, and what must hold in it. */
+/** A way to fail over, and what must hold. */
 export interface Scenario {
-  /** What happens, for people. */
+  /** What happens, for the reader of the report. */
   title: string;
   modes: readonly Mode[];
   orders: readonly Order[];
   /** Whether acknowledged writes may be lost. */
   mayLose(mode: Mode): boolean;
-  /** From servers that run to a store that has settled. */
+  /** Fails over. The servers run before; the store has recovered afterwards. */
   run(trial: Trial): Promise<void>;
 }
 
 const modes = ["sync", "async"] as const;
 const orders = ["primary first", "standby first"] as const;
 
-/** As failovers should be: one primary at a time. */
+/** Correct failovers, with one primary at a time. */
 const orderly: Record<string, Scenario> = {
   crash: {
     title: "the primary is killed, the standby promoted",

@@ -1,7 +1,7 @@
 /**
- * A PostgreSQL server of Debian's in a network namespace of its own. SQL runs
- * on it by its socket directory, past the network, so what is cut for stores is
- * not cut for us.
+ * A server of Debian's PostgreSQL in its own network namespace. This program
+ * reaches the server through its socket directory, so a cut network does not
+ * stop the program.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -16,16 +16,16 @@ import { writeAs } from "../write_as.ts";
 import type { Account } from "../debian.ts";
 import { inNamespace, processesIn } from "./network.ts";
 
-/** The same on every server, each has its own addresses. */
+/** The port of every server; their addresses differ. */
 export const port = 5432;
-/** The only role; the network is ours alone, so there is no password. */
+/** The only role. The network is private, so the role has no password. */
 export const role = "failover";
 
 /** Where a server is. */
 export interface Place {
   namespace: string;
   address: string;
-  /** Of the data and the socket; the log is beside it. */
+  /** The directory of the data and the socket; the log is next to it. */
   dir: string;
   programs: string;
   account: Account;
@@ -42,12 +42,12 @@ export class Server {
     this.place = place;
   }
 
-  /** Where the data are. */
+  /** The data directory. */
   get data(): string {
     return join(this.place.dir, "data");
   }
 
-  /** Past the network. */
+  /** A URL that does not use the network. */
   get url(): string {
     const { dir } = this.place;
     return `postgresql://${role}@/postgres?host=${dir}&sslmode=disable`;
@@ -60,7 +60,7 @@ export class Server {
     await chown(dir, account.uid, account.gid);
   }
 
-  /** Makes an empty cluster that lets everybody in from the addresses. */
+  /** Makes an empty cluster that trusts all clients with these addresses. */
   async initialize(range: string): Promise<void> {
     await this.run("initdb", [
       ...["-D", this.data, "-U", role, "-A", "trust", "-E", "UTF8"],
@@ -73,7 +73,9 @@ export class Server {
     );
   }
 
-  /** Starts it with these settings; resolves when it takes connections. */
+  /**
+   * Starts the server with these settings. Resolves when it takes connections.
+   */
   async start(settings: Readonly<Record<string, string>>): Promise<void> {
     const { namespace, address, dir, programs, account } = this.place;
     const all = {
@@ -89,12 +91,13 @@ export class Server {
       ...["--clear-groups", join(programs, "postgres"), "-D", this.data],
       ...args,
     ];
-    // Ours: in the server's own directory its user could put a link there.
+    // Not in the server's directory, where its user could put a link in its
+    // place.
     const log = openSync(`${dir}.log`, "a");
     this.#process = spawn(program, rest, {
       cwd: "/",
       env: { PATH: "/usr/bin:/bin:/usr/sbin:/sbin", TZ: "UTC", LC_ALL: "C" },
-      detached: true, // Ctrl-C is for us, and the janitor ends it
+      detached: true, // Ctrl-C ends this process, and the janitor the server
       stdio: ["ignore", log, log],
     });
     closeSync(log);
@@ -102,7 +105,8 @@ export class Server {
   }
 
   /**
-   * A fast shutdown: sessions are ended, the standby gets all that is there.
+   * Makes a fast shutdown, which ends sessions and sends everything to the
+   * standby.
    */
   async stop(): Promise<void> {
     const ended = once(this.#process!, "exit");
@@ -110,7 +114,10 @@ export class Server {
     await ended;
   }
 
-  /** Kills every process of the server at once; nobody says good-bye. */
+  /**
+   * Kills all processes of the server at once, which send their clients
+   * nothing.
+   */
   async kill(): Promise<void> {
     await this.freeze();
     this.#signal(await this.#processes(), "SIGKILL");
@@ -120,9 +127,9 @@ export class Server {
     );
   }
 
-  /** Stops every process where it is. */
+  /** Freezes all processes of the server. */
   async freeze(): Promise<void> {
-    // The parent first: it would start others.
+    // The parent comes first, because it would start others.
     this.#signal([this.#process!.pid!], "SIGSTOP");
     this.#signal(await this.#processes(), "SIGSTOP");
   }
@@ -132,7 +139,7 @@ export class Server {
     this.#signal(await this.#processes(), "SIGCONT");
   }
 
-  /** Runs SQL on a session of its own; the rows. */
+  /** Runs SQL on a new session. Resolves with the rows. */
   async query(sql: string): Promise<Record<string, unknown>[]> {
     const client = new pg.Client({
       host: this.place.dir,
@@ -142,7 +149,7 @@ export class Server {
       connectionTimeoutMillis: limitMs,
       query_timeout: limitMs,
     });
-    client.on("error", () => {}); // the query itself tells
+    client.on("error", () => {}); // the query fails, too
     await client.connect();
     try {
       return (await client.query(sql)).rows;
@@ -151,7 +158,7 @@ export class Server {
     }
   }
 
-  /** Asks until the condition holds. */
+  /** Waits until the condition holds. */
   async until(condition: string): Promise<void> {
     await withinLimit(condition, async () => {
       const [row] = await this.query(`SELECT (${condition}) AS holds`);

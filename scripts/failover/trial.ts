@@ -1,4 +1,4 @@
-/** One failover: two servers, a store under load, and what came of it. */
+/** One failover: two servers, a store under load, and the result. */
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type LogEvent,
@@ -14,21 +14,21 @@ import { Load } from "./load.ts";
 import { type Mode, type Order, Pair } from "./pair.ts";
 import { Probes, probeStreams } from "./probes.ts";
 
-/** How one failover is to be. */
+/** How to run one failover. */
 export interface TrialOptions {
   scenario: string;
   mode: Mode;
   order: Order;
   seed: string;
   streams: number;
-  /** Two ways in which some scenarios can go. */
+  /** Which of two ways a scenario takes, if it has two. */
   variant: 0 | 1;
 }
 
-/** Where the store is. */
+/** The schema of the store. */
 export const ground = { schema: "failover", partitions: 4 };
 
-/** A store that was opened, and what it has told its logger. */
+/** An open store and its log events. */
 export interface OpenedStore {
   storage: PostgresStreamStorage;
   events: { at: number; event: LogEvent }[];
@@ -41,17 +41,17 @@ export class Trial implements AsyncDisposable {
   readonly random: Random;
   readonly ledger = new FailoverLedger(Object.values(probeStreams));
   readonly account = new Account();
-  /** What is not as it must be. */
+  /** What is not as it should be. */
   readonly faults: string[] = [];
   /** All stores, in the order in which they were opened. */
   readonly stores: OpenedStore[] = [];
-  /** From the promotion to the first write at the new primary, in ms. */
+  /** Milliseconds from the promotion to the first write at the new primary. */
   movedMs: number | undefined;
-  /** How long it took to open a second store, in ms. */
+  /** Milliseconds that the opening of a second store took. */
   openedMs: number | undefined;
-  /** More than these acknowledged writes must not be lost. */
+  /** How many acknowledged writes may be lost. */
   lossLimit = Infinity;
-  /** Is the old primary a server that can be asked? */
+  /** Whether the old primary can be read. */
   oldCanBeAsked = false;
   #current: OpenedStore | undefined;
   #load: Load | undefined;
@@ -70,7 +70,7 @@ export class Trial implements AsyncDisposable {
     return new Trial(options, await Pair.start(options.mode));
   }
 
-  /** What tells the servers apart. */
+  /** The probes, which find out which server answers. */
   get probes(): Probes {
     return this.#probes!;
   }
@@ -80,7 +80,7 @@ export class Trial implements AsyncDisposable {
     return this.#current!;
   }
 
-  /** Opens a store, which finds the servers by their url. */
+  /** Opens a store with the URL of both servers. */
   async open(
     options: Partial<StreamStorageOptions> = {},
   ): Promise<OpenedStore> {
@@ -111,7 +111,7 @@ export class Trial implements AsyncDisposable {
     await this.more(this.random.between(300, 600));
   }
 
-  /** Load and probes are on this store from now on. */
+  /** Directs load and probes to this store from now on. */
   async use(store: OpenedStore): Promise<void> {
     await this.rest();
     this.#current = store;
@@ -121,7 +121,10 @@ export class Trial implements AsyncDisposable {
     this.#probes!.pause(false);
   }
 
-  /** Waits for so many acknowledged writes; false and a fault if they fail. */
+  /**
+   * Waits for acknowledged writes. If too few come, adds a fault and returns
+   * false.
+   */
   async more(writes: number, limitMs = 30_000): Promise<boolean> {
     const target = this.account.acknowledgedWrites + writes;
     return await this.within(
@@ -131,18 +134,21 @@ export class Trial implements AsyncDisposable {
     );
   }
 
-  /** What is acknowledged by now gets to the standby, and must not be lost. */
+  /**
+   * Waits until the standby has all acknowledged writes. None of them may be
+   * lost.
+   */
   async replicate(): Promise<void> {
     this.#replicated = this.account.acknowledgedWrites;
     await this.pair.catchUp();
   }
 
-  /** What is acknowledged from now on must not be lost either. */
+  /** Forbids the loss of writes that are acknowledged from now on. */
   limitLoss(): void {
     this.lossLimit = this.account.acknowledgedWrites - this.#replicated;
   }
 
-  /** Promotes the standby; no store uses it before it can be told apart. */
+  /** Promotes the standby, and marks it before any store uses it. */
   async promote(): Promise<void> {
     const { standby } = this.pair;
     await standby.set("default_transaction_read_only", "on");
@@ -171,7 +177,7 @@ export class Trial implements AsyncDisposable {
     return isThere;
   }
 
-  /** Waits for the condition; a fault if it does not become true. */
+  /** Waits for the condition; adds a fault if it does not become true. */
   async within(
     limitMs: number,
     what: string,
@@ -188,23 +194,26 @@ export class Trial implements AsyncDisposable {
     return true;
   }
 
-  /** A fault unless the condition holds. */
+  /** Adds a fault unless the condition holds. */
   expect(condition: boolean, otherwise: string): void {
     if (!condition) this.faults.push(otherwise);
   }
 
-  /** The events of all stores with this code. */
+  /** Returns the events of all stores with this code. */
   eventsOf(code: string): { at: number; event: LogEvent }[] {
     return this.stores.flatMap(({ events }) => events)
       .filter(({ event }) => event.code === code);
   }
 
-  /** Lets no call begin; false and a fault if those under way do not end. */
+  /**
+   * Lets no call begin. If calls in flight do not end, adds a fault; returns
+   * false.
+   */
   async rest(): Promise<boolean> {
     this.#probes?.pause(true);
     let isAtRest = this.#load === undefined;
     void this.#load?.pause().then(() => isAtRest = true);
-    return await this.within(30_000, "an end of every call", () => isAtRest);
+    return await this.within(30_000, "the end of every call", () => isAtRest);
   }
 
   /** Closes the stores and removes the servers. */
@@ -218,7 +227,7 @@ export class Trial implements AsyncDisposable {
   }
 }
 
-/** Waits for the work, but not longer. */
+/** Waits for the work, at most for the given time. */
 async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);

@@ -1,4 +1,4 @@
-/** What a trial has shown, when it is over. */
+/** Judges a trial at its end. */
 import { BrokenPromise } from "../crash/ledger.ts";
 import { checkStore } from "../crash/checker.ts";
 import { SmallPayloads } from "./load.ts";
@@ -6,44 +6,47 @@ import type { Mode, Order } from "./pair.ts";
 import { split } from "./probes.ts";
 import { ground, type Trial } from "./trial.ts";
 
-/** Of one failover. */
+/** The result of one failover. */
 export interface Outcome {
   scenario: string;
   mode: Mode;
   order: Order;
   variant: 0 | 1;
   seed: string;
-  /** What is not as it must be; empty if all is. */
+  /** What is not as it should be; empty if everything is right. */
   faults: string[];
   acknowledged: number;
   reads: number;
-  /** Acknowledged, and not there. */
+  /** Acknowledged writes that are not stored. */
   lost: number;
-  /** Those by operation. */
+  /** The lost writes by operation. */
   lostBy: Record<string, number>;
   unknown: { there: number; absent: number };
   failures: Record<string, number>;
-  /** Writes that were due and refused for good. */
+  /** Valid writes that the store has refused for good. */
   refused: string[];
   /** Reads that lacked acknowledged writes. */
   staleReads: number;
   /**
-   * Writes of unknown outcome that a read has shown, and that are not there.
+   * Writes of unknown outcome that a read has shown, and that are not stored.
    */
   retracted: number;
-  /** Calls that began at the old primary after another had ended at the new. */
+  /**
+   * Calls that began at the old primary after another had ended at the new one.
+   */
   split: { reads: number; writes: number };
   stallMs: number;
   slowestMs: number;
   gapMs: number;
-  /** The same of reads. */
+  /** The longest time between two answered reads. */
   readGapMs: number;
-  /** From the promotion to the store's first write there. */
+  /** Milliseconds from the promotion to the store's first write there. */
   movedMs: number | undefined;
-  /** What a second store took to open. */
+  /** Milliseconds that the opening of a second store took. */
   openedMs: number | undefined;
   /**
-   * The store's connections to the losing server, and that server's sessions.
+   * Connections that the store still has to the old primary, and sessions
+   * there.
    */
   left: { connections: number; sessions: number | undefined };
   /** Log events by code. */
@@ -51,7 +54,7 @@ export interface Outcome {
   elapsedMs: number;
 }
 
-/** Ends the load and compares everything with everything. */
+/** Ends the load, and compares the tables with the ledger and the probes. */
 export async function judge(
   trial: Trial,
   mayLose: boolean,
@@ -120,11 +123,11 @@ function addFaults(trial: Trial, outcome: Outcome, mayLose: boolean): void {
   );
   trial.expect(
     !isLossless || staleReads === 0,
-    `${staleReads} reads lacked acknowledged writes that are there`,
+    `${staleReads} reads lacked acknowledged writes that are stored`,
   );
   trial.expect(
     !isLossless || refused.length === 0,
-    `${refused.length} writes were due and refused, first ${refused[0]}`,
+    `${refused.length} valid writes were refused, first ${refused[0]}`,
   );
   trial.expect(
     split.reads + split.writes === 0,
@@ -133,11 +136,11 @@ function addFaults(trial: Trial, outcome: Outcome, mayLose: boolean): void {
   );
   trial.expect(
     left.connections === 0,
-    `${left.connections} connections to the losing server are left`,
+    `${left.connections} connections to the old primary remain`,
   );
   trial.expect(
     lost <= trial.lossLimit,
-    `${lost} writes are lost, where ${trial.lossLimit} could be`,
+    `${lost} writes are lost; expected at most ${trial.lossLimit}`,
   );
   const isStopped = trial.current.storage.signal.aborted;
   trial.expect(!isStopped, "The store has stopped");
