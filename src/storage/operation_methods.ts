@@ -1,7 +1,7 @@
 /**
- * Makes the methods of a store from functions of the same names, so that neither
- * store spells out each operation: its name, its checks and where its options
- * stand are known from the table (operations.ts).
+ * Makes the methods of a store from functions of the same names, so that
+ * neither store spells out each operation. The table (operations.ts) has its
+ * name, its checks and the position of its options.
  *
  * @module
  */
@@ -26,14 +26,14 @@ export type StreamOperationName = {
     : never;
 }[OperationName];
 
-/** Those of a reader. */
+/** The operations of a reader. */
 export type ReadName = StreamOperationName & keyof StreamReader;
-/** Those that only a store has. */
+/** The operations that only a store has. */
 export type WriteName = Exclude<StreamOperationName, ReadName>;
 
 /**
- * The functions that do operations, by their names; each gets what it works on
- * before its arguments.
+ * The functions that implement operations, by name; each gets its context
+ * before the operation's arguments.
  */
 export type Implementations<Names extends StreamOperationName, First, Second> =
   {
@@ -44,7 +44,7 @@ export type Implementations<Names extends StreamOperationName, First, Second> =
     ) => ReturnType<StreamStorage[Name]>;
   };
 
-/** The same without promises. */
+/** The same functions, without promises. */
 export type ImmediateImplementations<
   Names extends StreamOperationName,
   First,
@@ -57,7 +57,7 @@ export type ImmediateImplementations<
   ) => Awaited<ReturnType<StreamStorage[Name]>>;
 };
 
-/** How a class makes a call; `body` checks the arguments and does the operation. */
+/** How a class makes a call; `body` checks arguments and does the operation. */
 export type Perform<Self, First, Second, Result> = (
   self: Self,
   name: StreamOperationName,
@@ -67,8 +67,8 @@ export type Perform<Self, First, Second, Result> = (
 ) => Promise<unknown>;
 
 /**
- * Gives a class its operations of some kinds. What the class spells out itself,
- * it keeps.
+ * Gives a class its operations of some kinds. Methods that the class defines
+ * itself stay.
  */
 export function addOperations<Self extends object, First, Second, Result>(
   prototype: Self,
@@ -94,9 +94,9 @@ export function addOperations<Self extends object, First, Second, Result>(
 }
 
 /**
- * No operation has more arguments behind its stream id, options included. With
- * rest parameters instead, the way of a call to the queue of writes took 3 %
- * (Deno) to 15 % (Bun) longer.
+ * No operation has more arguments after its stream id, including options. With
+ * rest parameters instead, a call took 3 % (Deno) to 15 % (Bun) longer to reach
+ * the write queue.
  */
 type Arguments = [a?: unknown, b?: unknown, c?: unknown, d?: unknown];
 type Implementation<First, Second, Result> = (

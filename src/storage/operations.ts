@@ -1,9 +1,9 @@
 /**
- * The one table of what a store can be asked for. Its types make it exhaustive:
- * an operation that is declared in stream_reader.ts or stream_storage.ts and has
- * no row here, or a row of the wrong kind, does not compile. Whatever needs "all
- * operations" derives its list from here: both stores their methods and checks,
- * telemetry its names, and tests and programs their calls.
+ * The one table of a store's operations. Its types make it exhaustive: an
+ * operation that is declared in stream_reader.ts or stream_storage.ts and has
+ * no row here, or a row of the wrong kind, does not compile. Everything that
+ * needs "all operations" derives its list from here: both stores their methods
+ * and checks, telemetry its names, and tests and programs their calls.
  *
  * @module
  */
@@ -29,15 +29,15 @@ import type { StreamId } from "./stream_id.ts";
 import type { StreamReader } from "./stream_reader.ts";
 import type { StreamStorage } from "./stream_storage.ts";
 
-/** Every method that takes options; not the ends of a store. */
+/** Every method that takes options, so not the ways to close a store. */
 export type OperationName = Exclude<keyof StreamStorage, symbol | "close">;
 
-/** The arguments behind the stream id, options included. */
+/** The arguments after the stream id, including options. */
 export type ArgumentsOf<Name extends OperationName> =
   Parameters<StreamStorage[Name]> extends [StreamId, ...infer Rest] ? Rest
     : Parameters<StreamStorage[Name]>;
 
-/** The same without the options. */
+/** The same arguments without the options. */
 export type GivenOf<Name extends OperationName> =
   Required<ArgumentsOf<Name>> extends [...infer Given, infer _Options] ? Given
     : never;
@@ -50,7 +50,7 @@ export type OperationKind =
   | "lists"
   /** Changes a stream that must exist. */
   | "writes"
-  /** Takes a stream that need not exist; only an id that a node can read. */
+  /** Takes a stream that need not exist, but an id that a node can read. */
   | "creates";
 
 type KindOf<Name extends OperationName> = Name extends keyof StreamReader
@@ -58,12 +58,12 @@ type KindOf<Name extends OperationName> = Name extends keyof StreamReader
   : "lists"
   : "writes" | "creates";
 
-/** The names of the operations that may be of a kind. */
+/** The names of the operations that have a certain kind. */
 export type NameOf<Kind extends OperationKind> = {
   [Name in OperationName]: Kind extends KindOf<Name> ? Name : never;
 }[OperationName];
 
-/** The stream that a sample call finds what it needs in. */
+/** The kind of stream that a sample call needs. */
 export type SampleStream =
   /** An id that no stream has. */
   | "unknown"
@@ -80,11 +80,11 @@ export type SampleStream =
 /** One row of the table. */
 export interface Operation<Name extends OperationName> {
   readonly kind: KindOf<Name>;
-  /** Checks the arguments, before anything is read or written. */
+  /** Checks the arguments before anything is read or written. */
   readonly check?: (...args: ArgumentsOf<Name>) => void;
-  /** Default `regular`, or `unknown` for what creates a stream. */
+  /** Default `regular`, or `unknown` for operations that create a stream. */
   readonly on?: SampleStream;
-  /** Arguments of a call that succeeds; `content` is in whatever is stored. */
+  /** The arguments of a call that succeeds; it stores `content`, if any. */
   readonly sample: (content: Uint8Array) => GivenOf<Name>;
 }
 
@@ -98,7 +98,7 @@ function block(number: bigint, content: Uint8Array): MiniblockDescriptor {
   return { number, data: content, snapshot: content };
 }
 
-/** The table; see the file's head. */
+/** The table; see the head of this file. */
 export const operations: {
   readonly [Name in OperationName]: Operation<Name>;
 } = {
@@ -212,7 +212,7 @@ export const operations: {
   },
 };
 
-/** The names of all operations, or of those of these kinds. */
+/** The names of all operations, or of those of certain kinds. */
 export function operationNames(...kinds: OperationKind[]): OperationName[] {
   const names = Object.keys(operations) as OperationName[];
   return kinds.length === 0
@@ -225,7 +225,7 @@ export function isOperationName(name: unknown): name is OperationName {
   return typeof name === "string" && Object.hasOwn(operations, name);
 }
 
-/** Whether it changes what is stored. */
+/** Whether the operation changes what is stored. */
 export function isWrite(name: OperationName): boolean {
   const { kind } = operations[name];
   return kind === "writes" || kind === "creates";

@@ -11,7 +11,7 @@ import type { StreamReader } from "../storage/stream_reader.ts";
 import type { StreamStorage } from "../storage/stream_storage.ts";
 import { mediaGenesis, newStreamId } from "./contract/support.ts";
 
-/** What stands in the samples if nothing else is asked for. */
+/** The content of samples, unless a test gives another. */
 const sampleContent: Uint8Array = new TextEncoder().encode("sample");
 
 /** The stream that the sample call of an operation needs. */
@@ -31,8 +31,8 @@ export function sampleArguments(
 }
 
 /**
- * Makes the sample call, a reader's only if it reads; blocks that it returns one
- * by one are collected.
+ * Makes the sample call, on a reader only if the operation reads; collects
+ * blocks that are returned one by one.
  */
 export function callSample(
   storage: StreamReader & Partial<StreamStorage>,
@@ -48,7 +48,7 @@ export function callSample(
     : result as Promise<unknown>;
 }
 
-/** Makes a stream for sample calls. */
+/** Makes the stream that sample calls need. */
 export async function makeSampleStream(
   storage: StreamStorage,
   kind: SampleStream,
