@@ -1,16 +1,16 @@
 /**
- * What the servers of a cluster call each other may lead nowhere from here: they
- * may be behind proxies, or in a network of their own.
+ * The addresses by which the servers of a cluster know each other may not work
+ * from here: the servers may be behind proxies, or in a network of their own.
  */
 
 import type { Address } from "../current_server.ts";
 
-/** Where we reach a server that the others know by this address. */
+/** Returns where we reach a server that the others know by this address. */
 export type Reach = (address: Address) => Address;
 
 /**
- * Reads `{ "their-host:port": "our-host:port" }`; undefined if it is none. What is
- * not in it is reached as the servers do.
+ * Reads `{ "their-host:port": "our-host:port" }`; undefined for anything else.
+ * A server that is not in it is reached as the other servers reach it.
  */
 export function readClusterHosts(value: unknown): Reach | undefined {
   if (typeof value !== "object" || value === null) return undefined;
@@ -28,7 +28,7 @@ export function readClusterHosts(value: unknown): Reach | undefined {
   };
 }
 
-/** An IPv6 address may stand in brackets, as in a URL. */
+/** An IPv6 address may be in brackets, as in a URL. */
 function addressOf(text: unknown): Address | undefined {
   if (typeof text !== "string") return undefined;
   const [, inBrackets, plain, digits] =

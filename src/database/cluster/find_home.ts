@@ -1,19 +1,19 @@
 /**
- * Where a schema lives in a Citus cluster, asked of any of its servers: all of
- * them have the same catalogue (pg_dist_*), and answer while others are away.
+ * Asks where a schema lives in a Citus cluster. All servers have the same
+ * catalogue (pg_dist_*), so any of them can answer, while others are away.
  */
 
 import type { Address } from "../current_server.ts";
 import type { Session } from "../session.ts";
 import { bind, statement } from "../statement.ts";
 
-/** What one server of a cluster says of a schema. */
+/** What one server of a cluster reports about a schema. */
 export interface ReportedHome {
   /** The server that has the schema, by the name that the servers use. */
   address: Address;
-  /** It is the server that was asked. */
+  /** Whether it is the server that was asked. */
   isHere: boolean;
-  /** The number of each table's only shard, by the table's name. */
+  /** The number of each table's only shard, by the name of the table. */
   shards: ReadonlyMap<string, bigint>;
 }
 
@@ -22,7 +22,7 @@ export interface ClusterNode extends Address {
   isCoordinator: boolean;
 }
 
-/** Whether the database has Citus. It is a part of the first flush of an opening. */
+/** Whether the database has Citus; part of the first flush of an opening. */
 export const selectHasCitus = statement({
   text:
     `SELECT pg_catalog.to_regclass('pg_catalog.pg_dist_schema') IS NOT NULL`,
@@ -31,8 +31,7 @@ export const selectHasCitus = statement({
 });
 
 /**
- * The tables of schema $1, or the one of them that is called $2, with the server
- * that has them.
+ * The tables of schema $1, or only its table $2, with the server that has them.
  */
 const selectShards = statement({
   text: `SELECT node.nodename::pg_catalog.text, node.nodeport,
@@ -66,7 +65,7 @@ const selectNodes = statement({
 
 /**
  * Asks a server of a cluster where the schema is; undefined if it is not
- * distributed. With `table` it tells of that one alone.
+ * distributed. With `table`, the report covers only that table.
  */
 export async function askHome(
   session: Session,

@@ -1,43 +1,44 @@
 /**
- * What every flush on a cluster begins with: it may only be done where the schema
- * lives.
+ * The guard begins every flush on a cluster: the flush may run only where the
+ * schema lives.
  *
- * A move copies the shards to another server, keeps up with what is written
- * meanwhile, then takes the lock on the schema's placement, copies the rest and
- * changes the placement. The old copies stay for a while, and take what is written
- * to them: without the guard that would be acknowledged and lost.
+ * A move copies the shards to another server and follows the writes made
+ * meanwhile. Then it takes the lock on the schema's placement, copies the rest
+ * and changes the placement. The old copies stay for a while, and still accept
+ * writes: without the guard, those would be acknowledged and lost.
  *
  * The guard of a write
- * 1. An UPDATE of no row through the name of a distributed table. Citus takes the
- *    lock on the schema's placement for it, shared, until the transaction ends. So
- *    a move that changes the placement waits for this write, or this write for it.
- * 2. A look at the placement. It is a statement of its own, for it must see what
- *    was committed before the lock was granted. For the same reason a store on a
- *    cluster runs at READ COMMITTED.
- * So a write that has passed is in the old copy before the rest of it is copied,
- * and one that comes later is refused: nothing of it is done.
+ * 1. An UPDATE of no row through the name of a distributed table. For it, Citus
+ *    takes a shared lock on the schema's placement until the transaction ends.
+ *    So a move that changes the placement waits for this write, or this write
+ *    for the move.
+ * 2. A look at the placement. It is a statement of its own, to see what was
+ *    committed before the lock was granted. For the same reason the store runs
+ *    at READ COMMITTED.
+ * So a write that has passed is in the old copy before the rest of that is
+ * copied, and a later write is refused without any effect.
  *
- * The guard of a read is the look alone. From the change of the placement on no
- * guarded write changes the old copy, so whatever a read behind the look finds was
- * the last state at some moment of that read.
+ * The guard of a read is only the look. Once the placement has changed, no
+ * guarded write changes the old copy. So what a read finds after the look was
+ * the last state at some moment during that read.
  */
 
 import { PgError } from "../pg_error.ts";
 import { rejectionOf, rejectSql } from "../rejection.ts";
 import { bind, type Bound, statement } from "../statement.ts";
 
-/** The reason of the rejection when the schema is not here. */
+/** The reason of the rejection if the schema is not here. */
 export const movedReason = "schema_moved";
 
-/** Statements to put in front of others. */
+/** Statements to put before others. */
 export interface Guard {
   readonly read: readonly Bound[];
   readonly write: readonly Bound[];
 }
 
 /**
- * Stops the transaction unless the shard $1 is on this server; $2 comes back with
- * the refusal.
+ * Stops the transaction unless the shard $1 is on this server; the refusal
+ * carries $2.
  */
 const checkPlacement = statement({
   text: `SELECT CASE WHEN NOT EXISTS (
@@ -51,8 +52,8 @@ const checkPlacement = statement({
 });
 
 /**
- * The guard for a shard. `table` is the quoted name of a distributed table of the
- * schema: of the workers' rows, a table that nobody locks as a whole.
+ * The guard for a shard. `table` is the quoted name of a distributed table of
+ * the schema: that of the workers' rows, a table that nobody locks as a whole.
  */
 export function guardOf(table: string, shard: bigint, era: number): Guard {
   const touch = statement({
@@ -63,14 +64,14 @@ export function guardOf(table: string, shard: bigint, era: number): Guard {
   return { read: [check], write: [bind(touch), check] };
 }
 
-/** The era of the guard that has refused; undefined: it was none. */
+/** The era of the guard that refused; undefined if no guard did. */
 export function refusedEra(error: unknown): number | undefined {
   const rejection = rejectionOf(error);
   if (rejection?.reason !== movedReason) return undefined;
   return Number(rejection.figures.era ?? -1n);
 }
 
-/** What an old copy is missing once it was dropped: a table, a schema. */
+/** What a dropped old copy leads to: a missing table, or a missing schema. */
 export function isMissing(error: unknown): boolean {
   return error instanceof PgError &&
     (error.sqlState === "42P01" || error.sqlState === "3F000");

@@ -1,10 +1,10 @@
 /**
  * Where the schema of a store, or of a reader, lives.
  *
- * On a plain server that is no question, and nothing here costs anything. On a
- * Citus cluster a distributed schema lives whole on one server, its *home*, and
- * may be moved to another one while it is used. We work at its home, by the names
- * that the tables have there.
+ * A plain server is always the home, and nothing here costs anything. On a
+ * Citus cluster, a distributed schema lives on one server as a whole, its
+ * *home*, and may be moved to another while it is used. The store works at the
+ * home, with the names that the tables have there.
  *
  *     plain ── found to be distributed, at opening ──▶ at home ◀──┐
  *                                                        │        │ another server says
@@ -13,23 +13,24 @@
  *                                                       lost ─────┘
  *
  * - at home: every flush of a pool begins with the guard (guard.ts).
- * - lost: from the first refusal on. A new *era* begins: sessions of the last one
- *   get no more work, and what was believed of the tables is dropped, because
- *   numbers of transactions and places of rows are another server's. Whoever
- *   wants a session asks where the schema is, one for all: the last home first,
- *   then the other servers, and goes where they point until a server says that
- *   the schema is its own. While a move commits, the servers may disagree for a
- *   moment. If none answers, connecting has failed, as it would to a server that
- *   is away, and the next one asks again.
- * - A home that can't be reached may be another by now. So another server is asked
- *   beside the next attempt; as a rule it names the same one.
+ * - lost: from the first refusal on. A new *era* begins: sessions of the last
+ *   one get no more work, and all cached knowledge of the tables is dropped,
+ *   because numbers of transactions and positions of rows are another server's.
+ *   Before the next session is made, one search for all callers asks where the
+ *   schema is: first the last home, then the other servers. It follows their
+ *   answers until a server says that it has the schema itself. While a move
+ *   commits, the servers may disagree for a moment. If none answers, connecting
+ *   fails, as it does to a server that is away, and the next call asks again.
+ * - A home that can't be reached may have changed. So another server is asked
+ *   during the next attempt; usually it names the same home.
  *
- * What was refused by the guard was not done, and is sent again: callers see a
- * pause, not an error. A late refusal of an earlier era says nothing new.
+ * Work that the guard refused was not done, and is sent again: callers notice a
+ * pause, not an error. A late refusal from an earlier era says nothing new.
  *
  * The lock and the listener stay behind. The lock session of an owner ends with
- * the era, and it is restored at the new home as after any other loss
- * (ownership.ts); meanwhile writes are safe by the fence, whose row has moved, too.
+ * the era, and is restored at the new home as after any other loss
+ * (ownership.ts). Meanwhile writes are safe by the fence, whose row has moved,
+ * too.
  */
 
 import { setTimeout as delay } from "node:timers/promises";
@@ -54,11 +55,11 @@ export interface HomeOptions {
   schema: string;
   /** Connects to a server of the cluster, to ask it. */
   connect(address: Address): Promise<Session>;
-  /** Where we reach a server that the others know by this address. */
+  /** Returns where we reach a server that the others know by this address. */
   reach?: Reach;
 }
 
-/** The schema was found at another server, or lives in another way than before. */
+/** The schema is on another server, or lives in another way than before. */
 export class HomeChangedError extends Error {
   override readonly name = "HomeChangedError";
 }
@@ -67,31 +68,31 @@ export class HomeChangedError extends Error {
 export interface HomeChange {
   from: Address;
   to: Address;
-  /** Milliseconds since it was lost. */
+  /** Milliseconds since the home was lost. */
   lostMs: number;
 }
 
-/** Whom the change of a home concerns. */
+/** Callbacks for changes of the home. */
 export interface HomeListener {
-  /** It is lost: sessions with it are of no more use. */
+  /** Called when the home is lost: its sessions are useless. */
   onLost?(): void;
-  /** It is there, as we reach it: for the first time, or again. */
+  /** Called with our address of the home: at first, and after a loss. */
   onSettled?(address: Address): void;
-  /** It was moved there, after it was lost. */
+  /** Called when the schema was found at a new home after a loss. */
   onMoved?(change: HomeChange): void;
 }
 
-/** The table by which the schema is found; its row is the owner's. */
+/** The table by which the schema is found; the owner's row is in it. */
 const keyTable = "singlenodekey";
 
-/** So often the servers are asked while they disagree. */
+/** How often the servers are asked while they disagree. */
 const maxRounds = 50;
 const roundMs = 20;
 
-/** So many servers are asked about a home that can't be reached. */
+/** How many servers are asked about a home that can't be reached. */
 const maxAsked = 3;
 
-/** See the file's head. */
+/** See the head of this file. */
 export class Home {
   readonly #options: HomeOptions;
   readonly #listeners: HomeListener[] = [];
@@ -107,22 +108,22 @@ export class Home {
     this.#options = options;
   }
 
-  /** The schema is distributed. */
+  /** Whether the schema is distributed. */
   get isDistributed(): boolean {
     return this.#known !== undefined;
   }
 
-  /** Where the schema is, as we reach it; undefined on a plain server. */
+  /** Where we reach the home; undefined on a plain server. */
   get address(): Address | undefined {
     return this.#known && this.#reached(this.#known.address);
   }
 
-  /** Counts the homes that were lost. */
+  /** The number of homes that were lost. */
   get era(): number {
     return this.#era;
   }
 
-  /** What a flush begins with; undefined on a plain server. */
+  /** The beginning of each flush; undefined on a plain server. */
   get guard(): Guard | undefined {
     return this.#guard;
   }
@@ -130,14 +131,14 @@ export class Home {
   /** The channels on which new rows of owners are announced. */
   get channels(): readonly string[] {
     const shard = this.#known?.shards.get(keyTable);
-    // The trigger notifies by the name of its table, which is the shard's, unless
-    // the name is written in it.
+    // The trigger notifies by the name of its table, which is the shard's,
+    // unless its text has the name.
     return shard === undefined
       ? [keyTable]
       : [keyTable, `${keyTable}_${shard}`];
   }
 
-  /** The server that takes changes of schemas, as we reach it. */
+  /** Where we reach the server that accepts changes of schemas. */
   get coordinator(): Address | undefined {
     const node = this.#nodes.find(({ isCoordinator }) => isCoordinator);
     return node && this.#reached(node);
@@ -150,15 +151,15 @@ export class Home {
     return `${quoteIdentifier(this.#options.schema)}.${quoteIdentifier(own)}`;
   }
 
-  /** Tells of changes from now on. */
+  /** Adds a listener for changes from now on. */
   listen(listener: HomeListener): void {
     this.#listeners.push(listener);
   }
 
   /**
    * Asks a server of a cluster, at opening. False if the schema is not here, or
-   * lives in another way than was known: then all that was made for it has to be
-   * made anew.
+   * lives in another way than was known: then everything that was made for it
+   * must be made again.
    */
   async isKnownAt(session: Session): Promise<boolean> {
     const { schema } = this.#options;
@@ -177,9 +178,10 @@ export class Home {
   }
 
   /**
-   * Makes a session at the schema's home, if need be after asking where it is.
+   * Makes a session at the schema's home; finds the home first if it was lost.
    *
-   * @throws what `make` throws; {ConnectionLostError}: no server tells where.
+   * @throws what `make` throws; {ConnectionLostError}: no server knows the
+   *   home.
    */
   async connect<S extends Session>(
     target: ConnectionTarget,
@@ -212,7 +214,7 @@ export class Home {
       return true;
     }
     if (!isMissing(error)) return false;
-    // Of an old copy, or never there.
+    // A table of an old copy, or one that never existed.
     const era = this.#era;
     const report = await this.#askAt(this.#known.address).catch(() =>
       undefined
@@ -221,7 +223,7 @@ export class Home {
     return era !== this.#era;
   }
 
-  /** It is not where it was in this era; by default in the present one. */
+  /** Called when the schema has left its home of this or an earlier era. */
   lose(era = this.#era): void {
     if (this.#known === undefined || era !== this.#era) return;
     this.#lostAt ??= performance.now();
@@ -230,7 +232,7 @@ export class Home {
   }
 
   /**
-   * Finds out where the schema is, once for all who ask.
+   * Finds the home, once for all callers.
    *
    * @throws {ConnectionLostError} with `sent` false.
    */
@@ -251,13 +253,13 @@ export class Home {
           false,
         );
       }
-      // The one that was named is asked at once.
+      // The named server is asked at once.
       if (isAt(report.address, asked) || round % 2 === 0) await delay(roundMs);
       asked = report.address;
     }
   }
 
-  /** The home can't be reached. Never rejects. */
+  /** Asks other servers about a home that can't be reached. Never rejects. */
   #lookElsewhere(era: number): Promise<void> {
     this.#looking ??= this.#look(era).finally(() => this.#looking = undefined);
     return this.#looking;
@@ -298,7 +300,7 @@ export class Home {
     for (const { onSettled } of this.#listeners) onSettled?.(address);
   }
 
-  /** This server, or the first of the others that answers. */
+  /** Asks this server, or the first of the others that answers. */
   async #ask(address: Address): Promise<ReportedHome> {
     const others = this.#nodes.filter((node) => !isAt(node, address));
     let failure: unknown;
@@ -311,7 +313,7 @@ export class Home {
       }
     }
     throw new ConnectionLostError(
-      `No server of the cluster tells where the schema is: ${
+      `No server of the cluster knows where the schema is: ${
         messageOf(failure)
       }`,
       false,
@@ -329,8 +331,8 @@ export class Home {
     }
     throw new StreamStorageError({
       code: "BAD_CONFIG",
-      message: `Schema ${quoted(schema)} is not distributed as it was: ` +
-        "open it anew",
+      message: `Schema ${quoted(schema)} is no longer distributed as it was: ` +
+        "open it again",
       details: { reason: "schema_redistributed", schema },
     });
   }
@@ -351,7 +353,7 @@ function isAt(one: Address, other: Address): boolean {
   return one.host === other.host && one.port === other.port;
 }
 
-/** The same server, and the same tables. */
+/** Whether the server and the tables are the same. */
 function isSame(report: ReportedHome, known: ReportedHome): boolean {
   if (!isAt(report.address, known.address)) return false;
   if (report.shards.size !== known.shards.size) return false;

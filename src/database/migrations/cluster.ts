@@ -1,24 +1,26 @@
 /**
  * Migrations in a Citus cluster.
  *
- * A new schema is migrated as on a plain server, for what makes its tables can't be
- * done to distributed ones, and then distributed, whole. Both are switched off in
- * between: the setting that would distribute each table as it is made, and the
- * refusal of triggers, of which there is one. To distribute it is a part of the
- * last transaction, so a schema that is current is where it is to be.
+ * A new schema is migrated as on a plain server, because the statements that
+ * make its tables don't work on distributed ones. Then the whole schema is
+ * distributed. Two settings of Citus are off meanwhile: the one that would
+ * distribute each table as it is made, and the refusal of triggers, of which
+ * there is one. Distributing is part of the last transaction, so a current
+ * schema is always where it should be.
  *
- * In a schema that is distributed already
- * - each statement is a message of its own: Citus passes the text of many on to the
- *   other servers as it is, and they take one statement at a time;
+ * In a schema that is already distributed
+ * - each statement is a message of its own: Citus forwards the text of several
+ *   statements unchanged to the other servers, which accept one statement at a
+ *   time;
  * - no ALTER TABLE has two changes (tests/migrations/cluster_form_test.ts);
- * - SET STORAGE, which Citus refuses, is said to each server by itself. That takes
- *   a connection of its own there, which waits for the transaction that has the
- *   table: so it comes after it. Whoever dies in between leaves values that are
- *   compressed, and `verify` tells.
+ * - SET STORAGE, which Citus refuses, is sent to each server directly. That
+ *   needs a connection of its own there, which waits for the transaction that
+ *   holds the table, so it comes after that transaction. If the process dies in
+ *   between, values stay compressed, which `verify` reports.
  *
- * All of it is done on the coordinator, the one server that takes such changes.
- * Without it Citus refuses them, and tables that are made in a DO block would stay
- * there without a word.
+ * All of this runs on the coordinator, the only server that accepts such
+ * changes. Without the coordinator Citus refuses them, and tables made in a DO
+ * block would silently stay on one server.
  */
 
 import { printable, quoted } from "../../storage/foreign_text.ts";
@@ -35,17 +37,17 @@ import {
   transactionSql,
 } from "./transaction.ts";
 
-/** What a server of a cluster says of a schema that is to be migrated. */
+/** What a server of a cluster says about a schema before its migration. */
 export interface ClusterState {
-  /** The server takes changes of schemas. */
+  /** Whether the server accepts changes of schemas. */
   isCoordinator: boolean;
-  /** The schema lives on one server of the cluster, as a whole. */
+  /** Whether the schema lives on one server of the cluster, as a whole. */
   isDistributed: boolean;
-  /** New schemas are to be distributed: citus.enable_schema_based_sharding. */
+  /** Whether new schemas are distributed (enable_schema_based_sharding). */
   isWanted: boolean;
 }
 
-/** Undefined where the database has no Citus. */
+/** Undefined if the database has no Citus. */
 export async function readClusterState(
   connection: MigrationConnection,
   schema: string,
@@ -79,26 +81,26 @@ export function assertCoordinator(
   if (cluster === undefined || cluster.isCoordinator) return;
   throw refusal(
     "cluster_needs_coordinator",
-    `Schema ${quoted(schema)} can only be changed by the cluster's ` +
-      "coordinator, and this server is a worker: give the coordinator's address",
+    `Schema ${quoted(schema)} can be changed only by the cluster's ` +
+      "coordinator, but this server is a worker: give the coordinator's address",
     { schema },
   );
 }
 
-/** What a migration in a cluster takes besides the versions. */
+/** What a migration in a cluster needs besides the versions. */
 export interface ClusterPlan {
-  /** The tables are distributed while the versions are applied. */
+  /** Whether the tables are distributed while the versions are applied. */
   isDistributed: boolean;
-  /** Statements that come before everything. */
+  /** Statements before everything else. */
   first: string[];
   /** Statements at the end of the last transaction. */
   last: string[];
 }
 
 /**
- * Plans how the schema is brought up: as a distributed one, or as a plain one that
- * is distributed in the end if that is wanted. Only a schema without streams is: to
- * move what is stored is for its operator to decide.
+ * Plans how to migrate the schema: as a distributed one, or as a plain one that
+ * is distributed in the end if that is wanted. Only a schema without streams is
+ * distributed: its operator decides about moving stored data.
  *
  * @throws {StreamStorageError} as {@linkcode assertCoordinator}.
  */
@@ -118,7 +120,7 @@ export async function planCluster(
   if (cluster.isDistributed) {
     return node > 0
       ? { isDistributed: true, first: [], last: [] }
-      // It has no tables of ours yet, or none any more.
+      // It has none of our tables, or none any more.
       : { isDistributed: false, first: [undistribute], last: [distribute] };
   }
   const hasStreams = `SELECT EXISTS (SELECT FROM ${
@@ -130,7 +132,7 @@ export async function planCluster(
   return { isDistributed: false, first: [], last };
 }
 
-/** How transactions are run on such a schema; undefined: no cluster. */
+/** How to run transactions on such a schema; undefined outside of a cluster. */
 export function runnerFor(
   cluster: Pick<ClusterPlan, "isDistributed"> | undefined,
 ): RunTransaction {
@@ -144,7 +146,7 @@ export function runnerFor(
 const clusterSettings = `SET LOCAL citus.enable_schema_based_sharding = off;
 SET LOCAL citus.enable_unsafe_triggers = on;`;
 
-/** The SQL of a transaction, for a client that sends each statement by itself. */
+/** A transaction's SQL, for a client that sends statements separately. */
 export function printedTransaction(
   statements: string,
   cluster: Pick<ClusterPlan, "isDistributed"> | undefined,
@@ -159,13 +161,13 @@ export function printedTransaction(
   ].join("\n");
 }
 
-/** A transaction's statements on distributed tables, and what comes after it. */
+/** A transaction's statements on distributed tables, and what follows it. */
 export interface DistributedTransaction {
   statements: string[];
   after: string[];
 }
 
-/** See the file's head. */
+/** Adapts statements for distributed tables; see the head of this file. */
 export function forDistributed(statements: string): DistributedTransaction {
   const all = splitStatements(statements);
   return {
@@ -198,7 +200,7 @@ async function runOneByOne(
     if (refused === undefined) continue;
     throw refusal(
       "cluster_server_refused",
-      `A server of the cluster has refused a change that the others have: ${
+      `A server of the cluster refused a change that the others accepted: ${
         printable(refused[1] ?? "", 200)
       }`,
       {},
@@ -207,13 +209,13 @@ async function runOneByOne(
   return last;
 }
 
-/** The table whose storage the statement sets; undefined: it does no such thing. */
+/** The table whose storage the statement sets, if it sets one. */
 function storageChange(statement: string): string | undefined {
   return /^ALTER TABLE ((?:"(?:[^"]|"")*"|\w+)\.\w+)\s+ALTER COLUMN \w+ SET STORAGE \w+$/
     .exec(statement)?.[1];
 }
 
-/** On every server for its own name of the table, and for the shard. */
+/** Runs on every server for its own name of the table, and for the shard. */
 function everywhereSql(table: string, statement: string): string[] {
   const local = `SET LOCAL citus.enable_ddl_propagation = off; ${statement}`;
   const ofShard = statement.replaceAll("%", "%%").replace(
