@@ -1,27 +1,27 @@
 /**
- * A bounded set of sessions. Work is not tied to a session: it is one flush,
- * so any session can take it, and a session can take the next before the
- * last was answered.
+ * A bounded set of sessions. Work is not tied to a session: it is one flush, so
+ * any session can run it, and a session can take the next flush before the last
+ * one is answered.
  *
- * Work goes to an idle session; without one a new session is opened up to the
- * limit; at the limit it is pipelined behind the shortest row, up to a depth;
- * beyond that it waits in a queue of bounded length, then is refused.
+ * Work goes to an idle session. Without one, a new session is opened, up to the
+ * limit. At the limit, work is pipelined on the session with the least to do,
+ * up to a depth. Beyond that it waits in a queue of bounded length, and is
+ * refused if the queue is full.
  *
- * Of the idle sessions that one is taken which did the same kind of work last:
- * there its statements are prepared. Were all kinds done everywhere, each
- * session would keep the statements of all of them for every partition, more
- * than it may hold, and parse some anew at every call.
+ * Among idle sessions the pool prefers one that last did the same kind of work,
+ * because its statements are prepared there. If every session did all kinds,
+ * each would exceed its limit of statements and reparse some on every call.
  *
  * After a connection that failed, broke before it answered anything, or was
- * given up, the next attempt waits for a jittered, growing delay, so that a
- * server that comes back is not met by a storm. A session that was given up
- * keeps its place until the server has let go of it.
+ * given up, the next attempt waits for a jittered, growing delay, so that no
+ * storm meets a server that comes back. A session that was given up keeps its
+ * place until the server has let go of it.
  *
- * Where the server takes fewer sessions than the pools of a store would open, a
- * pool that gets none has another one give way. Where stores share a bound
+ * If the server accepts fewer sessions than the pools of a store would open, a
+ * pool that gets none makes another one give way. If stores share a limit
  * (shared_places.ts), a pool opens a session only if there is a place.
  *
- * Sessions that were idle for long end, all but one.
+ * Sessions that have been idle for long end, except one.
  */
 
 import type { PoolWatcher } from "../telemetry/store_telemetry.ts";
@@ -46,40 +46,40 @@ import {
 
 export type { PoolUse } from "./waiting_calls.ts";
 
-/** How a pool is bounded. */
+/** The limits of a pool. */
 export interface PoolOptions {
   connect(): Promise<Session>;
-  /** Sessions at most. */
+  /** The largest number of sessions. */
   max: number;
-  /** Unanswered flushes per session at most. */
+  /** The largest number of unanswered flushes per session. */
   depth: number;
-  /** Calls that wait for a session at most. */
+  /** The largest number of calls that wait for a session. */
   maxWaiting: number;
-  /** Milliseconds that a call waits for a session at most. */
+  /** The longest time that a call waits for a session, in milliseconds. */
   acquireTimeoutMs: number;
   /** Delays between failed connection attempts. */
   reconnect: { minDelayMs: number; maxDelayMs: number };
-  /** Has another pool give way; undefined if there is none that can. */
+  /** Makes another pool give way; returns undefined if none can. */
   makeRoom?: () => Promise<void> | undefined;
   /** Milliseconds after which an idle session ends; default: never. */
   idleTimeoutMs?: number;
-  /** A bound that other pools share. */
+  /** A limit that other pools share. */
   places?: SharedPlaces | undefined;
-  /** Keeps flushes from servers where the schema is no more. */
+  /** Keeps flushes from servers that no longer have the schema. */
   guard?: PoolGuard | undefined;
-  /** Hears of the waiting for sessions, and of their ends. */
+  /** Watches waits for sessions, and ends of sessions. */
   watcher?: PoolWatcher;
 }
 
-/** What every flush on a cluster passes; see cluster/home.ts. */
+/** The guard of every flush on a cluster; see cluster/home.ts. */
 export interface PoolGuard {
-  /** The statements that go before the others. */
+  /** The statements before the others. */
   before(use: PoolUse): readonly Bound[];
   /** Whether nothing was done, because it was sent to the wrong server. */
   isMoved(error: unknown): Promise<boolean>;
 }
 
-/** What a pool does at the moment. */
+/** The present state of a pool. */
 export interface PoolState {
   open: number;
   connecting: number;
@@ -87,7 +87,7 @@ export interface PoolState {
   waiting: number;
 }
 
-/** Sessions that share work; see the file's head. */
+/** Sessions that share work; see the head of this file. */
 export class Pool implements PlaceHolder {
   readonly #options: PoolOptions;
   readonly #sessions: PoolSessions;
@@ -112,7 +112,7 @@ export class Pool implements PlaceHolder {
         this.#dispatch();
       },
       released: () => {
-        // First: who waits for a place may have waited for this one.
+        // First: a call that waits for a place may have waited for this one.
         options.places?.freed();
         this.#dispatch();
       },
@@ -132,12 +132,12 @@ export class Pool implements PlaceHolder {
   /**
    * Runs the statements as one transaction on some session.
    *
-   * The signal ends the waiting. For a read it also gives up the answer, and
-   * the session finishes by itself; a write that was sent is never given up,
-   * its caller would not know what became of it.
+   * The signal ends the wait. For a read it also gives up the answer, and the
+   * session finishes by itself; a write that was sent is never given up,
+   * because its caller would not know whether it was done.
    *
-   * After `deadline`, in the time of `performance.now()`, the work is not begun
-   * any more, and what was begun is ended by the server.
+   * After `deadline`, in the time of `performance.now()`, no work begins, and
+   * the server ends work that has begun.
    *
    * @throws {PgError | ConnectionLostError | PoolOverloadError |
    *   PoolTimeoutError} or the signal's reason.
@@ -154,9 +154,9 @@ export class Pool implements PlaceHolder {
   }
 
   /**
-   * What was refused because the schema has moved is sent again, on a session that
-   * leads to where it is. But a flush of many streams is put together anew: there
-   * are numbers of transactions in it, which are another server's now.
+   * Work that is refused because the schema has moved is sent again, on a
+   * session to its new home. But a flush of many streams must be composed
+   * again: it holds numbers of transactions, which are now another server's.
    */
   async #runGuarded<const B extends readonly Bound[]>(
     guard: PoolGuard,
@@ -220,8 +220,8 @@ export class Pool implements PlaceHolder {
   }
 
   /**
-   * Refuses new work, lets what is under way end for at most `budgetMs`, then
-   * breaks what is left.
+   * Refuses new work, lets running work end for at most `budgetMs`, then breaks
+   * the rest.
    */
   async close(budgetMs: number): Promise<void> {
     this.#closed = true;
@@ -235,14 +235,14 @@ export class Pool implements PlaceHolder {
   }
 
   /**
-   * Ends a session for the sake of another pool, an idle one if there is any;
-   * fulfilled when it has ended. Undefined without a session.
+   * Ends a session for the sake of another pool, an idle one if possible;
+   * resolves when it has ended. Undefined without a session.
    */
   giveWay(): Promise<void> | undefined {
     return this.#sessions.giveWay();
   }
 
-  /** Its sessions lead to the wrong server: they get no more work. */
+  /** Gives its sessions, which lead to the wrong server, no more work. */
   leaveServer(): void {
     this.#sessions.endAll("moved");
   }
@@ -266,7 +266,7 @@ export class Pool implements PlaceHolder {
   /** See {@linkcode PlaceHolder.takeUp}. */
   takeUp(): void {
     this.#dispatch();
-    // For who waits behind others on a session.
+    // Calls that wait behind others on a session would use one more, too.
     if (this.#waiting.size === 0 && this.isShort) this.#connectOneMore();
   }
 
@@ -276,8 +276,8 @@ export class Pool implements PlaceHolder {
   }
 
   /**
-   * Sessions that may be opened now. When all places are taken by sessions that
-   * were given up, one more finds out whether the server is back.
+   * The number of sessions that may be opened now. If given-up sessions hold
+   * all places, one more is opened to find out whether the server is back.
    */
   #roomNow(): number {
     const { max, places } = this.#options;
@@ -316,7 +316,7 @@ export class Pool implements PlaceHolder {
     this.#connectIfNeeded();
   }
 
-  /** A session with room, or undefined when the caller should wait. */
+  /** A session with room, or undefined if the call must wait. */
   #pick(use: PoolUse): Session | undefined {
     const idle = this.#sessions.idleFor(use);
     if (idle !== undefined) {
@@ -329,7 +329,7 @@ export class Pool implements PlaceHolder {
     return session;
   }
 
-  /** The next of this use need not take a session of another one. */
+  /** So that the next call of this use finds a session of its own kind. */
   #connectOneMore(): void {
     const isCalm = !this.#backoff.hasFailed && this.#connecting === 0;
     if (isCalm && !this.#closed && this.#roomNow() > 0) void this.#connect();
@@ -354,7 +354,7 @@ export class Pool implements PlaceHolder {
 
   #connectIfNeeded(): void {
     if (this.#backoff.isWaiting) return;
-    // After a failure one attempt at a time finds out whether the server is
+    // After a failure, one attempt at a time finds out whether the server is
     // back; the others follow when it is.
     const wanted = this.#backoff.hasFailed
       ? Math.min(1 - this.#connecting, this.#waiting.size)
@@ -379,7 +379,7 @@ export class Pool implements PlaceHolder {
     this.#dispatch();
   }
 
-  /** Refused: there will be room in a moment, or who waits is told. */
+  /** After a refusal: makes room, or refuses the waiting calls. */
   #seekRoom(error: unknown): void {
     if (this.#isRoomComing) return;
     const isFull = sqlStateOf(error) === "53300"; // too_many_connections

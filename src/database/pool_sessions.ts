@@ -4,48 +4,49 @@
  *     open ──▶ ending ──▶ gone for us ──▶ gone for the server
  *       └──────────────────▲
  *
- * A session that ends gets no more work, and finishes what it has. One that is
- * gone for us may go on at the server; until that has let go, it keeps its place.
+ * An ending session gets no more work, and finishes what it has. A session that
+ * is gone for us may still work on the server, and keeps its place until the
+ * server lets go.
  */
 
 import type { ConnectionEnd } from "../telemetry/known_names.ts";
 import type { Session } from "./session.ts";
 import type { PoolUse } from "./waiting_calls.ts";
 
-/** How a pool hears of its sessions. */
+/** What a pool learns about its sessions. */
 export interface PoolSessionEvents {
-  /** One has answered, for the first time or again, and may have room. */
+  /** A session has answered, for the first time or again, and may have room. */
   answered(isFirst: boolean): void;
   /**
-   * One is gone, for this reason; badly, if connecting at once would be no good
-   * idea.
+   * A session has ended, for this reason; badly, if connecting again at once
+   * would be unwise.
    */
   gone(why: ConnectionEnd, isBad: boolean): void;
-  /** The server, too, has let go. */
+  /** The server has let go of a session, too. */
   released(): void;
 }
 
-/** Why we end a session. */
+/** Why the pool ends a session. */
 type Ending = Exclude<ConnectionEnd, "lost">;
 
-/** For the goodbyes, however little is left of the budget. */
+/** The least time for orderly ends, however little is left of the budget. */
 const goodbyeMs = 500;
 
-/** Between two looks for sessions that are idle. */
+/** The shortest time between two searches for idle sessions. */
 const minLookMs = 10;
 
-/** See the file's head. */
+/** See the head of this file. */
 export class PoolSessions {
   readonly #events: PoolSessionEvents;
   readonly #idleTimeoutMs: number;
   readonly #open = new Set<Session>();
   readonly #leaving = new Set<Session>();
   readonly #ending = new Map<Session, Ending>();
-  /** What each session did last. */
+  /** What each session last did. */
   readonly #uses = new WeakMap<Session, PoolUse>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Those that were idle for so long end, all but one. */
+  /** Sessions that have been idle for this long end, except one. */
   constructor(idleTimeoutMs: number, events: PoolSessionEvents) {
     this.#idleTimeoutMs = idleTimeoutMs;
     this.#events = events;
@@ -56,12 +57,12 @@ export class PoolSessions {
     return this.#open.size;
   }
 
-  /** Sessions that are gone for us, and not yet for the server. */
+  /** Sessions that are gone for us, but not yet for the server. */
   get leaving(): number {
     return this.#leaving.size;
   }
 
-  /** Of the open ones, such that get no more work. */
+  /** Open sessions that get no more work. */
   get ending(): number {
     return this.#ending.size;
   }
@@ -73,7 +74,7 @@ export class PoolSessions {
     return idle;
   }
 
-  /** An idle session: of the same use, else of none yet, else any. */
+  /** An idle session: of the same use, else an unused one, else any. */
   idleFor(use: PoolUse): Session | undefined {
     let unused: Session | undefined;
     let other: Session | undefined;
@@ -87,7 +88,7 @@ export class PoolSessions {
     return unused ?? other;
   }
 
-  /** The one with the least to do. */
+  /** The session with the least to do. */
   shortest(): Session | undefined {
     let best: Session | undefined;
     for (const session of this.#open) {
@@ -97,17 +98,17 @@ export class PoolSessions {
     return best;
   }
 
-  /** What it did last; undefined: nothing yet. */
+  /** The last use of a session, if any. */
   useOf(session: Session): PoolUse | undefined {
     return this.#uses.get(session);
   }
 
-  /** The session gets work of this kind. */
+  /** Records that the session gets work of this kind. */
   use(session: Session, use: PoolUse): void {
     this.#uses.set(session, use);
   }
 
-  /** Takes a new one. */
+  /** Adds a new session. */
   add(session: Session): void {
     this.#open.add(session);
     if (this.#timer === undefined) this.#endIdle();
@@ -134,7 +135,7 @@ export class PoolSessions {
     });
   }
 
-  /** Ends the one with the least to do; fulfilled when it is gone. */
+  /** Ends the session with the least to do; resolves when it has ended. */
   giveWay(): Promise<void> | undefined {
     const session = this.shortest();
     if (session !== undefined) this.#end(session, "refused");
@@ -142,14 +143,14 @@ export class PoolSessions {
   }
 
   /**
-   * Ends one that was idle for so long, with 0 one that is busy, too. Never the
-   * last one; whether there was one.
+   * Ends a session that has been idle for this long, or for 0 also a busy one,
+   * but never the last one. Returns whether it ended one.
    */
   giveBack(idleMs: number, why: Ending = "spare"): boolean {
     const atWork = [...this.#open].filter((each) => this.#isAtWork(each));
     if (atWork.length < 2) return false;
     const since = performance.now() - idleMs;
-    // The first are those that get work first.
+    // The search starts at the end, because work goes to the first ones.
     const spare = atWork.findLast(({ inFlight, receivedAt }) =>
       idleMs === 0 || (inFlight === 0 && receivedAt <= since)
     );
@@ -157,21 +158,21 @@ export class PoolSessions {
     return spare !== undefined;
   }
 
-  /** No session gets more work; each finishes what it has. */
+  /** Gives no session more work; each finishes what it has. */
   endAll(why: Ending): void {
     for (const session of this.#open) {
       if (this.#isAtWork(session)) this.#end(session, why);
     }
   }
 
-  /** Breaks what is under way, and lets the others say goodbye until then. */
+  /** Breaks sessions that are busy, and lets the others end until then. */
   async close(deadline: number): Promise<void> {
     clearTimeout(this.#timer);
     const sessions = [...this.#open, ...this.#leaving];
     for (const session of sessions) {
       if (session.inFlight > 0) session.giveUp("Closed before the answer came");
     }
-    // A server that is gone takes no leave.
+    // A server that is gone never confirms the end.
     const goodbyes = setTimeout(() => {
       for (const session of sessions) {
         session.destroy("The server did not close the connection in time");
@@ -185,7 +186,7 @@ export class PoolSessions {
     clearTimeout(this.#timer);
   }
 
-  /** It takes work, now or when it has done what it has. */
+  /** Whether it takes work, now or after its present work. */
   #isAtWork(session: Session): boolean {
     return !session.isRetired && !this.#ending.has(session);
   }
@@ -195,7 +196,7 @@ export class PoolSessions {
     if (session.inFlight === 0) void session.close();
   }
 
-  /** Ends what was idle for long, and looks again when the next one will be. */
+  /** Ends sessions that were idle for long, and plans the next search. */
   #endIdle(): void {
     this.#timer = undefined;
     const limit = this.#idleTimeoutMs;

@@ -1,11 +1,11 @@
-/** Calls that wait for a session of a pool, in order, each with its deadline. */
+/** Calls that wait for a pool's session, in order, each with a deadline. */
 
 import { PoolTimeoutError } from "./pool_errors.ts";
 
-/** A kind of work, by its statements: `shared` for writes of many streams. */
+/** A kind of work, by its statements; `shared`: writes of many streams. */
 export type PoolUse = "read" | "write" | "shared";
 
-/** A call that waits. */
+/** A waiting call. */
 export interface WaitingCall<S> {
   use: PoolUse;
   since: number;
@@ -15,7 +15,7 @@ export interface WaitingCall<S> {
   refuse(error: unknown): void;
 }
 
-/** See the file's head. Calls leave by themselves, as they start or are refused. */
+/** See the head of this file. Calls leave when they start or are refused. */
 export class WaitingCalls<S> {
   readonly #calls = new Set<WaitingCall<S>>();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -42,19 +42,19 @@ export class WaitingCalls<S> {
     for (const call of this.#calls) call.refuse(error);
   }
 
-  /** Nothing will wait any more. */
+  /** Lets no more calls wait. */
   close(): void {
     clearTimeout(this.#timer);
   }
 
-  /** One timer for all, set to what is due first. */
+  /** Sets one timer for all calls, for the first deadline. */
   #watch(due: number): void {
     if (due >= this.#due) return;
     clearTimeout(this.#timer);
     this.#due = due;
     this.#timer = setTimeout(
       () => this.#refuseLate(),
-      // What is due at almost the same time goes at once.
+      // Deadlines that are almost equal are handled together.
       Math.max(5, due - performance.now()),
     );
   }
@@ -71,7 +71,7 @@ export class WaitingCalls<S> {
   }
 }
 
-/** No session became free between these times. */
+/** The error of a call that got no session between these times. */
 export function timeoutOf(since: number, now: number): PoolTimeoutError {
   return new PoolTimeoutError(Math.round(now - since));
 }
