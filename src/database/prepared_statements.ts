@@ -1,9 +1,9 @@
 /**
  * The statements that a session has prepared, by their texts.
  *
- * What the server was told to prepare it keeps until it is told to close it:
- * a name that is merely forgotten here costs its memory for as long as the
- * session lives. So each name is here, or is to be closed, or was never parsed.
+ * The server keeps a prepared statement until it is closed: a name that is
+ * forgotten here would cost memory for as long as the session lives. So each
+ * name is stored here, or is due to be closed, or was never parsed.
  */
 
 interface Prepared {
@@ -12,17 +12,17 @@ interface Prepared {
   usedAt: number;
 }
 
-/** A name, and what it stands for. */
+/** A name, and the statement that it stands for. */
 export interface NamedStatement {
   readonly name: string;
   readonly text: string;
 }
 
-/** Keeps so many at most: the one that was not used for longest has to go. */
+/** Keeps a limited number: the least recently used one is closed first. */
 export class PreparedStatements {
   readonly #max: number;
   readonly #byText = new Map<string, Prepared>();
-  /** Names that the server may know, and that nobody uses any more. */
+  /** Names that the server may know, but that are no longer used. */
   #toClose: string[] = [];
   #names = 0;
   #uses = 0;
@@ -32,12 +32,12 @@ export class PreparedStatements {
     this.#max = max;
   }
 
-  /** What is used or added from now on is for one run: none of it goes. */
+  /** Begins a run: no statement that it uses or adds is closed during it. */
   beginRun(): void {
     this.#runBegan = this.#uses;
   }
 
-  /** The name of a statement that is to be used now, if it is prepared. */
+  /** The name of a statement about to be used, if it is prepared. */
   use(text: string): string | undefined {
     const prepared = this.#byText.get(text);
     if (prepared === undefined) return undefined;
@@ -45,7 +45,7 @@ export class PreparedStatements {
     return prepared.name;
   }
 
-  /** Names a new one, in the place of another if there are too many. */
+  /** Names a new statement; drops another one if there are too many. */
   add(text: string): string {
     while (this.#byText.size >= this.#max && this.#drop());
     const name = `s${++this.#names}`;
@@ -53,35 +53,35 @@ export class PreparedStatements {
     return name;
   }
 
-  /** The names that have to be closed, in front of what is parsed next. */
+  /** The names to close before the next parse. */
   takeClosed(): string[] {
     const names = this.#toClose;
     if (names.length > 0) this.#toClose = [];
     return names;
   }
 
-  /** The server did not come to parse these. */
+  /** Forgets statements that the server did not parse. */
   remove(unparsed: readonly NamedStatement[]): void {
     for (const { name, text } of unparsed) {
       if (this.#byText.get(text)?.name === name) this.#byText.delete(text);
     }
   }
 
-  /** The server does not know a name, and as a rule no other one, then. */
+  /** Called when the server does not know a name, and so probably no other. */
   lost({ name, text }: NamedStatement): void {
-    // One that was not parsed has been removed already; the others are there.
+    // If it was not parsed, it has been removed already; the others remain.
     if (this.#byText.get(text)?.name === name) this.renew();
   }
 
-  /** All have to be parsed anew: their plans, or they, may be no more. */
+  /** Has all statements parsed again: they or their plans may be gone. */
   renew(): void {
     for (const { name } of this.#byText.values()) this.#toClose.push(name);
     this.#byText.clear();
   }
 
   /**
-   * A search through all, which costs less than what is prepared instead; to
-   * keep them in the order of use would change the map at every use.
+   * Searches all statements, which costs less than preparing one. Keeping them
+   * in the order of use would change the map at every use.
    */
   #drop(): boolean {
     let oldest: [text: string, Prepared] | undefined;

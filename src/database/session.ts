@@ -2,24 +2,23 @@
  * One authenticated connection, from our side of the protocol.
  *
  * `run` sends a list of statements as one flush that ends with one Sync. The
- * server executes what stands before a Sync as one transaction (PostgreSQL
- * documentation, "Pipelining": an implicit transaction that commits at the
- * Sync and rolls back as a whole at the first error), so a write is one round
- * trip with no BEGIN, no COMMIT and no state left behind in the session. Its
- * ReadyForQuery is the acknowledgement: before it nothing is known to be
- * committed.
+ * server executes everything before a Sync as one transaction (PostgreSQL
+ * documentation, "Pipelining": an implicit transaction that commits at the Sync
+ * and rolls back as a whole at the first error). So a write is one round trip
+ * with no BEGIN, no COMMIT and no state left in the session. Its ReadyForQuery
+ * is the acknowledgement: before it, nothing is known to be committed.
  *
- * Several `run`s may be under way at once; answers come in the order of the
- * questions, and an error in one does not touch the next.
+ * Several `run`s may be in flight at once; answers come in the order of the
+ * questions, and an error in one does not affect the next.
  *
- * Statements that the session has not seen are parsed in a flush section of
- * their own (ending with a Sync of its own, in the same write), so that an
- * error in the work never leaves it uncertain which names the server knows.
+ * Statements that are new to the session are parsed in a flush section of their
+ * own (ending with its own Sync, in the same write), so that an error in the
+ * work never leaves it uncertain which names the server knows.
  *
- * What comes is held against what was asked (exchange.ts), when it comes
- * (answer_timer.ts), and in which state it leaves the server's session
+ * Each answer is checked against its question (exchange.ts), its time limit
+ * (answer_timer.ts), and the state in which it leaves the server's session
  * (transaction_status.ts). An answer that does not fit breaks the connection,
- * and what was asked has an unknown outcome: it was no acknowledgement.
+ * and its question has an unknown outcome: the answer was no acknowledgement.
  */
 
 import type { Buffer } from "node:buffer";
@@ -43,41 +42,41 @@ import { FrontendWriter } from "./wire/frontend.ts";
 
 export type { Notification } from "./answers.ts";
 
-/** How much longer than the server's own timeout an answer is waited for. */
+/** How much longer than the server's own timeout to wait for an answer. */
 export const answerGraceMs = 1000;
 
 /** What a session is made of; see driver.ts. */
 export interface SessionTransport {
   socket: Socket;
-  /** Calls back with what arrives; each chunk holds until the call returns. */
+  /** Sets the receiver of bytes; a chunk is valid until the call returns. */
   receive(take: (chunk: Buffer) => void): void;
-  /** Says goodbye and closes the socket. */
+  /** Announces the end and closes the socket. */
   end(): Promise<void>;
-  /** Asks the server to cancel what it does; whether it took the request. */
+  /** Asks the server to cancel its work; whether it took the request. */
   cancel(withinMs: number): Promise<boolean>;
-  /** The server's process id of this session; 0 if it did not tell. */
+  /** The server's process id of this session; 0 if unknown. */
   processId: number;
-  /** What a request to cancel proves itself with. */
+  /** The proof in a request to cancel. */
   secretKey: Uint8Array;
-  /** What the server has to stay. */
+  /** The attributes that the server must keep. */
   attrs: SessionAttrs;
 }
 
 /** How a session behaves. */
 export interface SessionOptions {
-  /** Keep statements prepared; never behind a pooler in transaction mode. */
+  /** Keeps statements prepared; never behind a pooler in transaction mode. */
   preparedStatements: boolean;
-  /** How many statements stay prepared, the least used one goes first. */
+  /** How many statements stay prepared; the least used one goes first. */
   maxPrepared: number;
   /**
    * Milliseconds without an answer to the oldest question after which the
-   * connection is taken for dead. Longer than statement_timeout, by
+   * connection counts as dead. Longer than statement_timeout, by
    * {@linkcode answerGraceMs}.
    */
   answerTimeoutMs: number;
-  /** Counts the bytes. */
+  /** Counts bytes. */
   traffic?: Traffic;
-  /** Settings that go with every `run`; see transaction_settings.ts. */
+  /** Settings for every `run`; see transaction_settings.ts. */
   transactionSettings?: SessionSettings | undefined;
 }
 
@@ -120,14 +119,14 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * What a request to cancel proves itself with; maybe empty. Not kept here, where
-   * whoever shows a session would show it.
+   * The proof in a request to cancel; may be empty. It is not stored here,
+   * because printing a session would show it.
    */
   get secretKey(): Uint8Array {
     return this.#transport.secretKey;
   }
 
-  /** How many `run`s and `script`s are unanswered. */
+  /** The number of unanswered `run`s and `script`s. */
   get inFlight(): number {
     return this.#answers.open;
   }
@@ -137,33 +136,33 @@ export class Session implements AsyncDisposable {
     return this.#failure === undefined;
   }
 
-  /** It ends with what is under way, and should get nothing more to do. */
+  /** Whether it ends after its running work, and should get no more. */
   get isRetired(): boolean {
     return this.#answers.isUnfit;
   }
 
-  /** When the server last said anything, as `performance.now()` tells it. */
+  /** When the server last sent anything, in the time of `performance.now()`. */
   get receivedAt(): number {
     return this.#answers.receivedAt;
   }
 
-  /** Since when, if it was given up because nothing came any more. */
+  /** Since when it was silent, if it was given up for that. */
   get silentSince(): number | undefined {
     return this.#silentSince;
   }
 
-  /** Its answer was waited for no longer. */
+  /** Whether its answer is no longer awaited. */
   get isGivenUp(): boolean {
     return this.#isGivenUp;
   }
 
-  /** Fulfilled once the connection is gone, for whatever reason. */
+  /** Resolves when the connection is gone, for whatever reason. */
   get closed(): Promise<void> {
     return this.#closed.promise;
   }
 
   /**
-   * Fulfilled once the server has let go as well, as far as that can be known:
+   * Resolves when the server has let go as well, as far as that can be known:
    * after `closed`, if the session was given up.
    */
   get released(): Promise<void> {
@@ -175,18 +174,19 @@ export class Session implements AsyncDisposable {
     this.#answers.onNotification(callback);
   }
 
-  /** Calls back each time that an answer leaves room for another question. */
+  /** Calls back whenever an answer makes room for another question. */
   onIdle(callback: () => void): void {
     this.#onIdle = callback;
   }
 
   /**
-   * Runs the statements as one transaction in one flush. With `withinMs`
-   * shorter than the server's own timeout, that is shortened for each of them.
+   * Runs the statements as one transaction in one flush. If `withinMs` is
+   * shorter than the server's own timeout, the timeout is shortened for each of
+   * them.
    *
    * @throws {PgError} the server refused; nothing was committed.
-   * @throws {ConnectionLostError} the answer never came; with `sent` true the
-   *   outcome is unknown.
+   * @throws {ConnectionLostError} no answer came; if `sent`, the outcome is
+   *   unknown.
    */
   run<const B extends readonly Bound[]>(
     bound: B,
@@ -194,7 +194,7 @@ export class Session implements AsyncDisposable {
   ): Promise<ResultsOf<B>> {
     const { answerTimeoutMs } = this.#options;
     const limit = Math.min(withinMs + answerGraceMs, answerTimeoutMs);
-    // Not worth a statement while most of the time is left.
+    // Shortening is not worth a statement while most of the time is left.
     const isAmple = withinMs > (answerTimeoutMs - answerGraceMs) * 0.75;
     const first = this.#settings.statements(isAmple ? undefined : withinMs);
     if (first.length === 0) {
@@ -214,16 +214,16 @@ export class Session implements AsyncDisposable {
     try {
       return this.#send({ bound, withinMs, ...this.#write(bound) });
     } catch (error) {
-      // Half a message was written; nothing that follows could be understood.
+      // Half a message was written, so the server would misread what follows.
       this.destroy("A statement's values could not be written", error);
       return Promise.reject(error);
     }
   }
 
   /**
-   * Runs statements given as text by the simple query protocol; several are
-   * one transaction unless they say otherwise. Returns the rows of the last
-   * statement that returned any, every value as text.
+   * Runs statements given as text by the simple query protocol; several are one
+   * transaction unless they say otherwise. Returns the rows of the last
+   * statement that returned any, all values as text.
    */
   async script(text: string): Promise<(string | null)[][]> {
     if (this.#failure) {
@@ -241,8 +241,8 @@ export class Session implements AsyncDisposable {
   }
 
   /**
-   * Says goodbye. Work that is under way ends first; a server that does not
-   * take leave within the time for an answer is left.
+   * Ends the session after its running work. If the server does not close the
+   * connection within the time for an answer, the connection is broken.
    */
   async close(): Promise<void> {
     if (!this.usable) return;
@@ -268,7 +268,7 @@ export class Session implements AsyncDisposable {
     this.#released.resolve();
   }
 
-  /** Breaks it, but lets the server know that nobody waits for it any more. */
+  /** Breaks it, but tells the server that the answer is no longer awaited. */
   giveUp(reason: string): void {
     if (!this.usable) return;
     const isBusy = this.inFlight > 0;
@@ -288,11 +288,11 @@ export class Session implements AsyncDisposable {
     this.#answers.end(() => new ConnectionLostError(reason, true, cause));
   }
 
-  /** Writes the flush; it begins with a section that parses what is new. */
+  /** Writes the flush, beginning with a section that parses new statements. */
   #write(bound: readonly Bound[]): Pick<Question, "names" | "parses"> {
     const { names, parses } = this.#nameAll(bound);
     if (parses !== undefined) {
-      // The first, lest one that can't be parsed keeps them from being closed.
+      // First: a statement that can't be parsed would prevent the closing.
       for (const name of this.#prepared.takeClosed()) {
         this.#writer.closeStatement(name);
       }
@@ -314,7 +314,7 @@ export class Session implements AsyncDisposable {
     return { names, parses };
   }
 
-  /** Each statement's name, "" for an unnamed one; and those that are new. */
+  /** The name of each statement, "" if unnamed, and the new statements. */
   #nameAll(
     bound: readonly Bound[],
   ): { names: string[]; parses: NewStatement[] | undefined } {
@@ -336,7 +336,7 @@ export class Session implements AsyncDisposable {
     return this.#answers.to(question);
   }
 
-  /** Questions asked in one turn of the event loop leave in one write. */
+  /** Sends all questions of one turn of the event loop in one write. */
   #flushSoon(): void {
     if (this.#flushing) return;
     this.#flushing = true;
@@ -354,12 +354,12 @@ export class Session implements AsyncDisposable {
       this.#options.traffic?.sent.add(chunk.length);
     }
     if (chunks.length > 1) socket.uncork();
-    // Mostly the system has taken them already.
+    // Usually the system has taken all chunks already.
     if (socket.writableLength === 0) this.#writer.reuse();
   }
 
   #feed(chunk: Buffer): void {
-    // What was given up on has no reader any more.
+    // After the session was given up, nobody reads what comes.
     if (!this.usable) return;
     this.#options.traffic?.received.add(chunk.length);
     this.#answers.feed(chunk);
@@ -367,7 +367,7 @@ export class Session implements AsyncDisposable {
 
   #onAnswered(): void {
     if (this.isRetired && this.inFlight === 0) {
-      return this.destroy("The server's session is of no more use");
+      return this.destroy("The server's session is no longer usable");
     }
     this.#onIdle?.();
   }
