@@ -96,7 +96,7 @@ export type TargetDefaults = Pick<
  * libpq, with the parameters of `readers` below. Any other parameter is
  * refused, because it may ask for a protection.
  *
- * @param defaults The values of what the URL does not give.
+ * @param defaults The values of parameters that the URL does not give.
  * @throws {StreamStorageError} BAD_CONFIG; the error never contains the text,
  *   which may hold a password.
  */

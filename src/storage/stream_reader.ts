@@ -155,7 +155,7 @@ export interface StreamReader extends AsyncDisposable {
     options?: OperationOptions,
   ): Promise<DebugReadStreamDataResult>;
 
-  /** The numbers of what is stored of a stream, for tests and support. */
+  /** Statistics of what is stored of a stream, for tests and support. */
   debugReadStreamStatistics(
     streamId: StreamId,
     options?: OperationOptions,
