@@ -183,7 +183,7 @@ describe("Ownership of a schema", () => {
       watcher,
       "the takeover waits",
       `wait_event_type = 'Lock'
-      AND query LIKE '%DELETE FROM "${schema}".singlenodekey%'`,
+      AND query LIKE '%DELETE FROM "${schema}"."singlenodekey"%'`,
     );
     await holder.script("ROLLBACK");
     await write;

@@ -294,7 +294,7 @@ describe("A starter that is gone", () => {
       await using ours = await openTestStorage();
       const { storage, schema, url } = ours;
       await using proxy = await startLateProxy(url);
-      const matches = matchesFlush(text, `"${schema}".singlenodekey`);
+      const matches = matchesFlush(text, `"${schema}"."singlenodekey"`);
       const late = proxy.hold(matches, 1);
       const applicationName = `starter of ${schema}`;
       await assert.rejects(
