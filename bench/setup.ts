@@ -31,7 +31,7 @@ export async function openSetup(
 ): Promise<Setup> {
   await using stack = new AsyncDisposableStack();
   const schema = `bench_${crypto.randomUUID().replaceAll("-", "")}`;
-  stack.defer(() => drop(url, schema));
+  stack.defer(() => dropBenchSchema(url, schema));
   const storage = stack.use(
     await openStreamStorage({ ...options, url, schema }),
   );
@@ -49,7 +49,11 @@ export async function openSetup(
   };
 }
 
-async function drop(url: string, schema: string): Promise<void> {
+/** Drops a schema, however many tables it has. */
+export async function dropBenchSchema(
+  url: string,
+  schema: string,
+): Promise<void> {
   await using session = await connectSession(parseConnectionUrl(url), {}, {
     preparedStatements: false,
     maxPrepared: 1,

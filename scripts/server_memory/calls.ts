@@ -1,7 +1,6 @@
 /** Makes calls of every kind on streams of one partition. */
 
 import {
-  isStreamStorageError,
   type MiniblockDescriptor,
   parseStreamId,
   type PostgresStreamStorage,
@@ -106,7 +105,8 @@ async function looks(
   for (const name of operationNames("reads")) {
     // The stream has no sample candidate, and is no upload.
     await callSample(storage, name, id).catch((error) => {
-      if (!isStreamStorageError(error, "NOT_FOUND")) throw error;
+      // By its code: bench/marks also calls stores of other checkouts.
+      if (error.code !== "NOT_FOUND") throw error;
     });
   }
   await refused(storage.writeEvent(id, 1n, 0, payload));

@@ -1,0 +1,33 @@
+/** What a worker has at hand, and what it finds. */
+
+import type pg from "pg";
+import type { PostgresStreamStorage } from "../../mod.ts";
+import type { Catalog } from "../../src/postgres/catalog.ts";
+import type { MarkSizes } from "./sizes.ts";
+
+/** The environment variable in which the scripts of a side get their URL. */
+export const urlVariable = "STREAM_STORAGE_MARKS_URL";
+
+/** A store of one checkout, on a schema of its own. */
+export interface Place {
+  readonly storage: PostgresStreamStorage;
+  /** Closes the store and opens it again, on the schema that is there. */
+  reopen(): Promise<Figures>;
+  url: string;
+  /** A connection that does not go through the store. */
+  direct: pg.Client;
+  /** Knows the names of the tables. */
+  catalog: Catalog;
+  /** By this the store's connections are known to the server. */
+  applicationName: string;
+  sizes: MarkSizes;
+}
+
+/** The result of one measurement, by the names of the figures. */
+export type Figures = Record<string, number>;
+
+/** Measures for about so many seconds. */
+export type Measure = (seconds: number) => Promise<Figures>;
+
+/** Puts in place what a row needs. */
+export type PrepareRow = (place: Place) => Promise<Measure>;

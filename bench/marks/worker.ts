@@ -1,0 +1,82 @@
+/**
+ * One checkout's store in one runtime, in a process of its own. It measures a row
+ * when it is asked to, and is idle otherwise.
+ *
+ * Arguments: the checkout's directory, a schema, and `full` or `smoke`; the URL
+ * is in the environment.
+ * Each line of standard input is a row's id and the seconds to measure, each line
+ * of standard output the figures, or the error, as JSON.
+ */
+import { resolve } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
+import pg from "pg";
+import { Catalog } from "../../src/postgres/catalog.ts";
+import { clientOptions } from "../client.ts";
+import { type Measure, type Place, urlVariable } from "./place.ts";
+import { isSizeName, sizes } from "./sizes.ts";
+import { workerRows } from "./worker_rows.ts";
+
+const [checkout = ".", schema = "", size = "full"] = process.argv.slice(2);
+const plainUrl = process.env[urlVariable] ?? "";
+if (!isSizeName(size)) throw new Error("Expected the size full or smoke");
+const { partitions } = sizes[size];
+
+const module = pathToFileURL(resolve(checkout, "mod.ts")).href;
+const { openStreamStorage }: typeof import("../../mod.ts") = await import(
+  module
+);
+
+const applicationName = schema;
+const url = new URL(plainUrl);
+url.searchParams.set("application_name", applicationName);
+const options = {
+  url: url.href,
+  schema,
+  partitions,
+  startupDelayMs: 0,
+  operationTimeoutMs: 120_000,
+};
+let storage = await openStreamStorage(options);
+const direct = new pg.Client(clientOptions(plainUrl));
+await direct.connect();
+
+const place: Place = {
+  get storage() {
+    return storage;
+  },
+  async reopen() {
+    await storage.close();
+    const [since, used] = [performance.now(), process.cpuUsage()];
+    storage = await openStreamStorage(options);
+    const { user, system } = process.cpuUsage(used);
+    return { ms: performance.now() - since, cpuMs: (user + system) / 1000 };
+  },
+  url: plainUrl,
+  direct,
+  catalog: new Catalog(schema, partitions),
+  applicationName,
+  sizes: sizes[size],
+};
+
+const prepared = new Map<string, Promise<Measure>>();
+
+async function measure(row: string, seconds: number) {
+  const prepare = workerRows[row];
+  if (prepare === undefined) throw new Error(`Unknown row ${row}`);
+  let ready = prepared.get(row);
+  if (ready === undefined) prepared.set(row, ready = prepare(place));
+  return await (await ready)(seconds);
+}
+
+console.log("{}");
+for await (const line of createInterface({ input: process.stdin })) {
+  const { row, seconds } = JSON.parse(line);
+  const answer = await measure(row, seconds)
+    .catch((error) => ({ error: String(error) }));
+  console.log(JSON.stringify(answer));
+}
+await storage.close();
+await direct.end();
+process.exit();

@@ -1,0 +1,72 @@
+/** That the marks are measured, row by row; never how fast. */
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { findTools } from "../../bench/limits/tools.ts";
+import { markRows } from "../../bench/marks/rows.ts";
+import { type RowResult, runMarks } from "../../bench/marks/run.ts";
+import { markTable } from "../../bench/marks/table.ts";
+import { testDatabaseUrl } from "../support/database.ts";
+
+const directory = fileURLToPath(new URL("../..", import.meta.url));
+
+describe("The marks", () => {
+  it("measure every figure of every row", async () => {
+    const { psql } = await findTools();
+    const failures: string[] = [];
+    const results = await runMarks({
+      url: await testDatabaseUrl(),
+      checkouts: [{ name: "now", directory }],
+      runtimes: ["Deno" in globalThis ? "deno" : "bun"],
+      rounds: 1,
+      seconds: 0,
+      size: "smoke",
+      only: [],
+      onProgress: (text) => {
+        if (text.includes("Error")) failures.push(text);
+      },
+    });
+    assert.deepEqual(failures, []);
+    assert.deepEqual(
+      results.map(({ row }) => row.id),
+      markRows.map((r) => r.id),
+    );
+    for (const { row, sides } of results) {
+      const rounds = sides.flatMap((side) => side.rounds);
+      const isMissing = row.id.endsWith("-psql") && psql === undefined;
+      assert.equal(rounds.length, isMissing ? 0 : 1, row.id);
+      for (const { name } of isMissing ? [] : row.figures) {
+        assert.ok(rounds[0]![name]! > 0, `${row.id}, ${name}`);
+      }
+    }
+    const table = markTable(results, ["now"]);
+    for (const { title } of markRows) assert.ok(table.includes(title), title);
+  });
+
+  it("compare checkouts round by round", () => {
+    const row = {
+      id: "read",
+      title: "Reads",
+      figures: [{ name: "perSecond", title: "a second", ratioAtLeast: 1.3 }],
+    };
+    const side = (checkout: string, ...figures: number[]) => ({
+      checkout,
+      runtime: "deno",
+      rounds: figures.map((perSecond) => ({ perSecond })),
+    });
+    const table = (...now: number[]) => {
+      const result: RowResult = {
+        row,
+        sides: [side("now", ...now), side("before", 10, 20, 10)],
+      };
+      return markTable([result], ["now", "before"]).split("\n")[2];
+    };
+    assert.equal(
+      table(20, 26, 13),
+      "| Reads | a second | deno | 20.0 (13.0–26.0) | 10.0 (10.0–20.0) " +
+        "| 1.30 (1.30–2.00) | ratio ≥ 1.3 | yes |",
+    );
+    assert.match(table(20, 24, 12)!, /\*\*no\*\* \|$/);
+  });
+});
