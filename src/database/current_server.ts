@@ -70,6 +70,7 @@ export class CurrentServer {
   #address: Address | undefined;
   #version: string | undefined;
   #isFixed = false;
+  #numbering = 0;
 
   /** Calls back when the store has moved and its other sessions are ended. */
   onMove(listener: (move: ServerMove) => void): void {
@@ -79,6 +80,11 @@ export class CurrentServer {
   /** The timeline; undefined before the first session. */
   get timeline(): number | undefined {
     return this.#timeline;
+  }
+
+  /** Changes whenever a transaction's number may stand for another transaction. */
+  get numbering(): number {
+    return this.#numbering;
   }
 
   /** The cluster; undefined before the first session. */
@@ -97,6 +103,7 @@ export class CurrentServer {
    * addresses are refused.
    */
   relocate(address: Address): void {
+    this.#numbering++;
     this.#sessions.clear();
     this.#system = undefined;
     this.#timeline = undefined;
@@ -162,6 +169,7 @@ export class CurrentServer {
   }
 
   #move(move: ServerMove): void {
+    this.#numbering++;
     for (const [session, timeline] of this.#sessions) {
       if (timeline >= move.to) continue;
       session.destroy(`The store has moved on to timeline ${move.to}`);

@@ -27,6 +27,7 @@ export class HostSurvey {
   readonly #options: ConnectOptions;
   readonly #server: CurrentServer;
   #running: Promise<boolean> | undefined;
+  #isEnded = false;
 
   constructor(
     target: ConnectionTarget,
@@ -40,8 +41,17 @@ export class HostSurvey {
 
   /** Whether there are several hosts to choose from, for writes. */
   get isNeeded(): boolean {
+    if (this.#isEnded) return false;
     const { sessionAttrs, hosts } = this.#target;
     return sessionAttrs === "read-write" && hosts.length > 1;
+  }
+
+  /**
+   * There is no choice any more: the hosts are servers of a cluster, of which only
+   * one has the schema (cluster/home.ts).
+   */
+  end(): void {
+    this.#isEnded = true;
   }
 
   /** Asks all hosts; returns whether one takes writes. Never rejects. */
@@ -69,7 +79,7 @@ export class HostSurvey {
     for (;;) {
       signal?.throwIfAborted();
       try {
-        if (await this.ask()) return await body();
+        if (!this.isNeeded || await this.ask()) return await body();
         throw new ConnectionLostError(
           "Expected a host that takes writes",
           false,

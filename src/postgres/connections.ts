@@ -61,7 +61,10 @@ export class Place {
       onLost: () => {
         for (const pool of this.#pools) pool.leaveServer();
       },
-      onSettled: (address) => this.server.relocate(address),
+      onSettled: (address) => {
+        this.survey.end();
+        this.server.relocate(address);
+      },
     });
   }
 

@@ -7,8 +7,12 @@ import { quoted } from "../storage/foreign_text.ts";
 import { leaseMs } from "./limits.ts";
 import type { ResolvedOptions } from "./options.ts";
 
-/** So often a schema may turn out to be elsewhere while it is taken. */
+/**
+ * So often a schema may turn out to be elsewhere, one time soon after the other: an
+ * instance that stands by sees any number of moves.
+ */
 const maxTries = 20;
+const soonMs = 5000;
 
 /** Becomes the owner of a schema, as the options say. */
 export async function takeOwnership(
@@ -18,11 +22,13 @@ export async function takeOwnership(
 ): Promise<Ownership> {
   const { home } = place;
   for (let tries = 1;; tries++) {
+    const since = performance.now();
     try {
       if (home.isDistributed) assertCanGuard(options);
       return await takeOnce(options, place, hooks);
     } catch (error) {
       options.signal?.throwIfAborted();
+      if (performance.now() - since > soonMs) tries = 0;
       const isElsewhere = error instanceof HomeChangedError ||
         await home.isMoved(error);
       if (!isElsewhere || tries === maxTries) throw error;

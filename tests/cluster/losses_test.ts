@@ -68,6 +68,22 @@ describeOnCluster("A store on a cluster", () => {
     await cluster.coordinator.restart();
   });
 
+  it("opens by the first host of its url that answers", async () => {
+    const { port } = cluster.coordinator;
+    const hosts = cluster.nodes.map((node) => `127.0.0.1:${node.port}`).join();
+    const url = cluster.coordinator.url.replace(`127.0.0.1:${port}`, hosts);
+    const options = { url, schema, startupDelayMs: 0 };
+    await (await openStreamStorage(options)).close();
+    await cluster.coordinator.stop();
+    {
+      await using storage = await openStreamStorage(options);
+      await storage.createStreamStorage(newStreamId(), snapshotBlock(0));
+      await using reader = await openStreamReader({ url, schema });
+      assert.ok(await reader.getStreamsNumber() > 0);
+    }
+    await cluster.coordinator.restart();
+  });
+
   it("goes on without the other worker", async () => {
     const id = newStreamId();
     await using storage = await open(cluster.coordinator);

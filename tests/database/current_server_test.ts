@@ -100,6 +100,23 @@ describe("The server of a store", () => {
     assert.equal(server.timeline, 3);
   });
 
+  it("is another cluster's once the store has gone there", () => {
+    const { server, moves, admit } = fakeServer();
+    const before = admit(at(3));
+    const { numbering } = server;
+    server.relocate(second);
+    assert.notEqual(server.numbering, numbering);
+    assert.equal(server.timeline, undefined);
+    // An answer from the last one comes late.
+    assert.throws(() => admit(at(3), first), WrongServerError);
+    admit(at(1, { system: "7400" }), second);
+    assert.deepEqual([server.system, server.timeline], ["7400", 1]);
+    assert.equal(before.destroyed, undefined, "what it has to do, it does");
+    assert.deepEqual(moves, []);
+    admit(at(2, { system: "7400" }), second);
+    assert.deepEqual(moves, [{ from: 1, to: 2 }]);
+  });
+
   it("is the same for every session on one timeline", () => {
     const { server, moves, admit } = fakeServer();
     const sessions = [admit(at(3)), admit(at(3), second)];

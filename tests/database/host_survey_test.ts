@@ -64,6 +64,18 @@ describe("A survey of hosts", () => {
     }
   });
 
+  it("is over where the hosts are servers of a cluster", async () => {
+    const url = await testDatabaseUrl();
+    await using proxy = await startProxy(url);
+    proxy.refuse(true);
+    const { survey } = await surveyOf([proxy.url, proxy.url]);
+    // As it turns out while a store is opened there.
+    const reached = survey.reach(patiently, () => Promise.resolve("reached"));
+    survey.end();
+    assert.equal(survey.isNeeded, false);
+    assert.equal(await reached, "reached");
+  });
+
   it("waits for a host that takes writes, but not for ever", async () => {
     const url = await testDatabaseUrl();
     await using proxy = await startProxy(url);

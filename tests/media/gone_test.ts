@@ -27,7 +27,7 @@ async function offload(looks: unknown[][][]): Promise<unknown> {
   };
   const read = (_: unknown, bound: readonly Bound[]) =>
     Promise.resolve(bound.map((one) => ({ rows: answer(one) })));
-  const store = { catalog, transactions: { read }, server: { timeline: 1 } };
+  const store = { catalog, transactions: { read }, server: { numbering: 1 } };
   const media = {
     turn: (_: unknown, body: () => Promise<unknown>) => body(),
   };

@@ -105,7 +105,7 @@ export function offloadStream(
       await removeLeftovers(store, call, media);
       return undefined;
     }
-    const { timeline } = store.server;
+    const { numbering } = store.server;
     const blocks = await look(store, call);
     if (onlySealed) await checkSealed(store, call, blocks);
     const last = blocks.at(-1)!;
@@ -114,7 +114,7 @@ export function offloadStream(
     try {
       await upload(store, call, media, { blocks, size, change });
       await verify(media, call, blocks, size);
-      await commit(store, call, media, { blocks, timeline, change });
+      await commit(store, call, media, { blocks, numbering, change });
     } catch (error) {
       await cleanUp(store, call, media, { change, error });
       throw error;
@@ -300,18 +300,18 @@ async function commit(
   store: Store,
   call: StreamCall,
   media: Media,
-  { blocks, timeline, change }: {
+  { blocks, numbering, change }: {
     blocks: readonly Movable[];
-    timeline: number | undefined;
+    numbering: number;
     change: ObjectChange;
   },
 ): Promise<void> {
   const { catalog } = store;
   const { name, streamId, signal } = call;
   signal?.throwIfAborted();
-  // After a promotion the numbers of transactions are given out again, so the
-  // versions of blocks tell nothing there.
-  if (store.server.timeline !== timeline) throw streamChanged(streamId);
+  // After a promotion the numbers of transactions are given out again, and another
+  // server has its own: the versions of blocks say nothing there.
+  if (store.server.numbering !== numbering) throw streamChanged(streamId);
   const numbers = blocks.map(({ number }) => number);
   const sizes = blocks.map(({ size }) => size);
   // Without the signal: a commit that is under way is never given up.
