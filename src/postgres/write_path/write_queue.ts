@@ -57,13 +57,13 @@
  */
 
 import { setImmediate } from "node:timers";
-import { setTimeout as delay } from "node:timers/promises";
-import type { Result } from "../../database/statement.ts";
 import { atMost } from "../../storage/at_most.ts";
 import { closed } from "../../storage/contract_errors.ts";
-import type { BatchedWrite, Write } from "./queued_write.ts";
+import type { Write } from "./queued_write.ts";
 import { StreamQueues, type Task } from "./stream_queues.ts";
-import { lockTimeout, queueFull, queueTimeout } from "./write_queue_errors.ts";
+import { isShareable, TransactionSlots } from "./transaction_slots.ts";
+import { dueOf, late } from "./write_deadlines.ts";
+import { queueFull, queueTimeout } from "./write_queue_errors.ts";
 import type { WriteQueueOptions } from "./write_queue_options.ts";
 
 /**
@@ -72,31 +72,18 @@ import type { WriteQueueOptions } from "./write_queue_options.ts";
  */
 const batchingDelayMs = 10;
 
-/** How soon a write that is in flight notices that its table is free. */
-const lockPollMs = 50;
-
 /** Writes that are refused in one turn of the event loop, if many are late. */
 const maxRefused = 500;
-
-/** Busy while a write uses it. */
-interface Slot {
-  users: number;
-  background: boolean;
-}
 
 /** Orders and groups writes; see the file's head. */
 export class WriteQueue {
   readonly #options: WriteQueueOptions;
   readonly #queues: StreamQueues;
-  #busySlots = 0;
-  #busyBackgroundSlots = 0;
-  #busySharedSlots = 0;
+  readonly #slots: TransactionSlots;
   #oldTimer: ReturnType<typeof setTimeout> | undefined;
   #oldDue = Infinity;
   #dispatching = false;
   #dispatchingLater = false;
-  /** When the last shared transaction began. */
-  #sharedAt = 0;
   #delayTimer: ReturnType<typeof setTimeout> | undefined;
   #closing: Promise<void> | undefined;
   #drained: (() => void) | undefined;
@@ -106,6 +93,11 @@ export class WriteQueue {
     this.#options = options;
     const { locks } = options;
     this.#queues = new StreamQueues((id) => locks.since(id) !== undefined);
+    this.#slots = new TransactionSlots(options, {
+      release: (task) => this.#release(task),
+      putBack: (tasks) => this.#putBack(tasks),
+      dispatchLater: () => this.#dispatchLater(),
+    });
     locks.onChange(() => {
       this.#queues.bringBack();
       this.#refuseOld();
@@ -116,7 +108,7 @@ export class WriteQueue {
   /** Waiting writes and busy transaction slots, for metrics. */
   get state(): { waiting: number; waitingBytes: number; busySlots: number } {
     const { waiting, waitingBytes } = this.#queues;
-    return { waiting, waitingBytes, busySlots: this.#busySlots };
+    return { waiting, waitingBytes, busySlots: this.#slots.busy };
   }
 
   /**
@@ -179,7 +171,7 @@ export class WriteQueue {
 
   #enqueue(task: Task): void {
     const isReady = this.#queues.add(task);
-    this.#refuseOldLater(this.#dueOf(task));
+    this.#refuseOldLater(dueOf(this.#options, task));
     if (isReady) this.#dispatchSoon();
     this.#heedAbort(task);
   }
@@ -203,7 +195,7 @@ export class WriteQueue {
     if (waiting.length === 0) return;
     this.#queues.putBack(waiting);
     for (const task of waiting) {
-      this.#refuseOldLater(this.#dueOf(task));
+      this.#refuseOldLater(dueOf(this.#options, task));
       // What became of it has to be found out.
       if (!task.isInDoubt) this.#heedAbort(task);
     }
@@ -242,39 +234,18 @@ export class WriteQueue {
   }
 
   #dispatch(): void {
-    while (this.#busySlots < this.#options.slots) {
+    while (this.#slots.busy < this.#options.slots) {
       const taken = this.#take();
       if (taken.length === 0) break;
-      this.#start(taken);
+      this.#slots.start(taken);
     }
     this.#dispatchBackground();
     this.#checkDrained();
   }
 
-  #start(taken: readonly Task[], background = false): void {
-    const slot = { users: 0, background };
-    if (isShareable(taken[0]!)) this.#runBatch(taken, slot);
-    else this.#occupy(slot, taken, () => this.#runEach(taken, slot));
-  }
-
-  #enter(slot: Slot): void {
-    if (slot.users++ === 0) this.#countSlot(slot, 1);
-  }
-
-  #leave(slot: Slot): void {
-    if (--slot.users > 0) return;
-    this.#countSlot(slot, -1);
-    this.#dispatchLater();
-  }
-
-  #countSlot({ background }: Slot, step: 1 | -1): void {
-    if (background) this.#busyBackgroundSlots += step;
-    else this.#busySlots += step;
-  }
-
   #dispatchBackground(): void {
     const { backgroundSlots = 0 } = this.#options;
-    let free = backgroundSlots - this.#busyBackgroundSlots;
+    let free = backgroundSlots - this.#slots.busyBackground;
     const taken = this.#queues.take(([first]) => {
       if (free <= 0) return undefined;
       if (!first!.write.background) return 0;
@@ -283,7 +254,7 @@ export class WriteQueue {
     });
     for (const task of taken) {
       ignoreAbort(task);
-      this.#start([task], true);
+      this.#slots.start([task], true);
     }
   }
 
@@ -321,11 +292,11 @@ export class WriteQueue {
    */
   #mostStreams(): number {
     const { sharedSlots, minDivided } = this.#options;
-    const free = sharedSlots - this.#busySharedSlots;
+    const free = sharedSlots - this.#slots.busyShared;
     const { ready } = this.#queues;
     if (free <= 0 || ready === 0) return 0;
     if (ready < minDivided && free < sharedSlots) {
-      const waitMs = this.#sharedAt + batchingDelayMs - performance.now();
+      const waitMs = this.#slots.sharedAt + batchingDelayMs - performance.now();
       if (waitMs > 0) {
         this.#delayTimer ??= setTimeout(() => {
           this.#delayTimer = undefined;
@@ -358,174 +329,10 @@ export class WriteQueue {
     return count;
   }
 
-  /** Each stream goes on when its own writes are settled, not all of them. */
-  async #runBatch(tasks: readonly Task[], slot: Slot): Promise<void> {
-    this.#enter(slot);
-    this.#busySharedSlots++;
-    this.#sharedAt = performance.now();
-    const { isLocked, isUnknown, locks } = this.#options;
-    let results: readonly Result[] | undefined;
-    try {
-      results = await this.#options.runBatch(
-        tasks.map((task) => task.write as BatchedWrite),
-        this.#deadlineOf(tasks),
-      );
-    } catch (error) {
-      const isInDoubt = isUnknown(error);
-      for (const task of tasks) task.isInDoubt = isInDoubt;
-      if (isLocked(error)) await locks.look();
-    }
-    for (let from = 0, to; from < tasks.length; from = to) {
-      to = endOfStream(tasks, from);
-      const ofStream = tasks.slice(from, to);
-      if (results !== undefined) {
-        this.#settleShared(ofStream, results.slice(from, to), slot);
-      } else {
-        this.#occupy(slot, ofStream, () => this.#runEach(ofStream, slot));
-      }
-    }
-    this.#busySharedSlots--;
-    this.#leave(slot);
-    this.#dispatchLater();
-  }
-
-  /** Settles the writes of one stream that were done, or not, by one transaction. */
-  #settleShared(
-    tasks: readonly Task[],
-    results: readonly Result[],
-    slot: Slot,
-  ): void {
-    const done = tasks.map(({ write }, i) => write.shared!.isDone(results[i]!));
-    let later = done.filter(Boolean).length;
-    const unsettled: Promise<void>[] = [];
-    for (const [i, task] of tasks.entries()) {
-      if (done[i]) {
-        later--;
-        task.resolve(undefined);
-      } else unsettled.push(this.#explain(task, later, slot));
-    }
-    if (unsettled.length === 0) this.#release(tasks[0]!);
-    else void Promise.all(unsettled).then(() => this.#release(tasks[0]!));
-  }
-
-  /** The transaction did nothing of this write: it is settled by itself. */
-  async #explain(task: Task, later: number, slot: Slot): Promise<void> {
-    const { shared } = task.write;
-    this.#enter(slot);
-    const explain = () => shared!.explain(later);
-    while (!await this.#whenUnlocked(task, slot, explain)) {
-      this.#leave(slot);
-      while (this.#isLocked(task) && performance.now() < this.#dueOf(task)) {
-        await delay(lockPollMs);
-      }
-      this.#enter(slot);
-    }
-    this.#leave(slot);
-  }
-
-  #isLocked({ write: { streamId } }: Task): boolean {
-    return this.#options.locks.since(streamId) !== undefined;
-  }
-
-  /** The stream is in flight, and in the slot, until its writes are settled. */
-  #occupy(
-    slot: Slot,
-    tasks: readonly Task[],
-    settle: () => Promise<void>,
-  ): void {
-    this.#enter(slot);
-    void settle().then(() => {
-      this.#release(tasks[0]!);
-      this.#leave(slot);
-    });
-  }
-
-  /** The oldest decides, but must not leave the others without any time. */
-  #deadlineOf(tasks: readonly Task[]): number {
-    const { maxWaitMs } = this.#options;
-    let oldest = Infinity;
-    for (const { submittedAt } of tasks) oldest = Math.min(oldest, submittedAt);
-    return Math.max(oldest + maxWaitMs, performance.now() + maxWaitMs / 4);
-  }
-
   /** Nothing more of the stream is in flight. */
   #release({ write: { streamId } }: Task): void {
     this.#queues.release(streamId);
     this.#dispatchLater();
-  }
-
-  /**
-   * One after another; those not started in time are refused, and those whose
-   * tables are locked wait again.
-   */
-  async #runEach(tasks: readonly Task[], slot: Slot): Promise<void> {
-    const { maxWaitMs } = this.#options;
-    for (const [i, task] of tasks.entries()) {
-      const { write, submittedAt } = task;
-      if (performance.now() - submittedAt > maxWaitMs) {
-        task.reject(this.#late(task));
-      } else if (
-        this.#isLocked(task) ||
-        !await this.#whenUnlocked(
-          task,
-          slot,
-          () => write.runAlone(task.isInDoubt),
-        )
-      ) {
-        return this.#putBack(tasks.slice(i));
-      }
-    }
-  }
-
-  /**
-   * Settles a write by running it, again and again while an outside session
-   * holds the lock of its stream. False: its tables are locked, it is not settled.
-   */
-  async #whenUnlocked(
-    task: Task,
-    slot: Slot,
-    run: () => Promise<unknown>,
-  ): Promise<boolean> {
-    const { maxWaitMs, maxLockWaitMs, isLocked, isUnknown, locks } =
-      this.#options;
-    const deadline = Math.min(
-      task.submittedAt + maxWaitMs,
-      performance.now() + maxLockWaitMs,
-    );
-    for (let nth = 0;; nth++) {
-      try {
-        task.resolve(await run());
-        return true;
-      } catch (error) {
-        const pause = lockPauseMs(nth);
-        if (!isLocked(error) || performance.now() + pause > deadline) {
-          task.reject(error);
-          return true;
-        }
-        // It may have met the lock before it could find out.
-        task.isInDoubt &&= isUnknown(error);
-        await locks.look();
-        if (this.#isLocked(task)) return false;
-        const { signal } = task.write;
-        // Others have the slot meanwhile.
-        this.#leave(slot);
-        await delay(pause, undefined, { signal }).catch(() => {});
-        this.#enter(slot);
-        if (!signal?.aborted) continue;
-        task.reject(task.isInDoubt ? error : signal.reason);
-        return true;
-      }
-    }
-  }
-
-  /** Until when a write may wait. */
-  #dueOf({ submittedAt, write: { streamId } }: Task): number {
-    const { maxWaitMs, maxLockWaitMs, locks } = this.#options;
-    const lockedSince = locks.since(streamId) ?? Infinity;
-    return Math.min(
-      submittedAt + maxWaitMs,
-      Math.max(submittedAt, lockedSince) + maxLockWaitMs,
-    );
   }
 
   /** One timer for all that wait, for who is due first. */
@@ -547,22 +354,14 @@ export class WriteQueue {
     let next = Infinity;
     let refused = 0;
     for (const task of this.#queues.all()) {
-      const due = this.#dueOf(task);
+      const due = dueOf(this.#options, task);
       if (due > now || refused >= maxRefused) next = Math.min(next, due);
       else {
         refused++;
-        this.#refuse(task, this.#late(task));
+        this.#refuse(task, late(this.#options, task));
       }
     }
     if (next < Infinity) this.#refuseOldLater(next);
-  }
-
-  #late(task: Task): unknown {
-    const { submittedAt, isInDoubt } = task;
-    const waitedMs = Math.round(performance.now() - submittedAt);
-    return this.#isLocked(task)
-      ? lockTimeout(waitedMs, isInDoubt)
-      : queueTimeout(this.#options.maxWaitMs, isInDoubt);
   }
 
   #checkDrained(): void {
@@ -570,27 +369,9 @@ export class WriteQueue {
   }
 }
 
-/** In doubt it has to be looked for, alone. */
-function isShareable({ write, isInDoubt }: Task): boolean {
-  return write.shared !== undefined && !isInDoubt;
-}
-
-/** The writes of a stream stand together: where the next stream's begin. */
-function endOfStream(tasks: readonly Task[], from: number): number {
-  const { streamId } = tasks[from]!.write;
-  let to = from + 1;
-  while (to < tasks.length && tasks[to]!.write.streamId === streamId) to++;
-  return to;
-}
-
 /** The task waits no longer: from here on it is done or it fails. */
 function ignoreAbort({ write, onAbort }: Task): void {
   if (onAbort !== undefined) {
     write.signal!.removeEventListener("abort", onAbort);
   }
-}
-
-/** Jittered: 5 to 10 ms at first, at last 50 to 100. */
-function lockPauseMs(nth: number): number {
-  return Math.min(100, 10 * 2 ** nth) * (0.5 + Math.random() / 2);
 }
