@@ -11,7 +11,7 @@ import {
 } from "./cluster_sql.ts";
 import { fail, few, ok, type Result, unknown, warn } from "./diagnosis.ts";
 import type { Check } from "./look.ts";
-import type { SchemaLook } from "./schema_checks.ts";
+import type { SchemaLook } from "./schema_look.ts";
 
 const shown = (host: string, port: number) => `${host}:${port}`;
 

@@ -38,7 +38,8 @@ import {
   permissionsOfRuntime,
 } from "./machine_checks.ts";
 import type { DoctorOptions, DoctorReport } from "./options.ts";
-import { lookAtSchema, rights, schemaChecks } from "./schema_checks.ts";
+import { rights, schemaChecks } from "./schema_checks.ts";
+import { lookAtSchema } from "./schema_look.ts";
 import { checkClock, checkServer, serverChecks } from "./server_checks.ts";
 import { selectServer, selectSettings } from "./server_sql.ts";
 

@@ -1,15 +1,7 @@
 /** What may be wrong with a store's schema. */
 
-import {
-  askHome,
-  type ReportedHome,
-} from "../../database/cluster/find_home.ts";
 import { holdersOf } from "../../database/lock_holder.ts";
-import {
-  currentVersions,
-  readSchemaState,
-  type SchemaState,
-} from "../../database/migrations/mod.ts";
+import { currentVersions } from "../../database/migrations/mod.ts";
 import { ownerRows } from "../../database/ownership/lock_session.ts";
 import { ownerFacts } from "../../database/ownership/rows.ts";
 import { ownershipSql, ownersTable } from "../../database/ownership/sql.ts";
@@ -30,6 +22,7 @@ import {
   warn,
 } from "./diagnosis.ts";
 import { type Check, type Look, settingOf } from "./look.ts";
+import type { SchemaLook } from "./schema_look.ts";
 import {
   selectDeadRows,
   selectInvalidIndexes,
@@ -37,36 +30,6 @@ import {
   selectUnnamedRows,
   selectUsage,
 } from "./schema_sql.ts";
-
-/** A look at a schema that is there. */
-export interface SchemaLook extends Look {
-  schema: string;
-  state: SchemaState;
-  /** Where a distributed schema lives; undefined: where we are. */
-  home: ReportedHome | undefined;
-}
-
-/** Undefined if the schema is none that could be looked at. */
-export async function lookAtSchema(
-  look: Look,
-  schema: string,
-): Promise<SchemaLook | Result> {
-  const state = await readSchemaState(look.session, schema, {
-    ownOnlyIfReadable: true,
-  });
-  if (state.exists && state.suffixes.length > 0) {
-    const home = look.hasCitus
-      ? await askHome(look.session, schema)
-      : undefined;
-    return { ...look, schema, state, home };
-  }
-  return fail(
-    state.exists
-      ? `Schema ${quoted(schema)} has no tables of a store`
-      : `Schema ${quoted(schema)} does not exist`,
-    "See `status` for the stores of this database, or open one to make it.",
-  );
-}
 
 const versions: Check<SchemaLook> = {
   name: "versions",
