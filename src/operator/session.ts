@@ -6,7 +6,7 @@ import { languageSettings } from "../database/role_settings.ts";
 import { searchPath } from "../database/search_path.ts";
 import type { Session } from "../database/session.ts";
 import { sessionOptions } from "../postgres/connections.ts";
-import type { ReadingOptions } from "../postgres/options.ts";
+import type { ReadingOptions } from "../postgres/resolved_options.ts";
 import {
   resolveReaderOptions,
   type StreamReaderOptions,

@@ -22,7 +22,7 @@ import {
 import { StreamStorageFacade } from "./facade.ts";
 import { maxPoolWaiting, queueBounds } from "./limits.ts";
 import type { OpenBucket } from "./open_bucket.ts";
-import type { ResolvedOptions } from "./options.ts";
+import type { ResolvedOptions } from "./resolved_options.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { Quotas } from "./quotas.ts";
 import { makeReadCore, type ReadCore } from "./read_core.ts";

@@ -1,6 +1,6 @@
 import type { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import type { StreamMaintenance } from "./maintenance.ts";
-import type { ResolvedOptions } from "./options.ts";
+import type { ResolvedOptions } from "./resolved_options.ts";
 import type { Store } from "./store.ts";
 
 /** What the work in the background is made from. */

@@ -32,7 +32,7 @@ import type { SessionSettings } from "../database/transaction_settings.ts";
 import { loadOpenTelemetry } from "../telemetry/open_telemetry.ts";
 import { StoreTelemetry } from "../telemetry/store_telemetry.ts";
 import { maxPoolWaiting, maxSlots } from "./limits.ts";
-import type { ReadingOptions, ResolvedOptions } from "./options.ts";
+import type { ReadingOptions, ResolvedOptions } from "./resolved_options.ts";
 
 /** The servers of a store. */
 export class Place {

@@ -2,12 +2,12 @@
 
 import type { StreamStorageError } from "../storage/errors.ts";
 import { type Check, type Fault, Place } from "./checks.ts";
+import { checkEphemeralTtl } from "./option_checks.ts";
 import {
   badConfig,
-  checkEphemeralTtl,
   type ResolvedOptions,
   type SettingSources,
-} from "./options.ts";
+} from "./resolved_options.ts";
 import { answerOf } from "./setting.ts";
 import { checkTrimming, type ResolvedTrimming } from "./trimming_options.ts";
 

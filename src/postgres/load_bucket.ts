@@ -1,6 +1,6 @@
 import { loadModule } from "../storage/load_module.ts";
 import type { OpenBucket } from "./open_bucket.ts";
-import type { ReadingOptions } from "./options.ts";
+import type { ReadingOptions } from "./resolved_options.ts";
 
 /** What opens buckets, loaded only if one is configured. */
 export async function loadBucket(

@@ -32,11 +32,8 @@ import {
 import { migrationAnswerMs, reachFactor } from "./limits.ts";
 import { loadBucket } from "./load_bucket.ts";
 import { askSources } from "./live_options.ts";
-import {
-  type ResolvedOptions,
-  resolveOptions,
-  type StreamStorageOptions,
-} from "./options.ts";
+import type { StreamStorageOptions } from "./options.ts";
+import { type ResolvedOptions, resolveOptions } from "./resolved_options.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { takeOwnership } from "./take_ownership.ts";
 

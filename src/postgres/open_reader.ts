@@ -12,7 +12,7 @@ import { bind } from "../database/statement.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import { CallRunner } from "./call_runner.ts";
 import { Place, sessionOptions, telemetryOf } from "./connections.ts";
-import type { ReadingOptions } from "./options.ts";
+import type { ReadingOptions } from "./resolved_options.ts";
 import type { PostgresStreamReader } from "./postgres_stream_reader.ts";
 import { loadBucket } from "./load_bucket.ts";
 import { makeReadCore, type ReadCore } from "./read_core.ts";

@@ -18,7 +18,7 @@ import { maxPoolWaiting, readDepth, readLockTimeoutMs } from "./limits.ts";
 import { LockedPartitions } from "./locked_partitions.ts";
 import { Media } from "./media.ts";
 import type { OpenBucket } from "./open_bucket.ts";
-import type { ReadingOptions } from "./options.ts";
+import type { ReadingOptions } from "./resolved_options.ts";
 import { Pulse } from "./pulse.ts";
 import { selectLockedPartitions } from "./sql/table_locks.ts";
 

@@ -16,15 +16,15 @@ import {
   text,
   withDefault,
 } from "./checks.ts";
+import type { StreamStorageOptions } from "./options.ts";
+import { optionChecks } from "./option_checks.ts";
+import { connectionTarget } from "./connection_options.ts";
 import {
   badConfig,
   checkObjectNames,
-  connectionTarget,
-  optionChecks,
   type ReadingOptions,
-  type StreamStorageOptions,
   timeoutsOf,
-} from "./options.ts";
+} from "./resolved_options.ts";
 
 /**
  * What `openStreamReader` needs to know; only `schema` has no default. What is
@@ -73,7 +73,8 @@ export interface StreamReaderOptions extends
   preparedStatements?: boolean;
 }
 
-const checkOptions = object({
+/** An option without a check is a type error. */
+const checks = {
   url: optionChecks.url,
   host: optionChecks.host,
   port: optionChecks.port,
@@ -100,7 +101,8 @@ const checkOptions = object({
   targetSessionAttrs: optional(
     oneOf("any", "primary", "standby", "prefer-standby"),
   ),
-});
+} satisfies Record<keyof StreamReaderOptions, unknown>;
+const checkOptions = object(checks);
 
 const defaults: TargetDefaults = {
   applicationName: "stream-reader",

@@ -5,7 +5,7 @@ import type { Place } from "./connections.ts";
 import { StreamStorageError } from "../storage/errors.ts";
 import { quoted } from "../storage/foreign_text.ts";
 import { leaseMs } from "./limits.ts";
-import type { ResolvedOptions } from "./options.ts";
+import type { ResolvedOptions } from "./resolved_options.ts";
 
 /**
  * So often a schema may turn out to be elsewhere, one time soon after the other: an

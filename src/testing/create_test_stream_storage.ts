@@ -3,10 +3,8 @@ import { connectSession } from "../database/driver.ts";
 import { dropSchema } from "../database/migrations/mod.ts";
 import { startEmbeddedPostgres } from "../embedded/mod.ts";
 import { openStreamStorage } from "../open_stream_storage.ts";
-import {
-  resolveOptions,
-  type StreamStorageOptions,
-} from "../postgres/options.ts";
+import type { StreamStorageOptions } from "../postgres/options.ts";
+import { resolveOptions } from "../postgres/resolved_options.ts";
 import type { PostgresStreamStorage } from "../postgres/postgres_stream_storage.ts";
 
 /** The options of a test's store. */

@@ -3,7 +3,7 @@ import type {
   StreamMaintenance,
   WorkerStatus,
 } from "../postgres/maintenance.ts";
-import type { ResolvedOptions } from "../postgres/options.ts";
+import type { ResolvedOptions } from "../postgres/resolved_options.ts";
 import { checkSweep, checkTrimStreams } from "../storage/arguments.ts";
 import { Calls } from "./calls.ts";
 import { systemClock } from "./clock.ts";

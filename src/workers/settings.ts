@@ -3,7 +3,7 @@ import {
   resolveEphemeralTtl,
   resolveTrimming,
 } from "../postgres/live_options.ts";
-import type { SettingSources } from "../postgres/options.ts";
+import type { SettingSources } from "../postgres/resolved_options.ts";
 import { LiveSetting } from "../postgres/setting.ts";
 import type { ResolvedTrimming } from "../postgres/trimming_options.ts";
 import { faultOf } from "./worker_loop.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { readClusterHosts } from "../../src/database/cluster/cluster_hosts.ts";
-import { resolveOptions } from "../../src/postgres/options.ts";
+import { resolveOptions } from "../../src/postgres/resolved_options.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
 
 describe("clusterHosts", () => {

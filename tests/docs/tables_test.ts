@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { resolveOptions } from "../../src/postgres/options.ts";
+import { resolveOptions } from "../../src/postgres/resolved_options.ts";
 import { resolveReaderOptions } from "../../src/postgres/reader_options.ts";
 import { isOperationName } from "../../src/storage/operations.ts";
 import { postgresReads } from "../../src/telemetry/known_names.ts";

@@ -7,7 +7,7 @@ import {
   type ConnectionTarget,
   parseConnectionUrl,
 } from "../../src/database/connection_target.ts";
-import { resolveOptions } from "../../src/postgres/options.ts";
+import { resolveOptions } from "../../src/postgres/resolved_options.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
 
 const caPath = fileURLToPath(

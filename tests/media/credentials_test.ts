@@ -10,7 +10,7 @@ import type {
 } from "../../src/media/given_credentials.ts";
 import type { ObjectStore } from "../../src/media/object_store.ts";
 import { openS3Bucket } from "../../src/media/s3.ts";
-import { resolveOptions } from "../../src/postgres/options.ts";
+import { resolveOptions } from "../../src/postgres/resolved_options.ts";
 import {
   isStreamStorageError,
   StreamStorageError,

@@ -20,7 +20,7 @@ import type {
 import { ReplyFault } from "../../src/media/reply_fault.ts";
 import { openS3Bucket } from "../../src/media/s3.ts";
 import { parseXml, xmlElements, xmlText } from "../../src/media/xml.ts";
-import { resolveOptions } from "../../src/postgres/options.ts";
+import { resolveOptions } from "../../src/postgres/resolved_options.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
 import { type GcsServer, startGcsServer } from "../support/media/gcs_server.ts";
 import {

@@ -12,7 +12,7 @@ import { parseConnectionUrl } from "../../database/connection_target.ts";
 import type { Session } from "../../database/session.ts";
 import { bind } from "../../database/statement.ts";
 import { sessionOptions } from "../../postgres/connections.ts";
-import type { ReadingOptions } from "../../postgres/options.ts";
+import type { ReadingOptions } from "../../postgres/resolved_options.ts";
 import { isStreamStorageError } from "../../storage/errors.ts";
 import { withSession } from "../session.ts";
 import { storesOf } from "../status/find_stores.ts";

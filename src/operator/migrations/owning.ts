@@ -9,7 +9,7 @@ import { onCoordinator } from "../../postgres/on_coordinator.ts";
 import {
   type ResolvedOptions,
   resolveOptions,
-} from "../../postgres/options.ts";
+} from "../../postgres/resolved_options.ts";
 import { takeOwnership } from "../../postgres/take_ownership.ts";
 import type { OwnerOptions } from "../repair/owner.ts";
 

@@ -8,7 +8,7 @@ import {
   openStreamStorage as open,
   type StreamStorageOptions,
 } from "../../../../mod.ts";
-import { resolveOptions } from "../../../../src/postgres/options.ts";
+import { resolveOptions } from "../../../../src/postgres/resolved_options.ts";
 import { resolveReaderOptions } from "../../../../src/postgres/reader_options.ts";
 import { testDatabaseUrl } from "../../database.ts";
 
