@@ -8,8 +8,29 @@
  *
  * @module
  */
-import type { StreamStorageErrorCode } from "./errors.ts";
-import { badStreamId, fault, invalidArgument } from "./fault.ts";
+import {
+  checkBytes,
+  checkCount,
+  checkEach,
+  checkHash,
+  checkInt64,
+  checkList,
+  checkObject,
+  isFilled,
+  isInt64,
+  MAX_INT64,
+  outOfRange,
+  wrongType,
+} from "./argument_types.ts";
+import {
+  checkConsecutive,
+  checkContent,
+  checkContents,
+  checkGenerations,
+  checkNotEmpty,
+  checkNumbers,
+} from "./block_arguments.ts";
+import { badStreamId, invalidArgument } from "./fault.ts";
 import { hasLegacySnapshot } from "./miniblock_proto.ts";
 import type {
   GetStreamsOptions,
@@ -21,9 +42,6 @@ import type {
 } from "./model.ts";
 import { brokenRuleOf, isStoredForm, type StreamId } from "./stream_id.ts";
 import { hasOwnSnapshot } from "./write_rules.ts";
-
-const MAX_INT64 = 2n ** 63n - 1n;
-const HASH_BYTES = 32;
 
 /**
  * `BAD_STREAM_ID` unless `streamId` is 64 lowercase hex characters. Stored
@@ -301,207 +319,4 @@ export function checkTrimStream(
   checkInt64("trimToMbExclusive", trimToMbExclusive);
   checkList("nullifySnapshotMbs", nullifySnapshotMbs);
   checkEach("nullifySnapshotMbs", nullifySnapshotMbs, isInt64, checkInt64);
-}
-
-function checkGenerations(
-  miniblocks: MiniblockDescriptor[],
-  newMinipool: NewMinipool,
-  prevMinipool: PreviousMinipool,
-): void {
-  checkNotEmpty("INTERNAL", miniblocks);
-  const first = miniblocks[0]?.number ?? 0n;
-  const last = miniblocks.at(-1)?.number ?? 0n;
-  if (prevMinipool.generation !== first) {
-    throw fault(
-      "INTERNAL",
-      "prev_generation_mismatch",
-      "Previous generation must be the first miniblock's number " +
-        `${first}, received ${prevMinipool.generation}`,
-      { expected: first, actual: prevMinipool.generation },
-    );
-  }
-  if (newMinipool.generation !== last + 1n) {
-    throw fault(
-      "INTERNAL",
-      "new_generation_mismatch",
-      "New generation must follow the last miniblock's number " +
-        `${last}, received ${newMinipool.generation}`,
-      { expected: last + 1n, actual: newMinipool.generation },
-    );
-  }
-}
-
-function checkNotEmpty(
-  code: StreamStorageErrorCode,
-  miniblocks: MiniblockDescriptor[],
-): void {
-  if (miniblocks.length === 0) {
-    throw fault(
-      code,
-      "empty_miniblock_list",
-      "Argument miniblocks must not be empty",
-      { argument: "miniblocks" },
-    );
-  }
-}
-
-function checkConsecutive(
-  code: StreamStorageErrorCode,
-  miniblocks: MiniblockDescriptor[],
-): void {
-  let due = miniblocks[0]?.number ?? 0n;
-  let index = -1;
-  for (const { number } of miniblocks) {
-    index++;
-    if (number !== due) {
-      throw fault(
-        code,
-        "miniblocks_not_consecutive",
-        `Argument miniblocks[${index}].number must be ${due}, ` +
-          `received ${number}`,
-        {
-          argument: `miniblocks[${index}].number`,
-          expected: due,
-          actual: number,
-        },
-      );
-    }
-    due++;
-  }
-}
-
-function checkNumbers(miniblocks: MiniblockDescriptor[]): void {
-  checkEach(
-    "miniblocks",
-    miniblocks,
-    (block: MiniblockDescriptor | null) => isInt64(block?.number),
-    (argument, block) => {
-      checkObject(argument, block);
-      checkInt64(`${argument}.number`, block!.number);
-    },
-  );
-}
-
-function checkContents(miniblocks: MiniblockDescriptor[]): void {
-  checkEach(
-    "miniblocks",
-    miniblocks,
-    (block: MiniblockDescriptor | null) =>
-      isFilled(block?.data) && block!.snapshot === undefined &&
-      block!.hasLegacySnapshot === undefined,
-    (argument, block) => {
-      checkObject(argument, block);
-      checkContent(argument, block!);
-    },
-  );
-}
-
-/**
- * Calls `check` only for items that fail the quick `isRight`. There may be a
- * hundred thousand items, and naming each takes longer than all the rest.
- */
-function checkEach<T>(
-  argument: string,
-  list: readonly T[],
-  isRight: (item: T) => boolean,
-  check: (argument: string, item: T) => void,
-): void {
-  for (let index = 0; index < list.length; index++) {
-    const item = list[index]!;
-    if (!isRight(item)) check(`${argument}[${index}]`, item);
-  }
-}
-
-/** Checks the bytes of a block. The hash matters only for candidates. */
-function checkContent(argument: string, block: MiniblockDescriptor): void {
-  checkBytes(`${argument}.data`, block.data);
-  if (
-    block.snapshot !== undefined && !(block.snapshot instanceof Uint8Array)
-  ) {
-    throw wrongType(`${argument}.snapshot`, "a Uint8Array", block.snapshot);
-  }
-  const legacy: unknown = block.hasLegacySnapshot;
-  if (legacy !== undefined && typeof legacy !== "boolean") {
-    throw wrongType(`${argument}.hasLegacySnapshot`, "a boolean", legacy);
-  }
-  if (legacy === true && !hasLegacySnapshot(block.data)) {
-    throw invalidArgument({
-      argument: `${argument}.hasLegacySnapshot`,
-      reason: "no_legacy_snapshot",
-      rule: "needs a snapshot inside the miniblock's data",
-    });
-  }
-}
-
-function checkObject(argument: string, value: unknown): void {
-  if (typeof value !== "object" || value === null) {
-    throw wrongType(argument, "an object", value);
-  }
-}
-
-function checkList(argument: string, value: unknown): void {
-  if (!Array.isArray(value)) throw wrongType(argument, "an array", value);
-}
-
-function checkBytes(argument: string, value: unknown): void {
-  if (!(value instanceof Uint8Array)) {
-    throw wrongType(argument, "a Uint8Array", value);
-  }
-  if (value.length === 0) {
-    throw invalidArgument({
-      argument,
-      reason: "empty_bytes",
-      rule: "must not be empty",
-      received: value,
-    });
-  }
-}
-
-function isFilled(value: unknown): boolean {
-  return value instanceof Uint8Array && value.length > 0;
-}
-
-function checkHash(argument: string, value: unknown): void {
-  if (!(value instanceof Uint8Array)) {
-    throw wrongType(argument, "a Uint8Array", value);
-  }
-  if (value.length !== HASH_BYTES) {
-    throw outOfRange(argument, `must be ${HASH_BYTES} bytes long`, value);
-  }
-}
-
-function isInt64(value: unknown): boolean {
-  return typeof value === "bigint" && value >= 0n && value <= MAX_INT64;
-}
-
-function checkInt64(argument: string, value: unknown): void {
-  if (typeof value !== "bigint") throw wrongType(argument, "a bigint", value);
-  if (value < 0n || value > MAX_INT64) {
-    throw outOfRange(argument, "must be from 0 to 2^63 - 1", value);
-  }
-}
-
-function checkCount(argument: string, value: unknown): void {
-  if (typeof value !== "number") throw wrongType(argument, "a number", value);
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw outOfRange(argument, "must be an integer from 0 to 2^53 - 1", value);
-  }
-}
-
-function wrongType(argument: string, type: string, received: unknown): Error {
-  return invalidArgument({
-    argument,
-    reason: "wrong_type",
-    rule: `must be ${type}`,
-    received,
-  });
-}
-
-function outOfRange(argument: string, rule: string, received?: unknown): Error {
-  return invalidArgument({
-    argument,
-    reason: "out_of_range",
-    rule,
-    ...(received === undefined ? {} : { received }),
-  });
 }
