@@ -41,6 +41,13 @@ const forEveryone = [
   "storage/foreign_text.ts",
   "storage/unless_aborted.ts",
 ];
+
+/** The folders and files that the rules name. */
+export const named: readonly string[] = [
+  ...Object.entries(allowed).flatMap(([folder, others]) => [folder, ...others]),
+  ...forEveryone,
+];
+
 /** The folder that imports no other, not even those of `forEveryone`. */
 const innermost = "storage";
 

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { findBadImports } from "../../scripts/check_arrows.ts";
+import { findBadImports, named } from "../../scripts/check_arrows.ts";
 
 const script = fileURLToPath(
   new URL("../../scripts/check_arrows.ts", import.meta.url),
@@ -58,6 +59,12 @@ async function withTree(
 }
 
 describe("check_arrows", () => {
+  it("has rules for nothing but what exists", () => {
+    const src = new URL("../../src/", import.meta.url);
+    const missing = named.filter((path) => !existsSync(new URL(path, src)));
+    assert.deepEqual(missing, []);
+  });
+
   it("accepts a tree that keeps the rules", async () => {
     await withTree(goodTree, (src) => {
       assert.deepEqual(findBadImports(src), []);
