@@ -22,8 +22,8 @@ export function define(command: NewCommand): void {
     )
     .option(
       "--mode <mode>",
-      "logical copies while the store is used; block-writes is sooner done, " +
-        "but writes wait for it (default: logical)",
+      "logical copies while the store is used; with block-writes all writes " +
+        "wait, and no replica identity is needed (default: logical)",
       choice("--mode", ["logical", "block-writes"]),
     )
     .addHelpText(

@@ -42,8 +42,9 @@ export interface MoveStoreOptions extends ServerOptions {
    */
   to: string;
   /**
-   * `logical` copies the rows while the store is used; `block-writes` is sooner
-   * done, but every write waits until it is. Default `logical`.
+   * `logical` copies the rows while the store is used, and holds writes up at its
+   * end only; with `block-writes` every write waits until the move has ended, and
+   * no replica identity is needed. Default `logical`.
    */
   mode?: MoveMode;
   /** Hears how far it is, about once a second. */

@@ -19,8 +19,8 @@ import { selectSchemaExists, selectUnmovable } from "./cluster_sql.ts";
 
 /**
  * How a store is moved. `logical`: its rows are copied while it is used, and only
- * the end of the move holds writes up. `block-writes`: sooner done, but no write
- * passes meanwhile.
+ * the end of the move holds writes up. `block-writes`: no write passes meanwhile,
+ * and no replica identity is needed.
  */
 export type MoveMode = "logical" | "block-writes";
 
