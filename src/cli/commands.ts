@@ -78,6 +78,11 @@ export const commands: readonly ListedCommand[] = [
     load: () => import("./commands/move.ts"),
   },
   {
+    name: "plan-fleet",
+    summary: "reckon the servers that many stores need",
+    load: () => import("./commands/plan_fleet.ts"),
+  },
+  {
     name: "doctor",
     summary: "find out what is wrong with a server and a store",
     load: () => import("./commands/doctor.ts"),

@@ -59,6 +59,20 @@ export type {
   StorePlacement,
   WorkerPlace,
 } from "./cluster/types.ts";
+export { planFleet } from "./fleet/plan_fleet.ts";
+export type {
+  FleetAssumption,
+  FleetPlan,
+  PlannedServer,
+  PlannedStore,
+} from "./fleet/plan_fleet.ts";
+export type {
+  FleetDescription,
+  FleetLimits,
+  StoreGroup,
+  WorkerSize,
+} from "./fleet/description.ts";
+export type { MoveTimes, Needs } from "./fleet/store_needs.ts";
 export { printGrants } from "../database/migrations/mod.ts";
 export type {
   MigrationProgress,

@@ -1,0 +1,361 @@
+/**
+ * A fleet's plan: its arithmetic, what it refuses, and that what it says of stores
+ * is what a server has, at three sizes. On a cluster: tests/cluster/fleet_test.ts.
+ */
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import {
+  type FleetDescription,
+  type FleetPlan,
+  migrateStore,
+  planFleet,
+  type PlannedStore,
+  type StoreGroup,
+} from "../../src/operator/mod.ts";
+import { valueText } from "../../src/cli/fleet/show_plan.ts";
+import { along, costs } from "../../src/operator/fleet/costs.ts";
+import { isStreamStorageError } from "../../src/storage/errors.ts";
+import { openStreamStorage } from "../../src/open_stream_storage.ts";
+import { measureEvents } from "../../scripts/fleet_costs/load.ts";
+import { Node } from "../../scripts/fleet_costs/nodes.ts";
+import { added, relationsOf } from "../../scripts/fleet_costs/relations.ts";
+import {
+  everyCall,
+  idsByPartition,
+  streamsOfEveryCall,
+} from "../../scripts/server_memory/calls.ts";
+import { runCli } from "../support/cli/run.ts";
+import { assertGenerated } from "../support/docs/generated_sections.ts";
+import { queryOnce, testDatabaseUrl } from "../support/database.ts";
+import { openTestStorage } from "../support/storage.ts";
+
+const node: StoreGroup = {
+  partitions: 16,
+  streams: 0,
+  eventsPerSecond: 10,
+  eventBytes: 300,
+  retentionDays: 10,
+};
+const worker = { memoryGB: 16, cores: 8, diskGB: 100 };
+
+const fleet = (
+  stores: Partial<StoreGroup>[],
+  more: Partial<FleetDescription> = {},
+): FleetPlan =>
+  planFleet({
+    stores: stores.map((store) => ({ ...node, ...store })),
+    worker,
+    ...more,
+  });
+
+describe("A fleet's plan", () => {
+  it("adds up what each store needs", () => {
+    const { kind, servers, workers, stores, coordinator } = fleet([{
+      count: 3,
+    }]);
+    const [store] = stores;
+    const [server] = workers;
+    assert.deepEqual([kind, servers, coordinator], ["plain", 1, null]);
+    assert.equal(server!.stores, 3);
+    for (
+      const need of ["connections", "relations", "diskBytes", "cores"] as const
+    ) {
+      const sum = 3 * store![need];
+      assert.ok(Math.abs(server![need] - sum) <= sum * 1e-9, need);
+    }
+    assert.equal(store!.tables, 16 * 7 + 12);
+    assert.equal(store!.connections, 10);
+  });
+
+  it("has more of everything for more of it", () => {
+    const [before] = fleet([{}]).stores;
+    const more: [Partial<StoreGroup>, (keyof PlannedStore)[]][] = [
+      [{ partitions: 64 }, ["relations", "memoryBytes", "logicalSeconds"]],
+      [{ streams: 1000 }, ["diskBytes"]],
+      [{ eventsPerSecond: 20 }, ["cores", "diskBytes", "logBytesPerDay"]],
+      [{ eventBytes: 3000 }, ["cores", "diskBytes", "logBytesPerDay"]],
+      [{ retentionDays: 20 }, ["diskBytes", "blockingSeconds"]],
+      [{ mediaGB: 1 }, ["diskBytes"]],
+      [{ connections: 20 }, ["memoryBytes", "connections"]],
+    ];
+    for (const [change, needs] of more) {
+      const [after] = fleet([change]).stores;
+      for (const need of needs) {
+        assert.ok(
+          after![need] > before![need],
+          `${Object.keys(change)} ${need}`,
+        );
+      }
+    }
+    const [without] = fleet([{ mediaGB: 5, mediaInBucket: true }]).stores;
+    assert.equal(without!.diskBytes, before!.diskBytes);
+  });
+
+  it("becomes a cluster where one server does not do, evenly", () => {
+    const { kind, servers, workers, coordinator } = fleet(
+      [{ count: 12, mediaGB: 10 }],
+      { standbys: true },
+    );
+    assert.equal(kind, "cluster");
+    assert.equal(servers, 2 * (workers.length + 1));
+    const counts = workers.map(({ stores }) => stores);
+    assert.equal(counts.reduce((a, b) => a + b), 12);
+    assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, String(counts));
+    for (const { diskBytes } of workers) assert.ok(diskBytes <= 70e9);
+    // Every server has the tables of all stores, and its own a second time.
+    const one = 16 * 26 + 37;
+    assert.equal(coordinator!.relations, 12 * one);
+    for (const { stores, relations } of workers) {
+      assert.equal(relations, (12 + stores) * one);
+    }
+  });
+
+  it("stays on plain servers when it is told to, and is a cluster alike", () => {
+    const plain = fleet([{ count: 12, mediaGB: 10 }], { cluster: false });
+    assert.deepEqual([plain.kind, plain.coordinator], ["plain", null]);
+    assert.ok(plain.workers.length > 1);
+    assert.equal(fleet([{}], { cluster: true }).workers.length, 1);
+  });
+
+  it("places ten thousand stores of two kinds", () => {
+    const { workers } = fleet([
+      { count: 9000, mediaGB: 20, eventsPerSecond: 1 },
+      { count: 1000, mediaGB: 2, eventsPerSecond: 1 },
+    ], { worker: { ...worker, diskGB: 500 } });
+    const stores = workers.reduce((sum, { stores }) => sum + stores, 0);
+    assert.equal(stores, 10_000);
+    for (const { diskBytes } of workers) assert.ok(diskBytes <= 350e9);
+  });
+
+  it("names every field that is wrong, and what is too large", () => {
+    const wrong = {
+      stores: [{ ...node, partitions: 257, evens: 1 }],
+      worker: { ...worker, cores: "8" },
+    } as unknown as FleetDescription;
+    const fields = (description: FleetDescription) => {
+      try {
+        planFleet(description);
+      } catch (error) {
+        assert.ok(isStreamStorageError(error, "BAD_CONFIG"));
+        const { reason, faults, field, resource } = error.details;
+        if (reason === "store_too_large") return [field, resource];
+        assert.equal(reason, "bad_fleet");
+        return (faults as { option: string }[]).map(({ option }) => option);
+      }
+      assert.fail("Expected a refusal");
+    };
+    assert.deepEqual(fields(wrong), [
+      "stores.0",
+      "stores.0.partitions",
+      "worker.cores",
+    ]);
+    assert.deepEqual(fields({ stores: [], worker }), ["stores"]);
+    const huge = [node, { ...node, mediaGB: 500 }];
+    assert.deepEqual(fields({ stores: huge, worker }), [
+      "stores.1",
+      "diskBytes",
+    ]);
+  });
+
+  it("goes along measured points, and only forward", () => {
+    const points = [[10, 100], [20, 200], [40, 220]] as const;
+    const at = (x: number, beyond: "level" | "straight" = "straight") =>
+      along(points, x, beyond);
+    assert.deepEqual([1, 10, 15, 20, 30, 40].map((x) => at(x)), [
+      100,
+      100,
+      150,
+      200,
+      210,
+      220,
+    ]);
+    assert.deepEqual([at(80), at(80, "level")], [260, 220]);
+  });
+});
+
+describe("A server, at three sizes,", () => {
+  let url = "";
+  const name = `fleet_${crypto.randomUUID().replaceAll("-", "")}`;
+  before(async () => {
+    const server = await testDatabaseUrl();
+    // Of its own: others' tables would be counted, too.
+    await queryOnce(server, `CREATE DATABASE ${name}`);
+    const its = new URL(server);
+    its.pathname = `/${name}`;
+    url = its.href;
+  });
+  after(async () => {
+    await queryOnce(
+      await testDatabaseUrl(),
+      `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`,
+    );
+  });
+
+  for (const [partitions, count] of [[2, 2], [8, 1], [24, 1]] as const) {
+    it(`has what is planned for ${count} of ${partitions} partitions`, async () => {
+      await using server = await Node.connect("server", url);
+      const before = await relationsOf(server);
+      for (let nth = 0; nth < count; nth++) {
+        const schema = `of_${partitions}_${nth}`;
+        await migrateStore({ url, schema, partitions });
+      }
+      const sums = added(before, await relationsOf(server));
+      const { workers, stores } = fleet([{
+        partitions,
+        count,
+        eventsPerSecond: 0,
+      }]);
+      assert.equal(sums.tables, count * stores[0]!.tables);
+      assert.equal(sums.relations, workers[0]!.relations);
+      const { catalogueBytes, diskBytes } = workers[0]!;
+      assertNear(sums.catalogueBytes, catalogueBytes, "catalogue");
+      assertNear(sums.bytes, diskBytes - catalogueBytes, "empty tables");
+    });
+  }
+
+  it("keeps as much of events as is planned", async () => {
+    await using storage = await openStreamStorage({
+      url,
+      schema: "events",
+      partitions: 2,
+      maxConnections: 5,
+      startupDelayMs: 0,
+      workerConcurrency: 0,
+    });
+    await using server = await Node.connect("server", url);
+    const load = {
+      streams: 40,
+      rounds: 10,
+      events: 5,
+      eventBytes: 1000,
+      callers: 20,
+    };
+    const measured = await measureEvents(storage, server, load);
+    const [store] = fleet([{
+      eventsPerSecond: 1,
+      eventBytes: 1000,
+      retentionDays: 1,
+    }]).stores;
+    const [empty] = fleet([{ eventsPerSecond: 0 }]).stores;
+    const perEvent = (store!.diskBytes - empty!.diskBytes) / 86_400;
+    assertNear(measured.diskBytes, perEvent, "disk");
+  });
+});
+
+describe("A store's connections", () => {
+  it("take no more memory than is planned, all partitions used", async () => {
+    const partitions = 16;
+    await using test = await openTestStorage({
+      partitions,
+      maxConnections: 10,
+    });
+    const calls = idsByPartition(partitions, streamsOfEveryCall);
+    await Promise.all(
+      calls.map((ids) => everyCall(test.storage, ids)),
+    );
+    const sessions = await queryOnce(
+      test.url,
+      `SELECT pid FROM pg_stat_activity
+        WHERE query LIKE '%${test.schema}%' AND pid <> pg_backend_pid()`,
+    );
+    let bytes = 0;
+    for (const { pid } of sessions) {
+      const told = await readFile(`/proc/${pid}/smaps_rollup`, "utf8")
+        .catch(() => "");
+      bytes += 1024 * Number(/^Pss_Anon:\s+(\d+) kB/m.exec(told)?.[1] ?? 0);
+    }
+    const [store] = fleet([{ partitions }]).stores;
+    assert.ok(bytes <= store!.memoryBytes * 1.2, String(bytes));
+  });
+});
+
+describe("plan-fleet", () => {
+  it("prints what fits 80 columns, and all that it rests on", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { file, description } = await describedFleet(stack);
+    const [shown, asJson] = await Promise.all([
+      runCli(["plan-fleet", file]),
+      runCli(["plan-fleet", file, "--json"]),
+    ]);
+    assert.equal(shown!.code, 0, shown!.stderr);
+    for (const line of shown!.stdout.split("\n")) {
+      assert.ok([...line].length <= 80, line);
+    }
+    const plan = planFleet(description);
+    assert.deepEqual(JSON.parse(asJson!.stdout), plan);
+    const told = shown!.stdout.replaceAll(/\s+/g, " ");
+    for (const { what, how } of plan.assumptions) {
+      assert.ok(told.includes(`${what}: `), what);
+      assert.ok(told.includes(how), how);
+    }
+  });
+
+  it("reckons with the figures that docs/scaling.md has", () => {
+    assertGenerated(
+      "docs/scaling.md",
+      "costs",
+      Object.entries(costs).map(([name, { what, value, how }]) => ({
+        name,
+        kind: valueText(value),
+        text: `${what}; ${how}.`,
+      })),
+    );
+  });
+
+  it("refuses what is no description, in one line", async () => {
+    await using stack = new AsyncDisposableStack();
+    const { wrong, broken } = await describedFleet(stack);
+    const ended = await Promise.all(
+      [wrong, broken, `${wrong}.none`].map((path) =>
+        runCli(["plan-fleet", path])
+      ),
+    );
+    for (
+      const [i, pattern] of [
+        /worker: must be an object.*bad_fleet/,
+        /Expected JSON in file/,
+        /ENOENT/,
+      ].entries()
+    ) {
+      const { code, stdout, stderr } = ended[i]!;
+      assert.deepEqual([code, stdout], [2, ""]);
+      assert.match(stderr, /^[^\n]+\n$/);
+      assert.match(stderr, pattern);
+    }
+  });
+});
+
+async function describedFleet(stack: AsyncDisposableStack) {
+  const folder = await mkdtemp(join(tmpdir(), "fleet-"));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const description: FleetDescription = {
+    stores: [
+      { ...node, name: "of a long name that takes a lot of room", count: 90 },
+      { ...node, partitions: 256, mediaGB: 30 },
+    ],
+    worker,
+    standbys: true,
+  };
+  const write = async (name: string, text: string) => {
+    await writeFile(join(folder, name), text);
+    return join(folder, name);
+  };
+  return {
+    description,
+    file: await write("fleet.json", JSON.stringify(description)),
+    wrong: await write("wrong.json", '{"stores":[]}'),
+    broken: await write("broken.json", '{"stores": HUNTER2'),
+  };
+}
+
+/** The plan is no promise of bytes: files grow by pages, the catalogue by chance. */
+function assertNear(measured: number, planned: number, what: string): void {
+  const ratio = measured / planned;
+  assert.ok(
+    ratio > 0.6 && ratio < 1.4,
+    `${what}: measured ${measured}, planned ${planned}`,
+  );
+}
