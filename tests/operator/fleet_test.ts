@@ -70,6 +70,48 @@ describe("A fleet's plan", () => {
     assert.equal(store!.connections, 10);
   });
 
+  it("is arithmetic that can be done by hand", () => {
+    const [store] = fleet([{
+      partitions: 4,
+      streams: 1000,
+      eventsPerSecond: 2,
+      eventBytes: 1000,
+      retentionDays: 3,
+      mediaGB: 2,
+      connections: 5,
+    }]).stores;
+    const { relations, catalogueBytes, emptyBytes, streamBytes } = costs;
+    const tables = 4 * relations.value.perPartition + relations.value.others;
+    const at1000 = (points: typeof costs.diskBytes.value) =>
+      points.find(([bytes]) => bytes === 1000)![1];
+    assert.deepEqual(
+      {
+        relations: store!.relations,
+        catalogueBytes: store!.catalogueBytes,
+        diskBytes: Math.round(store!.diskBytes),
+        logBytesPerDay: store!.logBytesPerDay,
+        memoryBytes: store!.memoryBytes,
+        cores: store!.cores.toFixed(9),
+        logicalSeconds: store!.logicalSeconds.toFixed(6),
+      },
+      {
+        relations: tables,
+        catalogueBytes: tables * catalogueBytes.value,
+        diskBytes: tables * (catalogueBytes.value + emptyBytes.value) +
+          2 * 86_400 * 3 * at1000(costs.diskBytes.value) +
+          1000 * streamBytes.value + 2e9 * costs.mediaFactor.value,
+        logBytesPerDay: 2 * 86_400 * at1000(costs.logBytes.value),
+        // Fewer partitions than were measured cost as much as the fewest.
+        memoryBytes: costs.memoryBytes.value[0]![1] / 2,
+        cores: (2e-6 * (costs.processorMicros.value[0]![1] +
+          700 * costs.processorMicrosPerByte.value)).toFixed(9),
+        logicalSeconds: (40 * costs.logicalMove.value.secondsPerTable +
+          (store!.diskBytes - store!.catalogueBytes) /
+            costs.logicalMove.value.bytesPerSecond).toFixed(6),
+      },
+    );
+  });
+
   it("has more of everything for more of it", () => {
     const [before] = fleet([{}]).stores;
     const more: [Partial<StoreGroup>, (keyof PlannedStore)[]][] = [
@@ -120,13 +162,13 @@ describe("A fleet's plan", () => {
     assert.equal(fleet([{}], { cluster: true }).workers.length, 1);
   });
 
-  it("places ten thousand stores of two kinds", () => {
+  it("places thousands of stores of two kinds", () => {
     const { workers } = fleet([
-      { count: 9000, mediaGB: 20, eventsPerSecond: 1 },
+      { count: 2000, mediaGB: 20, eventsPerSecond: 1 },
       { count: 1000, mediaGB: 2, eventsPerSecond: 1 },
     ], { worker: { ...worker, diskGB: 500 } });
     const stores = workers.reduce((sum, { stores }) => sum + stores, 0);
-    assert.equal(stores, 10_000);
+    assert.equal(stores, 3000);
     for (const { diskBytes } of workers) assert.ok(diskBytes <= 350e9);
   });
 

@@ -8,6 +8,7 @@ import { describe, it } from "node:test";
 import type { Bound, Result } from "../../src/database/statement.ts";
 import { ConnectionLostError, PgError } from "../../src/database/pg_error.ts";
 import type { Queries } from "../../src/operator/cluster/cluster.ts";
+import * as clusterSql from "../../src/operator/cluster/cluster_sql.ts";
 import {
   moveSchema,
   selectIsCluster,
@@ -30,7 +31,12 @@ import {
 } from "../../src/operator/cluster/plan_move.ts";
 import { moveStore } from "../../src/operator/mod.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
+import {
+  askWorker,
+  shardFamilies,
+} from "../../src/operator/status/status_sql.ts";
 import { testDatabaseUrl } from "../support/database.ts";
+import { unqualifiedNames } from "../support/statement_names.ts";
 
 type Rows = unknown[][];
 
@@ -327,5 +333,14 @@ describe("A move is made, and", () => {
         [worker, isMoved],
       );
     });
+  }
+});
+
+it("What is asked of a cluster names nothing without its schema", () => {
+  const texts = [...Object.values(clusterSql), askWorker].map(({ text }) =>
+    text
+  );
+  for (const text of [...texts, shardFamilies]) {
+    assert.deepEqual(unqualifiedNames(text), [], text);
   }
 });
