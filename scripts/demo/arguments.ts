@@ -2,7 +2,7 @@ import { parseArguments } from "../arguments.ts";
 import { urlOptions, type UrlSource, urlUsage } from "../connection_url.ts";
 import type { DemoOptions } from "./run.ts";
 
-/** What the command line takes. */
+/** Describes the command line. */
 export const usage = `Usage: deno task demo [options]
 
   Writes an invented history into streams of every type, reads it back, compares
@@ -18,7 +18,11 @@ ${urlUsage}
   --json           print the report as one JSON document
   --help           print this`;
 
-/** The options, or `help`. @throws {Error} what is wrong with the arguments. */
+/**
+ * Reads the options, or `help`.
+ *
+ * @throws {Error} an argument is wrong; the message says what was expected.
+ */
 export function readArguments(
   args: string[],
 ): DemoOptions & UrlSource & { json: boolean; help: boolean } {
@@ -36,7 +40,9 @@ export function readArguments(
     },
   });
   if (values.keep && (values.url ?? values["url-file"]) === undefined) {
-    throw new Error("Expected --url with --keep: an embedded server goes");
+    throw new Error(
+      "Expected --url with --keep: an embedded server is removed",
+    );
   }
   return {
     ...values,

@@ -1,13 +1,13 @@
 import type { MiniblockDescriptor } from "../../mod.ts";
 
-/** The bytes of an event, or of a block with its snapshot. */
+/** Counts the bytes of an event, or of a block with its snapshot. */
 export function sizeOf(part: Uint8Array | MiniblockDescriptor): number {
   return part instanceof Uint8Array
     ? part.length
     : part.data.length + (part.snapshot?.length ?? 0);
 }
 
-/** The first index at which two byte arrays differ, if they do. */
+/** Returns the first index at which two byte arrays differ, if they do. */
 export function firstDifference(
   a: Uint8Array,
   b: Uint8Array,

@@ -1,6 +1,6 @@
 import type { StreamStorage } from "../../mod.ts";
 
-/** How long the calls of one operation took, as their caller saw it. */
+/** How long the calls of one operation took for their caller. */
 export interface OperationTimes {
   operation: string;
   calls: number;
@@ -8,11 +8,11 @@ export interface OperationTimes {
   slowestMs: number;
 }
 
-/** Takes the time of every call to a storage. */
+/** Times every call to a storage. */
 export class CallTimes {
   readonly #times = new Map<string, number[]>();
 
-  /** A storage that does the same and is timed. */
+  /** Returns a storage that forwards each call and times it. */
   watch(storage: StreamStorage): StreamStorage {
     return new Proxy(storage, {
       get: (target, name) => {
@@ -26,7 +26,7 @@ export class CallTimes {
     });
   }
 
-  /** By operation, in the order of their first calls. */
+  /** Returns the times by operation, in the order of the first calls. */
   summary(): OperationTimes[] {
     return [...this.#times].map(([operation, times]) => {
       const sorted = times.toSorted((a, b) => a - b);

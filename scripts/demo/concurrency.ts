@@ -1,7 +1,7 @@
 /**
- * The results of `body` for every item, at most `limit` at once. After a
- * failure no other item is begun; rejects with it when all that was begun has
- * ended.
+ * Runs `body` for every item, at most `limit` at once, and resolves with the
+ * results. After a failure it begins no other item, and rejects with that
+ * failure when all running items have ended.
  */
 export async function mapConcurrently<T, R>(
   items: readonly T[],

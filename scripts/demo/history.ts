@@ -1,4 +1,4 @@
-/** A believable history of a node's streams. */
+/** Makes a realistic history of a node's streams. */
 import { mediaHistories } from "./media_history.ts";
 import { Random } from "./random.ts";
 import { realMiniblock } from "./real_miniblocks.ts";
@@ -10,13 +10,13 @@ import {
 } from "./stream_author.ts";
 import { type NamedStreamType, streamIdOf } from "./stream_ids.ts";
 
-/** How streams of one type live. */
+/** What happens to streams of one type. */
 interface Profile extends Sizes {
-  /** How many there are. */
+  /** How many streams there are. */
   streams: number;
-  /** How many blocks a stream produces, from and to. */
+  /** How many blocks a stream produces, at least and at most. */
   blocks: [min: number, max: number];
-  /** How many events arrive for a block, from and to. */
+  /** How many events arrive for a block, at least and at most. */
   events: [min: number, max: number];
   snapshotEvery: bigint;
 }
@@ -41,7 +41,7 @@ const conversation: Profile = {
   snapshotEvery: 6n,
 };
 
-/** Media streams have a life of their own, see media_history.ts. */
+/** The profiles of all types but media, for which see media_history.ts. */
 const profiles: Record<Exclude<NamedStreamType, "media">, Profile> = {
   space: {
     streams: 2,
@@ -62,9 +62,9 @@ const profiles: Record<Exclude<NamedStreamType, "media">, Profile> = {
 };
 
 /**
- * Streams of every type and what happens to them: always the same for the
- * same seed. Every call makes new bytes, so that what was written can be
- * compared with bytes that no storage has had in its hands.
+ * Makes streams of every type and what happens to them, always the same for the
+ * same seed. Every call makes new byte arrays. So the verifier compares what is
+ * stored with arrays that the storage could not change.
  */
 export function historyOf(seed: string): StreamHistory[] {
   const special: Partial<Record<NamedStreamType, StreamHistory[]>> = {
@@ -102,7 +102,7 @@ function newAuthor(
   return new StreamAuthor(streamIdOf(type, random), random, profiles[type]);
 }
 
-/** Events arrive, blocks are made of them, and something is under way. */
+/** Lets events arrive and makes blocks of them; some work stays unfinished. */
 function live(author: StreamAuthor, profile: Profile, random: Random): void {
   const { events, snapshotEvery } = profile;
   for (let count = random.between(...profile.blocks); count > 0; count--) {
@@ -132,9 +132,9 @@ function archivedChannel(seed: string): StreamHistory {
 }
 
 /**
- * A space that comes to this node as three real blocks, 42 to 44, the first
- * with a snapshot inside and the last with one beside it; older blocks follow
- * and the space goes on.
+ * A space that moves to this node as three real blocks, 42 to 44. The first has
+ * a snapshot inside, the last one beside it. Then older blocks arrive, and the
+ * space goes on.
  */
 function movedSpace(seed: string): StreamHistory {
   const random = new Random(`${seed}/moved space`);

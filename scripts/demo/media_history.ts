@@ -1,4 +1,4 @@
-/** Media files that are uploaded chunk by chunk. */
+/** Makes the uploads of media files, chunk by chunk. */
 import { eventEnvelope } from "./protocol_bytes.ts";
 import { Random } from "./random.ts";
 import { realMiniblock } from "./real_miniblocks.ts";
@@ -11,13 +11,15 @@ import { streamIdOf } from "./stream_ids.ts";
 
 /** A media file and how its upload goes. */
 interface Upload {
-  /** There is a real genesis for these. */
+  /** The fixtures have a real genesis for each of these counts. */
   chunkCount: 1 | 3 | 10;
-  /** Bytes of every chunk but the last, which has fewer; absent: real ones. */
+  /**
+   * Bytes of every chunk except the last, which has fewer; absent: real chunks.
+   */
   chunkBytes?: number;
-  /** A chunk overtakes the genesis. */
+  /** Whether a chunk arrives before the genesis. */
   outOfOrder?: boolean;
-  /** So many last chunks have not arrived yet. */
+  /** How many of the last chunks have not arrived yet. */
   missing?: number;
 }
 
@@ -33,7 +35,7 @@ const uploads: Upload[] = [
   { chunkCount: 10, chunkBytes: 100_000, missing: 4 },
 ];
 
-/** Always the same for the same seed; see `historyOf`. */
+/** Makes the uploads, always the same for the same seed; see `historyOf`. */
 export function mediaHistories(seed: string): StreamHistory[] {
   return uploads.map((upload, index) =>
     uploadHistory(upload, new Random(`${seed}/media/${index}`))

@@ -6,13 +6,13 @@ import type { StreamHistory } from "./stream_author.ts";
 /** What is stored of a stream. */
 export interface StreamPicture {
   streamId: string;
-  /** What `formatMiniblocks` says. */
+  /** The result of `formatMiniblocks`. */
   picture: string;
-  /** What is special about its life. */
+  /** What is special about the stream. */
   note?: string;
 }
 
-/** Pictures of all streams that have not been deleted. */
+/** Draws all streams that have not been deleted. */
 export async function drawStreams(
   storage: StreamStorage,
   histories: readonly StreamHistory[],
@@ -27,8 +27,8 @@ export async function drawStreams(
 }
 
 /**
- * One line a stream, its name and its blocks in columns; where that is too
- * wide, what is told of it stands below.
+ * Formats a line for each stream, with its name and its blocks in columns. If a
+ * line is too wide, the text about the stream goes into the next one.
  */
 export function formatPictures(
   pictures: readonly StreamPicture[],

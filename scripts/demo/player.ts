@@ -2,13 +2,13 @@ import type { StreamStorage } from "../../mod.ts";
 import { mapConcurrently } from "./concurrency.ts";
 import type { Step, StreamHistory } from "./stream_author.ts";
 
-/** How a history is played. */
+/** How to play a history. */
 export interface PlayOptions {
-  /** Streams that are written at the same time. Default 8. */
+  /** How many streams are written at the same time. Default 8. */
   concurrency?: number;
-  /** Stops between two steps, with the signal's reason. */
+  /** Stops the play between two steps, with the signal's reason. */
   signal?: AbortSignal;
-  /** Told after every step. */
+  /** Called after every step. */
   onStep?: (step: Step) => void;
 }
 

@@ -1,15 +1,15 @@
-/** What is watched while the demo runs. */
+/** Where the progress bar appears. */
 export interface ProgressOutput {
   isTTY?: boolean | undefined;
   write(text: string): unknown;
 }
 
-/** Quicker runs show no bar. */
+/** Runs that take less time show no bar. */
 const showAfterMs = 2000;
 const redrawMs = 100;
 const width = 30;
 
-/** A bar on a terminal, and nothing at all elsewhere. */
+/** Shows a bar on a terminal, and nothing elsewhere. */
 export class Progress implements Disposable {
   readonly #output: ProgressOutput;
   readonly #showAt = performance.now() + showAfterMs;
@@ -24,19 +24,19 @@ export class Progress implements Disposable {
     if (output.isTTY) this.#timer = setInterval(() => this.#draw(), redrawMs);
   }
 
-  /** Begins a phase of so much work; without `total` how much is unknown. */
+  /** Begins a phase; without `total`, the amount of work is unknown. */
   begin(phase: string, total = 0): void {
     this.#phase = phase;
     this.#done = 0;
     this.#total = total;
   }
 
-  /** So much more of the phase's work is done. */
+  /** Adds to the work that is done. */
   advance(amount: number): void {
     this.#done += amount;
   }
 
-  /** Takes the bar away. */
+  /** Removes the bar. */
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
     if (this.#shown) this.#output.write("\r\x1b[K");

@@ -1,6 +1,7 @@
 /**
- * Bytes of the protocol's messages: envelopes with a hash, a signature and an
- * event, and miniblocks made of them. Payloads are random, as ciphertext is.
+ * Makes messages of the protocol: envelopes with a hash, a signature and an
+ * event, and miniblocks of such envelopes. Payloads are random, because real
+ * ones are encrypted.
  *
  * @module
  */
@@ -9,7 +10,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { StreamType } from "../../mod.ts";
 import type { Random } from "./random.ts";
 
-/** The field of StreamEvent that holds the payload of a stream's type. */
+/** For each type of stream, the field of StreamEvent that holds the payload. */
 const payloadFields: Record<StreamType, number> = {
   space: 102,
   channel: 103,
@@ -26,7 +27,9 @@ const payloadFields: Record<StreamType, number> = {
 
 const HEADER_FIELD = 100;
 
-/** An envelope of about `size` bytes, 200 or more, for a stream of a type. */
+/**
+ * Makes an envelope of about `size` bytes, 200 or more, for a type of stream.
+ */
 export function eventEnvelope(
   random: Random,
   type: StreamType,
@@ -40,17 +43,17 @@ export function eventEnvelope(
   );
 }
 
-/** What a miniblock is made of. */
+/** What a miniblock contains. */
 export interface MiniblockContent {
   number: bigint;
   previousHash: Uint8Array;
   /** Serialised envelopes. */
   events: readonly Uint8Array[];
-  /** Only its hash goes into the block. */
+  /** The snapshot; the block contains only its hash. */
   snapshot?: Uint8Array | undefined;
 }
 
-/** A serialised miniblock and the hash of its header. */
+/** Makes a serialised miniblock, and the hash of its header. */
 export function miniblock(
   random: Random,
   { number, previousHash, events, snapshot }: MiniblockContent,
@@ -73,7 +76,7 @@ export function miniblock(
   return { data: block.finish(), hash: sha256(headerEvent) };
 }
 
-/** A serialised snapshot of about `size` bytes. */
+/** Makes a serialised snapshot of about `size` bytes. */
 export function snapshotBytes(random: Random, size: number): Uint8Array {
   return lengthDelimited(1, random.bytes(size));
 }

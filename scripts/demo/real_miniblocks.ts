@@ -1,4 +1,4 @@
-/** Real messages of the protocol, from the fixtures of the tests. */
+/** Reads real messages of the protocol from the fixtures of the tests. */
 import { Buffer } from "node:buffer";
 import fixtures from "../../tests/fixtures/miniblocks.json" with {
   type: "json",
@@ -11,7 +11,7 @@ export interface RealMiniblock {
   hash: Uint8Array;
 }
 
-/** The message with this name in `tests/fixtures/miniblocks.json`. */
+/** Returns the message with this name in `tests/fixtures/miniblocks.json`. */
 export function realMiniblock(name: string): RealMiniblock {
   const item = fixtures.items.find((item) => item.name === name);
   if (item === undefined) throw new Error(`No fixture is named ${name}`);

@@ -1,4 +1,4 @@
-/** The result of a run, and how it is shown. */
+/** The result of a run, and its text. */
 import type { StreamType } from "../../mod.ts";
 import { wrapped } from "../../src/cli/screen.ts";
 import type { OperationTimes } from "./call_times.ts";
@@ -6,31 +6,34 @@ import { formatPictures, type StreamPicture } from "./picture.ts";
 import { formatTable } from "./table.ts";
 import type { Verified } from "./verifier.ts";
 
-/** What was verified of all streams of a type. */
+/** How much of all streams of a type was verified. */
 export interface TypeTotals extends Verified {
   type: StreamType;
 }
 
-/** What a run of the demo tells; `--json` prints it as it is. */
+/** The report of a run; `--json` prints it as it is. */
 export interface DemoReport {
   seed: string;
   server: { version: string; embedded: boolean };
   schema: { name: string; partitions: number; kept: boolean };
-  /** What the history wrote, what was replaced later included. */
+  /** How much the history wrote, including what it replaced later. */
   written: { streams: number; events: number; bytes: number };
   verified: Verified;
-  /** SHA-256 of all that was verified, in hex: equal for equal seeds. */
+  /** SHA-256 of everything that was verified, in hex; equal for equal seeds. */
   digest: string;
   types: TypeTotals[];
   streams: StreamPicture[];
-  /** What PostgreSQL needs for it. */
+  /** The space that PostgreSQL needs for the streams. */
   diskBytes: { tables: number; indexes: number };
-  /** The server's start is part of opening. */
+  /** Milliseconds of each phase; opening includes the start of the server. */
   timings: { openMs: number; writeMs: number; verifyMs: number };
   calls: OperationTimes[];
 }
 
-/** The report for people; no line is wider, but a name that is. */
+/**
+ * Formats the report for readers. Only a long name makes a line wider than
+ * `width`.
+ */
 export function formatReport(report: DemoReport, width: number): string {
   const { server, schema, seed, verified } = report;
   const kind = server.embedded ? ", embedded" : "";

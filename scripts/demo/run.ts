@@ -16,24 +16,24 @@ import {
 } from "./target.ts";
 import { sumOf, type Verified, verifyStreams } from "./verifier.ts";
 
-/** What the demo is asked to do. */
+/** The options of the demo. */
 export interface DemoOptions {
   seed: string;
-  /** A server; absent: an embedded one. */
+  /** The URL of a server; absent: an embedded one. */
   url?: string | undefined;
   schema: string;
   partitions: number;
-  /** Leave the schema behind. */
+  /** Whether to leave the schema behind. */
   keep: boolean;
-  /** Change a stored byte, which must not go unnoticed. */
+  /** Whether to change a stored byte, which the verification must notice. */
   corrupt: boolean;
 }
 
 /**
- * Writes a history, reads it back, compares every byte and tells what is
+ * Writes a history, reads it back, compares every byte and reports what is
  * stored. Cleans up, whatever happens.
  *
- * @throws {VerificationError} when one byte differs.
+ * @throws {VerificationError} a byte differs.
  */
 export async function runDemo(
   options: DemoOptions,
@@ -52,7 +52,7 @@ export async function runDemo(
   const storage = calls.watch(target.storage);
   const written = await write(storage, historyOf(seed), progress, signal);
   const played = performance.now();
-  // Made anew: no storage has had these bytes in its hands.
+  // New arrays, which the storage could not change.
   const histories = historyOf(seed);
   if (options.corrupt) {
     await corruptLastBlock(target, histories[0]!.expected.streamId);
@@ -125,7 +125,7 @@ function totalsByType(
   }));
 }
 
-/** What the history left behind as one hash: equal for equal seeds. */
+/** Hashes everything that the history leaves; equal for equal seeds. */
 function digestOf(histories: readonly StreamHistory[]): string {
   const hash = createHash("sha256");
   for (const { expected } of histories) {

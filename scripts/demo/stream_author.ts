@@ -15,14 +15,14 @@ export interface Step {
   events: number;
   /** How many bytes it writes. */
   bytes: number;
-  /** Does it. */
+  /** Makes the calls. */
   run(storage: StreamStorage): Promise<unknown>;
 }
 
-/** A block as it was made: with its hash. */
+/** A block with its hash. */
 export type AuthoredBlock = MiniblockDescriptor & { hash: Uint8Array };
 
-/** What must be stored of a stream after its last step. */
+/** What the storage must hold of a stream after its last step. */
 export interface ExpectedStream {
   streamId: StreamId;
   state: "regular" | "ephemeral" | "archive" | "deleted";
@@ -33,23 +33,23 @@ export interface ExpectedStream {
   candidates: AuthoredBlock[];
 }
 
-/** A stream's life and what is left at its end. */
+/** What happens to a stream, and what is stored at the end. */
 export interface StreamHistory {
   steps: Step[];
   expected: ExpectedStream;
-  /** What is special about it. */
+  /** What is special about the stream. */
   note?: string;
 }
 
-/** How large the messages of a stream are, in bytes, from and to. */
+/** How large the messages of a stream are, in bytes, at least and at most. */
 export interface Sizes {
   event: [min: number, max: number];
   snapshot: [min: number, max: number];
 }
 
 /**
- * Makes up what happens to one stream, step by step, and remembers what must
- * be stored because of it. Nothing touches a storage before the steps are run.
+ * Invents what happens to one stream, step by step, and remembers what must be
+ * stored afterwards. It makes no call before the steps run.
  */
 export class StreamAuthor {
   readonly #streamId: StreamId;
@@ -76,7 +76,7 @@ export class StreamAuthor {
     };
   }
 
-  /** The stream's life so far; `note` says what is special about it. */
+  /** Returns the steps so far; `note` says what is special about the stream. */
   history(note?: string): StreamHistory {
     return {
       steps: this.#steps,
@@ -90,7 +90,7 @@ export class StreamAuthor {
     return (this.#expected.blocks.at(-1)?.number ?? -1n) + 1n;
   }
 
-  /** A block that nobody has written yet, following the last one made. */
+  /** Makes the block that follows the last one, without writing it. */
   makeBlock(
     number: bigint,
     events: readonly Uint8Array[],
@@ -110,7 +110,10 @@ export class StreamAuthor {
     return { number, data, hash, ...(snapshot && { snapshot }) };
   }
 
-  /** Blocks of new events, a snapshot in every so many of them. */
+  /**
+   * Makes blocks of new events, with a snapshot in every `snapshotEvery`th of
+   * them.
+   */
   makeBlocks(
     first: bigint,
     count: number,
@@ -133,7 +136,7 @@ export class StreamAuthor {
     );
   }
 
-  /** So many events arrive at the same time. */
+  /** Events arrive at the same time. */
   receive(count: number): void {
     const { generation } = this;
     const { minipool } = this.#expected;
@@ -155,7 +158,10 @@ export class StreamAuthor {
     );
   }
 
-  /** A block is proposed and stays a candidate; it is not the next one. */
+  /**
+   * A node proposes a block that is not the next one, and that stays a
+   * candidate.
+   */
   proposeAhead(): void {
     const lastHash = this.#lastHash;
     const events = this.#makeEvents(2);
@@ -165,8 +171,9 @@ export class StreamAuthor {
   }
 
   /**
-   * A block of the minipool's events is proposed, read back and promoted.
-   * Sometimes it had a rival, sometimes events came too late for it.
+   * A node proposes a block of the minipool's events, reads it back and
+   * promotes it. Sometimes there is another candidate, and sometimes events
+   * come too late for it.
    */
   produceBlock(withSnapshot: boolean): void {
     const { generation } = this;
@@ -207,7 +214,7 @@ export class StreamAuthor {
     );
   }
 
-  /** The stream comes to this node as blocks, from a snapshot on. */
+  /** The stream moves to this node as blocks, from a snapshot on. */
   rebuild(blocks: AuthoredBlock[], snapshot: bigint): void {
     this.#append(blocks);
     this.#expected.latestSnapshot = snapshot;
@@ -232,7 +239,7 @@ export class StreamAuthor {
     );
   }
 
-  /** An archiver keeps the stream, so many pages of so many blocks. */
+  /** An archiver keeps the stream, in pages of blocks. */
   archive(pages: number, blocksInPage: number): void {
     const streamId = this.#streamId;
     this.#expected.state = "archive";
@@ -249,7 +256,7 @@ export class StreamAuthor {
     }
   }
 
-  /** A media file's chunks are uploaded in this order, block 0 included. */
+  /** A node uploads a media file's chunks in this order, block 0 included. */
   upload(blocks: AuthoredBlock[]): void {
     this.#expected.state = "ephemeral";
     this.#expected.blocks = blocks.toSorted((a, b) =>
@@ -279,7 +286,9 @@ export class StreamAuthor {
     });
   }
 
-  /** Old blocks go, and the snapshot before the latest is cleared. */
+  /**
+   * The node trims old blocks and clears the snapshot before the latest one.
+   */
   trim(): void {
     const { blocks, latestSnapshot } = this.#expected;
     const older = blocks.filter(({ number, snapshot }) =>
@@ -300,7 +309,7 @@ export class StreamAuthor {
     );
   }
 
-  /** The stream is deleted. */
+  /** The node deletes the stream. */
   delete(): void {
     this.#expected.state = "deleted";
     this.#step([], (storage) => storage.deleteStream(this.#streamId));
@@ -327,7 +336,7 @@ export class StreamAuthor {
     );
   }
 
-  /** Blocks become the newest ones; candidates for them are settled. */
+  /** Adds blocks at the end, which removes the candidates for them. */
   #append(blocks: readonly AuthoredBlock[]): void {
     const expected = this.#expected;
     expected.blocks.push(...blocks);

@@ -1,4 +1,4 @@
-/** Stream ids as the protocol makes them. */
+/** Makes stream ids as the protocol does. */
 import { parseStreamId, type StreamId, type StreamType } from "../../mod.ts";
 import type { Random } from "./random.ts";
 
@@ -18,7 +18,7 @@ const prefixes: Record<Exclude<StreamType, "unknown">, number> = {
 /** A type that a new stream can have. */
 export type NamedStreamType = keyof typeof prefixes;
 
-/** How many bytes the ids of a type use, where that's not all; zeros follow. */
+/** How many bytes the ids of a type use, if not all; the rest are zeros. */
 const usedBytes: Partial<Record<NamedStreamType, number>> = {
   space: 21,
   metadata: 9,
@@ -28,7 +28,7 @@ const usedBytes: Partial<Record<NamedStreamType, number>> = {
   user_metadata: 21,
 };
 
-/** A new id of this type. */
+/** Makes a new id of this type. */
 export function streamIdOf(type: NamedStreamType, random: Random): StreamId {
   const id = random.bytes(32);
   id[0] = prefixes[type];

@@ -1,6 +1,6 @@
 /**
- * Lines of a table, the first column aligned left and the others right; `last`
- * stands below a rule.
+ * Formats a table: the first column is aligned left, the others right. `last`
+ * is the row below a rule.
  */
 export function formatTable(
   heads: string[],

@@ -1,5 +1,6 @@
 /**
- * Where the demo writes: an embedded server, or a new schema of a given one.
+ * Opens the store that the demo writes to: on an embedded server, or in a new
+ * schema of a given server.
  */
 import {
   openStreamStorage,
@@ -17,25 +18,25 @@ import { startEmbeddedPostgres } from "../../src/embedded/mod.ts";
 
 /** Where to write. */
 export interface TargetOptions {
-  /** A server; absent: an embedded one. */
+  /** The URL of a server; absent: an embedded one. */
   url?: string | undefined;
   schema: string;
   partitions: number;
-  /** Leave the schema behind. */
+  /** Whether to leave the schema behind. */
   keep: boolean;
   signal: AbortSignal;
-  /** Told what is being done. */
+  /** Called at the beginning of each phase. */
   onPhase: (phase: string) => void;
 }
 
-/** An open store in a schema of its own, which goes when it is disposed of. */
+/** An open store in a new schema, which disposing of the target drops. */
 export interface Target extends AsyncDisposable {
   storage: PostgresStreamStorage;
-  /** Runs SQL on a session of its own, for what is no storage's business. */
+  /** Runs SQL on a new session, for what a storage has no operation for. */
   script(sql: string): Promise<(string | null)[][]>;
 }
 
-/** Opens the store. Refuses a schema that is there already. */
+/** Opens the store. Refuses a schema that exists. */
 export async function openTarget(options: TargetOptions): Promise<Target> {
   const { schema, partitions, keep, signal, onPhase } = options;
   await using stack = new AsyncDisposableStack();
@@ -53,7 +54,7 @@ export async function openTarget(options: TargetOptions): Promise<Target> {
       }`,
     );
   }
-  // The schema of an embedded server goes with the server.
+  // The schema of an embedded server disappears with the server.
   if (options.url !== undefined && !keep) {
     stack.defer(() =>
       withSession(url, (session) => dropSchema(session, schema))
@@ -86,13 +87,13 @@ async function withSession<T>(
   return await body(session);
 }
 
-/** The version of the server, as `18.4`. */
+/** Reads the version of the server, for example `18.4`. */
 export async function serverVersion({ script }: Target): Promise<string> {
   const [row] = await script("SHOW server_version");
   return row?.[0] ?? "";
 }
 
-/** How much of the disk the tables and their indexes take, in bytes. */
+/** Measures the disk space of the tables and of their indexes, in bytes. */
 export async function storedSizes(
   { script, storage }: Target,
 ): Promise<{ tables: number; indexes: number }> {
@@ -105,7 +106,7 @@ export async function storedSizes(
   return { tables: Number(row?.[0]), indexes: Number(row?.[1]) };
 }
 
-/** Changes one stored byte of a stream's last block behind the store's back. */
+/** Changes one stored byte of a stream's last block without the store. */
 export async function corruptLastBlock(
   { script, storage }: Target,
   streamId: StreamId,

@@ -1,4 +1,4 @@
-/** Reads streams back, in every way there is, and compares every byte. */
+/** Reads streams back in every way and compares every byte. */
 import {
   isStreamStorageError,
   type MiniblockDescriptor,
@@ -11,11 +11,11 @@ import { firstDifference, sizeOf } from "./bytes.ts";
 import { mapConcurrently } from "./concurrency.ts";
 import type { ExpectedStream } from "./stream_author.ts";
 
-/** What is stored is not what was written. */
+/** The storage does not hold what was written. */
 export class VerificationError extends Error {
   override name = "VerificationError";
 
-  /** `what` differs and how; of one stream if `streamId` is given. */
+  /** `what` says what differs, and how; `streamId` in which stream. */
   constructor(what: string, streamId?: StreamId) {
     super(
       streamId === undefined
@@ -25,36 +25,37 @@ export class VerificationError extends Error {
   }
 }
 
-/** What was found as it was written. */
+/** How much was found as it was written. */
 export interface Verified {
   /** 1, or 0 for a deleted stream. */
   streams: number;
   blocks: number;
-  /** Without those inside of blocks. */
+  /** Snapshots beside blocks; those inside blocks are not counted. */
   snapshots: number;
   minipoolEvents: number;
   candidates: number;
-  /** Bytes of all of these, each counted once. */
+  /** The bytes of all these, each counted once. */
   bytes: number;
-  /** Bytes that were read and compared: most are read in several ways. */
+  /** Bytes that were read and compared. Most are read in several ways. */
   bytesRead: number;
 }
 
-/** How streams are verified. */
+/** How to verify streams. */
 export interface VerifyOptions {
-  /** Streams that are read at the same time. Default 8. */
+  /** How many streams are read at the same time. Default 8. */
   concurrency?: number;
-  /** Stops between two streams, with the signal's reason. */
+  /** Stops the verification between two streams, with the signal's reason. */
   signal?: AbortSignal;
-  /** Told after every stream. */
+  /** Called after every stream. */
   onStream?: () => void;
 }
 
 /**
- * Compares everything in a storage with what must be there and returns what
+ * Compares everything in a storage with what must be there. Returns how much
  * was found of each stream, in their order.
  *
- * @throws {VerificationError} at the first difference.
+ * @throws {VerificationError} something differs; the first difference is
+ *   reported.
  */
 export async function verifyStreams(
   storage: StreamStorage,
@@ -74,7 +75,8 @@ export async function verifyStreams(
 /**
  * Compares one stream with what must be stored of it.
  *
- * @throws {VerificationError} at the first difference.
+ * @throws {VerificationError} something differs; the first difference is
+ *   reported.
  */
 export async function verifyStream(
   storage: StreamStorage,
@@ -117,7 +119,7 @@ class Reading {
     this.#fail("Reading what was deleted must fail");
   }
 
-  /** All blocks at once, then without their snapshots. */
+  /** Reads all blocks at once, then again without their snapshots. */
   async range(): Promise<void> {
     const { blocks } = this.#expected;
     const [from, to] = this.#bounds();
@@ -136,7 +138,7 @@ class Reading {
     );
   }
 
-  /** All blocks one by one. */
+  /** Reads all blocks one by one. */
   async pages(): Promise<void> {
     const [from, to] = this.#bounds();
     const found: MiniblockDescriptor[] = [];
@@ -146,7 +148,7 @@ class Reading {
     this.#sameBlocks(found, this.#expected.blocks);
   }
 
-  /** What a node loads. */
+  /** Reads what a node loads. */
   async fromLastSnapshot(preceding: number): Promise<void> {
     const { blocks, latestSnapshot, minipool } = this.#expected;
     const found = await this.#storage.readStreamFromLastSnapshot(
@@ -170,12 +172,12 @@ class Reading {
     events.forEach((event, slot) =>
       this.#sameBytes(`minipool event ${slot}`, event, minipool[slot]!)
     );
-    if (preceding > 0) return; // the same again
+    if (preceding > 0) return; // these blocks were counted before
     this.verified.minipoolEvents += minipool.length;
     this.verified.bytes += total(minipool);
   }
 
-  /** Candidates that wait; those of promoted blocks are gone. */
+  /** Reads the candidates. Those of promoted blocks must be gone. */
   async candidates(): Promise<void> {
     const { candidates, blocks } = this.#expected;
     const last = blocks.at(-1)!.number;
@@ -210,7 +212,9 @@ class Reading {
     this.verified.bytes += total(candidates);
   }
 
-  /** What is told of the stream without reading its blocks. */
+  /**
+   * Reads what the storage reports of the stream without reading its blocks.
+   */
   async numbers(): Promise<void> {
     const { blocks, state } = this.#expected;
     const last = await this.#storage.getLastMiniblockNumber(this.#streamId);
@@ -227,7 +231,7 @@ class Reading {
     this.#equal("the numbers of chunks", stored.join(), numbers.join());
   }
 
-  /** The runs that must be there; every history is one run. */
+  /** Names the runs that must be there; every history is one run. */
   #runs(): string {
     const { blocks } = this.#expected;
     return nameOf({
@@ -300,7 +304,7 @@ class Reading {
   }
 }
 
-/** All streams that must be there are listed, and no other. */
+/** Checks that the storage lists exactly the streams that must be there. */
 async function verifyList(
   storage: StreamStorage,
   expected: readonly ExpectedStream[],
@@ -338,7 +342,7 @@ function total(parts: readonly (Uint8Array | MiniblockDescriptor)[]): number {
   return parts.reduce((sum, part) => sum + sizeOf(part), 0);
 }
 
-/** All counts added up. */
+/** Adds up all counts. */
 export function sumOf(counts: readonly Verified[]): Verified {
   const sum = nothingVerified();
   for (const each of counts) {
