@@ -1,6 +1,6 @@
 import { parseArguments } from "../arguments.ts";
 
-/** What the command line takes. */
+/** Describes the command line. */
 export const usage = `Usage: deno task soak:moves [options]
 
   Moves schemas of a Citus cluster between its workers, while stores write to the
@@ -18,7 +18,11 @@ export const usage = `Usage: deno task soak:moves [options]
   --rest MS       pause between two moves of a schema; default 500
   --help          print this`;
 
-/** The options, or `help`. @throws {Error} what is wrong with the arguments. */
+/**
+ * Reads the options, or `help`.
+ *
+ * @throws {Error} an argument is wrong; the message says what was expected.
+ */
 export function readArguments(args: string[]): {
   schemas: number;
   partitions: number;

@@ -1,10 +1,10 @@
 /**
- * Full load on one store, and what came of it. Each writer has a stream: it
- * adds events one after another, and replaces the minipool by a block now and
- * then. The store refuses an event or a block that does not follow the last
- * one, so whatever was acknowledged and is missing is found by the next write,
- * and by the look at the end. A reader beside it finds what is older than it
- * may be.
+ * Puts full load on one store and checks the results. Each writer adds events
+ * to its stream, one after another, and sometimes replaces the minipool by a
+ * block. The store refuses an event or a block that does not follow the last
+ * one. So the next write, or the check at the end, shows whether an
+ * acknowledged write is missing. A reader checks that no read returns less than
+ * was acknowledged before it began.
  */
 import type {
   PostgresStreamReader,
@@ -17,25 +17,27 @@ import {
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
 
-/** What was acknowledged of a stream. */
+/** The acknowledged blocks and events of a stream. */
 interface Written {
   streamId: StreamId;
   generation: bigint;
   events: number;
 }
 
-/** Events in a minipool before it is replaced. */
+/** How many events a minipool has when a block replaces it. */
 const eventsOfBlock = 20;
 
 /** See the file's head. */
 export class MovesLoad {
-  /** Calls that were acknowledged. */
+  /** How many calls the store has acknowledged. */
   acknowledged = 0;
-  /** Reads that were answered. */
+  /** How many reads the store has answered. */
   reads = 0;
-  /** What calls have failed with. */
+  /** The errors of failed calls. */
   readonly failures: string[] = [];
-  /** Acknowledged, and not there; or older than it may be. */
+  /**
+   * Acknowledged writes that are missing, and reads that returned too little.
+   */
   readonly lost: string[] = [];
   readonly #storage: PostgresStreamStorage;
   readonly #reader: PostgresStreamReader;
@@ -50,7 +52,7 @@ export class MovesLoad {
     this.#reader = reader;
   }
 
-  /** Makes the streams, and writes and reads from now on. */
+  /** Makes the streams, and starts the writers and the reader. */
   async start(writers: number): Promise<void> {
     for (let i = 0; i < writers; i++) {
       const streamId = newStreamId();
@@ -65,7 +67,9 @@ export class MovesLoad {
     ]);
   }
 
-  /** The longest time without an acknowledgement since it was asked last. */
+  /**
+   * Returns the longest time without an acknowledgement since the last call.
+   */
   takePause(): number {
     this.#seen();
     const longest = this.#longestMs;
@@ -73,7 +77,7 @@ export class MovesLoad {
     return longest;
   }
 
-  /** Ends the load, and looks whether all is there. */
+  /** Ends the load, and checks that everything is stored. */
   async stop(): Promise<void> {
     this.#ended.abort();
     await this.#running;
@@ -98,7 +102,7 @@ export class MovesLoad {
         this.#seen();
       } catch (error) {
         this.failures.push(textOf(error));
-        // What became of it is not known: the look would not know either.
+        // The outcome is unknown, so the check could not know it either.
         return;
       }
     }

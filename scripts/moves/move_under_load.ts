@@ -1,4 +1,4 @@
-/** One schema that is moved again and again while a store writes to it. */
+/** Moves a schema again and again while a store writes to it. */
 import { setTimeout as delay } from "node:timers/promises";
 import { openStreamReader, openStreamStorage } from "../../mod.ts";
 import type { CitusCluster } from "../../tests/support/cluster/citus_cluster.ts";
@@ -12,13 +12,13 @@ export const ways = ["force_logical", "block_writes"] as const;
 /** One move. */
 export interface Move {
   way: typeof ways[number];
-  /** Milliseconds that it took. */
+  /** Milliseconds that the move took. */
   tookMs: number;
-  /** The longest time without an acknowledgement meanwhile. */
+  /** The longest time without an acknowledgement during the move. */
   pauseMs: number;
 }
 
-/** What came of a schema's moves. */
+/** The results of a schema's moves. */
 export interface MovesReport {
   schema: string;
   moves: Move[];
@@ -28,7 +28,7 @@ export interface MovesReport {
   lost: readonly string[];
 }
 
-/** Makes a schema, and moves it so often. */
+/** Makes a schema, and moves it the given number of times. */
 export async function moveUnderLoad(
   cluster: CitusCluster,
   { schema, partitions, moves, writers, rest }: {
@@ -41,8 +41,8 @@ export async function moveUnderLoad(
 ): Promise<MovesReport> {
   await distributedSchema(cluster, schema, partitions);
   const { url } = cluster.coordinator;
-  // With block_writes all of a move is a pause, and a call has to live to see
-  // its end.
+  // With block_writes the pause lasts as long as the move, and calls must
+  // survive it.
   const store = { url, schema, startupDelayMs: 0, operationTimeoutMs: 60_000 };
   const done: Move[] = [];
   await using storage = await openStreamStorage(store);
@@ -61,7 +61,7 @@ export async function moveUnderLoad(
     const since = performance.now();
     await moveAtLast(cluster, { schema, to, way });
     const tookMs = performance.now() - since;
-    // The first answer from there ends the pause.
+    // The first answer from the new place ends the pause.
     await delay(Math.min(rest, 300));
     done.push({ way, tookMs, pauseMs: load.takePause() });
   }

@@ -2,25 +2,27 @@ import { parseArguments } from "../../arguments.ts";
 import { type Mode, modes, type ScenarioName, scenarioNames } from "./plan.ts";
 import type { PatroniOptions } from "./run.ts";
 
-/** What the command line takes. */
+/** Describes the command line. */
 export const usage = `Usage: deno run -A scripts/failover_patroni.ts [options]
 
-  Runs two PostgreSQL servers under Patroni with etcd, fails over again and
-  again under load, and compares all that is stored with what the callers were
-  told. Takes Debian's packages patroni, etcd-server, haproxy and postgresql.
+  Runs two PostgreSQL servers under Patroni with etcd, and fails over again and
+  again under load. Compares the stored rows with the results of the calls.
+  Needs Debian's packages patroni, etcd-server, haproxy and postgresql.
 
   --failovers N    default 10: every scenario in both modes
-  --scenario NAME  only this one, any number of them: ${
-  scenarioNames.join(", ")
-}
-  --mode NAME      only this one, any number of them: ${modes.join(", ")}
-  --seed TEXT      other choices; default 1
+  --scenario NAME  only this one; may be repeated: ${scenarioNames.join(", ")}
+  --mode NAME      only this one; may be repeated: ${modes.join(", ")}
+  --seed TEXT      another seed makes other choices; default 1
   --streams N      of each of the three stores; default 8
-  --keep           the logs of all programs stay; their directory is printed
+  --keep           keep the logs of all programs, and print their directory
   --json           print the report as one JSON document
   --help           print this`;
 
-/** The options, or `help`. @throws {Error} what is wrong with the arguments. */
+/**
+ * Reads the options, or `help`.
+ *
+ * @throws {Error} an argument is wrong; the message says what was expected.
+ */
 export function readArguments(
   args: string[],
 ): PatroniOptions & { json: boolean; help: boolean } {
@@ -52,7 +54,7 @@ function count(name: string, text: string): number {
   throw new Error(`Expected --${name} to be 1 or more, received ${text}`);
 }
 
-/** The chosen ones, all if none is. */
+/** Returns the chosen names; all names if none is chosen. */
 function some<T extends string>(
   option: string,
   all: readonly T[],

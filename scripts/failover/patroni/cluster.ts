@@ -1,4 +1,4 @@
-/** Two members, one etcd, and a proxy for stores. */
+/** A cluster: two members, one etcd, and a proxy for the stores. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { queryOnce } from "../../../tests/support/database.ts";
@@ -15,7 +15,7 @@ import type { Mode } from "./plan.ts";
 import { needPrograms, postgresBinaries, Programs } from "./programs.ts";
 import { until } from "./waiting.ts";
 
-/** How long the cluster has to reach a state, in ms. */
+/** How long the cluster may take to reach a state, in milliseconds. */
 const limitMs = 120_000;
 
 /** See the file's head. */
@@ -34,7 +34,10 @@ export class PatroniCluster implements AsyncDisposable {
     this.#members = members;
   }
 
-  /** Starts all of it; resolves when both members are in step. */
+  /**
+   * Starts the cluster. Resolves when the standby has caught up with the
+   * primary.
+   */
   static async start(keep: boolean): Promise<PatroniCluster> {
     needPrograms(["patroni", "patronictl", "etcd", "haproxy"]);
     const binaries = await postgresBinaries();
@@ -55,12 +58,12 @@ export class PatroniCluster implements AsyncDisposable {
     return cluster;
   }
 
-  /** Where the logs are. */
+  /** The directory of the logs. */
   get dir(): string {
     return this.#programs.dir;
   }
 
-  /** For a store: both members, the given one first. */
+  /** Makes a URL of both members for a store, the given member first. */
   urlOfBoth(first: MemberName): string {
     const second = this.#other(first);
     const hosts = [this.#members[first], second]
@@ -69,19 +72,24 @@ export class PatroniCluster implements AsyncDisposable {
     return `postgresql://${login}@${hosts}/store?sslmode=disable&target_session_attrs=read-write`;
   }
 
-  /** For a store: the proxy. */
+  /** The URL of the proxy, for a store. */
   get urlOfProxy(): string {
     const login = `${roles.store}:${roles.password}`;
     const { haproxy } = this.#addresses;
     return `postgresql://${login}@${haproxy}:${ports.haproxy}/store?sslmode=disable`;
   }
 
-  /** The primary and the other one, which has all that the primary has. */
+  /**
+   * Waits until the standby has caught up in this mode. Resolves with both
+   * members.
+   */
   async inStep(mode: Mode): Promise<{ primary: Member; standby: Member }> {
     return await this.#until("Expected a standby in step", async () => {
-      // As systemd would: Patroni may end when etcd is not there at its start.
+      // Restarts Patroni as systemd would: it may end if etcd is away at its
+      // start.
       for (const member of Object.values(this.#members)) member.start();
-      // Asked anew each time: one that was frozen takes itself for the primary.
+      // Each attempt asks again, because a frozen member believes to be the
+      // primary.
       const primary = await this.#primary();
       if (primary === undefined) return undefined;
       await setMode(primary, mode);
@@ -99,7 +107,7 @@ export class PatroniCluster implements AsyncDisposable {
     );
   }
 
-  /** An orderly change of roles. */
+  /** Lets the members change roles in an orderly way. */
   async switchover(from: Member, to: Member): Promise<void> {
     await this.#programs.run("patronictl", [
       ...["-c", from.configuration, "switchover", "stores"],
@@ -107,7 +115,7 @@ export class PatroniCluster implements AsyncDisposable {
     ]);
   }
 
-  /** Ends all and removes the data. */
+  /** Stops everything and removes the data. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#programs[Symbol.asyncDispose]();
   }
@@ -116,7 +124,9 @@ export class PatroniCluster implements AsyncDisposable {
     return this.#members[name === "a" ? "b" : "a"];
   }
 
-  /** One after the other, so that the first makes the cluster. */
+  /**
+   * Starts one member after the other, so that the first one makes the cluster.
+   */
   async #startMembers(): Promise<void> {
     const { a, b } = this.#members;
     await Promise.all([a.open(), b.open()]);
@@ -137,13 +147,15 @@ export class PatroniCluster implements AsyncDisposable {
     await writeFile(file, proxyConfiguration(this.#addresses));
     this.#programs.start("haproxy", "haproxy", ["-db", "-f", file]);
     await until(
-      "Expected the proxy to pass on",
+      "Expected the proxy to forward",
       limitMs,
       async () => (await queryOnce(this.urlOfProxy, "SELECT 1")).length === 1,
     );
   }
 
-  /** Shows what Patroni says when the time is over. */
+  /**
+   * Waits for an answer. If the time is over, the error shows Patroni's logs.
+   */
   async #until<T>(
     what: string,
     ask: () => Promise<T | false | undefined>,
@@ -171,10 +183,13 @@ export class PatroniCluster implements AsyncDisposable {
 async function setMode(primary: Member, mode: Mode): Promise<void> {
   const wanted = { synchronous_mode: mode === "sync" };
   const { ok } = await primary.rest("/config", wanted);
-  if (!ok) throw new Error("Patroni does not take the mode");
+  if (!ok) throw new Error("Patroni refused the mode");
 }
 
-/** Whether the standby streams in the mode, and has replayed all until now. */
+/**
+ * Whether the standby streams in the mode and has replayed everything until
+ * now.
+ */
 async function isInStep(
   primary: Member,
   standby: Member,

@@ -1,10 +1,13 @@
-/** The configuration files of a cluster, and the addresses in them. */
+/** Makes the configuration files of a cluster, and the addresses in them. */
 import { Random } from "../../demo/random.ts";
 
 /** A member of the cluster. */
 export type MemberName = "a" | "b";
 
-/** The ports, the same on every address, below those that clients get. */
+/**
+ * The ports, the same on every address, below those that systems give to
+ * clients.
+ */
 export const ports = {
   postgres: 25432,
   patroni: 28008,
@@ -13,7 +16,7 @@ export const ports = {
   haproxy: 25000,
 } as const;
 
-/** Who logs in, all with this password; the servers listen on loopback only. */
+/** The roles, which share one password. The servers listen only on loopback. */
 export const roles = {
   superuser: "postgres",
   replication: "replicator",
@@ -21,46 +24,52 @@ export const roles = {
   password: "failover",
 } as const;
 
-/** Patroni's own times, in seconds: short ones, with the same proportions. */
+/**
+ * Patroni's times in seconds: shorter than its defaults, in the same
+ * proportions.
+ */
 const times = { ttl: 20, loop_wait: 5, retry_timeout: 7 };
 
-/** Addresses of a cluster's own: every one of 127.0.0.0/8 is there at once. */
+/** The addresses of a cluster. Linux has every address of 127.0.0.0/8. */
 export class Addresses {
   readonly #net: string;
 
-  /** Another run has others. */
+  /** Picks addresses at random, so that another run has others. */
   constructor() {
     const random = new Random(crypto.randomUUID());
     this.#net = `127.${random.between(10, 250)}.${random.between(0, 255)}`;
   }
 
-  /** Of a member's PostgreSQL and Patroni. */
+  /** The address of a member's PostgreSQL and Patroni. */
   member(name: MemberName): string {
     return `${this.#net}.${name === "a" ? 1 : 2}`;
   }
 
-  /** Where a member finds etcd: its own, so that it can be cut off alone. */
+  /**
+   * The address at which a member finds etcd. Each has its own, which can be
+   * cut.
+   */
   gate(name: MemberName): string {
     return `${this.#net}.${name === "a" ? 11 : 12}`;
   }
 
-  /** Of etcd itself. */
+  /** The address of etcd itself. */
   get etcd(): string {
     return `${this.#net}.10`;
   }
 
-  /** Of the proxy for stores. */
+  /** The address of the proxy for stores. */
   get haproxy(): string {
     return `${this.#net}.20`;
   }
 }
 
-/** Patroni's; JSON is YAML, too. */
+/** Makes Patroni's configuration, as JSON, which is also YAML. */
 export function patroniConfiguration(
   { name, addresses, dir, binaries }: {
     name: MemberName;
     addresses: Addresses;
-    /** Of this member. */
+    /** The directory of this member. */
     dir: string;
     binaries: string;
   },
@@ -74,13 +83,15 @@ export function patroniConfiguration(
     restapi: { listen: rest, connect_address: rest },
     etcd3: {
       host: `${addresses.gate(name)}:${ports.etcd}`,
-      // Otherwise it asks etcd for its address, and goes there directly.
+      // Otherwise Patroni asks etcd for its address and connects to it
+      // directly.
       use_proxies: true,
     },
     bootstrap: {
       dcs: {
         ...times,
-        // A killed primary is not started again before the other one is asked.
+        // Patroni must not restart a killed primary before it tries the
+        // standby.
         primary_start_timeout: 0,
         maximum_lag_on_failover: 100_000_000,
         postgresql: { use_pg_rewind: true, use_slots: true },
@@ -104,16 +115,16 @@ export function patroniConfiguration(
       ],
       parameters: {
         unix_socket_directories: dir,
-        // Processes are killed here, never the kernel.
+        // The scenarios kill processes, never the kernel.
         fsync: "off",
-        // In the data, since a killed server does not remove its own.
+        // In the data directory, because a killed server leaves it behind.
         dynamic_shared_memory_type: "mmap",
         wal_keep_size: "256MB",
         max_connections: 100,
         log_connections: "on",
         log_line_prefix: "%m [%p] %a ",
       },
-      // Otherwise a new standby waits for a slow checkpoint.
+      // Otherwise a new standby would wait for a slow checkpoint.
       basebackup: [{ checkpoint: "fast" }],
       remove_data_directory_on_rewind_failure: true,
       remove_data_directory_on_diverged_timelines: true,
@@ -130,7 +141,7 @@ defaults
   timeout server 1h
 `;
 
-/** Of the gate between a member and etcd. */
+/** Makes the configuration of the gate between a member and etcd. */
 export function gateConfiguration(
   name: MemberName,
   addresses: Addresses,
@@ -141,7 +152,10 @@ export function gateConfiguration(
 `;
 }
 
-/** Of the proxy for stores: it goes to the primary that Patroni knows of. */
+/**
+ * Makes the configuration of the stores' proxy, which leads to Patroni's
+ * primary.
+ */
 export function proxyConfiguration(addresses: Addresses): string {
   const server = (name: MemberName) =>
     `  server ${name} ${addresses.member(name)}:${ports.postgres} ` +

@@ -1,4 +1,6 @@
-/** A store that outlives failovers, who writes into it, and what they were told. */
+/**
+ * A store that outlives failovers, its writers, and the ledger of their calls.
+ */
 import { setTimeout as delay } from "node:timers/promises";
 import {
   type LogEvent,
@@ -12,42 +14,45 @@ import { LossLedger, type Window } from "./loss_ledger.ts";
 import { until, within } from "./waiting.ts";
 import { Observations, WatchedStorage } from "./watched_storage.ts";
 
-/** How long a store may take to find the new primary, in ms. */
+/** How long a store may take to find the new primary, in milliseconds. */
 const recoveryLimitMs = 60_000;
 
-/** How long the last calls, and opening, may take, in ms. */
+/** How long the last calls, or an opening, may take, in milliseconds. */
 const endLimitMs = 60_000;
 
-/** Calls and payloads of a round are numbered from a multiple of this. */
+/** The numbers of a round's calls and payloads begin at a multiple of this. */
 const idsPerRound = 1_000_000;
 
 const partitions = 4;
 
-/** So many faults of a kind are told in full. */
+/** How many faults of a kind are reported in full. */
 const fewFaults = 3;
 
-/** A store to be opened. */
+/** The store to open, and its load. */
 export interface LoadOptions {
   /** How the table names it. */
   via: string;
   url: string;
-  /** Its schema, and its sessions' name. */
+  /** The name of its schema and of its sessions. */
   schema: string;
   seed: string;
   streams: number;
 }
 
-/** What one store has told in one round. */
+/** The results of one store in one round. */
 export interface RoundOfStore {
   via: string;
   observations: Observations;
   lost: number;
   unknown: { there: number; absent: number };
-  /** From the promotion to the last lost acknowledgement, in ms, if later. */
+  /**
+   * Milliseconds from the promotion to the last acknowledgement of a lost
+   * write.
+   */
   lostAfterPromotionMs: number | undefined;
-  /** How often each event was logged. */
+  /** How many times the store logged each event. */
   logged: Record<string, number>;
-  /** What no failover excuses. */
+  /** Faults that no failover excuses. */
   faults: string[];
 }
 
@@ -64,13 +69,13 @@ export class Load implements AsyncDisposable {
   #faults: string[] = [];
   #rounds = 0;
 
-  /** Not open yet. */
+  /** The store is not open yet; {@linkcode begin} opens it. */
   constructor(options: LoadOptions) {
     this.#options = options;
     this.#payloads = new Payloads(options.seed);
   }
 
-  /** How its sessions are called. */
+  /** The name of its sessions. */
   get name(): string {
     return this.#options.schema;
   }
@@ -80,12 +85,15 @@ export class Load implements AsyncDisposable {
     return this.#options.via;
   }
 
-  /** How many writes were acknowledged in this round. */
+  /** How many writes the store has acknowledged in this round. */
   get acknowledged(): number {
     return this.#observations.acknowledged;
   }
 
-  /** Begins a round: opens the store if it is not, and lets it write. */
+  /**
+   * Begins a round: opens the store if it is closed, and lets the writers
+   * write.
+   */
   async begin(): Promise<void> {
     this.#observations = new Observations();
     this.#logged.clear();
@@ -114,7 +122,10 @@ export class Load implements AsyncDisposable {
     this.#writers.resume();
   }
 
-  /** Waits for so many more acknowledged writes; false if they don't come. */
+  /**
+   * Waits for more acknowledged writes. Resolves with false if they do not
+   * come.
+   */
   async more(count: number): Promise<boolean> {
     const target = this.acknowledged + count;
     const isThere = () => Promise.resolve(this.acknowledged >= target);
@@ -122,13 +133,18 @@ export class Load implements AsyncDisposable {
       .catch(() => false);
   }
 
-  /** The same once a server was promoted; it is a fault if they don't come. */
+  /**
+   * Waits for more acknowledged writes after a promotion; adds a fault if none
+   * come.
+   */
   async recover(count: number): Promise<void> {
     if (await this.more(count)) return;
-    this.#fault(`No writes ${recoveryLimitMs / 1000} s after the promotion`);
+    this.#fault(
+      `No writes within ${recoveryLimitMs / 1000} s after the promotion`,
+    );
   }
 
-  /** Lets the calls under way end, and makes no more. */
+  /** Waits for the calls in flight, and makes no more. */
   async stop(): Promise<void> {
     const writers = this.#writers;
     if (writers === undefined) return;
@@ -142,7 +158,9 @@ export class Load implements AsyncDisposable {
     this.#observations.closeGap();
   }
 
-  /** Compares what the server at the url has with what the callers were told. */
+  /**
+   * Compares the rows of the server at the URL with the results of the calls.
+   */
   async check(
     url: string,
     { window, promotedAt }: { window: Window; promotedAt: number },
@@ -180,7 +198,7 @@ export class Load implements AsyncDisposable {
       logged: Object.fromEntries(this.#logged),
       faults: this.#faults,
     };
-    // One that is broken is not the next round's affair.
+    // The next round must not begin with a faulty store.
     if (this.#faults.length > 0) await this.#close();
     return round;
   }
@@ -191,7 +209,9 @@ export class Load implements AsyncDisposable {
     await this.#close();
   }
 
-  /** Before its first health check HAProxy leads to any of the servers. */
+  /**
+   * Opens the store, in some attempts: HAProxy may lead to a standby at first.
+   */
   async #open(): Promise<PostgresStreamStorage> {
     const deadline = performance.now() + endLimitMs;
     for (;;) {
@@ -230,7 +250,7 @@ export class Load implements AsyncDisposable {
     this.#faults.push(text);
   }
 
-  /** What was due may be refused where writes were lost, and nowhere else. */
+  /** Finds refusals of valid writes that no lost write explains. */
   #unexplainedRefusals(): string[] {
     const { refusals } = this.#observations;
     if (this.#ledger.lost > 0) return [];
@@ -249,7 +269,7 @@ export class Load implements AsyncDisposable {
   }
 }
 
-/** A few stand for all. */
+/** Shortens a long list to a few texts and the number of the others. */
 function some(texts: readonly string[]): string[] {
   if (texts.length <= fewFaults) return [...texts];
   const rest = `and ${texts.length - fewFaults} more of these`;

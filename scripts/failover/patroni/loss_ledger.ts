@@ -1,22 +1,23 @@
 /**
- * A ledger that goes on where acknowledged writes are lost, and counts them.
+ * A ledger that counts lost acknowledged writes and goes on after them.
  *
- * A failover takes from a stream the end of what was written before it: the
- * calls up to some moment are on the server that takes over, those from there on
- * are not, and later ones come after the former. So of each stream the ledger
- * follows three kinds of histories at once:
+ * A failover removes the end of what was written to a stream before it: the
+ * calls up to some moment are on the server that takes over, the calls after
+ * that moment are not, and the stream goes on from there. So the ledger follows
+ * three kinds of histories of each stream at once:
  *
  *     whole ── a call that is lost, and the next ones ──▶ losing ──▶ resumed
  *
- * In `whole` and `resumed` there is one state. In `losing` there are two: what
- * the server shows that will die, and what the other one keeps. A history that
- * contradicts what was read drops out. At the end the one that lost least is
- * the one. If there is none the store did what no failover excuses: say, it wrote
- * on one server and read on the other.
+ * In `whole` and `resumed` there is one state. In `losing` there are two: the
+ * state on the server that will die, and the state that the other server keeps.
+ * A history that contradicts a read is dropped. At the end, the history that
+ * lost least counts. If no history remains, no failover excuses what the store
+ * did: for example, it wrote on one server and read on the other.
  *
- * Histories are many, so they are looked for where they are few first: those
- * without a loss, then those in which the end of the loss was noticed, by a read
- * or a refusal, or came late, when the former primary was no more, then all.
+ * Because there are many histories, the ledger searches the smaller sets first:
+ * histories without a loss; then those in which a read or a refusal showed the
+ * end of the loss, or in which it ended late, when the former primary was gone;
+ * then all.
  */
 import type { StreamId } from "../../../mod.ts";
 import { Ledger, type Outcome } from "../../crash/ledger.ts";
@@ -34,7 +35,7 @@ interface Call {
   endedAt: number;
 }
 
-/** A moment at which a stream was read; without a state it was not. */
+/** A read of a stream; without a state it has not ended. */
 interface Read {
   at: number;
   found?: { state: State };
@@ -44,32 +45,37 @@ type Item = Call | Read;
 
 interface History {
   phase: "whole" | "losing" | "resumed";
-  /** What callers see. */
+  /** The state that callers see. */
   state: State;
-  /** What is kept; the same but while losing. */
+  /** The state that survives; differs only in the phase `losing`. */
   kept: State;
   lost: Lost | undefined;
   there: number;
   absent: number;
 }
 
-/** Acknowledged calls that are lost, the last one first. */
+/** The lost acknowledged calls, the last one first. */
 interface Lost {
   call: Call;
   count: number;
   before: Lost | undefined;
 }
 
-/** The history that explains all, or those that did until something broke. */
+/**
+ * The best history, or the histories that explained everything up to some item.
+ */
 type Followed = { best: History } | Broken;
 
 interface Broken {
   histories: readonly History[];
-  /** What they don't explain; behind the last item that is the end. */
+  /**
+   * The first item that they do not explain; after the last item: the final
+   * state.
+   */
   brokenAt: number;
 }
 
-/** Which histories are looked for, and what they have to explain. */
+/** Which histories a search follows, and what they have to explain. */
 interface Search {
   loss: "none" | "noticed" | "late" | "any";
   reads: boolean;
@@ -82,29 +88,34 @@ const searches: readonly Search[] = [
   { loss: "any", reads: true },
 ];
 
-/** For a stream whose reads can't be explained. */
+/** The searches for a stream whose reads cannot be explained. */
 const searchesOfWrites = searches.map(({ loss }) => ({ loss, reads: false }));
 
 interface Entry {
   histories: History[];
   items: Item[];
-  /** The same object for the same state. */
+  /** One object for each state, so that states can be compared by identity. */
   known: Map<string, State>;
 }
 
-/** More of them than this are not followed: the stream is a contradiction. */
+/**
+ * With more histories than these, the search stops and reports a contradiction.
+ */
 const maxHistories = 20_000;
 
-/** Late is what happens in the last so many ms in which writes may be lost. */
+/**
+ * A loss ends late if it ends in the last milliseconds in which writes may be
+ * lost.
+ */
 const lateMs = 6000;
 
 /** See the file's head. */
 export class LossLedger extends Ledger {
-  /** Acknowledged and lost. */
+  /** How many acknowledged writes are lost. */
   lost = 0;
-  /** When the last of these was acknowledged, by `performance.now()`. */
+  /** When the last of them was acknowledged, by `performance.now()`. */
   lastLostAt: number | undefined;
-  /** What no failover explains. */
+  /** Contradictions that no failover explains. */
   readonly contradictions: string[] = [];
   readonly #entries = new Map<StreamId, Entry>();
   readonly #calls = new Map<number, Call>();
@@ -115,7 +126,7 @@ export class LossLedger extends Ledger {
     return [...this.#entries.keys()];
   }
 
-  /** What was acknowledged outside of it can't be lost. */
+  /** Allows the loss of writes that are acknowledged in this window. */
   allowLoss(window: Window): void {
     this.#window = window;
   }
@@ -136,8 +147,8 @@ export class LossLedger extends Ledger {
   }
 
   /**
-   * A stream is about to be read, before the call that was begun last; call back
-   * with what was found.
+   * Records that a read of the stream begins, before the call that began last.
+   * The returned function takes the state that the read has found.
    */
   beginRead(stream: StreamId): (state: State) => void {
     const { items } = this.#entry(stream);
@@ -149,7 +160,7 @@ export class LossLedger extends Ledger {
     };
   }
 
-  /** What was found in a stream while no call was under way. */
+  /** Takes the state of a stream that was read while no call was in flight. */
   override observe(stream: StreamId, state: State): void {
     const entry = this.#entry(stream);
     if (!this.#isFinal) {
@@ -159,7 +170,7 @@ export class LossLedger extends Ledger {
     this.#settle(stream, entry, state);
   }
 
-  /** What is observed meanwhile is what the new primary has, and final. */
+  /** States that `check` observes are those of the new primary, and final. */
   async finally(check: () => Promise<void>): Promise<void> {
     this.#isFinal = true;
     try {
@@ -181,8 +192,8 @@ export class LossLedger extends Ledger {
   }
 
   /**
-   * Goes through all that has happened since the last settlement, and what is
-   * there now.
+   * Follows everything that has happened since the last settlement, up to the
+   * state now.
    */
   #follow(entry: Entry, final: State, { loss, reads }: Search): Followed {
     let { histories } = entry;
@@ -207,7 +218,7 @@ export class LossLedger extends Ledger {
     return best ? { best } : { histories, brokenAt: entry.items.length };
   }
 
-  /** The phases in which a history may meet the next thing. */
+  /** The phases in which a history may meet the next item. */
   #options(history: History, item: Item, loss: Search["loss"]): History[] {
     if (loss === "none") return [history];
     const { from, until } = this.#window;
@@ -310,7 +321,7 @@ function historyOf(state: State): History {
 
 type Apply = (state: State) => State | "refused";
 
-/** What the call makes of a state, worked out once for each state. */
+/** Applies a call to states; computes each result once. */
 function applier(entry: Entry, item: Item): Apply {
   const done = new Map<State, State | "refused">();
   return (state) => {
@@ -326,7 +337,10 @@ function applier(entry: Entry, item: Item): Apply {
   };
 }
 
-/** None when the call can't have ended so. */
+/**
+ * Returns the histories after a call; none if the call cannot have ended this
+ * way.
+ */
 function afterCall(history: History, call: Call, apply: Apply): History[] {
   const { outcome = "unknown" } = call;
   if (outcome === "failed") return [history];
@@ -334,7 +348,7 @@ function afterCall(history: History, call: Call, apply: Apply): History[] {
   if (outcome === "acknowledged") {
     return changed === "refused" ? [] : [advance(history, changed, call)];
   }
-  // Of a lost call of unknown outcome nobody was told anything.
+  // The caller of a lost call of unknown outcome knows nothing of its result.
   const isLosing = history.phase === "losing";
   const { there, absent } = history;
   const without = isLosing ? history : { ...history, absent: absent + 1 };
@@ -376,7 +390,9 @@ function same(a: State, b: State): boolean {
   return a === b || textOf(a) === textOf(b);
 }
 
-/** Of histories that can't be told apart any more, the one that lost least. */
+/**
+ * Keeps one of the histories that have become equal: the one that lost least.
+ */
 function distinct(histories: readonly History[]): History[] {
   const numbers = new Map<State, number>();
   const numberOf = (state: State) => {

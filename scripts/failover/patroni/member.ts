@@ -1,4 +1,4 @@
-/** A member of the cluster: Patroni, its PostgreSQL, and its way to etcd. */
+/** A member of the cluster: Patroni, PostgreSQL, and the way to etcd. */
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { queryOnce } from "../../../tests/support/database.ts";
@@ -13,17 +13,17 @@ import {
 import { until } from "./waiting.ts";
 import { type Program, type Programs, signalTo } from "./programs.ts";
 
-/** How long etcd may take to start, in ms. */
+/** How long etcd may take to start, in milliseconds. */
 const etcdLimitMs = 60_000;
 
-/** How a member is cut off from etcd. */
+/** How to cut a member off from etcd. */
 export type Cut = "silence" | "refusal";
 
 /** See the file's head. */
 export class Member {
   readonly name: MemberName;
   readonly address: string;
-  /** Of Patroni, for `patronictl`, too. */
+  /** The path of Patroni's configuration, which `patronictl` also reads. */
   readonly configuration: string;
   readonly #programs: Programs;
   readonly #dir: string;
@@ -47,7 +47,7 @@ export class Member {
     this.#gateFile = join(programs.dir, `${name}.gate.cfg`);
   }
 
-  /** Writes the configuration; nothing runs yet. */
+  /** Writes the configuration, and starts nothing. */
   static async create(
     name: MemberName,
     addresses: Addresses,
@@ -64,7 +64,7 @@ export class Member {
     return member;
   }
 
-  /** Opens the way to etcd; resolves when it leads there. */
+  /** Opens the way to etcd. Resolves when etcd answers through it. */
   async open(): Promise<void> {
     if (this.#gate === undefined) {
       const args = ["-db", "-f", this.#gateFile];
@@ -76,7 +76,7 @@ export class Member {
     });
   }
 
-  /** Starts Patroni if it does not run; PostgreSQL is Patroni's affair. */
+  /** Starts Patroni if it does not run. Patroni starts PostgreSQL. */
   start(): void {
     if (this.#patroni?.isEnded === false) return;
     const { name, configuration } = this;
@@ -84,7 +84,7 @@ export class Member {
     this.#patroni = this.#programs.start(`patroni-${name}`, "patroni", args);
   }
 
-  /** The server's own url for the role, past every proxy. */
+  /** The server's URL for the role, without a proxy. */
   url(role: "superuser" | "store"): string {
     const database = role === "store" ? "store" : "postgres";
     const login = `${roles[role]}:${roles.password}`;
@@ -96,13 +96,13 @@ export class Member {
     return queryOnce(this.url("superuser"), sql);
   }
 
-  /** The value of an expression. */
+  /** Evaluates an SQL expression. */
   async ask(expression: string): Promise<unknown> {
     const [row] = await this.query(`SELECT (${expression}) AS answer`);
     return row?.answer;
   }
 
-  /** What Patroni says at the path; undefined while it is not there. */
+  /** Calls Patroni's REST API. */
   async rest(path: string, patch?: unknown): Promise<Response> {
     const url = `http://${this.address}:${ports.patroni}${path}`;
     return await fetch(url, {
@@ -113,51 +113,54 @@ export class Member {
     });
   }
 
-  /** Kills the postmaster alone; its children notice. */
+  /** Kills only the postmaster. Its children notice that and end. */
   async killPostmaster(): Promise<void> {
     signalTo(await this.#postmaster(), "SIGKILL");
   }
 
-  /** Kills Patroni, and every process of PostgreSQL at once. */
+  /** Kills Patroni and all processes of PostgreSQL at once. */
   async killAll(): Promise<void> {
     const postmaster = await this.#postmaster();
     await this.#patroni?.kill();
     this.#patroni = undefined;
-    // The parent first: it would tell the clients something.
+    // The parent comes first, because it would inform the clients.
     signalTo(postmaster, "SIGSTOP");
     const family = [postmaster, ...await childrenOf(postmaster)];
     for (const pid of family) signalTo(pid, "SIGKILL");
   }
 
-  /** Stops Patroni, and nothing else. */
+  /** Freezes Patroni, and nothing else. */
   freezePatroni(): void {
     this.#patroni?.signal("SIGSTOP");
   }
 
   /**
-   * Ends the Patroni that was stopped, and starts another. One that goes on
-   * believes its picture of etcd for a moment, and may take the lock back from
-   * the member that was promoted.
+   * Kills the frozen Patroni and starts another. A Patroni that went on would
+   * trust its old view of etcd for a moment, and might take the lock back from
+   * the promoted member.
    */
   async replacePatroni(): Promise<void> {
     await this.#patroni?.kill();
     this.start();
   }
 
-  /** Ends the way to etcd. */
+  /** Cuts the way to etcd. */
   async cutFromEtcd(cut: Cut): Promise<void> {
     if (cut === "silence") return this.#gate?.signal("SIGSTOP");
     await this.#gate?.kill();
     this.#gate = undefined;
   }
 
-  /** Opens it again. */
+  /** Opens the way to etcd again. */
   async healEtcd(): Promise<void> {
     this.#gate?.signal("SIGCONT");
     await this.open();
   }
 
-  /** The process that is about to be killed, and leaves its shared memory. */
+  /**
+   * Finds the postmaster, and notes its shared memory, which a kill leaves
+   * behind.
+   */
   async #postmaster(): Promise<number> {
     const file = join(this.#dir, "data", "postmaster.pid");
     const lines = (await readFile(file, "utf8")).split("\n");
@@ -174,7 +177,7 @@ async function childrenOf(parent: number): Promise<number[]> {
   );
   return pids.filter((_, i) => {
     const stat = stats[i]!;
-    // A process's name may hold blanks and brackets.
+    // A process's name may contain blanks and brackets.
     const [, ppid] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return Number(ppid) === parent;
   }).map(Number);

@@ -1,4 +1,4 @@
-/** Which failovers there are, and in which order. */
+/** Plans which failovers to make, and in which order. */
 import { Random } from "../../demo/random.ts";
 
 /** What happens to the primary. */
@@ -25,7 +25,7 @@ export interface Step {
   mode: Mode;
 }
 
-/** So many failovers, each combination as often as any other, in any order. */
+/** Plans failovers in random order, each combination as often as the others. */
 export function planSteps(
   { failovers, scenarios, modes, seed }: {
     failovers: number;

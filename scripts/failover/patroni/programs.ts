@@ -1,8 +1,8 @@
 /**
- * The programs of a cluster: each runs as an unprivileged user, writes a log
- * into the directory of the run, and names that directory in its arguments. By
- * that name they are all found and ended when the run is over, also when the
- * harness itself was killed.
+ * The programs of a cluster. Each runs as an unprivileged user, writes a log
+ * into the directory of the run, and has that directory in its arguments. By
+ * these arguments all programs are found and ended after the run, even if the
+ * harness was killed.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -27,15 +27,18 @@ import {
 
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/** So many of a log are shown when something fails. */
+/** How many lines of a log are shown after a failure. */
 const linesOfLog = 20;
 
-/** Where Debian keeps PostgreSQL's own programs, a directory a version. */
+/**
+ * Where Debian installs PostgreSQL's programs: a directory for each version.
+ */
 const versions = "/usr/lib/postgresql";
 
 /**
- * Runs until its input ends. Patroni goes first, since it would start its server
- * again; a server gets a moment to give back its shared memory.
+ * Runs until its input ends, then ends the programs. Patroni comes first,
+ * because it would restart its server. A server gets a moment to free its
+ * shared memory.
  */
 const undertaker = `
 read -r _
@@ -64,7 +67,9 @@ while ! rm -rf "$DIR" && [ $n -lt 20 ]; do sleep 0.2; n=$((n + 1)); done
 
 /** A directory, and the programs that run in it; see the file's head. */
 export class Programs implements AsyncDisposable {
-  /** Ours, so that no program can make our logs lead elsewhere. */
+  /**
+   * Belongs to this process's user, so that no program can redirect the logs.
+   */
   readonly dir: string;
   readonly #user: ServerUser;
   readonly #undertaker: ChildProcess;
@@ -76,7 +81,7 @@ export class Programs implements AsyncDisposable {
       "/bin/sh",
       ["-c", undertaker],
       {
-        // Not among its arguments, where it would find itself.
+        // Not in the arguments, where the script would find itself.
         env: { PATH: path, DIR: dir, KEEP: keep ? "yes" : "" },
         detached: true,
         stdio: ["pipe", "ignore", "ignore"],
@@ -92,7 +97,7 @@ export class Programs implements AsyncDisposable {
     return new Programs(dir, user, keep);
   }
 
-  /** Makes a directory for the programs alone. */
+  /** Makes a directory that belongs to the programs' user. */
   async makeDirectory(name: string): Promise<string> {
     const made = join(this.dir, name);
     await mkdir(made, { mode: 0o700 });
@@ -100,7 +105,7 @@ export class Programs implements AsyncDisposable {
     return made;
   }
 
-  /** Starts one; its log has the given name. */
+  /** Starts a program; `name` is the name of its log. */
   start(name: string, command: string, args: readonly string[]): Program {
     const log = openSync(join(this.dir, `${name}.log`), "a");
     try {
@@ -108,7 +113,7 @@ export class Programs implements AsyncDisposable {
         ...this.#user,
         cwd: "/",
         env: { PATH: path, TZ: "UTC", LANG: "C.UTF-8" },
-        detached: true, // Ctrl-C is for us, and our end ends it
+        detached: true, // Ctrl-C ends this process, whose end stops the program
         stdio: ["ignore", log, log],
       });
       return new Program(child);
@@ -117,12 +122,15 @@ export class Programs implements AsyncDisposable {
     }
   }
 
-  /** Shared memory of a server that is about to be killed, to be removed. */
+  /**
+   * Notes shared memory that must be removed, because its server will be
+   * killed.
+   */
   async inherit(segment: string): Promise<void> {
     await appendFile(join(this.dir, "segments"), `${segment}\n`);
   }
 
-  /** The last lines of a log. */
+  /** Returns the last lines of a log. */
   async endOf(name: string): Promise<string> {
     const text = await readFile(join(this.dir, `${name}.log`), "utf8")
       .catch(() => "");
@@ -130,7 +138,7 @@ export class Programs implements AsyncDisposable {
     return [`${name}:`, ...lines].join("\n");
   }
 
-  /** Runs one until it ends; what it printed. */
+  /** Runs a program until it ends. Resolves with its output. */
   async run(command: string, args: readonly string[]): Promise<string> {
     const { stdout } = await promisify(execFile)(command, args, {
       ...this.#user,
@@ -140,7 +148,9 @@ export class Programs implements AsyncDisposable {
     return stdout;
   }
 
-  /** Ends all that names the directory, and removes it. */
+  /**
+   * Ends all programs with the directory in their arguments, and removes it.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     const ended = once(this.#undertaker, "exit");
     this.#undertaker.stdin?.end();
@@ -148,17 +158,17 @@ export class Programs implements AsyncDisposable {
   }
 }
 
-/** A program that runs. */
+/** A running program. */
 export class Program {
-  /** Whether it runs no more, for whatever reason. */
+  /** Whether it has ended, for whatever reason. */
   isEnded = false;
   readonly #child: ChildProcess;
   readonly #ended: Promise<unknown>;
 
-  /** Takes over a child that was just started. */
+  /** Takes a child that was just started. */
   constructor(child: ChildProcess) {
     this.#child = child;
-    // A program that can't be started has no exit, only an error.
+    // A program that cannot be started emits no exit, only an error.
     this.#ended = Promise.race([
       new Promise((resolve) => child.once("exit", resolve)),
       new Promise((resolve) => child.once("error", resolve)),
@@ -187,7 +197,7 @@ export function signalTo(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-/** The directory of the newest PostgreSQL that Debian has installed. */
+/** Finds the directory of the newest PostgreSQL that Debian has installed. */
 export async function postgresBinaries(): Promise<string> {
   const found = existsSync(versions) ? await readdir(versions) : [];
   const newest =

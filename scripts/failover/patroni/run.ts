@@ -1,4 +1,4 @@
-/** Fails over again and again, and accounts for it. */
+/** Fails over again and again, and reports the results. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Checks } from "../../crash/checker.ts";
 import { Random } from "../../demo/random.ts";
@@ -9,31 +9,31 @@ import type { Member } from "./member.ts";
 import { type Mode, planSteps, type ScenarioName, type Step } from "./plan.ts";
 import { strike } from "./scenarios.ts";
 
-/** What is done. */
+/** How to run the failovers. */
 export interface PatroniOptions {
   failovers: number;
   scenarios: readonly ScenarioName[];
   modes: readonly Mode[];
   seed: string;
-  /** Of each store. */
+  /** Streams of each store. */
   streams: number;
-  /** The logs of all programs stay. */
+  /** Whether to keep the logs of all programs. */
   keep: boolean;
-  /** Hears of each step before it is made, and what it has cost. */
+  /** Called before each step, and with its result. */
   onStep?(text: string): void;
 }
 
-/** What one failover was to one store. */
+/** The results of one failover for one store. */
 export interface Round extends RoundOfStore, Step {
-  /** From the blow to the promotion. */
+  /** Milliseconds from the blow to the promotion. */
   promotedAfterMs: number;
-  /** Connections of the store to the former primary, before it is healed. */
+  /** The store's sessions on the former primary before it is healed. */
   sessionsInSplit: number | undefined;
-  /** The same once it is a standby. */
+  /** The store's sessions on the former primary when it is a standby. */
   sessionsLeft: number;
 }
 
-/** All of it. */
+/** The result of a run. */
 export interface PatroniReport {
   seed: string;
   failovers: number;
@@ -41,22 +41,22 @@ export interface PatroniReport {
   checks: Checks;
   /** Acknowledged writes that synchronous replication lost. */
   lostInSync: number;
-  /** What no failover excuses, in any mode. */
+  /** Faults that no failover excuses, in any mode. */
   faults: string[];
   elapsedMs: number;
 }
 
-/** Writes that each store makes before the blow and after the promotion. */
+/** How many writes each store makes before the blow: at least and at most. */
 const writesBefore = [100, 400] as const;
 const writesAfter = 100;
 
-/** How often it is asked whether the former primary still takes writes. */
+/** How often to ask whether the former primary still takes writes. */
 const watchMs = 50;
 
-/** Less than this is the lag of replication, and of our own hearing, in ms. */
+/** An upper bound of replication's lag and of our own, in milliseconds. */
 const lagMs = 3000;
 
-/** Runs the whole. */
+/** Runs all failovers. */
 export async function failOverWithPatroni(
   options: PatroniOptions,
 ): Promise<PatroniReport> {
@@ -85,7 +85,10 @@ export async function failOverWithPatroni(
   return report;
 }
 
-/** Whichever member dies, one of the urls names it first, and one last. */
+/**
+ * Opens the loads. Each member is the first host of one URL and the last of
+ * another.
+ */
 function openLoads(
   cluster: PatroniCluster,
   { seed, streams }: PatroniOptions,
@@ -148,7 +151,7 @@ async function failOver(
   return rounds;
 }
 
-/** The moment from which on the primary takes no writes any more. */
+/** Resolves with the moment from which the primary takes no writes. */
 async function watchEnd(primary: Member): Promise<number> {
   for (;;) {
     const answer = await primary.ask("pg_is_in_recovery()")
@@ -159,9 +162,9 @@ async function watchEnd(primary: Member): Promise<number> {
 }
 
 /**
- * When a write was acknowledged that is lost: after replication has ended, by
- * the death of one server or the promotion of the other, and before the former
- * primary took no more.
+ * The time in which a lost write can have been acknowledged: after replication
+ * ended with the death of one server or the promotion of the other, and before
+ * the former primary took its last write.
  */
 function windowOf(promotedAt: number, endedAt: number): Window {
   return {
@@ -175,7 +178,7 @@ function viaOf(via: string, primary: Member): string {
   return via.startsWith(primary.name) ? "url, loser first" : "url, loser last";
 }
 
-/** How many sessions each store has there. */
+/** Counts the sessions of each store on a server. */
 async function sessionsOn(
   member: Member,
   loads: readonly Load[],

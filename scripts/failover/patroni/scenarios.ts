@@ -4,17 +4,17 @@ import type { PatroniCluster } from "./cluster.ts";
 import type { Member } from "./member.ts";
 import type { ScenarioName } from "./plan.ts";
 
-/** What was done, and how it is mended. */
+/** What was done to the primary, and how to undo it. */
 export interface Blow {
-  /** How long both servers take writes, in ms, at least. */
+  /** How long both servers take writes, at least, in milliseconds. */
   splitMs: number;
   /** Lets the former primary come back. */
   heal(): Promise<void> | void;
 }
 
 /**
- * Longer than the beat with which a store looks where it is, so that it is seen
- * whether it leaves a former primary by itself.
+ * Longer than the interval at which a store checks its server. So the run shows
+ * whether the store leaves a former primary by itself.
  */
 const splitMs = 12_000;
 
@@ -50,7 +50,7 @@ const strikes: Record<ScenarioName, Strike> = {
   },
 };
 
-/** Does it. */
+/** Strikes the primary. */
 export function strike(
   scenario: ScenarioName,
   ...rest: Parameters<Strike>

@@ -1,4 +1,4 @@
-/** The report as a table. */
+/** Formats the report as a table. */
 import { formatTable } from "../../demo/table.ts";
 import type { PatroniReport, Round } from "./run.ts";
 
@@ -15,7 +15,7 @@ const heads = [
   "log events",
 ];
 
-/** A line for each scenario, mode and way. */
+/** Formats a line for each scenario, mode and way. */
 export function formatReport(report: PatroniReport): string {
   const groups = Map.groupBy(
     report.rounds,
@@ -54,7 +54,10 @@ function rowOf(name: string, rounds: readonly Round[]): string[] {
   ];
 }
 
-/** With how long after the promotion the last of them was acknowledged. */
+/**
+ * Formats lost writes, and how long after the promotion the last was
+ * acknowledged.
+ */
 function lostOf(lost: number, rounds: readonly Round[]): string {
   const late = Math.max(
     ...rounds.map(({ lostAfterPromotionMs }) => lostAfterPromotionMs ?? 0),

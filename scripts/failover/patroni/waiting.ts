@@ -1,11 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 
-/** How often a program is asked again. */
+/** How often to ask again. */
 const pollMs = 50;
 
 /**
- * Asks until the answer is neither false nor undefined. An answer that fails
- * is none: what is asked may be starting, or dead.
+ * Asks until the answer is neither false nor undefined. A failure counts as no
+ * answer, because the program may be starting, or dead.
  *
  * @throws {Error} the time is over.
  */
@@ -30,7 +30,7 @@ export async function until<T>(
   }
 }
 
-/** Fails when the work takes longer. */
+/** Waits for the work; fails after the given time. */
 export async function within<T>(
   what: string,
   limitMs: number,

@@ -1,8 +1,8 @@
 /**
- * A store as its writers see it, and what is noticed on the way: how long calls
- * take, how long nothing is acknowledged, what is refused that was due. Now and
- * then a stream is read before it is written, so that a store that reads on one
- * server and writes on another is found out.
+ * Forwards the writers' calls to a store, and observes them: how long calls
+ * take, how long the store acknowledges nothing, which valid calls it refuses.
+ * Sometimes it reads a stream before a write, which shows a store that reads on
+ * one server and writes on another.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -16,17 +16,17 @@ import type { Payloads } from "../../crash/payload.ts";
 import { Random } from "../../demo/random.ts";
 import type { LossLedger } from "./loss_ledger.ts";
 
-/** What a writer waits at most between two writes, in ms. */
+/** The longest pause of a writer between two writes, in milliseconds. */
 const paceMs = 100;
 
 /**
- * So many writes of 100 are preceded by a read. Of the pieces of an upload each
- * is accepted without the others, so only reads tell which are there.
+ * How many of 100 writes follow a read. The store accepts each piece of an
+ * upload without the others, so only reads show which pieces are stored.
  */
 const readPercent = 20;
 const readPercentOfUploads = 60;
 
-/** Before a call is made again that was refused. */
+/** The pause before a refused call is made again. */
 const pauseMs = 100;
 
 const writes: ReadonlySet<string | symbol> = new Set<keyof StreamStorage>([
@@ -42,32 +42,32 @@ const reads: ReadonlySet<string | symbol> = new Set<keyof StreamStorage>([
   "isStreamEphemeral",
 ]);
 
-/** What is noticed. */
+/** What the calls have shown. */
 export class Observations {
   acknowledged = 0;
   failed = 0;
   unknown = 0;
   longestStallMs = 0;
-  /** The call that took the longest. */
+  /** The slowest call. */
   slowest = "";
   longestGapMs = 0;
-  /** Refused for good, though they were due, with the errors. */
+  /** Valid calls that the store has refused for good, with their errors. */
   readonly refusals: string[] = [];
   #lastAt = performance.now();
 
-  /** The gap before it counts from now on. */
+  /** Begins to measure gaps from now on. */
   begin(): void {
     this.#lastAt = performance.now();
   }
 
-  /** The gap behind the last write ends, whatever ends it. */
+  /** Ends the gap after the last write. */
   closeGap(): void {
     const now = performance.now();
     this.longestGapMs = Math.max(this.longestGapMs, now - this.#lastAt);
     this.#lastAt = now;
   }
 
-  /** A call has ended that was made at that time. */
+  /** Records that a call has ended, which began at that time. */
   took(started: number, name: string): void {
     const ms = performance.now() - started;
     if (ms <= this.longestStallMs) return;
@@ -76,12 +76,15 @@ export class Observations {
   }
 }
 
-/** The calls of one stream that are under way, made at the same time. */
+/** Calls of one stream in flight that were made at the same time. */
 interface Batch {
-  /** Over when they may be made. */
+  /** Resolves when the calls may be made. */
   turn: Promise<void>;
   left: number;
-  /** One of them was not acknowledged, so a later one may be refused. */
+  /**
+   * Whether one of them was not acknowledged, so that a later one may be
+   * refused.
+   */
   isBroken: boolean;
 }
 
@@ -89,7 +92,7 @@ type Call = (stream: StreamId, ...rest: unknown[]) => Promise<unknown>;
 
 /** See the file's head. */
 export class WatchedStorage {
-  /** For the writers. */
+  /** The storage for the writers. */
   readonly storage: StreamStorage;
   readonly #inner: StreamStorage;
   readonly #ledger: LossLedger;
@@ -130,7 +133,9 @@ export class WatchedStorage {
     });
   }
 
-  /** The writers are to stop, so they get errors as they are. */
+  /**
+   * Ends the watch: the writers should stop, so they get errors as they are.
+   */
   end(): void {
     this.#isEnding = true;
   }
@@ -171,7 +176,7 @@ export class WatchedStorage {
     try {
       return await this.#timed(name, call);
     } catch (error) {
-      // That there is no stream is an answer.
+      // A missing stream is a valid answer.
       if (!isStreamStorageError(error) || error.code === "NOT_FOUND") {
         throw error;
       }
@@ -188,7 +193,9 @@ export class WatchedStorage {
     }
   }
 
-  /** The writers look at the stream again, whatever was refused. */
+  /**
+   * Makes an error that lets the writers read the stream again after a refusal.
+   */
   async #softened(error: StreamStorageError): Promise<StreamStorageError> {
     await delay(pauseMs);
     if (error.retryable || this.#isEnding) return error;
@@ -215,7 +222,9 @@ export class WatchedStorage {
     return batch;
   }
 
-  /** A failure tells nothing, and the write will say the same. */
+  /**
+   * Reads the stream. A failure is ignored, because the write will fail, too.
+   */
   async #look(stream: StreamId): Promise<void> {
     const found = this.#ledger.beginRead(stream);
     try {
