@@ -115,7 +115,7 @@ function report(
 ): void {
   const seconds = ms / 1000;
   const memory = peak === undefined
-    ? "not told"
+    ? "unknown"
     : `${Math.round(peak / MB)} MB at most`;
   console.log(
     `${name.padEnd(16)} ${seconds.toFixed(2).padStart(6)} s  ` +

@@ -37,7 +37,7 @@ const pssHashes: Readonly<Record<string, string>> = {
  * The binding data of a certificate in DER.
  *
  * @throws {LoginError} no hash is defined for the certificate, as with Ed25519.
- *   One is required, because whoever answers chooses the certificate.
+ *   One is required, because the server that answers chooses the certificate.
  */
 export function serverEndPoint(certificate: Uint8Array): Buffer {
   const hash = hashOf(certificate);
