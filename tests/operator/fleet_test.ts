@@ -328,10 +328,10 @@ describe("plan-fleet", () => {
     }
     const plan = planFleet(description);
     assert.deepEqual(JSON.parse(asJson!.stdout), plan);
-    const told = shown!.stdout.replaceAll(/\s+/g, " ");
+    const reported = shown!.stdout.replaceAll(/\s+/g, " ");
     for (const { what, how } of plan.assumptions) {
-      assert.ok(told.includes(`${what}: `), what);
-      assert.ok(told.includes(how), how);
+      assert.ok(reported.includes(`${what}: `), what);
+      assert.ok(reported.includes(how), how);
     }
   });
 
