@@ -5,6 +5,7 @@ import {
   readClusterState,
 } from "../database/migrations/cluster.ts";
 import { refusal } from "../database/migrations/refusals.ts";
+import { readSchemaState } from "../database/migrations/state.ts";
 import type { ConnectOptions } from "../database/driver.ts";
 import type { Session } from "../database/session.ts";
 import { quoted } from "../storage/foreign_text.ts";
@@ -31,10 +32,10 @@ export async function onCoordinator<T>(
   { place, schema, session, connect }: CoordinatorOptions,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
+  const { hasCitus } = await readSchemaState(session, schema);
+  if (!hasCitus) return await work(session);
   const cluster = await readClusterState(session, schema);
-  if (cluster === undefined || cluster.isCoordinator) {
-    return await work(session);
-  }
+  if (cluster.isCoordinator) return await work(session);
   if (!cluster.isDistributed && !cluster.isWanted) {
     throw refusal(
       "cluster_schema_not_distributed",

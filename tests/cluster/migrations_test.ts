@@ -197,6 +197,21 @@ describeOnCluster("Migrations in a Citus cluster", () => {
     await assertWhole();
   });
 
+  it("tell of tables that did not go with their schema", async () => {
+    await cluster.query("DO $$ BEGIN CREATE TABLE s.stray (); END $$");
+    await assert.rejects(
+      checkMigrations(session, { schema: "s" }),
+      (error) => {
+        assert.ok(isStreamStorageError(error, "BAD_CONFIG"));
+        assert.equal(error.details.reason, "cluster_local_tables");
+        assert.deepEqual(error.details.tables, ["stray"]);
+        return true;
+      },
+    );
+    await cluster.query("DROP TABLE s.stray");
+    await checkMigrations(session, { schema: "s" });
+  });
+
   it("are refused by a worker, which names the reason", async () => {
     for (const schema of ["s", "other"]) {
       await using worker = await openSession(cluster.workers[0]!.url);

@@ -78,7 +78,8 @@ async function objects(session: Session, schema: string): Promise<string[]> {
   let relation = "";
   return (await dumpSchema(session, schema)).map((line) => {
     // Some of it is of our own track; see assertOwnWhole.
-    const object = line.replace(/^(relation \S+ kind .).*/, "$1");
+    const object = line.replace(/^(relation \S+ kind .).*/, "$1")
+      .replace("TG_TABLE_NAME::text", "'singlenodekey'");
     if (!line.startsWith(" ")) relation = object;
     return `${relation}: ${object}`;
   }).filter((line) =>
@@ -136,6 +137,10 @@ async function assertOwnWhole(
   assert.equal(
     dump.some((line) => line.includes("column stream_storage_incarnation")),
     Number(version) >= 8,
+  );
+  assert.equal(
+    linesOf(/^function notify_on_upsert /).join().includes("'singlenodekey'"),
+    Number(version) >= 9,
   );
   if (Number(version) < 4) return;
   for (

@@ -1,6 +1,7 @@
 /** Checks whether a schema is current: all that most openings need. */
 
 import { quoted } from "../../storage/foreign_text.ts";
+import { refuseLocalTables } from "./cluster.ts";
 import type { MigrationConnection } from "./connection.ts";
 import {
   assertPartitions,
@@ -30,6 +31,7 @@ export async function checkMigrations(
     assertSchemaName(schema);
     const state = await readUsable(connection, schema);
     if (!isCurrent(state)) throw notCurrent(schema, state);
+    if (state.hasCitus) await refuseLocalTables(connection, schema);
     return progress.report(schema, state.versions, state);
   } catch (error) {
     const { activity } = progress;

@@ -26,8 +26,8 @@
 import { printable, quoted } from "../../storage/foreign_text.ts";
 import type { MigrationConnection } from "./connection.ts";
 import { refusal } from "./refusals.ts";
-import type { TrackVersions } from "./numbers.ts";
 import { quoteIdentifier, quoteLiteral, splitStatements } from "./sql_text.ts";
+import type { SchemaState } from "./state.ts";
 import {
   beginSql,
   findsRows,
@@ -47,15 +47,11 @@ export interface ClusterState {
   isWanted: boolean;
 }
 
-/** Undefined if the database has no Citus. */
+/** Asks a server whose database has Citus. */
 export async function readClusterState(
   connection: MigrationConnection,
   schema: string,
-): Promise<ClusterState | undefined> {
-  const [hasCitus] = await connection.script(
-    `SELECT pg_catalog.to_regclass('pg_catalog.pg_dist_schema') IS NOT NULL`,
-  );
-  if (hasCitus?.[0] !== "t") return undefined;
+): Promise<ClusterState> {
   const [row] = await connection.script(
     `SELECT groupid = 0, EXISTS (SELECT FROM pg_catalog.pg_dist_schema
       WHERE schemaid::pg_catalog.oid = (SELECT oid
@@ -76,9 +72,9 @@ export async function readClusterState(
  */
 export function assertCoordinator(
   schema: string,
-  cluster: ClusterState | undefined,
+  { isCoordinator }: ClusterState,
 ): void {
-  if (cluster === undefined || cluster.isCoordinator) return;
+  if (isCoordinator) return;
   throw refusal(
     "cluster_needs_coordinator",
     `Schema ${quoted(schema)} can be changed only by the cluster's ` +
@@ -107,10 +103,10 @@ export interface ClusterPlan {
 export async function planCluster(
   connection: MigrationConnection,
   schema: string,
-  { node }: TrackVersions,
+  { hasCitus, versions: { node } }: SchemaState,
 ): Promise<ClusterPlan | undefined> {
+  if (!hasCitus) return undefined;
   const cluster = await readClusterState(connection, schema);
-  if (cluster === undefined) return undefined;
   assertCoordinator(schema, cluster);
   const name = quoteLiteral(quoteIdentifier(schema));
   const distribute =
@@ -159,6 +155,48 @@ export function printedTransaction(
     ours(together.map((each) => `${each};`).join("\n")),
     ...after.map((each) => `${each};`),
   ].join("\n");
+}
+
+/**
+ * Refuses tables that did not go with their distributed schema, because something
+ * made them in a DO block or a function. Only the coordinator sees them; what is
+ * written there by their names is not where the rest is.
+ *
+ * @throws {StreamStorageError} BAD_CONFIG, reason `cluster_local_tables`.
+ */
+export async function refuseLocalTables(
+  connection: MigrationConnection,
+  schema: string,
+): Promise<void> {
+  const rows = await connection.script(localTablesSql(quoteLiteral(schema)));
+  if (rows.length === 0) return;
+  const tables = rows.map(([name]) => name!);
+  const named = tables.slice(0, 3).map((name) => quoted(name)).join(", ");
+  const more = tables.length > 3 ? ` and ${tables.length - 3} more` : "";
+  throw refusal(
+    "cluster_local_tables",
+    `Schema ${quoted(schema)} is distributed, but not its tables ${named}` +
+      `${more}: move each into another schema and back with ALTER TABLE … SET ` +
+      "SCHEMA",
+    { schema, tables: tables.slice(0, 20) },
+  );
+}
+
+/**
+ * Tables of a distributed schema that stayed on this server; shards are none.
+ * `schema` is a literal or a parameter.
+ */
+export function localTablesSql(schema: string): string {
+  return `SELECT c.relname::pg_catalog.text
+    FROM pg_catalog.pg_namespace AS n
+    JOIN pg_catalog.pg_dist_schema AS s
+      ON s.schemaid::pg_catalog.oid = n.oid
+    JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid
+    WHERE n.nspname = ${schema} AND c.relkind IN ('r', 'p')
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_dist_partition AS p
+        WHERE p.logicalrelid::pg_catalog.oid = c.oid)
+      AND NOT pg_catalog.relation_is_a_known_shard(c.oid::pg_catalog.regclass)
+    ORDER BY 1`;
 }
 
 /** A transaction's statements on distributed tables, and what follows it. */

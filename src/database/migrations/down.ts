@@ -92,8 +92,10 @@ async function downLocked(
 ): Promise<MigrationReport> {
   const state = await readSchemaState(connection, schema);
   refuseUnusable(schema, state);
-  const cluster = await readClusterState(connection, schema);
-  assertCoordinator(schema, cluster);
+  const cluster = state.hasCitus
+    ? await readClusterState(connection, schema)
+    : undefined;
+  if (cluster) assertCoordinator(schema, cluster);
   const from = state.versions;
   const range = {
     from,

@@ -116,7 +116,7 @@ async function migrateLocked(run: Run): Promise<MigrationReport> {
   const before = await readUsable(connection, schema);
   if (isCurrent(before)) return reportOf(run.options, progress, before);
   progress.activity = "Look at the cluster";
-  const cluster = await planCluster(connection, schema, before.versions);
+  const cluster = await planCluster(connection, schema, before);
   const runTransaction = runnerFor(cluster);
   for (const statement of cluster?.first ?? []) {
     await runTransaction(connection, statement);

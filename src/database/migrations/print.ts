@@ -85,7 +85,7 @@ export async function printPendingMigrations(
     const state = await readSchemaState(connection, schema);
     refuseUnusable(schema, state);
     if (isCurrent(state)) return "-- The schema is current\n";
-    const cluster = await planCluster(connection, schema, state.versions);
+    const cluster = await planCluster(connection, schema, state);
     return printOn(cluster, {
       schema,
       partitions: state.partitions ?? options.partitions,

@@ -20,6 +20,8 @@ export interface SchemaState {
   partitions: number | undefined;
   /** The suffixes of the existing partition tables, sorted. */
   suffixes: string[];
+  /** The database has Citus: it may be one of a cluster. */
+  hasCitus: boolean;
 }
 
 const partitionTable = "miniblocks_";
@@ -39,7 +41,7 @@ export async function readSchemaState(
   schema: string,
   { ownOnlyIfReadable = false }: { ownOnlyIfReadable?: boolean } = {},
 ): Promise<SchemaState> {
-  const { rows, tables, figures } = await look(
+  const { rows: [first, ...rows], tables, figures } = await look(
     connection,
     schema,
     ownOnlyIfReadable,
@@ -54,6 +56,7 @@ export async function readSchemaState(
     partitions: partitions === null ? undefined : Number(partitions),
     suffixes: [...tables].flatMap((name) => suffix.exec(name)?.[1] ?? [])
       .toSorted(),
+    hasCitus: first?.[1] === "t",
   };
 }
 
@@ -90,18 +93,21 @@ function look(
 }
 
 /**
- * Returns a row without a name, and one for each relevant table: its name, and
- * for our own one whether we may read it. Without the schema, no row. The
- * tables are found by the index on names: a database may have a hundred
- * thousand.
+ * Returns first whether there is Citus, as a row without a name. Then, if the
+ * schema exists, a row with an empty name, and one for each relevant table: its
+ * name, and for our own one whether we may read it. The tables are found by the
+ * index on names: a database may have a hundred thousand.
  */
 function catalogSql(schema: string): string {
   const names = bookkeepingTables.map(quoteLiteral).join(", ");
   const namespace = `pg_catalog.pg_namespace
   WHERE nspname = ${quoteLiteral(schema)}`;
-  return `SELECT NULL, true FROM ${namespace}
+  return `SELECT NULL,
+  pg_catalog.to_regclass('pg_catalog.pg_dist_schema') IS NOT NULL
 UNION ALL
-SELECT c.relname, c.relname <> ${quoteLiteral(ownTable)}
+SELECT '', true FROM ${namespace}
+UNION ALL
+SELECT c.relname::pg_catalog.text, c.relname <> ${quoteLiteral(ownTable)}
   OR pg_catalog.has_table_privilege(c.oid, 'SELECT')
 FROM pg_catalog.pg_class c
 WHERE c.relnamespace = (SELECT oid FROM ${namespace})

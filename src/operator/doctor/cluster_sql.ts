@@ -1,5 +1,6 @@
 /** What a server of a Citus cluster is asked; a plain one has no such tables. */
 
+import { localTablesSql } from "../../database/migrations/cluster.ts";
 import { statement } from "../../database/statement.ts";
 
 /**
@@ -31,17 +32,7 @@ export const selectServers = statement({
 
 /** Tables of the distributed schema $1 that stayed on this server. */
 export const selectLocalTables = statement({
-  text: `SELECT c.relname::pg_catalog.text
-    FROM pg_catalog.pg_namespace AS n
-    JOIN pg_catalog.pg_dist_schema AS s
-      ON s.schemaid::pg_catalog.oid = n.oid
-    JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid
-    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
-      AND NOT EXISTS (SELECT FROM pg_catalog.pg_dist_partition AS p
-        WHERE p.logicalrelid::pg_catalog.oid = c.oid)
-      AND NOT EXISTS (SELECT FROM pg_catalog.pg_dist_shard AS h
-        WHERE c.relname = pg_catalog.concat(h.logicalrelid, '_', h.shardid))
-    ORDER BY 1`,
+  text: localTablesSql("$1"),
   params: ["text"],
   columns: ["text"],
   once: true,
