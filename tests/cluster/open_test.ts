@@ -111,6 +111,25 @@ describeOnCluster("A store on a cluster", () => {
     assert.equal(row?.it, null);
   });
 
+  it("is distributed with its streams, and undistributed, by hand", async () => {
+    const its = options(cluster.coordinator, "plain");
+    const id = newStreamId();
+    {
+      await using storage = await openStreamStorage(its);
+      await storage.createStreamStorage(id, snapshotBlock(0));
+    }
+    for (const way of ["distribute", "undistribute"]) {
+      await cluster.query(
+        `SET citus.enable_unsafe_triggers = on;
+         SELECT citus_schema_${way}('plain')`,
+      );
+      assert.equal(await isDistributed("plain"), way === "distribute");
+      await assertWorks(its);
+      await using storage = await openStreamStorage(its);
+      assert.equal(await storage.getLastMiniblockNumber(id), 0n);
+    }
+  });
+
   it("is reached where the client reaches its servers", async () => {
     await using stack = new AsyncDisposableStack();
     const proxies: Proxy[] = [];
