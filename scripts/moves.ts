@@ -12,6 +12,7 @@ import {
   CitusCluster,
   whyNoCitus,
 } from "../tests/support/cluster/citus_cluster.ts";
+import { distributedSchema } from "../tests/support/cluster/distributed_schema.ts";
 import { runProgram } from "./arguments.ts";
 import { formatTable } from "./demo/table.ts";
 import { readArguments, usage } from "./moves/arguments.ts";
@@ -35,6 +36,12 @@ async function main(
     { length: options.schemas },
     (_, i) => `moved_${i}`,
   );
+  const since = performance.now();
+  for (const schema of schemas) {
+    await distributedSchema(cluster, schema, options.partitions);
+  }
+  const madeMs = performance.now() - since;
+  console.log(`${schemas.length} schemas made in ${Math.round(madeMs)} ms\n`);
   const reports = await Promise.all(
     schemas.map((schema) => moveUnderLoad(cluster, { ...options, schema })),
   );
@@ -45,7 +52,7 @@ async function main(
   return summary(reports);
 }
 
-const heads = ["way", "moves", "took", "pause", "", "longest"];
+const heads = ["way", "moves", "took", "pause", "", "longest", "search"];
 
 function row(way: string, moves: readonly Move[]): string[] {
   const those = moves.filter((move) => move.way === way);
@@ -62,6 +69,7 @@ function row(way: string, moves: readonly Move[]): string[] {
     seconds(pauses[0]),
     seconds(pauses[middle]),
     seconds(pauses.at(-1)),
+    `${(sorted(({ searchMs }) => searchMs)[middle] ?? 0).toFixed(1)} ms`,
   ];
 }
 

@@ -1,9 +1,12 @@
 /** Moves a schema again and again while a store writes to it. */
 import { setTimeout as delay } from "node:timers/promises";
-import { openStreamReader, openStreamStorage } from "../../mod.ts";
+import {
+  type LogEvent,
+  openStreamReader,
+  openStreamStorage,
+} from "../../mod.ts";
 import type { CitusCluster } from "../../tests/support/cluster/citus_cluster.ts";
 import type { CitusNode } from "../../tests/support/cluster/citus_node.ts";
-import { distributedSchema } from "../../tests/support/cluster/distributed_schema.ts";
 import { MovesLoad } from "./load.ts";
 
 /** The ways of moving. */
@@ -16,6 +19,8 @@ export interface Move {
   tookMs: number;
   /** The longest time without an acknowledgement during the move. */
   pauseMs: number;
+  /** The part of it in which the store looked for the schema. */
+  searchMs: number;
 }
 
 /** The results of a schema's moves. */
@@ -28,24 +33,26 @@ export interface MovesReport {
   lost: readonly string[];
 }
 
-/** Makes a schema, and moves it the given number of times. */
+/** Opens a store on a distributed schema, and moves the schema a number of times. */
 export async function moveUnderLoad(
   cluster: CitusCluster,
-  { schema, partitions, moves, writers, rest }: {
+  { schema, moves, writers, rest }: {
     schema: string;
-    partitions: number;
     moves: number;
     writers: number;
     rest: number;
   },
 ): Promise<MovesReport> {
-  await distributedSchema(cluster, schema, partitions);
   const { url } = cluster.coordinator;
   // With block_writes the pause lasts as long as the move, and calls must
   // survive it.
   const store = { url, schema, startupDelayMs: 0, operationTimeoutMs: 60_000 };
+  let searchMs = 0;
+  const logger = ({ code, details }: LogEvent) => {
+    if (code === "schema_moved") searchMs = Number(details?.lostMs);
+  };
   const done: Move[] = [];
-  await using storage = await openStreamStorage(store);
+  await using storage = await openStreamStorage({ ...store, logger });
   await using reader = await openStreamReader({
     url,
     schema,
@@ -57,33 +64,46 @@ export async function moveUnderLoad(
     await delay(rest);
     const way = ways[nth % ways.length]!;
     const to = await cluster.otherThan(schema);
-    load.takePause();
-    const since = performance.now();
-    await moveAtLast(cluster, { schema, to, way });
-    const tookMs = performance.now() - since;
-    // The first answer from the new place ends the pause.
-    await delay(Math.min(rest, 300));
-    done.push({ way, tookMs, pauseMs: load.takePause() });
+    done.push(
+      await inTurn(async () => {
+        load.takePause();
+        const tookMs = await moveAtLast(cluster, { schema, to, way });
+        // The first answer from the new place ends the pause.
+        await delay(Math.min(rest, 300));
+        return { way, tookMs, pauseMs: load.takePause(), searchMs };
+      }),
+    );
   }
   await load.stop();
   const { acknowledged, reads, failures, lost } = load;
   return { schema, moves: done, acknowledged, reads, failures, lost };
 }
 
+let last: Promise<unknown> = Promise.resolve();
+
+/** One move at a time, as Citus's own rebalancer does by default. */
+function inTurn<T>(move: () => Promise<T>): Promise<T> {
+  const done = last.then(move);
+  last = done.catch(() => {});
+  return done;
+}
+
 /** How often a move is tried. */
 const maxTries = 10;
 
 /**
- * Citus refuses to move a schema back while the old copies are still there: it gives
+ * Moves a schema; the milliseconds that it took. Citus refuses to move a schema back while the old copies are still there: it gives
  * a second to the lock for dropping them, which autovacuum may hold.
  */
 async function moveAtLast(
   cluster: CitusCluster,
   { schema, to, way }: { schema: string; to: CitusNode; way: Move["way"] },
-): Promise<void> {
+): Promise<number> {
   for (let tries = 1;; tries++) {
+    const since = performance.now();
     try {
-      return await cluster.move(schema, to, way);
+      await cluster.move(schema, to, way);
+      return performance.now() - since;
     } catch (error) {
       const isLeftOver = (error as Error).message.includes("cleaned up");
       if (!isLeftOver || tries === maxTries) throw error;

@@ -56,9 +56,10 @@ describeOnCluster("A schema that moves", () => {
   after(() => cluster?.[Symbol.asyncDispose]());
 
   it("loses nothing under load, in both ways of moving", async () => {
+    const { schema } = await madeSchema();
     const { lost, failures, moves, acknowledged } = await moveUnderLoad(
       cluster,
-      { schema: "loaded", partitions, moves: 4, writers: 8, rest: 100 },
+      { schema, moves: 4, writers: 8, rest: 100 },
     );
     assert.deepEqual([lost, failures], [[], []]);
     assert.equal(moves.length, 4);
