@@ -26,7 +26,7 @@ import type { ResolvedOptions } from "./resolved_options.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { Quotas } from "./quotas.ts";
 import { makeReadCore, type ReadCore } from "./read_core.ts";
-import type { BatchStore, Store } from "./store.ts";
+import type { BatchStore, ReadStore, Store } from "./store.ts";
 import { StreamCache } from "./stream_cache.ts";
 import { WorkNotices } from "./work_notices.ts";
 import type { BatchedWrite } from "./write_path/queued_write.ts";
@@ -69,13 +69,7 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
   const writes = writeQueueOf(ground, batchStore);
   telemetry.watchQueue(writes, () => hasRoom(writes, [writePool, core.pool]));
   const store: Store = { ...batchStore, writes };
-  const workerPool = background > 0
-    ? poolOf(patientOptions(options), parts, {
-      name: "background",
-      max: background,
-      depth: 1,
-    })
-    : undefined;
+  const workerPool = workerPoolOf(parts, background);
   const workers = parts.createWorkers({
     options,
     telemetry,
@@ -88,14 +82,7 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
     schema: options.schema,
     instanceId: options.instanceId,
     store,
-    reader: {
-      ...store,
-      transactions: transactionsOf(ground, { maxWaitMs: options.lockWaitMs }),
-      // Of streams that others may change nothing may be believed.
-      get cache() {
-        return ownership.isReleased ? undefined : store.cache;
-      },
-    },
+    reader: callersReadStoreOf(ground, store),
     calls: new CallRunner({
       operations: telemetry.operations,
       operationTimeoutMs: options.operationTimeoutMs,
@@ -107,6 +94,13 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
     release: () => releaseStore(ground, store, workers),
     close: () => closeStore(ground, { store, workers, workerPool }),
   });
+}
+
+/** Undefined: workers share the connections of callers. */
+function workerPoolOf(parts: StoreParts, max: number): Pool | undefined {
+  if (max === 0) return undefined;
+  const options = patientOptions(parts.options);
+  return poolOf(options, parts, { name: "background", max, depth: 1 });
 }
 
 /** What a store's parts have in common. */
@@ -200,6 +194,19 @@ function writeQueueOf(ground: Ground, store: BatchStore): WriteQueue {
       (isStreamStorageError(error) && error.outcome === "unknown"),
     isLocked: (error) => sqlStateOf(error) === "55P03",
   });
+}
+
+/** For the reads of callers, who wait for a locked table until their deadline. */
+function callersReadStoreOf(ground: Ground, store: Store): ReadStore {
+  const { options, ownership } = ground;
+  return {
+    ...store,
+    transactions: transactionsOf(ground, { maxWaitMs: options.lockWaitMs }),
+    // Of streams that others may change nothing may be believed.
+    get cache() {
+      return ownership.isReleased ? undefined : store.cache;
+    },
+  };
 }
 
 /** By connections that callers never wait for, if there are enough. */

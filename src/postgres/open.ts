@@ -58,22 +58,7 @@ export async function openStore(
     loading.catch(() => {});
     const resolved = await askSources(given);
     await place.enter();
-    const withinMs = resolved.operationTimeoutMs * reachFactor;
-    const { partitions, ownership } = await place.survey.reach(
-      { withinMs, signal },
-      async () => {
-        let partitions = 0;
-        const ownership = await takeOwnership(resolved, place, {
-          prepare: async (session) => {
-            const report = await prepareSchema(resolved, place, session);
-            partitions = partitionsInForce(report, resolved, telemetry);
-            signal?.throwIfAborted();
-          },
-          onEvent: (...event) => telemetry.ownership.record(...event),
-        });
-        return { partitions, ownership };
-      },
-    );
+    const { partitions, ownership } = await own(resolved, place, telemetry);
     try {
       if (!place.home.isDistributed) {
         await checkSameDatabase(resolved, ownership);
@@ -99,6 +84,28 @@ export async function openStore(
     }
     throw toStorageError(error).withOperation(operation);
   }
+}
+
+/** Becomes the owner of a schema that is up to date. */
+function own(
+  options: ResolvedOptions,
+  place: Place,
+  telemetry: StoreTelemetry,
+): Promise<{ partitions: number; ownership: Ownership }> {
+  const { signal } = options;
+  const withinMs = options.operationTimeoutMs * reachFactor;
+  return place.survey.reach({ withinMs, signal }, async () => {
+    let partitions = 0;
+    const ownership = await takeOwnership(options, place, {
+      prepare: async (session) => {
+        const report = await prepareSchema(options, place, session);
+        partitions = partitionsInForce(report, options, telemetry);
+        signal?.throwIfAborted();
+      },
+      onEvent: (...event) => telemetry.ownership.record(...event),
+    });
+    return { partitions, ownership };
+  });
 }
 
 async function loadRest(

@@ -62,16 +62,8 @@ export function makeReadCore(
   parts: ReadCoreParts,
 ): ReadCore {
   const { place, telemetry, partitions, own, connections, lockPool } = parts;
-  const { schema, lockTimeoutMs } = options;
-  const impatient = {
-    ...options,
-    lockTimeoutMs: Math.min(lockTimeoutMs, readLockTimeoutMs),
-  };
-  const pool = poolOf(impatient, { telemetry, place }, {
-    name: "read",
-    max: connections,
-    depth: readDepth,
-  });
+  const { schema } = options;
+  const pool = readPoolOf(options, parts, connections);
   const catalog = new Catalog(
     schema,
     partitions,
@@ -82,18 +74,8 @@ export function makeReadCore(
   const ring = new TransactionRing();
   const pulse = new Pulse(pool, telemetry.database);
   telemetry.watchServer(place.server);
-  const close = async () => {
-    telemetry.leaving();
-    pulse.stop();
-    locks.close();
-    telemetry.closing();
-    try {
-      await pool.close(2 * options.operationTimeoutMs);
-    } finally {
-      telemetry.close();
-      place.leave();
-    }
-  };
+  const close = () =>
+    closeCore({ telemetry, pulse, locks, pool, place }, options);
   return {
     schema,
     catalog,
@@ -117,6 +99,38 @@ export function makeReadCore(
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+function readPoolOf(
+  options: ReadingOptions,
+  parts: ReadCoreParts,
+  max: number,
+): Pool {
+  const lockTimeoutMs = Math.min(options.lockTimeoutMs, readLockTimeoutMs);
+  return poolOf({ ...options, lockTimeoutMs }, parts, {
+    name: "read",
+    max,
+    depth: readDepth,
+  });
+}
+
+async function closeCore(
+  { telemetry, pulse, locks, pool, place }: Pick<
+    ReadCore,
+    "telemetry" | "pulse" | "locks" | "pool" | "place"
+  >,
+  { operationTimeoutMs }: ReadingOptions,
+): Promise<void> {
+  telemetry.leaving();
+  pulse.stop();
+  locks.close();
+  telemetry.closing();
+  try {
+    await pool.close(2 * operationTimeoutMs);
+  } finally {
+    telemetry.close();
+    place.leave();
+  }
 }
 
 function lockedPartitions(

@@ -11,7 +11,7 @@ import { EphemeralSweeper } from "./ephemeral_sweeper.ts";
 import { Gate } from "./gate.ts";
 import { mediaMaintenance } from "./media_maintenance.ts";
 import { MediaOffloader } from "./media_offloader.ts";
-import { settingsOf } from "./settings.ts";
+import { settingsOf, type WorkerSettings } from "./settings.ts";
 import { StreamCounter } from "./stream_counter.ts";
 import { StreamRemover } from "./stream_remover.ts";
 import { StreamTrimmer } from "./stream_trimmer.ts";
@@ -38,64 +38,77 @@ const countIntervalMs = 60_000;
 /** Creates a store's workers, and the maintenance that callers can request. */
 export function createWorkers(background: Background): Workers {
   const { store, options, telemetry } = background;
-  const calls = new Calls(store, telemetry.operations, graceMsOf(options));
-  const loopOf = loopMaker(background);
   const settings = settingsOf(background);
-  const { loop: sweeperLoop, worker: sweeper, runs: sweeps } = loopOf(
-    new EphemeralSweeper(store, settings.ephemeralTtlMs),
-    options.ephemeralSweepIntervalMs,
-  );
-  const { loop: trimmerLoop, worker: trimmer, runs: trims } = loopOf(
+  const workers = makeWorkers(background, settings);
+  const { sweeper, trimmer, offloader, remover, counter } = workers;
+  store.cache.add(trimmer.worker);
+  telemetry.counts.onAsked(() => counter.loop.wake());
+  heedNotices(store, workers);
+  const calls = new Calls(store, telemetry.operations, graceMsOf(options));
+  const loops = [sweeper, trimmer, offloader, remover, counter]
+    .flatMap((one) => one?.runs ? [one.loop] : []);
+  return {
+    maintenance: {
+      ...mediaMaintenance(store, calls, offloader),
+      ...streamMaintenance(calls, settings, workers),
+      workers: () => loops.map(statusOf),
+    },
+    start: () => {
+      for (const loop of loops) loop.start();
+      if (trimmer.runs && trimmer.worker.isNeeded) trimmer.loop.wake();
+      // Streams that were sealed before a restart have waited long enough.
+      offloader?.loop.wake();
+    },
+    stop: async () => {
+      await Promise.all([calls.close(), ...loops.map((loop) => loop.stop())]);
+      if (trimmer.runs) await endOrderly(background, trimmer.worker);
+    },
+  };
+}
+
+/** Each with its loop; there is an offloader only with object storage. */
+function makeWorkers(background: Background, settings: WorkerSettings) {
+  const { store, options, telemetry } = background;
+  const loopOf = loopMaker(background);
+  const trimmer: WithLoop<StreamTrimmer> = loopOf(
     new StreamTrimmer({
       store,
       trimming: options.trimming,
       present: (signal) => settings.trimming.ask(signal),
-      wake: () => trimmerLoop.wake(),
+      wake: () => trimmer.loop.wake(),
       onEvent: (event) => telemetry.workers.recordEvent(event),
     }),
     trimIntervalMs,
   );
-  store.cache.add(trimmer);
-  const offloader = store.media && loopOf(
-    new MediaOffloader(store, store.media),
-    offloadIntervalMs,
-    offloadTimeoutMs,
-  );
-  const remover = loopOf(new StreamRemover(store), removeIntervalMs);
-  const counter = loopOf(
-    new StreamCounter(store, telemetry.counts, systemClock),
-    countIntervalMs,
-  );
-  telemetry.counts.onAsked(() => counter.loop.wake());
-  const loops = [
-    ...(sweeps ? [sweeperLoop] : []),
-    ...(trims ? [trimmerLoop] : []),
-    ...(offloader?.runs ? [offloader.loop] : []),
-    ...(remover.runs ? [remover.loop] : []),
-    ...(counter.runs ? [counter.loop] : []),
-  ];
-  const maintenance: StreamMaintenance = {
-    ...mediaMaintenance(store, calls, offloader),
-    sweepEphemeralStreams: (sweep = {}) =>
-      calls.call("sweepEphemeralStreams", sweep, (signal) => {
-        checkSweep(sweep);
-        return sweeperLoop.run(signal, () => sweeper.sweep(sweep, signal));
-      }),
-    trimStreams: (trim = {}) =>
-      calls.call("trimStreams", trim, (signal) => {
-        checkTrimStreams(trim);
-        return trimmerLoop.run(signal, () => trimmer.trim(trim, signal));
-      }),
-    updateTrimming: (trimming) =>
-      calls.call("updateTrimming", undefined, async (signal) => {
-        const value = await settings.trimming.replace(trimming, signal);
-        await trimmer.replace(value);
-      }),
-    workers: () => loops.map(statusOf),
+  return {
+    sweeper: loopOf(
+      new EphemeralSweeper(store, settings.ephemeralTtlMs),
+      options.ephemeralSweepIntervalMs,
+    ),
+    trimmer,
+    offloader: store.media && loopOf(
+      new MediaOffloader(store, store.media),
+      offloadIntervalMs,
+      offloadTimeoutMs,
+    ),
+    remover: loopOf(new StreamRemover(store), removeIntervalMs),
+    counter: loopOf(
+      new StreamCounter(store, telemetry.counts, systemClock),
+      countIntervalMs,
+    ),
   };
-  store.notices.listen({
+}
+
+type StoreWorkers = ReturnType<typeof makeWorkers>;
+
+/** What the store's operations tell its workers. */
+function heedNotices(
+  { notices }: Background["store"],
+  { trimmer, remover, offloader }: StoreWorkers,
+): void {
+  notices.listen({
     snapshotWritten: (streamId) => {
-      if (trims) trimmer.snapshotWritten(streamId);
+      if (trimmer.runs) trimmer.worker.snapshotWritten(streamId);
     },
     restToRemove: () => {
       if (remover.runs) remover.loop.wake();
@@ -103,24 +116,48 @@ export function createWorkers(background: Background): Workers {
     },
     mediaTask: () => offloader?.loop.wake(),
   });
+}
+
+function streamMaintenance(
+  calls: Calls,
+  settings: WorkerSettings,
+  { sweeper, trimmer }: StoreWorkers,
+): Pick<
+  StreamMaintenance,
+  "sweepEphemeralStreams" | "trimStreams" | "updateTrimming"
+> {
   return {
-    maintenance,
-    start: () => {
-      for (const loop of loops) loop.start();
-      if (trims && trimmer.isNeeded) trimmerLoop.wake();
-      // Streams that were sealed before a restart have waited long enough.
-      offloader?.loop.wake();
-    },
-    stop: async () => {
-      await Promise.all([calls.close(), ...loops.map((loop) => loop.stop())]);
-      if (trims) await endOrderly(background, trimmer);
-    },
+    sweepEphemeralStreams: (sweep = {}) =>
+      calls.call("sweepEphemeralStreams", sweep, (signal) => {
+        checkSweep(sweep);
+        const { loop, worker } = sweeper;
+        return loop.run(signal, () => worker.sweep(sweep, signal));
+      }),
+    trimStreams: (trim = {}) =>
+      calls.call("trimStreams", trim, (signal) => {
+        checkTrimStreams(trim);
+        const { loop, worker } = trimmer;
+        return loop.run(signal, () => worker.trim(trim, signal));
+      }),
+    updateTrimming: (trimming) =>
+      calls.call("updateTrimming", undefined, async (signal) => {
+        const value = await settings.trimming.replace(trimming, signal);
+        await trimmer.worker.replace(value);
+      }),
   };
 }
 
 /** The time for which closing waits for everything that is running. */
 function graceMsOf({ operationTimeoutMs }: ResolvedOptions): number {
   return 2 * operationTimeoutMs;
+}
+
+/** A worker and what runs it. */
+interface WithLoop<W extends Worker> {
+  worker: W;
+  loop: WorkerLoop;
+  /** Whether the worker runs by itself. */
+  runs: boolean;
 }
 
 function loopMaker({ options, telemetry }: Background) {
@@ -130,7 +167,7 @@ function loopMaker({ options, telemetry }: Background) {
     worker: W,
     intervalMs: number,
     timeoutMs = runTimeoutMs,
-  ) => {
+  ): WithLoop<W> => {
     const runs = workerConcurrency > 0 && intervalMs > 0;
     if (runs) telemetry.workers.expect(worker.name);
     return {
@@ -144,7 +181,6 @@ function loopMaker({ options, telemetry }: Background) {
         onEvent: (event) => telemetry.workers.recordEvent(event),
         onRun: (run) => telemetry.workers.record(run),
       }),
-      /** Whether the worker runs by itself. */
       runs,
     };
   };

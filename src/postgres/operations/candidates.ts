@@ -1,4 +1,5 @@
-import { bind } from "../../database/statement.ts";
+import type { Rejection } from "../../database/rejection.ts";
+import { bind, type Bound } from "../../database/statement.ts";
 import {
   candidateExists,
   candidateTooOld,
@@ -6,8 +7,10 @@ import {
   storedExternally,
   streamNotFound,
 } from "../../storage/contract_errors.ts";
+import type { StreamStorageError } from "../../storage/errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
-import { bytesToHex } from "../../storage/stream_id.ts";
+import { bytesToHex, type StreamId } from "../../storage/stream_id.ts";
+import type { Catalog } from "../catalog.ts";
 import {
   checkCandidate,
   insertCandidate,
@@ -56,15 +59,7 @@ export async function writeMiniblockCandidate(
     bound: [
       bind(catalog.of(streamId, checkCandidate), streamId, number),
       // Without a limit it is not sent: one statement less.
-      ...(limit === 0n ? [] : [
-        bind(
-          catalog.of(streamId, checkCandidates),
-          streamId,
-          number,
-          hash,
-          limit,
-        ),
-      ]),
+      ...(limit === 0n ? [] : [countCheck(catalog, row, limit)]),
       bind(catalog.of(streamId, insertCandidate), ...row),
     ],
     settle: (results) => {
@@ -77,21 +72,45 @@ export async function writeMiniblockCandidate(
       throw candidateExists(streamId, number, hash);
     },
     wasDone: () => isStored(store, looking(call), candidate),
-    refused: ({ reason, figures }) => {
-      switch (reason) {
-        case "stored_externally":
-          throw storedExternally(streamId);
-        case "no_miniblocks":
-          throw noMiniblocks("NOT_FOUND", streamId);
-        case "candidates_quota":
-          throw quotas!.exceeded(quota, streamId, Number(figures["actual"]));
-        case "candidate_too_old":
-          throw candidateTooOld(streamId, figures["last"]!, number);
-        default:
-          throw streamNotFound(streamId);
-      }
+    refused: (rejection) => {
+      throw refusal(store, call, number, rejection);
     },
   });
+}
+
+/** Stops the transaction if there are as many as the quota allows. */
+function countCheck(
+  catalog: Catalog,
+  [streamId, number, hash]: readonly [StreamId, bigint, string, ...unknown[]],
+  limit: bigint,
+): Bound {
+  return bind(
+    catalog.of(streamId, checkCandidates),
+    streamId,
+    number,
+    hash,
+    limit,
+  );
+}
+
+function refusal(
+  { quotas }: Store,
+  { streamId }: StreamCall,
+  number: bigint,
+  { reason, figures }: Rejection,
+): StreamStorageError {
+  switch (reason) {
+    case "stored_externally":
+      return storedExternally(streamId);
+    case "no_miniblocks":
+      return noMiniblocks("NOT_FOUND", streamId);
+    case "candidates_quota":
+      return quotas!.exceeded(quota, streamId, Number(figures["actual"]));
+    case "candidate_too_old":
+      return candidateTooOld(streamId, figures["last"]!, number);
+    default:
+      return streamNotFound(streamId);
+  }
 }
 
 async function isStored(
