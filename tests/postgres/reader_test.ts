@@ -460,7 +460,7 @@ describe("A schema of a node alone", () => {
       await sql("UPDATE @.schema_migrations SET version = 10");
       await refused("schema_version_too_new", /at most/);
       await sql("UPDATE @.schema_migrations SET version = 9, dirty = true");
-      await refused("schema_dirty", /half-way/);
+      await refused("schema_dirty", /halfway/);
       await sql("UPDATE @.schema_migrations SET dirty = false");
       await sql(dropOwn);
       await using reader = await openStreamReader({ url, schema });
