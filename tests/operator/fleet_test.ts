@@ -138,20 +138,20 @@ describe("A fleet's plan", () => {
 
   it("becomes a cluster where one server does not do, evenly", () => {
     const { kind, servers, workers, coordinator } = fleet(
-      [{ count: 12, mediaGB: 10 }],
+      [{ count: 9, mediaGB: 10 }],
       { standbys: true },
     );
     assert.equal(kind, "cluster");
     assert.equal(servers, 2 * (workers.length + 1));
     const counts = workers.map(({ stores }) => stores);
-    assert.equal(counts.reduce((a, b) => a + b), 12);
+    assert.equal(counts.reduce((a, b) => a + b), 9);
     assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, String(counts));
     for (const { diskBytes } of workers) assert.ok(diskBytes <= 70e9);
     // Every server has the tables of all stores, and its own a second time.
     const one = 16 * 26 + 37;
-    assert.equal(coordinator!.relations, 12 * one);
+    assert.equal(coordinator!.relations, 9 * one);
     for (const { stores, relations } of workers) {
-      assert.equal(relations, (12 + stores) * one);
+      assert.equal(relations, (9 + stores) * one);
     }
   });
 
