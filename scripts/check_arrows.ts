@@ -2,12 +2,17 @@
  * Checks the imports of `src`: that folders import only the folders below them,
  * that no file imports itself by way of others, not even for types, that every
  * imported file is TypeScript, and that no file imports the package
- * `pg`, which only tests and benchmarks compare the driver with. Prints
- * `file:line: rule` for each import that breaks a rule, and exits with 1 if
- * there is one.
+ * `pg`, which only tests and benchmarks compare the driver with.
+ *
+ * Beside `src`, checks that programs import nothing of the tests but
+ * `tests/support/`, which they share with the tests, and that `tests/support/`
+ * imports neither programs nor tests.
+ *
+ * Prints `file:line: rule` for each import that breaks a rule, and exits with 1
+ * if there is one.
  *
  * ```sh
- * deno run -A scripts/check_arrows.ts [SRC]
+ * deno run -A scripts/check_arrows.ts [ROOT]
  * ```
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -53,9 +58,14 @@ const innermost = "storage";
 
 const driver = "pg";
 
+/** Folders that tests and programs share; they may import only src. */
+const shared = ["tests/support/", "tests/fixtures/"];
+/** Folders of programs. */
+const programs = ["bench/", "scripts/"];
+
 /** An import that breaks a rule. */
 export interface BadImport {
-  /** Relative to src, with slashes. */
+  /** Relative to the directory that was checked, with slashes. */
   file: string;
   /** Counted from 1. */
   line: number;
@@ -65,10 +75,7 @@ export interface BadImport {
 
 /** Finds all imports below the directory `src` that break a rule. */
 export function findBadImports(src: string): BadImport[] {
-  const files = readdirSync(src, { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".ts"))
-    .map((file) => file.split(sep).join("/"))
-    .sort();
+  const files = filesBelow(src);
   const imports = new Map(
     files.map((
       file,
@@ -81,6 +88,40 @@ export function findBadImports(src: string): BadImport[] {
     })
   );
   return [...bad, ...findCycles(imports)];
+}
+
+/**
+ * Finds all imports of programs, and of what they share with the tests, that
+ * break a rule. `root` is the project's directory.
+ */
+export function findBadSharing(root: string): BadImport[] {
+  return [...programs, ...shared].flatMap((folder) =>
+    filesBelow(join(root, folder)).flatMap((name) => {
+      const file = folder + name;
+      return importsOf(readFileSync(join(root, file), "utf8"))
+        .filter(({ specifier }) => !maySee(folder, targetOf(file, specifier)))
+        .map(({ line, specifier }) => ({
+          file,
+          line,
+          rule: `${folder} may not import ${targetOf(file, specifier)}`,
+        }));
+    })
+  );
+}
+
+function maySee(folder: string, target: string): boolean {
+  const isIn = (folders: readonly string[]) =>
+    folders.some((one) => target.startsWith(one));
+  if (isIn(shared)) return true;
+  return !isIn(shared.includes(folder) ? [...programs, "tests/"] : ["tests/"]);
+}
+
+/** All TypeScript files, relative to the directory, with slashes. */
+function filesBelow(directory: string): string[] {
+  return readdirSync(directory, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts"))
+    .map((file) => file.split(sep).join("/"))
+    .sort();
 }
 
 /** The imports that close a cycle of files, at least one of each cycle. */
@@ -158,12 +199,16 @@ function brokenRule(file: string, specifier: string): string | undefined {
 }
 
 if (import.meta.main) {
-  const src = process.argv[2] ??
-    fileURLToPath(new URL("../src", import.meta.url));
-  const bad = findBadImports(src);
-  const shown = relative(process.cwd(), src);
+  const root = process.argv[2] ?? fileURLToPath(new URL("..", import.meta.url));
+  const bad = [
+    ...findBadImports(join(root, "src"))
+      .map((one) => ({ ...one, file: `src/${one.file}` })),
+    ...findBadSharing(root),
+  ];
   for (const { file, line, rule } of bad) {
-    console.error(`${join(shown, file)}:${line}: ${rule}`);
+    console.error(
+      `${join(relative(process.cwd(), root), file)}:${line}: ${rule}`,
+    );
   }
   if (bad.length > 0) process.exitCode = 1;
   else console.log("All imports follow the allowed arrows");

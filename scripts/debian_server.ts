@@ -13,7 +13,11 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { startOnLoopback } from "../src/embedded/loopback_port.ts";
-import { type Account, serverAccount, serverPrograms } from "./debian.ts";
+import {
+  type Account,
+  serverAccount,
+  serverPrograms,
+} from "../tests/support/servers/debian.ts";
 
 /** How long the server may take to start, in milliseconds. */
 const startLimitMs = 60_000;

@@ -21,7 +21,7 @@ import {
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { serverPrograms } from "./debian.ts";
+import { serverPrograms } from "../tests/support/servers/debian.ts";
 import { countTests, type TestCounts } from "./junit.ts";
 import { whyNoCitus } from "../tests/support/cluster/citus_cluster.ts";
 import { leftToDeno, testFiles, type TestJob, testJobs } from "./test_jobs.ts";

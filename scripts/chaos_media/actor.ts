@@ -7,7 +7,7 @@ import {
   type PostgresStreamStorage,
   type StreamId,
 } from "../../mod.ts";
-import type { Random } from "../demo/random.ts";
+import type { Random } from "../../tests/support/random.ts";
 import { blocksOf, isEqual, isWritten } from "./contents.ts";
 import type { Message } from "./ledger.ts";
 import { isLeftOf, trimmingsOf } from "./trimmed.ts";

@@ -4,7 +4,7 @@ import { openStreamStorage } from "../../mod.ts";
 import { dropSchema } from "../../src/database/migrations/mod.ts";
 import { queryOnce, testDatabaseUrl } from "../../tests/support/database.ts";
 import { openSession } from "../../tests/support/migration_connection.ts";
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 import { checkPlaces, settle } from "./check.ts";
 import { checkReport } from "./check_counts.ts";
 import { startChild } from "./child.ts";

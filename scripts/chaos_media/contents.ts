@@ -9,7 +9,7 @@ import {
   legacyBlock,
   mediaGenesis,
 } from "../../src/testing/contract/support.ts";
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 
 /**
  * Makes the ids of a run. Of four streams, two are uploaded and two are written

@@ -10,7 +10,7 @@ import { startGcsServer } from "../../tests/support/media/gcs_server.ts";
 import { onGcs, onS3 } from "../../tests/support/media/streams.ts";
 import type { NoReply, RawReply } from "../../tests/support/media/raw_http.ts";
 import { startS3Server } from "../../tests/support/media/s3_server.ts";
-import type { Random } from "../demo/random.ts";
+import type { Random } from "../../tests/support/random.ts";
 import type { Dialect } from "./run.ts";
 
 /** The bucket and the control of its faults. */

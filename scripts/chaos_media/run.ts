@@ -4,7 +4,7 @@ import { openStreamStorage, type StreamId } from "../../mod.ts";
 import { dropSchema } from "../../src/database/migrations/mod.ts";
 import { testDatabaseUrl } from "../../tests/support/database.ts";
 import { openSession } from "../../tests/support/migration_connection.ts";
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 import type { Known } from "./actor.ts";
 import { checkPlaces, checkStreams, type Scene, settle } from "./check.ts";
 import { checkCounts, checkReport } from "./check_counts.ts";

@@ -6,7 +6,7 @@
 import process from "node:process";
 import { type LogEvent, openStreamStorage, type StreamId } from "../../mod.ts";
 import type { MediaStorageOptions } from "../../src/postgres/media_options.ts";
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 import type { Known } from "./actor.ts";
 import type { Message } from "./ledger.ts";
 import { sendLine } from "./send_line.ts";

@@ -1,4 +1,4 @@
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 import { author, type Ground, janitor, type Known, reader } from "./actor.ts";
 import { isWritten } from "./contents.ts";
 import { writer } from "./writer.ts";

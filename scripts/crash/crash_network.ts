@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { LossyNetwork } from "../../tests/support/network/network_namespace.ts";
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 import { checkStore } from "./checker.ts";
 import { FarServer } from "./far_server.ts";
 import { BrokenPromise, Ledger } from "./ledger.ts";

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Proxy, startProxy } from "../../tests/support/network/proxy.ts";
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 import {
   addCalls,
   type CrashOptions,
   type CrashReport,
   newReport,
 } from "./run.ts";
-import { CrashServer } from "./server.ts";
+import { CrashServer } from "../../tests/support/servers/crash_server.ts";
 import { StoreUnderLoad } from "./store_under_load.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 import { checkStore } from "./checker.ts";
 import { Ledger } from "./ledger.ts";
 import { Payloads } from "./payload.ts";
@@ -10,7 +10,7 @@ import {
   inTime,
   newReport,
 } from "./run.ts";
-import { CrashServer } from "./server.ts";
+import { CrashServer } from "../../tests/support/servers/crash_server.ts";
 import { Writer } from "./writer.ts";
 
 const schema = "crash";

@@ -1,9 +1,12 @@
 import { join } from "node:path";
 import type { LossyNetwork } from "../../tests/support/network/network_namespace.ts";
 import { queryOnce } from "../../tests/support/database.ts";
-import { writeAs } from "../write_as.ts";
-import { ownerOf, PlainServer } from "./plain_server.ts";
-import { CrashServer } from "./server.ts";
+import { writeAs } from "../../tests/support/servers/write_as.ts";
+import {
+  ownerOf,
+  PlainServer,
+} from "../../tests/support/servers/plain_server.ts";
+import { CrashServer } from "../../tests/support/servers/crash_server.ts";
 
 /**
  * A PostgreSQL server on this machine that stores on the far side of a network

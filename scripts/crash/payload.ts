@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 
 const idBytes = 8;
 

@@ -5,7 +5,7 @@ import {
   type StreamId,
   type StreamStorage,
 } from "../../mod.ts";
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 import { BrokenPromise, type Outcome } from "./ledger.ts";
 import {
   applied,

@@ -1,6 +1,6 @@
 /** Makes a realistic history of a node's streams. */
 import { mediaHistories } from "./media_history.ts";
-import { Random } from "./random.ts";
+import { Random } from "../../tests/support/random.ts";
 import { realMiniblock } from "./real_miniblocks.ts";
 import {
   type AuthoredBlock,

@@ -1,6 +1,6 @@
 /** Makes the uploads of media files, chunk by chunk. */
 import { eventEnvelope } from "./protocol_bytes.ts";
-import { Random } from "./random.ts";
+import { Random } from "../../tests/support/random.ts";
 import { realMiniblock } from "./real_miniblocks.ts";
 import {
   type AuthoredBlock,

@@ -8,7 +8,7 @@
 import { createHash } from "node:crypto";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { StreamType } from "../../mod.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../../tests/support/random.ts";
 
 /** For each type of stream, the field of StreamEvent that holds the payload. */
 const payloadFields: Record<StreamType, number> = {

@@ -7,7 +7,7 @@ import type {
 import { streamType } from "../../mod.ts";
 import { firstDifference, sizeOf } from "./bytes.ts";
 import { eventEnvelope, miniblock, snapshotBytes } from "./protocol_bytes.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../../tests/support/random.ts";
 
 /** One thing that happens to a stream. */
 export interface Step {

@@ -1,6 +1,6 @@
 /** Makes stream ids as the protocol does. */
 import { parseStreamId, type StreamId, type StreamType } from "../../mod.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../../tests/support/random.ts";
 
 const prefixes: Record<Exclude<StreamType, "unknown">, number> = {
   space: 0x10,

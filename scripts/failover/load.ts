@@ -22,7 +22,7 @@ import {
   type State,
 } from "../crash/operation.ts";
 import { Payloads } from "../crash/payload.ts";
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 import type { Account } from "./account.ts";
 import type { FailoverLedger } from "./ledger.ts";
 

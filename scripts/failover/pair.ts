@@ -4,8 +4,11 @@ import { execFile } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { writeAs } from "../write_as.ts";
-import { serverAccount, serverPrograms } from "../debian.ts";
+import { writeAs } from "../../tests/support/servers/write_as.ts";
+import {
+  serverAccount,
+  serverPrograms,
+} from "../../tests/support/servers/debian.ts";
 import { Janitor } from "./janitor.ts";
 import { PairNetwork, type Side, type Way } from "./network.ts";
 import { port, role, Server } from "./server.ts";

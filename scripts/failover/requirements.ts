@@ -1,5 +1,5 @@
 import process from "node:process";
-import { serverPrograms } from "../debian.ts";
+import { serverPrograms } from "../../tests/support/servers/debian.ts";
 
 /** Says why this machine cannot fail over; undefined if it can. */
 export function whyNoFailover(): string | undefined {

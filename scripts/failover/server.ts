@@ -12,8 +12,8 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
-import { writeAs } from "../write_as.ts";
-import type { Account } from "../debian.ts";
+import { writeAs } from "../../tests/support/servers/write_as.ts";
+import type { Account } from "../../tests/support/servers/debian.ts";
 import { inNamespace, processesIn } from "./network.ts";
 
 /** The port of every server; their addresses differ. */

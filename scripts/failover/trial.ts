@@ -7,7 +7,7 @@ import {
 } from "../../mod.ts";
 import { Catalog } from "../../src/postgres/catalog.ts";
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
-import { Random } from "../demo/random.ts";
+import { Random } from "../../tests/support/random.ts";
 import { Account } from "./account.ts";
 import { FailoverLedger } from "./ledger.ts";
 import { Load } from "./load.ts";

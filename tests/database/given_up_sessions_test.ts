@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, describe, it } from "node:test";
-import { CrashServer } from "../../scripts/crash/server.ts";
+import { CrashServer } from "../support/servers/crash_server.ts";
 import { ConnectionLostError } from "../../src/database/pg_error.ts";
 import { Pool } from "../../src/database/pool.ts";
 import { bind, statement } from "../../src/database/statement.ts";

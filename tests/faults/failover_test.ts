@@ -7,7 +7,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { promisify } from "node:util";
-import { CrashServer } from "../../scripts/crash/server.ts";
+import { CrashServer } from "../support/servers/crash_server.ts";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";

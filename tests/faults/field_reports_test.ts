@@ -11,7 +11,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
 import pg from "pg";
-import { CrashServer } from "../../scripts/crash/server.ts";
+import { CrashServer } from "../support/servers/crash_server.ts";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";

@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { after, before, describe, it } from "node:test";
-import { CrashServer } from "../../scripts/crash/server.ts";
+import { CrashServer } from "../support/servers/crash_server.ts";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";

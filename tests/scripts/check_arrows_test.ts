@@ -7,7 +7,11 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { findBadImports, named } from "../../scripts/check_arrows.ts";
+import {
+  findBadImports,
+  findBadSharing,
+  named,
+} from "../../scripts/check_arrows.ts";
 
 const script = fileURLToPath(
   new URL("../../scripts/check_arrows.ts", import.meta.url),
@@ -40,6 +44,21 @@ const badTree = {
   "unheard_of/thing_1.ts": 'import "../postgres/store.ts";\n',
   "workers/cycle_b_2.ts": '\nimport type { A } from "./cycle_a.ts";\n',
   "workers/cycle_a.ts": 'export * from "./cycle_b_2.ts";\n',
+};
+
+/** As above; programs and tests share `tests/support/` and `tests/fixtures/`. */
+const projectTree = {
+  "src/storage/model.ts": "",
+  "bench/run.ts": 'import "../scripts/arguments.ts";\n',
+  "scripts/arguments.ts": 'import "../src/storage/model.ts";\n',
+  "scripts/crash/run.ts": 'import "../../tests/support/proxy.ts";\n',
+  "scripts/crash/bad_1.ts": 'import "../../tests/faults/crash_test.ts";\n',
+  "tests/fixtures/blocks.ts": "",
+  "tests/faults/crash_test.ts": 'import "../../scripts/crash/run.ts";\n',
+  "tests/support/proxy.ts": 'import "../fixtures/blocks.ts";\n',
+  "tests/support/bad_1.ts": 'import type { A } from "../../bench/run.ts";\n',
+  "tests/support/servers/bad_2.ts":
+    'import "../proxy.ts";\nexport * from "../../faults/crash_test.ts";\n',
 };
 
 async function withTree(
@@ -84,17 +103,37 @@ describe("check_arrows", () => {
     });
   });
 
+  it("finds what programs and tests may not share, with its line", async () => {
+    await withTree(projectTree, (root) => {
+      const found = findBadSharing(root);
+      assert.deepEqual(
+        found.map(({ file }) => file).sort(),
+        Object.keys(projectTree).filter((file) => file.includes("bad")).sort(),
+      );
+      for (const { file, line, rule } of found) {
+        assert.ok(file.endsWith(`_${line}.ts`), `${file}:${line}: ${rule}`);
+      }
+    });
+  });
+
   it("fails as a command, naming file, line and rule", async () => {
-    await withTree(badTree, (src) => {
+    const files = Object.entries(badTree)
+      .map(([file, text]) => [`src/${file}`, text]);
+    const tree = { ...projectTree, ...Object.fromEntries(files) };
+    await withTree(tree, (root) => {
       const { status, stderr } = spawnSync(
         process.execPath,
-        ["run", ...("Deno" in globalThis ? ["-A"] : []), script, src],
+        ["run", ...("Deno" in globalThis ? ["-A"] : []), script, root],
         { encoding: "utf8" },
       );
       assert.equal(status, 1);
       assert.match(
         stderr,
         /memory\/store_1\.ts:1: memory may import storage, .*, not postgres\/store\.ts\n/,
+      );
+      assert.match(
+        stderr,
+        /scripts\/crash\/bad_1\.ts:1: scripts\/ may not import tests\/faults\//,
       );
     });
   });

@@ -12,9 +12,9 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { ownerOf, PlainServer } from "../../scripts/crash/plain_server.ts";
-import { CrashServer } from "../../scripts/crash/server.ts";
-import { writeAs } from "../../scripts/write_as.ts";
+import { ownerOf, PlainServer } from "./servers/plain_server.ts";
+import { CrashServer } from "./servers/crash_server.ts";
+import { writeAs } from "./servers/write_as.ts";
 import { queryOnce } from "./database.ts";
 
 /** Which host of the url comes first; the primary is the one that will die. */

@@ -6,7 +6,7 @@ import {
   exportStreams,
   importStreams,
 } from "../../src/operator/mod.ts";
-import { serverPrograms } from "../../scripts/debian.ts";
+import { serverPrograms } from "../support/servers/debian.ts";
 import { DebianServer } from "../../scripts/debian_server.ts";
 import { queryOnce, testServerSettings } from "../support/database.ts";
 import { makeEveryKind } from "../support/every_kind.ts";

@@ -1,5 +1,5 @@
 /** Makes the configuration files of a cluster, and the addresses in them. */
-import { Random } from "../../demo/random.ts";
+import { Random } from "../../../tests/support/random.ts";
 
 /** A member of the cluster. */
 export type MemberName = "a" | "b";

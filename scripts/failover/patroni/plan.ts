@@ -1,5 +1,5 @@
 /** Plans which failovers to make, and in which order. */
-import { Random } from "../../demo/random.ts";
+import { Random } from "../../../tests/support/random.ts";
 
 /** What happens to the primary. */
 export const scenarioNames = [

@@ -1,7 +1,7 @@
 /** Fails over again and again, and reports the results. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Checks } from "../../crash/checker.ts";
-import { Random } from "../../demo/random.ts";
+import { Random } from "../../../tests/support/random.ts";
 import { PatroniCluster } from "./cluster.ts";
 import { Load, type RoundOfStore } from "./load.ts";
 import type { Window } from "./loss_ledger.ts";

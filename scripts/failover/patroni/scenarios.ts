@@ -1,5 +1,5 @@
 /** What happens to the primary. */
-import type { Random } from "../../demo/random.ts";
+import type { Random } from "../../../tests/support/random.ts";
 import type { PatroniCluster } from "./cluster.ts";
 import type { Member } from "./member.ts";
 import type { ScenarioName } from "./plan.ts";

@@ -13,7 +13,7 @@ import {
 } from "../../../mod.ts";
 import { imageOf, type State } from "../../crash/operation.ts";
 import type { Payloads } from "../../crash/payload.ts";
-import { Random } from "../../demo/random.ts";
+import { Random } from "../../../tests/support/random.ts";
 import type { LossLedger } from "./loss_ledger.ts";
 
 /** The longest pause of a writer between two writes, in milliseconds. */

@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
-import { serverAccount } from "../../../scripts/debian.ts";
+import { serverAccount } from "../servers/debian.ts";
 import { CitusNode, type CitusPlace } from "./citus_node.ts";
 
 /** Names the directory of the programs. */

@@ -9,13 +9,8 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import {
-  childrenOf,
-  freePort,
-  gone,
-  kill,
-} from "../../../scripts/crash/server.ts";
-import type { Account } from "../../../scripts/debian.ts";
+import { childrenOf, freePort, gone, kill } from "../servers/crash_server.ts";
+import type { Account } from "../servers/debian.ts";
 import { queryOnce } from "../database.ts";
 
 /** Where a node's programs and files are. */

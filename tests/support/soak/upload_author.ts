@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Random } from "../../../scripts/demo/random.ts";
+import type { Random } from "../random.ts";
 import { isStreamStorageError } from "../../../src/storage/errors.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import type { StreamStorage } from "../../../src/storage/stream_storage.ts";

@@ -5,7 +5,7 @@
  * must hold at every restart.
  */
 import assert from "node:assert/strict";
-import { Random } from "../../../scripts/demo/random.ts";
+import { Random } from "../random.ts";
 import type { StreamMaintenance } from "../../../src/postgres/maintenance.ts";
 import type { TrimmingOptions } from "../../../src/postgres/trimming_options.ts";
 import {

@@ -6,14 +6,14 @@
  */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { locateBinaries } from "../../src/embedded/binaries.ts";
-import { startOnLoopback } from "../../src/embedded/loopback_port.ts";
-import { prepareRun } from "../../src/embedded/run_files.ts";
+import { locateBinaries } from "../../../src/embedded/binaries.ts";
+import { startOnLoopback } from "../../../src/embedded/loopback_port.ts";
+import { prepareRun } from "../../../src/embedded/run_files.ts";
 import {
   chooseServerUser,
   type ServerUser,
-} from "../../src/embedded/server_user.ts";
-import { startServer } from "../../src/embedded/start_server.ts";
+} from "../../../src/embedded/server_user.ts";
+import { startServer } from "../../../src/embedded/start_server.ts";
 
 /** What a {@linkcode PlainServer} runs. */
 export interface PlainServerOptions {

@@ -15,7 +15,7 @@ import pg from "pg";
 import {
   type EmbeddedPostgres,
   startEmbeddedPostgres,
-} from "../../src/embedded/mod.ts";
+} from "../../../src/embedded/mod.ts";
 
 /** How a {@linkcode CrashServer} starts. */
 export interface CrashServerOptions {

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import type { ServerUser } from "../src/embedded/server_user.ts";
+import type { ServerUser } from "../../../src/embedded/server_user.ts";
 
 /**
  * Appends to a user's file with that user's rights. If the user puts a link in
