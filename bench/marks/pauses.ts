@@ -121,7 +121,7 @@ export interface Pause {
   ms: number;
   /**
    * The most processor time of the event loop's thread between two turns: what
-   * the pause would be on a machine without other work. NaN where it isn't told.
+   * the pause would be on a machine without other work. NaN if the system does not show it.
    */
   cpuMs: number;
 }

@@ -151,11 +151,11 @@ export function readFleet(description: unknown): Fleet {
   const fleet = checkFleet(description, place);
   const { faults } = place;
   if (faults.length === 0) return { ...fleet, cluster: fleet.cluster };
-  const told = faults.map(({ option, message }) => `${option}: ${message}`);
+  const listed = faults.map(({ option, message }) => `${option}: ${message}`);
   throw new StreamStorageError({
     code: "BAD_CONFIG",
     operation: "planFleet",
-    message: `The description of the fleet is not valid: ${told.join("; ")}`,
+    message: `The description of the fleet is not valid: ${listed.join("; ")}`,
     details: { reason: "bad_fleet", faults },
   });
 }
