@@ -2,19 +2,23 @@ import type { Bound, Result } from "../../database/statement.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { MinipoolEnd } from "./minipool_cache.ts";
 
-/** A write as a statement among others of its transaction. */
+/** A write as one statement of a batch's transaction. */
 export interface BoundWrite {
-  /** Does nothing, rather than fail, where its own rules forbid it. */
+  /** Changes nothing, rather than fail, where the write's rules forbid it. */
   bound: Bound;
   /** How the stream's minipool ends once the statement has counted 1. */
   end?: MinipoolEnd;
-  /** The statement asks nothing: the minipool must end as it is cached. */
+  /**
+   * The statement reads nothing first, so it is valid only if the minipool ends
+   * as the cache says.
+   */
   isUnchecked?: boolean;
 }
 
 /**
- * What the statement of a {@linkcode BoundWrite} counts: an insert its rows, any
- * other statement tells it in its first column.
+ * The number of rows that the statement of a {@linkcode BoundWrite} has
+ * changed. An insert counts its rows; any other statement returns the number in
+ * its first column.
  */
 export function countOf({ rows, count }: Result): number {
   return rows.length === 0 ? count : Number(rows[0]![0]);
@@ -23,20 +27,20 @@ export function countOf({ rows, count }: Result): number {
 /** A write that may share a transaction with others. */
 export interface SharedWrite {
   /**
-   * Its statement, when its batch is put together. `cached` is how the stream's
-   * minipool will end then, if that is known.
+   * Makes the statement, when the batch is put together. `cached` is how the
+   * stream's minipool will end at that point, if that is known.
    */
   bind(cached: MinipoolEnd | undefined): BoundWrite;
   /** Whether the statement did the write. */
   isDone(result: Result): boolean;
   /**
-   * The statement did nothing: settles the write in another way. `later` is the
-   * number of later writes of the stream that the same transaction did.
+   * Settles a write whose statement changed nothing. `later` is the number of
+   * later writes of the stream that the same transaction did.
    */
   explain(later: number): Promise<unknown>;
   /**
-   * No other write of the stream may be in the same transaction: what it does,
-   * or why it did nothing, could not be told from the state behind them.
+   * The transaction may hold no other write of the stream, because a second one
+   * would hide what this write did, or why its statement changed nothing.
    */
   isSingle: boolean;
 }
@@ -44,23 +48,25 @@ export interface SharedWrite {
 /** A write of one stream. */
 export interface Write<T = unknown> {
   streamId: StreamId;
-  /** Size of its payload, for the bounds. */
+  /** Payload bytes, for the bounds of the queue. */
   bytes: number;
-  /** When it was made, in the time of `performance.now()`; default now. */
+  /**
+   * When the write was made, in the time of `performance.now()`; default now.
+   */
   submittedAt?: number | undefined;
   /**
-   * Runs it as a transaction of its own, with retries. `isInDoubt`: a batch that
-   * it was part of has lost its answer.
+   * Runs the write in a transaction of its own, with retries. `isInDoubt`: a
+   * batch that included the write has lost its answer.
    */
   runAlone(isInDoubt: boolean): Promise<T>;
-  /** Absent: always a transaction of its own. */
+  /** Makes the write shareable; without it, the write always runs alone. */
   shared?: SharedWrite | undefined;
-  /** No caller waits for it: it takes a slot of those that callers never take. */
+  /** No caller waits for the write: it takes one of the background slots. */
   background?: boolean;
   signal?: AbortSignal | undefined;
 }
 
-/** A write of a batch. */
+/** A shareable write, in a batch. */
 export interface BatchedWrite {
   streamId: StreamId;
   shared: SharedWrite;

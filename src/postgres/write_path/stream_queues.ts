@@ -1,28 +1,29 @@
 /**
- * The writes that wait, in one *stream queue* for each stream, in the order in
- * which they were made. A stream queue whose first write may start is *ready*;
- * while some of its writes are in flight it is not, whatever waits behind them.
- * One that would meet a lock is *set aside* in its turn, until `bringBack`.
+ * The writes that wait, in one *stream queue* for each stream, in the order of
+ * submission. A stream queue is *ready* when its first write may start. While
+ * some of its writes are in flight it is not ready, whatever waits behind them.
+ * A stream queue whose writes would meet a lock is *set aside* when its turn
+ * comes, until `bringBack`.
  *
- * Tens of thousands of stream queues come and go in a second. A map or set from
- * which so much is deleted is copied again and again, and each copy keeps the
- * next one from being collected, with all that is in it: without the wire, a
- * third of the client's time went there. So what is ready is an array, and empty
- * stream queues stay in the map for a while.
+ * Tens of thousands of stream queues come and go in a second. A map or set with
+ * so many deletions copies itself again and again, and each copy keeps the next
+ * one, with everything in it, from being collected. Measured without the
+ * network, that took a third of the client's time. So the ready stream queues
+ * are an array, and empty stream queues stay in the map for a while.
  */
 
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { Write } from "./queued_write.ts";
 
-/** A write, and the promise that was given for it. */
+/** A write, and the functions that settle its promise. */
 export interface Task {
   readonly write: Write;
-  /** When it was made, in the time of `performance.now()`. */
+  /** When the write was made, in the time of `performance.now()`. */
   readonly submittedAt: number;
   resolve(value: unknown): void;
   reject(error: unknown): void;
   onAbort: (() => void) | undefined;
-  /** A transaction that it was part of has lost its answer. */
+  /** A transaction that included the write has lost its answer. */
   isInDoubt: boolean;
 }
 
@@ -33,47 +34,50 @@ interface StreamQueue {
   isAside: boolean;
 }
 
-/** So many empty stream queues are kept. */
+/** How many empty stream queues the map keeps at most. */
 const maxEmpty = 4096;
 
-/** See the file's head. */
+/** Waiting writes in stream queues; see the file's head. */
 export class StreamQueues {
   #queues = new Map<StreamId, StreamQueue>();
   /** Stream queues with a write that waits or is in flight. */
   #inUse = 0;
-  /** Longest ready first. */
+  /** The stream queue that has been ready longest comes first. */
   readonly #ready: StreamQueue[] = [];
   #aside: StreamQueue[] = [];
   readonly #isLocked: (streamId: StreamId) => boolean;
   #waiting = 0;
   #waitingBytes = 0;
 
-  /** `isLocked`: the stream's writes would meet a lock. */
+  /** `isLocked` says whether the stream's writes would meet a lock. */
   constructor(isLocked: (streamId: StreamId) => boolean = () => false) {
     this.#isLocked = isLocked;
   }
 
-  /** How many writes wait. */
+  /** The number of writes that wait. */
   get waiting(): number {
     return this.#waiting;
   }
 
-  /** The size of their payloads. */
+  /** The payload bytes of the writes that wait. */
   get waitingBytes(): number {
     return this.#waitingBytes;
   }
 
-  /** How many stream queues are ready. */
+  /** The number of stream queues that are ready. */
   get ready(): number {
     return this.#ready.length;
   }
 
-  /** Nothing waits, and nothing is in flight. */
+  /** Whether no write waits and none is in flight. */
   get isEmpty(): boolean {
     return this.#inUse === 0;
   }
 
-  /** Puts a write behind the others of its stream; whether its stream queue is ready. */
+  /**
+   * Puts a write behind the others of its stream. Returns true unless writes of
+   * the stream are in flight.
+   */
   add(task: Task): boolean {
     const { streamId, bytes } = task.write;
     let queue = this.#queues.get(streamId);
@@ -92,7 +96,7 @@ export class StreamQueues {
     return true;
   }
 
-  /** Takes out a write that waits. */
+  /** Removes a write that waits. */
   remove(task: Task): void {
     const queue = this.#queues.get(task.write.streamId)!;
     queue.tasks.splice(queue.tasks.indexOf(task), 1);
@@ -104,7 +108,7 @@ export class StreamQueues {
     this.#emptied();
   }
 
-  /** Writes that were in flight wait again, before all others of their stream. */
+  /** Returns writes that were in flight to the head of their stream queue. */
   putBack(tasks: readonly Task[]): void {
     this.#queues.get(tasks[0]!.write.streamId)!.tasks.unshift(...tasks);
     for (const { write: { bytes } } of tasks) {
@@ -113,7 +117,7 @@ export class StreamQueues {
     }
   }
 
-  /** What was set aside is ready. */
+  /** Makes the stream queues that were set aside ready again. */
   bringBack(): void {
     for (const queue of this.#aside) {
       queue.isAside = false;
@@ -123,8 +127,9 @@ export class StreamQueues {
   }
 
   /**
-   * Goes over the ready stream queues. `choose` says how many writes of one start:
-   * with 0 it stays where it is, undefined ends the search.
+   * Goes over the ready stream queues. For each, `choose` returns how many of
+   * its writes start: 0 leaves the stream queue where it is, undefined ends the
+   * search.
    */
   take(choose: (tasks: readonly Task[]) => number | undefined): Task[] {
     const taken: Task[] = [];
@@ -147,7 +152,7 @@ export class StreamQueues {
     return taken;
   }
 
-  /** Nothing of the stream is in flight any more. */
+  /** Ends the flight of the stream's writes: its next ones may start. */
   release(streamId: StreamId): void {
     const queue = this.#queues.get(streamId)!;
     queue.inFlight = false;
@@ -162,7 +167,7 @@ export class StreamQueues {
 
   #start(queue: StreamQueue, count: number, taken: Task[]): void {
     queue.inFlight = true;
-    // One by one each would move all that wait behind it.
+    // Taken out together: one `shift` for each would move all writes behind it.
     for (const task of queue.tasks.splice(0, count)) {
       this.#left(task);
       taken.push(task);

@@ -1,6 +1,6 @@
 /**
- * The one way in which operations write: in the stream's turn, behind the fence,
- * under the stream's lock, as one flush.
+ * How every operation writes: in its stream's turn, behind the fence, under the
+ * stream's lock, in one flush.
  */
 
 import type { Rejection } from "../../database/rejection.ts";
@@ -18,45 +18,50 @@ import { type BoundWrite, countOf } from "./queued_write.ts";
 
 /** A write under a stream's lock. */
 export interface StreamWrite<B extends readonly Bound[], T> {
-  /** Size of its payload. */
+  /** Payload bytes, for the bounds of the queue. */
   bytes: number;
   /**
-   * The statements, sent behind the stream's lock. A function is called in the
-   * stream's turn and can look at what is stored.
+   * The statements behind the stream's lock, or a function that makes them. The
+   * function is called in the stream's turn and may look at what is stored.
    */
   bound: B | (() => Promise<B>);
   /**
-   * What is believed of the stream beyond its minipool ends with this write,
-   * however it ends: in the stream's turn, so before the next write of it.
+   * However the write ends, the store forgets what it believes of the stream,
+   * not only the end of its minipool. It does so in the stream's turn, before
+   * the stream's next write.
    */
   endsBeliefs?: boolean;
-  /** Creating a stream locks nothing: the row is not there yet. */
+  /** Creating a stream locks nothing, because there is no row yet. */
   withoutLock?: boolean;
   /**
-   * Reads the results once they are committed; undefined when an attempt whose
-   * answer was lost turned out to have done the write.
+   * Reads the results once they are committed. `results` is undefined when the
+   * answer was lost and `wasDone` has found the rows in place.
    */
   settle(results: ResultsOf<B> | undefined): T | Promise<T>;
-  /** A check refused: throws the error that the contract has for it. */
+  /** Throws the contract's error for a check that refused the write. */
   refused?(rejection: Rejection): T | Promise<T>;
   /**
-   * An attempt has lost its answer, and nothing of it can come any more: whether
-   * the rows are those that this write leaves. No other write of the stream can
-   * have come between. Absent: done twice, the write is as if done once.
+   * Whether the rows are those that this write leaves. Called after an attempt
+   * has lost its answer and can no longer commit; no other write of the stream
+   * has run since. Absent if doing the write twice has the same effect as once.
    */
   wasDone?: () => Promise<boolean>;
   /**
-   * The same as one statement, to share a transaction with other writes; made
-   * in the stream's turn, with what is cached of its minipool then. It counts 1
-   * (`countOf`) when it was done; else the write is run alone, which finds the
-   * reason or does what a single statement can't.
+   * The write as one statement, which can share a transaction with others. Made
+   * in the stream's turn, with what the cache says of the minipool. The
+   * statement counts 1 (`countOf`) if it did the write. Otherwise the write
+   * runs alone, which finds the reason or does what a single statement cannot.
    */
   shared?: (cached: MinipoolEnd | undefined) => BoundWrite;
-  /** Gets the row of that statement once it was done and committed. */
+  /**
+   * Receives the row of that statement, once it did the write and is committed.
+   */
   sharedRow?(row: readonly unknown[]): void;
 }
 
-/** Writes up to this size share transactions; larger ones gain nothing. */
+/**
+ * Writes up to this size share transactions; larger ones gain nothing by it.
+ */
 const maxSharedBytes = 64 * 1024;
 
 /** Runs a write in its stream's turn, under its lock. */
@@ -92,8 +97,9 @@ export function writeStream<const B extends readonly Bound[], T>(
 }
 
 /**
- * Runs a write as a transaction of its own; its turn is the caller's care.
- * `isInDoubt`: an earlier attempt at it has lost its answer.
+ * Runs a write in a transaction of its own. The caller makes sure that it is
+ * the stream's turn. `isInDoubt`: an earlier attempt at the write has lost its
+ * answer.
  */
 export async function runAlone<const B extends readonly Bound[], T>(
   store: Store,
@@ -138,8 +144,8 @@ export async function runAlone<const B extends readonly Bound[], T>(
 }
 
 /**
- * Writes rows of our own tables that need no stream's lock. Done twice it must
- * be as if done once.
+ * Writes rows of our own tables that need no stream's lock. The statements must
+ * have the same effect when they are done twice.
  */
 export async function writeOwnRows<const B extends readonly Bound[]>(
   store: Store,
@@ -151,7 +157,7 @@ export async function writeOwnRows<const B extends readonly Bound[]>(
     context,
     () => [fence.statement, ...bound],
   );
-  // Without a look, every write ends with results of its own.
+  // Results are missing only where `wasDone` has found the rows.
   return results!.slice(1) as ResultsOf<B>;
 }
 

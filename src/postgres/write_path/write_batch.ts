@@ -1,9 +1,9 @@
 /**
- * A batch of the write queue as one transaction: the fence and the locks of its
- * streams, then a statement for each write.
+ * Runs a batch of the write queue as one transaction: the fence, the locks of
+ * the batch's streams, then a statement for each write.
  *
- * Each stream of a batch is locked in one of three ways, see
- * {@linkcode StreamLock}. The streams of one kind are locked by one statement.
+ * Each stream is locked in one of three ways ({@linkcode StreamLock}). One
+ * statement locks all streams of a kind.
  */
 
 import { movedReason } from "../../database/cluster/guard.ts";
@@ -25,22 +25,22 @@ import type { CachedMinipool, MinipoolEnd } from "./minipool_cache.ts";
 import { type BatchedWrite, countOf } from "./queued_write.ts";
 import { lockOf } from "./stream_write.ts";
 
-/** How a stream is locked, and what follows from that. */
+/** How a stream is locked, and what the cache knows afterwards. */
 type StreamLock =
-  /** Stops the transaction unless the minipool still ends as it is cached. */
+  /** Stops the transaction unless the minipool still ends as the cache says. */
   | { kind: "unchanged"; cached: CachedMinipool }
-  /** The lock tells what the cache needs. */
+  /** The lock returns the row's place and locker, which the cache needs. */
   | { kind: "learning" }
-  /** Nothing is known of the minipool afterwards. */
+  /** The cache forgets the stream. */
   | { kind: "plain" };
 
 /** A stream of a batch. */
 interface BatchStream<L extends StreamLock = StreamLock> {
   streamId: StreamId;
   lock: L;
-  /** How its minipool ends when all was done; undefined: that is not known. */
+  /** How the minipool ends if all writes are done; undefined if unknown. */
   end: MinipoolEnd | undefined;
-  /** Its writes are those from `from` to below `to`. */
+  /** The stream's writes are those from `from` to below `to`. */
   from: number;
   to: number;
 }
@@ -49,14 +49,19 @@ type LockedAs<K extends StreamLock["kind"]> = BatchStream<
   Extract<StreamLock, { kind: K }>
 >;
 
-/** A statement ahead of the writes, and what its result teaches. */
+/** A statement that precedes the writes, and what the cache learns from it. */
 interface LockStatement {
-  /** Bound for each attempt: the fence in it must be that of the moment. */
+  /**
+   * Called for each attempt, because the fence in it must be the current one.
+   */
   bind(): Bound;
   learn(result: Result, done: readonly Result[]): void;
 }
 
-/** Runs the writes once; the driver's errors come as they are. */
+/**
+ * Runs the writes in one transaction, and throws the driver's errors unchanged.
+ * If a stream has changed or the schema has moved, runs them a second time.
+ */
 export async function runBatch(
   store: BatchStore,
   context: TransactionContext,
@@ -68,7 +73,7 @@ export async function runBatch(
     const reason = rejectionOf(error)?.reason;
     if (reason !== changedReason && reason !== movedReason) throw error;
   }
-  // Nothing was done, and what was cached is forgotten.
+  // The first transaction wrote nothing, and its streams are no longer cached.
   return await runOnce(store, context, writes);
 }
 
@@ -106,7 +111,7 @@ function batchOf(
   return { streams, bound };
 }
 
-/** The stream whose writes come next; adds their statements to `bound`. */
+/** The stream of the next writes; adds their statements to `bound`. */
 function streamAt(
   { isolationLevel, cache }: BatchStore,
   writes: readonly BatchedWrite[],
@@ -114,16 +119,16 @@ function streamAt(
 ): BatchStream {
   const from = bound.length;
   const { streamId } = writes[from]!;
-  // Higher levels see the row as it was when they began.
+  // Above READ COMMITTED, a transaction sees the row as of its snapshot.
   const isCacheable = isolationLevel === "read committed";
   const cached = isCacheable ? cache.minipools.get(streamId) : undefined;
   let isUnchecked = false;
-  // What the next write finds, as long as none before it has to look: whether
-  // that one does anything is not known yet.
+  // What the next write finds in the minipool. Unknown once a statement that
+  // looks first precedes it, because that statement may change nothing.
   let known: MinipoolEnd | undefined = cached;
   let end: MinipoolEnd | undefined;
   let to = from;
-  // The writes of a stream stand together.
+  // The writes of a stream are next to each other.
   for (; to < writes.length && writes[to]!.streamId === streamId; to++) {
     const write = writes[to]!.shared.bind(known);
     bound.push(write.bound);
@@ -138,8 +143,8 @@ function streamAt(
 }
 
 /**
- * The fence, alone or in the lock of the unchanged streams, then the locks of
- * the others.
+ * The fence, alone or within the lock of the unchanged streams, and the locks
+ * of the other streams.
  */
 function locksOf(
   store: BatchStore,
@@ -167,7 +172,8 @@ function unchangedLock(
   store: BatchStore,
   streams: LockedAs<"unchanged">[],
 ): LockStatement {
-  // The server reads rows in the order of their places, and so compares them.
+  // The server reads rows in the order of their places, and the statement
+  // compares them with its lists in that order.
   streams.sort((a, b) => a.lock.cached.at - b.lock.cached.at);
   return {
     bind: () => bindUnchanged(store, streams),
@@ -176,7 +182,8 @@ function unchangedLock(
       for (const stream of streams) {
         const end = endOf(stream, done);
         if (end === undefined) store.cache.minipools.forget(stream.streamId);
-        // Written in place: there are tens of thousands a second.
+        // Updated in place: a new entry would be made tens of thousands of
+        // times a second.
         else Object.assign(stream.lock.cached, end, { lockedBy });
       }
     },
@@ -244,7 +251,7 @@ function plainLock(
     : bind(catalog.at("", lockMany), idsOf(streams));
   return {
     bind: () => lock,
-    // Every write has locked its stream, so what was cached before is over.
+    // The write has locked the stream, so the cached locker is out of date.
     learn: () => {
       for (const { streamId } of streams) cache.minipools.forget(streamId);
     },
@@ -255,7 +262,9 @@ function idsOf(streams: readonly BatchStream[]): StreamId[] {
   return streams.map(({ streamId }) => streamId);
 }
 
-/** How the stream's minipool ends, if all that was to be done was done. */
+/**
+ * How the stream's minipool ends; undefined if one of its writes was not done.
+ */
 function endOf(
   { end, from, to }: BatchStream,
   done: readonly Result[],

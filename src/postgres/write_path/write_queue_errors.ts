@@ -1,7 +1,7 @@
-/** Why the write queue refuses; nothing of the write was sent. */
+/** The write queue's refusals; nothing of the refused write was sent. */
 import { StreamStorageError } from "../../storage/errors.ts";
 
-/** `RESOURCE_EXHAUSTED`, `write_queue_full`: too much is waiting. */
+/** `RESOURCE_EXHAUSTED`, `write_queue_full`: too many writes or bytes wait. */
 export function queueFull(
   { maxWaiting, maxWaitingBytes }: {
     maxWaiting: number;
@@ -19,8 +19,8 @@ export function queueFull(
 }
 
 /**
- * `DEADLINE_EXCEEDED`, `queue_timeout`: it was not started in time. `unknown`
- * says that an earlier attempt may have been committed.
+ * `DEADLINE_EXCEEDED`, `queue_timeout`: the write was not started in time.
+ * `unknown`: an earlier attempt may have been committed.
  */
 export function queueTimeout(
   maxWaitMs: number,
@@ -35,7 +35,10 @@ export function queueTimeout(
   });
 }
 
-/** `DEADLINE_EXCEEDED`, `lock_timeout`: another session has locked its tables. */
+/**
+ * `DEADLINE_EXCEEDED`, `lock_timeout`: another session has locked the stream's
+ * tables. `unknown`: an earlier attempt may have been committed.
+ */
 export function lockTimeout(
   waitedMs: number,
   unknown = false,

@@ -2,29 +2,36 @@ import type { Result } from "../../database/statement.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { BatchedWrite } from "./queued_write.ts";
 
-/** Which streams' tables an outside session has locked; see locked_partitions.ts. */
+/**
+ * Streams whose tables an outside session has locked; see locked_partitions.ts.
+ */
 export interface QueueLocks {
-  /** Since when, in the time of `performance.now()`; undefined: not at all. */
+  /**
+   * Since when, in the time of `performance.now()`; undefined if not locked.
+   */
   since(streamId: StreamId): number | undefined;
-  /** Finds out. */
+  /** Asks the server which tables are locked. */
   look(): Promise<void>;
-  /** Calls back when `since` tells another thing than before. */
+  /** Calls `listener` when `since` returns another value than before. */
   onChange(listener: () => void): void;
 }
 
-/** The bounds of a `WriteQueue`. */
+/** What a `WriteQueue` needs: its bounds, and how a batch is run. */
 export interface WriteQueueOptions {
   /** Transactions in flight at most. */
   slots: number;
-  /** Beside them, transactions of background writes; default 0. */
+  /** Slots for background writes, in addition to these; default 0. */
   backgroundSlots?: number;
   /**
-   * Shared transactions in flight at most. Few are enough to keep the server
-   * busy while another waits for the disk; more would make each smaller, and
-   * let more connections prepare the same statements.
+   * Shared transactions in flight at most. A second one keeps the server busy
+   * while the first waits for the disk. More would make each batch smaller, and
+   * more connections would prepare the same statements.
    */
   sharedSlots: number;
-  /** Fewer ready streams than this go in one shared transaction after another. */
+  /**
+   * If fewer streams are ready, they share one transaction instead of being
+   * divided among the free slots.
+   */
   minDivided: number;
   /** Writes and bytes of one shared transaction at most. */
   maxShared: number;
@@ -41,15 +48,15 @@ export interface WriteQueueOptions {
   maxLockWaitMs: number;
   locks: QueueLocks;
   /**
-   * Runs the writes as one transaction under the locks of their streams, until
-   * `deadline` in the time of `performance.now()`; an error makes each write run
-   * alone.
+   * Runs the writes in one transaction under the locks of their streams, until
+   * `deadline` in the time of `performance.now()`. After an error, the queue
+   * runs each write alone.
    */
   runBatch(
     writes: readonly BatchedWrite[],
     deadline: number,
   ): Promise<readonly Result[]>;
-  /** Whether the error leaves open if the writes were committed. */
+  /** Whether the writes may have been committed in spite of the error. */
   isUnknown(error: unknown): boolean;
   /** Whether the error says that another session holds a lock. */
   isLocked(error: unknown): boolean;
