@@ -5,8 +5,8 @@ import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 
 /**
- * Stops the transaction unless the stream's blocks are in the database and $2 is
- * above the last of them.
+ * Stops the transaction unless the stream's blocks are in the database and $2
+ * is above the number of the last one.
  */
 export const checkCandidate = (t: StreamTables) =>
   statement({
@@ -24,7 +24,7 @@ export const checkCandidate = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-/** The row count says whether it was new. */
+/** Counts 1 if the candidate is new. */
 export const insertCandidate = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.candidates}
@@ -34,7 +34,9 @@ export const insertCandidate = (t: StreamTables) =>
     params: ["bpchar", "int8", "bpchar", "bytea", "bytea?"],
   });
 
-/** Begins an insert of a candidate whose number is due. */
+/**
+ * The beginning of an INSERT of a candidate, if its number is still to come.
+ */
 export function dueCandidate(t: StreamTables): string {
   return `INSERT INTO ${t.candidates}
           (stream_id, seq_num, block_hash, blockdata, snapshot)
@@ -44,7 +46,10 @@ export function dueCandidate(t: StreamTables): string {
           ORDER BY seq_num DESC LIMIT 1)`;
 }
 
-/** A candidate with its rules in one statement. Counts 1 when it was added. */
+/**
+ * Adds a candidate if its rules hold, in one statement. Counts 1 if it was
+ * added.
+ */
 export const insertDueCandidate = (t: StreamTables) =>
   statement({
     text: `${dueCandidate(t)}
@@ -73,8 +78,9 @@ export const countCandidates = (t: StreamTables) =>
   });
 
 /**
- * Whether just this candidate is stored, and is above the stream's last block:
- * one that is not was there before, and would have been refused.
+ * Whether exactly this candidate is stored with a number above the last
+ * block's. A candidate at or below the last block was stored earlier, and would
+ * have been refused now.
  */
 export const isCandidateStored = (t: StreamTables) =>
   statement({

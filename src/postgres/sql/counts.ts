@@ -1,9 +1,12 @@
-/** Statements that go over all streams, for what is told of them in numbers. */
+/** Statements over all streams, for metrics. */
 
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 
-/** Streams by their first byte, which is their type; from the index alone. */
+/**
+ * Counts the streams by their first byte, which is their type. Reads only the
+ * index.
+ */
 export const countStreamsByType = (t: StreamTables) =>
   statement({
     text: `SELECT pg_catalog.left(stream_id, 2), pg_catalog.count(*)
@@ -12,7 +15,7 @@ export const countStreamsByType = (t: StreamTables) =>
     once: true,
   });
 
-/** Tasks of the offloader by their kind. */
+/** Counts the offloader's tasks by their kind. */
 export const countMediaTasks = (t: StreamTables) =>
   statement({
     text: `SELECT task, pg_catalog.count(*) FROM ${t.mediaTasks}
@@ -21,7 +24,7 @@ export const countMediaTasks = (t: StreamTables) =>
     once: true,
   });
 
-/** Media streams that wait in the database without a task. */
+/** Counts the media streams that are in the database and have no task. */
 export const countUnmoved = (t: StreamTables) =>
   statement({
     text: `SELECT pg_catalog.count(*) FROM ${t.streams} AS es

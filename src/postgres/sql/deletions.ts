@@ -1,6 +1,6 @@
 /**
- * Statements that remove what a stream has beside its row in `es`, some of it
- * at a time: operations/leftovers.ts says why.
+ * Statements that remove a stream's rows other than the one in `es`, some at a
+ * time; operations/leftovers.ts says why.
  */
 
 import { rejectSql } from "../../database/rejection.ts";
@@ -8,15 +8,16 @@ import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 import { blockBytes, pageSql } from "./pages.ts";
 
-/** The reason of {@linkcode checkNoLeftovers}. */
+/** The reason of the rejection by {@linkcode checkNoLeftovers}. */
 export const leftoversReason = "leftovers";
 
-/** The reason of {@linkcode checkGone}. */
+/** The reason of the rejection by {@linkcode checkGone}. */
 export const notGoneReason = "stream_not_gone";
 
 /**
- * Deletes the last rows of the stream, as many as fit. Whatever is left is the
- * beginning: block 0 goes last, which a node would insert, too.
+ * Deletes the stream's last rows, as many as fit, so that its first rows stay
+ * longest. Block 0 goes last, because a node that creates the stream anew
+ * inserts it, too, and so meets what is left.
  */
 function deleteLast(
   table: string,
@@ -34,8 +35,9 @@ function deleteLast(
 }
 
 /**
- * Those up to number $2, and the lowest of those that went. Without a bound each
- * statement would begin by passing over all that earlier ones have deleted.
+ * Deletes blocks up to number $2, and returns the lowest number deleted.
+ * Without that bound, each statement would first pass over all rows that
+ * earlier ones have deleted.
  */
 export const deleteLastMiniblocks = (t: StreamTables) =>
   statement({
@@ -72,10 +74,11 @@ export const deleteLastCandidates = (t: StreamTables) =>
   });
 
 /**
- * Behind those three: whether anything is left (1 or 0). If so it is written
- * down that the stream is deleted, and it gets a block 0 if it has none (it was
- * trimmed). A node that creates the stream anew would take what is left for its
- * own, but it inserts that block, too.
+ * Sent behind those three. Returns 1 if the stream has rows left, else 0. If it
+ * has, the statement records that the stream is being deleted, and adds a block
+ * 0 if the stream has none because it was trimmed. Otherwise a node that
+ * creates the stream anew would adopt what is left; it inserts block 0, too,
+ * and fails.
  */
 export const noteRest = (t: StreamTables) =>
   statement({
@@ -98,7 +101,9 @@ export const noteRest = (t: StreamTables) =>
     columns: ["int8"],
   });
 
-/** Stops the transaction if the stream has a row: it was made anew. */
+/**
+ * Stops the transaction if the stream has a row, because it was created anew.
+ */
 export const checkGone = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN EXISTS (
@@ -108,7 +113,7 @@ export const checkGone = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-/** Stops the transaction if an earlier stream of this id has left anything. */
+/** Stops the transaction if an earlier stream of this id has left rows. */
 export const checkNoLeftovers = (t: StreamTables) =>
   statement({
     text: `SELECT CASE
@@ -120,7 +125,7 @@ export const checkNoLeftovers = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-/** At most $2 deletions that are not complete, after id $1. */
+/** At most $2 streams with a deletion that is not complete, after id $1. */
 export const selectDeletions = (t: StreamTables) =>
   statement({
     text: `SELECT stream_id FROM ${t.deletions} WHERE stream_id > $1
@@ -130,8 +135,8 @@ export const selectDeletions = (t: StreamTables) =>
   });
 
 /**
- * What is left of the stream stays: it is another's by now. Only the block that
- * {@linkcode noteRest} has added is nobody's.
+ * Ends the deletion and keeps the stream's rows, which belong to a new stream
+ * by now. Only the block 0 that {@linkcode noteRest} has added is removed.
  */
 export const forgetDeletion = (t: StreamTables) =>
   statement({

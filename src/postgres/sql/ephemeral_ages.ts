@@ -1,7 +1,7 @@
 /**
- * Statements over the ages of ephemeral streams, for the sweeper. The server's
- * clock alone counts: it wrote the ages too. If it was ahead then, a stream
- * counts as made now.
+ * Statements over the ages of ephemeral streams, for the sweeper. Only the
+ * server's clock counts, because it also wrote the ages. If it was ahead at
+ * that time, the stream's age starts now.
  */
 
 import { rejectSql } from "../../database/rejection.ts";
@@ -10,8 +10,9 @@ import type { StreamTables } from "../catalog.ts";
 import { isAbout } from "./incarnations.ts";
 
 /**
- * Starts the age of at most $1 ephemeral streams that have none: a node made
- * them. One that it made again has another's. The row count says how many.
+ * Starts the age of at most $1 ephemeral streams without one, which a node has
+ * created. If the node has created a stream anew, the age of the earlier one is
+ * replaced. The row count is the number of ages.
  */
 export const insertMissingAges = (t: StreamTables) =>
   statement({
@@ -27,9 +28,9 @@ export const insertMissingAges = (t: StreamTables) =>
   });
 
 /**
- * Of at most $2 ages after id $1, deletes those of streams that are ephemeral
- * no longer, which a node has left that sealed or deleted them, and lets those
- * start now that start later. The last id that was looked at, or null.
+ * Looks at $2 ages at most, after id $1. Deletes the ages of streams that are
+ * not ephemeral any more: a node has sealed or deleted them. Ages that lie in
+ * the future start now. Returns the last id, or null.
  */
 export const mendAges = (t: StreamTables) =>
   statement({

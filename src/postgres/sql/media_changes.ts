@@ -18,8 +18,8 @@ const insert = (t: StreamTables, unless = "") =>
     ON CONFLICT (stream_id, change) DO UPDATE SET upload = excluded.upload`;
 
 /**
- * Writes down change $2 of the stream's object, with date $3, that finishes
- * upload $4; not if the stream has its blocks at $5.
+ * Records change $2 of the stream's object, with date $3, which finishes upload
+ * $4; does nothing if the stream's blocks are at $5.
  */
 export const insertChange = (t: StreamTables) =>
   statement({
@@ -27,7 +27,7 @@ export const insertChange = (t: StreamTables) =>
     params: ["bpchar", "int8", "int8", "text?", "bpchar"],
   });
 
-/** The same; not if another change has a date after $6 either. */
+/** {@linkcode insertChange}, unless another change has a date after $6. */
 export const insertOnlyChange = (t: StreamTables) =>
   statement({
     text: insert(
@@ -39,7 +39,7 @@ export const insertOnlyChange = (t: StreamTables) =>
     params: ["bpchar", "int8", "int8", "text?", "bpchar", "int8"],
   });
 
-/** The stream's changes: date and upload. */
+/** The dates and uploads of the stream's changes. */
 export const selectChanges = (t: StreamTables) =>
   statement({
     text: `SELECT (extract(epoch FROM signed_at) * 1000.0)::bigint, upload
@@ -57,9 +57,9 @@ export const deleteChanges = (t: StreamTables) =>
   });
 
 /**
- * At most $1 changes that are due, the longest first: their streams. Last those
- * that were written down while the server's clock was ahead: due later than any
- * is postponed to.
+ * The streams of at most $1 due changes, those that have been due longest
+ * first. Last come changes recorded while the server's clock was ahead: they
+ * are due later than any change is postponed.
  */
 export const selectDueChanges = (t: StreamTables) =>
   statement({
@@ -73,7 +73,7 @@ export const selectDueChanges = (t: StreamTables) =>
     columns: ["bpchar"],
   });
 
-/** The stream's changes are due again after $2 milliseconds. */
+/** Makes the stream's changes due again after $2 milliseconds. */
 export const postponeChanges = (t: StreamTables) =>
   statement({
     text: `UPDATE ${t.mediaChanges}

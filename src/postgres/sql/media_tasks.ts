@@ -1,7 +1,7 @@
 /**
- * Statements over the tasks of the media offloader: one a stream, the latest
- * intention. One about an earlier stream of the id is void, but for the deletion
- * of its object. The server's clock alone counts.
+ * Statements over the tasks of the media offloader. A stream has one at most,
+ * the latest intention. A task about an earlier stream of the id is void,
+ * except for deleting that stream's object. Only the server's clock counts.
  */
 
 import { statement } from "../../database/statement.ts";
@@ -11,7 +11,7 @@ import { incarnationOf, isAbout, isPresent } from "./incarnations.ts";
 const isVoid = (t: StreamTables) =>
   `task.task <> 'delete' AND NOT ${isPresent(t, "task")}`;
 
-/** Task $2 for the stream, due now, instead of any other. */
+/** Gives the stream task $2, due now, in place of any other. */
 export const putTask = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.mediaTasks} AS old (stream_id, task, incarnation)
@@ -22,7 +22,7 @@ export const putTask = (t: StreamTables) =>
     params: ["bpchar", "text"],
   });
 
-/** The same, due after $3 milliseconds, as if it had been set aside once. */
+/** {@linkcode putTask}, due after $3 milliseconds, as if it had failed once. */
 export const putTaskLater = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.mediaTasks} AS old
@@ -37,8 +37,8 @@ export const putTaskLater = (t: StreamTables) =>
   });
 
 /**
- * The stream goes, and perhaps it has an object that was to be deleted, or that
- * nobody knows of any more: whatever was to be done, that is.
+ * Turns any task of a stream that is being deleted into deleting its object.
+ * The stream may have an object that was to be deleted, or that nothing names.
  */
 export const turnIntoDeletion = (t: StreamTables) =>
   statement({
@@ -54,7 +54,7 @@ export const deleteTask = (t: StreamTables) =>
     params: ["bpchar"],
   });
 
-/** Deletes the void ones of the streams' tasks. */
+/** Deletes those of the streams' tasks that are void. */
 export const deleteVoidTasks = (t: StreamTables) =>
   statement({
     text: `DELETE FROM ${t.mediaTasks} AS task
@@ -62,7 +62,7 @@ export const deleteVoidTasks = (t: StreamTables) =>
     params: ["bpchar[]"],
   });
 
-/** The same, if it still is task $2. */
+/** Deletes the stream's task if it is still task $2. */
 export const deleteTaskOf = (t: StreamTables) =>
   statement({
     text: `DELETE FROM ${t.mediaTasks} WHERE stream_id = $1 AND task = $2`,
@@ -70,8 +70,8 @@ export const deleteTaskOf = (t: StreamTables) =>
   });
 
 /**
- * Task $2 has failed for reason $3: it is due again after $4 milliseconds,
- * doubled by every failure up to $5, give or take a half.
+ * Sets task $2 aside, which has failed for reason $3: it is due again after $4
+ * milliseconds, doubled by each failure up to $5, give or take a half.
  */
 export const setTaskAside = (t: StreamTables) =>
   statement({
@@ -90,9 +90,10 @@ export const setTaskAside = (t: StreamTables) =>
   });
 
 /**
- * At most $1 tasks that are due, the longest first; last those that were put
- * while the server's clock was ahead: due later although nothing has failed, or
- * later than any task is set aside for. And whether each is void.
+ * At most $1 due tasks, those that have been due longest first, and whether
+ * each is void. Last come tasks that were put while the server's clock was
+ * ahead. They are due later although nothing has failed, or later than any task
+ * is set aside for.
  */
 export const selectDueTasks = (t: StreamTables) =>
   statement({
@@ -111,8 +112,8 @@ export const selectDueTasks = (t: StreamTables) =>
   });
 
 /**
- * The object is gone: a stream that is back in the database stays there. An
- * upload is not back; what is to be done about it says who seals it.
+ * The object is deleted: a stream that is back in the database is to stay
+ * there. An upload is not back; sealing it decides its next task.
  */
 export const keepStream = (t: StreamTables) =>
   statement({
@@ -125,8 +126,8 @@ export const keepStream = (t: StreamTables) =>
   });
 
 /**
- * The next $2 media streams after id $1, whether each waits in the database
- * without a task, and whether it has a void one.
+ * The next $2 media streams after id $1: whether each is in the database
+ * without a task, and whether it has a void task.
  */
 export const selectMediaStreams = (t: StreamTables) =>
   statement({
@@ -155,8 +156,8 @@ export const selectAtLocation = (t: StreamTables) =>
   });
 
 /**
- * The next $4 media streams after id $1, up to and with $2, and whether the
- * blocks of each are at $3.
+ * The next $4 media streams after id $1, up to and including $2, and whether
+ * the blocks of each are at $3.
  */
 export const selectLocations = (t: StreamTables) =>
   statement({

@@ -26,9 +26,9 @@ export const deleteMiniblocks = (t: StreamTables) =>
   });
 
 /**
- * Stops the transaction unless a block with number $2 is due: the rules of
- * writeMiniblocks under the stream's lock, in their order. $3 is the number of
- * events that the minipool must have, or null.
+ * Stops the transaction unless a block with number $2 is due. The rules are
+ * those of writeMiniblocks under the stream's lock, in the contract's order. $3
+ * is the number of events that the minipool must have, or null.
  */
 export const checkSwap = (t: StreamTables) =>
   statement({
@@ -74,10 +74,10 @@ export const checkSwap = (t: StreamTables) =>
   });
 
 /**
- * A whole writeMiniblocks in one statement: the rules of {@linkcode checkSwap},
- * then blocks $4 with snapshots $5, numbered from $2 on, the rows $6 of the new
- * minipool, its marker first, latest snapshot $7 unless it is null. Counts 1 when
- * it was done.
+ * A whole writeMiniblocks in one statement. Checks the rules of {@linkcode
+ * checkSwap}, then adds the blocks $4 with the snapshots $5, numbered from $2;
+ * the rows $6 of the new minipool, its marker first; and the latest snapshot
+ * $7, unless it is null. Counts 1 if it was done.
  */
 export const swapMiniblocks = (t: StreamTables) =>
   statement({
@@ -126,10 +126,10 @@ export const swapMiniblocks = (t: StreamTables) =>
   });
 
 /**
- * Block $2 without a snapshot in the place of the minipool, and the rows $4 of
- * the next one, its marker first. Only behind `lockUnchangedStreams`, for a
- * minipool that is cached as contiguous: looking costs {@linkcode swapMiniblocks} a
- * sixth of its time.
+ * Adds block $2, without a snapshot, in place of the minipool, and the rows $4
+ * of the next one, its marker first. Valid only behind `lockUnchangedStreams`,
+ * for a minipool that is cached as contiguous. Looking first costs {@linkcode
+ * swapMiniblocks} a sixth of its time.
  */
 export const swapUnchecked = (t: StreamTables) =>
   statement({
@@ -147,7 +147,7 @@ export const swapUnchecked = (t: StreamTables) =>
     params: ["bpchar", "int8", "bytea", "bytea[]"],
   });
 
-/** Whether a block is stored with just this data. */
+/** Whether the block is stored with exactly this data. */
 export const isMiniblockStored = (t: StreamTables) =>
   statement({
     text: `SELECT blockdata = $3 FROM ${t.miniblocks}
@@ -157,8 +157,8 @@ export const isMiniblockStored = (t: StreamTables) =>
   });
 
 /**
- * Whether the stream's last block is number $2 with just this data; no row of
- * what an earlier stream has left.
+ * Whether the stream's last block is number $2 with exactly this data. Returns
+ * no row for what an earlier stream has left.
  */
 export const selectLastMiniblock = (t: StreamTables) =>
   statement({
@@ -179,7 +179,7 @@ export const insertFreeMiniblock = (t: StreamTables) =>
     params: ["bpchar", "int8", "bytea", "bytea?"],
   });
 
-/** A chunk of an ephemeral stream. Counts 1 when it was added. */
+/** Adds a chunk of an ephemeral stream. Counts 1 if it was added. */
 export const insertChunk = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.miniblocks} (stream_id, seq_num, blockdata, snapshot)
@@ -198,7 +198,7 @@ export const deleteMiniblocksIn = (t: StreamTables) =>
 
 /**
  * Deletes the first blocks from $2 to below $3, as many as one statement can
- * (pages.ts). The number from which to go on, null when all are gone.
+ * (pages.ts). Returns the number to continue with, null when all are gone.
  */
 export const deleteFirstMiniblocksIn = (t: StreamTables) =>
   statement({
@@ -219,9 +219,9 @@ export const deleteFirstMiniblocksIn = (t: StreamTables) =>
   });
 
 /**
- * Once no block from $3 to below $4 is left: clears the snapshots of blocks $2,
- * as many as one statement can. Whether there are more; those that have none
- * are not written.
+ * Clears the snapshots of blocks $2, as many as one statement can, once no
+ * block from $3 to below $4 is left. Returns whether more are to be cleared.
+ * Blocks without a snapshot are not written.
  */
 export const clearFirstSnapshots = (t: StreamTables) =>
   statement({
@@ -244,7 +244,7 @@ export const clearFirstSnapshots = (t: StreamTables) =>
     once: true,
   });
 
-/** Adds the snapshot of block $2, which must have none. */
+/** Sets the snapshot of block $2, which must have none. */
 export const setSnapshot = (t: StreamTables) =>
   statement({
     text: `UPDATE ${t.miniblocks} SET snapshot = $3

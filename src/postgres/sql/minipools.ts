@@ -6,9 +6,9 @@ import type { StreamTables } from "../catalog.ts";
 /**
  * Adds an event if the stream's blocks are in the database and the minipool is
  * exactly generation $2 with $3 events: its oldest row is the marker of that
- * generation and its newest is slot $3 - 1. Both are one step into the primary
- * key from its two ends, whatever the number of events. The row count says
- * whether it was added.
+ * generation, and its newest is slot $3 - 1. The primary key finds either row
+ * in one step, however many events there are. The row count says whether the
+ * event was added.
  */
 export const insertEvent = (t: StreamTables) =>
   statement({
@@ -26,10 +26,10 @@ export const insertEvent = (t: StreamTables) =>
   });
 
 /**
- * The same, unchecked: only behind `lockUnchangedStreams`, which stops the
- * transaction unless the minipool ends as it is cached; a stream that was moved
- * since has a new row. A quarter less of the server's work for an event, and a
- * plan of a third of the size.
+ * {@linkcode insertEvent}, unchecked. Valid only behind `lockUnchangedStreams`,
+ * which stops the transaction unless the minipool ends as the cache says; a
+ * stream that was moved since has a new row. It takes a quarter off the
+ * server's work for an event, and its plan has a third of the size.
  */
 export const appendEvent = (t: StreamTables) =>
   statement({
@@ -40,8 +40,9 @@ export const appendEvent = (t: StreamTables) =>
   });
 
 /**
- * Why an event was not added: where the stream's blocks are, if it exists, the
- * oldest and the newest row, and whether this very event is in its slot.
+ * Why an event was not added: where the stream's blocks are, if the stream
+ * exists, the oldest and the newest row, and whether this very event is in its
+ * slot.
  */
 export const selectMinipoolEnds = (t: StreamTables) =>
   statement({
@@ -62,7 +63,7 @@ export const selectMinipoolEnds = (t: StreamTables) =>
     once: true,
   });
 
-/** The keys of all rows of a minipool, for a closer look at a broken one. */
+/** The keys of all rows of a minipool, to describe a broken one. */
 export const selectMinipoolKeys = (t: StreamTables) =>
   statement({
     text: `SELECT generation, slot_num FROM ${t.minipools}
@@ -78,7 +79,10 @@ export const deleteMinipool = (t: StreamTables) =>
     params: ["bpchar"],
   });
 
-/** The row that says which block the minipool waits for; it has no envelope. */
+/**
+ * Adds the marker, a row without envelope that says which block the minipool
+ * waits for.
+ */
 export const insertMarker = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.minipools}
@@ -87,7 +91,7 @@ export const insertMarker = (t: StreamTables) =>
     params: ["bpchar", "int8"],
   });
 
-/** The marker of generation 1 for a stream with a genesis and nothing else. */
+/** Adds the marker of generation 1 to a stream that has only a genesis. */
 export const insertMissingMarker = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.minipools}

@@ -1,7 +1,7 @@
 /**
- * Statements that move blocks into object storage and back. That no block has
- * changed since it was read tells `xmin`, the transaction that wrote its row:
- * another row, or the same one written again, has another.
+ * Statements that move blocks into object storage and back. `xmin`, the
+ * transaction that wrote a block's row, shows whether the block has changed
+ * since it was read: a new row, or the same row written again, has another one.
  */
 
 import { rejectSql } from "../../database/rejection.ts";
@@ -10,8 +10,8 @@ import type { StreamTables } from "../catalog.ts";
 import { incarnationOf, isAbout } from "./incarnations.ts";
 
 /**
- * Whether the stream can be moved: its kind, place and waiting events; and
- * whether it was brought back, to stay.
+ * What decides whether the stream can be moved: its kind, where its blocks are,
+ * its waiting events, and whether it was brought back to stay.
  */
 export const selectMovable = (t: StreamTables) =>
   statement({
@@ -26,7 +26,7 @@ export const selectMovable = (t: StreamTables) =>
     columns: ["bool", "text", "int8", "bool"],
   });
 
-/** At most $2 blocks: number, size and version. */
+/** The number, size and version of at most $2 blocks. */
 export const selectVersions = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num, pg_catalog.octet_length(blockdata)::bigint,
@@ -36,7 +36,7 @@ export const selectVersions = (t: StreamTables) =>
     columns: ["int8", "int8", "int8"],
   });
 
-/** The blocks $2 to $3 with the server's own SHA-256 of them. */
+/** The blocks $2 to $3, with the SHA-256 that the server computes of each. */
 export const selectHashed = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num, blockdata, pg_catalog.sha256(blockdata),
@@ -50,8 +50,8 @@ export const selectHashed = (t: StreamTables) =>
 
 /**
  * Stops the transaction unless the stream's blocks are in the database, are
- * just those with the numbers $2, sizes $3 and versions $4, and no event waits
- * for another.
+ * exactly those with the numbers $2, sizes $3 and versions $4, and no event
+ * waits for another block.
  */
 export const checkMovable = (t: StreamTables) =>
   statement({
@@ -72,7 +72,7 @@ export const checkMovable = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-/** The places $3 and sizes $4 of the blocks $2. */
+/** Adds the places $3 and sizes $4 of the blocks $2. */
 export const insertExternal = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.external} (stream_id, seq_num, start_byte, size)
@@ -82,8 +82,9 @@ export const insertExternal = (t: StreamTables) =>
   });
 
 /**
- * What is kept of the blocks $2: their SHA-256 $3, their snapshots, which do
- * not leave the server, and whether they hold one inside ($4, 0 or 1).
+ * Adds what the database keeps of the blocks $2: their SHA-256 $3, their
+ * snapshots, which do not leave the server, and whether each holds a snapshot
+ * inside ($4, 0 or 1).
  */
 export const insertMediaBlocks = (t: StreamTables) =>
   statement({
@@ -98,7 +99,7 @@ export const insertMediaBlocks = (t: StreamTables) =>
     params: ["bpchar", "int8[]", "bytea[]", "int8[]"],
   });
 
-/** Stops the transaction unless every block is back, and nothing else. */
+/** Stops the transaction unless exactly the blocks of the object are back. */
 export const checkBack = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN (SELECT pg_catalog.count(*) FROM ${t.miniblocks}

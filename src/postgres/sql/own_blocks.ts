@@ -1,10 +1,14 @@
-/** What we keep of blocks in object storage, where there is such a table. */
+/**
+ * What our own table keeps of blocks in object storage, if the schema has it.
+ */
 
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 import { isAbout } from "./incarnations.ts";
 
-/** SQL that joins `own` to a `block` of the stream `es`, which is $1. */
+/**
+ * SQL that joins our row `own` to a `block` of the stream `es`, which is $1.
+ */
 export function joinOwnBlocks(t: StreamTables): string {
   if (t.own === "absent") {
     return `CROSS JOIN (SELECT NULL::pg_catalog.bytea AS sha256,
@@ -17,7 +21,7 @@ export function joinOwnBlocks(t: StreamTables): string {
             ${ofIncarnation}`;
 }
 
-/** Which {@linkcode OwnTables} schema $1 has. */
+/** Which of the {@linkcode OwnTables} schema $1 has. */
 export const selectOwnTables = statement({
   text: `SELECT CASE
       WHEN own.oid IS NULL THEN 'absent'

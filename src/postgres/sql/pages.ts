@@ -1,17 +1,17 @@
 /**
- * How much a statement removes at most. What it removes is thousands of rows, or
- * of pieces of large values (2 kB each, for the server a row like any other), so
- * that a statement without a bound may not end before the deadline: each try
- * would do the same work for nothing. In a second a server removes about 250 MB
- * of large values, or 100 000 small rows.
+ * Bounds what one statement removes. To the server, a piece of a large value (2
+ * kB) is a row like any other, so a statement may have to remove very many.
+ * Without a bound it may not end before its deadline, and each try would repeat
+ * the same work in vain. In a second, a server removes about 250 MB of large
+ * values, or 100 000 small rows.
  */
 const maxRows = 10_000;
 const maxBytes = 32 * 1024 * 1024;
 
 /**
- * SQL for the beginning of `from` (a table and conditions) in the order of
+ * SQL for the first rows of `from` (a table and conditions) in the order of
  * `keys`: the keys, and whether the row `fits` into one statement's work. The
- * first one does; the last one need not.
+ * first row always fits; the last one may not.
  */
 export function pageSql(
   { keys, descending = false, bytes, from, bytesAtMost = maxBytes }: {
@@ -34,7 +34,9 @@ export function pageSql(
       AS counted`;
 }
 
-/** The last number of such a page of blocks, and whether there are more. */
+/**
+ * SQL for the last number of such a page of blocks, and whether more follow.
+ */
 export function pageEndSql(from: string, bytes: string): string {
   const page = pageSql({ keys: ["seq_num"], bytes, from });
   return `SELECT pg_catalog.max(seq_num) FILTER (WHERE fits) AS last,
@@ -42,6 +44,6 @@ export function pageEndSql(from: string, bytes: string): string {
     FROM (${page}) AS page`;
 }
 
-/** The size of a block's row; a large value is not read for that. */
+/** The size of a block's row, measured without reading a large value. */
 export const blockBytes =
   "pg_catalog.octet_length(blockdata) + coalesce(pg_catalog.octet_length(snapshot), 0)";

@@ -1,4 +1,4 @@
-/** Statements that count what quotas limit. */
+/** Statements that count what the quotas limit. */
 
 import { rejectSql } from "../../database/rejection.ts";
 import { statement } from "../../database/statement.ts";
@@ -24,8 +24,8 @@ export const selectLatestSnapshot = (t: StreamTables) =>
   });
 
 /**
- * `insertDueCandidate` where there are fewer than $6 for its number. Counts 1
- * when it was added, then tells how many there were.
+ * `insertDueCandidate`, if there are fewer than $6 candidates for its number.
+ * Counts 1 if the candidate was added, then returns how many there were.
  */
 export const insertCandidateWithin = (t: StreamTables) =>
   statement({
@@ -41,8 +41,8 @@ export const insertCandidateWithin = (t: StreamTables) =>
   });
 
 /**
- * Stops the transaction when there are $4 candidates or more for the number $2
- * and that with the hash $3 is none of them. Tells how many there are.
+ * Stops the transaction if there are $4 candidates or more for the number $2
+ * and none of them has the hash $3. Returns how many there are.
  */
 export const checkCandidates = (t: StreamTables) =>
   statement({

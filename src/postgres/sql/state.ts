@@ -21,7 +21,7 @@ export const selectState = (t: StreamTables) =>
     columns: ["int8", "bool", "text", "int8?", "bool"],
   });
 
-/** The stored ones of the numbers $2 to $3. */
+/** Which of the numbers $2 to $3 are stored. */
 export const selectNumbers = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num FROM ${t.miniblocks}
@@ -31,7 +31,10 @@ export const selectNumbers = (t: StreamTables) =>
     columns: ["int8"],
   });
 
-/** Whether the stream is ephemeral, beside every number; null without any. */
+/**
+ * Whether the stream is ephemeral, with each block's number; null without
+ * blocks.
+ */
 export const selectEphemeralNumbers = (t: StreamTables) =>
   statement({
     text: `SELECT es.ephemeral, block.seq_num
@@ -51,8 +54,8 @@ export const selectMiniblock = (t: StreamTables) =>
   });
 
 /**
- * Stops the transaction unless the stream still is as {@linkcode selectState}
- * had it ($2 to $6) and has $9 of the blocks $7 to $8.
+ * Stops the transaction unless the stream is still as {@linkcode selectState}
+ * has returned it ($2 to $6), with $9 of the blocks $7 to $8.
  */
 export const checkUnchanged = (t: StreamTables) =>
   statement({
@@ -81,8 +84,8 @@ export const checkUnchanged = (t: StreamTables) =>
   });
 
 /**
- * Everything: the row (text: where the blocks are), blocks, minipool and
- * candidates, kinds 0 to 3.
+ * All that is stored of a stream: its row (text: where the blocks are), blocks,
+ * minipool and candidates, as kinds 0 to 3.
  */
 export const selectEverything = (t: StreamTables) =>
   statement({
@@ -105,9 +108,9 @@ export const selectEverything = (t: StreamTables) =>
   });
 
 /**
- * The row with the number of events (text: where the blocks are), kind 0; the
- * numbers of which `rangeRows` makes the runs, kind 1; the candidates' keys,
- * kind 3.
+ * A stream's row with the number of events (text: where the blocks are), kind
+ * 0; the numbers from which `rangeRows` makes the runs, kind 1; and the keys of
+ * the candidates, kind 3.
  */
 export const selectStatistics = (t: StreamTables) =>
   statement({

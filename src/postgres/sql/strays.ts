@@ -1,9 +1,9 @@
 /**
- * Statements that delete what our own tables keep about streams that a node has
- * deleted, page by page. Ages go with `mendAges`, tasks when they are due. Each
- * looks at the rows of at most $2 streams after id $1 and deletes at most $3. It
- * returns how many rows went, of how many streams, and the last id that it looked
- * at, or null at the end.
+ * Statements that delete, page by page, the rows of our own tables about
+ * streams that a node has deleted. `mendAges` deletes ages, and tasks go when
+ * they are due. Each statement looks at the rows of at most $2 streams after id
+ * $1 and deletes at most $3. It returns how many rows it deleted, of how many
+ * streams, and the last id that it looked at, or null at the end.
  */
 
 import { statement } from "../../database/statement.ts";
@@ -11,8 +11,8 @@ import type { StreamTables } from "../catalog.ts";
 import { isPresent } from "./incarnations.ts";
 
 /**
- * A row that is there is about a stream that the same snapshot sees, if there is
- * one: both are written in one transaction.
+ * A row of ours and its stream are written in one transaction. So the snapshot
+ * that shows the row also shows its stream, if there is one.
  */
 const deleteStrays = (t: StreamTables, table: string, which = "true") =>
   statement({
@@ -37,10 +37,10 @@ const deleteStrays = (t: StreamTables, table: string, which = "true") =>
 export const deleteStrayBlocks = (t: StreamTables) =>
   deleteStrays(t, t.mediaBlocks);
 
-/** Where streams were trimmed last. */
+/** The latest snapshots at which streams were trimmed. */
 export const deleteStrayMarks = (t: StreamTables) =>
   deleteStrays(t, t.trimmingMarks);
 
-/** That a stream is to stay in the database. */
+/** Tasks by which streams stay in the database. */
 export const deleteStrayKeeps = (t: StreamTables) =>
   deleteStrays(t, t.mediaTasks, "own.task = 'keep'");

@@ -1,8 +1,9 @@
 /**
- * Statements that lock streams. Everything of a stream is written under the lock
- * of its row in `es`. No statement waits for it on the server (write_queue.ts
- * says why): 55P03 if another session has it. Under READ COMMITTED the statements
- * behind it see what the last holder of the lock has written.
+ * Statements that lock streams. Every row of a stream is written under the lock
+ * of the stream's row in `es`. No statement waits on the server for that lock
+ * (write_queue.ts says why): if another session holds it, the statement fails
+ * with 55P03. Under READ COMMITTED, the statements behind the lock see what its
+ * last holder has written.
  */
 
 import { notOwnerSql, ownerParams } from "../../database/fence.ts";
@@ -19,11 +20,12 @@ export const lockStream = (t: StreamTables) =>
   });
 
 /**
- * The same for REPEATABLE READ and SERIALIZABLE. There a transaction sees what
- * was committed before its first statement, so the lock would be followed by a
- * look at old rows if another writer ended in between: two would take the same
- * slot. Writing the row makes the server refuse the transaction that comes second
- * (40001), and it is tried again on a new snapshot.
+ * {@linkcode lockStream} for REPEATABLE READ and SERIALIZABLE. There, a
+ * transaction sees what was committed before its first statement. If another
+ * writer committed in between, the lock would be followed by a look at old
+ * rows, and two writers would take the same slot. Because the lock also writes
+ * the row, the server refuses the second transaction (40001), and the store
+ * tries it again on a new snapshot.
  */
 export const lockStreamByUpdate = (t: StreamTables) =>
   statement({
@@ -38,9 +40,9 @@ export const lockStreamByUpdate = (t: StreamTables) =>
   });
 
 /**
- * Locks several streams, in any order. With NOWAIT the statement never waits, so
- * it cannot deadlock; sorting the rows and returning each would account for a
- * fifth of the work.
+ * Locks several streams, in any order. With NOWAIT the statement never waits,
+ * so it cannot deadlock. Sorting the rows and returning each would account for
+ * a fifth of the work.
  */
 export const lockStreams = (t: StreamTables) =>
   statement({
@@ -51,8 +53,9 @@ export const lockStreams = (t: StreamTables) =>
   });
 
 /**
- * The same, and returns which are there, where their rows are, and the number of
- * this transaction: what the minipool cache needs.
+ * {@linkcode lockStreams}, but returns what the minipool cache needs: the
+ * streams that exist, the places of their rows, and the number of this
+ * transaction.
  */
 export const lockStreamsLearning = (t: StreamTables) =>
   statement({
@@ -63,21 +66,23 @@ export const lockStreamsLearning = (t: StreamTables) =>
   });
 
 /**
- * The reason of the rejection when a stream is not unchanged, or the fence is
- * closed. Another attempt behind the fence itself tells which.
+ * The reason of the rejection if a stream has changed or the fence is closed.
+ * The next attempt, behind the fence itself, shows which.
  */
 export const changedReason = "stream_row_changed";
 
 /**
- * Locks the streams $2, whose rows are at $1, and stops the transaction unless
- * transaction $3 was the last to lock each of them, and was committed:
- * minipool_cache.ts says what follows from that. The fence of the owner, $4 and
- * $5, is in it, which saves a statement. Returns the number of this transaction.
+ * Locks the streams $2, whose rows are at $1. Stops the transaction unless $3
+ * was the last transaction to lock each row, and has committed;
+ * minipool_cache.ts says what follows from that. The statement includes the
+ * owner's fence, $4 and $5, which saves a statement. Returns the number of this
+ * transaction.
  *
- * Rows are found by where they are, which takes half the time of the index. A
- * row that was written since is elsewhere, and what is there now has another id
- * or another locker. They come in the order of their places, so $1 must be in
- * that order; in any other they would only be looked at again.
+ * Finding a row by its place takes half the time of the index. A row that was
+ * written since is at another place, and the row at its old place has another
+ * id or another locker. The server returns the rows in the order of their
+ * places, so $1 must be in that order. In any other order, the statement would
+ * find the streams changed, and they would only be looked at again.
  */
 export const lockUnchangedStreams = (t: StreamTables) =>
   statement({
@@ -94,8 +99,8 @@ export const lockUnchangedStreams = (t: StreamTables) =>
   });
 
 /**
- * The same where there were several lockers: $3 has each stream's, $4 each once,
- * and the owner is $5 and $6.
+ * {@linkcode lockUnchangedStreams} for several lockers: $3 has the locker of
+ * each stream, $4 every locker once, and the owner is $5 and $6.
  */
 export const lockUnchangedStreamsOfMany = (t: StreamTables) =>
   statement({
@@ -113,7 +118,7 @@ export const lockUnchangedStreamsOfMany = (t: StreamTables) =>
     columns: ["int4?", "xid8"],
   });
 
-/** {@linkcode lockUnchangedStreams} for one. */
+/** {@linkcode lockUnchangedStreams} for one stream. */
 export const lockUnchangedStream = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN ${notOwnerSql(t.owner, 4)}

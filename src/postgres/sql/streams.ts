@@ -6,8 +6,8 @@ import type { StreamTables } from "../catalog.ts";
 import { incarnationOf } from "./incarnations.ts";
 
 /**
- * Adds the stream or stops the transaction, telling whether the stream that is
- * there has an empty genesis, the trace of a creation that was broken off.
+ * Adds the stream, or stops the transaction and reports whether the stream that
+ * exists has an empty genesis, the trace of a creation that was broken off.
  */
 export const insertStream = (t: StreamTables) =>
   statement({
@@ -28,9 +28,9 @@ export const insertStream = (t: StreamTables) =>
   });
 
 /**
- * A whole new stream in one statement: its row, its genesis and the marker of
- * generation 1. Nothing is done when the stream is there, or anything that an
- * earlier one has left. Counts 1 when it was done.
+ * Creates a whole stream in one statement: its row, its genesis and the marker
+ * of generation 1. Does nothing if the stream exists, or rows that an earlier
+ * one has left. Counts 1 if it was done.
  */
 export const insertWholeStream = (t: StreamTables) =>
   statement({
@@ -63,7 +63,7 @@ export const repairGenesis = (t: StreamTables) =>
     params: ["bpchar", "bytea", "bytea?"],
   });
 
-/** Removes the stream's row or stops the transaction. */
+/** Removes the stream's row, or stops the transaction if there is none. */
 export const deleteStreamRow = (t: StreamTables) =>
   statement({
     text: `WITH deleted AS (
@@ -74,7 +74,7 @@ export const deleteStreamRow = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-/** The number of the latest snapshot's block. */
+/** Sets the number of the latest snapshot. */
 export const updateHead = (t: StreamTables) =>
   statement({
     text: `UPDATE ${t.streams} SET latest_snapshot_miniblock = $2
@@ -116,7 +116,7 @@ export const selectStreamRow = (t: StreamTables) =>
     columns: ["bool", "text"],
   });
 
-/** The bytes of the stream's blocks that are here, without snapshots. */
+/** The bytes of the stream's blocks in the database, without snapshots. */
 export const selectDataSize = (t: StreamTables) =>
   statement({
     text: `SELECT coalesce((SELECT
@@ -143,7 +143,7 @@ export const deleteEphemeralAge = (t: StreamTables) =>
     params: ["bpchar"],
   });
 
-/** Stops the transaction unless the stream is there. */
+/** Stops the transaction unless the stream exists. */
 export const checkStream = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN NOT EXISTS (
@@ -153,7 +153,7 @@ export const checkStream = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-/** Stops the transaction unless the stream is there and ephemeral. */
+/** Stops the transaction unless the stream exists and is ephemeral. */
 export const checkEphemeral = (t: StreamTables) =>
   statement({
     text: `SELECT CASE (SELECT ephemeral FROM ${t.streams}
@@ -165,7 +165,7 @@ export const checkEphemeral = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-/** Stops the transaction where trimming to $2 and clearing $3 is refused. */
+/** Stops the transaction if trimming to $2 and clearing $3 is refused. */
 export const checkTrim = (t: StreamTables) =>
   statement({
     text: `SELECT CASE

@@ -1,12 +1,13 @@
-/** Which partitions are locked, and against whom. */
+/** Which partitions are locked, and against which statements. */
 
 import { statement } from "../../database/statement.ts";
 
 /**
- * The suffixes of the partitions of schema $1 to which no writer gets, and whether
- * readers neither: another session has, or waits for, a lock on one of their tables
- * or indexes that conflicts with ours. Who waits stands in line before us. On a
- * cluster the number of its shard stands behind a table's name.
+ * The suffixes of schema $1's partitions to which writers have no access, and
+ * whether readers have none either. Another session has, or waits for, a lock
+ * on one of their tables or indexes that conflicts with ours; PostgreSQL serves
+ * a session that waits before us first. On a cluster, a table's name ends with
+ * the number of its shard.
  */
 export const selectLockedPartitions = statement({
   text: `SELECT pg_catalog.substring(locked.relname::pg_catalog.text,

@@ -1,6 +1,6 @@
 /**
- * Statements for the trimmer. Sizes are those of the values; a large one is not
- * read to be measured.
+ * Statements for the trimmer. Sizes are those of the values; large values are
+ * measured without being read.
  */
 
 import { rejectSql } from "../../database/rejection.ts";
@@ -9,11 +9,12 @@ import type { StreamTables } from "../catalog.ts";
 import { isAbout } from "./incarnations.ts";
 
 /**
- * What decides whether and how a stream may be trimmed: its row, whether it has
- * a minipool, the number, first and last of its blocks and the first above
- * genesis, whether a snapshot stands beside the block that has the latest, and
- * if not, the block's data. All of one moment: asked for later, the block may have
- * moved into object storage, and the stream would look damaged.
+ * What decides whether and how a stream may be trimmed: its row; whether it has
+ * a minipool; the number of its blocks, the first and the last, and the first
+ * above genesis; whether a snapshot stands beside the block of the latest one
+ * and, if not, that block's data. One statement, so that all is of one moment:
+ * a later one might find the block moved into object storage, and the stream
+ * would look damaged.
  */
 export const selectTrimState = (t: StreamTables) =>
   statement({
@@ -80,7 +81,9 @@ export const selectDataOf = (t: StreamTables) =>
     columns: ["int8", "bytea"],
   });
 
-/** How many of the blocks above $2 have a snapshot beside them, up to $3. */
+/**
+ * How many of the blocks above $2 have a snapshot beside them; counts up to $3.
+ */
 export const countSnapshotsAbove = (t: StreamTables) =>
   statement({
     text: `SELECT pg_catalog.count(*) FROM (SELECT 1 FROM ${t.miniblocks}
@@ -92,15 +95,15 @@ export const countSnapshotsAbove = (t: StreamTables) =>
   });
 
 /**
- * Stops the transaction unless all that justifies a step of a plan holds in it,
- * whatever was found before. Without this check a plan from before a failover
- * that lost commits would remove blocks that the stream, as it is now, needs.
+ * Stops the transaction unless it sees all that justifies a step of a plan,
+ * whatever was found before. Without this check, a plan from before a failover
+ * that lost commits would remove blocks that the stream needs as it is now.
  *
- * - The stream is a regular one in the database. Its latest snapshot is $2 or a
- *   later one, and not among those to be cleared ($7); its last block is $3 or a
- *   later one.
- * - The blocks from $4 to below $5 are to go, and none is below them. If there
- *   are any, none is missing from the cut $6 to block $2.
+ * - The stream is a regular one in the database. Its latest snapshot is $2 or
+ *   later, and not among those to be cleared ($7). Its last block is $3 or
+ *   later.
+ * - The blocks from $4 to below $5 are to be removed, and none is below them.
+ *   If there are any, none is missing from the cut $6 to block $2.
  * - Each of the blocks $8 has a snapshot beside it.
  * - Each of the blocks $9 holds a snapshot inside: its data has the SHA-256 in
  *   $10, that of the data in which the snapshot was found.
@@ -143,7 +146,9 @@ export const checkCut = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-/** Deletes the blocks $2 to $3, that one excluded: their number and bytes. */
+/**
+ * Deletes the blocks from $2 to below $3, and returns their number and bytes.
+ */
 export const deleteMeasured = (t: StreamTables) =>
   statement({
     text: `WITH gone AS (
@@ -169,7 +174,7 @@ export const measureBlocks = (t: StreamTables) =>
     columns: ["int8", "int8"],
   });
 
-/** Clears the snapshots of blocks $2: their number and bytes. */
+/** Clears the snapshots of blocks $2, and returns their number and bytes. */
 export const clearMeasured = (t: StreamTables) =>
   statement({
     text: `WITH old AS MATERIALIZED (
@@ -196,7 +201,7 @@ export const measureSnapshots = (t: StreamTables) =>
     columns: ["int8", "int8"],
   });
 
-/** At most $2 streams after id $1, with what tells if they are to be trimmed. */
+/** At most $2 streams after id $1, with what decides whether to trim them. */
 export const selectTrimmingPage = (t: StreamTables) =>
   statement({
     text: `SELECT stream_id, greatest(latest_snapshot_miniblock, 0),
@@ -209,7 +214,7 @@ export const selectTrimmingPage = (t: StreamTables) =>
     columns: ["bpchar", "int8", "bool", "int8?"],
   });
 
-/** The stream's latest snapshot and where it was trimmed last. */
+/** The stream's latest snapshot, and the one at which it was trimmed last. */
 export const selectTrimmingMark = (t: StreamTables) =>
   statement({
     text: `SELECT greatest(latest_snapshot_miniblock, 0),
@@ -221,8 +226,8 @@ export const selectTrimmingMark = (t: StreamTables) =>
   });
 
 /**
- * The stream was trimmed when its latest snapshot was $2; nothing is kept of one
- * that is gone or made anew meanwhile.
+ * Records that the stream was trimmed when its latest snapshot was $2. Does
+ * nothing if the stream was deleted or created anew meanwhile.
  */
 export const upsertTrimmingMark = (t: StreamTables) =>
   statement({
@@ -240,7 +245,7 @@ export const deleteTrimmingMark = (t: StreamTables) =>
     params: ["bpchar"],
   });
 
-/** Where worker $1 goes on; no row: it never began. */
+/** Where worker $1 continues; no row if it never began. */
 export const selectCursor = (t: StreamTables) =>
   statement({
     text: `SELECT cursor FROM ${t.workers}
