@@ -45,7 +45,7 @@ export async function createStreamArchiveStorage(
   await writeStream(store, call, write);
 }
 
-/** Only an archive stream that is new has nothing but its row. */
+/** A new archive stream has only its row. */
 async function isEmptyArchive(
   store: Store,
   call: StreamCall,

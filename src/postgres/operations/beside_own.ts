@@ -5,16 +5,17 @@ import type { OwnTables } from "../catalog.ts";
 import { selectOwnTables } from "../sql/own_blocks.ts";
 import type { ReadStore } from "../store.ts";
 
-/** The schema was migrated, up or down, since the statement was made. */
+/** The schema was migrated, up or down, after the statement was made. */
 const missing: readonly unknown[] = ["42P01", "42703"];
 
-/** Migrations during one call. */
+/** Migrations that one call survives. */
 const maxTries = 3;
 
 /**
- * Reads by a statement that joins our own tables. A reader learns with it what
- * there is of them, as somebody else may migrate the schema at any time: rows
- * that are not looked for would be missing in what is returned.
+ * Reads with a statement that joins our own tables. An operator may migrate the
+ * schema at any time, so a reader reads in the same flush which of these tables
+ * exist. If they are not those that the statement joins, rows would be missing,
+ * so it reads again.
  */
 export async function besideOwn<const B extends Bound>(
   store: ReadStore,

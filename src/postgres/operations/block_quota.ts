@@ -3,22 +3,25 @@ import type { MiniblockDescriptor, NewMinipool } from "../../storage/model.ts";
 import { selectLatestSnapshot } from "../sql/quotas.ts";
 import type { Store, StreamCall } from "../store.ts";
 
-/** How blocks are admitted by the quotas. */
+/** How the quotas admit blocks. */
 export interface BlocksAdmission {
-  /** Absent: they fit. Else, in their turn: throws when they do not. */
+  /**
+   * Throws if the blocks do not fit; called in their turn. Absent if they do
+   * fit.
+   */
   check?: () => Promise<void>;
-  /** They were committed. */
+  /** To be called once the blocks are committed. */
   done(): void;
 }
 
 const quota = "blocksSinceSnapshot";
 
 /**
- * Whether the blocks may be added, `latest` being their last snapshot; undefined
- * when there are no quotas.
+ * Whether the blocks may be added; `latest` is their own last snapshot. Returns
+ * undefined if there are no quotas.
  *
- * @throws {StreamStorageError} RESOURCE_EXHAUSTED when they are too many behind
- *   their own snapshot.
+ * @throws {StreamStorageError} RESOURCE_EXHAUSTED if too many of the blocks
+ *   follow their own last snapshot.
  */
 export function admitBlocks(
   store: Store,
@@ -48,13 +51,13 @@ export function admitBlocks(
     quotas.grown(quota, streamId, since - miniblocks.length, since);
   };
   if (latest !== undefined) return { done };
-  // The latest one at its turn is this one or a later one.
+  // When the write's turn comes, the stream has this snapshot or a later one.
   const fits = known.latest !== undefined &&
     last - known.latest <= BigInt(limit);
   if (fits) return { done };
   const check = async () => {
     const stored = await latestSnapshot(store, call);
-    // Of a stream that is unknown its write will tell.
+    // The write itself reports an unknown stream.
     if (stored === undefined) return;
     known.latest = stored;
     quotas.check(quota, streamId, Number(last - stored));

@@ -15,7 +15,7 @@ import type { Store } from "../store.ts";
 
 const name = "countStreams";
 
-/** How many streams there are of each type, and how many wait to be moved. */
+/** The number of streams of each type, and of those that wait to be moved. */
 export async function countAll(
   store: Store,
   signal: AbortSignal,
@@ -24,7 +24,7 @@ export async function countAll(
     bind(store.catalog.at("", countStreamsByType)),
   ]);
   const streams = zeros(streamTypes);
-  // The type is in the first byte, and nothing else is looked at.
+  // The first byte is the type; the other digits are not looked at.
   for (const [digits, count] of rows) {
     add(streams, streamType(digits as StreamId), count);
   }

@@ -26,7 +26,7 @@ export async function createStreamStorage(
   checkNewStreamId(streamId);
   const snapshot = snapshotOf(genesis);
   const block = { number: 0n, data: genesis.data };
-  // Whoever has removed an earlier one need not have been this process.
+  // Another process may have deleted an earlier stream of this id.
   store.cache.forget(streamId);
   const created = store.quotas?.creates(streamId);
   let isNew = true;
@@ -41,7 +41,7 @@ export async function createStreamStorage(
         snapshot,
       ),
     }),
-    // Made when they are needed, which is seldom.
+    // Made only when they are needed, which is rare.
     bound: () =>
       Promise.resolve([
         bind(catalog.of(streamId, insertStream), streamId, false),
@@ -67,7 +67,7 @@ export async function createStreamStorage(
   if (isNew) created?.();
 }
 
-/** Fills the empty genesis, in the turn of the call that found it. */
+/** Fills the empty genesis, in the turn of the call that has found it. */
 async function repair(
   store: Store,
   call: StreamCall,

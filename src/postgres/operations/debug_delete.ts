@@ -9,8 +9,8 @@ import { writeStream } from "../write_path/stream_write.ts";
 import { inParts } from "./parts.ts";
 
 /**
- * See {@linkcode StreamStorage.debugDeleteMiniblocks}. The lowest blocks go
- * first.
+ * See {@linkcode StreamStorage.debugDeleteMiniblocks}. Deletes the lowest
+ * blocks first.
  */
 export async function debugDeleteMiniblocks(
   store: Store,

@@ -14,8 +14,8 @@ import { isGone } from "./recognise.ts";
 /**
  * See {@linkcode StreamStorage.deleteStream}.
  *
- * Removes a stream, then its object if it has one. What it has beside its row
- * may go later: see leftovers.ts.
+ * Removes a stream, then its object if it has one. Some of its rows other than
+ * the one in `es` may be removed later; see leftovers.ts.
  */
 export async function deleteStream(
   store: Store,
@@ -27,8 +27,8 @@ export async function deleteStream(
   const isMedia = streamType(streamId) === "media";
   let hasObject = false;
   let isRest = false;
-  // For the writes that are submitted behind it; what those before it have told
-  // ends with it.
+  // Writes submitted after this one must not count what earlier ones have
+  // added.
   store.quotas?.forget(streamId);
   await writeStream(store, call, {
     bytes: 0,
@@ -52,9 +52,10 @@ export async function deleteStream(
 }
 
 /**
- * The rows of a media stream beside the others; those that place its blocks in
- * its object were written in one transaction, and go in one. That its object is to be
- * deleted is written down with them: a crash in between loses nothing.
+ * Removes the rows that only media streams have. The rows that place the blocks
+ * in the object were written in one transaction, so they are few enough to be
+ * removed in one. The task to delete the object is put in that transaction too,
+ * so that a crash does not leave the object behind.
  */
 function mediaGone(
   { catalog }: Store,

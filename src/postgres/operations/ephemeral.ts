@@ -49,7 +49,7 @@ export async function createEphemeralStreamStorage(
   await writeStream(store, call, creation(store, call, block));
 }
 
-/** The stream's age starts now. */
+/** Creates the stream, whose age starts now. */
 function creation(
   store: Store,
   call: StreamCall,
@@ -119,13 +119,13 @@ export async function writeEphemeralMiniblock(
       if (reason !== "stream_not_found") {
         throw notEphemeral("ALREADY_EXISTS", streamId);
       }
-      // In the same turn: later calls find the stream.
+      // Still in the stream's turn, so later calls find the stream.
       await runAlone(store, call, creation(store, call, block), false);
     },
   });
 }
 
-/** A block of this number and data may also be that of a stream of another kind. */
+/** Checks the stream, too: one of another kind may have the same block. */
 async function isChunkStored(
   store: Store,
   call: StreamCall,
@@ -169,7 +169,7 @@ export async function normalizeEphemeralStream(
         bind(catalog.of(streamId, deleteEphemeralAge), streamId),
         bind(catalog.of(streamId, deleteMinipool), streamId),
         bind(catalog.of(streamId, insertMarker), streamId, sealed.last + 1n),
-        // Written with the rest, so that no crash loses it.
+        // In the same transaction, so that no crash loses the task.
         ...(isMoved
           ? [bind(catalog.of(streamId, putTask), streamId, "offload")]
           : []),
@@ -182,7 +182,8 @@ export async function normalizeEphemeralStream(
     refused: () => {
       throw streamChanged(streamId);
     },
-    // It was ephemeral when this was sent, and nothing else changes that.
+    // The stream was ephemeral when this was sent, and only normalising changes
+    // that.
     wasDone: async () => {
       const none = { first: 0n, last: -1n };
       const state = await findState(store, looking(call), none);

@@ -1,24 +1,27 @@
 /**
  * Removes a stream, however large it is.
  *
- * A stream is its row in `es`. Once that has gone the stream is gone for
- * everybody, so its deletion is one short transaction: the row, as many of the
- * others as go in a fraction of a second, and if some are left, a row in a table
- * of our own that says so. These *leftovers* go bit by bit (`StreamRemover`),
- * each bit a transaction of its own in the stream's turn, so what is done stays
- * done: after a crash, the next owner goes on.
+ * A stream exists while it has a row in `es`. Without that row the stream is
+ * gone for every reader, so deleting a stream is one short transaction. It
+ * removes that row and as many of the stream's other rows as a fraction of a
+ * second allows. If some are left, it records that in a table of our own. The
+ * `StreamRemover` removes these *leftovers* part by part, each in a transaction
+ * of its own, in the stream's turn. What is done stays done: after a crash, the
+ * next owner goes on.
  *
- * Nobody sees leftovers:
+ * Nothing ever shows leftovers:
  *
  * - A read finds no row in `es`.
  * - A stream that is created under the same id finds them in its own
- *   transaction, which is stopped; the creating call removes them itself, and
- *   begins again. What is gone by its deadline stays gone for the next call.
- * - A node knows nothing of this. When it creates a stream it inserts block 0,
- *   which is there to the last (sql/deletions.ts), so it is refused until we are
- *   back. It can make an archive, or rebuild the stream from blocks above what is
- *   left. Then that stays, as the beginning of the stream: nobody could tell any
- *   more whose it is.
+ *   transaction, which is stopped. The creating call then removes them itself,
+ *   and begins again. What it has removed by its deadline stays removed for the
+ *   next call.
+ * - A node does not know leftovers. When it creates a stream, it inserts block
+ *   0, which is there to the last (sql/deletions.ts), so the server refuses the
+ *   node until an owner of ours has removed them. A node can create an archive,
+ *   though, or rebuild the stream from blocks above the leftovers. Then the
+ *   leftovers stay, as the beginning of the stream, because nothing shows any
+ *   more which blocks belong to which stream.
  */
 
 import { bind, type Bound, type Result } from "../../database/statement.ts";
@@ -47,7 +50,10 @@ import {
 
 const maxNumber = 2n ** 63n - 1n;
 
-/** The row of a stream goes, and with it what goes quickly; `noteRest` is last. */
+/**
+ * Removes the row of a stream, and what can be removed quickly. `noteRest` is
+ * last.
+ */
 export function streamGone(catalog: Catalog, streamId: StreamId) {
   return [
     bind(catalog.of(streamId, deleteStreamRow), streamId),
@@ -57,7 +63,10 @@ export function streamGone(catalog: Catalog, streamId: StreamId) {
   ] as const;
 }
 
-/** Some of what the stream has beside its row; the last says if there is more. */
+/**
+ * Removes some of the stream's other rows; the last statement returns whether
+ * more are left.
+ */
 function someGone(catalog: Catalog, streamId: StreamId, upTo: bigint) {
   return [
     bind(catalog.of(streamId, deleteLastEvents), streamId),
@@ -67,27 +76,32 @@ function someGone(catalog: Catalog, streamId: StreamId, upTo: bigint) {
   ] as const;
 }
 
-/** Whether the statements of `streamGone` have left anything, or that's not known. */
+/** Whether the statements of `streamGone` have left rows, or may have. */
 export function restAfter(results: readonly Result[] | undefined): boolean {
   return results === undefined || countOf(results.at(-1)!) > 0;
 }
 
-/** After the deletion was committed; the rest need not be waited for. */
+/**
+ * Removes the rest after the deletion was committed. No caller depends on it.
+ */
 export async function removeRest(
   store: Store,
   { name, streamId }: StreamCall,
 ): Promise<void> {
   if (store.notices.restToRemove()) return;
-  // What fails here is done by whoever opens the store with workers.
+  // After a failure, the next owner whose workers run removes the rest.
   await removeLeftovers(store, { name, streamId }).catch(() => {});
 }
 
-/** Stops a creation where an earlier stream of this id has left anything. */
+/** Stops a creation if an earlier stream of this id has left rows. */
 export function noLeftovers(catalog: Catalog, streamId: StreamId): Bound {
   return bind(catalog.of(streamId, checkNoLeftovers), streamId);
 }
 
-/** A creation that `noLeftovers` may stop: removes them and begins again. */
+/**
+ * A creation that `noLeftovers` may stop: removes the leftovers, and begins
+ * again.
+ */
 export function creating<B extends readonly Bound[]>(
   store: Store,
   call: StreamCall,
@@ -99,7 +113,7 @@ export function creating<B extends readonly Bound[]>(
       if (rejection.reason !== leftoversReason) {
         return await write.refused?.(rejection);
       }
-      // In the stream's turn already.
+      // The stream's turn has come already.
       await removeLeftovers(
         store,
         call,
@@ -113,8 +127,8 @@ export function creating<B extends readonly Bound[]>(
 type Part = StreamWrite<ReturnType<typeof partGone>, bigint | undefined>;
 
 /**
- * Removes all that a stream without a row has left, part by part. Ends also
- * when the stream has a row: then it was made anew.
+ * Removes all that a stream without a row has left, part by part. Also ends if
+ * the stream has a row, because then it was created anew.
  */
 export async function removeLeftovers(
   store: Store,
@@ -127,7 +141,9 @@ export async function removeLeftovers(
   }
 }
 
-/** Settles with the number up to which there may be more. */
+/**
+ * Settles with the highest number that may be left, undefined when nothing is.
+ */
 function partWrite(store: Store, call: StreamCall, upTo: bigint): Part {
   const { catalog } = store;
   const { streamId } = call;
@@ -135,7 +151,8 @@ function partWrite(store: Store, call: StreamCall, upTo: bigint): Part {
     bytes: 0,
     withoutLock: true,
     bound: partGone(catalog, streamId, upTo),
-    // Done twice it is as if done once, so there are always results.
+    // Without `wasDone`, because removing twice does no harm, there are always
+    // results.
     settle: (results) => {
       const lowest = results![3].rows[0]?.[0];
       const isRest = results![4].rows[0]![0] > 0n;
@@ -157,7 +174,7 @@ function partGone(catalog: Catalog, streamId: StreamId, upTo: bigint) {
   ] as const;
 }
 
-/** Deletions that are not complete, at most `limit` after an id. */
+/** At most `limit` deletions that are not complete, after an id. */
 export async function listDeletions(
   store: Store,
   { after, limit, name, signal }: {

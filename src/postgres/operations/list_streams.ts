@@ -4,10 +4,10 @@ import type { StreamId } from "../../storage/stream_id.ts";
 import { countStreams, selectStreamIds } from "../sql/streams.ts";
 import type { ReadStore } from "../store.ts";
 
-/** Ids that are read at a time. */
+/** Ids read by one statement. */
 const pageSize = 10_000;
 
-/** The ids above `after`, ascending, at most `limit` (default all). */
+/** The ids above `after`, ascending, at most `limit` (default: all). */
 export async function listStreams(
   store: ReadStore,
   { after, limit = Infinity, signal }: OperationOptions & {
@@ -29,7 +29,7 @@ export async function listStreams(
   }
 }
 
-/** How many streams there are. */
+/** The number of streams. */
 export async function countAllStreams(
   store: ReadStore,
   { signal }: OperationOptions,

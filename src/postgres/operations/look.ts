@@ -1,7 +1,8 @@
 /**
- * Reads by one statement what others have to fit. The owner of the schema needs no
- * more: nobody else changes its streams. A reader learns by the same flush, which
- * sees one state, how to recognise what it has seen.
+ * A *look* reads with one statement what later statements must agree with. The
+ * owner of the schema needs no more, because no other process changes its
+ * streams. A reader also reads, in the same flush and so of the same state, a
+ * version by which later statements recognise that state.
  */
 
 import type { TransactionContext } from "../../database/read_transactions.ts";
@@ -13,18 +14,23 @@ import { contextOf, type ReadStore, type StreamCall } from "../store.ts";
 /** What a statement has found. */
 export interface Look<B extends Bound> {
   rows: ResultsOf<readonly [B]>[0]["rows"];
-  /** Of the stream's row, which later statements must find; absent for its owner. */
+  /**
+   * The version of the stream's row, which later statements must find again;
+   * absent in its owner's process.
+   */
   version?: bigint | undefined;
 }
 
-/** The same, and whether the stream's blocks in the database still are those. */
+/**
+ * A look, and whether the stream's blocks in the database are still the same.
+ */
 export interface BlocksLook<B extends Bound> extends Look<B> {
   isStill?: () => Promise<boolean>;
 }
 
 const allNumbers = 2n ** 63n - 1n;
 
-/** A look that statements about blocks elsewhere follow. */
+/** A look before statements about blocks in object storage. */
 export async function lookAtRow<const B extends Bound>(
   store: ReadStore,
   { name, streamId, signal }: StreamCall,
@@ -42,7 +48,7 @@ export async function lookAtRow<const B extends Bound>(
   return { rows, version: row?.[0] };
 }
 
-/** A look that statements about any blocks follow. */
+/** A look before statements about blocks anywhere. */
 export async function lookAtBlocks<const B extends Bound>(
   store: ReadStore,
   call: StreamCall,

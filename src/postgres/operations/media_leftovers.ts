@@ -1,10 +1,10 @@
 /**
  * Where a media stream is, and what a rehydration that was broken off has left:
- * blocks in the database, of a stream whose location says that they are in
- * object storage. Nobody reads them. Who begins to bring a stream back writes
- * down, with the first row, that it is to be in object storage (a task to
- * offload it); the transaction that ends the rehydration replaces that. So a
- * task that stays leads the offloader here.
+ * blocks in the database, of a stream whose location says that its blocks are
+ * in object storage. Nothing reads such blocks. With its first row, a
+ * rehydration puts the task to offload the stream. The transaction that
+ * completes the rehydration replaces that task. If the task stays, it leads the
+ * offloader to these blocks.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -20,16 +20,18 @@ import { streamChanged } from "./stream_state.ts";
 
 /** Where the blocks of a stream are. */
 export interface Whereabouts {
-  /** Of the stream's row: every move writes it anew. */
+  /** The version of the stream's row; every move writes that row anew. */
   version: bigint;
   location: string;
-  /** Where its object must end; undefined: no block is in one. */
+  /**
+   * Where the stream's object must end; undefined if no block is in an object.
+   */
   end: bigint | undefined;
-  /** Whether there are blocks in the database. */
+  /** Whether blocks are in the database. */
   isHere: boolean;
 }
 
-/** Looks where a stream is; undefined: it is unknown. */
+/** Looks where a stream is; undefined for an unknown stream. */
 export async function findWhereabouts(
   store: Store,
   call: StreamCall,
@@ -52,8 +54,8 @@ export function isWhole(
 }
 
 /**
- * Removes the leftovers of a stream, in its turn. Not if its object is not
- * whole: then they may be all that is left of some blocks.
+ * Removes the leftovers of a stream, in its turn, unless its object is
+ * incomplete: then they may be the only copy of some blocks.
  */
 export async function removeLeftovers(
   store: Store,

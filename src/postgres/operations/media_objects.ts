@@ -9,15 +9,18 @@ import type { Store, StreamCall } from "../store.ts";
 import { writeOwnRows } from "../write_path/stream_write.ts";
 import { ObjectChange } from "./object_changes.ts";
 
-/** Milliseconds that a caller waits for an object to go. */
+/** Milliseconds that a caller waits for an object's deletion. */
 const patienceMs = 5000;
 
-/** What could not be settled is looked at again so much later. */
+/**
+ * Milliseconds until an object that could not be settled is looked at again.
+ */
 const settleAgainMs = 3_600_000n;
 
 /**
- * Deletes the object of a stream whose rows are gone or back in the database.
- * It is written down as a task: what fails here the offloader does later.
+ * Deletes the object of a stream whose rows are deleted or back in the
+ * database. A task for it is put already, so what fails here the offloader does
+ * later.
  */
 export async function deleteObjectSoon(
   store: Store,
@@ -36,9 +39,9 @@ export async function deleteObjectSoon(
 }
 
 /**
- * Deletes the object of a stream that has none of its blocks there, and marks
- * the task as done. Whether that is so is looked up in the object's turn: the
- * stream may have been made and moved anew since the task was written.
+ * Deletes the object of a stream that has no blocks in it, and removes the
+ * task. The stream may have been created and moved anew since the task was put,
+ * so this looks, in the object's turn, whether the stream uses the object.
  */
 export async function deleteObject(
   store: Store,
@@ -50,8 +53,8 @@ export async function deleteObject(
 }
 
 /**
- * The same without the turn, which the caller has, and only if the object has
- * this etag. Whether there was one, and it went.
+ * {@linkcode deleteObject} in a turn that the caller has, and only if the
+ * object has this etag. Returns whether there was an object and it is deleted.
  */
 export async function removeObject(
   store: Store,
@@ -72,13 +75,16 @@ export async function removeObject(
     ]);
     return change.hasDeleted;
   } catch (error) {
-    // A refusal is an answer, too: the name need not rest for it.
+    // After a refusal, which is an answer, the name need not rest.
     await strikeOut(store, call, change);
     throw error;
   }
 }
 
-/** The object is gone; or it is the stream's again, as a node has moved it. */
+/**
+ * The object is deleted, or the stream uses it again, because a node has moved
+ * the stream.
+ */
 function taskDone(
   catalog: Catalog,
   streamId: StreamId,
@@ -90,7 +96,10 @@ function taskDone(
   ];
 }
 
-/** Strikes out a change that has failed. What stays is settled later. */
+/**
+ * Removes the row of a change that has failed. If the row must stay, the change
+ * is settled later.
+ */
 export async function strikeOut(
   store: Store,
   { name, streamId }: StreamCall,
@@ -101,7 +110,7 @@ export async function strikeOut(
   await writeOwnRows(store, context, [change.struckOut()]).catch(() => {});
 }
 
-/** Streams with changes of their objects that are due: see object_changes.ts. */
+/** Streams with due changes of their objects; see object_changes.ts. */
 export async function listUnsettled(
   store: Store,
   limit: number,
@@ -114,8 +123,8 @@ export async function listUnsettled(
 }
 
 /**
- * Removes what a lost request, or a process that died, has left in the bucket,
- * and strikes the request out once it can't be executed any more.
+ * Removes what a lost request, or a process that died, has left in the bucket.
+ * Removes the request's row once the request can't be executed any more.
  */
 export async function settleObject(
   store: Store,

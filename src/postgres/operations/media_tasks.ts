@@ -12,15 +12,15 @@ import { writeOwnRows } from "../write_path/stream_write.ts";
 
 const name = "offloadMedia";
 
-/** Something to be done about a media stream. */
+/** What the offloader has to do about a media stream. */
 export interface MediaTask {
   streamId: StreamId;
   kind: "offload" | "delete";
-  /** An earlier stream of this id has left a task that is void. */
+  /** Whether an earlier stream of this id has left a void task. */
   hasVoid: boolean;
 }
 
-/** At most so many tasks that are due, the longest first. */
+/** At most `limit` due tasks, those that have been due longest first. */
 export async function listDueTasks(
   store: Store,
   limit: number,
@@ -37,8 +37,8 @@ export async function listDueTasks(
 }
 
 /**
- * Looks at the next media streams after an id: those that wait in the database
- * without a task, and the last id, undefined at the end.
+ * Looks at the next media streams after an id. Returns those that are in the
+ * database without a task, and the last id, undefined at the end.
  */
 export async function listUnmoved(
   store: Store,
@@ -59,7 +59,7 @@ export async function listUnmoved(
   };
 }
 
-/** Drops what an earlier stream of the id has left. */
+/** Deletes the void tasks that earlier streams of these ids have left. */
 export async function dropVoidTasks(
   store: Store,
   tasks: readonly MediaTask[],
@@ -71,9 +71,9 @@ export async function dropVoidTasks(
   ]);
 }
 
-/** How long a task that has failed is set aside, milliseconds. */
+/** How long a task that has failed is set aside, in milliseconds. */
 export interface Aside {
-  /** At first; doubled by every failure. */
+  /** After the first failure; each further one doubles it. */
   minMs: number;
   maxMs: number;
 }
@@ -97,7 +97,7 @@ export async function setAside(
   ]);
 }
 
-/** There is nothing to be done. */
+/** Deletes the stream's task, because there is nothing to do. */
 export async function dropTask(
   store: Store,
   { streamId, kind }: MediaTask,

@@ -46,7 +46,7 @@ export async function getMaxArchivedMiniblockNumber(
   return found.last ?? -1n;
 }
 
-/** The last block, wherever it is; undefined for an unknown stream. */
+/** The last block, wherever it is stored; undefined for an unknown stream. */
 export function findLast(
   store: ReadStore,
   { name, streamId, signal }: StreamCall,
@@ -109,7 +109,7 @@ async function seeRanges(
     call,
     bind(catalog.of(streamId, selectRanges), streamId),
   );
-  // Removed, or moved into object storage.
+  // The stream was deleted, or moved into object storage.
   if (gapped.rows.length === 0) return moved;
   const ranges = await rangesOfRows(gapped.rows);
   return { ranges, isStill: gapped.isStill };

@@ -1,22 +1,23 @@
 /**
  * Changes the object of a stream so that a late copy of a request does no harm.
  *
- * The object of a stream is named after the stream, so a name is used again:
- * after the stream was deleted and uploaded anew, or was brought back and moved
- * again. A request whose answer was lost may be executed minutes later. By then
- * a DELETE would take the new object, and a PUT would replace it.
+ * The object of a stream is named after the stream, so a name is used again
+ * when the stream is deleted and uploaded anew, or brought back and moved
+ * again. A request whose answer was lost may be executed minutes later. At that
+ * time a DELETE would remove the new object, and a PUT would replace it.
  *
- *     look ──▶ write down ──▶ send ──▶ answered: strike out
- *                               └────▶ lost, or the process died: the row stays
+ *     look ──▶ record ──▶ send ──▶ answered: strike out
+ *                           └────▶ lost, or the process died: the row stays
  *
- * 1. *look*: HEAD tells which object is there, and the store's time.
- * 2. *write down*: one transaction behind the fence finds that the stream does
- *    not use the object, and inserts a row for the change. Before an upload it
- *    also finds that no earlier change can still be executed.
+ * 1. *look*: HEAD returns which object is there, and the store's time.
+ * 2. *record*: one transaction behind the fence finds that the stream does not
+ *    use the object, and inserts a row for the change. Before an upload it also
+ *    finds that no earlier change can still be executed.
  * 3. *send*: every attempt carries the date of the look, and the condition that
  *    the store still has what the look found.
- * 4. *strike out*: when every attempt was answered, the row goes. Older rows of
- *    the stream go only if nothing is left at its name that they lead to.
+ * 4. *strike out*: when every attempt was answered, the row is deleted. Older
+ *    rows of the stream are deleted only if the bucket holds nothing under its
+ *    name that these rows alone lead to.
  *
  * S3. The store refuses a signed request whose date is more than 15 minutes
  * off. The date is chosen before the row is written, and the row is written
@@ -24,20 +25,20 @@
  * store's own clock, stands for nothing that can still happen, even if its
  * process slept in between and sends the request only now. While a younger row
  * is there, the name *rests*: the stream waits in the database. When an upload
- * begins, every earlier request was therefore answered or is refused. A later
- * request is written down either in this process, in its turn after our commit,
- * or by a later owner, behind whose fence our commit fails. The conditions
- * (`If-None-Match`, `If-Match`) keep more late requests off, where the server
- * knows them; the proof does not use them.
+ * begins, every earlier request was therefore answered, or is refused. A later
+ * request is recorded either by this process, in its turn after our commit, or
+ * by a later owner, behind whose fence our commit fails. Where the server knows
+ * conditions (`If-None-Match`, `If-Match`), they keep more late requests off;
+ * the proof does not use them.
  *
- * GCS. No date is checked, but a PUT is executed only if there is no object,
- * and a DELETE only on the generation that was looked at. Generations are never
- * given twice. A DELETE is written down after its look, so a former owner has
+ * GCS. The store checks no date, but executes a PUT only if there is no object,
+ * and a DELETE only on the generation that the look found. It never uses a
+ * generation twice. A DELETE is recorded after its look, so a former owner has
  * seen only generations older than our look, and the object that we verify is
- * younger than it. An upload in parts takes no condition: its id is in the row,
- * and before the name is uploaded to again, the old upload is given up.
+ * younger than our look. An upload in parts takes no condition. Its id is in
+ * the row, and the old upload is aborted before the name is uploaded to again.
  *
- * A row that stays is looked at when it is due: see `settleObject`.
+ * A row that stays is looked at when it is due; see `settleObject`.
  */
 
 import { bind, type Bound } from "../../database/statement.ts";
@@ -55,17 +56,17 @@ import { writeOwnRows } from "../write_path/stream_write.ts";
 import { findLocation } from "./external_blocks.ts";
 import { streamChanged } from "./stream_state.ts";
 
-/** The reason of a stream's waiting until its object's name is safe again. */
+/** The reason why a stream waits until its object's name is safe again. */
 export const nameRests = "object_name_rests";
 
-/** A change whose date is so long past is over: a row for it is of no use. */
+/** A change with a date this long past is over, and its row is of no use. */
 const overAfterMs = 16 * 60_000;
 
-/** A change of an object, from the look to the end of its row. */
+/** A change of an object, from the look until its row is deleted. */
 export class ObjectChange {
-  /** Whether its row may be there, and a request may have been sent. */
+  /** Whether its row may exist, and a request may have been sent. */
   isBegun = false;
-  /** Whether there was an object to delete, and it is gone. */
+  /** Whether there was an object to delete, and it is deleted. */
   hasDeleted = false;
   readonly #store: Store;
   readonly #call: StreamCall;
@@ -73,7 +74,10 @@ export class ObjectChange {
   readonly #id = randomId();
   #at = new Date(0);
   #isLost = false;
-  /** Nothing is at the name that the stream does not use. */
+  /**
+   * Whether the bucket holds nothing under the name that the stream does not
+   * use.
+   */
   #isTidy = false;
 
   constructor(store: Store, call: StreamCall, media: Media) {
@@ -89,9 +93,11 @@ export class ObjectChange {
 
   /**
    * Begins an upload: makes sure that nothing can replace or delete its object
-   * later, removes one that is there already, and returns the upload's date.
+   * later, deletes an object that is there already, and returns the upload's
+   * date.
    *
-   * @throws {StreamStorageError} {@linkcode nameRests}: not yet.
+   * @throws {StreamStorageError} {@linkcode nameRests}: the name is not safe
+   *   yet.
    */
   readonly beginUpload = async (
     uploadId: string | undefined,
@@ -116,7 +122,7 @@ export class ObjectChange {
     this.isBegun = true;
     if (found.object !== undefined) await this.#delete(found.object);
     this.#isTidy = true;
-    // The lost deletion could still take the new object.
+    // The lost deletion could still delete the new object.
     if (this.#isLost && objects.lateMs > 0) {
       throw restingName(streamId, objects.lateMs);
     }
@@ -124,8 +130,8 @@ export class ObjectChange {
   };
 
   /**
-   * Deletes an object that the stream does not use, if there is one that is to
-   * go. False: the stream uses it.
+   * Deletes an object that the stream does not use, if there is one that
+   * `isToGo` accepts. Returns false if the stream uses it.
    */
   async deleteUnused(
     isToGo: (etag: string) => boolean = () => true,
@@ -151,8 +157,9 @@ export class ObjectChange {
   }
 
   /**
-   * Strikes out what is answered, and what is too old to be executed: not while
-   * there is an object that it may have made, which nothing else leads to.
+   * Deletes the row of this change if every attempt was answered, and rows too
+   * old to be executed. Old rows stay while the bucket may hold an object of
+   * theirs that nothing else leads to.
    */
   struckOut(): Bound {
     const { streamId } = this.#call;
@@ -179,7 +186,7 @@ export class ObjectChange {
     return [streamId, this.#id, date, uploadId ?? null, location] as const;
   }
 
-  /** Writes the change down; false: it was refused. */
+  /** Records the change; false if it was refused. */
   async #write(bound: Bound<[]>): Promise<boolean> {
     const { name, streamId } = this.#call;
     const context = { name, tags: streamId };
@@ -200,8 +207,8 @@ export class ObjectChange {
   }
 
   /**
-   * Ends the uploads in parts that a lost request may still finish, where
-   * nothing else would stop it.
+   * Aborts uploads in parts that a lost request may still complete, if nothing
+   * else would stop that request.
    */
   async #giveUpUploads(): Promise<void> {
     if (this.#media.objects.lateMs > 0) return;

@@ -6,9 +6,9 @@ import {
 import type { StreamCall } from "../store.ts";
 
 /**
- * Runs a write part by part, each a transaction of its own, until `part` says
- * that there is no more. A call that fails in between has done a part: whoever
- * calls again goes on there.
+ * Runs a write in parts, each a transaction of its own, until `part` returns
+ * that there are no more. If a call fails in between, the parts before stay
+ * done, and the next call continues there.
  */
 export async function inParts(
   { signal }: StreamCall,
@@ -27,7 +27,10 @@ export async function inParts(
   }
 }
 
-/** `rolled_back` would say that nothing was written. */
+/**
+ * Marks the outcome as partial: `rolled_back` would say that nothing was
+ * written.
+ */
 function partlyDone(error: unknown): unknown {
   if (!isStreamStorageError(error)) return error;
   const { code, message, operation, details, retryable } = error;

@@ -31,7 +31,7 @@ export async function readMiniblockCandidate(
   if (data === null) throw candidateNotFound(streamId, blockNumber, hash);
   return {
     ...descriptorOf({ number: blockNumber, data, snapshot }),
-    // Not slice(): that of a Buffer is a view of the same memory.
+    // slice() of a Buffer would be a view of the same memory.
     hash: new Uint8Array(blockHash),
   };
 }

@@ -70,7 +70,7 @@ export async function writePrecedingMiniblocks(
   });
 }
 
-/** A whole stream, as another node has it. */
+/** A whole stream, as another node has stored it. */
 interface Rebuild {
   miniblocks: readonly MiniblockDescriptor[];
   snapshot: bigint;
@@ -153,7 +153,10 @@ async function updateRows(
   ];
 }
 
-/** The latest snapshot, an empty minipool, no candidate that is too old. */
+/**
+ * Sets the latest snapshot and an empty minipool, and deletes candidates that
+ * are too old.
+ */
 function newHead(
   { catalog }: Store,
   { streamId }: StreamCall,

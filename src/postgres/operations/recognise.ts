@@ -1,7 +1,7 @@
 /**
- * How a write whose answer was lost is recognised by its rows. These looks are
- * made in the stream's turn and after re-fencing (fence.ts), so what they find is
- * final: no other write of the stream can have come between.
+ * How the rows of a write show whether it was done, after its answer was lost.
+ * These looks are made in the stream's turn and after re-fencing (fence.ts), so
+ * their result is final: no other write of the stream can have come between.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -11,8 +11,8 @@ import { contextOf, type Store, type StreamCall } from "../store.ts";
 import { findState } from "./stream_state.ts";
 
 /**
- * The call as one that looks what became of its write. Nothing may stop it, and
- * it asks the server that takes the writes.
+ * The call for looking what became of its write. No signal stops it, and it
+ * asks the server that takes the writes.
  */
 export function looking({ name, streamId, deadline }: StreamCall): StreamCall {
   return {
@@ -23,10 +23,10 @@ export function looking({ name, streamId, deadline }: StreamCall): StreamCall {
   };
 }
 
-/** Number and data of a block. */
+/** The number and data of a block. */
 type Block = Pick<MiniblockDescriptor, "number" | "data">;
 
-/** Whether the block is stored with just this data. */
+/** Whether the block is stored with exactly this data. */
 export async function isBlockStored(
   store: Store,
   call: StreamCall,
@@ -42,9 +42,8 @@ export async function isBlockStored(
 }
 
 /**
- * Whether this block, with just this data, is the stream's last one. Blocks are
- * written with the rest of their transaction or not at all, so the last of them
- * tells.
+ * Whether this block, with exactly this data, is the stream's last one. A
+ * transaction writes all of its blocks or none, so the last of them decides.
  */
 export async function endsWithBlock(
   store: Store,
@@ -61,8 +60,8 @@ export async function endsWithBlock(
 }
 
 /**
- * Whether the stream has this block and nothing that came later: how its
- * creation is recognised. A stream of the other kind is another's.
+ * Whether the stream has this block and nothing later, by which its creation is
+ * recognised. A stream of the other kind was created by another call.
  */
 export async function isJustCreated(
   store: Store,
@@ -78,7 +77,7 @@ export async function isJustCreated(
     await isBlockStored(store, call, block);
 }
 
-/** Whether the stream has no row: how its removal is recognised. */
+/** Whether the stream has no row: how its deletion is recognised. */
 export async function isGone(store: Store, call: StreamCall): Promise<boolean> {
   const range = { first: 0n, last: -1n };
   return await findState(store, looking(call), range) === undefined;

@@ -1,19 +1,20 @@
 /**
- * Comparing the bucket with the database, both ways.
+ * Compares the bucket with the database, both ways.
  *
- * The bucket is listed once, page by page; for every page the streams are
- * looked up whose ids lie up to its greatest name, so every stream is looked
- * up once, in whatever order the store lists. An object that no stream refers
- * to is *unused*. A stream that does not fit what was listed is only suspect:
- * it may have been moved or made anew since. It is told as *missing* or *damaged*
- * after another look in its turn, at its rows, its object and its rows again,
- * if nothing has changed in between. So is one that is *in both places*.
+ * The bucket is listed once, page by page. After every page, the streams are
+ * looked up whose ids lie up to the greatest name so far. So every stream is
+ * looked up once, in whatever order the store lists. An object that no stream
+ * refers to is *unused*. A stream that does not fit the list is only suspect,
+ * because it may have been moved or created anew since. Another look in the
+ * stream's turn, at its rows, its object and its rows again, decides. If
+ * nothing has changed in between, the stream is reported as *missing*,
+ * *damaged* or *in both places*.
  *
  * Only unused objects are ever deleted, and only after everything was listed
- * and the guards have agreed: a store that points at the wrong bucket, or at a
- * bucket of another database with a schema of the same name, finds that most
- * objects are unused, and refuses. Each object is looked at again, in its
- * turn, right before it goes.
+ * and the guards have agreed. If the store points at the wrong bucket, or at a
+ * bucket of another database with a schema of the same name, most objects are
+ * unused, and the guards refuse. Each object is looked at again, in its turn,
+ * right before it is deleted.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -34,12 +35,12 @@ import {
 } from "./media_leftovers.ts";
 import { removeObject } from "./media_objects.ts";
 
-/** How a reconciliation is bounded. */
+/** The bounds of a reconciliation. */
 export interface ReconcileBounds {
   dryRun: boolean;
-  /** Younger objects are left alone, milliseconds. */
+  /** Objects younger than this, in milliseconds, are left alone. */
   minAgeMs: number;
-  /** More unused objects than this are not deleted; undefined: a tenth. */
+  /** If more objects are unused, none is deleted; undefined: a tenth of all. */
   maxDeleted: number | undefined;
   signal: AbortSignal;
 }
@@ -47,12 +48,14 @@ export interface ReconcileBounds {
 const name = "reconcileMedia";
 const pageSize = 1000;
 const maxListed = 1000;
-/** Unused objects that are remembered; what is beyond waits for the next time. */
+/**
+ * Unused objects that one run remembers; further ones wait for the next run.
+ */
 const maxRemembered = 10_000;
-/** Fewer than this can be more than a tenth. */
+/** So many may always be deleted, even if they are more than a tenth. */
 const alwaysDeletable = 10;
 
-/** Compares, and deletes unused objects unless it is a dry run. */
+/** Compares, and deletes unused objects unless this is a dry run. */
 export async function reconcileMedia(
   store: Store,
   media: Media,
@@ -125,7 +128,9 @@ interface Look {
   bounds: ReconcileBounds;
 }
 
-/** Finds the streams of a range of ids that lack their object. */
+/**
+ * Looks up the streams of a range of ids, and checks those without an object.
+ */
 async function lookUp(
   store: Store,
   media: Media,
@@ -167,13 +172,13 @@ async function usedOf(
 
 interface Checked {
   id: string;
-  /** As it was listed. */
+  /** The object as it was listed. */
   object: StoredObject | undefined;
   report: ReconcileMediaReport;
   bounds: ReconcileBounds;
 }
 
-/** Looks whether the object of a stream, as it was listed, fits its rows. */
+/** Checks whether the stream's object, as it was listed, fits its rows. */
 async function check(
   store: Store,
   media: Media,
@@ -191,10 +196,10 @@ async function check(
   );
 }
 
-/** Looks at a stream that changes all the time; nobody can tell more of it. */
+/** A stream that changes during this many looks is not reported. */
 const maxLooks = 5;
 
-/** Tells what is wrong with a stream, in its turn, if there still is. */
+/** Looks at the stream in its turn, and reports what is still wrong with it. */
 async function suspect(
   store: Store,
   media: Media,
@@ -271,7 +276,7 @@ async function removeUnused(
   return report;
 }
 
-/** Why nothing is deleted, if so. */
+/** Why nothing may be deleted; undefined if it may. */
 function refusalOf(
   { unused, young, objects, streams, missing }: ReconcileMediaReport,
   { maxDeleted }: ReconcileBounds,

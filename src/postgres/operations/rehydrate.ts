@@ -1,9 +1,10 @@
 /**
- * Bringing a media stream back into the database: page by page, each page a
- * transaction. Until the last of them the stream's location says that its
- * blocks are in object storage, so nobody sees those that are back already. What
- * a failure leaves of them is removed at once if it can be; what a crash leaves,
- * by the next attempt or by the offloader: see media_leftovers.ts.
+ * Brings a media stream back into the database, page by page, each page in a
+ * transaction of its own. Until the last of them, the stream's location says
+ * that its blocks are in object storage, so no read sees the blocks that are
+ * back. What a failure leaves of them is removed at once if possible. What a
+ * crash leaves is removed by the next attempt or by the offloader; see
+ * media_leftovers.ts.
  */
 
 import { bind, type Bound } from "../../database/statement.ts";
@@ -34,13 +35,14 @@ import { looking } from "./recognise.ts";
 import { streamChanged } from "./stream_state.ts";
 import { miniblockRows } from "./write_miniblocks.ts";
 
-/** Brings a stream back; undefined: it is in the database already. */
+/** Brings a stream back; undefined if it is in the database already. */
 export async function rehydrateStream(
   store: Store,
   call: StreamCall,
 ): Promise<Moved | undefined> {
   const { media } = store;
-  // Looked at in its turn: of several calls the first one brings it back.
+  // Looks in the stream's turn, so that of several calls only the first brings
+  // it back.
   const back = () => bringBack(store, call);
   const result =
     await (media ? media.turn(call.streamId, back, call.signal) : back());
@@ -76,10 +78,13 @@ async function bringBack(
 
 const cleanUpMs = 5000;
 
-/** Longer than it takes to bring back most streams; no harm if it does not. */
+/**
+ * Milliseconds until the offloader looks for leftovers. Longer than most
+ * streams take to bring back; an earlier look does no harm.
+ */
 const looksAfterMs = 600_000n;
 
-/** Removes what was left before; from here on what is left is looked for. */
+/** Removes earlier leftovers, and puts the task by which new ones are found. */
 async function begin(
   store: Store,
   call: StreamCall,
@@ -109,7 +114,8 @@ async function restore(
   }));
   const [first, last] = [blocks[0]!.number, blocks.at(-1)!.number];
   await write(store, call, media.location, [
-    // Done twice is done once.
+    // Deletes first, because an attempt with a lost answer may have inserted
+    // them.
     bind(
       catalog.of(streamId, deleteMiniblocksIn),
       streamId,
@@ -120,7 +126,9 @@ async function restore(
   ]);
 }
 
-/** The switch: from here on the rows count, and the object is to be deleted. */
+/**
+ * Switches to the rows in the database, and puts the task to delete the object.
+ */
 async function settle(
   store: Store,
   call: StreamCall,

@@ -1,25 +1,26 @@
 /**
- * Tells which blocks carry a snapshot, as one statement saw them.
+ * Finds which blocks carry a snapshot, as one statement saw them.
  *
- * Whether one stands beside the data the statement says. Whether one is inside
- * says only the data, which is read by later statements the first time and
- * remembered. It is one consistent snapshot all the same: what a block's data
- * holds is true as long as the block is there, before that statement and after
- * it. It is not if the block was removed meanwhile, and maybe another written
- * under its number. Then all is looked at again:
+ * A statement shows whether a snapshot stands beside a block's data. Only the
+ * data shows whether a snapshot is inside; later statements read it the first
+ * time, and the result is remembered. The result is still consistent: what a
+ * block's data holds stays true as long as the block is there, before and after
+ * the first statement. It is not true of another block that was written under
+ * the same number meanwhile. So the search begins again in these cases:
  *
- * - If a block is not found any more, it was removed.
- * - If it is found, but is another one: only the owner of the schema writes. If
- *   that is this process, it marks what is known of the stream as outdated
- *   when a removal is over. It writes the new block after that, so whoever
- *   reads the new block reads the mark too. A reader is not told, so it
- *   remembers nothing from one call to the next, and asks behind the search
- *   whether the rows still are the ones that the first statement saw.
+ * - A block is not found any more, because it was removed.
+ * - A block is found, but is another one. Only the owner of the schema writes.
+ *   If the owner is this process, it marks what it remembers of the stream as
+ *   outdated when a removal ends, and writes the new block after that. So a
+ *   call that reads the new block also reads the mark. A reader receives no
+ *   mark, so it remembers nothing from one call to the next, and asks after the
+ *   search whether the rows are still those that the first statement saw.
  *
- * (An empty genesis that is repaired meanwhile is told of as repaired.)
+ * (An empty genesis that is repaired meanwhile is reported as repaired.)
  *
- * The first search of a long stream may take longer than a call has. What it has
- * found by then is remembered, so the next call goes on from there.
+ * The first search of a long stream may take longer than a call has. What it
+ * has found by its deadline is remembered, so the next call continues from
+ * there.
  */
 
 import { Slices } from "../../database/slices.ts";
@@ -40,20 +41,24 @@ import {
 import { findPage, pageBytes } from "./read_miniblocks.ts";
 import { streamChanged } from "./stream_state.ts";
 
-/** A stream that is trimmed more often during one call is told of as changing. */
+/**
+ * A stream that is trimmed more often during one call is reported as changing.
+ */
 const maxLooks = 10;
 
 /** The blocks of a stream, as one statement saw them. */
 export interface SeenRanges {
-  /** With the blocks beside which a snapshot stands. */
+  /** The runs, with the blocks beside which a snapshot stands. */
   ranges: MiniblockRange[];
-  /** Every block, if they are in object storage. */
+  /** Every block, if the blocks are in object storage. */
   external?: readonly SeenBlock[];
-  /** Whether these very blocks are still there; absent if that is known otherwise. */
+  /**
+   * Whether these very blocks are still there; absent in their owner's process.
+   */
   isStill?: (() => Promise<boolean>) | undefined;
 }
 
-/** The numbers that `selectWholeRun` tells as bytes, ascending. */
+/** The numbers that `selectWholeRun` returns as bytes, ascending. */
 export async function numbersOf(bytes: Uint8Array): Promise<bigint[]> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const slices = new Slices();
@@ -68,7 +73,7 @@ export async function numbersOf(bytes: Uint8Array): Promise<bigint[]> {
   return isSorted ? numbers : [...BigInt64Array.from(numbers).sort()];
 }
 
-/** The runs that the rows of `rangeRows` tell of. */
+/** The runs that the rows of `rangeRows` describe. */
 export async function rangesOfRows(
   rows: readonly (readonly [number: bigint, bits: bigint, ...unknown[]])[],
 ): Promise<MiniblockRange[]> {
@@ -92,7 +97,10 @@ export async function rangesOfRows(
   return ranges;
 }
 
-/** The same of blocks in object storage; `seen` is as with `ExternalRead`. */
+/**
+ * The runs of blocks in object storage. `seen` is the version of the stream's
+ * row, as an earlier statement has seen it.
+ */
 export async function seeExternal(
   store: ReadStore,
   call: StreamCall,
@@ -109,8 +117,8 @@ export async function seeExternal(
 }
 
 /**
- * What `look` sees, in one statement, and which blocks hold a snapshot inside
- * or beside. It is called again if blocks were removed meanwhile.
+ * What `look` sees in one statement, and which blocks hold a snapshot inside or
+ * beside. Calls `look` again if blocks were removed meanwhile.
  */
 export async function rangesWithSnapshots<T extends SeenRanges>(
   store: ReadStore,
@@ -133,7 +141,7 @@ export async function rangesWithSnapshots<T extends SeenRanges>(
   throw streamChanged(streamId);
 }
 
-/** Up to 16 numbers of a range that stand in one group of `SearchedBlocks`. */
+/** Up to 16 numbers of a range that share a group of `SearchedBlocks`. */
 interface Group {
   range: MiniblockRange;
   index: bigint;
@@ -149,7 +157,7 @@ class Search {
   readonly #call: StreamCall;
   readonly #known: SearchedBlocks;
   readonly #seen: SeenRanges;
-  /** What this call has found: there may be no room to remember it. */
+  /** What this call has found; `#known` may have no room for it. */
   readonly #found = new SearchedBlocks();
   readonly #slices = new Slices();
 
@@ -165,7 +173,7 @@ class Search {
     this.#seen = seen;
   }
 
-  /** Searches what was not searched before; false: blocks were removed. */
+  /** Searches the blocks not searched before; false if blocks were removed. */
   async run(): Promise<boolean> {
     let hasRead = false;
     for (const { number, holds } of this.#seen.external ?? []) {
@@ -213,7 +221,7 @@ class Search {
     return this.#known.bitsOf(group) | this.#found.bitsOf(group);
   }
 
-  /** Searches the blocks from `from` on that are read at a time. */
+  /** Searches as many blocks from `from` on as are read at a time. */
   async #searchPage(from: bigint, last: bigint): Promise<boolean> {
     const page = this.#seen.external === undefined
       ? await this.#readPage(from, last)

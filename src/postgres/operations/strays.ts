@@ -8,15 +8,18 @@ import type { Store } from "../store.ts";
 import { writeOwnRows } from "../write_path/stream_write.ts";
 
 const pageStreams = 50n;
-/** A statement without a bound may not end before its deadline. */
+/** Without a bound, a statement might not end before its deadline. */
 const maxRows = 10_000n;
 
-/** Rows, streams, the last id: what each statement returns. */
+/**
+ * What each statement returns: the number of rows and of streams, the last id.
+ */
 type Removed = [{ rows: [bigint, bigint, string | null][] }];
 
 /**
- * Removes what our own tables keep about streams that a node has deleted, which
- * nobody reads any more. Returns how many streams that were, in each table.
+ * Removes the rows of our own tables about streams that a node has deleted,
+ * which no call reads any more. Returns the number of these streams for each
+ * table.
  */
 export async function removeStrays(
   store: Store,

@@ -5,7 +5,10 @@ import type { StreamId } from "../../storage/stream_id.ts";
 import { checkUnchanged, selectNumbers, selectState } from "../sql/state.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
 
-/** Block numbers, both ends included: the greatest one is a number too. */
+/**
+ * Block numbers, both ends included, so that a range may end with the greatest
+ * one.
+ */
 export interface NumberRange {
   first: bigint;
   last: bigint;
@@ -16,7 +19,7 @@ export interface StreamState {
   streamId: StreamId;
   latestSnapshot: bigint;
   ephemeral: boolean;
-  /** `D`: the blocks are in the database. */
+  /** `D` if the blocks are in the database. */
   blockdataExt: string;
   last: bigint | undefined;
   hasMinipool: boolean;
@@ -25,7 +28,7 @@ export interface StreamState {
   numbers: bigint[];
 }
 
-/** Looks at a stream; undefined when it is unknown. */
+/** Looks at a stream; undefined for an unknown stream. */
 export async function findState(
   store: Store,
   call: StreamCall,
@@ -59,7 +62,7 @@ export async function findState(
   };
 }
 
-/** Looks at a stream; NOT_FOUND when it is unknown. */
+/** Looks at a stream; NOT_FOUND for an unknown stream. */
 export async function readState(
   store: Store,
   call: StreamCall,
@@ -70,7 +73,7 @@ export async function readState(
   return state;
 }
 
-/** The check, under the lock, that the stream still is as it was seen. */
+/** The check, under the lock, that the stream is still as it was seen. */
 export function unchanged(store: Store, state: StreamState): Bound {
   const { streamId, range } = state;
   return bind(
@@ -87,7 +90,9 @@ export function unchanged(store: Store, state: StreamState): Bound {
   );
 }
 
-/** Somebody else wrote between the look and the write; nobody should. */
+/**
+ * Another writer has come between the look and the write, which none should.
+ */
 export function streamChanged(streamId: StreamId): StreamStorageError {
   return new StreamStorageError({
     code: "DB_OPERATION_FAILURE",

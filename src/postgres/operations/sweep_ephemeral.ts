@@ -15,9 +15,9 @@ const name = "sweepEphemeralStreams";
 const pageSize = 1000;
 
 /**
- * Makes the table of ages fit the streams and the clock: those without an age
- * get one that starts now, as do those whose age starts later, and ages of
- * streams that are ephemeral no longer go.
+ * Adapts the table of ages to the streams and the clock. Streams without an
+ * age, or with one in the future, get an age that starts now. Ages of streams
+ * that are not ephemeral any more are deleted.
  *
  * Returns how many streams were seen for the first time.
  */
@@ -43,7 +43,7 @@ export async function alignEphemeralAges(
   return firstSeen;
 }
 
-/** Ephemeral streams of an age, ascending, at most `limit` after an id. */
+/** Ephemeral streams of this age, ascending, at most `limit` after an id. */
 export async function listExpired(
   store: Store,
   { ttlMs, after, limit, signal }: {
@@ -65,9 +65,10 @@ export async function listExpired(
 }
 
 /**
- * Removes the whole stream if it still is ephemeral and of that age: both are
- * checked under its lock, in the transaction that removes it. False: it was
- * sealed, deleted or made anew meanwhile, and is left alone.
+ * Removes the whole stream if it is still ephemeral and old enough. The
+ * transaction that removes it checks both under the stream's lock. Returns
+ * false if the stream was sealed, deleted or created anew meanwhile; then it is
+ * left alone.
  */
 export async function removeExpired(
   store: Store,

@@ -20,27 +20,27 @@ import {
   trimSteps,
 } from "./trim_plan.ts";
 
-/** What went of a stream, or would. */
+/** What was removed of a stream, or would be. */
 export interface Trimmed {
-  /** The number of the block with the latest snapshot. */
+  /** The number of the latest snapshot. */
   latest: bigint;
-  /** All blocks below this one; undefined: none. */
+  /** Blocks below this one were removed; undefined: none. */
   cut: bigint | undefined;
-  /** Blocks that went. */
+  /** The number of blocks removed. */
   miniblocks: number;
-  /** Snapshots that were cleared. */
+  /** The number of snapshots cleared. */
   snapshots: number;
   /** The first 1000 blocks that lost their snapshot. */
   cleared: bigint[];
-  /** The size of all that. */
+  /** The bytes removed or cleared. */
   bytes: bigint;
-  /** False: the rules were replaced in the middle, and nothing more goes. */
+  /** False if the rules were replaced before the end, so the rest stays. */
   isWhole: boolean;
 }
 
 /** How a stream is trimmed. */
 export interface TrimmingRun {
-  /** Only measures. */
+  /** Only measures, removes nothing. */
   dryRun: boolean;
   /** Takes a step, if the rules still hold; see `Ruling`. */
   step<T>(body: () => Promise<T>): Promise<T | undefined>;
@@ -49,12 +49,11 @@ export interface TrimmingRun {
 const maxListed = 1000;
 
 /**
- * Removes what the rules let go, or only measures it. Each step is a write of
- * its own, in the stream's turn and under its lock, where everything that
- * justifies it is read again (`checkCut`); one that is stopped in between is
- * finished by the next look. A plan that holds no longer is an error
- * (`stream_changed`) and made anew by the next look; one of rules that hold no
- * longer just ends.
+ * Removes what the rules allow, or only measures it. Each step is a write of
+ * its own, in the stream's turn and under its lock, and reads again what
+ * justifies it (`checkCut`). If a step is interrupted, the next look continues.
+ * A plan that no longer holds is an error (`stream_changed`); the next look
+ * makes another. A plan whose rules were replaced just ends.
  */
 export async function trimByRules(
   store: Store,
@@ -73,7 +72,7 @@ export async function trimByRules(
   );
 }
 
-/** Only measures, on what may not write. */
+/** Only measures, through a store that may not write. */
 export async function measureByRules(
   reader: TrimReader,
   call: StreamCall,
@@ -119,7 +118,7 @@ async function carryOut(
   return trimmed;
 }
 
-/** Blocks, snapshots, bytes. */
+/** The number of blocks, of snapshots, and the bytes. */
 type Figures = [bigint, bigint, bigint];
 
 async function measure(
@@ -147,7 +146,7 @@ async function remove(
   const { catalog, cache: { legacySnapshots } } = store;
   const { from, to, clear } = step;
   try {
-    // Without the signal: a write that is under way is never given up.
+    // Without the signal, because a write in flight is never given up.
     return await writeStream(store, { name, streamId }, {
       bytes: 0,
       bound: [
@@ -155,14 +154,14 @@ async function remove(
         bind(catalog.of(streamId, deleteMeasured), streamId, from, to),
         bind(catalog.of(streamId, clearMeasured), streamId, clear),
       ],
-      // Done twice it is as if done once, apart from the figures: there is no
-      // look, and so there are results.
+      // Without `wasDone`, because a step done twice differs only in its
+      // figures. So there are always results.
       settle: (results) => {
         const [, blocks, snapshots] = results!;
         return figuresOf(blocks.rows, snapshots.rows);
       },
       refused: () => {
-        // Whatever is remembered of its blocks was not reliable either.
+        // What is remembered of the stream's blocks may be wrong, too.
         legacySnapshots.forget(streamId);
         throw streamChanged(streamId);
       },
@@ -172,7 +171,10 @@ async function remove(
   }
 }
 
-/** The check, in the step's own transaction, of all that justifies it. */
+/**
+ * The check, in the step's own transaction, of everything that justifies the
+ * step.
+ */
 function justified(
   { catalog }: Store,
   streamId: StreamId,

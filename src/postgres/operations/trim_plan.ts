@@ -1,29 +1,30 @@
 /**
- * What of a stream may go by its rules.
+ * Plans what may be removed of a stream by its rules.
  *
- * - Only a regular stream in the database is trimmed. An archive keeps all, an
- *   upload is the sweeper's.
- * - Its blocks must be one run; a genesis that stands alone before it is what
- *   an older trimmer may have left. Any other gap, or a latest snapshot that is
- *   not where it should be, means that something went wrong before: it is
- *   refused, so that nothing is removed that could still be of use.
- * - The cut is at a block with a snapshot, the nearest that keeps the history
- *   asked for before the latest snapshot, and never above that.
- * - Of the snapshots from the cut on one in each interval stays, the first,
- *   which makes the one at the cut stay; so do those of the newest 100 blocks
- *   and the latest. A snapshot inside a block's data can be cut at, but is no
- *   part of it otherwise: it can't be cleared.
+ * - Only a regular stream in the database is trimmed. An archive keeps all its
+ *   blocks, and uploads are left to the sweeper.
+ * - The stream's blocks must be one run. Only a genesis may stand alone before
+ *   it, because an older trimmer may have left it. Any other gap, or a latest
+ *   snapshot that is not where it should be, means that something went wrong
+ *   before. Then the stream is refused, so that nothing is removed that could
+ *   still be of use.
+ * - The cut is at a block with a snapshot: the nearest one that keeps the
+ *   required history before the latest snapshot, and never above that.
+ * - From the cut on, the first snapshot of each interval stays, which includes
+ *   the one at the cut. The snapshots of the newest 100 blocks and the latest
+ *   one also stay. The cut may be at a snapshot inside a block's data.
+ *   Otherwise such a snapshot plays no part, because it can't be cleared.
  *
- * The same rules on what they have left find nothing more.
+ * Applied to what they have left, the same rules find nothing more.
  *
- * What a plan rests on may be untrue by the time it is carried out: another
- * caller has trimmed the stream, or a failover has taken commits back. So the
- * plan names the snapshots that must stay (`beside`, `inside`), and every step is
- * checked against them in its own transaction (`checkCut`). Which blocks hold a
- * snapshot in their data is remembered from look to look
- * (legacy_snapshots.ts). That memory only tells which block to try: its data is
- * read again before a plan rests on it, and the hash of that data goes with the
- * plan.
+ * The facts behind a plan may have changed when the plan is carried out:
+ * another caller has trimmed the stream, or a failover has taken commits back.
+ * So the plan names the snapshots that must stay (`beside`, `inside`), and
+ * every step checks them in its own transaction (`checkCut`). Which blocks hold
+ * a snapshot in their data is remembered from look to look
+ * (legacy_snapshots.ts). That memory only decides which block to try. The
+ * block's data is read again before a plan relies on it, and the data's hash is
+ * part of the plan.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -54,52 +55,54 @@ export type TrimRefusalReason =
   | "unexpected_gap"
   | "latest_snapshot_missing";
 
-/** A block with a snapshot inside, and the hash of the data that told so. */
+/** A block with a snapshot inside its data, and the hash of that data. */
 export interface LegacySnapshot {
   number: bigint;
   sha256: Uint8Array;
 }
 
-/** The snapshots without which nothing may go: at the cut, and the latest. */
+/**
+ * The snapshots at the cut and the latest: without them, nothing is removed.
+ */
 interface NeededSnapshots {
-  /** Blocks with a snapshot beside them. */
+  /** The blocks with a snapshot beside them. */
   beside: readonly bigint[];
   inside: readonly LegacySnapshot[];
 }
 
-/** What may go of a stream; its steps are found as they are done. */
+/** What may be removed of a stream; its steps are found as they are done. */
 export interface TrimPlan extends NeededSnapshots {
-  /** The number of the block with the latest snapshot. */
+  /** The number of the latest snapshot. */
   latest: bigint;
   /** The first stored block, and the last. */
   first: bigint;
   last: bigint;
-  /** The first block of the run; differs from the first after a gap only. */
+  /** The first block of the run; differs from `first` only after a gap. */
   runStart: bigint;
-  /** Blocks below this one go. */
+  /** Blocks below this one are to be removed. */
   cut: bigint | undefined;
   rules: TrimmingRules;
 }
 
 /** A part of a plan, small enough for one transaction. */
 export interface TrimStep {
-  /** The blocks from the first number to below the second go. */
+  /** The blocks from this number to below `to` are to be removed. */
   from: bigint;
   to: bigint;
-  /** The snapshots of these blocks go. */
+  /** The snapshots of these blocks are to be cleared. */
   clear: readonly bigint[];
-  /** The snapshots of these blocks must be there: for their sake others go. */
+  /** These blocks must have a snapshot, which justifies clearing the others. */
   stay: readonly bigint[];
 }
 
-/** What looking at a stream takes: less than trimming it. */
+/** What planning needs of a store: less than trimming does. */
 export interface TrimReader extends ReadStore {
   readonly cache: Pick<StreamCache, "legacySnapshots">;
 }
 
 const minKeep = 100n;
 
-/** Looks at a stream. NOT_FOUND when it is unknown. */
+/** Plans for a stream. NOT_FOUND if it is unknown. */
 export async function planTrim(
   store: TrimReader,
   call: StreamCall,
@@ -142,7 +145,7 @@ function numberOf(found: FoundSnapshot): bigint {
   return typeof found === "bigint" ? found : found.number;
 }
 
-/** The nearest snapshot that keeps what must be kept. */
+/** The nearest snapshot that keeps the required history. */
 async function findCut(
   store: TrimReader,
   call: StreamCall,
@@ -188,9 +191,9 @@ async function snapshotBelow(
   return row?.[0];
 }
 
-/** Snapshots that are further apart than this are not looked for. */
+/** How many blocks are searched for a snapshot inside, at most. */
 const maxSearched = 10_000;
-/** Blocks whose data are in memory at a time. */
+/** Blocks whose data is in memory at a time. */
 const searchedAtOnce = 16;
 
 function numbersDown(from: bigint, to: bigint): bigint[] {
@@ -213,16 +216,16 @@ async function findLegacy(
     if (number === undefined) return undefined;
     const legacy = await readLegacy(store, call, number);
     if (legacy !== undefined) return legacy;
-    // It was remembered of other data. So may be the rest.
+    // The memory was about other data. The rest of it may be, too.
     store.cache.legacySnapshots.forget(streamId);
   }
   throw streamChanged(streamId);
 }
 
-/** By what is remembered, then by the data. */
+/** First with what is remembered, then with the data alone. */
 const maxLooks = 2;
 
-/** The block's data, read now, holds a snapshot; undefined: it holds none. */
+/** The snapshot in the block's data, read now; undefined if it holds none. */
 async function readLegacy(
   store: TrimReader,
   { name, streamId, signal }: StreamCall,
@@ -236,7 +239,7 @@ async function readLegacy(
   return legacyIn(number, row?.[1]);
 }
 
-/** The block holds a snapshot in its data; undefined: it holds none. */
+/** The snapshot in the block's data; undefined if it holds none. */
 function legacyIn(
   number: bigint,
   data: Uint8Array | null | undefined,
@@ -245,7 +248,10 @@ function legacyIn(
   return { number, sha256: hashOf(data) };
 }
 
-/** The same as far as is remembered; what is not is read. */
+/**
+ * {@linkcode findLegacy}, but relies on what is remembered, and reads only the
+ * other blocks.
+ */
 async function findCandidate(
   store: TrimReader,
   call: StreamCall,
@@ -294,7 +300,10 @@ async function search(
   return found;
 }
 
-/** The parts of a plan, in order; each is asked for when the last was done. */
+/**
+ * The parts of a plan, in order; the caller asks for each after the last is
+ * done.
+ */
 export async function* trimSteps(
   store: TrimReader,
   call: StreamCall,
@@ -305,8 +314,8 @@ export async function* trimSteps(
 }
 
 /**
- * From the oldest block up. A cut that takes several steps pauses at snapshots
- * too, where they are not further apart than a step is long.
+ * Deletes from the oldest block up. A cut that takes several steps pauses at
+ * snapshots, too, where these are not further apart than a step is long.
  */
 async function* deletingSteps(
   store: TrimReader,
@@ -331,7 +340,8 @@ async function* clearingSteps(
 ): AsyncGenerator<TrimStep, void, undefined> {
   const { retention, batchSize, clearedTo = -1n } = rules;
   const start = cut ?? runStart;
-  // From the snapshot on that stays in the interval where it ended.
+  // Continues at the snapshot that stays in the interval where the last run
+  // ended.
   const again = clearedTo - clearedTo % retention;
   const select = store.catalog.of(streamId, selectSnapshots);
   const size = BigInt(batchSize);
@@ -357,7 +367,7 @@ async function* clearingSteps(
   }
 }
 
-/** The first snapshot of each interval in which some are cleared. */
+/** The first snapshot of each interval in which snapshots are cleared. */
 function firstOfEach(
   snapshots: readonly bigint[],
   cleared: readonly bigint[],

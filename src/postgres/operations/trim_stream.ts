@@ -17,8 +17,9 @@ import { inParts } from "./parts.ts";
 /**
  * See {@linkcode StreamStorage.trimStream}.
  *
- * Removes the blocks below `to`, the lowest first, then the snapshots that are
- * listed, mostly in one transaction. The stream is a trimmed one after each.
+ * Removes the blocks below `to`, the lowest first, then the listed snapshots,
+ * mostly in one transaction. After each transaction, the stream is a trimmed
+ * one.
  */
 export async function trimStream(
   store: Store,
@@ -43,7 +44,7 @@ export async function trimStream(
           to,
         ),
       ],
-      // Trimming twice is trimming once, so no answer that was lost matters.
+      // Trimming twice has the effect of once, so a lost answer needs no look.
       settle: (results) => {
         const [, { rows: [next] }, { rows: [more] }] = results!;
         from = next![0] ?? from;

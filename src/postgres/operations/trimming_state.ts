@@ -1,4 +1,4 @@
-/** What the trimmer must remember of streams, and how far it has come. */
+/** What the trimmer remembers of streams, and how far it has come. */
 
 import { bind } from "../../database/statement.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
@@ -14,8 +14,8 @@ import type { Store, StreamCall } from "../store.ts";
 import { writeOwnRows } from "../write_path/stream_write.ts";
 
 /**
- * How many snapshots were written since the stream was trimmed last, up to
- * `limit`; undefined when it is unknown.
+ * How many snapshots were written since the stream was trimmed last, counted up
+ * to `limit`; undefined for an unknown stream.
  */
 export async function snapshotsSinceTrimmed(
   store: Store,
@@ -40,12 +40,12 @@ export async function snapshotsSinceTrimmed(
   return Number(counted![0]);
 }
 
-/** A mark above the latest snapshot is that of an earlier stream. */
+/** A mark above the latest snapshot belongs to an earlier stream. */
 function markOf(latest: bigint, mark: bigint | null): bigint {
   return mark === null || mark > latest ? 0n : mark;
 }
 
-/** The stream was trimmed when its latest snapshot was this one. */
+/** Records that the stream was trimmed when this was its latest snapshot. */
 export async function markTrimmed(
   store: Store,
   { name, streamId }: StreamCall,
@@ -57,21 +57,21 @@ export async function markTrimmed(
   ]);
 }
 
-/** A page of streams, for one who goes through all. */
+/** A page of streams, for a worker that goes through all. */
 export interface TrimmingPage {
-  /** Those that can be trimmed, ascending. */
+  /** The streams that can be trimmed, ascending. */
   streams: {
     streamId: StreamId;
-    /** The number of the block with the latest snapshot. */
+    /** The number of the latest snapshot. */
     latest: bigint;
-    /** At most so many snapshots were written since it was trimmed last. */
+    /** Snapshots written since the stream was trimmed last, at most. */
     snapshots: bigint;
   }[];
-  /** Where the next page begins; undefined: this was the last. */
+  /** Where the next page begins; undefined after the last page. */
   next: StreamId | undefined;
 }
 
-/** The streams behind an id. */
+/** The streams after an id. */
 export async function readTrimmingPage(
   store: Store,
   { name, after, signal }: {
@@ -95,7 +95,9 @@ export async function readTrimmingPage(
   return { streams, next };
 }
 
-/** Where a worker goes on; null: it was done; undefined: it never began. */
+/**
+ * Where a worker continues; null if it was done; undefined if it never began.
+ */
 export async function readCursor(
   store: Store,
   worker: string,
@@ -108,7 +110,7 @@ export async function readCursor(
   return row?.[0];
 }
 
-/** Remembers where a worker goes on, or that it is done. */
+/** Remembers where a worker continues, or that it is done. */
 export async function writeCursor(
   store: Store,
   worker: string,

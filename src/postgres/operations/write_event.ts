@@ -47,7 +47,7 @@ export function writeEvent(
     : writeEventWithin(store, quotas, call, event);
 }
 
-/** Nothing is awaited before the write is in its stream queue. */
+/** Awaits nothing before the write is in its stream queue. */
 async function writeEventWithin(
   store: Store,
   quotas: Quotas,
@@ -71,8 +71,8 @@ async function writeEventWithin(
 }
 
 /**
- * It runs alone, behind a look at what is stored, unless a write before it has
- * told by then that it fits.
+ * Runs the event alone, after reading the minipool's bytes, unless an earlier
+ * write has shown by then that the event fits.
  */
 function submitCounted(
   store: Store,
@@ -116,12 +116,12 @@ function submitEvent(
 }
 
 /**
- * An event on its way through the queue. The insert itself compares; a row
- * count of 0 means that it refused, and only then are the reasons looked up.
- * With a check it runs alone, behind it.
+ * An event on its way through the queue. The INSERT itself compares. A row
+ * count of 0 means that it has refused, and only then are the reasons looked
+ * up. With a check, the event runs alone, after the check.
  *
- * One object for each event rather than one for each of its functions: there
- * are tens of thousands a second.
+ * An event is one object rather than one for each of its functions, because
+ * tens of thousands are made in a second.
  */
 class QueuedEvent implements Write<void>, SharedWrite {
   readonly streamId: StreamId;
@@ -203,7 +203,10 @@ class QueuedEvent implements Write<void>, SharedWrite {
   }
 }
 
-/** Throws the reason; `later` events of the same transaction were added. */
+/**
+ * Throws the reason. The same transaction has added `later` events of the
+ * stream.
+ */
 async function explain(
   store: Store,
   call: StreamCall,
@@ -214,13 +217,13 @@ async function explain(
   const { generation, slot } = event;
   const { location, oldest, newest } = await lookAt(store, call, event);
   if (location === null) throw streamNotFound(streamId);
-  // No block could follow it there.
+  // The block that would take the event can't be added there.
   if (location !== "D") throw storedExternally(streamId);
   checkMinipoolHead(
     streamId,
     oldest && newest && {
       oldest,
-      // As it was before the later events.
+      // The newest slot before the later events were added.
       newest: { ...newest, slot: newest.slot - later },
     },
     generation,

@@ -110,7 +110,7 @@ async function swap(
   ];
 }
 
-/** The same as one statement, unchecked where the minipool is cached. */
+/** The swap as one statement, unchecked if the cache allows it. */
 function sharedSwap(
   store: Store,
   call: StreamCall,
@@ -120,7 +120,8 @@ function sharedSwap(
     cached: MinipoolEnd | undefined;
   },
 ): BoundWrite {
-  // This one updates the stream's row, and the new version has no last locker.
+  // A latest snapshot updates the stream's row, and the row's new version has
+  // no last locker.
   if (latest !== undefined) {
     return { bound: checkedSwap(store, call, write, latest) };
   }
@@ -171,7 +172,7 @@ function uncheckedSwap(
   return bind(swap, streamId, number, data, [null, ...envelopes]);
 }
 
-/** From some rows on COPY costs less than one INSERT a row. */
+/** From this many rows on, COPY costs less than an INSERT for each row. */
 const copyFrom = 4;
 
 /** The statements that add the blocks. */
@@ -197,7 +198,7 @@ export async function miniblockRows(
   return rows.map((row) => bind(insert, ...row));
 }
 
-/** An empty snapshot is none, and none is stored as NULL. */
+/** The block's snapshot; null, as in the table, if it is absent or empty. */
 export function snapshotOf(block: MiniblockDescriptor): Uint8Array | null {
   return block.snapshot !== undefined && block.snapshot.length > 0
     ? block.snapshot
@@ -222,7 +223,7 @@ function payloadBytes({ miniblocks, newMinipool }: MiniblocksWrite): number {
   return bytes;
 }
 
-/** The size of blocks with their snapshots. */
+/** The bytes of blocks with their snapshots. */
 export function miniblocksBytes(
   miniblocks: readonly MiniblockDescriptor[],
 ): number {
