@@ -1,6 +1,7 @@
 /**
- * The transaction slots of a write queue, and what runs in them: a batch, or one
- * write after another, until each has its result. See the head of write_queue.ts.
+ * The transaction slots of a write queue, and what runs in them until each
+ * write has its result: a batch, or one write after another. See the head of
+ * write_queue.ts.
  */
 
 import { setTimeout as delay } from "node:timers/promises";
@@ -10,26 +11,28 @@ import type { Task } from "./stream_queues.ts";
 import { dueOf, isTableLocked, late } from "./write_deadlines.ts";
 import type { WriteQueueOptions } from "./write_queue_options.ts";
 
-/** How soon a write that is in flight notices that its table is free. */
+/**
+ * Milliseconds between two looks of a write in flight whose table is locked.
+ */
 const lockPollMs = 50;
 
-/** Busy while a write uses it. */
+/** A slot is busy while `users` is above 0. */
 interface Slot {
   users: number;
   background: boolean;
 }
 
-/** What the slots need of the queue that they serve. */
+/** What the slots need of their queue. */
 export interface SlotsQueue {
-  /** Nothing more of the task's stream is in flight. */
+  /** Called when nothing of the task's stream is in flight any more. */
   release(task: Task): void;
-  /** Their tables are locked: they wait again. */
+  /** Called with writes whose tables are locked, which must wait again. */
   putBack(tasks: readonly Task[]): void;
-  /** A slot, or room in one, may be free. */
+  /** Called when a slot, or room in one, may be free. */
   dispatchLater(): void;
 }
 
-/** See the file's head. */
+/** Runs batches and single writes in slots; see the file's head. */
 export class TransactionSlots {
   readonly #options: WriteQueueOptions;
   readonly #queue: SlotsQueue;
@@ -43,12 +46,12 @@ export class TransactionSlots {
     this.#queue = queue;
   }
 
-  /** Slots that a caller's write uses. */
+  /** The number of slots that run callers' writes. */
   get busy(): number {
     return this.#busy;
   }
 
-  /** Slots that a background write uses. */
+  /** The number of slots that run background writes. */
   get busyBackground(): number {
     return this.#busyBackground;
   }
@@ -63,7 +66,7 @@ export class TransactionSlots {
     return this.#sharedAt;
   }
 
-  /** Runs what was taken of the queue, in a slot of its own. */
+  /** Runs what the queue has taken, in a slot of its own. */
   start(taken: readonly Task[], background = false): void {
     const slot = { users: 0, background };
     if (isShareable(taken[0]!)) this.#runBatch(taken, slot);
@@ -85,7 +88,10 @@ export class TransactionSlots {
     else this.#busy += step;
   }
 
-  /** Each stream goes on when its own writes are settled, not all of them. */
+  /**
+   * Runs a batch. A stream goes on once its own writes are settled, not all of
+   * them.
+   */
   async #runBatch(tasks: readonly Task[], slot: Slot): Promise<void> {
     this.#enter(slot);
     this.#busyShared++;
@@ -116,7 +122,7 @@ export class TransactionSlots {
     this.#queue.dispatchLater();
   }
 
-  /** Settles the writes of one stream that were done, or not, by one transaction. */
+  /** Settles the writes of one stream after their transaction has committed. */
   #settleShared(
     tasks: readonly Task[],
     results: readonly Result[],
@@ -135,7 +141,7 @@ export class TransactionSlots {
     else void Promise.all(unsettled).then(() => this.#queue.release(tasks[0]!));
   }
 
-  /** The transaction did nothing of this write: it is settled by itself. */
+  /** Settles a write whose statement in the transaction changed nothing. */
   async #explain(task: Task, later: number, slot: Slot): Promise<void> {
     const { shared } = task.write;
     this.#enter(slot);
@@ -153,7 +159,7 @@ export class TransactionSlots {
     this.#leave(slot);
   }
 
-  /** The stream is in flight, and in the slot, until its writes are settled. */
+  /** Keeps the stream in flight, and the slot busy, until `settle` is done. */
   #occupy(
     slot: Slot,
     tasks: readonly Task[],
@@ -166,7 +172,7 @@ export class TransactionSlots {
     });
   }
 
-  /** The oldest decides, but must not leave the others without any time. */
+  /** The oldest write decides, but leaves the others a quarter of the time. */
   #deadlineOf(tasks: readonly Task[]): number {
     const { maxWaitMs } = this.#options;
     let oldest = Infinity;
@@ -175,8 +181,8 @@ export class TransactionSlots {
   }
 
   /**
-   * One after another; those not started in time are refused, and those whose
-   * tables are locked wait again.
+   * Runs writes one after another. Refuses those not started in time, and puts
+   * those back whose tables are locked.
    */
   async #runEach(tasks: readonly Task[], slot: Slot): Promise<void> {
     const { maxWaitMs } = this.#options;
@@ -199,7 +205,8 @@ export class TransactionSlots {
 
   /**
    * Settles a write by running it, again and again while an outside session
-   * holds the lock of its stream. False: its tables are locked, it is not settled.
+   * holds its stream's lock. Returns false, without settling it, if its tables
+   * are locked.
    */
   async #whenUnlocked(
     task: Task,
@@ -222,12 +229,13 @@ export class TransactionSlots {
           task.reject(error);
           return true;
         }
-        // It may have met the lock before it could find out.
+        // If the run met the lock before it could look, the write is still in
+        // doubt.
         task.isInDoubt &&= isUnknown(error);
         await locks.look();
         if (isTableLocked(this.#options, task)) return false;
         const { signal } = task.write;
-        // Others have the slot meanwhile.
+        // Another write may use the slot during the pause.
         this.#leave(slot);
         await delay(pause, undefined, { signal }).catch(() => {});
         this.#enter(slot);
@@ -239,12 +247,15 @@ export class TransactionSlots {
   }
 }
 
-/** In doubt it has to be looked for, alone. */
+/** A write in doubt has to be looked for, and so runs alone. */
 export function isShareable({ write, isInDoubt }: Task): boolean {
   return write.shared !== undefined && !isInDoubt;
 }
 
-/** The writes of a stream stand together: where the next stream's begin. */
+/**
+ * Where the next stream's writes begin; the writes of a stream are next to each
+ * other.
+ */
 function endOfStream(tasks: readonly Task[], from: number): number {
   const { streamId } = tasks[from]!.write;
   let to = from + 1;
@@ -252,7 +263,7 @@ function endOfStream(tasks: readonly Task[], from: number): number {
   return to;
 }
 
-/** Jittered: 5 to 10 ms at first, at last 50 to 100. */
+/** A random pause: 5 to 10 ms at first, 50 to 100 ms at last. */
 function lockPauseMs(nth: number): number {
   return Math.min(100, 10 * 2 ** nth) * (0.5 + Math.random() / 2);
 }

@@ -1,10 +1,12 @@
-/** How long a write may wait, and why it was refused when it did not get on. */
+/**
+ * How long a write may wait, and the error of a write that has waited longer.
+ */
 
 import type { Task } from "./stream_queues.ts";
 import { lockTimeout, queueTimeout } from "./write_queue_errors.ts";
 import type { WriteQueueOptions } from "./write_queue_options.ts";
 
-/** What of a queue's options decides it. */
+/** The options of a queue that decide it. */
 type Limits = Pick<WriteQueueOptions, "maxWaitMs" | "maxLockWaitMs" | "locks">;
 
 /** Whether a table of the write's partition is locked. */
@@ -12,7 +14,7 @@ export function isTableLocked({ locks }: Limits, { write }: Task): boolean {
   return locks.since(write.streamId) !== undefined;
 }
 
-/** Until when a write may wait. */
+/** The point in time until which a write may wait. */
 export function dueOf(
   { maxWaitMs, maxLockWaitMs, locks }: Limits,
   { submittedAt, write: { streamId } }: Task,

@@ -29,22 +29,23 @@
  *    or has lost its connection and been looked for.
  * 3. No write fails because of another write in its batch.
  *
- * Failures. When a shared transaction fails, each of its writes is run again
- * in a transaction of its own, with retries, and gets its own result. If the
- * answer was lost, the rerun is told so and looks first whether the write was
- * done (transactions.ts). If the transaction commits but a write's statement
- * changed nothing, that write alone is run again or has its reason looked up.
+ * Failures. When a shared transaction fails, each of its writes is run again in
+ * a transaction of its own, with retries, and gets its own result. If the
+ * answer was lost, the rerun first looks whether the write was done
+ * (transactions.ts). If the transaction commits but a write's statement changed
+ * nothing, that write alone is run again or has its reason looked up.
  *
  * Locks. No transaction waits on the server for a stream lock that an outside
  * session holds, for example one whose client has died. A few such streams
  * would occupy every slot and stop the store. The lock fails at once (NOWAIT);
  * the write tries again after a pause during which it holds no slot.
  *
- * For a table there is no NOWAIT, so a transaction waits for it, but not long. Then
- * those of its writes whose tables are locked wait in their stream queues again, at
- * the head, and are set aside with all others of these partitions
- * (locked_partitions.ts): they take no slot until the tables are free. The rest of
- * the batch runs alone, so a partition stops nobody else.
+ * PostgreSQL has no NOWAIT for the lock of a table, so a transaction waits for
+ * one, but not long. Then the batch's writes to locked tables return to the
+ * head of their stream queues. They are set aside, with all other writes of
+ * these partitions, and take no slot until the tables are free
+ * (locked_partitions.ts). The other writes of the batch run alone, so one
+ * locked partition does not stop the rest.
  *
  * Cancellation. A signal stops a write that is waiting, also between two lock
  * attempts, but never one that is in flight or in doubt.
@@ -68,14 +69,15 @@ import type { WriteQueueOptions } from "./write_queue_options.ts";
 
 /**
  * Batching delay: the longest time that a small batch waits behind a running
- * one. Longer than a commit takes; what lasts longer waits for something else.
+ * one. Longer than a commit takes; a transaction that runs longer waits for
+ * something else than the disk.
  */
 const batchingDelayMs = 10;
 
-/** Writes that are refused in one turn of the event loop, if many are late. */
+/** Writes that one turn of the event loop refuses at most, if many are late. */
 const maxRefused = 500;
 
-/** Orders and groups writes; see the file's head. */
+/** Orders and batches writes; see the file's head. */
 export class WriteQueue {
   readonly #options: WriteQueueOptions;
   readonly #queues: StreamQueues;
@@ -112,7 +114,7 @@ export class WriteQueue {
   }
 
   /**
-   * Queues a write; the promise settles once its end is known.
+   * Queues a write. The promise settles once the write has its result.
    *
    * @throws {StreamStorageError} RESOURCE_EXHAUSTED (`write_queue_full`),
    *   FAILED_PRECONDITION (`closed`), DEADLINE_EXCEEDED (`queue_timeout`,
@@ -134,7 +136,9 @@ export class WriteQueue {
     return promise as Promise<T>;
   }
 
-  /** Takes no more writes and waits until all are settled, at most so long. */
+  /**
+   * Takes no more writes, and waits at most `budgetMs` until all are settled.
+   */
   close(budgetMs: number): Promise<void> {
     this.#closing ??= this.#close(budgetMs);
     return this.#closing;
@@ -151,7 +155,10 @@ export class WriteQueue {
     for (const task of this.#queues.all()) this.#refuse(task, this.#over(task));
   }
 
-  /** Nothing is sent any more. */
+  /**
+   * The error of a write that is not sent any more, because the time to close
+   * is over.
+   */
   #over({ isInDoubt }: Task): unknown {
     return isInDoubt ? queueTimeout(this.#options.maxWaitMs, true) : closed();
   }
@@ -161,7 +168,8 @@ export class WriteQueue {
     if (write.signal?.aborted) return write.signal.reason;
     const { maxWaiting, maxWaitingBytes } = this.#options;
     const { waiting, waitingBytes } = this.#queues;
-    // One write is always taken, however large, or it could never be.
+    // A single write is always taken, however large; otherwise it never could
+    // be.
     if (
       waiting >= maxWaiting ||
       (waiting > 0 && waitingBytes + write.bytes > maxWaitingBytes)
@@ -183,7 +191,9 @@ export class WriteQueue {
     signal.addEventListener("abort", task.onAbort, { once: true });
   }
 
-  /** Their tables are locked: they wait, at the head of their stream queue. */
+  /**
+   * Returns writes whose tables are locked to the head of their stream queue.
+   */
   #putBack(tasks: readonly Task[]): void {
     const waiting = tasks.filter((task) => {
       const { write: { signal }, isInDoubt } = task;
@@ -196,12 +206,13 @@ export class WriteQueue {
     this.#queues.putBack(waiting);
     for (const task of waiting) {
       this.#refuseOldLater(dueOf(this.#options, task));
-      // What became of it has to be found out.
+      // A write in doubt can't be aborted: first the queue has to find out
+      // whether it was done.
       if (!task.isInDoubt) this.#heedAbort(task);
     }
   }
 
-  /** Takes a waiting task out; nothing of it is on its way. */
+  /** Removes a waiting write, of which nothing is on its way. */
   #refuse(task: Task, error: unknown): void {
     this.#queues.remove(task);
     ignoreAbort(task);
@@ -209,7 +220,7 @@ export class WriteQueue {
     this.#checkDrained();
   }
 
-  /** Calls made in one turn of the event loop are seen together. */
+  /** Dispatches once for all calls of one turn of the event loop. */
   #dispatchSoon(): void {
     if (this.#dispatching) return;
     this.#dispatching = true;
@@ -260,7 +271,8 @@ export class WriteQueue {
 
   /**
    * The next batch of a slot: one write that runs alone, or as many shareable
-   * ones as fit; nothing if all that is ready has to wait for its kind of slot.
+   * writes as fit. Empty if all that is ready has to wait for another kind of
+   * slot.
    */
   #take(): readonly Task[] {
     const most = this.#mostStreams();
@@ -273,7 +285,8 @@ export class WriteQueue {
         isAlone = batch.streams === 0;
         return isAlone ? 1 : 0;
       }
-      // It waits for its kind of slot, but a write that runs alone may go.
+      // Shareable writes wait for a shared slot, but a write that runs alone
+      // may go.
       if (batch.streams >= most) return most > 0 ? undefined : 0;
       const count = this.#fitting(tasks, batch);
       if (count === 0) return undefined;
@@ -285,10 +298,11 @@ export class WriteQueue {
   }
 
   /**
-   * How many streams a shared transaction may take now. A few wait for the one
-   * that is in flight, unless that takes long, which a timer sees to: two
-   * commits would wait for the disk one after the other. Many are divided among
-   * the free slots, so that the server works on all of them at once.
+   * How many streams a shared transaction may take now. If few are ready, they
+   * wait for the shared transaction in flight, because two commits would wait
+   * for the disk one after the other. If that transaction takes long, a timer
+   * starts them. If many are ready, they are divided among the free slots, so
+   * that the server works on all of them at once.
    */
   #mostStreams(): number {
     const { sharedSlots, minDivided } = this.#options;
@@ -329,13 +343,13 @@ export class WriteQueue {
     return count;
   }
 
-  /** Nothing more of the stream is in flight. */
+  /** Ends the flight of the task's stream. */
   #release({ write: { streamId } }: Task): void {
     this.#queues.release(streamId);
     this.#dispatchLater();
   }
 
-  /** One timer for all that wait, for who is due first. */
+  /** Sets the one timer for all waiting writes to the one that is due first. */
   #refuseOldLater(due: number): void {
     if (due >= this.#oldDue) return;
     clearTimeout(this.#oldTimer);
@@ -346,7 +360,7 @@ export class WriteQueue {
     );
   }
 
-  /** Refuses what has waited too long, before it is sent. */
+  /** Refuses the writes that have waited too long; nothing of them was sent. */
   #refuseOld(): void {
     clearTimeout(this.#oldTimer);
     this.#oldDue = Infinity;
@@ -369,7 +383,9 @@ export class WriteQueue {
   }
 }
 
-/** The task waits no longer: from here on it is done or it fails. */
+/**
+ * Called when a task stops waiting: from then on, a signal does not stop it.
+ */
 function ignoreAbort({ write, onAbort }: Task): void {
   if (onAbort !== undefined) {
     write.signal!.removeEventListener("abort", onAbort);
