@@ -16,13 +16,13 @@ export interface CallRunnerOptions {
   operations: Operations;
   /** Milliseconds for one call. */
   operationTimeoutMs: number;
-  /** Aborts when no call can succeed any more; they fail with its reason. */
+  /** Aborts when no call can succeed any more; calls fail with its reason. */
   signal?: AbortSignal;
 }
 
 /**
- * Runs the calls of a reader or a store: lets them in, checks what all of them
- * have in common, watches them, and names the operation in what they throw.
+ * Runs the calls of a reader or a store: admits them, checks the arguments that
+ * all of them share, measures them, and names the operation in what they throw.
  */
 export class CallRunner {
   readonly #options: CallRunnerOptions;
@@ -33,7 +33,7 @@ export class CallRunner {
     this.#options = options;
   }
 
-  /** Lets nobody in from now on. */
+  /** Refuses all further calls. */
   refuse(): void {
     this.#isClosed = true;
   }
@@ -54,7 +54,7 @@ export class CallRunner {
     );
   }
 
-  /** A call; the body learns when it was made. */
+  /** Runs a call; `body` receives the time when the call was made. */
   run<T>(
     name: string,
     options: OperationOptions | undefined,
@@ -67,7 +67,7 @@ export class CallRunner {
     );
   }
 
-  /** A call on one stream that returns one thing after another. */
+  /** A call on one stream whose result is an iteration. */
   iterate<T>(
     name: string,
     streamId: StreamId,
@@ -142,7 +142,7 @@ export class CallRunner {
 }
 
 function named(error: unknown, name: string, signal?: AbortSignal): unknown {
-  // Waiting in the write queue ends with the signal's own reason.
+  // A wait in the write queue ends with the signal's own reason.
   if (signal?.aborted && error === signal.reason) {
     return canceled(error).withOperation(name);
   }

@@ -1,7 +1,7 @@
 /**
- * Which tables hold a stream, and the statements over them. A stream's rows
- * are in the partition that its id hashes to (shared with the existing nodes),
- * so each statement exists once per partition; it is made when first used.
+ * Which tables hold a stream, and the statements over them. A stream's rows are
+ * in the partition that its id hashes to, as with the existing nodes. So each
+ * statement exists once per partition, and is made when first used.
  */
 
 import { quoteIdentifier } from "../database/migrations/sql_text.ts";
@@ -9,9 +9,9 @@ import { partitionSuffix, type StreamId } from "../storage/stream_id.ts";
 import { BoundedMap } from "./bounded_map.ts";
 
 /**
- * What there is of our own tables. A store has migrated them. A reader meets a
- * schema that only nodes have written, or one of an older release, whose rows do
- * not say which incarnation of a stream they are about.
+ * Which of our own tables a schema has. A store has migrated them. A reader may
+ * meet a schema that only nodes have written, or one of an older release, whose
+ * rows do not say which incarnation of a stream they are about.
  */
 export type OwnTables = "absent" | "older" | "current";
 
@@ -19,36 +19,36 @@ export type OwnTables = "absent" | "older" | "current";
 export interface StreamTables {
   /** The partition: `r3f`, `m00`. */
   suffix: string;
-  /** Whether the tables that are our own are there. */
+  /** Whether our own tables exist. */
   own: OwnTables;
-  /** The owner of the schema; see database/ownership.ts. */
+  /** The table of the schema's owner; see database/ownership.ts. */
   owner: string;
   streams: string;
   miniblocks: string;
   minipools: string;
   candidates: string;
-  /** Our own: since when ephemeral streams are there. */
+  /** Our own: when the age of ephemeral streams starts. */
   ephemeralAges: string;
-  /** Our own: up to where streams were trimmed. */
+  /** Our own: the latest snapshots at which streams were trimmed. */
   trimmingMarks: string;
-  /** Our own: how far workers have come. */
+  /** Our own: how far the workers have come. */
   workers: string;
   /** Which bytes of an object are which block; media partitions only. */
   external: string;
   /** Our own: what `external` has no place for. */
   mediaBlocks: string;
-  /** Our own: what is to be moved into object storage, and deleted there. */
+  /** Our own: streams to move into object storage, objects to delete there. */
   mediaTasks: string;
   /** Our own: changes of objects that may still be executed. */
   mediaChanges: string;
-  /** Our own: deleted streams of which not all rows have gone. */
+  /** Our own: deleted streams with rows that are left. */
   deletions: string;
 }
 
-/** The quoted, qualified name of the table that is called so. */
+/** Returns the quoted, qualified name of a table. */
 export type NameTable = (name: string) => string;
 
-/** Makes one thing (a statement, mostly) for a partition's tables. */
+/** Makes something, mostly a statement, for a partition's tables. */
 export type Template<T> = (tables: StreamTables) => T;
 
 /** The tables and statements of one schema. */
@@ -57,14 +57,17 @@ export class Catalog {
   readonly #partitions: number;
   readonly #tables = new Map<string, StreamTables>();
   readonly #made = new Map<Template<unknown>, Map<string, unknown>>();
-  /** Of streams in use: hashing an id takes longer than the rest of a lookup. */
+  /**
+   * The partitions of streams in use: hashing an id takes longer than the rest
+   * of a lookup.
+   */
   readonly #suffixes = new BoundedMap<StreamId, string>(20_000);
 
   readonly #nameTable: NameTable;
 
   #own: OwnTables;
 
-  /** On a cluster tables have other names, which `nameTable` knows. */
+  /** On a cluster, tables have other names, which `nameTable` returns. */
   constructor(
     schema: string,
     partitions: number,
@@ -78,17 +81,20 @@ export class Catalog {
     this.#nameTable = nameTable;
   }
 
-  /** The schema's name, as it is. */
+  /** The schema's name, not quoted. */
   get schema(): string {
     return this.#schema;
   }
 
-  /** What there is of our own tables, as far as it is known. */
+  /** Which of our own tables the schema has, as far as is known. */
   get own(): OwnTables {
     return this.#own;
   }
 
-  /** Somebody has migrated the schema, or it was not known before. */
+  /**
+   * Drops all statements, which depend on these tables. To be called when a
+   * migration has changed them, or they are known for the first time.
+   */
   set own(own: OwnTables) {
     if (own === this.#own) return;
     this.#own = own;
@@ -96,7 +102,7 @@ export class Catalog {
     this.#made.clear();
   }
 
-  /** How many partitions there are of each kind. */
+  /** The number of partitions of each kind. */
   get partitions(): number {
     return this.#partitions;
   }
@@ -137,12 +143,12 @@ export class Catalog {
     return tables;
   }
 
-  /** What the template makes for the stream's partition, made once. */
+  /** What the template makes for the stream's partition; made once. */
   of<T>(streamId: StreamId, template: Template<T>): T {
     return this.at(this.#suffixOf(streamId), template);
   }
 
-  /** What the template makes for a partition, made once. */
+  /** What the template makes for a partition; made once. */
   at<T>(suffix: string, template: Template<T>): T {
     let perPartition = this.#made.get(template);
     if (perPartition === undefined) {

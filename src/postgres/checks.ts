@@ -1,10 +1,10 @@
 /**
- * Checks of options, put together from small ones. Each takes a value of any kind
- * and returns it as it is meant, with defaults filled in, or notes what is wrong
- * with it: all faults are told at once, and no value is ever shown.
+ * Checks of options, composed of small ones. Each takes a value of any type and
+ * returns the value to use, with defaults filled in, or notes a fault. All
+ * faults are reported at once, and no value is ever shown.
  *
- * A library for this takes longer to load, and to be told of the options, than all
- * that a store does until it is open.
+ * A library for this takes longer to load, and to describe the options to, than
+ * all that a store does until it is open.
  */
 
 import { printable } from "../storage/foreign_text.ts";
@@ -15,12 +15,12 @@ export interface Fault {
   message: string;
 }
 
-/** Where a value stands, and the faults that were found. */
+/** The path of a value, and the faults found so far. */
 export class Place {
   readonly #path: readonly string[];
   readonly #faults: Fault[];
 
-  /** Without a path, the options as a whole. */
+  /** Without a path: the options as a whole. */
   constructor(path: readonly string[] = [], faults: Fault[] = []) {
     this.#path = path;
     this.#faults = faults;
@@ -35,20 +35,23 @@ export class Place {
     return new Place([...this.#path, String(key)], this.#faults);
   }
 
-  /** Notes a fault of this value, or what else is to be named. */
+  /**
+   * Notes a fault of this value; `otherwise` is named for a value without a
+   * path.
+   */
   refuse(message: string, otherwise = "options"): void {
     const option = this.#path.join(".") || otherwise;
     this.#faults.push({ option, message });
   }
 }
 
-/** Returns the value as it is meant. What it returns counts only without faults. */
+/** Returns the value to use. The result is valid only if no fault was noted. */
 export type Check<T> = (value: unknown, place: Place) => T;
 
 /** What a check returns. */
 export type Checked<C> = C extends Check<infer T> ? T : never;
 
-/** A value for which this holds. */
+/** A value for which `holds` is true. */
 export function that<T>(
   holds: (value: unknown) => boolean,
   message: string,
@@ -67,13 +70,13 @@ export function int(min: number, max: number): Check<number> {
   );
 }
 
-/** A whole number of 64 bits, not a negative one. */
+/** A 64-bit whole number, 0 or above. */
 export const uint63: Check<bigint> = that(
   (value) => typeof value === "bigint" && value >= 0n && value < 2n ** 63n,
   "must be a bigint of 0 to 2^63 - 1",
 );
 
-/** A text of so many characters. */
+/** A text of `min` to `max` characters. */
 export function text(min = 0, max = Infinity): Check<string> {
   const rule = max === Infinity
     ? min === 0 ? "a text" : "a text that is not empty"
@@ -84,7 +87,7 @@ export function text(min = 0, max = Infinity): Check<string> {
   );
 }
 
-/** A text for which this holds. */
+/** A text for which `holds` is true. */
 export function textThat(
   holds: (text: string) => boolean,
   message: string,
@@ -92,7 +95,7 @@ export function textThat(
   return that((value) => typeof value === "string" && holds(value), message);
 }
 
-/** One of some words. */
+/** One of these words. */
 export function oneOf<const W extends string>(
   ...words: readonly W[]
 ): Check<W> {
@@ -107,7 +110,7 @@ export const flag: Check<boolean> = that(
   "must be true or false",
 );
 
-/** A function; what it takes and returns is its owner's matter. */
+/** A function. Its parameters and its result are not checked here. */
 export function callable<F>(): Check<F> {
   return that(isFunction, "must be a function");
 }
@@ -116,19 +119,19 @@ export function isFunction(value: unknown): boolean {
   return typeof value === "function";
 }
 
-/** Nothing, or a value that passes. */
+/** Nothing, or a value that passes the check. */
 export function optional<T>(check: Check<T>): Check<T | undefined> {
   return (value, place) =>
     value === undefined ? undefined : check(value, place);
 }
 
-/** A value that passes, or this one instead of nothing. */
+/** A value that passes the check, or this default. */
 export function withDefault<T>(check: Check<T>, otherwise: unknown): Check<T> {
   return (value, place) =>
     check(value === undefined ? otherwise : value, place);
 }
 
-/** What more must hold of a value that passes; may return another one. */
+/** A further condition on a value that passes; may return another value. */
 export function also<T, U>(
   check: Check<T>,
   next: (value: T, place: Place) => U,
@@ -141,19 +144,19 @@ export function also<T, U>(
   };
 }
 
-/** Parts by their names. */
+/** The checks of an object's parts, by name. */
 export type Shape = Readonly<Record<string, Check<unknown>>>;
 
 type Optional<S> = {
   [K in keyof S]: undefined extends Checked<S[K]> ? K : never;
 }[keyof S];
 
-/** What the parts are checked to be; those that may be left out are optional. */
+/** The checked parts; those that may be left out are optional. */
 export type Parts<S extends Shape> =
   & { -readonly [K in Exclude<keyof S, Optional<S>>]: Checked<S[K]> }
   & { -readonly [K in Optional<S>]?: Checked<S[K]> };
 
-/** An object with these parts and no other. */
+/** An object with these parts and no others. */
 export function object<const S extends Shape>(shape: S): Check<Parts<S>> {
   return (value, place) => {
     const parts: Record<string, unknown> = {};
@@ -167,7 +170,7 @@ export function object<const S extends Shape>(shape: S): Check<Parts<S>> {
   };
 }
 
-/** Values by some of these names. */
+/** An object with some of these names, and values that pass the check. */
 export function record<const K extends string, T>(
   names: readonly K[],
   check: Check<T>,
@@ -183,7 +186,7 @@ export function record<const K extends string, T>(
   };
 }
 
-/** The value, if it is an object; other names than these are refused. */
+/** The value if it is an object; other names than these are refused. */
 function objectOf(
   value: unknown,
   names: readonly string[],
@@ -195,7 +198,8 @@ function objectOf(
   }
   const others = Object.keys(value).filter((name) => !names.includes(name));
   if (others.length > 0) {
-    // They may be anything: too little of each to hold a secret.
+    // Other names may be anything, so too little of each is shown to reveal a
+    // secret.
     const shown = others.slice(0, 8).map((name) => printable(name, 16))
       .join(", ");
     place.refuse(`has no option ${shown}`, shown);
@@ -203,7 +207,7 @@ function objectOf(
   return value;
 }
 
-/** At most so many values. */
+/** An array of at most `max` values. */
 export function list<T>(check: Check<T>, max: number): Check<T[]> {
   return (value, place) => {
     if (Array.isArray(value) && value.length <= max) {

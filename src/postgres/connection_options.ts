@@ -1,4 +1,4 @@
-/** Where the options lead to: a URL or fields, and what is told beside them. */
+/** Where the options lead to: a URL or fields, and the options beside them. */
 
 import {
   type ConnectionTarget,
@@ -13,7 +13,7 @@ import { isStreamStorageError } from "../storage/errors.ts";
 import type { Fault } from "./checks.ts";
 import type { StreamStorageOptions } from "./options.ts";
 
-/** Those that tell where to connect, and how to log in. */
+/** The options that say where to connect, and how to log in. */
 export type ConnectionOptions = Pick<
   StreamStorageOptions,
   | "url"
@@ -28,7 +28,7 @@ export type ConnectionOptions = Pick<
   | "applicationName"
 >;
 
-/** Where the options lead to; undefined with faults. */
+/** Where transactions run; undefined if a fault was noted. */
 export function connectionTarget(
   options: ConnectionOptions,
   faults: Fault[],
@@ -60,7 +60,10 @@ export function connectionTarget(
   }, options);
 }
 
-/** Where sessions last, if that is told; undefined with faults, too. */
+/**
+ * Where sessions last, if that is another target; undefined also if a fault was
+ * noted.
+ */
 export function ownershipTarget(
   options: StreamStorageOptions,
   faults: Fault[],
@@ -68,7 +71,7 @@ export function ownershipTarget(
   const { ownershipUrl, preparedStatements } = options;
   if (typeof ownershipUrl !== "string") return undefined;
   if (preparedStatements === true) {
-    // A name could mean another client's statement, and run it.
+    // Behind a pooler, a name could belong to another client's statement.
     const message = "must be false with ownershipUrl";
     faults.push({ option: "preparedStatements", message });
   }
@@ -77,7 +80,10 @@ export function ownershipTarget(
   return ownersTarget(option, target, faults);
 }
 
-/** Who owns a schema writes, and has to be where that can be done. */
+/**
+ * The target as an owner needs it: an owner writes, so the server must accept
+ * writes.
+ */
 export function ownersTarget(
   option: string,
   target: ConnectionTarget | undefined,
@@ -123,7 +129,7 @@ function parsedTarget(
   }
 }
 
-/** Options of their own count for more than what a URL says. */
+/** Applies the options beside the URL, which override what the URL says. */
 function withOptions(
   target: ConnectionTarget,
   options: ConnectionOptions,

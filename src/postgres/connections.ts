@@ -1,6 +1,6 @@
 /**
- * The connections of a store: which servers they lead to, how many there are of
- * each kind, and what every session is set to.
+ * The connections of a store: the servers they lead to, how many there are of
+ * each kind, and the settings of their sessions.
  */
 
 import { Home } from "../database/cluster/home.ts";
@@ -38,7 +38,7 @@ import type { ReadingOptions, ResolvedOptions } from "./resolved_options.ts";
 export class Place {
   readonly server = new CurrentServer();
   readonly survey: HostSurvey;
-  /** On which of a cluster's servers the schema is. */
+  /** The server of a cluster on which the schema is. */
   readonly home: Home;
   readonly #options: ReadingOptions;
   readonly #pools: Pool[] = [];
@@ -69,7 +69,8 @@ export class Place {
   }
 
   /**
-   * Gets what is the store's own of a limit that it shares; `leave` gives it back.
+   * Reserves the store's own places in a limit that several stores share;
+   * `leave` returns them.
    *
    * @throws {StreamStorageError} RESOURCE_EXHAUSTED, BAD_CONFIG; the signal's
    *   reason.
@@ -82,12 +83,14 @@ export class Place {
       .keep(ownPlaces(this.#options), { withinMs, signal });
   }
 
-  /** No connection leads here any more, nor will one. */
+  /**
+   * To be called when the store has no connection any more, and will make none.
+   */
   leave(): void {
     this.#leave?.();
   }
 
-  /** A session of one's own, directly to the server. */
+  /** Opens a session of the caller's own, directly with the server. */
   connectOwner(options: Partial<ConnectOptions> = {}): Promise<Session> {
     return this.home.connect(
       this.#options.ownershipTarget,
@@ -100,7 +103,10 @@ export class Place {
     );
   }
 
-  /** A session of one's own with the coordinator of a cluster, which is known. */
+  /**
+   * Opens a session of the caller's own with the cluster's coordinator, which
+   * must be known.
+   */
   connectCoordinator(options: Partial<ConnectOptions>): Promise<Session> {
     const target = this.#targetAt(this.home.coordinator!);
     return connectLastingSession(shortened(target, this.#options), {
@@ -110,7 +116,7 @@ export class Place {
     });
   }
 
-  /** A session with any server of a cluster, to ask it something. */
+  /** Opens a session with any server of a cluster, for a question. */
   #connectTo(address: Address): Promise<Session> {
     return connectSession(
       shortened(this.#targetAt(address), this.#options),
@@ -124,12 +130,15 @@ export class Place {
     return { ...ownershipTarget, hosts: [address], sessionAttrs: "any" };
   }
 
-  /** A pool whose sessions lead here. */
+  /** Adds a pool whose sessions lead here. */
   add(pool: Pool): void {
     this.#pools.push(pool);
   }
 
-  /** Has that one of the other pools give way which needs its sessions least. */
+  /**
+   * Makes another pool give a session up, the one with the most idle sessions
+   * first.
+   */
   makeRoom(hungry: Pool): Promise<void> | undefined {
     const others = this.#pools.filter((pool) => pool !== hungry);
     others.sort((a, b) => b.state.idle - a.state.idle);
@@ -146,8 +155,9 @@ export class Place {
 }
 
 /**
- * Attempts that got lost must not be waited for when others would succeed, and a
- * call should live to see the last of the hosts.
+ * Shortens the time for one attempt to connect, so that a call has time for an
+ * attempt with every host. A lost attempt must not take the time of those that
+ * would succeed.
  */
 function shortened(
   target: ConnectionTarget,
@@ -160,10 +170,10 @@ function shortened(
 }
 
 /**
- * How the connections are shared. Reads and writes do not wait for each other,
- * and the background has connections that callers never wait for; only when
- * there are fewer than 5 in all it borrows a reader, for a flush at a time. One
- * is the owner's.
+ * How the connections are shared. One is the owner's. Reads and writes do not
+ * wait for each other. The background has connections that callers never use;
+ * only if there are fewer than 5 in all, it borrows a reader's, for a flush at
+ * a time.
  */
 export function sharesOf(
   maxConnections: number,
@@ -176,13 +186,16 @@ export function sharesOf(
   return { slots, readers: shared - slots, background };
 }
 
-/** One for the owner, if there is one, and one for each pool. */
+/** One place for the owner, if there is one, and one for each pool. */
 function ownPlaces({ isReadOnly, maxConnections }: ReadingOptions): number {
   if (isReadOnly) return 1;
   return sharesOf(maxConnections).background > 0 ? 4 : 3;
 }
 
-/** Nobody waits for the background, and a whole large upload may have to go. */
+/**
+ * Longer timeouts for the background: no caller waits for it, and it may have
+ * to remove a whole large upload.
+ */
 export function patientOptions(options: ResolvedOptions): ResolvedOptions {
   const operationTimeoutMs = Math.max(options.operationTimeoutMs, 60_000);
   return {
@@ -192,7 +205,7 @@ export function patientOptions(options: ResolvedOptions): ResolvedOptions {
   };
 }
 
-/** A pool of sessions to where the store is. */
+/** A pool of sessions with the servers of `place`. */
 export function poolOf(
   options: ReadingOptions,
   { telemetry, place }: { telemetry: StoreTelemetry; place: Place },
@@ -220,9 +233,11 @@ export function poolOf(
             const target = shortened(at, options);
             const session = await connectSession(target, ofSession, behaviour);
             if (!isLasting) return session;
-            // Of an owner that was found out on its lasting session.
+            // A lasting session of the owner's has been checked for a pooler
+            // already.
             if (options.isReadOnly) await assertDirect(session);
-            // Once more, because a pooler may ignore what is asked for at the start.
+            // Applied again, because a pooler may ignore settings sent at the
+            // start.
             await applySettings(session, { ...ofSession, ...laterSettings });
             return session;
           }),
@@ -244,7 +259,10 @@ export function poolOf(
   return pool;
 }
 
-/** Otherwise Citus hides shards in the catalogue, and who looks for locks finds none. */
+/**
+ * Otherwise Citus hides shards in the catalogue, and the search for locks finds
+ * none.
+ */
 const clusterSettings = { "citus.override_table_visibility": "off" };
 
 function guardOf(home: Home): PoolGuard {
@@ -255,14 +273,14 @@ function guardOf(home: Home): PoolGuard {
 }
 
 /**
- * What every session is set to.
+ * The settings of every session.
  *
- * The path is one of two walls (search_path.ts).
+ * The search path is one of two walls (search_path.ts).
  *
- * Every statement is written for an index. A plan made while a table was still
- * empty would be a sequential scan, and a prepared statement may keep it long
- * after the table has grown; planning each call anew costs more than running it.
- * So plans are made once, generic, and never sequential.
+ * Every statement is written for an index. A plan made while a table is still
+ * empty would be a sequential scan, and a prepared statement may keep that plan
+ * long after the table has grown. Planning each call anew costs more than
+ * running it. So plans are made once, generic, and never sequential.
  */
 export function sessionSettings(options: ReadingOptions): SessionSettings {
   return {
@@ -287,7 +305,7 @@ export function sessionOptions(options: ReadingOptions): SessionOptions {
   };
 }
 
-/** What tells of a store or a reader, from before it is connected. */
+/** The telemetry of a store or a reader, made before it connects. */
 export async function telemetryOf(
   options: ReadingOptions,
   { isReader = false } = {},

@@ -25,7 +25,10 @@ import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { type ReaderParts, StreamReaderFacade } from "./reader_facade.ts";
 import type { Store, StreamCall } from "./store.ts";
 
-/** The operations that write: what these files export by its name. */
+/**
+ * The operations that write: the functions that these files export under their
+ * names.
+ */
 const writes: Implementations<WriteName, Store, StreamCall> = {
   ...archive,
   ...candidates,
@@ -45,14 +48,17 @@ export interface StorageParts extends ReaderParts {
   store: Store;
   workers: Workers;
   ring: TransactionRing;
-  /** Gives ownership up and ends what writes; called once. */
+  /** Gives ownership up and ends everything that writes; called once. */
   release(): Promise<void>;
 }
 
 /** The operations that {@linkcode StreamStorageFacade} adds. */
 export interface StreamStorageFacade extends Pick<StreamStorage, WriteName> {}
 
-/** The reader's half, and what changes streams, as only an owner may. */
+/**
+ * Adds to the reader's operations those that change streams, as only an owner
+ * may.
+ */
 export class StreamStorageFacade extends StreamReaderFacade
   implements PostgresStreamStorage {
   /** This process among the owners of the schema. */

@@ -1,40 +1,44 @@
 /**
  * Lets calls in, however many come at once.
  *
- * To take a call up to the point where it waits is a few microseconds' work.
- * Forty thousand in one turn of the event loop stopped it for a quarter of a
- * second: no timer fired, no other call got its answer. So only the first ones
- * of a turn go on at once, which are all but in such a burst. The others wait in
- * the order in which they came, and some go on in each turn.
+ * It takes a few microseconds to run a call up to the point where it waits.
+ * Forty thousand calls in one turn of the event loop stopped the loop for a
+ * quarter of a second: no timer fired, and no other call got its answer. So
+ * only the first calls of a turn run at once, which are all of them except in
+ * such a burst. The other calls wait in the order in which they came, and some
+ * of them run in each turn.
  */
 
 import { setImmediate } from "node:timers";
 
-/** Calls of one turn that go on at once. */
+/** Calls of one turn that run at once. */
 const maxAtOnce = 1024;
-/** So many of those that wait go on in a turn: a few milliseconds' work. */
+/** Waiting calls that run in one turn, which takes a few milliseconds. */
 const maxPerTurn = 512;
 
-/** Calls that go on together, in the order in which they came. */
+/** Calls that run together, in the order in which they came. */
 interface Group extends PromiseWithResolvers<void> {
   size: number;
 }
 
 /** See the file's head. */
 export class Intake {
-  /** Since the count was set back; a turn's end does so, if it is high. */
+  /**
+   * Calls since the count was reset, which the end of a turn does if it is
+   * high.
+   */
   #count = 0;
   #waiting: Group[] = [];
 
-  /** Runs the call, now or after those that wait. */
+  /** Runs the call, now or after the calls that wait. */
   pass<T>(call: () => Promise<T>): Promise<T> {
     if (++this.#count <= maxAtOnce) {
-      // Seldom enough to cost nothing.
+      // Done so rarely that it costs nothing.
       if (this.#count === maxPerTurn) setImmediate(() => this.#turn());
       return call();
     }
-    // One promise for all that go on together: a promise and two functions for
-    // each call cost a burst twice the processor time.
+    // One promise for all calls that run together: a promise and two functions
+    // for each call cost a burst twice the processor time.
     return this.#lastGroup().promise.then(call);
   }
 
@@ -48,12 +52,12 @@ export class Intake {
     return last;
   }
 
-  /** A turn is over: the next group goes on. */
+  /** Starts the next group, at the end of a turn. */
   #turn(): void {
     const group = this.#waiting.shift();
     if (group === undefined) return this.#rest();
-    // Behind the calls of the group. A call that is made before they have all gone
-    // on has to wait, or it would overtake some of them.
+    // Runs after the calls of the group. A call made before they have all
+    // started must wait, or it would overtake some of them.
     void group.promise.then(() => this.#rest());
     group.resolve();
   }

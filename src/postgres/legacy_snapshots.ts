@@ -1,19 +1,21 @@
 import type { StreamId } from "../storage/stream_id.ts";
 
 /**
- * Remembers which blocks hold a snapshot inside their data: finding out means
- * reading the whole block, and a block never changes while it is there.
+ * Remembers which blocks hold a snapshot inside their data. Finding out means
+ * reading the whole block, and a block never changes while it exists.
  *
- * Bounded by the groups of 16 numbers that it has an entry for, about 70 bytes
- * each: at most 14 MB, for more than 3 million blocks where they are numbered
- * in a row. The streams that were asked for least lately are forgotten first,
- * those that are being asked for not at all; what finds no room is not
- * remembered.
+ * The bound counts groups of 16 numbers with an entry, of about 70 bytes each:
+ * at most 14 MB, for more than 3 million consecutive blocks. The streams asked
+ * for longest ago are forgotten first, streams being asked for never. If there
+ * is no room, a result is not remembered.
  */
 export class LegacySnapshots {
   readonly #streams = new Map<StreamId, SearchedBlocks>();
   readonly #maxGroups: number;
-  /** A stream counts as one, so that those without blocks are bounded too. */
+  /**
+   * Each stream counts as one more group, so streams without blocks are
+   * bounded, too.
+   */
   #groups = 0;
 
   constructor(maxGroups = 200_000) {
@@ -21,9 +23,9 @@ export class LegacySnapshots {
   }
 
   /**
-   * What is known of the stream's blocks, to be given back with `close`. To be
-   * asked for before the blocks are read: it then tells if any have been
-   * removed since.
+   * What is known of the stream's blocks; `close` gives it back. To be called
+   * before the blocks are read, because from then on `outdated` shows whether
+   * blocks have been removed.
    */
   open(streamId: StreamId): SearchedBlocks {
     let blocks = this.#streams.get(streamId);
@@ -36,7 +38,7 @@ export class LegacySnapshots {
     return blocks;
   }
 
-  /** Ends what `open` has begun. */
+  /** Gives back what `open` has returned. */
   close(streamId: StreamId, blocks: SearchedBlocks): void {
     blocks.readers--;
     if (blocks.size === 0 && blocks.readers === 0 && !blocks.outdated) {
@@ -44,7 +46,7 @@ export class LegacySnapshots {
     }
   }
 
-  /** Remembers what was found in a block's data, if there is room. */
+  /** Remembers what a block's data holds, if there is room. */
   learn(blocks: SearchedBlocks, number: bigint, holds: boolean): void {
     if (blocks.outdated || !this.#makeRoom()) return;
     const before = blocks.size;
@@ -53,8 +55,9 @@ export class LegacySnapshots {
   }
 
   /**
-   * Blocks that were removed may come back with other data. To be called even
-   * if it is not known whether they were; with `below` only for those numbers.
+   * Forgets blocks, which may come back with other data once they are removed.
+   * To be called even if it is not known whether they were; `below` limits it
+   * to lower numbers.
    */
   forget(streamId: StreamId, below?: bigint): void {
     const blocks = this.#streams.get(streamId);
@@ -67,7 +70,9 @@ export class LegacySnapshots {
     this.#groups += 1 + kept.size;
   }
 
-  /** Everything may be other data than what was searched. */
+  /**
+   * Forgets everything, because all data may be other than what was searched.
+   */
   forgetAll(): void {
     for (const blocks of this.#streams.values()) blocks.outdated = true;
     this.#streams.clear();
@@ -79,7 +84,7 @@ export class LegacySnapshots {
     this.#groups -= 1 + blocks.size;
   }
 
-  /** Whether there is room for one more group. */
+  /** Makes room for one more group; false if there is none. */
   #makeRoom(): boolean {
     if (this.#groups < this.#maxGroups) return true;
     for (const [streamId, blocks] of this.#streams) {
@@ -93,14 +98,14 @@ export class LegacySnapshots {
 
 /** The blocks of one stream whose data was searched. */
 export class SearchedBlocks {
-  /** Blocks were removed since: what is known may no longer be true. */
+  /** Blocks were removed since, so what is known may not be true any more. */
   outdated = false;
-  /** How many read the stream just now. */
+  /** How many calls are reading the stream. */
   readers = 0;
-  /** By a sixteenth of the number; see `bitsOf`. */
+  /** The groups by their number, a sixteenth of the block's; see `bitsOf`. */
   readonly #groups = new Map<bigint, number>();
 
-  /** How many groups there are. */
+  /** The number of groups. */
   get size(): number {
     return this.#groups.size;
   }
@@ -112,21 +117,21 @@ export class SearchedBlocks {
   }
 
   /**
-   * What is known of the 16 numbers from `16 * group` on: bit n that the nth
-   * was searched, bit 16 + n that it holds a snapshot.
+   * What is known of the 16 numbers from `16 * group` on: bit n says that the
+   * nth was searched, bit 16 + n that it holds a snapshot.
    */
   bitsOf(group: bigint): number {
     return this.#groups.get(group) ?? 0;
   }
 
-  /** The block was searched. */
+  /** Remembers that the block was searched. */
   set(number: bigint, holds: boolean): void {
     const bit = 1 << Number(number & 15n);
     const bits = this.bitsOf(number >> 4n);
     this.#groups.set(number >> 4n, bits | bit | (holds ? bit << 16 : 0));
   }
 
-  /** A copy without the blocks below. */
+  /** A copy without the blocks below this number. */
   from(below: bigint): SearchedBlocks {
     const kept = new SearchedBlocks();
     const first = below >> 4n;

@@ -1,4 +1,4 @@
-/** The options that may be functions: asking and checking each by itself. */
+/** The options that may be functions: each is asked and checked by itself. */
 
 import type { StreamStorageError } from "../storage/errors.ts";
 import { type Check, type Fault, Place } from "./checks.ts";
@@ -33,8 +33,8 @@ function resolved<T>(check: Check<T>, option: string, value: unknown): T {
 }
 
 /**
- * Asks the functions that were given for options, for the first time, and checks
- * what they give.
+ * Asks for the first time the functions given for options, and checks their
+ * values.
  *
  * @throws {StreamStorageError} BAD_CONFIG, all faults in `details.faults`; the
  *   signal's reason.

@@ -2,7 +2,7 @@ import { loadModule } from "../storage/load_module.ts";
 import type { OpenBucket } from "./open_bucket.ts";
 import type { ReadingOptions } from "./resolved_options.ts";
 
-/** What opens buckets, loaded only if one is configured. */
+/** Loads the code that opens buckets, only if one is configured. */
 export async function loadBucket(
   { mediaStorage }: Pick<ReadingOptions, "mediaStorage">,
 ): Promise<OpenBucket | undefined> {

@@ -1,16 +1,17 @@
 /**
- * The partitions whose tables another session has locked: VACUUM FULL, ALTER, a
- * plain CREATE INDEX or REINDEX, LOCK TABLE.
+ * The partitions whose tables another session has locked: by VACUUM FULL,
+ * ALTER, a plain CREATE INDEX or REINDEX, or LOCK TABLE.
  *
- * PostgreSQL has no NOWAIT for the table of an INSERT, and a transaction that waits
- * keeps a transaction slot and a session. A few of those would stop all other
- * partitions. So it waits for `lock_timeout` only, which is short, and then the
- * server is asked whose tables are locked. Until they are free, writes of these
- * partitions are set aside (write_queue.ts) and reads wait here, without a session
- * either of them. Nobody tries again meanwhile: the server is asked now and then.
+ * PostgreSQL has no NOWAIT for the table of an INSERT. A transaction that waits
+ * keeps its transaction slot and its session, so a few such transactions would
+ * stop all other partitions. So a transaction waits only for the short
+ * `lock_timeout`; then the store asks the server whose tables are locked. Until
+ * these are free, writes to their partitions are set aside (write_queue.ts) and
+ * reads wait here, both without a session. Meanwhile no call tries again: the
+ * store asks the server at intervals.
  *
- * A lock that the server does not show as one of a partition's, as on a row or on
- * `es`, is none of this module's matters.
+ * A lock that the server does not list for a partition, such as one on a row or
+ * on `es`, does not concern this module.
  */
 
 import { setTimeout as delay } from "node:timers/promises";
@@ -18,7 +19,7 @@ import { LockedTableError, type ReadGate } from "../database/read_gate.ts";
 import { PoolOverloadError } from "../database/pool_errors.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 
-/** A partition's suffix, and whether readers, too, are kept from it. */
+/** A partition's suffix, and whether it is locked for readers, too. */
 export type LockedPartition = readonly [suffix: string, keepsReaders: boolean];
 
 /** What {@linkcode LockedPartitions} is made of. */
@@ -30,16 +31,16 @@ export interface LockedPartitionsOptions {
   maxWaiting: number;
 }
 
-/** Between two questions while something is locked. */
+/** Milliseconds between two questions while a partition is locked. */
 const pollMs = 100;
 
 /**
- * An answer is good for so long. Who asks has waited for a lock for longer, so the
- * answer has seen it.
+ * Milliseconds for which an answer is reused. A call that asks has waited for
+ * its lock for longer, so the answer shows that lock.
  */
 const freshMs = 20;
 
-/** See the file's head. */
+/** Knows which partitions are locked; see the file's head. */
 export class LockedPartitions {
   readonly #options: LockedPartitionsOptions;
   readonly #listeners: (() => void)[] = [];
@@ -56,8 +57,8 @@ export class LockedPartitions {
   }
 
   /**
-   * What reads pass. Those of a write have no patience: its transaction slot is
-   * for others meanwhile.
+   * The gate for reads. `maxWaitMs` is short for the reads of a write, which
+   * keep a transaction slot busy while they wait.
    */
   readGate(maxWaitMs: number): ReadGate {
     return {
@@ -68,18 +69,18 @@ export class LockedPartitions {
     };
   }
 
-  /** Since when writers are kept from the stream; undefined: they are not. */
+  /** Since when writers are kept from the stream; undefined if they are not. */
   since(streamId: StreamId): number | undefined {
     if (this.#locked.size === 0) return undefined;
     return this.#locked.get(this.#options.suffixOf(streamId))?.since;
   }
 
-  /** Calls back when a partition was locked or is free again. */
+  /** Calls `listener` when a partition is locked or free again. */
   onChange(listener: () => void): void {
     this.#listeners.push(listener);
   }
 
-  /** Asks the server, if nobody has just done so. Never rejects. */
+  /** Asks the server, unless it was just asked. Never rejects. */
   look(): Promise<void> {
     const isFresh = performance.now() - this.#askedAt < freshMs;
     if (isFresh && this.#looking === undefined) return Promise.resolve();
@@ -87,7 +88,7 @@ export class LockedPartitions {
     return this.#looking;
   }
 
-  /** Asks no more; who waits is let go. */
+  /** Stops asking, and lets all waiting reads continue. */
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
@@ -96,7 +97,8 @@ export class LockedPartitions {
 
   async #look(): Promise<void> {
     this.#askedAt = performance.now();
-    // No answer, no lock: those who try find out by themselves.
+    // Without an answer, no partition counts as locked: each call finds out by
+    // itself.
     const found = await this.#options.find().catch(() => []);
     if (this.#isClosed) return;
     this.#take(found);
