@@ -7,31 +7,31 @@ import type { TrimmingOptions } from "./trimming_options.ts";
 export interface SweepOptions extends OperationOptions {
   /** Milliseconds instead of `ephemeralTtlMs`; 0 takes every upload. */
   ttlMs?: number;
-  /** Only tells what would go. Default false. */
+  /** Only reports what would be removed. Default false. */
   dryRun?: boolean;
 }
 
-/** A stream that a worker could not deal with. */
+/** A stream with which a worker has failed. */
 export interface FailedStream {
   /** The stream. */
   streamId: StreamId;
   /** The code of the error. */
   code: string;
-  /** Its reason, a stable word. */
+  /** The error's reason, a stable word. */
   reason: string;
 }
 
 /** What `sweepEphemeralStreams` has done. */
 export interface SweepReport {
-  /** Whether it only looked. */
+  /** Whether this was a dry run. */
   dryRun: boolean;
-  /** Uploads that were removed, or would be. */
+  /** The number of uploads removed, or that would be. */
   removed: number;
   /** The first 1000 of them, ascending. */
   streamIds: StreamId[];
-  /** Uploads without an age, made by a node: theirs starts now. */
+  /** Uploads without an age, created by a node: their age starts now. */
   firstSeen: number;
-  /** Uploads that failed; they are tried again by the next run. */
+  /** Uploads that failed; the next run tries them again. */
   failures: FailedStream[];
 }
 
@@ -39,23 +39,23 @@ export interface SweepReport {
 export interface TrimStreamsOptions extends OperationOptions {
   /** Only this stream. Default: all. */
   streamId?: StreamId;
-  /** Only tells what would go. Default false. */
+  /** Only reports what would be removed. Default false. */
   dryRun?: boolean;
 }
 
-/** A stream of which something went, or would. */
+/** A stream that was trimmed, or would be. */
 export interface TrimmedStream {
   /** The stream. */
   streamId: StreamId;
-  /** All blocks below this one; absent: none. */
+  /** Blocks below this one were removed; absent: none. */
   trimToMbExclusive?: bigint;
-  /** Blocks that went. */
+  /** The number of blocks removed. */
   miniblocks: number;
-  /** Snapshots that were cleared, beside those that went with their blocks. */
+  /** The number of snapshots cleared, apart from those of removed blocks. */
   snapshots: number;
   /** The first 1000 blocks whose snapshots were cleared. */
   nullifySnapshotMbs: bigint[];
-  /** The size of the blocks and snapshots that went. */
+  /** The bytes of the blocks removed and the snapshots cleared. */
   bytes: bigint;
 }
 
@@ -64,141 +64,153 @@ export interface TrimRefusal {
   /** The stream. */
   streamId: StreamId;
   /**
-   * `unexpected_gap`: its blocks are more than one run, and not a genesis
-   * before one. `latest_snapshot_missing`: not stored, or not in the run. Only
-   * for a stream that was asked for: `ephemeral_stream`, `stored_externally`,
-   * `archive_stream`.
+   * `unexpected_gap`: its blocks are more than one run, and not just a genesis
+   * before one run. `latest_snapshot_missing`: the latest snapshot is not
+   * stored, or not in the run. Only if the call names the stream:
+   * `ephemeral_stream`, `stored_externally`, `archive_stream`.
    */
   reason: string;
 }
 
 /** What `trimStreams` has done. */
 export interface TrimReport {
-  /** Whether it only looked. */
+  /** Whether this was a dry run. */
   dryRun: boolean;
-  /** Streams that were looked at. */
+  /** The number of streams looked at. */
   streams: number;
-  /** Streams of which something went. */
+  /** The number of streams trimmed. */
   trimmed: number;
-  /** Blocks that went, of all streams. */
+  /** The number of blocks removed, of all streams. */
   miniblocks: number;
-  /** Snapshots that were cleared, of all streams. */
+  /** The number of snapshots cleared, of all streams. */
   snapshots: number;
-  /** The size of all that went. */
+  /** The bytes removed or cleared, of all streams. */
   bytes: bigint;
-  /** The first 1000 streams of which something went, ascending. */
+  /** The first 1000 trimmed streams, ascending. */
   trimmedStreams: TrimmedStream[];
-  /** The first 1000 streams that were refused. */
+  /** The first 1000 refused streams. */
   refusals: TrimRefusal[];
-  /** Streams that failed; they are tried again by the next run. */
+  /** Streams that failed; the next run tries them again. */
   failures: FailedStream[];
 }
 
 /** How `offloadMedia` differs from a run in the background. */
 export interface OffloadMediaOptions extends OperationOptions {
   /**
-   * Only this stream, even if it was set aside, brought back on purpose, or is
-   * not known to be complete.
+   * Moves only this stream, even if it was set aside, brought back on purpose,
+   * or is not known to be complete.
    */
   streamId?: StreamId;
 }
 
 /** What `offloadMedia` has done. */
 export interface OffloadMediaReport {
-  /** Streams that were moved into object storage. */
+  /** The number of streams moved into object storage. */
   offloaded: number;
   /** The first 1000 of them. */
   streamIds: StreamId[];
-  /** The size of their blocks. */
+  /** The bytes of their blocks. */
   bytes: number;
-  /** Objects of deleted streams that were deleted. */
+  /** The number of deleted streams' objects that were deleted. */
   deletedObjects: number;
-  /** Streams that failed or can't be moved; they are set aside for a while. */
+  /**
+   * Streams that failed or can't be moved; they are set aside for some time.
+   */
   failures: FailedStream[];
 }
 
 /** What `rehydrateMedia` has done. */
 export interface RehydrateMediaReport {
-  /** False: the stream was in the database already. */
+  /** False if the stream was in the database already. */
   rehydrated: boolean;
-  /** How many blocks were brought back. */
+  /** The number of blocks brought back. */
   blocks: number;
-  /** Their size. */
+  /** The bytes of these blocks. */
   bytes: number;
 }
 
 /** How `reconcileMedia` compares, and what it may delete. */
 export interface ReconcileMediaOptions extends OperationOptions {
-  /** Only tells what would be deleted. Default false. */
+  /** Only reports what would be deleted. Default false. */
   dryRun?: boolean;
   /**
-   * Milliseconds; unused objects that are younger stay, another process may be
-   * about to use them. Default one hour.
+   * Milliseconds. Unused objects younger than this stay, because another
+   * process may be about to use them. Default one hour.
    */
   minAgeMs?: number;
   /**
-   * Deletes unused objects if there are at most so many. Default: 10 or a tenth
-   * of all objects, and none if the database does not seem to be theirs.
+   * Deletes unused objects only if there are at most so many. Default: 10, or a
+   * tenth of all objects if that is more, and none if the database does not
+   * seem to be theirs.
    */
   maxDeleted?: number;
 }
 
 /** What `reconcileMedia` has found and done. */
 export interface ReconcileMediaReport {
-  /** Whether it only looked. */
+  /** Whether this was a dry run. */
   dryRun: boolean;
-  /** Objects under this schema's name. */
+  /** The number of objects under this schema's name. */
   objects: number;
-  /** Streams with their blocks in this bucket. */
+  /** The number of streams with their blocks in this bucket. */
   streams: number;
-  /** Objects that no stream uses: traces of crashes. */
+  /** The number of objects that no stream uses: traces of crashes. */
   unused: number;
-  /** Their size. */
+  /** The bytes of the unused objects. */
   unusedBytes: number;
-  /** The first 1000 of them. */
+  /** The names of the first 1000 unused objects. */
   unusedObjects: string[];
-  /** Those of them that are too young to be deleted. */
+  /** The number of unused objects too young to be deleted. */
   young: number;
-  /** Objects that are not named as ours are; they are never deleted. */
+  /** The number of objects not named like ours; they are never deleted. */
   foreign: number;
-  /** Streams whose object is not there. Nothing can bring them back. */
+  /**
+   * The number of streams whose object is missing. Nothing can bring it back.
+   */
   missing: number;
-  /** Streams whose object has another size than their blocks. */
+  /** The number of streams whose object has another size than their blocks. */
   damaged: number;
   /**
-   * Streams of which blocks are in the database, too: a rehydration was broken
-   * off. They go from there, unless the object is missing or damaged.
+   * The number of streams with blocks in the database as well, from a
+   * rehydration that was broken off. Those blocks are removed, unless the
+   * object is missing or damaged.
    */
   inBothPlaces: number;
-  /** The first 1000 of those that are missing or damaged. */
+  /** The first 1000 streams whose object is missing or damaged. */
   brokenStreams: StreamId[];
-  /** Unused objects that were deleted. */
+  /** The number of unused objects deleted. */
   deleted: number;
   /**
-   * Why none was deleted: more of them than is likely, or no stream that uses
-   * the bucket, or many that miss their object.
+   * Why no object was deleted: too many are unused; or no stream uses the
+   * bucket, or the objects of many streams are missing.
    */
   refused?: "too_many_unused" | "database_does_not_fit";
 }
 
-/** How a worker of the background is doing. */
+/** How a background worker is doing. */
 export interface WorkerStatus {
   /** Its name: `ephemeral_sweeper` and others. */
   name: string;
-  /** Whether it is at work. */
+  /** Whether a run is in progress. */
   running: boolean;
-  /** `open` after failures in a row: it runs less often until one succeeds. */
+  /**
+   * `open` after failures in a row: the worker runs less often until a run
+   * succeeds.
+   */
   circuit: "closed" | "open";
   /** Runs since the store was opened. */
   runs: number;
-  /** Failures since the last success. */
+  /** The number of failures since the last success. */
   failuresInARow: number;
-  /** Streams that the last run which did not fail dealt with, and could not. */
+  /**
+   * How many streams the last successful run has dealt with, and how many
+   * failed.
+   */
   lastRun?: { done: number; failed: number };
 }
 
 /**
- * The work of the background, now and for a caller who waits for it.
+ * The background work: how it is doing, and calls that run it and wait for it.
  *
  * @example What trimming would remove.
  * ```ts
@@ -210,7 +222,7 @@ export interface WorkerStatus {
 export interface StreamMaintenance {
   /**
    * Removes the uploads that were not completed in time, as the sweeper does
-   * every `ephemeralSweepIntervalMs`. It waits for a sweep that is under way.
+   * every `ephemeralSweepIntervalMs`. Waits for a sweep that is in progress.
    *
    * Errors: `INVALID_ARGUMENT`, `FAILED_PRECONDITION` (closed), `CANCELED`,
    * `RESOURCE_EXHAUSTED` (ownership), those of the database.
@@ -218,17 +230,18 @@ export interface StreamMaintenance {
   sweepEphemeralStreams(options?: SweepOptions): Promise<SweepReport>;
   /**
    * Trims all streams, or one, by the option `trimming`, however many snapshots
-   * were written since they were trimmed last. It waits for a run of the
-   * trimmer that is under way.
+   * were written since they were trimmed last. Waits for a run of the trimmer
+   * that is in progress.
    *
    * Errors: those of `sweepEphemeralStreams`; for one stream `NOT_FOUND`.
    */
   trimStreams(options?: TrimStreamsOptions): Promise<TrimReport>;
   /**
-   * Replaces the option `trimming` as a whole, defaults included, by a value or by
-   * a function; targets are taken up at once. Lasts until the store is closed. When it resolves, nothing
-   * is cut by the old one any more: a trimming that is under way, `trimStreams`
-   * too, has ended with the stream that it was at.
+   * Replaces the whole option `trimming`, defaults included, by a value or by a
+   * function. Targets take effect at once. The new value lasts until the store
+   * is closed. Once the promise resolves, the old value cuts nothing any more:
+   * a trimming in progress, also by `trimStreams`, has ended with the stream
+   * that it was at.
    *
    * Errors: `BAD_CONFIG`, as when the store is opened.
    */
@@ -253,12 +266,12 @@ export interface StreamMaintenance {
     options?: OperationOptions,
   ): Promise<RehydrateMediaReport>;
   /**
-   * Compares bucket and database both ways, and deletes objects that nothing
-   * refers to, within bounds.
+   * Compares bucket and database both ways, and deletes, within bounds, objects
+   * that no stream refers to.
    */
   reconcileMedia(
     options?: ReconcileMediaOptions,
   ): Promise<ReconcileMediaReport>;
-  /** How each worker that runs in the background is doing. */
+  /** How each background worker is doing. */
   workers(): WorkerStatus[];
 }

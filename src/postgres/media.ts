@@ -4,22 +4,22 @@ import { StreamStorageError } from "../storage/errors.ts";
 import { unlessAborted } from "../storage/unless_aborted.ts";
 import type { StreamId } from "../storage/stream_id.ts";
 
-/** Where blocks are, as `es.blockdata_ext` has it: `D` is the database. */
+/** Where blocks are, as in `es.blockdata_ext`, where `D` is the database. */
 export type ExternalLocation = "S" | "G";
 
 /** What a {@linkcode Media} is made of. */
 export interface MediaParts {
   objects: ObjectStore;
   schema: string;
-  /** Existing streams are moved too, not only those that are sealed now. */
+  /** Moves existing streams, too, not only streams sealed from now on. */
   migrateExisting: boolean;
-  /** Milliseconds that a caller waits for bytes, and more for many. */
+  /** Milliseconds that a caller waits for bytes; many bytes add to it. */
   readTimeoutMs: number;
-  /** Hears how many bytes of blocks have moved there. */
+  /** Called with the number of bytes of blocks moved there. */
   onMoved(bytes: number): void;
 }
 
-/** Bytes that are waited for are expected to come at least so fast. */
+/** The slowest rate at which a caller waits for bytes. */
 const minBytesPerSecond = 1024 * 1024;
 
 /** The object storage of a store. */
@@ -27,7 +27,7 @@ export class Media {
   readonly objects: ObjectStore;
   readonly location: ExternalLocation;
   readonly migrateExisting: boolean;
-  /** Tells how many bytes of blocks have moved there. */
+  /** Receives the number of bytes of blocks moved there. */
   readonly moved: (bytes: number) => void;
   readonly #schema: string;
   readonly #readTimeoutMs: number;
@@ -44,7 +44,7 @@ export class Media {
     this.#readTimeoutMs = readTimeoutMs;
   }
 
-  /** What all objects of this store begin with. */
+  /** The prefix of all objects of this store. */
   get prefix(): string {
     return `${this.#schema}/`;
   }
@@ -55,8 +55,9 @@ export class Media {
   }
 
   /**
-   * Reads bytes of a stream's object. For a caller within his time, retries
-   * included; without a caller as long as the store is tried.
+   * Reads bytes of a stream's object. A caller waits for a limited time,
+   * retries included; with `isPatient`, the time is that of the object
+   * storage's retries.
    */
   async read(
     streamId: StreamId,
@@ -82,9 +83,9 @@ export class Media {
   }
 
   /**
-   * Writes and deletes an object one after the other: a deletion that was
-   * decided on before a stream was moved must not take its new object. The
-   * signal ends the waiting only.
+   * Runs changes of a stream's object one after another. Otherwise a deletion
+   * decided on before a stream was moved could delete the stream's new object.
+   * The signal ends only the wait.
    */
   async turn<T>(
     streamId: StreamId,
@@ -118,7 +119,7 @@ function readTimedOut(
   });
 }
 
-/** The object storage that holds a stream's blocks. */
+/** The object storage of a stream's blocks; throws if it is not configured. */
 export function mediaAt(
   { media }: { media?: Media | undefined },
   location: string,

@@ -41,30 +41,30 @@ import {
 export interface S3MediaStorageOptions {
   /** Which kind of bucket. */
   provider: "s3";
-  /** Its name. */
+  /** The bucket's name. */
   bucket: string;
-  /** Its region; `auto` for R2. */
+  /** The bucket's region; `auto` for R2. */
   region: string;
   /** The server's address, http or https. Default: AWS. */
   endpoint?: string;
-  /** Who asks; needed unless `credentials` are given. */
+  /** The id of the key; needed unless `credentials` are given. */
   accessKeyId?: string;
   /** Never shown in an error or a log. */
   secretAccessKey?: string;
-  /** With temporary keys. Never shown. */
+  /** Needed with temporary keys. Never shown. */
   sessionToken?: string;
   /**
-   * Gives temporary keys, in place of the above: a credential provider of AWS's
-   * SDK, for example. It is asked again before they end, after a minute if they
-   * have no `expiration`, and when the store refuses them.
+   * Returns temporary keys, in place of the above: a credential provider of
+   * AWS's SDK, for example. The store calls it again before the keys expire,
+   * after a minute if they have no `expiration`, and when S3 refuses them.
    */
   credentials?: S3CredentialsSource;
   /**
-   * The bucket's name in the path instead of the host. Default: true with an
-   * endpoint, or if the name has a dot.
+   * Puts the bucket's name in the path instead of the host. Default: true with
+   * an endpoint, or if the name has a dot.
    */
   forcePathStyle?: boolean;
-  /** Moves existing streams too, not only those sealed from now on. */
+  /** Moves existing streams, too, not only streams sealed from now on. */
   migrateExisting?: boolean;
 }
 
@@ -72,18 +72,19 @@ export interface S3MediaStorageOptions {
 export interface GcsMediaStorageOptions {
   /** Which kind of bucket. */
   provider: "gcs";
-  /** Its name. */
+  /** The bucket's name. */
   bucket: string;
   /**
-   * A service account's JSON, as text or read, never shown; or a function that
-   * gives access tokens, for workload identity: `() => auth.getAccessToken()` of
-   * Google's library. It is asked again before a token ends, after a minute if
-   * it has no `expiration`, and when the store refuses it.
+   * A service account's JSON, as text or parsed, never shown; or a function
+   * that returns access tokens, for workload identity, such as
+   * `() => auth.getAccessToken()` of Google's library. The store calls it again
+   * before a token expires, after a minute if it has no `expiration`, and when
+   * GCS refuses it.
    */
   credentials: GcsTokenSource | object | string;
   /** The server's address, http or https. Default: Google's. */
   endpoint?: string;
-  /** Moves existing streams too, not only those sealed from now on. */
+  /** Moves existing streams, too, not only streams sealed from now on. */
   migrateExisting?: boolean;
 }
 
@@ -132,7 +133,7 @@ const gcs = object({
   credentials: gcsCredentials,
 });
 
-/** Checks the option; the values it refuses are never shown. */
+/** Checks the option; refused values are never shown. */
 export const checkMediaStorage: Check<ResolvedMediaStorage> = (
   value,
   place,
@@ -149,7 +150,7 @@ export type ResolvedMediaStorage =
   | Checked<typeof s3>
   | Checked<typeof gcs>;
 
-/** Either keys or a function that gives them. */
+/** Requires either keys or a function that returns them. */
 function withProof<
   T extends {
     accessKeyId?: string | undefined;
@@ -179,7 +180,7 @@ function withProof<
   };
 }
 
-/** What is needed of one; it has more. */
+/** The needed parts of a service account, which has more. */
 const serviceAccount = {
   client_email: text(1, 1000),
   private_key: textThat(isPrivateKey, "must be a PEM private key (PKCS #8)"),
@@ -217,7 +218,7 @@ function isPrivateKey(value: string): boolean {
     .test(value);
 }
 
-/** What is no JSON is no object, and refused as that. */
+/** A text that is not JSON stays a text, and is refused as no object. */
 function parseJson(value: unknown): unknown {
   if (typeof value !== "string") return value;
   try {

@@ -1,24 +1,24 @@
 /**
- * How many bytes wait in the minipools that this process writes to.
+ * Counts the bytes in the minipools that this process writes to.
  *
- * An event is admitted without a look at the tables only if it cannot exceed the
- * limit, whatever becomes of the writes before it. Two reasons admit it:
+ * An event is admitted without a look at the tables only if it cannot exceed
+ * the limit, whatever becomes of the writes before it. Two reasons admit it:
  *
  * - Its slot is 0. The storage accepts it only into an empty minipool.
- * - The bytes of its generation are known, and they fit together with the bytes
- *   of every write that was submitted before it and has not ended yet.
+ * - The bytes of its generation are known, and the event fits together with the
+ *   bytes of every write that was submitted before it and has not ended yet.
  *
- * Only facts make bytes known: an event was committed at slot 0, or behind a
- * look in its own turn, or on top of known bytes; a swap or a creation was
- * committed. A write that was refused, or failed, tells nothing of what is
- * stored, so it leaves what is known as it is; one whose outcome is unknown ends
- * it. An assumption in place of these (a minipool must be empty, since somebody
- * writes its slot 0) would let the minipool grow far beyond the limit as soon as
- * the write that it was taken from is refused.
+ * Only facts make bytes known: an event was committed in slot 0, or after a
+ * look in its own turn, or on top of known bytes; or a swap or a creation was
+ * committed. A write that was refused or failed shows nothing of what is
+ * stored, so what is known stays as it is. A write with an unknown outcome
+ * makes the bytes unknown. An assumption instead of facts would not be safe. If
+ * a write to slot 0 counted as proof of an empty minipool, and that write were
+ * then refused, the minipool could grow far beyond the limit.
  *
- * The writes of a stream end in the order in which they were submitted. So bytes
- * are counted as they are submitted, and each write is a stretch of that count:
- * once a write is committed, everything up to its end has ended.
+ * The writes of a stream end in the order in which they were submitted. So
+ * bytes are counted as they are submitted, and each write is a stretch of that
+ * count. Once a write is committed, everything up to its end has ended.
  */
 
 import { isStreamStorageError } from "../storage/errors.ts";
@@ -28,51 +28,56 @@ import { BoundedMap } from "./bounded_map.ts";
 /** How a {@linkcode MinipoolBytes} counts. */
 export interface MinipoolBytesOptions {
   limit: number;
-  /** Streams that are remembered at most. */
+  /** Streams remembered at most. */
   maxStreams: number;
-  /** Throws when so many bytes are too many. */
+  /** Throws if these bytes are too many. */
   check(streamId: StreamId, bytes: number): void;
-  /** A minipool has grown, from so many bytes to so many. */
+  /** Called when a minipool has grown from `before` to `bytes`. */
   grown(streamId: StreamId, before: number, bytes: number): void;
 }
 
-/** What is known of a stream's minipool, and what is under way. */
+/**
+ * What is known of a stream's minipool, and of the writes that have not ended.
+ */
 interface Minipool {
   readonly streamId: StreamId;
   readonly era: Era;
   generation: bigint;
-  /** The bytes of that generation; undefined: not known. */
+  /** The bytes of that generation; undefined if unknown. */
   stored: number | undefined;
-  /** All bytes that were ever submitted. */
+  /** All bytes ever submitted. */
   submitted: number;
-  /** So many of them, from the first on, belong to writes that have ended. */
+  /** How many of them, from the first on, belong to writes that have ended. */
   ended: number;
 }
 
-/** Ends when everything is forgotten. */
+/** Replaced when everything is forgotten. */
 interface Era {
   isOver: boolean;
 }
 
-/** An event that is about to be written. */
+/** An event that is about to be submitted. */
 export interface SizedEvent {
   generation: bigint;
   slot: number;
   envelope: Uint8Array;
 }
 
-/** An event's way through the count. */
+/** An event that is being counted. */
 export interface CountedEvent {
   /**
-   * Whether it fits, whatever becomes of the writes before it. May become true
-   * while it waits for its turn, and stays so.
+   * Whether the event fits, whatever becomes of the writes before it. It may
+   * become true while the event waits for its turn, and then stays true.
    */
   readonly fits: boolean;
-  /** In its turn, with what is stored: throws when it does not fit. */
+  /**
+   * To be called in the event's turn with the stored bytes; throws if it does
+   * not fit.
+   */
   check(stored: number): void;
-  /** Its write was committed. */
+  /** To be called once the write is committed. */
   done(): void;
-  /** Its write was not, as far as the error tells. */
+  /** To be called if the write has failed. */
   failed(error: unknown): void;
 }
 
@@ -87,14 +92,17 @@ export class MinipoolBytes {
     this.#minipools = new BoundedMap(options.maxStreams);
   }
 
-  /** An event is about to be submitted; nothing may be awaited before it is. */
+  /**
+   * Counts an event that is about to be submitted. The caller may await nothing
+   * before it submits the event.
+   */
   enter(streamId: StreamId, event: SizedEvent): CountedEvent {
     return new QueuedBytes(this.#of(streamId), event, this.#options);
   }
 
   /**
-   * A write that begins a minipool with these events is about to be submitted.
-   * Returns the function to be called once it is committed.
+   * Counts a write that begins a minipool with these events and is about to be
+   * submitted. Returns the function to call once the write is committed.
    */
   begins(
     streamId: StreamId,
@@ -113,13 +121,16 @@ export class MinipoolBytes {
     };
   }
 
-  /** The stream may be another one. What is under way still counts. */
+  /**
+   * Forgets the bytes, because the stream may be another one. Writes that have
+   * not ended still count.
+   */
   forget(streamId: StreamId): void {
     const minipool = this.#minipools.get(streamId);
     if (minipool !== undefined) minipool.stored = undefined;
   }
 
-  /** The tables may have lost what was committed. */
+  /** Forgets all bytes, because the tables may have lost committed writes. */
   forgetAll(): void {
     this.#era.isOver = true;
     this.#era = { isOver: false };
@@ -143,7 +154,7 @@ export class MinipoolBytes {
   }
 }
 
-/** Everything that was submitted up to there has ended. */
+/** Notes that everything submitted up to `end` has ended. */
 function endUpTo(minipool: Minipool, end: number): void {
   minipool.ended = Math.max(minipool.ended, end);
 }
@@ -152,10 +163,10 @@ class QueuedBytes implements CountedEvent {
   readonly #minipool: Minipool;
   readonly #event: SizedEvent;
   readonly #options: MinipoolBytesOptions;
-  /** Where it begins among all submitted bytes. */
+  /** Where the event begins among all submitted bytes. */
   readonly #start: number;
   #fits = false;
-  /** What a look in its turn has found. */
+  /** The bytes that a look in the event's turn has found. */
   #found: number | undefined;
 
   constructor(
@@ -183,7 +194,7 @@ class QueuedBytes implements CountedEvent {
     endUpTo(this.#minipool, this.#start + this.#length);
     const before = this.#before;
     if (before === undefined) {
-      // What is known, if anything, is of another minipool than this one.
+      // Any known bytes belong to another minipool.
       this.#minipool.stored = undefined;
       return;
     }
@@ -194,7 +205,8 @@ class QueuedBytes implements CountedEvent {
   }
 
   failed(error: unknown): void {
-    // Behind others that have not ended, it counts until one of them has.
+    // If writes before it have not ended, the event counts until one of them
+    // ends.
     if (this.#minipool.ended === this.#start) {
       this.#minipool.ended += this.#length;
     }
@@ -216,13 +228,13 @@ class QueuedBytes implements CountedEvent {
     return stored + (this.#start - ended) + this.#length <= limit;
   }
 
-  /** What is known of its own generation. */
+  /** The known bytes of the event's own generation. */
   get #known(): number | undefined {
     const { generation, stored } = this.#minipool;
     return generation === this.#event.generation ? stored : undefined;
   }
 
-  /** The bytes before it, now that it is committed; undefined: not known. */
+  /** The bytes before the committed event; undefined if unknown. */
   get #before(): number | undefined {
     return this.#event.slot === 0 ? 0 : this.#found ?? this.#known;
   }

@@ -1,4 +1,4 @@
-/** Changes of a schema in a cluster: only its coordinator takes them. */
+/** Changes of a cluster's schema, which only the coordinator accepts. */
 
 import {
   assertCoordinator,
@@ -11,22 +11,22 @@ import type { Session } from "../database/session.ts";
 import { quoted } from "../storage/foreign_text.ts";
 import type { Place } from "./connections.ts";
 
-/** Which session there is, and how another one is made. */
+/** The session at hand, and how to make another one. */
 export interface CoordinatorOptions {
   place: Place;
   schema: string;
-  /** With any server of the cluster, or with a plain one. */
+  /** A session with any server of the cluster, or with a plain server. */
   session: Session;
   connect: Partial<ConnectOptions>;
 }
 
 /**
- * Runs `work` on the session, or, if that is with a worker of a cluster, on one
- * with the coordinator, which is closed then.
+ * Runs `work` on the session. If that session is with a worker of a cluster,
+ * runs it on a new session with the coordinator, and closes that.
  *
- * @throws {StreamStorageError} BAD_CONFIG, `cluster_schema_not_distributed`: the
- *   schema would stay on the coordinator, which is not where we are;
- *   `cluster_needs_coordinator`: the worker does not know it.
+ * @throws {StreamStorageError} BAD_CONFIG, `cluster_schema_not_distributed`:
+ *   the schema would stay on the coordinator, while the store is on a worker;
+ *   `cluster_needs_coordinator`: the worker does not know its coordinator.
  */
 export async function onCoordinator<T>(
   { place, schema, session, connect }: CoordinatorOptions,

@@ -9,7 +9,7 @@ import type { ResolvedMediaStorage } from "./media_options.ts";
 /** Opens a bucket. */
 export type OpenBucket = typeof openBucket;
 
-/** Opens the bucket; nothing is sent yet. */
+/** Opens the bucket; sends nothing yet. */
 export function openBucket(
   options: ResolvedMediaStorage,
   onCall: ObjectStoreListener,

@@ -62,7 +62,7 @@ const sslOptions: Check<SslOptions> = also(
   },
 );
 
-/** The options as they are given; one without a check is a type error. */
+/** The check of every option; a missing one is a type error. */
 export const optionChecks = {
   url: optional(text()),
   host: optional(word),

@@ -5,29 +5,31 @@ import type { StorageHealth } from "../telemetry/health.ts";
 import type { MetricFamily } from "../telemetry/registry.ts";
 
 /**
- * Streams in PostgreSQL to be read, as `openStreamReader` opens them.
+ * A reader of streams in PostgreSQL, as `openStreamReader` opens it.
  *
  * Its operations are those of {@linkcode StreamReader}, and one more.
  */
 export interface PostgresStreamReader extends StreamReader {
   /** The schema that holds the streams. */
   readonly schema: string;
-  /** Partitions per kind of table, as the first installation fixed it. */
+  /** Partitions per kind of table, as the first installation has fixed them. */
   readonly partitions: number;
   /**
-   * The bytes of the stream's blocks that are stored in the database, snapshots
-   * not counted; 0 once the blocks are in object storage.
+   * The bytes of the stream's blocks that are in the database, without
+   * snapshots; 0 once the blocks are in object storage.
    *
-   * Errors: `NOT_FOUND` without such a stream.
+   * Errors: `NOT_FOUND` for an unknown stream.
    */
   totalMiniblockDataSizeInDB(
     streamId: StreamId,
     options?: OperationOptions,
   ): Promise<bigint>;
-  /** How it is doing, as it knows without asking; see `healthHandler`. */
+  /**
+   * How the reader is doing, without asking the database; see `healthHandler`.
+   */
   health(): StorageHealth;
   /**
-   * All metrics at this moment, with or without an OpenTelemetry SDK; see
+   * All current metrics, with or without an OpenTelemetry SDK; see
    * `prometheusText`.
    */
   metrics(): MetricFamily[];

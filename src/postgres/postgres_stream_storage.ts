@@ -6,33 +6,35 @@ import type { PostgresStreamReader } from "./postgres_stream_reader.ts";
 /**
  * Streams in PostgreSQL, as `openStreamStorage` opens them.
  *
- * It writes by the methods of {@linkcode StreamStorage}, reads by those of
- * {@linkcode StreamReader}, and has what a {@linkcode PostgresStreamReader} has.
+ * Writes by the methods of {@linkcode StreamStorage}, reads by those of
+ * {@linkcode StreamReader}, and has the members of
+ * {@linkcode PostgresStreamReader}.
  */
 export interface PostgresStreamStorage
   extends StreamStorage, PostgresStreamReader {
-  /** This process among the owners of the schema. */
+  /** The name of this process among the owners of the schema. */
   readonly instanceId: string;
   /**
    * Aborts when this instance must stop because another one owns the schema
-   * now; the reason is the `RESOURCE_EXHAUSTED` error with which every call
+   * now. The reason is the `RESOURCE_EXHAUSTED` error with which every call
    * rejects from then on.
    */
   readonly signal: AbortSignal;
   /**
    * Gives ownership up without closing, so that another instance can take over
-   * at once: writes under way end, the workers stop, our row goes and the lock is
-   * free. From then on this instance only reads, like a reader; what writes rejects
-   * with `FAILED_PRECONDITION` (`ownership_released`), `maintenance` is closed. It
-   * can't be had back; `close` is still needed.
+   * at once. Writes in flight end, the workers stop, our row is deleted and the
+   * lock is released. From then on this instance only reads, like a reader:
+   * writes reject with `FAILED_PRECONDITION` (`ownership_released`), and
+   * `maintenance` is closed. Ownership can't be taken back. `close` is still
+   * needed.
    */
   releaseOwnership(): Promise<void>;
-  /** The work of the background, called for. */
+  /** The background work, and calls that run it. */
   readonly maintenance: StreamMaintenance;
-  /** Remembers recent transactions from now on, for debugging. */
+  /** Starts to record recent transactions, for debugging. */
   enableTxTracker(): void;
-  /** Stops remembering, and forgets. */
+  /** Stops recording, and forgets what was recorded. */
   disableTxTracker(): void;
-  /** The recent transactions, oldest first. */
+  /** The recorded transactions, oldest first. */
   dumpTxTracker(): TransactionRecord[];
 }

@@ -3,10 +3,10 @@ import type { Pool } from "../database/pool.ts";
 import { bind, statement } from "../database/statement.ts";
 import type { DatabaseHealth } from "../telemetry/database_health.ts";
 
-/** Milliseconds without an answer before one is asked for. */
+/** Milliseconds without an answer after which the pulse asks for one. */
 const defaultBeatMs = 5000;
 
-/** So much faster it beats while there is none. */
+/** How much faster the pulse beats while the database does not answer. */
 const haste = 5;
 
 const sign = [
@@ -14,9 +14,9 @@ const sign = [
 ] as const;
 
 /**
- * Asks the database for a sign of life when nobody else has asked for anything:
- * otherwise an idle store would neither learn that its database is gone, nor that
- * it is back, and nobody who minds its health would send it work.
+ * Asks the database for a sign of life when nothing else has asked it for some
+ * time. Otherwise an idle store would not notice that its database is gone, or
+ * back, and a host that routes by health would not send it work again.
  */
 export class Pulse {
   readonly #pool: Pool;
@@ -29,7 +29,7 @@ export class Pulse {
     this.#pool = pool;
     this.#health = health;
     this.#beatMs = beatMs;
-    // Whoever has just opened it has had answers.
+    // Opening the store has just brought answers.
     health.answered();
     this.#next();
   }
@@ -39,7 +39,9 @@ export class Pulse {
     clearTimeout(this.#timer);
   }
 
-  /** Until the last answer is too old; sooner if there is none. */
+  /**
+   * Waits until the last answer is too old; not as long while there are none.
+   */
   #next(): void {
     if (this.#isStopped) return;
     const now = performance.now();
@@ -64,7 +66,8 @@ export class Pulse {
       await this.#pool.run(sign, "read", undefined, now + this.#beatMs);
       this.#health.answered();
     } catch (error) {
-      // A refusal is an answer, too; what keeps one from coming is told elsewhere.
+      // A refusal is an answer, too. Other code reports why an answer does not
+      // arrive.
       if (error instanceof PgError) this.#health.answered();
     }
   }

@@ -1,15 +1,15 @@
 /**
- * Limits on what single streams may grow to, all off unless they are set.
+ * Limits on the growth of single streams, all off unless they are set.
  *
  * A quota must not cost a write its one round trip, or its place in a shared
- * transaction. So each write is admitted by what is known: the slot tells the
- * number of events; of bytes and of the latest snapshot this process remembers
- * what was committed (minipool_bytes.ts says how that stays exact). Only a write
- * that can't be admitted so, because nothing is known of its stream yet or
- * because it seems to be over the limit, runs alone and looks at what is stored,
- * in its stream's turn. Since nobody else writes (ownership.ts), what it finds is
- * exact, and only that refuses. Candidates are counted by the statement that adds
- * them.
+ * transaction. So each write is admitted by what is known: its slot shows the
+ * number of events, and of bytes and of the latest snapshot this process
+ * remembers what was committed (minipool_bytes.ts says how that stays exact). A
+ * write can't be admitted so if nothing is known of its stream yet, or if it
+ * seems to be over the limit. Only such a write runs alone and looks at what is
+ * stored, in its stream's turn. Since no other process writes (ownership.ts),
+ * what the look finds is exact, and only that result refuses a write. The
+ * statement that adds a candidate also counts the candidates.
  */
 
 import { StreamStorageError } from "../storage/errors.ts";
@@ -19,7 +19,7 @@ import { type Checked, int, object, that, withDefault } from "./checks.ts";
 import { MinipoolBytes } from "./minipool_bytes.ts";
 
 /**
- * Limits on single streams; absent or 0: no limit. A write that would go beyond
+ * Limits on single streams; absent or 0: no limit. A write that would exceed
  * one is refused with `RESOURCE_EXHAUSTED`.
  *
  * @example
@@ -68,7 +68,7 @@ export const checkQuotas = object({
 /** The option with every default filled in. */
 export type ResolvedQuotas = Checked<typeof checkQuotas>;
 
-/** Hears that a stream comes near a limit. */
+/** Called when a stream comes near a limit. */
 export type OnNear = (
   quota: QuotaName,
   details: { streamId: StreamId; limit: number; actual: number },
@@ -83,15 +83,17 @@ const reasons: Record<QuotaName, string> = {
 
 const maxRemembered = 100_000;
 
-/** What is known of the latest snapshot of one stream, in its present life. */
+/**
+ * What is known of a stream's latest snapshot, since the stream was created.
+ */
 export interface KnownSnapshot {
-  /** The latest one, or an older one; undefined: none is known. */
+  /** The latest snapshot or an earlier one; undefined if none is known. */
   latest: bigint | undefined;
 }
 
-/** The quotas of a store that has some; see the file's head. */
+/** The quotas of a store that has any; see the file's head. */
 export class Quotas {
-  /** Undefined: no limit. */
+  /** Undefined without a limit. */
   readonly minipoolBytes: MinipoolBytes | undefined;
   readonly #limits: ResolvedQuotas;
   readonly #onNear: OnNear;
@@ -109,7 +111,7 @@ export class Quotas {
     });
   }
 
-  /** Undefined when there is no limit at all. */
+  /** Undefined without any limit. */
   static of(limits: ResolvedQuotas, onNear: OnNear): Quotas | undefined {
     const { warnAt: _warnAt, ...all } = limits;
     const isOff = Object.values(all).every((limit) => limit === 0);
@@ -122,9 +124,10 @@ export class Quotas {
   }
 
   /**
-   * Refuses a write that would make it so many.
+   * Refuses a write after which there would be `actual`.
    *
-   * @throws {StreamStorageError} RESOURCE_EXHAUSTED, with reason, limit, actual.
+   * @throws {StreamStorageError} RESOURCE_EXHAUSTED, with reason, limit,
+   *   actual.
    */
   check(quota: QuotaName, streamId: StreamId, actual: number): void {
     const limit = this.#limits[quota];
@@ -133,7 +136,7 @@ export class Quotas {
     }
   }
 
-  /** The error of a write that would make it so many. */
+  /** The error of a write after which there would be `actual`. */
   exceeded(
     quota: QuotaName,
     streamId: StreamId,
@@ -148,7 +151,10 @@ export class Quotas {
     });
   }
 
-  /** A write has made it `actual`, from `before`; warns when that is near. */
+  /**
+   * Warns if a committed write, from `before` to `actual`, has come near the
+   * limit.
+   */
   grown(
     quota: QuotaName,
     streamId: StreamId,
@@ -162,9 +168,10 @@ export class Quotas {
   }
 
   /**
-   * What is known of the stream's latest snapshot. A write asks for it when it is
-   * submitted, and notes there what it has learned. If the stream is forgotten in
-   * between, nobody reads the note: it is about a stream that may be gone.
+   * What is known of the stream's latest snapshot. A write gets this object
+   * when it is submitted, and notes in it what it learns. If the stream is
+   * forgotten in between, no later write reads the note, because it may be
+   * about a stream that is gone.
    */
   snapshotOf(streamId: StreamId): KnownSnapshot {
     let known = this.#snapshots.get(streamId);
@@ -176,8 +183,8 @@ export class Quotas {
   }
 
   /**
-   * A stream is about to be created: its minipool will be empty, its latest
-   * snapshot 0. Returns the function to be called once that is committed.
+   * Notes that a stream is about to be created: its minipool will be empty, its
+   * latest snapshot 0. Returns the function to call once that is committed.
    */
   creates(streamId: StreamId): () => void {
     const minipool = { generation: 1n, envelopes: [] };
@@ -191,13 +198,13 @@ export class Quotas {
     };
   }
 
-  /** The stream may be another one from now on. */
+  /** Forgets the stream, which may be another one from now on. */
   forget(streamId: StreamId): void {
     this.minipoolBytes?.forget(streamId);
     this.#snapshots.delete(streamId);
   }
 
-  /** The tables may have lost what was committed: nothing known is reliable. */
+  /** Forgets everything, because the tables may have lost committed writes. */
   forgetAll(): void {
     this.minipoolBytes?.forgetAll();
     this.#snapshots.clear();

@@ -27,7 +27,10 @@ import * as facts from "./operations/stream_facts.ts";
 import type { PostgresStreamReader } from "./postgres_stream_reader.ts";
 import type { ReadStore, StreamCall } from "./store.ts";
 
-/** The operations that read one stream: what these files export by its name. */
+/**
+ * The operations that read one stream: the functions that these files export
+ * under their names.
+ */
 const reads: Implementations<ReadName, ReadStore, StreamCall> = {
   ...candidates,
   ...debug,
@@ -41,11 +44,14 @@ const reads: Implementations<ReadName, ReadStore, StreamCall> = {
 /** What a {@linkcode StreamReaderFacade} is made of; see open_reader.ts. */
 export interface ReaderParts {
   schema: string;
-  /** For reads of callers, who wait for a locked table until their deadline. */
+  /** For callers' reads, which wait for a locked table until their deadline. */
   reader: ReadStore;
   calls: CallRunner;
   telemetry: StoreTelemetry;
-  /** Ends what is under way and lets go; called once, after the last call. */
+  /**
+   * Waits for calls in progress and closes everything; called once, after the
+   * last call.
+   */
   close(): Promise<void>;
 }
 
@@ -53,7 +59,7 @@ export interface ReaderParts {
 export interface StreamReaderFacade extends Pick<StreamReader, ReadName> {}
 
 /**
- * Checks the arguments of every call, hands it to its operation, and names the
+ * Checks the arguments of every call, passes it to its operation, and names the
  * operation in what it throws.
  */
 export class StreamReaderFacade implements PostgresStreamReader {
@@ -81,7 +87,7 @@ export class StreamReaderFacade implements PostgresStreamReader {
     this.#store = parts.reader;
   }
 
-  /** Partitions per kind of table, as the first installation fixed it. */
+  /** Partitions per kind of table, as the first installation has fixed them. */
   get partitions(): number {
     return this.#store.catalog.partitions;
   }
@@ -139,7 +145,7 @@ export class StreamReaderFacade implements PostgresStreamReader {
     return this.#parts.telemetry.health();
   }
 
-  /** All metrics at this moment; see {@linkcode prometheusText}. */
+  /** All current metrics; see {@linkcode prometheusText}. */
   metrics(): MetricFamily[] {
     return this.#parts.telemetry.read();
   }

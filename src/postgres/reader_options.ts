@@ -1,4 +1,7 @@
-/** The options of `openStreamReader`: those of a store that reading needs. */
+/**
+ * The options of `openStreamReader`: the options of a store that concern
+ * reading.
+ */
 
 import type {
   ConnectionTarget,
@@ -27,9 +30,9 @@ import {
 } from "./resolved_options.ts";
 
 /**
- * What `openStreamReader` needs to know; only `schema` has no default. What is
- * not told of here is as with {@linkcode StreamStorageOptions}. Options that only
- * make sense for an owner are refused.
+ * The options of `openStreamReader`; only `schema` has no default. Options
+ * without a description here are as in {@linkcode StreamStorageOptions}.
+ * Options that make sense only for an owner are refused.
  */
 export interface StreamReaderOptions extends
   Pick<
@@ -58,22 +61,22 @@ export interface StreamReaderOptions extends
   /** Connections at most, 1 or more. Default 4. */
   maxConnections?: number;
   /**
-   * libpq's target_session_attrs: which of several hosts to read from. It counts
-   * more than the url's. Default `prefer-standby`, which spares the owner; a
+   * libpq's target_session_attrs: which of several hosts to read from.
+   * Overrides the url's. Default `prefer-standby`, which spares the owner; a
    * standby may be behind.
    */
   targetSessionAttrs?: "any" | "primary" | "standby" | "prefer-standby";
-  /** As the server shows it. Default `stream-reader`. */
+  /** The name that the server shows. Default `stream-reader`. */
   applicationName?: string;
   /**
-   * Whether statements stay prepared on sessions that are the reader's own. Behind
-   * a pooler they never do: settings and statements go with each call. Default
-   * true.
+   * Whether statements stay prepared on the reader's own sessions. Behind a
+   * pooler they never do: settings and statements are sent with each call.
+   * Default true.
    */
   preparedStatements?: boolean;
 }
 
-/** An option without a check is a type error. */
+/** The check of every option; a missing one is a type error. */
 const checks = {
   url: optionChecks.url,
   host: optionChecks.host,
@@ -132,13 +135,15 @@ export function resolveReaderOptions(
     ...timeoutsOf(data),
     target: place,
     ownershipTarget: place,
-    // The statements of a flush see one state.
+    // All statements of a flush see one state.
     isolationLevel: "repeatable read",
     isReadOnly: true,
   };
 }
 
-/** Its own sessions take no writes, so it is the server's kind that counts. */
+/**
+ * The reader's own sessions refuse writes, so only the kind of server counts.
+ */
 function readersTarget(
   target: ConnectionTarget,
   given: SessionAttrs | undefined,

@@ -1,6 +1,6 @@
 /**
- * The options of `openStreamStorage` with every default, checked all at once: an
- * operator wants to see every fault, not the first.
+ * The options of `openStreamStorage` with every default. All are checked at
+ * once, because an operator wants to see every fault, not only the first.
  */
 
 import type { ConnectionTarget } from "../database/connection_target.ts";
@@ -20,7 +20,7 @@ const checkOptions = object(optionChecks);
 /** Options that may be functions; see setting.ts. */
 const settingNames = ["ephemeralTtlMs", "trimming"] as const;
 
-/** The functions that were given for them. */
+/** The functions given for such options. */
 export type SettingSources = Partial<
   Record<typeof settingNames[number], SettingSource>
 >;
@@ -38,10 +38,10 @@ export interface ResolvedOptions extends
   > {
   /** Where transactions run. */
   target: ConnectionTarget;
-  /** Where sessions last; the same unless that is a pooler's. */
+  /** Where sessions last; the same as `target` unless that is a pooler's. */
   ownershipTarget: ConnectionTarget;
   preparedStatements: boolean;
-  /** Functions that were given instead of values, which are yet to be asked. */
+  /** Functions given instead of values, which are yet to be called. */
   sources: SettingSources;
   statementTimeoutMs: number;
   /** For one attempt, on the server. */
@@ -50,7 +50,7 @@ export interface ResolvedOptions extends
   lockWaitMs: number;
 }
 
-/** What reading needs of them; a reader has no others. */
+/** The options that reading needs; a reader has no others. */
 export type ReadingOptions =
   & Pick<
     ResolvedOptions,
@@ -73,7 +73,7 @@ export type ReadingOptions =
     | "logger"
   >
   & {
-    /** The server is asked to change nothing. */
+    /** The server refuses changes in these sessions. */
     isReadOnly?: boolean;
   };
 
@@ -115,7 +115,7 @@ export function resolveOptions(options: StreamStorageOptions): ResolvedOptions {
   };
 }
 
-/** The functions apart: what they give is checked when they are asked. */
+/** Separates the functions; their results are checked when they are called. */
 function withoutSources(
   options: StreamStorageOptions,
 ): { values: unknown; sources: SettingSources } {
@@ -131,7 +131,7 @@ function withoutSources(
   return { values: isObject ? values : options, sources };
 }
 
-/** What the server is told of the time that a call has. */
+/** The server's timeouts, from the time that a call has. */
 export function timeoutsOf(
   options: Pick<
     Checked<typeof checkOptions>,
@@ -150,7 +150,7 @@ export function timeoutsOf(
   };
 }
 
-/** In an address such a part of a name would be lost. */
+/** An address would lose such a part of a name. */
 export function checkObjectNames(
   { schema, mediaStorage }: { schema: string; mediaStorage?: unknown },
   faults: Fault[],
@@ -162,7 +162,7 @@ export function checkObjectNames(
   });
 }
 
-/** The error that tells them all. */
+/** One error that lists all faults. */
 export function badConfig(
   faults: readonly Fault[],
   operation = "openStreamStorage",

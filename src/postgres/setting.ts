@@ -1,21 +1,22 @@
 /**
- * Options whose value may change while a store is open. Each is given as a value,
- * or as a function that is asked when the store is opened and at each run of the
- * worker that reads it, as a node asks the chain.
+ * Options whose value may change while a store is open. Each is given as a
+ * value, or as a function. The store calls the function when it is opened, and
+ * at each run of the worker that reads the option, as a node asks the chain.
  *
- * What a function gives is checked like the option itself. While it fails, or
- * gives what can't be taken, the last good value holds, and the log says so once.
- * Only the first answer must be good: an opening has nothing to fall back on.
+ * The function's result is checked like the option itself. While the function
+ * fails, or returns an invalid value, the last good value holds, and the log
+ * reports that once. Only the first result must be good, because there is no
+ * earlier value yet.
  */
 
 import { StreamStorageError } from "../storage/errors.ts";
 import { unlessAborted } from "../storage/unless_aborted.ts";
 import type { Fault } from "./checks.ts";
 
-/** A value, or a function that gives the present one. */
+/** A value, or a function that returns the present one. */
 export type Setting<T> = T | (() => T | Promise<T>);
 
-/** A function that gives the value of an option, before it is checked. */
+/** A function that returns the value of an option, not checked yet. */
 export type SettingSource = () => unknown;
 
 /** How a {@linkcode LiveSetting} is made. */
@@ -24,13 +25,13 @@ export interface LiveSettingOptions<T> {
   option: string;
   /** The value that was checked when the store was opened. */
   value: T;
-  /** What gave it; undefined: it was given as a value. */
+  /** The function that returned `value`; undefined if a value was given. */
   source: SettingSource | undefined;
-  /** Checks what a source gives; throws BAD_CONFIG. */
+  /** Checks what a source returns; throws BAD_CONFIG. */
   parse(value: unknown): T;
   /** Milliseconds that a source may take. */
   timeoutMs: number;
-  /** Hears of the first failure in a row; must not throw. */
+  /** Called for the first failure in a row; must not throw. */
   onRefused(error: StreamStorageError): void;
 }
 
@@ -40,7 +41,7 @@ export class LiveSetting<T> {
   #value: T;
   #source: SettingSource | undefined;
   #isRefused = false;
-  /** An answer that has not come yet is not asked for once more. */
+  /** A source is not called again while its last answer is still to come. */
   #pending: { source: SettingSource; answer: Promise<unknown> } | undefined;
 
   constructor(options: LiveSettingOptions<T>) {
@@ -64,7 +65,7 @@ export class LiveSetting<T> {
     if (source === undefined) return this.#value;
     try {
       const value = await this.#valueOf(source, signal);
-      // Replaced meanwhile, by what holds now.
+      // The source was replaced meanwhile, and its answer does not count.
       if (source !== this.#source) return this.#value;
       this.#value = value;
       this.#isRefused = false;
@@ -76,9 +77,9 @@ export class LiveSetting<T> {
   }
 
   /**
-   * Takes another value or source instead, which must be good.
+   * Replaces the value or source by another one, which must be good.
    *
-   * @throws {StreamStorageError} BAD_CONFIG, and all is as it was.
+   * @throws {StreamStorageError} BAD_CONFIG; then nothing has changed.
    */
   async replace(given: Setting<unknown>, signal: AbortSignal): Promise<T> {
     const source = sourceOf(given);
@@ -113,13 +114,13 @@ export class LiveSetting<T> {
   }
 }
 
-/** The function, if it is one. */
+/** The function, if it is one; undefined otherwise. */
 export function sourceOf(given: unknown): SettingSource | undefined {
   return typeof given === "function" ? given as SettingSource : undefined;
 }
 
 /**
- * What a source has answered, within bounds.
+ * What a source has answered, within `timeoutMs`.
  *
  * @throws {StreamStorageError} BAD_CONFIG, `details.faults` as for a bad value;
  *   the signal's reason.

@@ -22,7 +22,7 @@ export type IsolationLevel =
   | "repeatable read"
   | "serializable";
 
-/** What operations that read work with: of a store, and of a reader. */
+/** What the reading operations of a store or a reader work with. */
 export interface ReadStore {
   readonly catalog: Catalog;
   readonly transactions: ReadTransactions;
@@ -30,27 +30,30 @@ export interface ReadStore {
   readonly cache?: Pick<StreamCache, "legacySnapshots"> | undefined;
   /** Object storage for media streams, if it is configured. */
   readonly media?: Media | undefined;
-  /** Its calls are nobody's: they keep out of the callers' way. */
+  /** No caller waits: the calls keep out of the callers' way. */
   readonly background?: boolean;
 }
 
-/** What the operations of a store share. */
+/** What the operations of a store work with. */
 export interface Store extends ReadStore {
   readonly transactions: Transactions;
   readonly writes: WriteQueue;
-  /** What this process believes of streams; it may be dropped at any time. */
+  /** What this process believes of streams; may be dropped at any time. */
   readonly cache: StreamCache;
   readonly isolationLevel: IsolationLevel;
   readonly ownership: Ownership;
-  /** What was seen before a promotion may not be there any more. */
+  /**
+   * Shows a promotion, after which what was seen before may not be there any
+   * more.
+   */
   readonly server: CurrentServer;
   /** Undefined: no limits. */
   readonly quotas?: Quotas | undefined;
-  /** To be told after a commit. */
+  /** Notified after a commit. */
   readonly notices: WorkNotices;
 }
 
-/** What the shared transactions work with, which the queue of writes runs. */
+/** What a batch works with: a store without the queue that runs the batch. */
 export type BatchStore = Omit<Store, "writes">;
 
 /** A call on one stream. */
@@ -59,17 +62,19 @@ export interface StreamCall {
   name: string;
   streamId: StreamId;
   signal?: AbortSignal | undefined;
-  /** When it was made, in the time of `performance.now()`. */
+  /** When the call was made, in the time of `performance.now()`. */
   submittedAt?: number;
-  /** In the time of `performance.now()`. */
+  /** When the call gives up, in the time of `performance.now()`. */
   deadline?: number;
-  /** For its spans: the queue runs it in the context of another call. */
+  /**
+   * For the call's spans, because the queue runs it in another call's context.
+   */
   context?: CallContext | undefined;
   /** A look for a lost write; see `TransactionContext`. */
   isFenced?: boolean;
 }
 
-/** How a transaction of the call is called and bounded. */
+/** The name, tags and bounds of the call's transactions. */
 export function contextOf(
   { name, streamId, signal, deadline, isFenced = false }: StreamCall,
 ): TransactionContext {

@@ -1,19 +1,18 @@
 /**
- * What this process believes of streams beyond a call, all of it in one place.
+ * All that this process believes of streams beyond a call.
  *
- * A belief saves a look; it justifies nothing. A write that relies on one is
- * stopped by the server when the belief no longer holds (minipool_cache.ts), and
- * before anything is deleted for good, its reason is read again in the same
- * transaction. What is left to go wrong, a quota that is off, ends with these
- * rules:
+ * A belief saves a look, but justifies nothing. If a belief no longer holds,
+ * the server stops the write that relies on it (minipool_cache.ts). Before
+ * anything is deleted for good, the same transaction reads the reason again.
+ * What can still go wrong, such as a quota that is off, ends with these rules:
  *
- * - A stream that is made anew or deleted, rebuilt or moved, or that gets blocks
- *   below its others, or loses some, is forgotten ({@link forget}; most writes say
- *   so by `endsBeliefs`).
- * - All is forgotten when the tables may be others than those that were believed:
- *   the store has moved to another timeline (current_server.ts), or the
- *   ownership session has come back ({@link forgetAll}). A server that was promoted
- *   may have lost the last commits.
+ * - A stream is forgotten when it is created anew, deleted, rebuilt or moved,
+ *   gets blocks below its others, or loses some ({@link forget}; most writes
+ *   say so by `endsBeliefs`).
+ * - All streams are forgotten when the tables may be others than before
+ *   ({@link forgetAll}): the store has moved to another timeline
+ *   (current_server.ts), or the ownership session has come back. A promoted
+ *   server may have lost the last commits.
  */
 
 import type { StreamId } from "../storage/stream_id.ts";
@@ -21,14 +20,14 @@ import { LegacySnapshots } from "./legacy_snapshots.ts";
 import type { Quotas } from "./quotas.ts";
 import { MinipoolCache } from "./write_path/minipool_cache.ts";
 
-/** Something that remembers facts of streams. */
+/** Remembers facts of streams, and can forget them. */
 export interface Beliefs {
-  /** The stream may be another one from now on. */
+  /** Forgets the stream, which may be another one from now on. */
   forget(streamId: StreamId): void;
   forgetAll(): void;
 }
 
-/** See the file's head. */
+/** What this process believes of streams; see the file's head. */
 export class StreamCache implements Beliefs {
   readonly minipools = new MinipoolCache();
   readonly legacySnapshots = new LegacySnapshots();
@@ -38,7 +37,7 @@ export class StreamCache implements Beliefs {
     if (quotas !== undefined) this.add(quotas);
   }
 
-  /** What is believed elsewhere obeys the same rules. */
+  /** Adds beliefs that are held elsewhere but obey the same rules. */
   add(beliefs: Beliefs): void {
     this.#all.push(beliefs);
   }

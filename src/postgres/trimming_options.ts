@@ -1,6 +1,6 @@
 /**
- * The option `trimming`: what of a stream may go. Checked when a store is
- * opened and when it is replaced while running.
+ * The option `trimming`: what may be removed of streams. Checked when a store
+ * is opened, and when the option is replaced later.
  */
 
 import {
@@ -38,32 +38,32 @@ import {
  */
 export interface TrimmingOptions {
   /**
-   * A stream is trimmed at every n-th snapshot that is written. Default 0:
-   * never by itself, only by `maintenance.trimStreams` and `targets`.
+   * A stream is trimmed at every n-th snapshot written. Default 0: only by
+   * `maintenance.trimStreams` and `targets`.
    */
   activationFactor?: number;
   /**
-   * Blocks that stay before the latest snapshot, at least: the cut is made at
-   * the nearest snapshot that keeps so many. 0, the default: all stay.
+   * At least so many blocks stay before the latest snapshot: the cut is at the
+   * nearest snapshot that keeps them. Default 0: all blocks stay.
    */
   historyMiniblocks?: Partial<Record<StreamType | "default", bigint>>;
   /**
    * The node's own setting: events between two snapshots. The storage sees no
-   * events in blocks and makes no snapshots, so all that counts here is that a
-   * type with 0 is not trimmed. Default: every type but media is.
+   * events in blocks and makes no snapshots. So only one thing counts here: a
+   * type with 0 is not trimmed. Default: every type except media is trimmed.
    */
   minSnapshotEvents?: Partial<Record<StreamType | "default", number>>;
   /**
-   * Of the snapshots in each interval of so many block numbers the first one
-   * stays, 100 at least. 0, the default: all stay.
+   * Of the snapshots in each interval of this many block numbers, at least 100,
+   * only the first stays. Default 0: all snapshots stay.
    */
   snapshotRetentionInterval?: bigint;
   /**
-   * Single streams that are cut at once, at the nearest snapshot that keeps
-   * this block, whatever else the options say. At most 10 000.
+   * Single streams to cut at once, at the nearest snapshot that keeps this
+   * block, whatever the other options say. At most 10 000.
    */
   targets?: { streamId: StreamId; miniblock: bigint }[];
-  /** Blocks, or snapshots, that one transaction removes at most. Default 1000. */
+  /** Blocks or snapshots that one transaction removes at most. Default 1000. */
   batchSize?: number;
 }
 
@@ -77,8 +77,8 @@ export interface TrimmingRules {
   target: bigint | undefined;
   batchSize: number;
   /**
-   * Up to this block snapshots were cleared by the same interval before.
-   * Default: nowhere. Only saves work.
+   * Snapshots up to this block were cleared with the same interval before.
+   * Default: none. Only saves work.
    */
   clearedTo?: bigint | undefined;
 }
@@ -117,7 +117,10 @@ export const checkTrimming = object({
 /** The option with every default filled in. */
 export type ResolvedTrimming = Checked<typeof checkTrimming>;
 
-/** The rules for a stream, its target aside; undefined: nothing may go. */
+/**
+ * The rules for a stream, apart from its target; undefined if nothing may be
+ * removed.
+ */
 export function trimmingRules(
   trimming: ResolvedTrimming,
   streamId: StreamId,
@@ -129,7 +132,8 @@ export function trimmingRules(
     batchSize,
   } = trimming;
   const type = streamType(streamId);
-  // A media stream is a file: nobody means it who does not name it.
+  // A media stream is a file, so it is trimmed only if an option names the
+  // type.
   const isNamed = type !== "media" ||
     Boolean(histories.media) || Boolean(events.media);
   if (!isNamed || (events[type] ?? events.default) === 0) return undefined;

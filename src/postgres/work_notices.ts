@@ -1,26 +1,29 @@
 import type { StreamId } from "../storage/stream_id.ts";
 
-/** Hears what is left to do after a commit; see {@linkcode WorkNotices}. */
+/** Receives what a commit has left to do; see {@linkcode WorkNotices}. */
 export interface WorkListener {
-  /** A stream that was there has a new snapshot. */
+  /** An existing stream has a new snapshot. */
   snapshotWritten(streamId: StreamId): void;
   /**
-   * A deleted stream's rows have not all gone. False: nothing runs in the
-   * background that would remove them.
+   * A deleted stream has rows left. Returns false if no background work would
+   * remove them.
    */
   restToRemove(): boolean;
-  /** Something is to be moved into object storage, or deleted there. */
+  /**
+   * A stream is to be moved into object storage, or an object to be deleted.
+   */
   mediaTask(): void;
 }
 
 /**
- * Tells the workers what commits have left for them. Operations are made before
- * the workers, and some run without any, so they know only this.
+ * Notifies the workers of what commits have left for them. Operations are made
+ * before the workers, and some run without any, so operations know only this
+ * class.
  */
 export class WorkNotices implements WorkListener {
   #listener: WorkListener | undefined;
 
-  /** The workers are there. */
+  /** Sets the listener, once there are workers. */
   listen(listener: WorkListener): void {
     this.#listener = listener;
   }

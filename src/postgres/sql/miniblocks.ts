@@ -74,10 +74,10 @@ export const checkSwap = (t: StreamTables) =>
   });
 
 /**
- * A whole writeMiniblocks in one statement. Checks the rules of {@linkcode
- * checkSwap}, then adds the blocks $4 with the snapshots $5, numbered from $2;
- * the rows $6 of the new minipool, its marker first; and the latest snapshot
- * $7, unless it is null. Counts 1 if it was done.
+ * A whole writeMiniblocks in one statement. Checks the rules of
+ * {@linkcode checkSwap}, then adds the blocks $4 with the snapshots $5,
+ * numbered from $2; the rows $6 of the new minipool, its marker first; and the
+ * latest snapshot $7, unless it is null. Counts 1 if it was done.
  */
 export const swapMiniblocks = (t: StreamTables) =>
   statement({
@@ -128,8 +128,8 @@ export const swapMiniblocks = (t: StreamTables) =>
 /**
  * Adds block $2, without a snapshot, in place of the minipool, and the rows $4
  * of the next one, its marker first. Valid only behind `lockUnchangedStreams`,
- * for a minipool that is cached as contiguous. Looking first costs {@linkcode
- * swapMiniblocks} a sixth of its time.
+ * for a minipool that is cached as contiguous. Looking first costs
+ * {@linkcode swapMiniblocks} a sixth of its time.
  */
 export const swapUnchecked = (t: StreamTables) =>
   statement({
