@@ -44,7 +44,10 @@ export function connectionTarget(
     return undefined;
   }
   if (url !== undefined && given.length > 0) {
-    faults.push({ option: given.join(", "), message: "can't stand with url" });
+    faults.push({
+      option: given.join(", "),
+      message: "can't be used with url",
+    });
     return undefined;
   }
   if (typeof url === "string") {
@@ -118,7 +121,7 @@ function parsedTarget(
     const target = parseConnectionUrl(url, defaults);
     const isDouble = target.password !== "" && options.password !== undefined;
     if (option === "url" && isDouble) {
-      const message = "can't stand with a url that has one";
+      const message = "can't be used with a url that has one";
       faults.push({ option: "password", message });
     }
     return withOptions(target, options);

@@ -112,7 +112,8 @@ function readTimedOut(
 ): StreamStorageError {
   return new StreamStorageError({
     code: "DEADLINE_EXCEEDED",
-    message: `Object storage gave no miniblocks of stream ${streamId} within ` +
+    message:
+      `Object storage returned no miniblocks of stream ${streamId} within ` +
       `${timeoutMs} ms`,
     details: { reason: "object_storage_timeout", streamId, timeoutMs },
     retryable: true,

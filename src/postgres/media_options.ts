@@ -164,7 +164,7 @@ function withProof<
   if (credentials !== undefined) {
     const keys = { accessKeyId, secretAccessKey, sessionToken };
     const stray = Object.entries(keys).find(([, key]) => key !== undefined);
-    if (stray) whole.at(stray[0]).refuse("can't stand with credentials");
+    if (stray) whole.at(stray[0]).refuse("can't be used with credentials");
     return { ...place, credentials };
   }
   for (const [name, key] of Object.entries({ accessKeyId, secretAccessKey })) {

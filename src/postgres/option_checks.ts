@@ -53,7 +53,7 @@ const sslOptions: Check<SslOptions> = also(
   (ssl, place) => {
     const { mode, negotiation, cert, key } = ssl;
     if (negotiation === "direct" && ["disable", "prefer"].includes(mode)) {
-      place.refuse("negotiation direct needs the mode require or more");
+      place.refuse("negotiation direct needs mode require or stricter");
     }
     if ((cert === undefined) !== (key === undefined)) {
       place.refuse("cert and key need each other");
@@ -87,7 +87,7 @@ export const optionChecks = {
   ownershipUrl: optional(text()),
   clusterHosts: optional<Reach>((value, place) => {
     const reach = readClusterHosts(value);
-    if (!reach) place.refuse('must be an object of "host:port" by "host:port"');
+    if (!reach) place.refuse('must map "host:port" to "host:port"');
     return reach!;
   }),
   schema: textThat(

@@ -146,7 +146,7 @@ export class Quotas {
     return new StreamStorageError({
       code: "RESOURCE_EXHAUSTED",
       message: `Quota ${quota} of stream ${streamId} is ${limit}, ` +
-        `this write would make it ${actual}`,
+        `and this write would reach ${actual}`,
       details: { reason: reasons[quota], quota, streamId, limit, actual },
     });
   }

@@ -158,7 +158,7 @@ export function checkObjectNames(
   if (mediaStorage === undefined || !/(^|\/)\.{0,2}(\/|$)/.test(schema)) return;
   faults.push({
     option: "schema",
-    message: "can't name objects of mediaStorage, an empty part or dots alone",
+    message: "can't name objects of mediaStorage: a part is empty or only dots",
   });
 }
 

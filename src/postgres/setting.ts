@@ -141,7 +141,7 @@ export async function answerOf(
     signal?.throwIfAborted();
     const isLate = late.aborted && cause === late.reason;
     const message = isLate
-      ? `its function has given no value for ${timeoutMs} ms`
+      ? `its function has returned no value within ${timeoutMs} ms`
       : "its function has failed";
     const fault: Fault = { option, message };
     throw new StreamStorageError({

@@ -73,7 +73,7 @@ describe("A setting", () => {
     assert.equal(await setting.ask(signal), 0);
     assert.equal(await setting.ask(signal), 0);
     assert.equal(asked, 1);
-    assert.match(refused[0]!.message, /has given no value for 20 ms/);
+    assert.match(refused[0]!.message, /has returned no value within 20 ms/);
     resolve(8);
     assert.equal(await setting.ask(signal), 8);
     assert.equal(await setting.ask(signal), 8);

@@ -11,8 +11,8 @@ export function queueFull(
 ): StreamStorageError {
   return new StreamStorageError({
     code: "RESOURCE_EXHAUSTED",
-    message: `Too many writes are waiting, expected fewer than ` +
-      `${maxWaiting} of ${maxWaitingBytes} bytes`,
+    message: `Too many writes are waiting: expected fewer than ` +
+      `${maxWaiting}, of at most ${maxWaitingBytes} bytes`,
     details: { reason: "write_queue_full", ...figures },
     retryable: true,
   });
@@ -46,8 +46,8 @@ export function lockTimeout(
   return new StreamStorageError({
     code: "DEADLINE_EXCEEDED",
     message:
-      "Another session has locked the stream's tables, for longer than " +
-      `the ${waitedMs} ms that the write has waited`,
+      "Another session has locked the stream's tables, and the write has " +
+      `waited for ${waitedMs} ms`,
     details: { reason: "lock_timeout", waitedMs },
     retryable: true,
     outcome: unknown ? "unknown" : "rolled_back",
