@@ -1,6 +1,6 @@
 /**
- * Wires a store together: what reads (read_core.ts), then what writes, then what
- * runs in the background. Each part knows only those that were made before it.
+ * Wires a store together: first what reads (read_core.ts), then what writes,
+ * then what runs in the background. Each part knows only parts made before it.
  */
 
 import { sqlStateOf, verdictOf } from "../database/failures.ts";
@@ -41,11 +41,11 @@ export interface StoreParts {
   ownership: Ownership;
   telemetry: StoreTelemetry;
   createWorkers: CreateWorkers;
-  /** With an option mediaStorage; see load_bucket.ts. */
+  /** Present with the option `mediaStorage`; see load_bucket.ts. */
   openBucket: OpenBucket | undefined;
 }
 
-/** See the file's head. */
+/** Makes a store, which starts to work at once; see the file's head. */
 export function assembleStore(parts: StoreParts): PostgresStreamStorage {
   const { options, place, partitions, ownership, telemetry } = parts;
   const { slots, readers, background } = sharesOf(options.maxConnections);
@@ -96,14 +96,14 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
   });
 }
 
-/** Undefined: workers share the connections of callers. */
+/** The workers' own pool; undefined if they share the callers' connections. */
 function workerPoolOf(parts: StoreParts, max: number): Pool | undefined {
   if (max === 0) return undefined;
   const options = patientOptions(parts.options);
   return poolOf(options, parts, { name: "background", max, depth: 1 });
 }
 
-/** What a store's parts have in common. */
+/** What the parts of a store have in common. */
 interface Ground {
   options: ResolvedOptions;
   core: ReadCore;
@@ -111,7 +111,7 @@ interface Ground {
   writePool: Pool;
 }
 
-/** What is there before the queue of writes. */
+/** The store without its queue of writes. */
 function batchStoreOf(ground: Ground): BatchStore {
   const { options, core, ownership } = ground;
   const { telemetry, server } = core;
@@ -122,12 +122,13 @@ function batchStoreOf(ground: Ground): BatchStore {
   const cache = new StreamCache(quotas);
   server.onMove((move) => {
     cache.forgetAll();
-    // A server that lost the last change of the epoch has an earlier one.
+    // A server that has lost the last change of the epoch has an earlier epoch.
     ownership.fence.doubt(ownership.fence.epoch);
     telemetry.log.emit("commits_may_be_lost", { timeline: move });
   });
   core.place.home.listen({
-    // Numbers of transactions and places of rows are another server's.
+    // Cached transaction numbers and places of rows belong to the server that
+    // was left.
     onLost: () => cache.forgetAll(),
     onMoved: (change) => telemetry.log.emit("schema_moved", { ...change }),
   });
@@ -145,8 +146,9 @@ function batchStoreOf(ground: Ground): BatchStore {
 }
 
 /**
- * The reads of a write have no patience with locked tables; its transaction slot
- * is for others meanwhile. Callers' reads have.
+ * The store's transactions. Reads of a write hardly wait for a locked table,
+ * because the write keeps its transaction slot meanwhile. Callers' reads do
+ * wait.
  */
 function transactionsOf(
   { options, core, ownership, writePool }: Ground,
@@ -170,8 +172,8 @@ function writeQueueOf(ground: Ground, store: BatchStore): WriteQueue {
   const { options, core: { ring, telemetry, locks } } = ground;
   const { slots, background } = sharesOf(options.maxConnections);
   const batched = telemetry.batchSizes();
-  // Built only while the ring is recording, and of eight streams at most, because
-  // it keeps the text.
+  // Built only while the ring is recording, and for eight streams at most,
+  // because the ring keeps the text.
   const tagsOf = (writes: readonly BatchedWrite[]) =>
     ring.enabled
       ? writes.slice(0, 8).map(({ streamId }) => streamId).join(" ")
@@ -196,20 +198,23 @@ function writeQueueOf(ground: Ground, store: BatchStore): WriteQueue {
   });
 }
 
-/** For the reads of callers, who wait for a locked table until their deadline. */
+/** For callers' reads, which wait for a locked table until their deadline. */
 function callersReadStoreOf(ground: Ground, store: Store): ReadStore {
   const { options, ownership } = ground;
   return {
     ...store,
     transactions: transactionsOf(ground, { maxWaitMs: options.lockWaitMs }),
-    // Of streams that others may change nothing may be believed.
+    // Once other instances may change the streams, nothing is believed of them.
     get cache() {
       return ownership.isReleased ? undefined : store.cache;
     },
   };
 }
 
-/** By connections that callers never wait for, if there are enough. */
+/**
+ * The store for background work, on connections that callers never use, if
+ * there are enough.
+ */
 function backgroundStoreOf(
   ground: Ground,
   store: Store,
@@ -230,12 +235,15 @@ function bindToOwnership(
   ownership.signal.addEventListener("abort", () => void workers.stop());
 }
 
-/** Milliseconds that closing waits for what is under way. */
+/** Milliseconds that closing waits for writes in flight. */
 function closeBudgetMs({ operationTimeoutMs }: ResolvedOptions): number {
   return 2 * operationTimeoutMs;
 }
 
-/** The workers can be cut off at any time, so they get less of it. */
+/**
+ * Closes the store. The workers get less of the time, because they can stop
+ * anywhere.
+ */
 async function closeStore(
   { options, core, writePool, ownership }: Ground,
   { store, workers, workerPool }: {
@@ -269,7 +277,7 @@ async function closeStore(
   }
 }
 
-/** As closing does, but what reads stays. */
+/** Closes everything except what reads. */
 async function releaseStore(
   { options, core: { telemetry }, ownership }: Ground,
   { writes }: Store,
@@ -285,7 +293,7 @@ async function releaseStore(
   );
 }
 
-/** Whether the queues are less than half full: an overload is over. */
+/** Whether the queues are less than half full, so that an overload is over. */
 function hasRoom(writes: WriteQueue, pools: readonly Pool[]): boolean {
   const { waiting, waitingBytes } = writes.state;
   return waiting < queueBounds.maxWaiting / 2 &&

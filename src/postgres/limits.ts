@@ -1,33 +1,36 @@
-/** How much a store does at a time, and how long it lets others wait. */
+/** How much a store does at a time, and how long it waits. */
 
-/** Transactions in flight at a time; more would make each smaller. */
+/** Transactions in flight at a time; more would make each batch smaller. */
 export const maxSlots = 4;
 
-/** Flushes on one connection that may wait for each other, for reads. */
+/** Reads that one connection sends before the first of them has its answer. */
 export const readDepth = 4;
 
 /** Calls that wait for a session of a pool at most. */
 export const maxPoolWaiting = 10_000;
 
 /**
- * A read waits for nothing but a locked table, and up to three others wait behind
- * it on its connection.
+ * A read waits for nothing except a locked table, and up to three others wait
+ * behind it on its connection.
  */
 export const readLockTimeoutMs = 100;
 
-/** Operation timeouts for which a primary is waited for, with several hosts. */
+/**
+ * How many operation timeouts a store with several hosts waits for a primary.
+ */
 export const reachFactor = 4;
 
 /** A migration may take longer than an operation. */
 export const migrationAnswerMs = 600_000;
 
 /**
- * A frozen owner, or one whose network is gone, is replaced after this time. An
- * owner that only works hard, or is debugged, is not silent for so long as a rule.
+ * How long an owner may be silent before it can be replaced. An owner that is
+ * frozen or cut off stays silent; one that works hard, or is debugged, is
+ * rarely silent for so long.
  */
 export const leaseMs = 15_000;
 
-/** Of the queue of writes; see write_queue_options.ts. */
+/** The bounds of the queue of writes; see write_queue_options.ts. */
 export const queueBounds = {
   sharedSlots: 2,
   minDivided: 32,

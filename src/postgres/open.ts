@@ -40,8 +40,8 @@ import { takeOwnership } from "./take_ownership.ts";
 const operation = "openStreamStorage";
 
 /**
- * Opens a store; see `openStreamStorage`, which brings the workers. What is needed
- * only by an open store is loaded while the database is asked.
+ * Opens a store; see `openStreamStorage`, which adds the workers. While the
+ * database is asked, this loads the code that only an open store needs.
  */
 export async function openStore(
   options: StreamStorageOptions,
@@ -54,7 +54,7 @@ export async function openStore(
   try {
     signal?.throwIfAborted();
     const loading = loadRest(given, loadWorkers);
-    // Told when it is waited for.
+    // A failure is reported where the result is awaited.
     loading.catch(() => {});
     const resolved = await askSources(given);
     await place.enter();
@@ -122,7 +122,10 @@ async function loadRest(
 
 type Report = Pick<MigrationReport, "partitions" | "warnings">;
 
-/** Looks by the given session, and migrates by another one only if need be. */
+/**
+ * Checks the schema on the given session. Migrates on another one, only if
+ * needed.
+ */
 async function prepareSchema(
   options: ResolvedOptions,
   place: Place,
@@ -166,7 +169,7 @@ async function migrateSchema(
   );
 }
 
-/** The signal ends what the session does. */
+/** Runs `body`; the signal gives the session up. */
 async function abortable<T>(
   session: Session,
   signal: AbortSignal | undefined,
@@ -181,7 +184,9 @@ async function abortable<T>(
   }
 }
 
-/** Logs what it warns of; returns the number of partitions in force. */
+/**
+ * Logs the report's warnings, and returns the number of partitions in force.
+ */
 function partitionsInForce(
   { partitions, warnings }: Report,
   options: ResolvedOptions,
@@ -212,8 +217,9 @@ async function storedPartitions(
 }
 
 /**
- * With two addresses, the row that was written at one must be there at the
- * other, or every write would find that somebody else is the owner.
+ * Checks that two addresses lead to the same database: the owner's row, written
+ * at one, must be found at the other. Otherwise every write would find another
+ * owner.
  */
 async function checkSameDatabase(
   options: ResolvedOptions,
@@ -224,8 +230,8 @@ async function checkSameDatabase(
   try {
     await using session = await connectSession(target, {}, {
       ...sessionOptions(options),
-      // There may be a pooler, which passes nothing on that is asked for at the
-      // start, and there nothing may be parsed before it is set.
+      // A pooler may stand between. It drops settings sent at the start, and
+      // without them no statement may be parsed.
       preparedStatements: false,
       transactionSettings: sessionSettings(options),
       signal,
@@ -243,7 +249,7 @@ async function checkSameDatabase(
   }
 }
 
-/** The fence is closed, or there is no such table. */
+/** Whether the fence is closed, or its table is missing. */
 function isNotTheOwner(error: unknown): boolean {
   return rejectionOf(error) !== undefined || sqlStateOf(error) === "42P01";
 }

@@ -1,6 +1,6 @@
 /**
- * Opening a reader: check the options, look at the schema, wire together what
- * reads (read_core.ts). Nothing is taken, written, locked or started.
+ * Opens a reader: checks the options, looks at the schema, and wires together
+ * what reads (read_core.ts). Takes, writes, locks and starts nothing.
  */
 
 import { connectSession } from "../database/driver.ts";
@@ -31,9 +31,9 @@ export async function openReader(
 }
 
 /**
- * What a reader is built on, for tools that read the tables by statements of
- * their own. The caller closes it. With `mayLackTables`, tables of partitions may
- * be missing: to tell of them is what the caller is there for.
+ * Opens the parts of a reader, for tools that read the tables by statements of
+ * their own. The caller closes it. With `mayLackTables`, partitions may lack
+ * tables, because the caller wants to report them.
  *
  * @throws {StreamStorageError} as `openStreamReader`.
  */
@@ -65,7 +65,7 @@ async function openCore(
       place,
       telemetry,
       partitions,
-      // Learned with the first block that is in object storage.
+      // Looked up with the first block that is in object storage.
       own: "absent",
       connections: options.maxConnections,
       openBucket,
@@ -81,14 +81,17 @@ async function openCore(
 }
 
 /**
- * Behind a pooler nothing may be left in a session: its next user, who may be the
- * owner, would not be able to write any more.
+ * Behind a pooler, no setting may be left in a session: its next user may be
+ * the owner, and would not be able to write.
  */
 function pooled(options: ReadingOptions): ReadingOptions {
   return { ...options, preparedStatements: false };
 }
 
-/** What is there. The scripts are transactions: a pooler may stand between. */
+/**
+ * Looks at the schema. Each script is one transaction, because a pooler may
+ * stand between.
+ */
 async function look(
   options: ReadingOptions,
   { home }: Place,
@@ -104,8 +107,8 @@ async function look(
   const onAbort = () => session.giveUp("Opening was aborted");
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    // The catalogue is the same on all servers of a cluster: so the look may go on
-    // here, wherever the tables are.
+    // All servers of a cluster have the same catalogue, so this look needs no
+    // other server, wherever the tables are.
     const [[{ rows: [row] }], isOwnSession] = await Promise.all([
       session.run([bind(selectHasCitus)]),
       isDirect(session),

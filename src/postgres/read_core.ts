@@ -1,9 +1,9 @@
 /**
- * What reading takes: the tables' names, connections, transactions, object
- * storage, telemetry. A reader has nothing more; a store is built on it and adds
+ * The parts that reading needs: the names of tables, connections, transactions,
+ * object storage, telemetry. A reader has no other parts. A store adds
  * ownership, the queue of writes and the workers (assemble_store.ts).
  *
- * Nothing in here knows an owner, and nothing is remembered of streams.
+ * No part in here knows an owner, or remembers anything of streams.
  */
 
 import type { CurrentServer } from "../database/current_server.ts";
@@ -22,7 +22,7 @@ import type { ReadingOptions } from "./resolved_options.ts";
 import { Pulse } from "./pulse.ts";
 import { selectLockedPartitions } from "./sql/table_locks.ts";
 
-/** See the file's head. */
+/** The parts that reading needs; see the file's head. */
 export interface ReadCore extends AsyncDisposable {
   readonly schema: string;
   readonly catalog: Catalog;
@@ -37,7 +37,7 @@ export interface ReadCore extends AsyncDisposable {
   readonly locks: LockedPartitions;
   readonly ring: TransactionRing;
   readonly pulse: Pulse;
-  /** Lets what is under way end, and lets go. */
+  /** Lets calls in progress end, and closes the connections. */
   close(): Promise<void>;
 }
 
@@ -46,11 +46,11 @@ export interface ReadCoreParts {
   place: Place;
   telemetry: StoreTelemetry;
   partitions: number;
-  /** What is known of our own tables. */
+  /** Which of our own tables the schema has, as far as is known. */
   own: OwnTables;
   /** Connections at most. */
   connections: number;
-  /** With an option mediaStorage; see load_bucket.ts. */
+  /** Present with the option `mediaStorage`; see load_bucket.ts. */
   openBucket: OpenBucket | undefined;
   /** Where to ask which tables are locked; default: on those connections. */
   lockPool?: Pool;

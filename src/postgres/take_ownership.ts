@@ -8,8 +8,8 @@ import { leaseMs } from "./limits.ts";
 import type { ResolvedOptions } from "./resolved_options.ts";
 
 /**
- * So often a schema may turn out to be elsewhere, one time soon after the other: an
- * instance that stands by sees any number of moves.
+ * How often the schema may turn out to be elsewhere, one move soon after
+ * another. An instance that stands by sees any number of moves.
  */
 const maxTries = 20;
 const soonMs = 5000;
@@ -36,7 +36,9 @@ export async function takeOwnership(
   }
 }
 
-/** The guard must see what was committed while it waited: cluster/guard.ts. */
+/**
+ * The guard must see what was committed while it waited; see cluster/guard.ts.
+ */
 function assertCanGuard({ schema, isolationLevel }: ResolvedOptions): void {
   if (isolationLevel === "read committed") return;
   throw new StreamStorageError({
@@ -64,7 +66,7 @@ function takeOnce(
     stuckWriteMs: options.operationTimeoutMs * 2,
     signal,
     connect: (signal) => place.connectOwner({ signal }),
-    // An old primary has a free lock, too.
+    // An old primary also has a free lock, so the hosts are compared.
     ...(place.survey.isNeeded && { survey: () => place.survey.ask() }),
     ...hooks,
   });

@@ -1,23 +1,23 @@
 /**
- * Moving the blocks of a sealed media stream into object storage.
+ * Moves the blocks of a sealed media stream into object storage.
  *
  *     look ──▶ upload ──▶ verify ──▶ commit
  *
- * - *look*: is it a media stream that nobody writes any more, and which blocks
- *   has it: number, size and version of each.
- * - *upload*: the blocks one after the other, page by page, as one new object
- *   that no earlier request can touch: see object_changes.ts. The server hashes
- *   each block as it reads it, and we do as we receive it.
- * - *verify*: the object has the size, and every block of it, read back, the
- *   hash.
- * - *commit*: one transaction under the stream's lock finds just those blocks
- *   in those versions, writes down where they are, deletes them and sets the
+ * - *look*: the stream is a media stream that is not written any more. Note the
+ *   number, size and version of each block.
+ * - *upload*: send the blocks one after another, page by page, as one new
+ *   object that no earlier request can touch (object_changes.ts). The server
+ *   hashes each block as it reads it, and we do so as we receive it.
+ * - *verify*: the object has the right size and, when it is read back, every
+ *   block has its hash.
+ * - *commit*: one transaction under the stream's lock finds exactly those
+ *   blocks in those versions, records where they are, deletes them and sets the
  *   location.
  *
  * A crash before the commit leaves the stream as it was, and perhaps an object
- * that no stream uses. The upload was written down before it was sent, so the
- * next attempt or the offloader removes that object. After the commit the
- * object is there, and verified.
+ * that no stream uses. The upload was recorded before it was sent, so the next
+ * attempt or the offloader removes that object. After the commit, the object
+ * exists and is verified.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -68,28 +68,32 @@ import { ObjectChange } from "./object_changes.ts";
 import { looking } from "./recognise.ts";
 import { streamChanged } from "./stream_state.ts";
 
-/** Blocks and bytes that were moved. */
+/** The number of blocks, and the bytes, that were moved. */
 export interface Moved {
   blocks: number;
   bytes: number;
 }
 
-/** A block to be moved, and what is found out about it on its way. */
+/** A block to be moved, and what is found out about it on the way. */
 interface Movable extends ExternalPlace {
   version: bigint;
   holdsSnapshot: boolean;
 }
 
-/** The facts of one block take some hundred bytes until the commit. */
+/**
+ * Blocks of a stream that can be moved, at most: each takes some hundred bytes
+ * of memory until the commit.
+ */
 const maxBlocks = 200_000;
 
-/** Bytes of blocks that are held at a time. */
+/** Bytes of blocks in memory at a time. */
 const pageBytes = 2n * 1024n * 1024n;
 
 /**
- * Moves a stream; undefined: it is there already. `onlySealed` leaves alone a
- * stream that may still be written to, one whose last block is not the last
- * chunk that its inception announces, and one that was brought back meanwhile.
+ * Moves a stream; undefined if its blocks are there already. `onlySealed`
+ * excludes three kinds of streams: those that may still be written to; those
+ * whose last block is not the last chunk that their inception announces; and
+ * those that were brought back meanwhile.
  */
 export function offloadStream(
   store: Store,
@@ -126,8 +130,8 @@ export function offloadStream(
 }
 
 /**
- * Where the blocks of a stream are that can be moved; `kept` are those in the
- * database that were brought back there.
+ * Where the blocks of a stream are. Throws if the stream can't be moved. `kept`
+ * means that they are in the database because they were brought back there.
  */
 async function placeOf(
   store: Store,
@@ -142,7 +146,7 @@ async function placeOf(
   const [ephemeral, location, events, isKept] = row;
   if (ephemeral) throw ephemeralStream(streamId);
   if (location !== "D") return "elsewhere";
-  // The block that they wait for could not be written any more.
+  // The block that the events wait for could not be written any more.
   if (events > 0n) throw notMovable(streamId, "minipool_not_empty");
   return isKept ? "kept" : "here";
 }
@@ -160,7 +164,8 @@ async function look(
     )],
   );
   if (rows.length === 0) {
-    // Unless it has gone since it was found, which is no fault of the stream.
+    // If the stream was deleted since, this throws NOT_FOUND, and the stream is
+    // not at fault.
     await placeOf(store, { name, streamId, signal });
     throw noMiniblocks("FAILED_PRECONDITION", streamId);
   }
@@ -191,7 +196,7 @@ async function checkSealed(
   }
 }
 
-/** The blocks' data, one after the other, with the facts noted down. */
+/** Yields the blocks' data, one after another, and notes their facts. */
 async function* readBlocks(
   store: Store,
   { name, streamId, signal }: StreamCall,
@@ -222,7 +227,7 @@ async function* readBlocks(
   }
 }
 
-/** Cuts blocks into pages, each of one at least. */
+/** Cuts blocks into pages, each of at least one block. */
 export function* pagesOf<P extends ExternalPlace>(
   blocks: readonly P[],
 ): Generator<P[]> {
@@ -258,7 +263,10 @@ async function upload(
   });
 }
 
-/** Reads the whole object back: nothing is deleted for a store's word. */
+/**
+ * Reads the whole object back, because nothing is deleted on the store's word
+ * alone.
+ */
 async function verify(
   media: Media,
   call: StreamCall,
@@ -272,9 +280,9 @@ async function verify(
 }
 
 /**
- * Removes the object of a move that has failed, in the way of every deletion:
+ * Removes the object of a move that has failed, by the way of every deletion:
  * another instance may own the schema by now, and may have verified and
- * committed this very object. The offloader settles later what this leaves.
+ * committed this very object. The offloader later settles what this leaves.
  */
 async function cleanUp(
   store: Store,
@@ -285,7 +293,7 @@ async function cleanUp(
   if (!change.isBegun) return;
   // The commit may have been done; the offloader finds out.
   if (isStreamStorageError(error) && error.outcome === "unknown") return;
-  // Who is told to stop does not wait for a bucket that may not answer.
+  // A worker that has to stop does not wait for a bucket, which may not answer.
   if (call.signal?.aborted) return;
   const late = AbortSignal.timeout(cleanUpMs);
   const signal = call.signal ? AbortSignal.any([late, call.signal]) : late;
@@ -309,12 +317,12 @@ async function commit(
   const { catalog } = store;
   const { name, streamId, signal } = call;
   signal?.throwIfAborted();
-  // After a promotion the numbers of transactions are given out again, and another
-  // server has its own: the versions of blocks say nothing there.
+  // After a promotion, numbers of transactions are used again, and another
+  // server has numbers of its own. So versions of blocks mean nothing there.
   if (store.server.numbering !== numbering) throw streamChanged(streamId);
   const numbers = blocks.map(({ number }) => number);
   const sizes = blocks.map(({ size }) => size);
-  // Without the signal: a commit that is under way is never given up.
+  // Without the signal, because a commit in flight is never given up.
   await writeStream(store, { name, streamId }, {
     bytes: 0,
     endsBeliefs: true,
