@@ -33,7 +33,7 @@ export async function writeMiniblockCandidate(
   call: StreamCall,
   miniblock: MiniblockDescriptor,
 ): Promise<void> {
-  // Its hash was checked with the other arguments.
+  // The hash was checked with the other arguments.
   const candidate = miniblock as Candidate;
   const { catalog, quotas } = store;
   const { streamId } = call;
@@ -58,7 +58,7 @@ export async function writeMiniblockCandidate(
     }),
     bound: [
       bind(catalog.of(streamId, checkCandidate), streamId, number),
-      // Without a limit it is not sent: one statement less.
+      // Without a limit, this statement is not needed.
       ...(limit === 0n ? [] : [countCheck(catalog, row, limit)]),
       bind(catalog.of(streamId, insertCandidate), ...row),
     ],
@@ -78,7 +78,9 @@ export async function writeMiniblockCandidate(
   });
 }
 
-/** Stops the transaction if there are as many as the quota allows. */
+/**
+ * Stops the transaction if there are as many candidates as the quota allows.
+ */
 function countCheck(
   catalog: Catalog,
   [streamId, number, hash]: readonly [StreamId, bigint, string, ...unknown[]],

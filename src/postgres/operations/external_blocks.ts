@@ -1,9 +1,9 @@
 /**
- * Reading blocks that are in object storage.
+ * Reads blocks that are in object storage.
  *
- * A first statement says where they are; the bytes are fetched after it, so
- * the stream may be moved, or deleted with its object, in between. Then what
- * was found is worth nothing, and the whole read begins again: see
+ * A first statement returns where the blocks are, and their bytes are fetched
+ * after it. If the stream is moved in between, or deleted with its object, the
+ * bytes are of no use, and the whole read begins again; see
  * {@linkcode following}.
  */
 
@@ -27,13 +27,13 @@ import { selectStreamRow } from "../sql/streams.ts";
 import { besideOwn } from "./beside_own.ts";
 import { contextOf, type ReadStore, type StreamCall } from "../store.ts";
 
-/** The stream's blocks are elsewhere now: read again from the start. */
+/** The stream's blocks are elsewhere by now: read again from the start. */
 export const moved = Symbol("moved");
 
 /** Moves in a row that a read follows. */
 const maxMoves = 5;
 
-/** Runs a read until it has not lost its stream on the way. */
+/** Repeats a read until the stream has not been moved during it. */
 export async function following<T>(
   streamId: StreamId,
   read: () => Promise<T | typeof moved>,
@@ -55,7 +55,10 @@ export interface ExternalRead {
   first: bigint;
   last: bigint;
   omitSnapshot: boolean;
-  /** Of the stream's row, as an earlier statement has seen it (look.ts). */
+  /**
+   * The version of the stream's row, as an earlier statement has seen it
+   * (look.ts).
+   */
   version?: bigint | undefined;
 }
 
@@ -68,9 +71,11 @@ export interface ExternalBlocks {
 /** A stored block, and what is known of its snapshots. */
 export interface SeenBlock {
   number: bigint;
-  /** Whether one stands beside its data. */
+  /** Whether a snapshot stands beside the block's data. */
   hasOwn: boolean;
-  /** Whether its data hold one; absent when only they tell. */
+  /**
+   * Whether the data holds a snapshot; absent if only the data itself shows it.
+   */
   holds?: boolean;
 }
 
@@ -145,12 +150,13 @@ export async function readExternal(
     for (const run of runsOf(found.places)) {
       const { background: isPatient = false } = store;
       for (const block of await fetchRun(media, call, run, isPatient)) {
-        // Memory of its own: who keeps one block must not keep all.
+        // Copied, so that a caller who keeps one block does not keep all of
+        // them in memory.
         const data = run.length === 1 ? block.data : block.data.slice();
         blocks.push({ ...block, data });
       }
     }
-    // Bytes that nobody can check may be another object's.
+    // Bytes without a SHA-256 may be another object's.
     const isSure = found.places.every(({ sha256 }) => sha256 !== null);
     if (!isSure && await wasMoved(store, call, found)) return moved;
     return { below: found.below, blocks };
@@ -162,7 +168,7 @@ export async function readExternal(
   }
 }
 
-/** Whether the stream's row is not the one that was seen before. */
+/** Whether the stream's row is another one than was seen before. */
 export function isOther(
   { version }: { version: bigint },
   seen: bigint | undefined,
@@ -170,14 +176,16 @@ export function isOther(
   return seen !== undefined && version !== seen;
 }
 
-/** Whether the stream was moved, deleted or made anew since its places were
- * read. It may be at the same location again, in another object. */
+/**
+ * Whether the stream was moved, deleted or created anew since its places were
+ * read. It may be at the same location again, in another object.
+ */
 export async function wasMoved(
   store: ReadStore,
   { name, streamId, signal }: StreamCall,
   { version }: { version: bigint },
 ): Promise<boolean> {
-  // Fetching may have taken longer than a statement may.
+  // Without the call's deadline, because fetching may have used it up.
   const [{ rows: [row] }] = await store.transactions.read(
     { name, tags: streamId, signal },
     [bind(store.catalog.of(streamId, selectVersion), streamId)],
@@ -193,7 +201,7 @@ export async function readPlaces(
 ): Promise<
   | {
     below: bigint;
-    /** Of the stream's row. */
+    /** The version of the stream's row. */
     version: bigint;
     location: string;
     places: ExternalPlace[];
@@ -243,7 +251,7 @@ export async function findLocation(
   return row?.[1];
 }
 
-/** Cuts blocks into runs whose bytes follow each other. */
+/** Cuts blocks into runs, each contiguous in the object. */
 export function runsOf(places: readonly ExternalPlace[]): ExternalPlace[][] {
   const runs: ExternalPlace[][] = [];
   for (const place of places) {
@@ -256,12 +264,12 @@ export function runsOf(places: readonly ExternalPlace[]): ExternalPlace[][] {
   return runs;
 }
 
-/** Attempts to get bytes that are those that were written. */
+/** Attempts to fetch bytes that have the right hash. */
 const maxFetches = 2;
 
 /**
- * Fetches a run and cuts it into blocks, which share its memory. Only a caller
- * can't wait long.
+ * Fetches a run and cuts it into blocks, which share its memory. With
+ * `isPatient`, it waits as long as the object storage's retries last.
  */
 export async function fetchRun(
   media: Media,
@@ -305,14 +313,14 @@ export function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** The object is not the one that was written. */
+/** The error for bytes that are not those that were written. */
 export function wrongBytes(
   streamId: StreamId,
   miniblock: bigint,
 ): StreamStorageError {
   return new StreamStorageError({
     code: "DOWNSTREAM_NETWORK_ERROR",
-    message: `Object storage gave other bytes than were written for ` +
+    message: `Object storage returned other bytes than were written for ` +
       `miniblock ${miniblock} of stream ${streamId}`,
     details: { reason: "checksum_mismatch", streamId, miniblock },
     retryable: true,

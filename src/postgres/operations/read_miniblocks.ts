@@ -70,10 +70,13 @@ async function readOnce(
   });
 }
 
-/** Rows that are made into blocks at a time. */
+/** Rows that one slice of work makes into blocks. */
 const sliceRows = 2048;
 
-/** The stream's row, and then its blocks, however many there are, in slices. */
+/**
+ * Makes blocks of the rows behind the stream's row, in slices, however many
+ * there are.
+ */
 async function assembleRows(
   streamId: StreamId,
   rows: readonly (readonly [
@@ -112,14 +115,15 @@ async function assembleRows(
 }
 
 /**
- * Bytes of blocks that are held at a time. Bun collects late what was read: by
- * pages of 4 MiB, 300 MB took up to 166 MB of memory, by these up to 73.
+ * Bytes of blocks that are in memory at a time. Bun collects late what was
+ * read: with pages of 4 MiB, reading 300 MB took up to 166 MB of memory, with
+ * these up to 73.
  */
 export const pageBytes = 1024n * 1024n;
 
 /**
- * Reads the blocks page by page; only one page is held. Each page is one
- * snapshot, and joins on to the last or fails.
+ * Reads the blocks page by page, with one page in memory. Each page is of one
+ * snapshot, and must continue the page before, or the read fails.
  */
 export async function* streamMiniblocks(
   store: ReadStore,
@@ -134,12 +138,13 @@ export async function* streamMiniblocks(
     if (page === undefined) throw streamNotFound(call.streamId);
     const { miniblocks } = assembleMiniblocks(call.streamId, page.blocks, {
       from,
-      // The blocks of the page before were stored, whatever became of them.
+      // The blocks of the page before were stored, even if they are gone by
+      // now.
       hasBlockBefore: page.hasBlockBefore || !isFirst,
       hasBlockBelow: page.hasBlockBelow || !isFirst,
       omitSnapshot,
     });
-    // The page before has told of this one's first block.
+    // The page before has announced the first block of this one.
     if (!isFirst && miniblocks.length === 0) throw streamChanged(call.streamId);
     for (const block of miniblocks) {
       call.signal?.throwIfAborted();
@@ -150,21 +155,23 @@ export async function* streamMiniblocks(
   }
 }
 
-/** The first blocks of a range, as many as are held at a time. */
+/** The first blocks of a range, as many as fit into memory at a time. */
 export interface MiniblocksPage {
   blocks: MiniblockRow[];
   hasBlockBefore: boolean;
   hasBlockBelow: boolean;
-  /** Whether there are more blocks in the range. */
+  /** Whether the range has more blocks. */
   hasNext: boolean;
 }
 
-/** Which blocks a page begins with. */
+/** The range of a page, and its options. */
 export interface PageRead extends Omit<MiniblocksRead, "to"> {
   last: bigint;
 }
 
-/** Reads a page of the blocks `from` to `last`; none of an unknown stream. */
+/**
+ * Reads a page of the blocks `from` to `last`; undefined for an unknown stream.
+ */
 export function findPage(
   store: ReadStore,
   call: StreamCall,

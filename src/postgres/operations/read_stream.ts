@@ -74,7 +74,7 @@ async function readOnce(
   });
 }
 
-/** What so many rows are put together in is a slice of its own. */
+/** From this many rows on, they are assembled in a slice of their own. */
 const manyRows = 2000;
 
 /** The character of `blockdata_ext` for it. */
@@ -82,7 +82,10 @@ const inDatabase = BigInt("D".charCodeAt(0));
 
 const maxNumber = 2n ** 63n - 1n;
 
-/** Only a corrupt stream has nothing from its latest snapshot on. */
+/**
+ * The last stored block. Only a corrupt stream has no block from its latest
+ * snapshot on.
+ */
 async function lastStored(
   store: ReadStore,
   call: StreamCall,

@@ -1,7 +1,8 @@
 /**
  * Statements over the blocks in object storage: `miniblocks_ext_*`, which says
- * where in the object they are, and our own table of what it has no place for.
- * Rows count only while the stream's location says that its blocks are there.
+ * where they are in the object, and our own table for what that one has no
+ * place for. Rows count only while the stream's location says that its blocks
+ * are there.
  */
 
 import { rejectSql } from "../../database/rejection.ts";
@@ -39,7 +40,7 @@ export const selectExternal = (t: StreamTables) =>
 
 /**
  * The version of the stream's row: the transaction that wrote it. Every move
- * writes it anew.
+ * writes the row anew.
  */
 export const selectVersion = (t: StreamTables) =>
   statement({
@@ -49,11 +50,13 @@ export const selectVersion = (t: StreamTables) =>
     columns: ["int8"],
   });
 
-/** Blocks that a page looks at, whatever their sizes. */
+/** Blocks that a page looks at, at most, whatever their sizes. */
 const maxPageBlocks = 1024;
 
-/** Where a page of at most $4 bytes of the blocks $2 to $3 ends, and whether
- * more follow. */
+/**
+ * Where a page of at most $4 bytes of the blocks $2 to $3 ends, and whether
+ * more follow.
+ */
 export const selectExternalPageEnd = (t: StreamTables) =>
   statement({
     text: `SELECT pg_catalog.max(seq_num) FILTER (WHERE fits),
@@ -70,7 +73,7 @@ export const selectExternalPageEnd = (t: StreamTables) =>
     columns: ["int8?", "bool?"],
   });
 
-/** As `selectLastMiniblock`. */
+/** `selectLastMiniblock` for blocks in object storage. */
 export const selectLastExternal = (t: StreamTables) =>
   statement({
     text: `SELECT block.seq_num, block.seq_num = 0 AND block.size = 0,
@@ -85,10 +88,9 @@ export const selectLastExternal = (t: StreamTables) =>
   });
 
 /**
- * The stream's row (number: its version; text: where the blocks are), then every
- * block's number,
- * whether a snapshot stands beside it, and whether it holds one inside: null
- * when only its data tell.
+ * The stream's row (number: its version; text: where the blocks are), then the
+ * number of every block, whether a snapshot stands beside it, and whether it
+ * holds one inside: null if only its data shows that.
  */
 export const selectExternalNumbers = (t: StreamTables) =>
   statement({
@@ -108,8 +110,8 @@ export const selectExternalNumbers = (t: StreamTables) =>
   });
 
 /**
- * The version of the stream's row, where it says that the blocks are, where
- * their object must end, and whether there are any in the database.
+ * The version of the stream's row, where the row says that the blocks are,
+ * where their object must end, and whether blocks are in the database.
  */
 export const selectWhereabouts = (t: StreamTables) =>
   statement({

@@ -1,19 +1,19 @@
 /**
- * The reads that serve streams: one statement each, so one consistent
- * snapshot, no lock and one round trip.
+ * The reads that serve streams. Each is one statement, and so takes one
+ * consistent snapshot, no lock and one round trip.
  *
- * Where rows of several kinds come from one statement, the parts of a UNION
- * ALL are returned one after another, each in its own order; a sort over all
- * of it would move every block through the server's sort memory.
+ * Where one statement returns rows of several kinds, it does so as the parts of
+ * a UNION ALL, one after another, each in its own order. A sort over all rows
+ * would move every block through the server's sort memory.
  */
 
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 
 /**
- * The slot of a block's row in {@linkcode selectStream}. Kinds of rows are told
- * apart by their slot, because a column more costs 0.2 µs a row: the minipool's
- * are -1 and up, the stream's is below this one.
+ * The slot of a block's row in {@linkcode selectStream}. The slot shows a row's
+ * kind, because another column would cost 0.2 µs a row. The minipool's rows
+ * have slots from -1 up, the stream's row a slot below this one.
  */
 export const miniblockSlot = -2n;
 
@@ -53,7 +53,10 @@ export const selectMiniblocks = (t: StreamTables) =>
     columns: ["int4", "int8", "bytea?", "bytea?", "text?"],
   });
 
-/** The same without the snapshots, which then are not read at all. */
+/**
+ * {@linkcode selectMiniblocks} without snapshots, which the server then does
+ * not read.
+ */
 export const selectMiniblocksWithoutSnapshots = (t: StreamTables) =>
   statement({
     text: miniblocksText(t, "NULL"),
@@ -85,20 +88,20 @@ function miniblocksText(t: StreamTables, snapshot: string): string {
       ORDER BY seq_num)`;
 }
 
-/** Blocks that are searched at a time at most. */
+/** Blocks that one statement searches, at most. */
 const searchBlocks = 8192;
 
-/** Blocks that a page looks at, whatever their sizes. */
+/** Blocks that a page looks at, at most, whatever their sizes. */
 const maxPageBlocks = 1024;
 
 /**
- * {@linkcode selectMiniblocks} for a page: of the blocks $2 to $3 the first
- * ones that together fit into $4 bytes, at least one; with $5 without their
- * snapshots. If there are more, the next one follows as a row of kind
- * {@linkcode pageRowKind.next} with nothing but its number.
+ * {@linkcode selectMiniblocks} for a page: the first of the blocks $2 to $3
+ * that together fit into $4 bytes, at least one; if $5, without their
+ * snapshots. If there are more, the number of the next one follows in a row of
+ * kind {@linkcode pageRowKind.next}.
  *
- * Sizes are known without reading the data: of a large value the row holds no
- * more than where it is, and that is all that passes through the windows.
+ * Sizes are measured without reading the data. The row of a large value holds
+ * only its place, and only that passes through the windows.
  */
 export const selectMiniblocksPage = (t: StreamTables) =>
   statement({
@@ -154,10 +157,10 @@ export const selectLastMiniblock = (t: StreamTables) =>
   });
 
 /**
- * Where the stream's blocks are; how many there are, the first and the last;
- * the numbers of those beside which a snapshot stands, 8 bytes each, in any
- * order. Mostly this is all that there is to know of the runs, because there is
- * one, and takes a fifth of the time of {@linkcode selectRanges}.
+ * Where the stream's blocks are; their number, the first and the last; and the
+ * numbers of those beside which a snapshot stands, 8 bytes each, in any order.
+ * Mostly the blocks are one run, and these facts suffice. Then this statement
+ * takes a fifth of the time of {@linkcode selectRanges}.
  */
 export const selectWholeRun = (t: StreamTables) =>
   statement({
@@ -172,13 +175,14 @@ export const selectWholeRun = (t: StreamTables) =>
     columns: ["text", "int8", "int8?", "int8?", "bytea"],
   });
 
-/** Bits that say of a block what {@linkcode rangeRows} has it for. */
+/** Bits that say why {@linkcode rangeRows} has a block. */
 export const rangeBits = { begins: 1n, hasSnapshot: 2n } as const;
 
 /**
- * SQL for what the runs of a stream's blocks are made of: the number of every
- * block that begins or ends a run, or beside which a snapshot stands, with
- * {@linkcode rangeBits}. One pass; the rows are few however long the runs are.
+ * SQL for the rows from which the runs of a stream's blocks are made: the
+ * number of every block that begins or ends a run, or beside which a snapshot
+ * stands, with {@linkcode rangeBits}. It takes one pass, and the rows are few
+ * however long the runs are.
  */
 export function rangeRows(t: StreamTables): string {
   return `SELECT seq_num, begins::int + 2 * has_snapshot::int AS bits
@@ -205,11 +209,12 @@ export const selectRanges = (t: StreamTables) =>
   });
 
 /**
- * The data of the blocks $2 to $3 beside which no snapshot stands, the first
- * that fit into $4 bytes, at least one: their numbers, their sizes, and their
- * bytes in a row. A row for each would take the client longer than to search it.
- * The server does not know how many blocks have no snapshot, so it must not look
- * for them: it would read and sort all up to $3.
+ * Of the blocks $2 to $3 without a snapshot beside them, the first that fit
+ * into $4 bytes, at least one: their numbers, their sizes, and all their bytes
+ * in one value. With a row for each, the client would take longer to read the
+ * rows than to search them. The server does not know how many blocks have no
+ * snapshot. So it must not select by that, or it would read and sort all blocks
+ * up to $3.
  */
 export const selectUnsearched = (t: StreamTables) =>
   statement({
@@ -234,9 +239,9 @@ export const selectUnsearched = (t: StreamTables) =>
   });
 
 /**
- * What tells the rows of the blocks up to $2 from any others: how many there are,
- * and the transactions that wrote them, added up; then the last of them. A block
- * that is removed and written anew is the work of a later transaction.
+ * Identifies the rows of the blocks up to $2: how many there are, and the sum
+ * of the transactions that wrote them; then the last of the blocks. If a block
+ * is removed and written anew, its row is of a later transaction.
  */
 export const selectBlocksVersion = (t: StreamTables) =>
   statement({
