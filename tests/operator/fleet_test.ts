@@ -305,9 +305,9 @@ describe("A store's connections", () => {
     );
     let bytes = 0;
     for (const { pid } of sessions) {
-      const told = await readFile(`/proc/${pid}/smaps_rollup`, "utf8")
+      const rollup = await readFile(`/proc/${pid}/smaps_rollup`, "utf8")
         .catch(() => "");
-      bytes += 1024 * Number(/^Pss_Anon:\s+(\d+) kB/m.exec(told)?.[1] ?? 0);
+      bytes += 1024 * Number(/^Pss_Anon:\s+(\d+) kB/m.exec(rollup)?.[1] ?? 0);
     }
     const [store] = fleet([{ partitions }]).stores;
     assert.ok(bytes <= store!.memoryBytes * 1.2, String(bytes));
