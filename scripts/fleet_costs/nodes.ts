@@ -15,9 +15,9 @@ export class Node implements AsyncDisposable {
   /** Connects; the sessions of the measurement see the shards, too. */
   static async connect(name: string, url: string): Promise<Node> {
     const client = new pg.Client({ connectionString: url });
-    client.on("error", () => {}); // the query itself tells
+    client.on("error", () => {}); // the query rejects, too
     await client.connect();
-    // Without Citus it is a setting that nobody reads.
+    // A server without Citus ignores it.
     await client.query("SET citus.override_table_visibility = off");
     return new Node(name, client);
   }

@@ -2,7 +2,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import type { Node } from "./nodes.ts";
 
-/** Of a second; Linux tells it so to every program on common processors. */
+/** Of a second: USER_HZ, 100 on all common processors. */
 const ticks = 100;
 
 /**

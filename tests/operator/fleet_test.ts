@@ -155,7 +155,7 @@ describe("A fleet's plan", () => {
     }
   });
 
-  it("stays on plain servers when it is told to, and is a cluster alike", () => {
+  it("stays on plain servers, or becomes a cluster, when the description says so", () => {
     const plain = fleet([{ count: 12, mediaGB: 10 }], { cluster: false });
     assert.deepEqual([plain.kind, plain.coordinator], ["plain", null]);
     assert.ok(plain.workers.length > 1);

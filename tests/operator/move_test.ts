@@ -1,6 +1,6 @@
 /**
  * Moving a store between the workers of a cluster, against a server that says
- * what a test wants: what is refused and how, how far it is, and what is told of
+ * what a test wants: what is refused and how, how far it is, and what is said of
  * a move that was stopped. On a real cluster: tests/cluster/move_test.ts.
  */
 import assert from "node:assert/strict";
@@ -193,7 +193,7 @@ describe("A move is planned, and", () => {
     assert.equal(mode, "block-writes");
   });
 
-  it("repeats no worker that nobody has received of", async () => {
+  it("repeats no worker that the cluster does not have", async () => {
     const secret = "postgresql://towns:HUNTER2@b/towns";
     const { message } = await refusal(plan([], { to: secret }));
     assert.ok(!message.includes("HUNTER2"));

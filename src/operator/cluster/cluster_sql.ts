@@ -1,8 +1,8 @@
-/** What is asked of a Citus cluster. Only where it is one: else there are no such tables. */
+/** Queries of a Citus cluster's own tables, which a plain server does not have. */
 
 import { statement } from "../../database/statement.ts";
 
-/** Whether the database is one of a cluster. Any server and role can tell. */
+/** Whether the database is one of a cluster. Works on any server, for any role. */
 export const selectIsCluster = statement({
   text:
     `SELECT pg_catalog.to_regclass('pg_catalog.pg_dist_schema') IS NOT NULL`,
@@ -23,7 +23,7 @@ export const selectNodes = statement({
 
 /**
  * The stores of the cluster: schema, the group that has it, tables there, bytes
- * of them. The sizes are asked of all workers; one that is away has none.
+ * of them. Citus asks all workers for sizes; one that is down yields null.
  */
 export const selectPlacements = statement({
   text: `SELECT n.nspname::pg_catalog.text, p.groupid, pg_catalog.count(*),
@@ -47,8 +47,9 @@ export const selectPlacements = statement({
 });
 
 /**
- * What keeps schema $1 from being moved: a table that Citus does not know, which
- * would stay behind (`local`), or one whose rows nothing names (`unnamed`).
+ * The tables of schema $1, and what keeps each from being moved: Citus does not
+ * know it, so it would stay behind; it has neither a primary key nor a replica
+ * identity, so logical replication can't name its rows.
  */
 export const selectUnmovable = statement({
   text: `SELECT c.relname::pg_catalog.text, NOT EXISTS (

@@ -5,10 +5,10 @@
  *              │ the signal aborts, or the statement fails
  *              └→ the server has let go → where is it? → error
  *
- * The move is one statement of Citus's, which is one transaction to everybody
- * else: until it commits the schema is where it was, whatever becomes of us.
- * Citus removes what was copied in vain. A signal that comes while it commits
- * comes too late: so the place is looked up afterwards, and told.
+ * Citus moves a schema in one statement. Until it commits, the schema stays where
+ * it was, whatever becomes of this process, and Citus removes an unfinished copy.
+ * A signal can arrive while it commits. So after an abort we look up where the
+ * schema is, and the error says so.
  */
 
 import { PgError } from "../../database/pg_error.ts";
@@ -26,7 +26,7 @@ import { type MoveMode, type MovePlan, planMove } from "./plan_move.ts";
 export interface MoveProgress {
   /** Bytes on the new worker. */
   done: bigint;
-  /** Bytes to be copied; undefined until Citus tells. */
+  /** Bytes to be copied; undefined until Citus reports them. */
   total: bigint | undefined;
   /** What Citus does, in its words. */
   step: string | undefined;
@@ -47,7 +47,7 @@ export interface MoveStoreOptions extends ServerOptions {
    * no replica identity is needed. Default `logical`.
    */
   mode?: MoveMode;
-  /** Hears how far it is, about once a second. */
+  /** Called about once a second with the progress. */
   onProgress?: (progress: MoveProgress) => void;
 }
 
@@ -61,7 +61,7 @@ export interface MoveReport {
   to: string;
   /** How it was moved. */
   mode: MoveMode;
-  /** Of its tables and indexes before; null if they could not be told. */
+  /** Of its tables and indexes before; null if its worker was not reached. */
   bytes: bigint | null;
   /** How long the move took. */
   seconds: number;
@@ -79,8 +79,8 @@ const citusModes = {
 
 /**
  * Moves a store to another worker of its cluster, while it is used. Run on the
- * coordinator. When the signal aborts, the store stays where it was, or the error
- * tells (`details.worker`) that the move was done already.
+ * coordinator. When the signal aborts, the store stays where it was, unless the
+ * move has been committed already: `details.worker` of the error says which.
  *
  * ```ts
  * import { moveStore } from "@towns/stream-storage/operator";
@@ -141,7 +141,7 @@ export async function makeMove(
       bind(moveSchema, schema, to.host, to.port, citusModes[mode]),
     ]);
   } catch (error) {
-    // While the server still works on it, nobody can tell where it will be.
+    // Until the server has ended the statement, the schema may still move.
     if (!mover.usable) await mover.released;
     throw isLeftover(error) ? leftover({ schema, to }, error) : error;
   }
@@ -169,7 +169,7 @@ function leftover(
   return new StreamStorageError({
     code: "FAILED_PRECONDITION",
     message: `${worker} still has what a move before has left of schema ` +
-      `${quoted(schema)}: Citus removes it when nobody uses it any more; ` +
+      `${quoted(schema)}: Citus removes it when no session uses it any more; ` +
       "CALL citus_cleanup_orphaned_resources() does so at once",
     details: { reason: "leftover_of_move", schema, worker },
     retryable: true,
@@ -177,7 +177,7 @@ function leftover(
   });
 }
 
-/** Asks how far it is until it has ended. What can't be told is left out. */
+/** Reports the progress once a second until the move has ended. */
 export async function watchMove(
   queries: Queries,
   { schema, bytes }: MovePlan,
@@ -202,7 +202,7 @@ export async function watchMove(
         });
       }
     } catch {
-      // The move is what counts; its own session tells when it fails.
+      // Progress is not worth a failure; the move's own session reports its own.
     }
     await pause(end);
   }

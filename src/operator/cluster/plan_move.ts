@@ -1,7 +1,7 @@
 /**
- * Whether a store can be moved, before anything is. Citus would refuse most of
- * it, too, but late, by one table at a time, and without saying what to do; a
- * table that it does not know it would leave behind without a word.
+ * Decides whether a store can be moved, before anything changes. Citus would
+ * refuse most of these moves too, but later, a table at a time, and without saying
+ * what to do. A table that it does not know it would leave behind silently.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -30,7 +30,7 @@ export interface MovePlan {
   mode: MoveMode;
   from: ClusterNode;
   to: ClusterNode;
-  /** Of the store's tables and indexes; null where they can't be told. */
+  /** Of the store's tables and indexes; null if its worker was not reached. */
   bytes: bigint | null;
 }
 

@@ -1,4 +1,4 @@
-/** What is told of a Citus cluster, and of the stores on its workers. */
+/** A Citus cluster's workers, and the stores on them. */
 
 /** A server of a cluster, by the name that the cluster's servers use. */
 export interface WorkerPlace {

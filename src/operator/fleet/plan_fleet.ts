@@ -43,7 +43,7 @@ export interface FleetAssumption {
   what: string;
   /** The figure, or the points of a line: x, y. */
   value: unknown;
-  /** How it was measured; or that it was chosen, and by whom. */
+  /** How it was measured; or that it was chosen. */
   how: string;
 }
 
