@@ -211,10 +211,7 @@ function callersReadStoreOf(ground: Ground, store: Store): ReadStore {
   };
 }
 
-/**
- * The store for background work, on connections that callers never use, if
- * there are enough.
- */
+/** The store for background work, with connections of its own if possible. */
 function backgroundStoreOf(
   ground: Ground,
   store: Store,
@@ -240,10 +237,7 @@ function closeBudgetMs({ operationTimeoutMs }: ResolvedOptions): number {
   return 2 * operationTimeoutMs;
 }
 
-/**
- * Closes the store. The workers get less of the time, because they can stop
- * anywhere.
- */
+/** Closes the store. Workers get less of the time: they can stop anywhere. */
 async function closeStore(
   { options, core, writePool, ownership }: Ground,
   { store, workers, workerPool }: {

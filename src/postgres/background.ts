@@ -5,15 +5,9 @@ import type { Store } from "./store.ts";
 
 /** What the background work needs. */
 export interface Background {
-  /**
-   * The store with the background's share of the connections; its notices are
-   * listened to.
-   */
+  /** The store on the background's connections; it notifies the workers. */
   store: Store;
-  /**
-   * The same store with its callers' share, for tools that have no other
-   * callers.
-   */
+  /** The same store on its callers' connections, for tools. */
   callers: Store;
   options: ResolvedOptions;
   telemetry: StoreTelemetry;

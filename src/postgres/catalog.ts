@@ -57,10 +57,7 @@ export class Catalog {
   readonly #partitions: number;
   readonly #tables = new Map<string, StreamTables>();
   readonly #made = new Map<Template<unknown>, Map<string, unknown>>();
-  /**
-   * The partitions of streams in use: hashing an id takes longer than the rest
-   * of a lookup.
-   */
+  /** Partitions of streams in use: hashing takes longer than the lookup. */
   readonly #suffixes = new BoundedMap<StreamId, string>(20_000);
 
   readonly #nameTable: NameTable;

@@ -35,10 +35,7 @@ export class Place {
     return new Place([...this.#path, String(key)], this.#faults);
   }
 
-  /**
-   * Notes a fault of this value; `otherwise` is named for a value without a
-   * path.
-   */
+  /** Notes a fault of this value; without a path, it is named `otherwise`. */
   refuse(message: string, otherwise = "options"): void {
     const option = this.#path.join(".") || otherwise;
     this.#faults.push({ option, message });

@@ -63,10 +63,7 @@ export function connectionTarget(
   }, options);
 }
 
-/**
- * Where sessions last, if that is another target; undefined also if a fault was
- * noted.
- */
+/** Where sessions last, if not at the same target; undefined with faults. */
 export function ownershipTarget(
   options: StreamStorageOptions,
   faults: Fault[],
@@ -83,10 +80,7 @@ export function ownershipTarget(
   return ownersTarget(option, target, faults);
 }
 
-/**
- * The target as an owner needs it: an owner writes, so the server must accept
- * writes.
- */
+/** The target as an owner needs it: a server that accepts writes. */
 export function ownersTarget(
   option: string,
   target: ConnectionTarget | undefined,

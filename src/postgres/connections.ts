@@ -103,10 +103,7 @@ export class Place {
     );
   }
 
-  /**
-   * Opens a session of the caller's own with the cluster's coordinator, which
-   * must be known.
-   */
+  /** Opens a session with the cluster's coordinator, which must be known. */
   connectCoordinator(options: Partial<ConnectOptions>): Promise<Session> {
     const target = this.#targetAt(this.home.coordinator!);
     return connectLastingSession(shortened(target, this.#options), {
@@ -135,10 +132,7 @@ export class Place {
     this.#pools.push(pool);
   }
 
-  /**
-   * Makes another pool give a session up, the one with the most idle sessions
-   * first.
-   */
+  /** Makes another pool give a session up, the most idle pool first. */
   makeRoom(hungry: Pool): Promise<void> | undefined {
     const others = this.#pools.filter((pool) => pool !== hungry);
     others.sort((a, b) => b.state.idle - a.state.idle);
@@ -259,10 +253,7 @@ export function poolOf(
   return pool;
 }
 
-/**
- * Otherwise Citus hides shards in the catalogue, and the search for locks finds
- * none.
- */
+/** Otherwise Citus hides shards in the catalogue, also from the lock search. */
 const clusterSettings = { "citus.override_table_visibility": "off" };
 
 function guardOf(home: Home): PoolGuard {

@@ -25,10 +25,7 @@ import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { type ReaderParts, StreamReaderFacade } from "./reader_facade.ts";
 import type { Store, StreamCall } from "./store.ts";
 
-/**
- * The operations that write: the functions that these files export under their
- * names.
- */
+/** The operations that write, from these files by their names. */
 const writes: Implementations<WriteName, Store, StreamCall> = {
   ...archive,
   ...candidates,
@@ -55,10 +52,7 @@ export interface StorageParts extends ReaderParts {
 /** The operations that {@linkcode StreamStorageFacade} adds. */
 export interface StreamStorageFacade extends Pick<StreamStorage, WriteName> {}
 
-/**
- * Adds to the reader's operations those that change streams, as only an owner
- * may.
- */
+/** Adds the operations that change streams, as only an owner may. */
 export class StreamStorageFacade extends StreamReaderFacade
   implements PostgresStreamStorage {
   /** This process among the owners of the schema. */

@@ -23,10 +23,7 @@ interface Group extends PromiseWithResolvers<void> {
 
 /** See the file's head. */
 export class Intake {
-  /**
-   * Calls since the count was reset, which the end of a turn does if it is
-   * high.
-   */
+  /** Calls since the last reset, which a turn's end does if it is high. */
   #count = 0;
   #waiting: Group[] = [];
 

@@ -12,10 +12,7 @@ import type { StreamId } from "../storage/stream_id.ts";
 export class LegacySnapshots {
   readonly #streams = new Map<StreamId, SearchedBlocks>();
   readonly #maxGroups: number;
-  /**
-   * Each stream counts as one more group, so streams without blocks are
-   * bounded, too.
-   */
+  /** A stream counts as one group, which bounds streams without blocks. */
   #groups = 0;
 
   constructor(maxGroups = 200_000) {

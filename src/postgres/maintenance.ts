@@ -193,19 +193,13 @@ export interface WorkerStatus {
   name: string;
   /** Whether a run is in progress. */
   running: boolean;
-  /**
-   * `open` after failures in a row: the worker runs less often until a run
-   * succeeds.
-   */
+  /** `open` after failures in a row: it runs less often until one succeeds. */
   circuit: "closed" | "open";
   /** Runs since the store was opened. */
   runs: number;
   /** The number of failures since the last success. */
   failuresInARow: number;
-  /**
-   * How many streams the last successful run has dealt with, and how many
-   * failed.
-   */
+  /** Streams that the last successful run has dealt with, or failed with. */
   lastRun?: { done: number; failed: number };
 }
 

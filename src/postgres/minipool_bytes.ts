@@ -70,10 +70,7 @@ export interface CountedEvent {
    * become true while the event waits for its turn, and then stays true.
    */
   readonly fits: boolean;
-  /**
-   * To be called in the event's turn with the stored bytes; throws if it does
-   * not fit.
-   */
+  /** Throws if the event does not fit; called in its turn. */
   check(stored: number): void;
   /** To be called once the write is committed. */
   done(): void;

@@ -122,10 +122,7 @@ async function loadRest(
 
 type Report = Pick<MigrationReport, "partitions" | "warnings">;
 
-/**
- * Checks the schema on the given session. Migrates on another one, only if
- * needed.
- */
+/** Checks the schema on the session; migrates on another one if needed. */
 async function prepareSchema(
   options: ResolvedOptions,
   place: Place,

@@ -88,10 +88,7 @@ function pooled(options: ReadingOptions): ReadingOptions {
   return { ...options, preparedStatements: false };
 }
 
-/**
- * Looks at the schema. Each script is one transaction, because a pooler may
- * stand between.
- */
+/** Looks at the schema, in transactions, because of poolers. */
 async function look(
   options: ReadingOptions,
   { home }: Place,

@@ -103,10 +103,7 @@ export interface StreamStorageOptions {
   schema: string;
   /** Aborts the opening. */
   signal?: AbortSignal;
-  /**
-   * Partitions per kind of table, 1 to 256, fixed by the first installation;
-   * default 256.
-   */
+  /** Partitions of each kind, 1 to 256, fixed at installation. Default 256. */
   partitions?: number;
   /** Names this process among owners of the schema. Default: a random UUID. */
   instanceId?: string;
@@ -130,8 +127,7 @@ export interface StreamStorageOptions {
   /** The name that the server shows. Default `stream-storage`. */
   applicationName?: string;
   /**
-   * Milliseconds for one statement. At most operationTimeoutMs, which is the
-   * default.
+   * Milliseconds for one statement. At most and by default operationTimeoutMs.
    */
   statementTimeoutMs?: number;
   /**

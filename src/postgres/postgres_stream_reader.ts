@@ -29,8 +29,7 @@ export interface PostgresStreamReader extends StreamReader {
    */
   health(): StorageHealth;
   /**
-   * All current metrics, with or without an OpenTelemetry SDK; see
-   * `prometheusText`.
+   * All current metrics, with or without OpenTelemetry; see `prometheusText`.
    */
   metrics(): MetricFamily[];
 }

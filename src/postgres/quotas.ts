@@ -151,10 +151,7 @@ export class Quotas {
     });
   }
 
-  /**
-   * Warns if a committed write, from `before` to `actual`, has come near the
-   * limit.
-   */
+  /** Warns if a committed write has brought the stream near the limit. */
   grown(
     quota: QuotaName,
     streamId: StreamId,

@@ -27,10 +27,7 @@ import * as facts from "./operations/stream_facts.ts";
 import type { PostgresStreamReader } from "./postgres_stream_reader.ts";
 import type { ReadStore, StreamCall } from "./store.ts";
 
-/**
- * The operations that read one stream: the functions that these files export
- * under their names.
- */
+/** The operations that read one stream, from these files by their names. */
 const reads: Implementations<ReadName, ReadStore, StreamCall> = {
   ...candidates,
   ...debug,
@@ -48,10 +45,7 @@ export interface ReaderParts {
   reader: ReadStore;
   calls: CallRunner;
   telemetry: StoreTelemetry;
-  /**
-   * Waits for calls in progress and closes everything; called once, after the
-   * last call.
-   */
+  /** Ends calls in progress and closes everything; called once, at the end. */
   close(): Promise<void>;
 }
 

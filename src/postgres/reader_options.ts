@@ -1,7 +1,4 @@
-/**
- * The options of `openStreamReader`: the options of a store that concern
- * reading.
- */
+/** The options of `openStreamReader`: those of a store that concern reading. */
 
 import type {
   ConnectionTarget,

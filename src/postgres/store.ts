@@ -42,10 +42,7 @@ export interface Store extends ReadStore {
   readonly cache: StreamCache;
   readonly isolationLevel: IsolationLevel;
   readonly ownership: Ownership;
-  /**
-   * Shows a promotion, after which what was seen before may not be there any
-   * more.
-   */
+  /** Shows a promotion, which may undo what was seen before. */
   readonly server: CurrentServer;
   /** Undefined: no limits. */
   readonly quotas?: Quotas | undefined;

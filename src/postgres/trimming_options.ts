@@ -117,10 +117,7 @@ export const checkTrimming = object({
 /** The option with every default filled in. */
 export type ResolvedTrimming = Checked<typeof checkTrimming>;
 
-/**
- * The rules for a stream, apart from its target; undefined if nothing may be
- * removed.
- */
+/** The rules for a stream without its target; undefined: nothing may go. */
 export function trimmingRules(
   trimming: ResolvedTrimming,
   streamId: StreamId,

@@ -4,10 +4,7 @@ import type { StreamId } from "../storage/stream_id.ts";
 export interface WorkListener {
   /** An existing stream has a new snapshot. */
   snapshotWritten(streamId: StreamId): void;
-  /**
-   * A deleted stream has rows left. Returns false if no background work would
-   * remove them.
-   */
+  /** A deleted stream has rows left. False if no worker would remove them. */
   restToRemove(): boolean;
   /**
    * A stream is to be moved into object storage, or an object to be deleted.

@@ -5,10 +5,7 @@ import type { Store, StreamCall } from "../store.ts";
 
 /** How the quotas admit blocks. */
 export interface BlocksAdmission {
-  /**
-   * Throws if the blocks do not fit; called in their turn. Absent if they do
-   * fit.
-   */
+  /** Absent if the blocks fit. Else called in their turn; throws if not. */
   check?: () => Promise<void>;
   /** To be called once the blocks are committed. */
   done(): void;

@@ -55,10 +55,7 @@ export interface ExternalRead {
   first: bigint;
   last: bigint;
   omitSnapshot: boolean;
-  /**
-   * The version of the stream's row, as an earlier statement has seen it
-   * (look.ts).
-   */
+  /** The row's version, as an earlier statement has seen it (look.ts). */
   version?: bigint | undefined;
 }
 

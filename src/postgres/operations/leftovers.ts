@@ -50,10 +50,7 @@ import {
 
 const maxNumber = 2n ** 63n - 1n;
 
-/**
- * Removes the row of a stream, and what can be removed quickly. `noteRest` is
- * last.
- */
+/** Removes the stream's row, and what can be removed quickly. */
 export function streamGone(catalog: Catalog, streamId: StreamId) {
   return [
     bind(catalog.of(streamId, deleteStreamRow), streamId),
@@ -63,10 +60,7 @@ export function streamGone(catalog: Catalog, streamId: StreamId) {
   ] as const;
 }
 
-/**
- * Removes some of the stream's other rows; the last statement returns whether
- * more are left.
- */
+/** Removes some of the stream's other rows; returns whether more are left. */
 function someGone(catalog: Catalog, streamId: StreamId, upTo: bigint) {
   return [
     bind(catalog.of(streamId, deleteLastEvents), streamId),
@@ -98,10 +92,7 @@ export function noLeftovers(catalog: Catalog, streamId: StreamId): Bound {
   return bind(catalog.of(streamId, checkNoLeftovers), streamId);
 }
 
-/**
- * A creation that `noLeftovers` may stop: removes the leftovers, and begins
- * again.
- */
+/** A creation that `noLeftovers` may stop: it removes them and tries again. */
 export function creating<B extends readonly Bound[]>(
   store: Store,
   call: StreamCall,

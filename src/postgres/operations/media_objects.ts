@@ -81,10 +81,7 @@ export async function removeObject(
   }
 }
 
-/**
- * The object is deleted, or the stream uses it again, because a node has moved
- * the stream.
- */
+/** The object is deleted, or in use again, because a node moved the stream. */
 function taskDone(
   catalog: Catalog,
   streamId: StreamId,
@@ -96,10 +93,7 @@ function taskDone(
   ];
 }
 
-/**
- * Removes the row of a change that has failed. If the row must stay, the change
- * is settled later.
- */
+/** Removes the row of a change that has failed, or leaves it for later. */
 export async function strikeOut(
   store: Store,
   { name, streamId }: StreamCall,

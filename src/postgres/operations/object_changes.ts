@@ -74,10 +74,7 @@ export class ObjectChange {
   readonly #id = randomId();
   #at = new Date(0);
   #isLost = false;
-  /**
-   * Whether the bucket holds nothing under the name that the stream does not
-   * use.
-   */
+  /** Whether the bucket holds no object of this name that is unused. */
   #isTidy = false;
 
   constructor(store: Store, call: StreamCall, media: Media) {

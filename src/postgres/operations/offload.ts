@@ -263,10 +263,7 @@ async function upload(
   });
 }
 
-/**
- * Reads the whole object back, because nothing is deleted on the store's word
- * alone.
- */
+/** Reads the whole object back: the store's word alone deletes nothing. */
 async function verify(
   media: Media,
   call: StreamCall,

@@ -27,10 +27,7 @@ export async function inParts(
   }
 }
 
-/**
- * Marks the outcome as partial: `rolled_back` would say that nothing was
- * written.
- */
+/** `rolled_back` would say that nothing was written. */
 function partlyDone(error: unknown): unknown {
   if (!isStreamStorageError(error)) return error;
   const { code, message, operation, details, retryable } = error;

@@ -73,10 +73,7 @@ async function readOnce(
 /** Rows that one slice of work makes into blocks. */
 const sliceRows = 2048;
 
-/**
- * Makes blocks of the rows behind the stream's row, in slices, however many
- * there are.
- */
+/** Makes blocks of the rows behind the stream's row, in slices. */
 async function assembleRows(
   streamId: StreamId,
   rows: readonly (readonly [

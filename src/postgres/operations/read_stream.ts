@@ -82,10 +82,7 @@ const inDatabase = BigInt("D".charCodeAt(0));
 
 const maxNumber = 2n ** 63n - 1n;
 
-/**
- * The last stored block. Only a corrupt stream has no block from its latest
- * snapshot on.
- */
+/** The last block. Only a corrupt stream has none from its snapshot on. */
 async function lastStored(
   store: ReadStore,
   call: StreamCall,

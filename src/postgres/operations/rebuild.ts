@@ -153,10 +153,7 @@ async function updateRows(
   ];
 }
 
-/**
- * Sets the latest snapshot and an empty minipool, and deletes candidates that
- * are too old.
- */
+/** Sets the latest snapshot and an empty minipool; deletes old candidates. */
 function newHead(
   { catalog }: Store,
   { streamId }: StreamCall,

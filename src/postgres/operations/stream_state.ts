@@ -5,10 +5,7 @@ import type { StreamId } from "../../storage/stream_id.ts";
 import { checkUnchanged, selectNumbers, selectState } from "../sql/state.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
 
-/**
- * Block numbers, both ends included, so that a range may end with the greatest
- * one.
- */
+/** Block numbers, both ends included: the greatest one is a number, too. */
 export interface NumberRange {
   first: bigint;
   last: bigint;

@@ -171,10 +171,7 @@ async function remove(
   }
 }
 
-/**
- * The check, in the step's own transaction, of everything that justifies the
- * step.
- */
+/** The check, in the step's transaction, of everything that justifies it. */
 function justified(
   { catalog }: Store,
   streamId: StreamId,

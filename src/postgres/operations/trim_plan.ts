@@ -248,10 +248,7 @@ function legacyIn(
   return { number, sha256: hashOf(data) };
 }
 
-/**
- * {@linkcode findLegacy}, but relies on what is remembered, and reads only the
- * other blocks.
- */
+/** {@linkcode findLegacy} by what is remembered; reads the other blocks. */
 async function findCandidate(
   store: TrimReader,
   call: StreamCall,
@@ -300,10 +297,7 @@ async function search(
   return found;
 }
 
-/**
- * The parts of a plan, in order; the caller asks for each after the last is
- * done.
- */
+/** The parts of a plan, in order; each is made after the last is done. */
 export async function* trimSteps(
   store: TrimReader,
   call: StreamCall,

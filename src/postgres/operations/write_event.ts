@@ -203,10 +203,7 @@ class QueuedEvent implements Write<void>, SharedWrite {
   }
 }
 
-/**
- * Throws the reason. The same transaction has added `later` events of the
- * stream.
- */
+/** Throws the reason; `later` events of the same transaction were added. */
 async function explain(
   store: Store,
   call: StreamCall,
@@ -237,10 +234,7 @@ async function explain(
   });
 }
 
-/**
- * Where the blocks are, both ends of the minipool, and whether this very event
- * is in its slot.
- */
+/** Where the blocks are, the minipool's ends, whether the event is stored. */
 async function lookAt(
   store: Store,
   call: StreamCall,

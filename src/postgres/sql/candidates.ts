@@ -46,10 +46,7 @@ export function dueCandidate(t: StreamTables): string {
           ORDER BY seq_num DESC LIMIT 1)`;
 }
 
-/**
- * Adds a candidate if its rules hold, in one statement. Counts 1 if it was
- * added.
- */
+/** A candidate with its rules in one statement. Counts 1 if it was added. */
 export const insertDueCandidate = (t: StreamTables) =>
   statement({
     text: `${dueCandidate(t)}

@@ -3,10 +3,7 @@
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 
-/**
- * Counts the streams by their first byte, which is their type. Reads only the
- * index.
- */
+/** Streams by their first byte, which is their type; reads only the index. */
 export const countStreamsByType = (t: StreamTables) =>
   statement({
     text: `SELECT pg_catalog.left(stream_id, 2), pg_catalog.count(*)

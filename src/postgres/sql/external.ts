@@ -38,10 +38,7 @@ export const selectExternal = (t: StreamTables) =>
     columns: ["int4", "int8", "int8", "int8", "bytea?", "bytea?", "text?"],
   });
 
-/**
- * The version of the stream's row: the transaction that wrote it. Every move
- * writes the row anew.
- */
+/** The version of the stream's row, which every move writes anew. */
 export const selectVersion = (t: StreamTables) =>
   statement({
     text: `SELECT xmin::pg_catalog.text::bigint FROM ${t.streams}
@@ -54,8 +51,7 @@ export const selectVersion = (t: StreamTables) =>
 const maxPageBlocks = 1024;
 
 /**
- * Where a page of at most $4 bytes of the blocks $2 to $3 ends, and whether
- * more follow.
+ * Where a page of $4 bytes of the blocks $2 to $3 ends; if more follow.
  */
 export const selectExternalPageEnd = (t: StreamTables) =>
   statement({

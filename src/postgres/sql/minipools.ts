@@ -79,10 +79,7 @@ export const deleteMinipool = (t: StreamTables) =>
     params: ["bpchar"],
   });
 
-/**
- * Adds the marker, a row without envelope that says which block the minipool
- * waits for.
- */
+/** Adds the marker, which says what block is due; it has no envelope. */
 export const insertMarker = (t: StreamTables) =>
   statement({
     text: `INSERT INTO ${t.minipools}

@@ -53,10 +53,7 @@ export const selectMiniblocks = (t: StreamTables) =>
     columns: ["int4", "int8", "bytea?", "bytea?", "text?"],
   });
 
-/**
- * {@linkcode selectMiniblocks} without snapshots, which the server then does
- * not read.
- */
+/** {@linkcode selectMiniblocks} without reading the snapshots. */
 export const selectMiniblocksWithoutSnapshots = (t: StreamTables) =>
   statement({
     text: miniblocksText(t, "NULL"),

@@ -31,10 +31,7 @@ export const selectNumbers = (t: StreamTables) =>
     columns: ["int8"],
   });
 
-/**
- * Whether the stream is ephemeral, with each block's number; null without
- * blocks.
- */
+/** Whether the stream is ephemeral, with each block's number, or null. */
 export const selectEphemeralNumbers = (t: StreamTables) =>
   statement({
     text: `SELECT es.ephemeral, block.seq_num

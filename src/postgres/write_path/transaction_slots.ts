@@ -88,10 +88,7 @@ export class TransactionSlots {
     else this.#busy += step;
   }
 
-  /**
-   * Runs a batch. A stream goes on once its own writes are settled, not all of
-   * them.
-   */
+  /** Runs a batch. Each stream goes on once its own writes are settled. */
   async #runBatch(tasks: readonly Task[], slot: Slot): Promise<void> {
     this.#enter(slot);
     this.#busyShared++;
@@ -252,10 +249,7 @@ export function isShareable({ write, isInDoubt }: Task): boolean {
   return write.shared !== undefined && !isInDoubt;
 }
 
-/**
- * Where the next stream's writes begin; the writes of a stream are next to each
- * other.
- */
+/** Where the next stream's writes begin; a stream's writes are adjacent. */
 function endOfStream(tasks: readonly Task[], from: number): number {
   const { streamId } = tasks[from]!.write;
   let to = from + 1;

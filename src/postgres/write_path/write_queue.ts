@@ -155,10 +155,7 @@ export class WriteQueue {
     for (const task of this.#queues.all()) this.#refuse(task, this.#over(task));
   }
 
-  /**
-   * The error of a write that is not sent any more, because the time to close
-   * is over.
-   */
+  /** The error of a write that closing has left unsent. */
   #over({ isInDoubt }: Task): unknown {
     return isInDoubt ? queueTimeout(this.#options.maxWaitMs, true) : closed();
   }
