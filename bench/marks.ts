@@ -13,8 +13,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArguments, runProgram } from "../scripts/arguments.ts";
-import { markTable } from "./marks/table.ts";
-import { type Checkout, runMarks } from "./marks/run.ts";
+import { tableHead, tableRow } from "./marks/table.ts";
+import { type Checkout, type RowResult, runMarks } from "./marks/run.ts";
 import type { Runtime } from "./marks/side.ts";
 import type { SizeName } from "./marks/sizes.ts";
 import { startServer } from "./server.ts";
@@ -29,7 +29,7 @@ by round, in processes that are started once.
   --runtime WHICH   deno, bun, or both; default both
   --rounds N        rounds, 1 or more; default 7
   --seconds S       timed seconds of a measurement; default 0.6
-  --json            print every round as JSON instead of the table
+  --json            print every round, a line of JSON for each row
   --smoke           tiny sizes, to see that it runs
   --help            this text`;
 
@@ -97,9 +97,12 @@ async function run({ against, json, ...options }: Options): Promise<number> {
     onProgress,
   });
   const { url } = server;
-  const results = await runMarks({ ...options, url, checkouts, onProgress });
   const names = checkouts.map(({ name }) => name);
-  console.log(json ? JSON.stringify(results) : markTable(results, names));
+  if (!json) console.log(tableHead(names));
+  // What is measured is printed at once: a run takes long, and may be ended.
+  const onResult = (result: RowResult) =>
+    console.log(json ? JSON.stringify(result) : tableRow(result, names));
+  await runMarks({ ...options, url, checkouts, onProgress, onResult });
   return 0;
 }
 

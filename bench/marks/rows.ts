@@ -118,14 +118,14 @@ export const markRows: readonly MarkRow[] = [
     once: true,
   },
   {
-    id: "delete-large",
-    title: "deleteStream of 80 000 × 51 KB",
+    id: "first-ranges",
+    title: "first getMiniblockNumberRanges of 1 500 000 blocks",
     figures: [ms, { name: "pauseMs", title: "longest pause, ms" }],
     once: true,
   },
   {
-    id: "first-ranges",
-    title: "first getMiniblockNumberRanges of 1 500 000 blocks",
+    id: "delete-large",
+    title: "deleteStream of 80 000 × 51 KB",
     figures: [ms, { name: "pauseMs", title: "longest pause, ms" }],
     once: true,
   },

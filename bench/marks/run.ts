@@ -23,6 +23,8 @@ export interface RunOptions {
   /** Beginnings of the ids of the rows to measure; none for all. */
   only: string[];
   onProgress(text: string): void;
+  /** A row is measured. */
+  onResult(result: RowResult): void;
 }
 
 /** A checkout and its name in the table. */
@@ -53,9 +55,9 @@ interface Participant {
   measure(row: MarkRow, seconds: number): Promise<Figures | undefined>;
 }
 
-/** Measures the rows; drops its schemas at the end. */
-export async function runMarks(options: RunOptions): Promise<RowResult[]> {
-  const { only, size, url, onProgress } = options;
+/** Measures the rows one after another; drops its schemas at the end. */
+export async function runMarks(options: RunOptions): Promise<void> {
+  const { only, size, url, onProgress, onResult } = options;
   const rows = markRows.filter(({ id }) =>
     only.length === 0 || only.some((word) => id.startsWith(word))
   );
@@ -72,9 +74,7 @@ export async function runMarks(options: RunOptions): Promise<RowResult[]> {
     });
   }
   sides.push(...await openSides(stack, options));
-  const results: RowResult[] = [];
-  for (const row of rows) results.push(await measureRow(row, sides, options));
-  return results;
+  for (const row of rows) onResult(await measureRow(row, sides, options));
 }
 
 /** Every checkout in every runtime. */

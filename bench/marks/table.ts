@@ -15,41 +15,41 @@ function spread(values: readonly number[]): string {
   })`;
 }
 
-/** A table in Markdown; `checkouts` are the names of its columns. */
-export function markTable(
-  results: readonly RowResult[],
-  checkouts: readonly string[],
-): string {
-  const isCompared = checkouts.length > 1;
+/** The head of a table in Markdown; `checkouts` are the names of its columns. */
+export function tableHead(checkouts: readonly string[]): string {
   const heads = [
     "work",
     "figure",
     "by",
     ...checkouts,
-    ...(isCompared ? ["ratio"] : []),
+    ...(checkouts.length > 1 ? ["ratio"] : []),
     "must be",
     "holds",
   ];
-  const lines = results.flatMap((result) => linesOf(result, checkouts));
-  return [heads, heads.map(() => "---"), ...lines]
-    .map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+  return [lineOf(heads), lineOf(heads.map(() => "---"))].join("\n");
 }
 
-function linesOf(
+/** A row of the table: a line for each figure and runtime. */
+export function tableRow(
   { row, sides }: RowResult,
   checkouts: readonly string[],
-): string[][] {
+): string {
   const measured = sides.filter(({ rounds }) => rounds.length > 0);
+  if (measured.length === 0) return lineOf([row.title, "not measured"]);
   const runtimes = new Set(measured.map(({ runtime }) => runtime));
   return row.figures.flatMap((figure) =>
     Array.from(runtimes, (runtime) => {
       const of = measured.filter((side) => side.runtime === runtime);
-      return lineOf(row.title, figure, runtime, of, checkouts);
+      return lineOf(cellsOf(row.title, figure, runtime, of, checkouts));
     })
-  );
+  ).join("\n");
 }
 
-function lineOf(
+function lineOf(cells: readonly string[]): string {
+  return `| ${cells.join(" | ")} |`;
+}
+
+function cellsOf(
   title: string,
   wanted: FigureOfRow,
   runtime: string,
