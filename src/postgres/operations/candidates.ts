@@ -19,6 +19,7 @@ import {
 } from "../sql/candidates.ts";
 import { checkCandidates, insertCandidateWithin } from "../sql/quotas.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
+import type { MinipoolEnd } from "../write_path/minipool_cache.ts";
 import { writeStream } from "../write_path/stream_write.ts";
 import { looking } from "./recognise.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
@@ -48,7 +49,7 @@ export async function writeMiniblockCandidate(
     bytes: data.length + (snapshot?.length ?? 0),
     shared: (cached) => ({
       bound: limit === 0n
-        ? bind(catalog.of(streamId, insertDueCandidate), ...row)
+        ? bind(catalog.of(streamId, insertOf(cached, number)), ...row)
         : bind(catalog.of(streamId, insertCandidateWithin), ...row, limit),
       // It leaves the minipool alone, so what is cached of that stays true.
       ...(cached !== undefined && { end: cached, isUnchecked: true }),
@@ -113,6 +114,16 @@ function refusal(
     default:
       return streamNotFound(streamId);
   }
+}
+
+/**
+ * Without a look at the last block where the minipool is known to follow it: the
+ * statement goes only behind the lock of an unchanged stream. A plan of a third of
+ * the size.
+ */
+function insertOf(cached: MinipoolEnd | undefined, number: bigint) {
+  const isDue = cached?.isContiguous && number >= cached.generation;
+  return isDue ? insertCandidate : insertDueCandidate;
 }
 
 async function isStored(

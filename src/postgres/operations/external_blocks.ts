@@ -59,7 +59,7 @@ export interface ExternalRead {
   version?: bigint | undefined;
 }
 
-/** Blocks, and what is stored below them; see `selectMiniblocks`. */
+/** Blocks, and what is stored below them; see `selectExternal`. */
 export interface ExternalBlocks {
   below: bigint;
   blocks: MiniblockRow[];

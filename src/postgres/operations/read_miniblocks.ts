@@ -58,14 +58,16 @@ async function readOnce(
     [bind(catalog.of(streamId, select), streamId, from, to)],
   );
   const stream = rows[0];
-  if (stream === undefined) throw streamNotFound(streamId);
+  if (stream === undefined || stream[0] !== pageRowKind.stream) {
+    throw streamNotFound(streamId);
+  }
   if (stream[4] === "D") return await assembleRows(streamId, rows, read);
   const range = { first: from, last: to - 1n, omitSnapshot };
   const found = await readExternal(store, call, range);
   if (found === moved) return moved;
   return assembleMiniblocks(streamId, found.blocks, {
     from,
-    ...neighbours(found.below),
+    ...neighboursIn(found.below),
     omitSnapshot,
   });
 }
@@ -85,7 +87,7 @@ async function assembleRows(
   ])[],
   { from, omitSnapshot }: MiniblocksRead,
 ): Promise<ReadMiniblocksResult> {
-  const { hasBlockBefore, hasBlockBelow } = neighbours(rows[0]![1]);
+  const { hasBlockBefore, hasBlockBelow } = neighboursOf(from, rows[0]![1]);
   const assemble = (at: number, due: bigint) =>
     assembleMiniblocks(
       streamId,
@@ -204,7 +206,7 @@ async function findPageOnce(
     });
     if (page === moved) return moved;
     const { below, ...found } = page;
-    return { ...found, ...neighbours(below) };
+    return { ...found, ...neighboursIn(below) };
   }
   const hasNext = rows.at(-1)?.[0] === pageRowKind.next;
   if (hasNext) rows.pop();
@@ -214,13 +216,19 @@ async function findPageOnce(
       data: data!,
       snapshot,
     })),
-    ...neighbours(stream[1]),
+    ...neighboursOf(from, stream[1]),
     hasNext,
   };
 }
 
-/** What the bits of `selectMiniblocks` say. */
-function neighbours(bits: bigint) {
+/** By the number of the last block below the range, -1 if there is none. */
+function neighboursOf(from: bigint, last: bigint) {
+  const hasBlockBelow = last >= 0n;
+  return { hasBlockBefore: hasBlockBelow && last === from - 1n, hasBlockBelow };
+}
+
+/** What the bits of `selectExternal` say. */
+function neighboursIn(bits: bigint) {
   return {
     hasBlockBefore: (bits & 1n) !== 0n,
     hasBlockBelow: (bits & 2n) !== 0n,

@@ -54,7 +54,7 @@ async function readOnce(
       minipool.push({ generation: number, slot: Number(slot), envelope: data });
     }
   }
-  if (stream[1] !== -inDatabase) {
+  if (stream[2]?.[0] !== inDatabase) {
     const found = await readExternal(store, call, {
       first: latestSnapshotOf(stream[0]) - BigInt(numPreceding),
       last: maxNumber,
@@ -78,7 +78,7 @@ async function readOnce(
 const manyRows = 2000;
 
 /** The character of `blockdata_ext` for it. */
-const inDatabase = BigInt("D".charCodeAt(0));
+const inDatabase = "D".charCodeAt(0);
 
 const maxNumber = 2n ** 63n - 1n;
 

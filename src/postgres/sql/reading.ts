@@ -18,21 +18,23 @@ import type { StreamTables } from "../catalog.ts";
 export const miniblockSlot = -2n;
 
 /**
- * The stream's row (number: latest snapshot, slot: minus the character of
- * blockdata_ext), then its blocks from $2 before the latest snapshot on, then
- * its minipool (number, slot). A block inside the range but before a gap is
- * left to the reader. Without a stream, what an earlier one has left.
+ * The stream's row (number: latest snapshot, slot: -3, data: blockdata_ext), then
+ * its blocks from $2 before the latest snapshot on, then its minipool (number,
+ * slot). A block inside the range but before a gap is left to the reader. Without
+ * a stream, what an earlier one has left.
+ *
+ * Constants get their types from the other parts: a cast would be a node of the
+ * plan more, through which the server passes each row.
  */
 export const selectStream = (t: StreamTables) =>
   statement({
-    text: `SELECT latest_snapshot_miniblock,
-        -pg_catalog.ascii(blockdata_ext)::bigint,
-        NULL::pg_catalog.bytea, NULL::pg_catalog.bytea
+    text: `SELECT latest_snapshot_miniblock, '-3'::bigint,
+        pg_catalog.bpcharsend(blockdata_ext), NULL
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (
-        SELECT seq_num, -2, blockdata, snapshot FROM ${t.miniblocks}
+        SELECT seq_num, '-2', blockdata, snapshot FROM ${t.miniblocks}
         WHERE stream_id = $1 AND seq_num >= (
-          SELECT greatest(latest_snapshot_miniblock, 0) - $2
+          SELECT latest_snapshot_miniblock - $2
           FROM ${t.streams} WHERE stream_id = $1)
         ORDER BY seq_num)
       UNION ALL (
@@ -43,8 +45,9 @@ export const selectStream = (t: StreamTables) =>
   });
 
 /**
- * The stream's row (number: bit 0, a block $2 - 1 is stored; bit 1, any block
- * below $2 is), then the blocks from $2 up to but without $3.
+ * The stream's row (number: the last block below $2, -1 if there is none), then
+ * the blocks from $2 up to but without $3. Without a stream, what an earlier one
+ * has left.
  */
 export const selectMiniblocks = (t: StreamTables) =>
   statement({
@@ -61,19 +64,8 @@ export const selectMiniblocksWithoutSnapshots = (t: StreamTables) =>
     columns: ["int4", "int8", "bytea?", "bytea?", "text?"],
   });
 
-/**
- * Bit 0: a block $2 - 1 is stored; bit 1: any block below $2 is. The last one
- * below $2 tells both.
- */
-function neighbours(t: StreamTables): string {
-  return `coalesce((SELECT CASE WHEN seq_num = $2 - 1 THEN 3 ELSE 2 END
-        FROM ${t.miniblocks} WHERE stream_id = $1 AND seq_num < $2
-        ORDER BY seq_num DESC LIMIT 1), 0)::bigint`;
-}
-
 function miniblocksText(t: StreamTables, snapshot: string): string {
-  return `SELECT 0,
-      ${neighbours(t)},
+  return `SELECT 0, ${lastBelow(t)},
       NULL::pg_catalog.bytea, NULL::pg_catalog.bytea,
       blockdata_ext::pg_catalog.text
     FROM ${t.streams} WHERE stream_id = $1
@@ -81,8 +73,13 @@ function miniblocksText(t: StreamTables, snapshot: string): string {
       SELECT 1, seq_num, blockdata, ${snapshot}, NULL
       FROM ${t.miniblocks}
       WHERE stream_id = $1 AND seq_num >= $2 AND seq_num < $3
-        AND EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)
       ORDER BY seq_num)`;
+}
+
+function lastBelow(t: StreamTables): string {
+  return `coalesce((SELECT seq_num FROM ${t.miniblocks}
+        WHERE stream_id = $1 AND seq_num < $2
+        ORDER BY seq_num DESC LIMIT 1), -1)`;
 }
 
 /** Blocks that one statement searches, at most. */
@@ -102,7 +99,7 @@ const maxPageBlocks = 1024;
  */
 export const selectMiniblocksPage = (t: StreamTables) =>
   statement({
-    text: `SELECT 0, ${neighbours(t)}, NULL::pg_catalog.bytea,
+    text: `SELECT 0, ${lastBelow(t)}, NULL::pg_catalog.bytea,
         NULL::pg_catalog.bytea, blockdata_ext::pg_catalog.text
       FROM ${t.streams} WHERE stream_id = $1
       UNION ALL (
