@@ -181,6 +181,8 @@ function writeQueueOf(ground: Ground, store: BatchStore): WriteQueue {
   return new WriteQueue({
     ...queueBounds,
     slots,
+    groupOf: (streamId) =>
+      store.catalog.tablesOf(streamId).suffix.charCodeAt(2),
     backgroundSlots: Math.max(background, 1),
     maxWaitMs: options.operationTimeoutMs,
     runBatch: (writes, deadline) => {

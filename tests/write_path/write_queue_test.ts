@@ -118,6 +118,29 @@ describe("Sharing a transaction", () => {
     assert.deepEqual(await inFlight(), ["d5 e5", "a6 b6 c6"]);
   });
 
+  it("slots divide what is ready by its groups, if there are both", async () => {
+    const { submit, inFlight, database } = fakeQueue({
+      sharedSlots: 2,
+      minDivided: 2,
+      groupOf: (id) => id.charCodeAt(0),
+    });
+    void submit(a, "a0");
+    assert.deepEqual(await inFlight(), ["a0"]);
+    database.inFlight[0]!.commit();
+    await inFlight();
+    for (const id of [a, b, c, d]) void submit(id, `${id}1`);
+    assert.deepEqual(await inFlight(), ["b1 d1", "a1 c1"]);
+    for (const id of [a, b, c, d]) void submit(id, `${id}2`);
+    // What waits for the other one's group stays, though a slot is free.
+    database.inFlight[1]!.commit();
+    assert.deepEqual(await inFlight(), ["b1 d1", "a2 c2"]);
+    database.inFlight[1]!.commit();
+    await inFlight();
+    // There is nothing of this group.
+    for (const id of ["f", "h", "j"]) void submit(id as StreamId, `${id}3`);
+    assert.deepEqual(await inFlight(), ["b1 d1", "f3 h3 j3"]);
+  });
+
   it("a few wait for the transaction under way, but not for long", async () => {
     const { submit, database } = fakeQueue({ sharedSlots: 2, slots: 3 });
     const names = () => database.inFlight.map(({ names }) => names.join(" "));

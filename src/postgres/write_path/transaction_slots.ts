@@ -4,6 +4,7 @@
  * write_queue.ts.
  */
 
+import type { StreamId } from "../../storage/stream_id.ts";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Result } from "../../database/statement.ts";
 import type { BatchedWrite } from "./queued_write.ts";
@@ -38,7 +39,8 @@ export class TransactionSlots {
   readonly #queue: SlotsQueue;
   #busy = 0;
   #busyBackground = 0;
-  #busyShared = 0;
+  /** Of the shared transactions in flight: each has the lowest free number. */
+  readonly #shared = new Set<number>();
   #sharedAt = 0;
 
   constructor(options: WriteQueueOptions, queue: SlotsQueue) {
@@ -58,7 +60,25 @@ export class TransactionSlots {
 
   /** Shared transactions in flight. */
   get busyShared(): number {
-    return this.#busyShared;
+    return this.#shared.size;
+  }
+
+  /**
+   * Which streams the next shared transaction should take, if many are ready:
+   * those of its group, so that each connection meets the tables of its own
+   * partitions. Undefined: any.
+   */
+  groupFor(ready: number): ((streamId: StreamId) => boolean) | undefined {
+    const { sharedSlots, minDivided, groupOf } = this.#options;
+    if (groupOf === undefined || ready < minDivided) return undefined;
+    const group = this.#nextShared();
+    return (streamId) => groupOf(streamId) % sharedSlots === group;
+  }
+
+  #nextShared(): number {
+    let number = 0;
+    while (this.#shared.has(number)) number++;
+    return number;
   }
 
   /** When the last shared transaction began. */
@@ -91,7 +111,8 @@ export class TransactionSlots {
   /** Runs a batch. Each stream goes on once its own writes are settled. */
   async #runBatch(tasks: readonly Task[], slot: Slot): Promise<void> {
     this.#enter(slot);
-    this.#busyShared++;
+    const number = this.#nextShared();
+    this.#shared.add(number);
     this.#sharedAt = performance.now();
     const { isLocked, isUnknown, locks } = this.#options;
     let results: readonly Result[] | undefined;
@@ -114,7 +135,7 @@ export class TransactionSlots {
         this.#occupy(slot, ofStream, () => this.#runEach(ofStream, slot));
       }
     }
-    this.#busyShared--;
+    this.#shared.delete(number);
     this.#leave(slot);
     this.#queue.dispatchLater();
   }

@@ -60,6 +60,7 @@
 import { setImmediate } from "node:timers";
 import { atMost } from "../../storage/at_most.ts";
 import { closed } from "../../storage/contract_errors.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
 import type { Write } from "./queued_write.ts";
 import { StreamQueues, type Task } from "./stream_queues.ts";
 import { isShareable, TransactionSlots } from "./transaction_slots.ts";
@@ -273,11 +274,20 @@ export class WriteQueue {
    */
   #take(): readonly Task[] {
     const most = this.#mostStreams();
+    const isInGroup = this.#slots.groupFor(this.#queues.ready);
+    let taken = this.#takeThose(most, isInGroup);
+    if (taken.length === 0 && isInGroup) taken = this.#takeThose(most);
+    taken.forEach(ignoreAbort);
+    return taken;
+  }
+
+  #takeThose(most: number, isInGroup?: (id: StreamId) => boolean): Task[] {
     const batch = { streams: 0, writes: 0, bytes: 0 };
     let isAlone = false;
-    const taken = this.#queues.take((tasks) => {
+    return this.#queues.take((tasks) => {
       if (isAlone) return undefined;
-      if (tasks[0]!.write.background) return 0;
+      const { write } = tasks[0]!;
+      if (write.background) return 0;
       if (!isShareable(tasks[0]!)) {
         isAlone = batch.streams === 0;
         return isAlone ? 1 : 0;
@@ -285,13 +295,12 @@ export class WriteQueue {
       // Shareable writes wait for a shared slot, but a write that runs alone
       // may go.
       if (batch.streams >= most) return most > 0 ? undefined : 0;
+      if (isInGroup && !isInGroup(write.streamId)) return 0;
       const count = this.#fitting(tasks, batch);
       if (count === 0) return undefined;
       batch.streams++;
       return count;
     });
-    taken.forEach(ignoreAbort);
-    return taken;
   }
 
   /**
