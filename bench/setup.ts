@@ -56,7 +56,6 @@ export async function dropBenchSchema(
 ): Promise<void> {
   await using session = await connectSession(parseConnectionUrl(url), {}, {
     preparedStatements: false,
-    maxPrepared: 1,
     answerTimeoutMs: 600_000,
   });
   await dropSchema(session, schema);

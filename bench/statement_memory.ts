@@ -5,6 +5,7 @@
 
 import { parseConnectionUrl } from "../src/database/connection_target.ts";
 import { connectSession } from "../src/database/driver.ts";
+import { PreparedBudget } from "../src/database/prepared_budget.ts";
 import { rejectionOf, rejectSql } from "../src/database/rejection.ts";
 import type { Session } from "../src/database/session.ts";
 import { bind, type Statement, statement } from "../src/database/statement.ts";
@@ -75,7 +76,7 @@ function connect(url: string): Promise<Session> {
     },
     {
       preparedStatements: true,
-      maxPrepared: 10_000,
+      budget: new PreparedBudget(Infinity),
       answerTimeoutMs: 60_000,
     },
   );

@@ -247,6 +247,11 @@ function print(
   }
   const sum = sorted.reduce((total, { kibibytes }) => total + kibibytes, 0);
   console.log(`| all ${sorted.length} | | ${mib(sum)} |\n`);
+  let runs = 0;
+  for (const kind of uses.kinds.values()) runs += kind.runs;
+  console.log(
+    `Statements ran ${runs} times, and were prepared ${uses.prepared} times.\n`,
+  );
   console.log(
     "| statements | kept | KB each | MiB of all | ms | runs | text |",
   );

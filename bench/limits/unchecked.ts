@@ -185,7 +185,7 @@ function connect(url: string): Promise<Session> {
       plan_cache_mode: "force_generic_plan",
       enable_seqscan: "off",
     },
-    { preparedStatements: true, maxPrepared: 2048, answerTimeoutMs: 60_000 },
+    { preparedStatements: true, answerTimeoutMs: 60_000 },
   );
 }
 

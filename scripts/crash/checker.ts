@@ -48,7 +48,7 @@ export async function checkStore(
   await using session = await connectSession(
     parseConnectionUrl(ground.url),
     {},
-    { preparedStatements: true, maxPrepared: 1000, answerTimeoutMs: 60_000 },
+    { preparedStatements: true, answerTimeoutMs: 60_000 },
   );
   const catalog = new Catalog(ground.schema, ground.partitions);
   for (const stream of ledger.streams) {

@@ -81,7 +81,6 @@ async function withSession<T>(
   const target = parseConnectionUrl(url);
   await using session = await connectLastingSession(target, {
     preparedStatements: false,
-    maxPrepared: 1,
     answerTimeoutMs: 60_000,
   });
   return await body(session);

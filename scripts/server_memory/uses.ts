@@ -1,5 +1,6 @@
 /** Records which session of this process ran which statements. */
 
+import { PreparedStatements } from "../../src/database/prepared_statements.ts";
 import { Session } from "../../src/database/session.ts";
 import type { Bound, Statement } from "../../src/database/statement.ts";
 
@@ -23,11 +24,20 @@ export class Uses {
   /** What each session did: the kinds of its first statements. */
   readonly #schema: string;
 
+  /** How often a statement was prepared. */
+  prepared = 0;
+
   /** Records from now on. */
   constructor(schema: string) {
     this.#schema = schema;
     const seen = (session: Session, bound: readonly Bound[]) =>
       this.#saw(session.processId, bound);
+    const { add } = PreparedStatements.prototype;
+    const counted = () => this.prepared++;
+    PreparedStatements.prototype.add = function (text) {
+      counted();
+      return add.call(this, text);
+    };
     const { run } = Session.prototype;
     Session.prototype.run = function (this: Session, bound, withinMs) {
       seen(this, bound);

@@ -54,7 +54,6 @@ export async function contend(options: {
   } finally {
     await using session = await connectSession(parseConnectionUrl(url), {}, {
       preparedStatements: false,
-      maxPrepared: 1,
       answerTimeoutMs: 60_000,
     });
     await dropSchema(session, schema);

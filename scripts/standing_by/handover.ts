@@ -122,7 +122,6 @@ async function storedEvents(
 function openSession(url: string): Promise<Session> {
   return connectSession(parseConnectionUrl(url), {}, {
     preparedStatements: false,
-    maxPrepared: 1,
     answerTimeoutMs: 60_000,
   });
 }

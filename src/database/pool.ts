@@ -8,9 +8,11 @@
  * up to a depth. Beyond that it waits in a queue of bounded length, and is
  * refused if the queue is full.
  *
- * Among idle sessions the pool prefers one that last did the same kind of work,
- * because its statements are prepared there. If every session did all kinds,
- * each would exceed its limit of statements and reparse some on every call.
+ * Of the idle sessions that one is taken where most of the statements are
+ * prepared, and a session that gets free takes one of the next calls rather than
+ * the first, if it has prepared what that one needs. So the partitions divide
+ * themselves among the sessions, and most statements are prepared in one of them:
+ * together they may take so much of the server's memory (prepared_budget.ts).
  *
  * After a connection that failed, broke before it answered anything, or was
  * given up, the next attempt waits for a jittered, growing delay, so that no
@@ -91,7 +93,7 @@ export interface PoolState {
 export class Pool implements PlaceHolder {
   readonly #options: PoolOptions;
   readonly #sessions: PoolSessions;
-  readonly #waiting = new WaitingCalls<Session>();
+  readonly #waiting = new WaitingCalls();
   #connecting = 0;
   readonly #backoff: Backoff;
   #isRoomComing = false;
@@ -183,15 +185,16 @@ export class Pool implements PlaceHolder {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const since = performance.now();
     if (since >= deadline) return Promise.reject(new PoolTimeoutError(0));
-    const session = this.#pick(use);
+    const session = this.#pick(bound);
     if (session !== undefined && signal === undefined) {
       this.#options.watcher?.acquired(0);
       return session.run(bound, deadline - since);
     }
     return new Promise((resolve, reject) => {
       const settled = () => signal?.removeEventListener("abort", onAbort);
-      const waiting: WaitingCall<Session> = {
-        use,
+      const waiting: WaitingCall = {
+        bound,
+        passed: 0,
         since,
         until: Math.min(since + this.#options.acquireTimeoutMs, deadline),
         start: (chosen) => {
@@ -304,7 +307,7 @@ export class Pool implements PlaceHolder {
     if (this.#sessions.idle === this.#sessions.size) this.#drained();
   }
 
-  #enqueue(waiting: WaitingCall<Session>): void {
+  #enqueue(waiting: WaitingCall): void {
     if (this.#closed) {
       return waiting.refuse(new PoolClosedError());
     }
@@ -317,36 +320,27 @@ export class Pool implements PlaceHolder {
   }
 
   /** A session with room, or undefined if the call must wait. */
-  #pick(use: PoolUse): Session | undefined {
-    const idle = this.#sessions.idleFor(use);
-    if (idle !== undefined) {
-      const last = this.#sessions.useOf(idle);
-      if (last === use) return idle;
-      if (last !== undefined) this.#connectOneMore();
-    }
-    const session = idle ?? this.#shortestRow();
-    if (session !== undefined) this.#sessions.use(session, use);
-    return session;
+  #pick(bound: readonly Bound[]): Session | undefined {
+    return this.#sessions.idleFor(bound) ?? this.#shortestRow(bound);
   }
 
-  /** So that the next call of this use finds a session of its own kind. */
   #connectOneMore(): void {
     const isCalm = !this.#backoff.hasFailed && this.#connecting === 0;
     if (isCalm && !this.#closed && this.#roomNow() > 0) void this.#connect();
   }
 
-  #shortestRow(): Session | undefined {
-    const best = this.#sessions.shortest();
+  #shortestRow(bound: readonly Bound[]): Session | undefined {
+    const best = this.#sessions.shortest(bound);
     const isFull = this.#roomNow() === 0;
     if (best === undefined || (!isFull && !this.#closed)) return undefined;
     return best.inFlight < this.#options.depth ? best : undefined;
   }
 
   #dispatch(): void {
-    for (const waiting of this.#waiting) {
-      const session = this.#pick(waiting.use);
+    for (let first; (first = this.#waiting.first) !== undefined;) {
+      const session = this.#pick(first.bound);
       if (session === undefined) break;
-      waiting.start(session);
+      this.#waiting.nextFor(session).start(session);
     }
     if (!this.#closed) this.#connectIfNeeded();
     this.#checkDrained();

@@ -11,7 +11,7 @@
 
 import type { ConnectionEnd } from "../telemetry/known_names.ts";
 import type { Session } from "./session.ts";
-import type { PoolUse } from "./waiting_calls.ts";
+import type { Bound } from "./statement.ts";
 
 /** What a pool learns about its sessions. */
 export interface PoolSessionEvents {
@@ -42,8 +42,6 @@ export class PoolSessions {
   readonly #open = new Set<Session>();
   readonly #leaving = new Set<Session>();
   readonly #ending = new Map<Session, Ending>();
-  /** What each session last did. */
-  readonly #uses = new WeakMap<Session, PoolUse>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Sessions that have been idle for this long end, except one. */
@@ -74,38 +72,33 @@ export class PoolSessions {
     return idle;
   }
 
-  /** An idle session: of the same use, else an unused one, else any. */
-  idleFor(use: PoolUse): Session | undefined {
-    let unused: Session | undefined;
-    let other: Session | undefined;
+  /** An idle session, the one where most of the statements are prepared. */
+  idleFor(bound: readonly Bound[]): Session | undefined {
+    let best: Session | undefined;
+    let most = -1;
     for (const session of this.#open) {
       if (session.inFlight > 0 || !this.#isAtWork(session)) continue;
-      const last = this.#uses.get(session);
-      if (last === use) return session;
-      if (last === undefined) unused ??= session;
-      else other ??= session;
-    }
-    return unused ?? other;
-  }
-
-  /** The session with the least to do. */
-  shortest(): Session | undefined {
-    let best: Session | undefined;
-    for (const session of this.#open) {
-      if (!this.#isAtWork(session)) continue;
-      if (session.inFlight < (best?.inFlight ?? Infinity)) best = session;
+      const prepared = session.preparedOf(bound);
+      if (prepared === bound.length) return session;
+      if (prepared > most) [best, most] = [session, prepared];
     }
     return best;
   }
 
-  /** The last use of a session, if any. */
-  useOf(session: Session): PoolUse | undefined {
-    return this.#uses.get(session);
-  }
-
-  /** Records that the session gets work of this kind. */
-  use(session: Session, use: PoolUse): void {
-    this.#uses.set(session, use);
+  /** The one with the least to do, best where most of this is prepared. */
+  shortest(bound: readonly Bound[] = []): Session | undefined {
+    let best: Session | undefined;
+    let most = -1;
+    for (const session of this.#open) {
+      if (!this.#isAtWork(session)) continue;
+      const { inFlight } = session;
+      const least = best?.inFlight ?? Infinity;
+      if (inFlight > least) continue;
+      const prepared = session.preparedOf(bound);
+      if (inFlight === least && prepared <= most) continue;
+      [best, most] = [session, prepared];
+    }
+    return best;
   }
 
   /** Adds a new session. */

@@ -27,6 +27,7 @@ import { Answers, type Notification } from "./answers.ts";
 import type { Question } from "./exchange.ts";
 import { leave } from "./leave.ts";
 import { ConnectionLostError } from "./pg_error.ts";
+import { PreparedBudget } from "./prepared_budget.ts";
 import {
   type NamedStatement,
   PreparedStatements,
@@ -66,8 +67,8 @@ export interface SessionTransport {
 export interface SessionOptions {
   /** Keeps statements prepared; never behind a pooler in transaction mode. */
   preparedStatements: boolean;
-  /** How many statements stay prepared; the least used one goes first. */
-  maxPrepared: number;
+  /** What they may take of the server's memory; default: one of its own. */
+  budget?: PreparedBudget;
   /**
    * Milliseconds without an answer to the oldest question after which the
    * connection counts as dead. Longer than statement_timeout, by
@@ -103,7 +104,10 @@ export class Session implements AsyncDisposable {
     this.#transport = transport;
     this.#options = options;
     this.#settings = new TransactionSettings(options.transactionSettings);
-    this.#prepared = new PreparedStatements(options.maxPrepared);
+    this.#prepared = new PreparedStatements(
+      options.budget ?? new PreparedBudget(),
+      () => this.#closeSoon(),
+    );
     this.processId = transport.processId;
     this.#answers = new Answers({
       prepared: this.#prepared,
@@ -139,6 +143,11 @@ export class Session implements AsyncDisposable {
   /** Whether it ends after its running work, and should get no more. */
   get isRetired(): boolean {
     return this.#answers.isUnfit;
+  }
+
+  /** How many of the statements are prepared here. */
+  preparedOf(bound: readonly Bound[]): number {
+    return this.#prepared.countOf(bound);
   }
 
   /** When the server last sent anything, in the time of `performance.now()`. */
@@ -283,6 +292,7 @@ export class Session implements AsyncDisposable {
   fail(reason: string, cause?: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = new ConnectionLostError(reason, true, cause);
+    this.#prepared.end();
     this.#closed.resolve();
     if (!this.#isGivenUp) this.#released.resolve();
     this.#answers.end(() => new ConnectionLostError(reason, true, cause));
@@ -325,10 +335,22 @@ export class Session implements AsyncDisposable {
       const known = this.#prepared.use(text);
       if (known !== undefined) return known;
       const name = this.#prepared.add(text);
+      if (name === undefined) return "";
       (parses ??= []).push({ name, text, params });
       return name;
     });
+    // What has to be closed goes with the section, too.
+    if (this.#prepared.isClosable) parses ??= [];
     return { names, parses };
+  }
+
+  /** Closes what must make room: with the next flush, or by one of its own. */
+  #closeSoon(): void {
+    queueMicrotask(() => {
+      const { isClosable } = this.#prepared;
+      if (!isClosable || this.inFlight > 0 || !this.usable) return;
+      this.#run([], this.#options.answerTimeoutMs).catch(() => {});
+    });
   }
 
   #send(question: Question): Promise<Result[]> {
@@ -370,5 +392,6 @@ export class Session implements AsyncDisposable {
       return this.destroy("The server's session is no longer usable");
     }
     this.#onIdle?.();
+    if (this.#prepared.isClosable) this.#closeSoon();
   }
 }

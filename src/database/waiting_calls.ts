@@ -1,23 +1,34 @@
 /** Calls that wait for a pool's session, in order, each with a deadline. */
 
 import { PoolTimeoutError } from "./pool_errors.ts";
+import type { Session } from "./session.ts";
+import type { Bound } from "./statement.ts";
 
-/** A kind of work, by its statements; `shared`: writes of many streams. */
+/** A kind of work; `shared`: writes of many streams. */
 export type PoolUse = "read" | "write" | "shared";
 
 /** A waiting call. */
-export interface WaitingCall<S> {
-  use: PoolUse;
+export interface WaitingCall {
+  bound: readonly Bound[];
   since: number;
   /** When it is refused, in the time of `performance.now()`. */
   until: number;
-  start(session: S): void;
+  /** How many that came later went before it. */
+  passed: number;
+  start(session: Session): void;
   refuse(error: unknown): void;
 }
 
+/** How many calls may go before one that came earlier. */
+const maxPassed = 8;
+
+function isPrepared({ bound }: WaitingCall, session: Session): boolean {
+  return session.preparedOf(bound) === bound.length;
+}
+
 /** See the head of this file. Calls leave when they start or are refused. */
-export class WaitingCalls<S> {
-  readonly #calls = new Set<WaitingCall<S>>();
+export class WaitingCalls {
+  readonly #calls = new Set<WaitingCall>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #due = Infinity;
 
@@ -25,16 +36,36 @@ export class WaitingCalls<S> {
     return this.#calls.size;
   }
 
-  [Symbol.iterator](): Iterator<WaitingCall<S>> {
-    return this.#calls[Symbol.iterator]();
+  /** The one that has waited for longest. */
+  get first(): WaitingCall | undefined {
+    for (const call of this.#calls) return call;
+    return undefined;
   }
 
-  add(call: WaitingCall<S>): void {
+  /**
+   * The first; or one of the next few, if its statements are prepared on the
+   * session and those of the first are not. The first is passed by a few times at
+   * most.
+   */
+  nextFor(session: Session): WaitingCall {
+    const first = this.first!;
+    if (isPrepared(first, session) || first.passed >= maxPassed) return first;
+    let looked = 0;
+    for (const call of this.#calls) {
+      if (looked++ > maxPassed) break;
+      if (!isPrepared(call, session)) continue;
+      first.passed++;
+      return call;
+    }
+    return first;
+  }
+
+  add(call: WaitingCall): void {
     this.#calls.add(call);
     this.#watch(call.until);
   }
 
-  delete(call: WaitingCall<S>): void {
+  delete(call: WaitingCall): void {
     this.#calls.delete(call);
   }
 

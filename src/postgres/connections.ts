@@ -15,6 +15,7 @@ import { type ConnectOptions, connectSession } from "../database/driver.ts";
 import { toStorageError } from "../database/failures.ts";
 import { HostSurvey } from "../database/host_survey.ts";
 import { Pool, type PoolGuard } from "../database/pool.ts";
+import { PreparedBudget } from "../database/prepared_budget.ts";
 import { searchPath } from "../database/search_path.ts";
 import {
   applySettings,
@@ -31,12 +32,14 @@ import { roundsOf } from "../database/session_attrs.ts";
 import type { SessionSettings } from "../database/transaction_settings.ts";
 import { loadOpenTelemetry } from "../telemetry/open_telemetry.ts";
 import { StoreTelemetry } from "../telemetry/store_telemetry.ts";
-import { maxPoolWaiting, maxSlots } from "./limits.ts";
+import { maxPoolWaiting, maxPreparedBytes, maxSlots } from "./limits.ts";
 import type { ReadingOptions, ResolvedOptions } from "./resolved_options.ts";
 
 /** The servers of a store. */
 export class Place {
   readonly server = new CurrentServer();
+  /** Of all sessions together: it goes to those that do the work. */
+  readonly budget = new PreparedBudget(maxPreparedBytes);
   readonly survey: HostSurvey;
   /** The server of a cluster on which the schema is. */
   readonly home: Home;
@@ -144,7 +147,8 @@ export class Place {
   }
 
   #behaviour(): ConnectOptions {
-    return { ...sessionOptions(this.#options), server: this.server };
+    const { server, budget } = this;
+    return { ...sessionOptions(this.#options), server, budget };
   }
 }
 
@@ -215,6 +219,7 @@ export function poolOf(
   const behaviour = {
     ...sessionOptions(options),
     server: place.server,
+    budget: place.budget,
     traffic: telemetry.traffic(name),
     transactionSettings: isLasting ? undefined : settings,
   };
@@ -291,7 +296,6 @@ export function sessionSettings(options: ReadingOptions): SessionSettings {
 export function sessionOptions(options: ReadingOptions): SessionOptions {
   return {
     preparedStatements: options.preparedStatements,
-    maxPrepared: 2048,
     answerTimeoutMs: options.statementTimeoutMs + answerGraceMs,
   };
 }

@@ -61,7 +61,6 @@ export async function createTestStreamStorage(
 async function drop(target: ConnectionTarget, schema: string): Promise<void> {
   const session = await connectSession(target, {}, {
     preparedStatements: false,
-    maxPrepared: 1,
     answerTimeoutMs: 60_000,
   });
   try {

@@ -14,7 +14,6 @@ import { startProxy } from "../support/network/proxy.ts";
 
 const behaviour = {
   preparedStatements: false,
-  maxPrepared: 1,
   answerTimeoutMs: 10_000,
 };
 

@@ -1,13 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { ConnectionLostError } from "../../src/database/pg_error.ts";
-import {
-  Pool,
-  type PoolOptions,
-  type PoolUse,
-} from "../../src/database/pool.ts";
+import { Pool, type PoolOptions } from "../../src/database/pool.ts";
 import type { Session } from "../../src/database/session.ts";
-import { bind, statement } from "../../src/database/statement.ts";
+import { bind, type Bound, statement } from "../../src/database/statement.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 import { type FakeServer, fakeServer } from "../support/fake_server.ts";
 import { startProxy } from "../support/network/proxy.ts";
@@ -102,27 +98,49 @@ describe("The bounds of a pool", () => {
     assert.equal(test.attempts, 3);
   });
 
-  it("gives a session the kind of work that it did last", async () => {
-    await using test = testPool({ max: 3 });
+  it("gives a session what it has prepared, also before earlier calls", async () => {
+    await using held = await gate();
+    await using test = testPool({ max: 1 });
     const { pool } = test;
-    const sessionOf = async (use: PoolUse) => {
-      const [{ rows: [row] }] = await pool.run(here, use);
-      return row![0];
-    };
-    const first = await sessionOf("read");
-    // For want of another one; meanwhile one more is opened.
-    assert.equal(await sessionOf("write"), first);
-    await until(() => pool.state.open === 2);
-    const second = await sessionOf("read");
-    assert.notEqual(second, first);
-    for (const use of ["write", "read", "read", "write"] as const) {
-      assert.equal(await sessionOf(use), use === "read" ? second : first);
+    await pool.run(here, "read");
+    const order: string[] = [];
+    const run = (name: string, bound: readonly Bound[]) =>
+      pool.run(bound, "read").then(() => order.push(name));
+    const nth = (n: number) =>
+      bind(statement({ text: `SELECT ${n}`, columns: ["int4"] }));
+    const first = pool.run(held.pass, "read");
+    await until(() => test.sessions[0]!.inFlight === 1);
+    const calls = [
+      run("new", [nth(1)]),
+      ...Array.from({ length: 20 }, () => run("known", here)),
+    ];
+    await held.open();
+    await Promise.all([first, ...calls]);
+    // It goes after a few of them, not after all.
+    assert.equal(order.indexOf("new"), 8);
+  });
+
+  it("gives an idle session what it has prepared", async () => {
+    await using held = await gate();
+    await using test = testPool({ max: 2 });
+    const { pool } = test;
+    const runs = [0, 1].map(() => pool.run(held.pass, "read"));
+    await until(() => pool.state.open === 2 && pool.state.waiting === 0);
+    await held.open();
+    await Promise.all(runs);
+    const nth = (n: number) =>
+      bind(statement({
+        text: `SELECT pg_backend_pid(), ${n}`,
+        columns: ["int4", "int4"],
+      }));
+    const [one, other] = test.sessions;
+    await one!.run([nth(1)]);
+    await other!.run([nth(2)]);
+    for (const n of [2, 1, 2, 2, 1]) {
+      const [{ rows: [row] }] = await pool.run([nth(n)], "read");
+      const { processId } = n === 1 ? one! : other!;
+      assert.equal(row![0], processId);
     }
-    await sessionOf("shared");
-    await until(() => pool.state.open === 3);
-    const others = [await sessionOf("write"), await sessionOf("read")];
-    assert.equal(new Set(others).size, 2);
-    assert.equal(test.attempts, 3);
   });
 
   it("refuses work beyond the queue's length", async () => {

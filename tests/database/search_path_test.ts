@@ -106,7 +106,6 @@ function open(
 
 const sessionOptions = {
   preparedStatements: true,
-  maxPrepared: 100,
   answerTimeoutMs: 60_000,
 };
 

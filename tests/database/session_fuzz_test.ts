@@ -37,7 +37,6 @@ function scriptedSession(): { session: Session; feed(bytes: Buffer): void } {
     attrs: "read-write",
   }, {
     preparedStatements: true,
-    maxPrepared: 10,
     answerTimeoutMs: 60_000,
   });
   return { session, feed: (bytes) => take(bytes) };

@@ -181,7 +181,6 @@ describe("Closing a session", () => {
 describe("Connecting a session", () => {
   const options = {
     preparedStatements: true,
-    maxPrepared: 10,
     answerTimeoutMs: 5000,
   };
 

@@ -65,7 +65,6 @@ function connect(
   const target = parseConnectionUrl(addressOf(user, query));
   return connectSession({ ...target, ...changes }, {}, {
     preparedStatements: false,
-    maxPrepared: 1,
     answerTimeoutMs: 10_000,
   });
 }

@@ -26,7 +26,6 @@ import { testSession } from "../support/sessions.ts";
 
 const options = {
   preparedStatements: false,
-  maxPrepared: 1,
   answerTimeoutMs: 10_000,
 };
 

@@ -36,7 +36,6 @@ import { openTestStorage } from "../support/storage.ts";
 
 const options = {
   preparedStatements: false,
-  maxPrepared: 1,
   answerTimeoutMs: 10_000,
 };
 

@@ -40,7 +40,7 @@ function connect(
   return connectSession(
     { ...target, hosts: [{ ...target.hosts[0]!, host }], ssl },
     {},
-    { preparedStatements: false, maxPrepared: 1, answerTimeoutMs: 10_000 },
+    { preparedStatements: false, answerTimeoutMs: 10_000 },
   );
 }
 

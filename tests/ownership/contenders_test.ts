@@ -198,7 +198,6 @@ function ownership(
   const connect = () =>
     connectLastingSession(parseConnectionUrl(url), {
       preparedStatements: true,
-      maxPrepared: 10,
       answerTimeoutMs: 10_000,
     });
   return Ownership.take({

@@ -56,7 +56,6 @@ export async function fakeServer(
     attrs,
   }, {
     preparedStatements: true,
-    maxPrepared: 10,
     answerTimeoutMs: 60_000,
     ...options,
   });

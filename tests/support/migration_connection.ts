@@ -8,7 +8,6 @@ import type { Session } from "../../src/database/session.ts";
 export function openSession(url: string): Promise<Session> {
   return connectSession(parseConnectionUrl(url), {}, {
     preparedStatements: true,
-    maxPrepared: 100,
     answerTimeoutMs: 60_000,
   });
 }

@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
 import { connectSession } from "../../src/database/driver.ts";
+import { PreparedBudget } from "../../src/database/prepared_budget.ts";
+import { PreparedStatements } from "../../src/database/prepared_statements.ts";
 import type { Session, SessionOptions } from "../../src/database/session.ts";
 import type { SessionSettings } from "../../src/database/transaction_settings.ts";
 import { testDatabaseUrl } from "./database.ts";
@@ -12,6 +14,13 @@ export interface TestSessionOptions extends Partial<SessionOptions> {
   settings?: SessionSettings;
 }
 
+/** A budget with room for so many statements as short as `SELECT 1`. */
+export function budgetOf(statements: number): PreparedBudget {
+  const one = new PreparedBudget();
+  new PreparedStatements(one).add("SELECT 1");
+  return new PreparedBudget(one.bytes * statements);
+}
+
 /** Opens a session; it waits 10 seconds for an answer. */
 export async function testSession(
   { url, settings, ...options }: TestSessionOptions = {},
@@ -19,7 +28,6 @@ export async function testSession(
   const target = parseConnectionUrl(url ?? await testDatabaseUrl());
   return await connectSession(target, settings ?? {}, {
     preparedStatements: true,
-    maxPrepared: 100,
     answerTimeoutMs: 10_000,
     ...options,
   });

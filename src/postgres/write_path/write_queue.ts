@@ -274,28 +274,26 @@ export class WriteQueue {
    */
   #take(): readonly Task[] {
     const most = this.#mostStreams();
-    const isInGroup = this.#slots.groupFor(this.#queues.ready);
-    let taken = this.#takeThose(most, isInGroup);
-    if (taken.length === 0 && isInGroup) taken = this.#takeThose(most);
+    const group = this.#slots.groupFor(this.#queues.ready);
+    let taken = this.#takeThose(most, group);
+    if (taken.length === 0 && group) taken = this.#takeThose(most);
     taken.forEach(ignoreAbort);
     return taken;
   }
 
-  #takeThose(most: number, isInGroup?: (id: StreamId) => boolean): Task[] {
+  #takeThose(most: number, group?: (id: StreamId) => boolean): Task[] {
     const batch = { streams: 0, writes: 0, bytes: 0 };
     let isAlone = false;
     return this.#queues.take((tasks) => {
       if (isAlone) return undefined;
-      const { write } = tasks[0]!;
-      if (write.background) return 0;
+      if (tasks[0]!.write.background) return 0;
       if (!isShareable(tasks[0]!)) {
         isAlone = batch.streams === 0;
         return isAlone ? 1 : 0;
       }
-      // Shareable writes wait for a shared slot, but a write that runs alone
-      // may go.
+      // Shareable writes wait for a shared slot; one that runs alone may go.
       if (batch.streams >= most) return most > 0 ? undefined : 0;
-      if (isInGroup && !isInGroup(write.streamId)) return 0;
+      if (group && !group(tasks[0]!.write.streamId)) return 0;
       const count = this.#fitting(tasks, batch);
       if (count === 0) return undefined;
       batch.streams++;

@@ -72,7 +72,6 @@ export async function ourOutcome(
   try {
     await using session = await connectSession(parseConnectionUrl(url), {}, {
       preparedStatements: false,
-      maxPrepared: 1,
       answerTimeoutMs: 10_000,
     });
     const [row] = await session.script(question(setting));
