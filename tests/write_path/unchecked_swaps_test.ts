@@ -30,7 +30,7 @@ describe("A swap of a minipool that is known to be whole", () => {
   let test: TestStreamStorage;
   let storage: PostgresStreamStorage;
   let session: Session;
-  let binds: BindCounts<"unchecked" | "checked">;
+  let binds: BindCounts<"unchecked" | "checked" | "candidate">;
   let schema: string;
 
   before(async () => {
@@ -42,6 +42,7 @@ describe("A swap of a minipool that is known to be whole", () => {
     binds = new BindCounts(proxy, {
       unchecked: "VALUES ($1, $2, $3, NULL)",
       checked: "WITH due AS MATERIALIZED",
+      candidate: "VALUES ($1, $2, $3, $4, $5)",
     });
   });
   after(async () => {
@@ -121,6 +122,33 @@ describe("A swap of a minipool that is known to be whole", () => {
     assert.equal(binds.of("unchecked"), 1);
     assert.equal(await storage.getMiniblockCandidateCount(id, 2n), 0);
     assert.equal(await storage.getMiniblockCandidateCount(id, 3n), 1);
+  });
+
+  it("lets a candidate in without a look, but none that is not due", async () => {
+    const id = await wholeStream();
+    await storage.writeMiniblockCandidate(id, candidate(2));
+    await storage.writeMiniblockCandidate(id, candidate(4));
+    assert.equal(binds.of("candidate"), 2);
+    await assertFails(storage.writeMiniblockCandidate(id, candidate(1)), {
+      code: "MINIBLOCKS_STORAGE_FAILURE",
+    });
+    await assertFails(storage.writeMiniblockCandidate(id, candidate(2)), {
+      code: "ALREADY_EXISTS",
+    });
+    await storage.deleteStream(id);
+  });
+
+  it("lets no candidate in after another has added its block", async () => {
+    const id = await wholeStream();
+    await foreign(
+      id,
+      `INSERT INTO ${schema}.miniblocks_r00 (stream_id, seq_num, blockdata)
+        VALUES ('${id}', 2, 'x')`,
+    );
+    await assertFails(storage.writeMiniblockCandidate(id, candidate(2)), {
+      code: "MINIBLOCKS_STORAGE_FAILURE",
+    });
+    await storage.deleteStream(id);
   });
 
   it("reads nothing, for many streams at once", async () => {
