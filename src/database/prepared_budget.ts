@@ -12,7 +12,23 @@
  * what is used all the time.
  */
 
-import type { Prepared, PreparedStatements } from "./prepared_statements.ts";
+/** A statement that the server keeps, or is just about to. */
+export interface Prepared {
+  readonly name: string;
+  readonly text: string;
+  /** About what the server keeps for it. */
+  readonly bytes: number;
+  readonly of: BudgetMember;
+  /** The number of its last use. */
+  usedAt: number;
+}
+
+/** What a session keeps prepared. */
+export interface BudgetMember {
+  all(): Iterable<Prepared>;
+  /** These have to make room. */
+  close(prepared: readonly Prepared[]): void;
+}
 
 /**
  * What stays when there has to be room: looking for what is old takes a
@@ -23,7 +39,7 @@ const keptShare = 15 / 16;
 /** See the file's head. */
 export class PreparedBudget {
   readonly #maxBytes: number;
-  readonly #members = new Set<PreparedStatements>();
+  readonly #members = new Set<BudgetMember>();
   #bytes = 0;
   #uses = 0;
   #runBegan = 0;
@@ -40,12 +56,12 @@ export class PreparedBudget {
   }
 
   /** A session keeps statements. */
-  enter(member: PreparedStatements): void {
+  enter(member: BudgetMember): void {
     this.#members.add(member);
   }
 
   /** It keeps none any more. */
-  leave(member: PreparedStatements): void {
+  leave(member: BudgetMember): void {
     this.#members.delete(member);
   }
 
@@ -84,7 +100,7 @@ export class PreparedBudget {
       .filter(({ usedAt }) => usedAt <= this.#runBegan)
       .sort((a, b) => a.usedAt - b.usedAt);
     let excess = this.#bytes - this.#maxBytes * keptShare;
-    const closed = new Map<PreparedStatements, Prepared[]>();
+    const closed = new Map<BudgetMember, Prepared[]>();
     for (const prepared of old) {
       if (excess <= 0) break;
       excess -= prepared.bytes;

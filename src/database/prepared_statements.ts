@@ -1,24 +1,17 @@
 /**
  * The statements that a session has prepared, by their texts.
  *
- * What the server was told to prepare it keeps until it is told to close it:
- * a name that is merely forgotten here costs its memory for as long as the
- * session lives. So each name is here, or is to be closed, or was never parsed.
+ * The server keeps a prepared statement until it is closed: a name that is
+ * forgotten here would cost memory for as long as the session lives. So each
+ * name is stored here, or is due to be closed, or was never parsed.
  */
 
-import type { PreparedBudget } from "./prepared_budget.ts";
+import type {
+  BudgetMember,
+  Prepared,
+  PreparedBudget,
+} from "./prepared_budget.ts";
 import type { Bound } from "./statement.ts";
-
-/** A statement that the server keeps, or is just told to. */
-export interface Prepared {
-  readonly name: string;
-  readonly text: string;
-  /** About what the server keeps for it. */
-  readonly bytes: number;
-  readonly of: PreparedStatements;
-  /** The number of its last use. */
-  usedAt: number;
-}
 
 /** A name, and what it stands for. */
 export type NamedStatement = Pick<Prepared, "name" | "text">;
@@ -27,7 +20,7 @@ export type NamedStatement = Pick<Prepared, "name" | "text">;
 const maxSeen = 8192;
 
 /** See the file's head; how many there may be is its budget's care. */
-export class PreparedStatements {
+export class PreparedStatements implements BudgetMember {
   readonly #budget: PreparedBudget;
   readonly #onClosable: () => void;
   readonly #byText = new Map<string, Prepared>();

@@ -25,7 +25,7 @@ export const reachFactor = 4;
  * 256 partitions and all kinds of calls a store then takes less than 150 MiB of
  * the server's memory in 10 connections, of which 87 are no plans.
  */
-export const maxPreparedBytes = 36 * 1024 * 1024;
+export const maxPreparedBytes = 32 * 1024 * 1024;
 
 /** A migration may take longer than an operation. */
 export const migrationAnswerMs = 600_000;

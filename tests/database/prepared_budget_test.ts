@@ -22,7 +22,7 @@ describe("A budget of prepared statements", () => {
     await idle.run([0, 1, 2, 3].map(nth));
     const { receivedAt } = idle;
     for (let i = 0; i < 2; i++) await busy.run([4, 5, 6].map(nth));
-    // Nobody asks it for anything: it is told to close them.
+    // Nobody asks it for anything: it is estimated to close them.
     await until(() => idle.receivedAt > receivedAt && idle.inFlight === 0);
     assert.equal(idle.preparedOf([0, 1, 2, 3].map(nth)), 0);
     const left = await idle.script("SELECT name FROM pg_prepared_statements");
@@ -65,7 +65,7 @@ describe("A budget of prepared statements", () => {
       );
       return Number(row![0]);
     };
-    let told = 0;
+    let estimated = 0;
     let taken = 0;
     for (const [name, { text, params, once }] of statements(test.schema)) {
       if (once) continue;
@@ -81,10 +81,10 @@ describe("A budget of prepared statements", () => {
       new PreparedStatements(budget).add(text);
       const ratio = bytes / budget.bytes;
       assert.ok(ratio > 0.3 && ratio < 2, `${name}: ${ratio}`);
-      told += budget.bytes;
+      estimated += budget.bytes;
       taken += bytes;
     }
-    const ratio = taken / told;
+    const ratio = taken / estimated;
     assert.ok(ratio > 0.8 && ratio < 1.25, String(ratio));
   });
 });
