@@ -158,7 +158,7 @@ describe("A schema is migrated", () => {
   });
 
   it("on a coordinator, and distributed by its last transaction", async () => {
-    const state = cluster("t", "f", "t");
+    const state = cluster("t", "f", "t", "t");
     const server = new ScriptedServer([lock, state, ...missing("t")]);
     await migrate(server, options);
     const changes = server.changes.filter((sql) => sql.startsWith("BEGIN"));
@@ -175,7 +175,7 @@ describe("A schema is migrated", () => {
   });
 
   it("on a coordinator, where it stays if nobody wishes else", async () => {
-    const state = cluster("t", "f", "f");
+    const state = cluster("t", "f", "f", "f");
     const server = new ScriptedServer([lock, state, ...missing("t")]);
     await migrate(server, options);
     assert.equal(
@@ -184,8 +184,20 @@ describe("A schema is migrated", () => {
     );
   });
 
+  it("nowhere if it is to be distributed, and no server may hold it", async () => {
+    const state = cluster("t", "f", "t", "f");
+    const server = new ScriptedServer([lock, state, ...missing("t")]);
+    await assert.rejects(
+      migrate(server, options),
+      (error) =>
+        isStreamStorageError(error, "BAD_CONFIG") &&
+        error.details.reason === "cluster_has_no_workers",
+    );
+    assert.deepEqual(server.sent.filter((sql) => /READ WRITE/.test(sql)), []);
+  });
+
   it("distributed, one statement a message", async () => {
-    const state = cluster("t", "t", "t");
+    const state = cluster("t", "t", "t", "t");
     const server = new ScriptedServer([lock, state, ...at("t", 8, 0)]);
     await migrate(server, options);
     assert.equal(
@@ -201,7 +213,7 @@ describe("A schema is migrated", () => {
   });
 
   it("never by a worker", async () => {
-    const state = cluster("f", "t", "t");
+    const state = cluster("f", "t", "t", "t");
     const refused = (error: unknown) =>
       isStreamStorageError(error, "BAD_CONFIG") &&
       error.details.reason === "cluster_needs_coordinator";
@@ -214,7 +226,7 @@ describe("A schema is migrated", () => {
   it("and a server that refuses what the others have is named", async () => {
     const server = new ScriptedServer([
       lock,
-      cluster("t", "t", "t"),
+      cluster("t", "t", "t", "t"),
       [/run_command_on_all_nodes/, [["t", "ALTER TABLE"], ["f", "no such"]]],
       ...at("t", 7, 0),
     ]);

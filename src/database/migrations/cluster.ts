@@ -45,6 +45,8 @@ export interface ClusterState {
   isDistributed: boolean;
   /** Whether new schemas are distributed (enable_schema_based_sharding). */
   isWanted: boolean;
+  /** Some server may hold schemas; Citus chooses itself where it knows none. */
+  hasPlace: boolean;
 }
 
 /** Asks a server whose database has Citus. */
@@ -56,14 +58,19 @@ export async function readClusterState(
     `SELECT groupid = 0, EXISTS (SELECT FROM pg_catalog.pg_dist_schema
       WHERE schemaid::pg_catalog.oid = (SELECT oid
         FROM pg_catalog.pg_namespace WHERE nspname = ${quoteLiteral(schema)})),
-      pg_catalog.current_setting('citus.enable_schema_based_sharding')::boolean
+      pg_catalog.current_setting('citus.enable_schema_based_sharding')::boolean,
+      NOT EXISTS (SELECT FROM pg_catalog.pg_dist_node) OR EXISTS (
+        SELECT FROM pg_catalog.pg_dist_node
+        WHERE isactive AND shouldhaveshards)
     FROM pg_catalog.pg_dist_local_group`,
   );
-  const [isCoordinator, isDistributed, isWanted] = row!.map((it) => it === "t");
+  const [isCoordinator, isDistributed, isWanted, hasPlace] = row!
+    .map((it) => it === "t");
   return {
     isCoordinator: isCoordinator!,
     isDistributed: isDistributed!,
     isWanted: isWanted!,
+    hasPlace: hasPlace!,
   };
 }
 
@@ -124,6 +131,15 @@ export async function planCluster(
   }.es)`;
   const isWanted = cluster.isWanted &&
     (node === 0 || !await findsRows(connection, [hasStreams]));
+  if (isWanted && !cluster.hasPlace) {
+    throw refusal(
+      "cluster_has_no_workers",
+      `Schema ${quoted(schema)} is to be distributed, but no server of the ` +
+        "cluster may hold it: add a worker with citus_add_node, or set " +
+        "citus.enable_schema_based_sharding = off for the database",
+      { schema },
+    );
+  }
   const last = isWanted ? [distribute] : [];
   return { isDistributed: false, first: [], last };
 }
