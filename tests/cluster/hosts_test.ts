@@ -44,7 +44,10 @@ describe("clusterHosts", () => {
           }),
         (error) => {
           assert.ok(isStreamStorageError(error, "BAD_CONFIG"));
-          assert.match(error.message, /clusterHosts: must be an object of/);
+          assert.match(
+            error.message,
+            /clusterHosts: must map "host:port" to "host:port"/,
+          );
           assert.doesNotMatch(error.message, /secret/);
           return true;
         },
