@@ -38,7 +38,7 @@ import type { ReadingOptions, ResolvedOptions } from "./resolved_options.ts";
 /** The servers of a store. */
 export class Place {
   readonly server = new CurrentServer();
-  /** Of all sessions together: it goes to those that do the work. */
+  /** The sessions' common budget, which goes to those that do the work. */
   readonly budget = new PreparedBudget(maxPreparedBytes);
   readonly survey: HostSurvey;
   /** The server of a cluster on which the schema is. */

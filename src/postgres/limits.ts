@@ -21,9 +21,10 @@ export const readLockTimeoutMs = 100;
 export const reachFactor = 4;
 
 /**
- * What the server may keep prepared for a store; see prepared_budget.ts. With all
- * 256 partitions and all kinds of calls a store then takes less than 150 MiB of
- * the server's memory in 10 connections, of which 87 are no plans.
+ * What the server may keep prepared for a store; see prepared_budget.ts. With
+ * all 256 partitions and all kinds of calls, a store with 10 connections then
+ * takes less than 150 MiB of the server's memory, of which 87 are not for
+ * plans.
  */
 export const maxPreparedBytes = 32 * 1024 * 1024;
 

@@ -51,7 +51,7 @@ export async function writeMiniblockCandidate(
       bound: limit === 0n
         ? bind(catalog.of(streamId, insertOf(cached, number)), ...row)
         : bind(catalog.of(streamId, insertCandidateWithin), ...row, limit),
-      // It leaves the minipool alone, so what is cached of that stays true.
+      // A candidate changes nothing that the cache says of the minipool.
       ...(cached !== undefined && { end: cached, isUnchecked: true }),
     }),
     ...(limit > 0n && {
@@ -117,9 +117,9 @@ function refusal(
 }
 
 /**
- * Without a look at the last block where the minipool is known to follow it: the
- * statement goes only behind the lock of an unchanged stream. A plan of a third of
- * the size.
+ * If the minipool is known to follow the last block, the INSERT needs no look
+ * at that block, and its plan has a third of the size. It is sent only behind
+ * the lock of an unchanged stream.
  */
 function insertOf(cached: MinipoolEnd | undefined, number: bigint) {
   const isDue = cached?.isContiguous && number >= cached.generation;

@@ -59,7 +59,7 @@ export interface ExternalRead {
   version?: bigint | undefined;
 }
 
-/** Blocks, and what is stored below them; see `selectExternal`. */
+/** Blocks, and the bits of `selectExternal` for what is stored below them. */
 export interface ExternalBlocks {
   below: bigint;
   blocks: MiniblockRow[];

@@ -221,13 +221,13 @@ async function findPageOnce(
   };
 }
 
-/** By the number of the last block below the range, -1 if there is none. */
+/** From the number of the last block below the range; -1 if there is none. */
 function neighboursOf(from: bigint, last: bigint) {
   const hasBlockBelow = last >= 0n;
   return { hasBlockBefore: hasBlockBelow && last === from - 1n, hasBlockBelow };
 }
 
-/** What the bits of `selectExternal` say. */
+/** From the bits of `selectExternal`. */
 function neighboursIn(bits: bigint) {
   return {
     hasBlockBefore: (bits & 1n) !== 0n,

@@ -77,7 +77,7 @@ async function readOnce(
 /** From this many rows on, they are assembled in a slice of their own. */
 const manyRows = 2000;
 
-/** The character of `blockdata_ext` for it. */
+/** The byte of `blockdata_ext` for blocks in the database. */
 const inDatabase = "D".charCodeAt(0);
 
 const maxNumber = 2n ** 63n - 1n;

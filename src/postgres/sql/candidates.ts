@@ -34,9 +34,7 @@ export const insertCandidate = (t: StreamTables) =>
     params: ["bpchar", "int8", "bpchar", "bytea", "bytea?"],
   });
 
-/**
- * The beginning of an INSERT of a candidate, if its number is still to come.
- */
+/** Begins the INSERT of a candidate whose number is above the last block's. */
 export function dueCandidate(t: StreamTables): string {
   return `INSERT INTO ${t.candidates}
           (stream_id, seq_num, block_hash, blockdata, snapshot)

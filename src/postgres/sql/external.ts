@@ -11,9 +11,10 @@ import type { StreamTables } from "../catalog.ts";
 import { joinOwnBlocks } from "./own_blocks.ts";
 
 /**
- * The stream's row (number: bit 0, a block $2 - 1 is stored; bit 1, any below $2
- * is; start: its version; where the blocks are), then the places of the blocks $2 to $3, the SHA-256 and, unless $4,
- * the snapshots of those that we have put there.
+ * The stream's row (number: bit 0, block $2 - 1 is stored; bit 1, any block
+ * below $2 is; start: its version; where the blocks are), then the places of
+ * the blocks $2 to $3, their SHA-256 and, unless $4, the snapshots of those
+ * that we have put there.
  */
 export const selectExternal = (t: StreamTables) =>
   statement({

@@ -18,13 +18,13 @@ import type { StreamTables } from "../catalog.ts";
 export const miniblockSlot = -2n;
 
 /**
- * The stream's row (number: latest snapshot, slot: -3, data: blockdata_ext), then
- * its blocks from $2 before the latest snapshot on, then its minipool (number,
- * slot). A block inside the range but before a gap is left to the reader. Without
- * a stream, what an earlier one has left.
+ * The stream's row (number: latest snapshot, slot: -3, data: blockdata_ext),
+ * then its blocks, beginning $2 before the latest snapshot, then its minipool
+ * (number, slot). The caller deals with a block that stands before a gap.
+ * Without a stream, returns what an earlier one has left.
  *
- * Constants get their types from the other parts: a cast would be a node of the
- * plan more, through which the server passes each row.
+ * Constants get their types from the other parts of the UNION. A cast would add
+ * a node to the plan, and the server would pass each row through it.
  */
 export const selectStream = (t: StreamTables) =>
   statement({
@@ -46,7 +46,7 @@ export const selectStream = (t: StreamTables) =>
 
 /**
  * The stream's row (number: the last block below $2, -1 if there is none), then
- * the blocks from $2 up to but without $3. Without a stream, what an earlier one
+ * the blocks from $2 to below $3. Without a stream, returns what an earlier one
  * has left.
  */
 export const selectMiniblocks = (t: StreamTables) =>

@@ -39,7 +39,7 @@ export class TransactionSlots {
   readonly #queue: SlotsQueue;
   #busy = 0;
   #busyBackground = 0;
-  /** Of the shared transactions in flight: each has the lowest free number. */
+  /** Numbers of shared transactions in flight; a new one gets the lowest. */
   readonly #shared = new Set<number>();
   #sharedAt = 0;
 
@@ -64,9 +64,9 @@ export class TransactionSlots {
   }
 
   /**
-   * Which streams the next shared transaction should take, if many are ready:
-   * those of its group, so that each connection meets the tables of its own
-   * partitions. Undefined: any.
+   * Which streams the next shared transaction should take; undefined: any. If
+   * many are ready, it should take those of its group, so that each connection
+   * uses the tables of its own partitions.
    */
   groupFor(ready: number): ((streamId: StreamId) => boolean) | undefined {
     const { sharedSlots, minDivided, groupOf } = this.#options;

@@ -28,7 +28,7 @@ export interface WriteQueueOptions {
    * more connections would prepare the same statements.
    */
   sharedSlots: number;
-  /** Shared transactions divide the streams by this number, if many are ready. */
+  /** Divides the streams among shared transactions, if many are ready. */
   groupOf?: (streamId: StreamId) => number;
   /**
    * If fewer streams are ready, they share one transaction instead of being
