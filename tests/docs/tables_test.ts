@@ -119,7 +119,7 @@ describe("The reference's options", () => {
     "Where the database is",
     "The schema and its owner",
     "Connections and time",
-    "Work in the background, and what is told",
+    "Background work and logging",
   ];
   const rows = tables.flatMap((title) => tableOf(reference, title));
   const file = "src/postgres/options.ts";
