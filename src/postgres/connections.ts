@@ -86,9 +86,7 @@ export class Place {
       .keep(ownPlaces(this.#options), { withinMs, signal });
   }
 
-  /**
-   * To be called when the store has no connection any more, and will make none.
-   */
+  /** To be called when the store has no connections, and will make none. */
   leave(): void {
     this.#leave?.();
   }

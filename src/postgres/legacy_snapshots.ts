@@ -67,9 +67,7 @@ export class LegacySnapshots {
     this.#groups += 1 + kept.size;
   }
 
-  /**
-   * Forgets everything, because all data may be other than what was searched.
-   */
+  /** Forgets everything, because all the data may be other data now. */
   forgetAll(): void {
     for (const blocks of this.#streams.values()) blocks.outdated = true;
     this.#streams.clear();

@@ -15,9 +15,7 @@ export const maxPoolWaiting = 10_000;
  */
 export const readLockTimeoutMs = 100;
 
-/**
- * How many operation timeouts a store with several hosts waits for a primary.
- */
+/** Operation timeouts that a store with several hosts waits for a primary. */
 export const reachFactor = 4;
 
 /**

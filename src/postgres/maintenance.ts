@@ -113,9 +113,7 @@ export interface OffloadMediaReport {
   bytes: number;
   /** The number of deleted streams' objects that were deleted. */
   deletedObjects: number;
-  /**
-   * Streams that failed or can't be moved; they are set aside for some time.
-   */
+  /** Streams that failed or can't be moved; they are set aside for a time. */
   failures: FailedStream[];
 }
 
@@ -164,9 +162,7 @@ export interface ReconcileMediaReport {
   young: number;
   /** The number of objects not named like ours; they are never deleted. */
   foreign: number;
-  /**
-   * The number of streams whose object is missing. Nothing can bring it back.
-   */
+  /** The number of streams whose object is missing, which can't be restored. */
   missing: number;
   /** The number of streams whose object has another size than their blocks. */
   damaged: number;

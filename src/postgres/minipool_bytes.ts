@@ -36,9 +36,7 @@ export interface MinipoolBytesOptions {
   grown(streamId: StreamId, before: number, bytes: number): void;
 }
 
-/**
- * What is known of a stream's minipool, and of the writes that have not ended.
- */
+/** What is known of a minipool, and of the writes that have not ended. */
 interface Minipool {
   readonly streamId: StreamId;
   readonly era: Era;

@@ -181,9 +181,7 @@ async function abortable<T>(
   }
 }
 
-/**
- * Logs the report's warnings, and returns the number of partitions in force.
- */
+/** Logs the report's warnings; returns the number of partitions in force. */
 function partitionsInForce(
   { partitions, warnings }: Report,
   options: ResolvedOptions,

@@ -13,9 +13,7 @@ import type { TrimmingOptions } from "./trimming_options.ts";
 
 /** A session on which a hook can run SQL by the simple query protocol. */
 export interface MigrationSession {
-  /**
-   * Returns the rows of the last statement that has any, every value as text.
-   */
+  /** Returns the rows of the last statement that has any, values as text. */
   script(sql: string): Promise<(string | null)[][]>;
 }
 
@@ -126,9 +124,7 @@ export interface StreamStorageOptions {
   isolationLevel?: IsolationLevel;
   /** The name that the server shows. Default `stream-storage`. */
   applicationName?: string;
-  /**
-   * Milliseconds for one statement. At most and by default operationTimeoutMs.
-   */
+  /** Milliseconds for a statement. Default and maximum: operationTimeoutMs. */
   statementTimeoutMs?: number;
   /**
    * Milliseconds of waiting for a lock that another session holds. Default: a

@@ -24,12 +24,8 @@ export interface PostgresStreamReader extends StreamReader {
     streamId: StreamId,
     options?: OperationOptions,
   ): Promise<bigint>;
-  /**
-   * How the reader is doing, without asking the database; see `healthHandler`.
-   */
+  /** How the reader is doing, as far as it knows; see `healthHandler`. */
   health(): StorageHealth;
-  /**
-   * All current metrics, with or without OpenTelemetry; see `prometheusText`.
-   */
+  /** All current metrics, also without OpenTelemetry; see `prometheusText`. */
   metrics(): MetricFamily[];
 }

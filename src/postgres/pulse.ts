@@ -39,9 +39,7 @@ export class Pulse {
     clearTimeout(this.#timer);
   }
 
-  /**
-   * Waits until the last answer is too old; not as long while there are none.
-   */
+  /** Waits until the last answer is too old; less long while there is none. */
   #next(): void {
     if (this.#isStopped) return;
     const now = performance.now();

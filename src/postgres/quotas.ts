@@ -83,9 +83,7 @@ const reasons: Record<QuotaName, string> = {
 
 const maxRemembered = 100_000;
 
-/**
- * What is known of a stream's latest snapshot, since the stream was created.
- */
+/** What is known of a stream's latest snapshot since its creation. */
 export interface KnownSnapshot {
   /** The latest snapshot or an earlier one; undefined if none is known. */
   latest: bigint | undefined;

@@ -138,9 +138,7 @@ export function resolveReaderOptions(
   };
 }
 
-/**
- * The reader's own sessions refuse writes, so only the kind of server counts.
- */
+/** A reader's sessions refuse writes, so only the kind of server counts. */
 function readersTarget(
   target: ConnectionTarget,
   given: SessionAttrs | undefined,

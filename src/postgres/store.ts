@@ -63,9 +63,7 @@ export interface StreamCall {
   submittedAt?: number;
   /** When the call gives up, in the time of `performance.now()`. */
   deadline?: number;
-  /**
-   * For the call's spans, because the queue runs it in another call's context.
-   */
+  /** For the call's spans: the queue runs it in another call's context. */
   context?: CallContext | undefined;
   /** A look for a lost write; see `TransactionContext`. */
   isFenced?: boolean;

@@ -36,9 +36,7 @@ export async function takeOwnership(
   }
 }
 
-/**
- * The guard must see what was committed while it waited; see cluster/guard.ts.
- */
+/** The guard must see what was committed while it waited (guard.ts). */
 function assertCanGuard({ schema, isolationLevel }: ResolvedOptions): void {
   if (isolationLevel === "read committed") return;
   throw new StreamStorageError({

@@ -6,9 +6,7 @@ export interface WorkListener {
   snapshotWritten(streamId: StreamId): void;
   /** A deleted stream has rows left. False if no worker would remove them. */
   restToRemove(): boolean;
-  /**
-   * A stream is to be moved into object storage, or an object to be deleted.
-   */
+  /** A stream is to be moved into object storage, or an object deleted. */
   mediaTask(): void;
 }
 

@@ -79,9 +79,7 @@ export async function writeMiniblockCandidate(
   });
 }
 
-/**
- * Stops the transaction if there are as many candidates as the quota allows.
- */
+/** Stops the transaction if the quota allows no further candidate. */
 function countCheck(
   catalog: Catalog,
   [streamId, number, hash]: readonly [StreamId, bigint, string, ...unknown[]],

@@ -70,9 +70,7 @@ export interface SeenBlock {
   number: bigint;
   /** Whether a snapshot stands beside the block's data. */
   hasOwn: boolean;
-  /**
-   * Whether the data holds a snapshot; absent if only the data itself shows it.
-   */
+  /** Whether its data holds one; absent if only the data shows that. */
   holds?: boolean;
 }
 

@@ -75,9 +75,7 @@ export function restAfter(results: readonly Result[] | undefined): boolean {
   return results === undefined || countOf(results.at(-1)!) > 0;
 }
 
-/**
- * Removes the rest after the deletion was committed. No caller depends on it.
- */
+/** Removes the rest after the commit. No caller depends on it. */
 export async function removeRest(
   store: Store,
   { name, streamId }: StreamCall,
@@ -132,9 +130,7 @@ export async function removeLeftovers(
   }
 }
 
-/**
- * Settles with the highest number that may be left, undefined when nothing is.
- */
+/** Settles with the highest number that may be left, if anything is. */
 function partWrite(store: Store, call: StreamCall, upTo: bigint): Part {
   const { catalog } = store;
   const { streamId } = call;

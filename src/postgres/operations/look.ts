@@ -21,9 +21,7 @@ export interface Look<B extends Bound> {
   version?: bigint | undefined;
 }
 
-/**
- * A look, and whether the stream's blocks in the database are still the same.
- */
+/** A look, and whether the blocks in the database are still the same. */
 export interface BlocksLook<B extends Bound> extends Look<B> {
   isStill?: () => Promise<boolean>;
 }

@@ -23,9 +23,7 @@ export interface Whereabouts {
   /** The version of the stream's row; every move writes that row anew. */
   version: bigint;
   location: string;
-  /**
-   * Where the stream's object must end; undefined if no block is in an object.
-   */
+  /** Where the stream's object must end; undefined without an object. */
   end: bigint | undefined;
   /** Whether blocks are in the database. */
   isHere: boolean;

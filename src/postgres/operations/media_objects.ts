@@ -12,9 +12,7 @@ import { ObjectChange } from "./object_changes.ts";
 /** Milliseconds that a caller waits for an object's deletion. */
 const patienceMs = 5000;
 
-/**
- * Milliseconds until an object that could not be settled is looked at again.
- */
+/** Milliseconds until an object that is not settled is looked at again. */
 const settleAgainMs = 3_600_000n;
 
 /**

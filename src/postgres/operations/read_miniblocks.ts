@@ -168,9 +168,7 @@ export interface PageRead extends Omit<MiniblocksRead, "to"> {
   last: bigint;
 }
 
-/**
- * Reads a page of the blocks `from` to `last`; undefined for an unknown stream.
- */
+/** Reads a page of the blocks `from` to `last`, undefined without a stream. */
 export function findPage(
   store: ReadStore,
   call: StreamCall,

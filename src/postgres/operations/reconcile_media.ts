@@ -48,9 +48,7 @@ export interface ReconcileBounds {
 const name = "reconcileMedia";
 const pageSize = 1000;
 const maxListed = 1000;
-/**
- * Unused objects that one run remembers; further ones wait for the next run.
- */
+/** Unused objects that one run remembers; others wait for the next run. */
 const maxRemembered = 10_000;
 /** So many may always be deleted, even if they are more than a tenth. */
 const alwaysDeletable = 10;
@@ -128,9 +126,7 @@ interface Look {
   bounds: ReconcileBounds;
 }
 
-/**
- * Looks up the streams of a range of ids, and checks those without an object.
- */
+/** Looks a range of ids up, and checks the streams without an object. */
 async function lookUp(
   store: Store,
   media: Media,

@@ -126,9 +126,7 @@ async function restore(
   ]);
 }
 
-/**
- * Switches to the rows in the database, and puts the task to delete the object.
- */
+/** Switches to the rows in the database; puts the task to delete the object. */
 async function settle(
   store: Store,
   call: StreamCall,

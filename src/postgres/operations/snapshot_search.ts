@@ -41,9 +41,7 @@ import {
 import { findPage, pageBytes } from "./read_miniblocks.ts";
 import { streamChanged } from "./stream_state.ts";
 
-/**
- * A stream that is trimmed more often during one call is reported as changing.
- */
+/** If a stream is trimmed more often during a call, it counts as changing. */
 const maxLooks = 10;
 
 /** The blocks of a stream, as one statement saw them. */
@@ -52,9 +50,7 @@ export interface SeenRanges {
   ranges: MiniblockRange[];
   /** Every block, if the blocks are in object storage. */
   external?: readonly SeenBlock[];
-  /**
-   * Whether these very blocks are still there; absent in their owner's process.
-   */
+  /** Whether these blocks are still there; absent if that is known anyway. */
   isStill?: (() => Promise<boolean>) | undefined;
 }
 

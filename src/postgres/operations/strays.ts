@@ -11,9 +11,7 @@ const pageStreams = 50n;
 /** Without a bound, a statement might not end before its deadline. */
 const maxRows = 10_000n;
 
-/**
- * What each statement returns: the number of rows and of streams, the last id.
- */
+/** What each statement returns: number of rows, of streams, the last id. */
 type Removed = [{ rows: [bigint, bigint, string | null][] }];
 
 /**

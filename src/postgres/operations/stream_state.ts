@@ -87,9 +87,7 @@ export function unchanged(store: Store, state: StreamState): Bound {
   );
 }
 
-/**
- * Another writer has come between the look and the write, which none should.
- */
+/** Another writer came between the look and the write; none should. */
 export function streamChanged(streamId: StreamId): StreamStorageError {
   return new StreamStorageError({
     code: "DB_OPERATION_FAILURE",

@@ -61,9 +61,7 @@ export interface LegacySnapshot {
   sha256: Uint8Array;
 }
 
-/**
- * The snapshots at the cut and the latest: without them, nothing is removed.
- */
+/** The snapshots at the cut and the latest; both must be there. */
 interface NeededSnapshots {
   /** The blocks with a snapshot beside them. */
   beside: readonly bigint[];

@@ -95,9 +95,7 @@ export async function readTrimmingPage(
   return { streams, next };
 }
 
-/**
- * Where a worker continues; null if it was done; undefined if it never began.
- */
+/** Where a worker continues; null if done; undefined if it never began. */
 export async function readCursor(
   store: Store,
   worker: string,

@@ -101,9 +101,7 @@ export const noteRest = (t: StreamTables) =>
     columns: ["int8"],
   });
 
-/**
- * Stops the transaction if the stream has a row, because it was created anew.
- */
+/** Stops the transaction if the stream has a row: it was created anew. */
 export const checkGone = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN EXISTS (

@@ -51,9 +51,7 @@ export const selectVersion = (t: StreamTables) =>
 /** Blocks that a page looks at, at most, whatever their sizes. */
 const maxPageBlocks = 1024;
 
-/**
- * Where a page of $4 bytes of the blocks $2 to $3 ends; if more follow.
- */
+/** Where a page of $4 bytes of the blocks $2 to $3 ends; if more follow. */
 export const selectExternalPageEnd = (t: StreamTables) =>
   statement({
     text: `SELECT pg_catalog.max(seq_num) FILTER (WHERE fits),

@@ -1,14 +1,10 @@
-/**
- * What our own table keeps of blocks in object storage, if the schema has it.
- */
+/** What our own table, if it exists, keeps of blocks in object storage. */
 
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../catalog.ts";
 import { isAbout } from "./incarnations.ts";
 
-/**
- * SQL that joins our row `own` to a `block` of the stream `es`, which is $1.
- */
+/** SQL that joins our row `own` to a `block` of the stream `es` ($1). */
 export function joinOwnBlocks(t: StreamTables): string {
   if (t.own === "absent") {
     return `CROSS JOIN (SELECT NULL::pg_catalog.bytea AS sha256,

@@ -34,9 +34,7 @@ export function pageSql(
       AS counted`;
 }
 
-/**
- * SQL for the last number of such a page of blocks, and whether more follow.
- */
+/** SQL for the last number of a page of blocks, and whether more follow. */
 export function pageEndSql(from: string, bytes: string): string {
   const page = pageSql({ keys: ["seq_num"], bytes, from });
   return `SELECT pg_catalog.max(seq_num) FILTER (WHERE fits) AS last,

@@ -81,9 +81,7 @@ export const selectDataOf = (t: StreamTables) =>
     columns: ["int8", "bytea"],
   });
 
-/**
- * How many of the blocks above $2 have a snapshot beside them; counts up to $3.
- */
+/** Counts the blocks above $2 with a snapshot beside them, up to $3. */
 export const countSnapshotsAbove = (t: StreamTables) =>
   statement({
     text: `SELECT pg_catalog.count(*) FROM (SELECT 1 FROM ${t.miniblocks}
@@ -146,9 +144,7 @@ export const checkCut = (t: StreamTables) =>
     columns: ["int4?"],
   });
 
-/**
- * Deletes the blocks from $2 to below $3, and returns their number and bytes.
- */
+/** Deletes the blocks from $2 to below $3; returns their number and bytes. */
 export const deleteMeasured = (t: StreamTables) =>
   statement({
     text: `WITH gone AS (

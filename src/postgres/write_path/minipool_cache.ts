@@ -77,9 +77,7 @@ export interface CachedMinipool extends MinipoolEnd, LockedRow {}
 /** Streams that the cache holds at most. */
 const maxStreams = 100_000;
 
-/**
- * How minipools ended after their last committed write; see the file's head.
- */
+/** How minipools end after their last committed write; see the file's head. */
 export class MinipoolCache {
   readonly #minipools = new BoundedMap<StreamId, CachedMinipool>(maxStreams);
   #era = 0;

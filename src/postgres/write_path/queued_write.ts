@@ -50,9 +50,7 @@ export interface Write<T = unknown> {
   streamId: StreamId;
   /** Payload bytes, for the bounds of the queue. */
   bytes: number;
-  /**
-   * When the write was made, in the time of `performance.now()`; default now.
-   */
+  /** When it was made, in the time of `performance.now()`; default now. */
   submittedAt?: number | undefined;
   /**
    * Runs the write in a transaction of its own, with retries. `isInDoubt`: a

@@ -53,15 +53,11 @@ export interface StreamWrite<B extends readonly Bound[], T> {
    * runs alone, which finds the reason or does what a single statement cannot.
    */
   shared?: (cached: MinipoolEnd | undefined) => BoundWrite;
-  /**
-   * Receives the row of that statement, once it did the write and is committed.
-   */
+  /** Receives the row of that statement, once it is done and committed. */
   sharedRow?(row: readonly unknown[]): void;
 }
 
-/**
- * Writes up to this size share transactions; larger ones gain nothing by it.
- */
+/** Writes up to this size share transactions; larger ones would not gain. */
 const maxSharedBytes = 64 * 1024;
 
 /** Runs a write in its stream's turn, under its lock. */

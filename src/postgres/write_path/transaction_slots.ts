@@ -12,9 +12,7 @@ import type { Task } from "./stream_queues.ts";
 import { dueOf, isTableLocked, late } from "./write_deadlines.ts";
 import type { WriteQueueOptions } from "./write_queue_options.ts";
 
-/**
- * Milliseconds between two looks of a write in flight whose table is locked.
- */
+/** Milliseconds between looks of a write in flight whose table is locked. */
 const lockPollMs = 50;
 
 /** A slot is busy while `users` is above 0. */

@@ -51,9 +51,7 @@ type LockedAs<K extends StreamLock["kind"]> = BatchStream<
 
 /** A statement that precedes the writes, and what the cache learns from it. */
 interface LockStatement {
-  /**
-   * Called for each attempt, because the fence in it must be the current one.
-   */
+  /** Called for each attempt: the fence in it must be the current one. */
   bind(): Bound;
   learn(result: Result, done: readonly Result[]): void;
 }
@@ -262,9 +260,7 @@ function idsOf(streams: readonly BatchStream[]): StreamId[] {
   return streams.map(({ streamId }) => streamId);
 }
 
-/**
- * How the stream's minipool ends; undefined if one of its writes was not done.
- */
+/** How the stream's minipool ends, unless one of its writes was not done. */
 function endOf(
   { end, from, to }: BatchStream,
   done: readonly Result[],

@@ -1,6 +1,4 @@
-/**
- * How long a write may wait, and the error of a write that has waited longer.
- */
+/** How long a write may wait, and the error when it has waited longer. */
 
 import type { Task } from "./stream_queues.ts";
 import { lockTimeout, queueTimeout } from "./write_queue_errors.ts";

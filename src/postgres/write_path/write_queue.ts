@@ -137,9 +137,7 @@ export class WriteQueue {
     return promise as Promise<T>;
   }
 
-  /**
-   * Takes no more writes, and waits at most `budgetMs` until all are settled.
-   */
+  /** Takes no more writes; waits for those here, at most `budgetMs`. */
   close(budgetMs: number): Promise<void> {
     this.#closing ??= this.#close(budgetMs);
     return this.#closing;
@@ -189,9 +187,7 @@ export class WriteQueue {
     signal.addEventListener("abort", task.onAbort, { once: true });
   }
 
-  /**
-   * Returns writes whose tables are locked to the head of their stream queue.
-   */
+  /** Puts writes to locked tables back, at the head of their stream queue. */
   #putBack(tasks: readonly Task[]): void {
     const waiting = tasks.filter((task) => {
       const { write: { signal }, isInDoubt } = task;
@@ -387,9 +383,7 @@ export class WriteQueue {
   }
 }
 
-/**
- * Called when a task stops waiting: from then on, a signal does not stop it.
- */
+/** For a task that waits no longer: from then on, no signal stops it. */
 function ignoreAbort({ write, onAbort }: Task): void {
   if (onAbort !== undefined) {
     write.signal!.removeEventListener("abort", onAbort);

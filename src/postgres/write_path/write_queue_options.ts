@@ -2,13 +2,9 @@ import type { Result } from "../../database/statement.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { BatchedWrite } from "./queued_write.ts";
 
-/**
- * Streams whose tables an outside session has locked; see locked_partitions.ts.
- */
+/** Streams whose tables an outside session has locked. */
 export interface QueueLocks {
-  /**
-   * Since when, in the time of `performance.now()`; undefined if not locked.
-   */
+  /** Since when, in the time of `performance.now()`; undefined: not at all. */
   since(streamId: StreamId): number | undefined;
   /** Asks the server which tables are locked. */
   look(): Promise<void>;
