@@ -14,7 +14,7 @@ import { checkTrimming, type ResolvedTrimming } from "./trimming_options.ts";
 /**
  * Checks the option `trimming` by itself.
  *
- * @throws {StreamStorageError} BAD_CONFIG, as {@linkcode resolveOptions}.
+ * @throws {StreamStorageError} BAD_CONFIG, as `resolveOptions`.
  */
 export function resolveTrimming(trimming: unknown): ResolvedTrimming {
   return resolved(checkTrimming, "trimming", trimming);

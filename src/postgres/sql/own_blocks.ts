@@ -17,7 +17,7 @@ export function joinOwnBlocks(t: StreamTables): string {
             ${ofIncarnation}`;
 }
 
-/** Which of the {@linkcode OwnTables} schema $1 has. */
+/** Which of the `OwnTables` schema $1 has. */
 export const selectOwnTables = statement({
   text: `SELECT CASE
       WHEN own.oid IS NULL THEN 'absent'
