@@ -19,9 +19,9 @@ export const configuration: PackageConfiguration = JSON.parse(
   readFileSync(join(root, "deno.json"), "utf8"),
 );
 
-/** A specifier in its quotes, and what stands before it. */
+/** A specifier in its quotes, and what stands before it; no comment is crossed. */
 const specifiers =
-  /(^(?:import|export)\b[^;"]*?\bfrom\s+|^import\s+|\bimport\(\s*)"([^"]+)"/gm;
+  /(^(?:import|export)\b(?:(?!\/\*)[^;"])*?\bfrom\s+|^import\s+|\bimport\(\s*)"([^"]+)"/gm;
 
 /**
  * The published files by their paths, with specifiers as `deno publish` leaves
