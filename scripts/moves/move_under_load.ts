@@ -47,9 +47,9 @@ export async function moveUnderLoad(
   // With block_writes the pause lasts as long as the move, and calls must
   // survive it.
   const store = { url, schema, startupDelayMs: 0, operationTimeoutMs: 60_000 };
-  let searchMs = 0;
+  let found = Promise.withResolvers<number>();
   const logger = ({ code, details }: LogEvent) => {
-    if (code === "schema_moved") searchMs = Number(details?.lostMs);
+    if (code === "schema_moved") found.resolve(Number(details?.lostMs));
   };
   const done: Move[] = [];
   await using storage = await openStreamStorage({ ...store, logger });
@@ -67,7 +67,12 @@ export async function moveUnderLoad(
     done.push(
       await inTurn(async () => {
         load.takePause();
+        found = Promise.withResolvers();
         const tookMs = await moveAtLast(cluster, { schema, to, way });
+        const searchMs = await Promise.race([
+          found.promise,
+          delay(limitMs, NaN, { ref: false }),
+        ]);
         // The first answer from the new place ends the pause.
         await delay(Math.min(rest, 300));
         return { way, tookMs, pauseMs: load.takePause(), searchMs };
@@ -87,6 +92,9 @@ function inTurn<T>(move: () => Promise<T>): Promise<T> {
   last = done.catch(() => {});
   return done;
 }
+
+/** A store that has not found its schema by then finds it no more. */
+const limitMs = 10_000;
 
 /** How often a move is tried. */
 const maxTries = 10;
