@@ -1,4 +1,4 @@
-/** Where a stream's blocks are, from the letter that `es` has for it. */
+/** Reads where a stream's blocks are from the letter in its row of `es`. */
 
 import type { StreamLocation } from "./status/types.ts";
 
@@ -8,7 +8,7 @@ const locations: Readonly<Record<string, StreamLocation>> = {
   G: "gcs",
 };
 
-/** The letters are those of a constraint, so there are no others. */
+/** A constraint of the table admits these letters only. */
 export function locationOf(letter: string): StreamLocation {
   return locations[letter] ?? "database";
 }

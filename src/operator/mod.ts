@@ -1,5 +1,6 @@
 /**
- * What an operator of a database does: look for damage, and mend it.
+ * The tools of an operator: examine stores and their servers, find and repair
+ * damage, move data, plan capacity.
  *
  * @module
  */

@@ -1,4 +1,4 @@
-/** Reads that may take long, on what a reader is built on. */
+/** Opens the core of a reader for reads that may take long. */
 
 import { toStorageError } from "../database/failures.ts";
 import { openReadCore } from "../postgres/open_reader.ts";
@@ -6,12 +6,16 @@ import type { ReadCore } from "../postgres/read_core.ts";
 import type { StreamReaderOptions } from "../postgres/reader_options.ts";
 import { canceled } from "../storage/contract_errors.ts";
 
-/** A page may hold a stream of millions of blocks. */
+/** A page may cover a stream of millions of blocks. */
 const patientMs = 600_000;
-/** A lock on a table, or a server that starts again, is waited for: about 20 s. */
+/**
+ * Enough attempts to wait about 20 s for a locked table or a restarting server.
+ */
 const attempts = 30;
 
-/** What a reader is built on, with more patience than a call of a node's has. */
+/**
+ * Opens the core of a reader with longer deadlines than a node's calls have.
+ */
 export function openPatientCore(
   options: StreamReaderOptions,
 ): Promise<ReadCore> {

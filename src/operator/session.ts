@@ -1,4 +1,4 @@
-/** One session of one's own, for what is asked of the server, not of a store. */
+/** Opens a single session, for questions about a server rather than a store. */
 
 import { connectSession } from "../database/driver.ts";
 import { toStorageError } from "../database/failures.ts";
@@ -13,25 +13,28 @@ import {
 } from "../postgres/reader_options.ts";
 import { canceled } from "../storage/contract_errors.ts";
 
-/** Which server, as `openStreamReader` is told. */
+/** The server, with the options of `openStreamReader`. */
 export type ServerOptions = Omit<
   StreamReaderOptions,
   "schema" | "mediaStorage" | "maxConnections" | "idleTimeoutMs"
 >;
 
-/** Any name will do where no schema is looked at. */
+/** The options need a schema; if the work uses none, any name will do. */
 const noSchema = "public";
 
-/** What a session is for. */
+/** The server and the time limit of a session. */
 interface SessionUse extends ServerOptions {
   schema?: string;
-  /** Milliseconds that a statement may take: those of options end at an hour. */
+  /**
+   * Milliseconds that a statement may take. The option of a store allows an
+   * hour at most.
+   */
   statementMs?: number;
 }
 
 /**
- * Runs `work` with a session, which is closed then. What it runs must not depend
- * on settings of a session: a pooler may stand between.
+ * Runs `work` with a session and closes it afterwards. `work` must not depend
+ * on settings of a session, because a pooler may stand between.
  *
  * @throws {StreamStorageError} as `openStreamReader`.
  */
@@ -53,7 +56,8 @@ export async function withSession<T>(
     await using session = await connectSession(resolved.target, {}, {
       ...sessionOptions(resolved),
       preparedStatements: false,
-      // With each transaction, for a pooler may keep nothing for a session.
+      // Sent with each transaction, because a pooler may not keep settings for
+      // a session.
       transactionSettings: {
         search_path: searchPath,
         ...languageSettings,

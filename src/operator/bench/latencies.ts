@@ -1,6 +1,6 @@
-/** Calls that are timed, by some callers at once. */
+/** Times calls that several callers make at once. */
 
-/** What was measured of one kind of call. */
+/** The measurements of one kind of call. */
 export interface BenchLine {
   /** The call. */
   operation: string;
@@ -8,11 +8,11 @@ export interface BenchLine {
   callers: number;
   /** How many calls were made. */
   calls: number;
-  /** How many of them a second. */
+  /** Calls a second. */
   perSecond: number;
-  /** Milliseconds that half of the calls took at most. */
+  /** The median: half of the calls took at most this many milliseconds. */
   p50Ms: number;
-  /** Milliseconds that 99 of 100 took at most. */
+  /** 99 of 100 calls took at most this many milliseconds. */
   p99Ms: number;
 }
 
@@ -23,7 +23,7 @@ export interface BenchWork {
   call(caller: number, nth: number): Promise<unknown>;
 }
 
-/** Has all callers call, one call after another, until the time is over. */
+/** Lets every caller make one call after another until the time is over. */
 export async function measureCalls(
   { operation, callers, call }: BenchWork,
   { milliseconds, signal }: {
@@ -49,7 +49,7 @@ export async function measureCalls(
     await Promise.all(running);
   } finally {
     isOver = true;
-    // None is left that would meet a store that is closed.
+    // No call may run on: the store is closed next.
     await Promise.allSettled(running);
   }
   const seconds = (performance.now() - start) / 1000;

@@ -1,9 +1,11 @@
-/** What a quick benchmark is told, and tells. */
+/** Options and report of a quick benchmark. */
 
 import type { StreamStorageOptions } from "../../postgres/options.ts";
 import type { BenchLine } from "./latencies.ts";
 
-/** What `quickBench` needs to know: a server, where the role may make a schema. */
+/**
+ * The options of `quickBench`: a server on which the role may make a schema.
+ */
 export interface QuickBenchOptions extends
   Pick<
     StreamStorageOptions,
@@ -20,25 +22,25 @@ export interface QuickBenchOptions extends
     | "maxConnections"
     | "signal"
   > {
-  /** Seconds that are measured, 1 or more. Default 20. */
+  /** How many seconds to measure, 1 or more. Default 20. */
   seconds?: number;
-  /** Called before each measurement with what it is, and how far all are. */
+  /** Called before each measurement, with its name and how many are done. */
   onProgress?: (operation: string, done: number, all: number) => void;
 }
 
-/** What takes most of the time of a write that is alone. */
+/** The part that takes most of the time of a single write. */
 export type BenchLimit = "commit" | "network" | "processor";
 
-/** What `quickBench` has measured. */
+/** The result of `quickBench`. */
 export interface QuickBenchReport {
-  /** Of PostgreSQL. */
+  /** PostgreSQL's version. */
   serverVersion: string;
-  /** In the order in which they were measured. */
+  /** The measurements, in the order in which they were made. */
   lines: BenchLine[];
-  /** Milliseconds of a round trip that does nothing, as half of them took. */
+  /** The median of an empty round trip, in milliseconds. */
   roundTripMs: number;
-  /** Milliseconds that a commit takes beside its round trip. */
+  /** Milliseconds that a commit takes in addition to its round trip. */
   commitMs: number;
-  /** What a write that is alone waits for most. */
+  /** What a single write waits for most. */
   limit: BenchLimit;
 }

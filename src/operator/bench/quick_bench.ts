@@ -1,7 +1,8 @@
 /**
- * Measures the calls that a node makes most, on the user's own server: what can be
- * expected there, and what limits it. It works in a schema of its own, which goes
- * when it ends, however it ends; nothing else is touched.
+ * Measures the calls that a node makes most on the user's own server. The
+ * result shows what to expect there and what limits it. The benchmark works in
+ * a schema of its own and removes it on exit, also after a failure. It touches
+ * nothing else.
  */
 
 import { randomUUID } from "node:crypto";
@@ -24,7 +25,7 @@ import { prepareServerWork, serverWork, storeWork } from "./work.ts";
 
 const operation = "quickBench";
 
-/** What every scratch schema's name begins with. */
+/** The beginning of every scratch schema's name. */
 export const scratchPrefix = "stream_storage_bench_";
 
 /** Dropping a schema may wait for a checkpoint on a slow disk. */
@@ -39,8 +40,9 @@ const selectSchema = statement({
 });
 
 /**
- * Measures creating, writing, sealing and reading on a server, by one caller and
- * by many, beside a bare round trip and a bare commit.
+ * Measures creating, writing, sealing and reading on a server, with one caller
+ * and with many. For comparison it also measures an empty round trip and a bare
+ * commit.
  *
  * ```ts
  * import { quickBench } from "@towns/stream-storage/operator";
@@ -72,7 +74,8 @@ export async function quickBench(
     async (session) => {
       const [{ rows }] = await session.run([bind(selectSchema, schema)]);
       const [version, exists] = rows[0]!;
-      // Not ours to drop, however unlikely.
+      // However unlikely: a schema that this run did not make must not be
+      // dropped.
       if (exists) throw new Error(`Schema ${schema} exists`);
       return version.split(" ")[0]!;
     },
@@ -92,7 +95,7 @@ export async function quickBench(
   }
 }
 
-/** A session that takes no options of a store. */
+/** The options of a plain session, without those of a store. */
 function serverOf(
   { maxConnections: _, ownershipUrl, signal: __, ...options }: Omit<
     QuickBenchOptions,
@@ -101,7 +104,7 @@ function serverOf(
 ): ServerOptions {
   return {
     ...options,
-    // A pooler may lead elsewhere in the middle of dropping.
+    // A pooler could switch to another server while the schema is dropped.
     ...(ownershipUrl === undefined ? {} : { url: ownershipUrl }),
     applicationName: "stream-bench",
     targetSessionAttrs: "primary",
@@ -143,7 +146,7 @@ async function measureAll(
   });
 }
 
-/** What a write that is alone spends its time on. */
+/** Decides what a single write spends most of its time on. */
 export function limitOf(
   lines: readonly BenchLine[],
 ): Pick<QuickBenchReport, "roundTripMs" | "commitMs" | "limit"> {
@@ -161,7 +164,7 @@ export function limitOf(
   return { roundTripMs, commitMs, limit };
 }
 
-/** Removes the schema, also when the work was aborted. */
+/** Removes the schema, even if the work was aborted. */
 async function remove(place: ServerOptions, schema: string): Promise<void> {
   try {
     await withSession(

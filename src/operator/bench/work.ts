@@ -1,4 +1,4 @@
-/** The calls that are measured: those that a node makes most. */
+/** The measured calls: those that a node makes most. */
 
 import { quoteIdentifier } from "../../database/migrations/mod.ts";
 import type { Session } from "../../database/session.ts";
@@ -7,10 +7,10 @@ import { parseStreamId, type StreamId } from "../../storage/stream_id.ts";
 import type { StreamStorage } from "../../storage/stream_storage.ts";
 import type { BenchWork } from "./latencies.ts";
 
-/** As of an event and of a block of a conversation. */
+/** Typical sizes of an event and of a block of a conversation. */
 const [eventBytes, blockBytes] = [1024, 4096];
 
-/** How many callers there are where there are many. */
+/** How many callers measure a call under load. */
 const manyCallers = 32;
 
 function randomBytes(length: number): Uint8Array<ArrayBuffer> {
@@ -72,7 +72,7 @@ function workOf(storage: StreamStorage, callers: number): BenchWork[] {
     {
       operation: "createStreamStorage",
       callers,
-      // The first of each is the one that what follows works on.
+      // The later measurements work on the first stream of each caller.
       call: (caller, nth) =>
         storage.createStreamStorage(
           nth === 0 ? stream(caller) : newStreamId(),
@@ -88,7 +88,8 @@ function workOf(storage: StreamStorage, callers: number): BenchWork[] {
     {
       operation: "writeMiniblocks",
       callers,
-      // A snapshot in every tenth, so that a read has some blocks to bring.
+      // Every tenth block has a snapshot, so that a read returns several
+      // blocks.
       call: (caller, nth) => {
         const number = BigInt(nth + 1);
         return storage.writeMiniblocks(

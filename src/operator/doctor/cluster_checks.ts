@@ -1,4 +1,4 @@
-/** What may be wrong with a Citus cluster, and with a schema that lives in one. */
+/** Checks of a Citus cluster and of a schema that lives in one. */
 
 import { bind } from "../../database/statement.ts";
 import { quoted } from "../../storage/foreign_text.ts";
@@ -15,7 +15,7 @@ import type { SchemaLook } from "./schema_look.ts";
 
 const shown = (host: string, port: number) => `${host}:${port}`;
 
-/** The servers of the cluster, whatever is stored there. */
+/** Checks the servers of the cluster, regardless of what they store. */
 export const cluster: Check = {
   name: "cluster",
   async run({ hasCitus, ask }) {
@@ -63,7 +63,7 @@ export const cluster: Check = {
   },
 };
 
-/** How the schema lives there. */
+/** Checks how the cluster holds the schema. */
 export const distribution: Check<SchemaLook> = {
   name: "distribution",
   async run({ hasCitus, home, schema, ask }) {

@@ -1,4 +1,6 @@
-/** What a server of a Citus cluster is asked; a plain one has no such tables. */
+/**
+ * Queries for a server of a Citus cluster; a plain server lacks these tables.
+ */
 
 import { localTablesSql } from "../../database/migrations/cluster.ts";
 import { statement } from "../../database/statement.ts";
@@ -17,8 +19,9 @@ export const selectCluster = statement({
 });
 
 /**
- * The servers of the cluster: name, port, whether it is the coordinator, has a
- * copy of the catalogue that is up to date, and may get schemas.
+ * The servers of the cluster: name, port, whether the server is the
+ * coordinator, whether its copy of the catalogue is up to date, and whether it
+ * may get schemas.
  */
 export const selectServers = statement({
   text: `SELECT nodename::pg_catalog.text, nodeport, groupid = 0,
@@ -38,7 +41,10 @@ export const selectLocalTables = statement({
   once: true,
 });
 
-/** Tables of schema $1 whose rows nothing names, so that no move can follow them. */
+/**
+ * Tables of schema $1 without a replica identity, whose changes a move can't
+ * follow.
+ */
 export const selectUnnamedTables = statement({
   text: `SELECT c.relname::pg_catalog.text
     FROM pg_catalog.pg_namespace AS n
@@ -54,8 +60,9 @@ export const selectUnnamedTables = statement({
 });
 
 /**
- * Whether the function by which owners of schema $1 hear of each other names the
- * table that has fired it, which is a shard; no row: there is no such function.
+ * Whether the function that notifies the owners of schema $1 of each other
+ * names the table that has fired it, which is a shard. Without such a function
+ * there is no row.
  */
 export const selectNotifier = statement({
   text: `SELECT p.prosrc ~ 'TG_TABLE_NAME'::pg_catalog.text

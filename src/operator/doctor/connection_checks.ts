@@ -1,4 +1,4 @@
-/** What may be wrong on the way to a server: poolers, limits, settings of a role. */
+/** Checks of the way to a server: poolers, limits, settings of a role. */
 
 import { connectLastingSession } from "../../database/lasting_session.ts";
 import { bind } from "../../database/statement.ts";
@@ -8,13 +8,13 @@ import { fail, ok, orOk, type Result, unknown, warn } from "./diagnosis.ts";
 import { type Check, type Look, numberOf } from "./look.ts";
 import { selectLimits, selectRoleSettings } from "./server_sql.ts";
 
-/** The server's process that answers, if not the one that it named at the login. */
+/** The process that answers, and the one that the server named at the login. */
 export interface PoolerFacts {
   answeredBy: number;
   loggedInTo: number;
 }
 
-/** Whether a pooler stands between, and of which kind. */
+/** Finds out whether a pooler stands between, and of which kind. */
 export async function checkPooler(
   { target, sessionOptions, isStandby, signal }: Look,
   { answeredBy, loggedInTo }: PoolerFacts,
@@ -40,7 +40,7 @@ export async function checkPooler(
   }
 }
 
-/** As `openStreamStorage` has it. */
+/** The default of `openStreamStorage`. */
 const defaultMaxConnections = 10;
 
 const connections: Check = {
@@ -53,7 +53,7 @@ const connections: Check = {
       numberOf(look, "reserved_connections");
     const limits: [number, string][] = [[ofServer, "the server"]];
     if (ofDatabase >= 0) limits.push([ofDatabase, "the database"]);
-    // Superusers are not held to it.
+    // PostgreSQL does not apply the limit to superusers.
     if (ofRole >= 0 && !isSuperuser) {
       limits.push([ofRole, `role ${quoted(role)}`]);
     }
@@ -81,7 +81,9 @@ const connections: Check = {
   },
 };
 
-/** What a setting of a role does to a store, to a node and to tools. */
+/**
+ * The harm that a setting of a role does to a store, to a node and to tools.
+ */
 const hurts: Readonly<
   Record<string, { level: "warn" | "fail"; isSet(value: string): boolean }>
 > = {
@@ -113,14 +115,14 @@ const otherAdvice =
   "Stores of this package set their own; Go nodes, psql and " +
   "pg_dump are held to it. Reset it for their roles.";
 
-/** Where the server itself has its settings from. */
+/** The sources of the server's own settings. */
 const ownSources: ReadonlySet<string> = new Set([
   "configuration file",
   "command line",
   "environment variable",
 ]);
 
-/** The settings of roles and of the database, in the schema's light. */
+/** Checks the settings of the database and of the roles that use the schema. */
 export function roleSettings(schema: string | undefined): Check {
   return {
     name: "role_settings",
@@ -139,9 +141,10 @@ export function roleSettings(schema: string | undefined): Check {
       const ofRoles = new Set(rows.map(([, , text]) => splitSetting(text)[0]));
       for (const [name, { value, source }] of look.settings) {
         const isOwn = ownSources.has(source) ||
-          // We have set it ourselves; it came from there unless a role has it.
+          // Our own session has set this one, so the source is lost. The value
+          // is the server's own unless a role sets it.
           (source === "session" && !ofRoles.has(name));
-        // Told by the check of durability.
+        // The check of durability reports this one.
         if (isOwn && name !== "synchronous_commit") {
           results.push(...judged(name, value, "the server"));
         }
@@ -167,5 +170,5 @@ function splitSetting(text: string): [name: string, value: string] {
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
-/** In the order of their names. */
+/** In the order of `checkNames`. */
 export const connectionChecks: readonly Check[] = [connections];

@@ -1,6 +1,6 @@
-/** What a check has found. */
+/** The results of checks, as the doctor reports them. */
 
-/** One of the checks. */
+/** The name of a check. */
 export type CheckName =
   | "address"
   | "permissions"
@@ -25,7 +25,7 @@ export type CheckName =
   | "rights"
   | "owner";
 
-/** The checks, in the order in which they are told. */
+/** The checks, in the order in which the report lists them. */
 export const checkNames: readonly CheckName[] = [
   "address",
   "permissions",
@@ -52,47 +52,47 @@ export const checkNames: readonly CheckName[] = [
 ];
 
 /**
- * `fail`: data or service are in danger; `warn`: it will hurt one day; `unknown`:
- * this role, or this server, does not let us look.
+ * `fail`: data or service are in danger. `warn`: there will be harm one day.
+ * `unknown`: this role may not look, or this server can't show it.
  */
 export type DiagnosisLevel = "ok" | "warn" | "fail" | "unknown";
 
-/** What a check has found; a check may find several things. */
+/** One result of a check; a check may have several. */
 export interface Diagnosis {
-  /** Which check. */
+  /** The check. */
   check: CheckName;
-  /** How bad it is. */
+  /** How serious it is. */
   level: DiagnosisLevel;
   /** What was found. */
   found: string;
-  /** What to do; none where all is well. */
+  /** What to do; absent if all is well. */
   advice?: string;
 }
 
 /** A diagnosis without the name of its check. */
 export type Result = Omit<Diagnosis, "check">;
 
-/** All is well. */
+/** A result for: all is well. */
 export function ok(found: string): Result {
   return { level: "ok", found };
 }
 
-/** It will hurt one day. */
+/** A result for: there will be harm one day. */
 export function warn(found: string, advice: string): Result {
   return { level: "warn", found, advice };
 }
 
-/** Data or service are in danger. */
+/** A result for: data or service are in danger. */
 export function fail(found: string, advice: string): Result {
   return { level: "fail", found, advice };
 }
 
-/** Nobody lets us look. */
+/** A result for: this role or this server does not let us look. */
 export function unknown(found: string): Result {
   return { level: "unknown", found };
 }
 
-/** What was found, or that all is well. */
+/** Returns the results, or `ok` if there are none. */
 export function orOk(results: Result[], found: string): Result[] {
   return results.length > 0 ? results : [ok(found)];
 }

@@ -1,7 +1,8 @@
 /**
- * Looks for what has hurt such stores before: durability that is switched off,
- * limits that don't add up, poolers, settings of roles, tables that have drifted.
- * It changes nothing, and takes no lock that anybody would wait for.
+ * Looks for faults that have hurt such stores before: durability that is
+ * switched off, limits that don't add up, poolers, settings of roles, tables
+ * that have drifted. The doctor changes nothing, and takes no lock that blocks
+ * other work.
  */
 
 import process from "node:process";
@@ -44,8 +45,8 @@ import { checkClock, checkServer, serverChecks } from "./server_checks.ts";
 import { selectServer, selectSettings } from "./server_sql.ts";
 
 /**
- * Examines a server and, with `schema`, a store there. Whatever it finds is told
- * as `ok`, `warn`, `fail` or `unknown`, with what to do.
+ * Examines a server and, with `schema`, a store there. Every result has a level
+ * (`ok`, `warn`, `fail` or `unknown`) and, unless all is well, advice.
  *
  * ```ts
  * import { doctor } from "@towns/stream-storage/operator";
@@ -56,11 +57,11 @@ import { selectServer, selectSettings } from "./server_sql.ts";
  * ```
  *
  * @throws {StreamStorageError} as `openStreamReader` for a server that can't be
- *   reached or refuses the login; an address with a fault is told as a finding.
+ *   reached or refuses the login; a faulty address is a result, not an error.
  */
 export async function doctor(options: DoctorOptions): Promise<DoctorReport> {
   const found = await machineDiagnoses(options.url);
-  // Without its address or its permission, it can't be connected to.
+  // Without an address or a permission, no connection is possible.
   if (found.some(isInTheWay)) return reportOf(found);
   const { schema: given, maxConnections, ...server } = options;
   return await withSession(
@@ -81,12 +82,15 @@ export async function doctor(options: DoctorOptions): Promise<DoctorReport> {
   );
 }
 
-/** What keeps us from the server: an address with a fault, a missing permission. */
+/**
+ * Whether a result rules out a connection: a faulty address, a missing
+ * permission.
+ */
 function isInTheWay({ check, level }: Diagnosis): boolean {
   return level === "fail" && (check === "address" || check === "permissions");
 }
 
-/** What can be told of an address, and of this process, without a server. */
+/** Checks the address and this process, without a server. */
 async function machineDiagnoses(url: string | undefined): Promise<Diagnosis[]> {
   const runtime = named("runtime", [checkRuntime(process.versions)]);
   if (url === undefined) return runtime;
@@ -104,7 +108,7 @@ async function machineDiagnoses(url: string | undefined): Promise<Diagnosis[]> {
   }
 }
 
-/** An address with a fault, as what the doctor has found. */
+/** The report for a faulty address. */
 export function addressReport({ message }: Error): DoctorReport {
   const advice = "Correct the address: docs/connection_url.md has the rules.";
   return reportOf(named("address", [fail(message, advice)]));
@@ -163,7 +167,7 @@ async function ofSchema(look: Look, schema: string): Promise<Diagnosis[]> {
       ? named("versions", [of])
       : await runAll(schemaChecks, of);
   } catch (error) {
-    // Not even its versions may be read.
+    // This role may not even read the schema's versions.
     if (sqlStateOf(error) !== "42501") throw error;
     return await runAll([rights], { ...look, schema });
   }

@@ -1,4 +1,4 @@
-/** What the checks of a server and of a schema look through. */
+/** The view of a server that the checks of the server and of a schema share. */
 
 import type { ConnectionTarget } from "../../database/connection_target.ts";
 import type { Session } from "../../database/session.ts";
@@ -11,18 +11,20 @@ import {
 } from "../../database/statement.ts";
 import type { CheckName, Result } from "./diagnosis.ts";
 
-/** Of one run. */
+/** The view of one run of the doctor. */
 export interface Look {
   session: Session;
   sessionOptions: SessionOptions;
   target: ConnectionTarget;
-  /** The server is a hot standby, where some things can't be seen. */
+  /** Whether the server is a hot standby, which can't show everything. */
   isStandby: boolean;
-  /** The database is one of a Citus cluster. */
+  /** Whether the database belongs to a Citus cluster. */
   hasCitus: boolean;
-  /** What all stores of this server open together; undefined: not told. */
+  /**
+   * Connections of all stores on this server together; undefined: not given.
+   */
   maxConnections: number | undefined;
-  /** The stores that this database has, by their schemas. */
+  /** The schemas of the stores in this database. */
   stores: readonly string[];
   signal: AbortSignal | undefined;
   /** The server's settings as our role gets them, by name. */
@@ -34,7 +36,10 @@ export interface Look {
 /** A setting of the server. */
 export interface Setting {
   value: string;
-  /** As pg_settings has it: `default`, `configuration file`, `user`… */
+  /**
+   * The source as pg_settings names it: `default`, `configuration file`,
+   * `user`…
+   */
   source: string;
 }
 
@@ -45,8 +50,8 @@ export interface Check<L = Look> {
 }
 
 /**
- * What is looked at may be locked, and the role may have a timeout that is not
- * meant for us.
+ * The tables may be locked, and the role may have a timeout that is meant for
+ * other work.
  */
 const setTimeouts = statement({
   text: `SELECT pg_catalog.set_config('lock_timeout', '1000', true),
@@ -55,7 +60,7 @@ const setTimeouts = statement({
   once: true,
 });
 
-/** For {@linkcode Look.ask}. */
+/** Makes {@linkcode Look.ask} for a session. */
 export function askOn(session: Session): Look["ask"] {
   return async <const B extends readonly Bound[]>(bound: B) => {
     const [, ...results] = await session.run([bind(setTimeouts), ...bound]);
@@ -68,7 +73,7 @@ export function settingOf({ settings }: Look, name: string): string {
   return settings.get(name)?.value ?? "";
 }
 
-/** A setting that is a number. */
+/** A setting's value as a number. */
 export function numberOf(look: Look, name: string): number {
   return Number(settingOf(look, name));
 }

@@ -1,21 +1,24 @@
-/** What is found without a server: the runtime, and what it is allowed to do. */
+/** Checks that need no server: the runtime and its permissions. */
 
 import type { ConnectionTarget } from "../../database/connection_target.ts";
 import { isSocketDirectory } from "../../database/login/line.ts";
 import { quoted } from "../../storage/foreign_text.ts";
 import { fail, ok, orOk, type Result, unknown, warn } from "./diagnosis.ts";
 
-/** The oldest that are tested, as the README says. */
+/** The oldest tested versions, as the README lists them. */
 const oldest: Readonly<Record<string, readonly [number, number]>> = {
   deno: [2, 8],
   bun: [1, 4],
   node: [24, 5],
 };
 
-/** `process.versions`, as far as it matters. */
+/** The part of `process.versions` that matters here. */
 export type RuntimeVersions = Readonly<Record<string, string | undefined>>;
 
-/** Whether the runtime is one that is tested. Deno and Bun call themselves Node, too. */
+/**
+ * Checks that the runtime is a tested one. Deno and Bun also report a version
+ * of Node.
+ */
 export function checkRuntime(versions: RuntimeVersions): Result {
   const name = ["deno", "bun", "node"].find((each) => versions[each]);
   if (name === undefined) {
@@ -42,12 +45,14 @@ export interface Permission {
   kind?: string;
 }
 
-/** Deno's own answer: `granted`, `prompt` or `denied`. */
+/** Asks Deno, which answers `granted`, `prompt` or `denied`. */
 export type AskPermission = (
   permission: Permission,
 ) => Promise<{ state: string }>;
 
-/** Undefined under runtimes that allow everything. */
+/**
+ * How to ask for permissions; undefined under runtimes that allow everything.
+ */
 export function permissionsOfRuntime(): AskPermission | undefined {
   const { Deno: deno } = globalThis as unknown as {
     Deno?: { permissions?: { query: AskPermission } };
@@ -56,7 +61,10 @@ export function permissionsOfRuntime(): AskPermission | undefined {
   return permissions && ((wanted) => permissions.query(wanted));
 }
 
-/** Whether the runtime lets a store reach its servers, read its files, tell its host. */
+/**
+ * Checks that the runtime lets a store reach its servers, read its files and
+ * learn its host's name.
+ */
 export async function checkPermissions(
   { hosts, ssl }: Pick<ConnectionTarget, "hosts" | "ssl">,
   ask: AskPermission | undefined,

@@ -1,29 +1,32 @@
-/** What a doctor is asked, and answers. */
+/** Options and report of the doctor. */
 
 import type { ServerOptions } from "../session.ts";
 import type { Diagnosis } from "./diagnosis.ts";
 
-/** What `doctor` needs to know. */
+/** The options of `doctor`. */
 export interface DoctorOptions extends ServerOptions {
-  /** The store's schema. Default: the database's only store; else none. */
+  /**
+   * The store's schema. Default: the database's store if there is exactly one,
+   * otherwise none.
+   */
   schema?: string;
   /**
-   * The sum of `maxConnections` of all stores on this server. Default: 10, as
-   * `openStreamStorage` has it, for each store of the database.
+   * The sum of `maxConnections` of all stores on this server. Default: for each
+   * store of the database 10, the default of `openStreamStorage`.
    */
   maxConnections?: number;
 }
 
-/** What `doctor` has found. */
+/** The report of `doctor`. */
 export interface DoctorReport {
-  /** The schema that was looked at; null: none. */
+  /** The examined schema; null: none. */
   schema: string | null;
   /** Schemas of the database that look like stores. */
   stores: string[];
-  /** In the order of the checks. */
+  /** The results, in the order of `CheckName`. */
   diagnoses: Diagnosis[];
-  /** How many of them are `fail`. */
+  /** The number of results with the level `fail`. */
   failures: number;
-  /** How many of them are `warn`. */
+  /** The number of results with the level `warn`. */
   warnings: number;
 }

@@ -1,4 +1,4 @@
-/** What may be wrong with a store's schema. */
+/** Checks of a store's schema. */
 
 import { holdersOf } from "../../database/lock_holder.ts";
 import { currentVersions } from "../../database/migrations/mod.ts";
@@ -102,7 +102,7 @@ const indexes: Check<SchemaLook> = {
   },
 };
 
-/** What is asked for is in memory, or in shards, which are on another server. */
+/** Whether the store's statistics and shards are on another server. */
 function isElsewhere({ home }: SchemaLook): boolean {
   return home?.isHere === false;
 }
@@ -112,7 +112,7 @@ function seenAtHome({ home }: SchemaLook): Result {
   return unknown(`To be seen where the schema lives, on ${host}:${port}`);
 }
 
-/** Fewer cost nothing that could be felt. */
+/** Fewer dead rows cost too little to matter. */
 const manyDead = 10_000n;
 
 const deadRows: Check<SchemaLook> = {
@@ -139,7 +139,8 @@ const deadRows: Check<SchemaLook> = {
         "ALTER TABLE each of them RESET (autovacuum_enabled).",
       ));
     }
-    // Autovacuum begins at a fifth; at half it has been kept from its work.
+    // Autovacuum begins at a fifth. If half of the rows are dead, something
+    // keeps autovacuum from its work.
     const full = rows.filter(([, live, dead]) =>
       dead >= manyDead && dead * 2n > live
     );
@@ -177,14 +178,14 @@ const publications: Check<SchemaLook> = {
   },
 };
 
-/** Written by migrations only. */
+/** Tables that only migrations write to. */
 const bookkeeping: ReadonlySet<string> = new Set([
   "schema_migrations",
   "stream_storage_migrations",
   "settings",
 ]);
 
-/** What our role may do with the tables. */
+/** Checks what our role may do with the tables. */
 export const rights: Check<Pick<SchemaLook, keyof Look | "schema">> = {
   name: "rights",
   async run({ schema, ask }) {
@@ -254,7 +255,7 @@ const owner: Check<SchemaLook> = {
   },
 };
 
-/** In the order of their names. */
+/** In the order of `checkNames`. */
 export const schemaChecks: readonly Check<SchemaLook>[] = [
   versions,
   distribution,

@@ -1,4 +1,4 @@
-/** The look at a schema that its checks have in common. */
+/** The view of a schema that its checks share. */
 
 import {
   askHome,
@@ -12,15 +12,17 @@ import { quoted } from "../../storage/foreign_text.ts";
 import { fail, type Result } from "./diagnosis.ts";
 import type { Look } from "./look.ts";
 
-/** A look at a schema that is there. */
+/** The view of a schema that exists. */
 export interface SchemaLook extends Look {
   schema: string;
   state: SchemaState;
-  /** Where a distributed schema lives; undefined: where we are. */
+  /**
+   * The server that holds a distributed schema; undefined: the connected one.
+   */
   home: ReportedHome | undefined;
 }
 
-/** Undefined if the schema is none that could be looked at. */
+/** Makes the view; undefined if the schema can't be examined. */
 export async function lookAtSchema(
   look: Look,
   schema: string,

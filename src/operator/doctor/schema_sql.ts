@@ -1,4 +1,4 @@
-/** What is asked of a store's schema. */
+/** Queries about a store's schema. */
 
 import { statement } from "../../database/statement.ts";
 
@@ -17,8 +17,9 @@ export const selectInvalidIndexes = statement({
 });
 
 /**
- * Its tables with at least $2 dead rows, or that autovacuum leaves out: table, live
- * and dead rows, hours since the last vacuum, whether autovacuum looks at it.
+ * Tables that have at least $2 dead rows or are excluded from autovacuum:
+ * table, live and dead rows, hours since the last vacuum, whether autovacuum is
+ * on.
  */
 export const selectDeadRows = statement({
   text: `SELECT * FROM (SELECT c.relname::pg_catalog.text AS name,
@@ -41,8 +42,8 @@ export const selectDeadRows = statement({
 });
 
 /**
- * Tables of schema $1 whose rows a publication tells of, though nothing names a
- * row of theirs: publication, table. The server refuses to change such rows.
+ * Tables of schema $1 that are in a publication but have no replica identity:
+ * publication, table. The server refuses to change their rows.
  */
 export const selectUnnamedRows = statement({
   text: `SELECT p.pubname::pg_catalog.text, c.relname::pg_catalog.text

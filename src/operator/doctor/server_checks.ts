@@ -1,4 +1,4 @@
-/** What may be wrong with a server, whatever is stored there. */
+/** Checks of a server, regardless of what it stores. */
 
 import { bind } from "../../database/statement.ts";
 import { quoted } from "../../storage/foreign_text.ts";
@@ -19,10 +19,10 @@ import {
   selectSlots,
 } from "./server_sql.ts";
 
-/** The majors that are tested, as the README says. */
+/** The tested major versions, as the README lists them. */
 const majors = { oldest: 15, newest: 18 };
 
-/** Whether the server's version is one that is tested. */
+/** Checks that the server's version is a tested one. */
 export function checkServer(version: string, versionNumber: number): Result {
   const major = Math.trunc(versionNumber / 10_000);
   const shown = version.split(" ")[0]!;
@@ -40,11 +40,13 @@ export function checkServer(version: string, versionNumber: number): Result {
     : ok(`PostgreSQL ${shown}`);
 }
 
-/** Further apart, what is stored with a time can't be compared with our own. */
+/**
+ * If the clocks differ by more, stored times can't be compared with our own.
+ */
 const maxClockMs = 5000;
 
 /**
- * Compares the clocks: the server looked at its own between `sentMs` and
+ * Compares the clocks. The server read its clock between `sentMs` and
  * `receivedMs` of ours, all in milliseconds since 1970.
  */
 export function checkClock(
@@ -134,7 +136,10 @@ const notifications: Check = {
   },
 };
 
-/** Of WAL, in bytes: a slot that is read is seldom so far behind. */
+/**
+ * Bytes of WAL that a slot keeps. A slot that is being read is seldom so far
+ * behind.
+ */
 const [muchWal, tooMuchWal] = [1e9, 20e9];
 
 const slots: Check = {
@@ -164,7 +169,10 @@ const slots: Check = {
   },
 };
 
-/** Beyond 2^31 the server takes no more; it warns itself 40 million before. */
+/**
+ * At 2^31 the server accepts no more transactions; its own warning comes only
+ * 40 million before.
+ */
 const dangerousAge = 1_500_000_000;
 
 const wraparound: Check = {
@@ -176,7 +184,7 @@ const wraparound: Check = {
       ["multixacts", 2, "autovacuum_multixact_freeze_max_age"],
     ] as const;
     const results = kinds.flatMap(([what, column, setting]) => {
-      // Autovacuum begins there, and needs a while.
+      // Autovacuum begins at the setting, and needs a while.
       const limit = numberOf(look, setting) * 1.25;
       const old = rows.filter((row) => row[column] > limit);
       if (old.length === 0) return [];
@@ -194,7 +202,7 @@ const wraparound: Check = {
   },
 };
 
-/** In the order of their names. */
+/** In the order of `checkNames`. */
 export const serverChecks: readonly Check<Look>[] = [
   durability,
   lockTable,

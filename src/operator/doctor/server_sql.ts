@@ -1,4 +1,4 @@
-/** What is asked of a server. */
+/** Queries about a server. */
 
 import { statement } from "../../database/statement.ts";
 
@@ -14,8 +14,8 @@ export const selectServer = statement({
 });
 
 /**
- * The settings that are looked at: name, the value that a session of ours begins
- * with, source. Of those that our own transactions set the source is `session`.
+ * The examined settings: name, the value that our sessions begin with, source.
+ * If our own transactions set a setting, its source is `session`.
  */
 export const selectSettings = statement({
   text: `SELECT name, reset_val, source FROM pg_catalog.pg_settings
@@ -32,7 +32,10 @@ export const selectSettings = statement({
   once: true,
 });
 
-/** Our role's name and limit, the database's limit, and sessions of clients now. */
+/**
+ * Our role's name and limit, the database's limit, and the current number of
+ * client sessions.
+ */
 export const selectLimits = statement({
   text: `SELECT r.rolname::pg_catalog.text, r.rolsuper, r.rolconnlimit,
       d.datconnlimit, (SELECT pg_catalog.count(*)
@@ -66,7 +69,7 @@ export const selectRoleSettings = statement({
   once: true,
 });
 
-/** Tables of this database, which a dump locks all at once. */
+/** Counts the tables of this database. A dump locks all of them at once. */
 export const countTables = statement({
   text: `SELECT pg_catalog.count(*) FROM pg_catalog.pg_class
     WHERE relkind IN ('r', 'p')`,
@@ -81,7 +84,10 @@ export const selectQueueUsage = statement({
   once: true,
 });
 
-/** Slots: name, whether somebody reads it, its state, and bytes of WAL it keeps. */
+/**
+ * Replication slots: name, whether the slot is being read, its state, and the
+ * bytes of WAL that it keeps.
+ */
 export const selectSlots = statement({
   text: `SELECT slot_name::pg_catalog.text, active, wal_status,
       pg_catalog.pg_wal_lsn_diff(CASE WHEN pg_catalog.pg_is_in_recovery()
@@ -93,7 +99,10 @@ export const selectSlots = statement({
   once: true,
 });
 
-/** The oldest transaction and multixact of each database: one stops all. */
+/**
+ * The age of the oldest transaction and multixact of each database. One old
+ * database stops the whole server.
+ */
 export const selectAges = statement({
   text: `SELECT datname::pg_catalog.text, pg_catalog.age(datfrozenxid),
       pg_catalog.mxid_age(datminmxid)

@@ -1,4 +1,4 @@
-/** Blocks of one stream: their figures, or one with its data. */
+/** Lists the blocks of one stream, or reads one of them. */
 
 import { toStorageError } from "../../database/failures.ts";
 import { bind } from "../../database/statement.ts";
@@ -20,7 +20,8 @@ const perPage = 1000n;
 const lastNumber = 2n ** 63n - 1n;
 
 /**
- * Yields the figures of a stream's blocks, in pages. No data is read.
+ * Yields the numbers and sizes of a stream's blocks, in pages, without reading
+ * their data.
  *
  * @throws {StreamStorageError} while it is iterated: as `inspectStream`.
  */
@@ -67,7 +68,7 @@ export async function* listBlocks(
  * Reads one block as it is stored in the database.
  *
  * @throws {StreamStorageError} as `inspectStream`; MINIBLOCKS_NOT_FOUND
- *   (`miniblock_not_found`): there is none of this number in the database.
+ *   (`miniblock_not_found`): the database has no block of this number.
  */
 export async function readBlock(
   { streamId: given, number, ...options }: ReadBlockOptions,

@@ -1,4 +1,4 @@
-/** Which stream is meant. */
+/** Finds a stream by its id or the beginning of its id. */
 
 import { bind } from "../../database/statement.ts";
 import type { ReadCore } from "../../postgres/read_core.ts";
@@ -8,7 +8,7 @@ import { isStoredForm, type StreamId } from "../../storage/stream_id.ts";
 import { selectRowsAfter } from "../streams/sizes_sql.ts";
 
 /**
- * The stream of an id, or the only one whose id begins so.
+ * Returns the stream with this id, or the only one whose id begins so.
  *
  * @throws {StreamStorageError} NOT_FOUND; INVALID_ARGUMENT (`ambiguous_id`,
  *   `bad_stream_id`).

@@ -1,9 +1,9 @@
-/** What is looked at of one stream. */
+/** Queries about one stream. */
 
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../../postgres/catalog.ts";
 
-/** The last $2 blocks beside which a snapshot stands, and its size. */
+/** The last $2 blocks that have a snapshot beside them, and its size. */
 export const selectSnapshotSizes = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num, pg_catalog.octet_length(snapshot)::pg_catalog.int8
@@ -49,7 +49,9 @@ export const selectBlockSizes = (t: StreamTables) =>
     columns: ["int8", "int8", "int8"],
   });
 
-/** The same of blocks in object storage, and where each begins. */
+/**
+ * The same for blocks in object storage, with the byte at which each begins.
+ */
 export const selectPlaces = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num, size, start_byte FROM ${t.external}

@@ -1,4 +1,4 @@
-/** Looks at one stream: what there is of it, without its payload. */
+/** Shows what is stored of one stream, without its payload. */
 
 import { bind } from "../../database/statement.ts";
 import type { ReadCore } from "../../postgres/read_core.ts";
@@ -27,7 +27,7 @@ const operation = "inspectStream";
 const maxSnapshots = 1000n;
 const maxCandidates = 100n;
 const maxGaps = 10_000n;
-/** So many of the last blocks are searched for snapshots in their data. */
+/** How many of the last blocks are searched for snapshots in their data. */
 const maxSearched = 200n;
 
 const gapsInside = selectGaps({
@@ -42,8 +42,9 @@ const gapsOutside = selectGaps({
 });
 
 /**
- * Tells what is stored of a stream: runs and gaps of its blocks, snapshots beside
- * and inside of them, minipool, candidates, sizes, and what `verify` finds.
+ * Returns what is stored of a stream: runs and gaps of its blocks, snapshots
+ * beside and inside them, minipool, candidates, sizes, and the findings of
+ * `verify`.
  *
  * ```ts
  * import { inspectStream } from "@towns/stream-storage/operator";
@@ -56,8 +57,8 @@ const gapsOutside = selectGaps({
  * console.log(runs, findings);
  * ```
  *
- * @throws {StreamStorageError} as `openStreamReader`; NOT_FOUND; INVALID_ARGUMENT
- *   if several streams begin so.
+ * @throws {StreamStorageError} as `openStreamReader`; NOT_FOUND;
+ *   INVALID_ARGUMENT if the ids of several streams begin so.
  */
 export async function inspectStream(
   { streamId: given, ...options }: InspectStreamOptions,
@@ -84,7 +85,7 @@ async function inspectFound(
   const partition = partitionSuffix(streamId, catalog.partitions);
   const isMedia = partition.startsWith("m");
   const gaps = catalog.at(partition, isMedia ? gapsOutside : gapsInside);
-  // One flush, so all of it is of one state.
+  // One flush, so that all results describe the same state.
   const [sizes, inside, outside, snapshots, minipool, candidates] =
     await transactions.read({ name: operation, tags: streamId, signal }, [
       bind(catalog.at(partition, selectSizes), [streamId]),
@@ -136,8 +137,8 @@ function runsOf(
 }
 
 /**
- * Snapshots in the data of the last blocks. Finding one means reading the block,
- * so not all of a long stream are searched.
+ * Finds snapshots in the data of the last blocks. The search has to read each
+ * block, so it does not cover all of a long stream.
  */
 async function searchInside(
   { catalog, transactions }: ReadCore,

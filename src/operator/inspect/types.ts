@@ -1,4 +1,4 @@
-/** What is shown of one stream. */
+/** Options and results of inspecting one stream. */
 
 import type { StreamReaderOptions } from "../../postgres/reader_options.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
@@ -7,61 +7,69 @@ import type { Finding } from "../verify/findings.ts";
 
 /** A snapshot of a stream. */
 export interface SnapshotPlace {
-  /** Its block. */
+  /** The number of its block. */
   number: bigint;
-  /** `beside`: in the column of its own; `inside`: in the block's data. */
+  /** `beside`: in its own column; `inside`: in the block's data. */
   kind: "beside" | "inside";
-  /** Its size; null inside of a block. */
+  /** Its size; null inside a block. */
   bytes: bigint | null;
 }
 
 /** A proposed block. */
 export interface CandidatePlace {
-  /** The number that it would have. */
+  /** The number that the block would have. */
   number: bigint;
   /** Its hash, 64 hexadecimal digits. */
   hash: string;
-  /** Of its data. */
+  /** The size of its data. */
   bytes: bigint;
-  /** Of its snapshot; 0 without one. */
+  /** The size of its snapshot; 0 without one. */
   snapshotBytes: bigint;
 }
 
-/** What the minipool's rows say. */
+/** The extent of a minipool, from its rows. */
 export interface MinipoolExtent {
-  /** With the marker. */
+  /** The number of rows, with the marker. */
   rows: bigint;
-  /** The generation; another one as `lastGeneration` is damage. */
+  /**
+   * The lowest generation. If `lastGeneration` differs, the minipool is
+   * damaged.
+   */
   generation: bigint | null;
   /** The highest generation. */
   lastGeneration: bigint | null;
-  /** The marker's slot is -1. */
+  /** The lowest slot; the marker's is -1. */
   firstSlot: bigint | null;
   /** The highest slot. */
   lastSlot: bigint | null;
 }
 
-/** What `inspectStream` returns. It holds no payload. */
+/** The result of `inspectStream`, without payload. */
 export interface StreamInspection extends StreamSizes {
-  /** The suffix of the tables that it is in. */
+  /** The suffix of the tables that hold the stream. */
   partition: string;
   /** Stretches of blocks without a gap, ascending; the last 10 000. */
   runs: { first: bigint; last: bigint }[];
-  /** The last 1000 beside blocks, and those that were found inside, ascending. */
+  /**
+   * The last 1000 snapshots beside blocks, and those found inside blocks,
+   * ascending.
+   */
   snapshotPlaces: SnapshotPlace[];
-  /** From this block on blocks were searched for snapshots inside; null: none. */
+  /**
+   * The first block that was searched for a snapshot inside; null: none was.
+   */
   searchedFrom: bigint | null;
   /** Its minipool. */
   minipool: MinipoolExtent;
-  /** The last 100. */
+  /** The last 100 candidates. */
   candidatePlaces: CandidatePlace[];
-  /** What `verify` has to say of it. */
+  /** The findings of `verify` for this stream. */
   findings: Finding[];
 }
 
 /** Which stream, and where its store is. */
 export interface InspectStreamOptions extends StreamReaderOptions {
-  /** Its id, or the beginning of it if no other stream begins so. */
+  /** The stream's id, or a beginning of it that no other stream shares. */
   streamId: string;
 }
 
@@ -73,15 +81,18 @@ export interface ListBlocksOptions extends InspectStreamOptions {
   to?: bigint;
 }
 
-/** A block's figures. */
+/** A block's number and sizes. */
 export interface BlockSizes {
   /** Its number. */
   number: bigint;
-  /** Of its data. */
+  /** The size of its data. */
   bytes: bigint;
-  /** Of the snapshot beside it; 0 without one. */
+  /** The size of the snapshot beside it; 0 without one. */
   snapshotBytes: bigint;
-  /** In object storage: the byte of the object at which it begins. */
+  /**
+   * For a block in object storage: the byte of the object at which the block
+   * begins.
+   */
   startByte?: bigint;
 }
 
@@ -97,7 +108,7 @@ export interface StoredBlock {
   streamId: StreamId;
   /** Its number. */
   number: bigint;
-  /** As it is stored. */
+  /** The data as they are stored. */
   data: Uint8Array;
   /** The snapshot beside it; null: none. */
   snapshot: Uint8Array | null;

@@ -1,4 +1,4 @@
-/** How far media streams are on their way into object storage. */
+/** Reports how far media streams have moved into object storage. */
 
 import { bind, statement } from "../../database/statement.ts";
 import type { Catalog } from "../../postgres/catalog.ts";
@@ -20,42 +20,49 @@ export interface MediaStreams {
   streams: bigint;
 }
 
-/** Tasks of one kind that failed for the same reason, or did not yet. */
+/**
+ * Tasks of one kind that failed for the same reason, or have not failed yet.
+ */
 export interface MediaTasks {
   /** To move a stream, to delete an object, or to keep a stream where it is. */
   task: "offload" | "delete" | "keep";
-  /** Why the last attempt failed; null: there was none, or it did not. */
+  /**
+   * Why the last attempt failed; null: no attempt was made, or none has failed.
+   */
   reason: string | null;
   /** How many. */
   streams: bigint;
-  /** The most attempts of any of them. */
+  /** The highest number of attempts of any of these tasks. */
   attempts: bigint;
-  /** Milliseconds until the first of them is due; 0 and less: it is. */
+  /**
+   * Milliseconds until the first of these tasks is due; 0 or less: it is due.
+   */
   dueInMs: number;
-  /** One of them. */
+  /** The stream of one of these tasks. */
   streamId: string;
 }
 
 /** What `mediaStatus` returns. */
 export interface MediaStatus {
-  /** By where they are. */
+  /** Media streams, grouped by location. */
   streams: MediaStreams[];
   /**
-   * Complete or not, in the database and without a task. Undefined: a node has
-   * made the schema, or this role may not read our own tables; as the next ones.
+   * Media streams, complete or not, that are in the database and have no task.
+   * Undefined, like the next two, if a node has made the schema or this role
+   * may not read our own tables.
    */
   unmoved: bigint | undefined;
-  /** What is to be done. */
+  /** The waiting tasks, grouped by kind and reason. */
   tasks: MediaTasks[] | undefined;
-  /** Requests to object storage that may still be executed. */
+  /** Changes that object storage may still execute. */
   changes: bigint | undefined;
 }
 
 const operation = "mediaStatus";
 
 /**
- * Tells where media streams are and what is to be done with them, from the tables
- * alone: the bucket is not asked.
+ * Reports where media streams are and which tasks wait for them. It reads
+ * tables only and sends nothing to the bucket.
  *
  * @throws {StreamStorageError} as `openStreamReader`.
  */

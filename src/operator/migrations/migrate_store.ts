@@ -1,4 +1,4 @@
-/** Migrations as functions: a schema up, down, checked, planned and printed. */
+/** Migrations as functions: up, down, check, plan and print. */
 
 import { toStorageError } from "../../database/failures.ts";
 import {
@@ -20,55 +20,59 @@ import type { OwnerOptions } from "../repair/owner.ts";
 import { type ServerOptions, withSession } from "../session.ts";
 import { type Ground, onGround } from "./owning.ts";
 
-/** What {@linkcode migrateStore} needs to know. */
+/** The options of {@linkcode migrateStore}. */
 export interface MigrateStoreOptions extends OwnerOptions {
-  /** Hears how far it is. */
+  /** Called with the progress of the migrations. */
   onProgress?: ProgressListener;
 }
 
-/** What {@linkcode migrateStoreDown} needs to know. */
+/** The options of {@linkcode migrateStoreDown}. */
 export interface MigrateStoreDownOptions extends MigrateStoreOptions {
-  /** The nodes' version to end at; 0 removes everything. Default: it stays. */
+  /**
+   * The version of the node's track to end at; 0 removes everything. Default:
+   * the present one.
+   */
   to?: number;
-  /** The version of our own track to end at. Default: it stays. */
+  /** The version of our own track to end at. Default: the present one. */
   own?: number;
-  /** Go on when rows or columns with data are dropped. Default false. */
+  /** Go on even if rows or columns with data are dropped. Default false. */
   allowDataLoss?: boolean;
 }
 
-/** One version that is to be applied. */
+/** A version that is to be applied. */
 export interface PlannedMigration {
-  /** Which numbering it belongs to. */
+  /** The track that numbers it. */
   track: MigrationTrack;
   /** Its number. */
   version: number;
-  /** In so many transactions. */
+  /** How many transactions it takes. */
   transactions: number;
 }
 
-/** What {@linkcode planStoreMigrations} returns. */
+/** The result of {@linkcode planStoreMigrations}. */
 export interface MigrationPlan {
   /** The schema. */
   schema: string;
-  /** The versions that it has; 0 is nothing. */
+  /** The schema's present versions; 0: none. */
   from: TrackVersions;
-  /** Those that this release works on. */
+  /** The versions that this release works with. */
   to: TrackVersions;
-  /** What would be applied, in order. */
+  /** The versions to apply, in order. */
   steps: PlannedMigration[];
 }
 
-/** Where the migrations of a schema are looked at. */
+/** The schema whose migrations are checked, planned or printed. */
 export interface MigrationLookOptions extends ServerOptions {
-  /** The schema; it may be missing. */
+  /** The schema, which need not exist. */
   schema: string;
-  /** 1 to 256, for a new schema. Default 256. */
+  /** The number of partitions of a new schema, 1 to 256. Default 256. */
   partitions?: number;
 }
 
 /**
- * Brings a schema to the versions of this release, as opening a store does, and
- * gives it back. A schema that is current needs no owner, and nothing is done.
+ * Brings a schema to the versions of this release, as opening a store does. It
+ * owns the schema meanwhile. If the schema is current, nothing is done and no
+ * owner is needed.
  *
  * ```ts
  * import { migrateStore } from "@towns/stream-storage/operator";
@@ -92,7 +96,8 @@ export async function migrateStore(
     let report: MigrationReport | undefined;
     await ground.owning({
       prepare: async () => {
-        // Once more where a new schema has been distributed to.
+        // A new schema has been distributed to a worker, so the change runs
+        // once more there.
         report ??= await ground.changing((at) =>
           migrate(at, { schema, partitions, signal, onProgress })
         );
@@ -103,7 +108,7 @@ export async function migrateStore(
 }
 
 /**
- * Takes versions back, for a node or for an older release.
+ * Undoes migrations, for a node or for an older release.
  *
  * @throws {StreamStorageError} as {@linkcode migrateStore}; FAILED_PRECONDITION,
  *   `data_loss`; INVALID_ARGUMENT, `bad_version`.
@@ -118,7 +123,8 @@ export async function migrateStoreDown(
         migrateDown(at, { schema, to, own, allowDataLoss, onProgress, signal })
       );
     const { versions } = await readSchemaState(session, schema);
-    // Without the first version there is no table of owners, so no owner.
+    // Without the first version there is no table of owners, so there can't be
+    // an owner.
     if (versions.node === 0) return await down();
     let report: MigrationReport | undefined;
     await ground.owning({
@@ -131,7 +137,7 @@ export async function migrateStoreDown(
 }
 
 /**
- * Fails unless a schema is current; changes and locks nothing.
+ * Throws unless a schema is current. It changes and locks nothing.
  *
  * @throws {StreamStorageError} BAD_CONFIG, `schema_not_current` and others.
  */
@@ -147,7 +153,8 @@ export async function checkStoreMigrations(
 }
 
 /**
- * Tells which versions {@linkcode migrateStore} would apply; changes nothing.
+ * Returns the versions that {@linkcode migrateStore} would apply. It changes
+ * nothing.
  *
  * @throws {StreamStorageError} as `openStreamReader`.
  */
@@ -173,8 +180,8 @@ export async function planStoreMigrations(
 }
 
 /**
- * The SQL that {@linkcode migrateStore} would run, for people who run it
- * themselves; without an address, for a new schema.
+ * Returns the SQL that {@linkcode migrateStore} would run, for people who want
+ * to run it themselves. Without an address, the SQL makes a new schema.
  *
  * @throws {StreamStorageError} as `openStreamReader`.
  */

@@ -1,6 +1,6 @@
 /**
- * Owning a schema for as long as its tables are changed. Not by opening a store:
- * the schema may be of any version, or not there yet.
+ * Owns a schema while its tables are changed. It can't open a store for that:
+ * the schema may have any version, or may not exist yet.
  */
 
 import type { Session } from "../../database/session.ts";
@@ -20,11 +20,13 @@ const statementMs = 6 * 60 * 60 * 1000;
 export interface Ground {
   session: Session;
   options: ResolvedOptions;
-  /** Runs `work` on the session, or on one with the coordinator of a cluster. */
+  /**
+   * Runs `work` on the session, or in a cluster on one with the coordinator.
+   */
   changing<T>(work: (session: Session) => Promise<T>): Promise<T>;
   /**
-   * Becomes the owner and gives the schema back when `work` has ended. `prepare`
-   * runs before there need be a table of owners.
+   * Becomes the owner for as long as `work` runs. `prepare` runs first, when
+   * the table of owners may still be missing.
    */
   owning(steps: {
     prepare?: () => Promise<void>;
@@ -33,10 +35,10 @@ export interface Ground {
 }
 
 /**
- * Opens a session that is closed when `work` has ended.
+ * Runs `work` with a session for migrations and closes it afterwards.
  *
- * @throws {StreamStorageError} RESOURCE_EXHAUSTED (`schema_owned`) if the schema
- *   has an owner and is not to be taken from it.
+ * @throws {StreamStorageError} RESOURCE_EXHAUSTED (`schema_owned`) if the
+ *   schema has an owner and the options don't allow a takeover.
  */
 export async function onGround<T>(
   { takeOver = false, ...given }: OwnerOptions,

@@ -1,8 +1,8 @@
 /**
- * Carries out planned repairs. Each change is its own transaction, behind the
- * fence and under the stream's lock as every write of a store, and checks there
- * that the finding still holds; before it is sent, the undo file has what it
- * removes.
+ * Carries out planned repairs. Each change is a transaction of its own, behind
+ * the fence and under the stream's lock, like every write of a store. The
+ * transaction checks that the finding still holds. Before it is sent, the undo
+ * file holds the rows that it removes.
  */
 
 import { toStorageError } from "../../database/failures.ts";
@@ -31,12 +31,12 @@ import { type Change, UndoWriter } from "./undo_file.ts";
 const operation = "applyRepairs";
 
 /**
- * Carries out what `planRepairs` has planned, one after the other.
+ * Carries out the repairs of `planRepairs`, one after the other.
  *
  * @throws {StreamStorageError} as `openStreamStorage`; `RESOURCE_EXHAUSTED`
- *   (`schema_owned`): somebody owns the schema; `BAD_CONFIG` (`undo_file`): the
- *   file is there, or can't be made; `CANCELED`: the signal. What was done by
- *   then stays done, and is in the undo file.
+ *   (`schema_owned`): an instance owns the schema; `BAD_CONFIG` (`undo_file`):
+ *   the file exists, or can't be made; `CANCELED`: the signal. Finished repairs
+ *   stay done and are in the undo file.
  */
 export async function applyRepairs(
   repairs: Iterable<Repair>,
@@ -45,7 +45,8 @@ export async function applyRepairs(
   const { signal } = options;
   const results: RepairResult[] = [];
   try {
-    // Before anybody loses the schema for it.
+    // First the file: if it can't be made, no instance may lose the schema for
+    // it.
     await using undo = await UndoWriter.create(undoFile, options.schema);
     await using owned = await openOwned(options);
     for (const repair of repairs) {
@@ -102,7 +103,7 @@ interface Rows {
   kind: RowKind;
 }
 
-/** Page by page, because a stream's rows may be more than memory holds. */
+/** Deletes page by page, because a stream's rows may not fit into memory. */
 async function deleteRows(bench: Bench, rows: Rows): Promise<Outcome> {
   const { streamId, suffix, table, kind } = rows;
   const isOrphan = kind === "orphan";
@@ -122,7 +123,7 @@ async function deleteRows(bench: Bench, rows: Rows): Promise<Outcome> {
     const isDone = await carryOut(bench, streamId, {
       change,
       bound: [found.deletion],
-      // Of no stream: there is no row that could be locked.
+      // Orphans have no stream, so there is no row to lock.
       withoutLock: isOrphan,
       wasDone: async () =>
         (await selectRows(bench, rows, true)).json !== found.json,
@@ -228,7 +229,7 @@ async function movePointerTo(
     : { outcome: "changed", rows: 0 };
 }
 
-/** A block with a snapshot inside its data, or a genesis. */
+/** Whether a block has a snapshot inside its data or is a genesis. */
 async function needsNoOwnSnapshot(
   { store }: Bench,
   streamId: StreamId,
@@ -242,14 +243,18 @@ async function needsNoOwnSnapshot(
   return block !== undefined && hasLegacySnapshot(block[0]);
 }
 
-/** Writes a change down, then makes it; whether it was made. */
+/**
+ * Notes a change in the undo file, then makes it. Returns whether it was made.
+ */
 async function carryOut(
   { store, undo }: Bench,
   streamId: StreamId,
   { change, bound, wasDone, withoutLock = false, isDone = () => true }: {
     change: Change;
     bound: readonly Bound[];
-    /** Whether an attempt that has lost its answer has made it. */
+    /**
+     * Whether an earlier attempt, whose answer was lost, has made the change.
+     */
     wasDone: () => Promise<boolean>;
     withoutLock?: boolean;
     isDone?: (results: readonly Result[]) => boolean;

@@ -1,6 +1,6 @@
 /**
- * Repairs are writes like any other: by the owner of the schema, behind its fence
- * and each under its stream's lock. So they open a store, without its workers.
+ * Opens a store without workers. Repairs are writes like any other: the
+ * schema's owner makes them, behind its fence, each under its stream's lock.
  */
 
 import type { Workers } from "../../postgres/background.ts";
@@ -8,25 +8,30 @@ import { openStore } from "../../postgres/open.ts";
 import type { StreamStorageOptions } from "../../postgres/options.ts";
 import type { Store } from "../../postgres/store.ts";
 
-/** Where the schema is, as `openStreamStorage` is told, and who may own it. */
+/**
+ * The schema, with the options of `openStreamStorage`, and whether to take it
+ * over.
+ */
 export interface OwnerOptions
   extends Omit<StreamStorageOptions, "whenOwned" | "migrate"> {
   /**
-   * Take the schema from an instance that owns it. Default false: it is refused
-   * (`schema_owned`), and the error says who that is.
+   * Take the schema from an instance that owns it. Default false: the call
+   * fails with `schema_owned`, and the error names the owner.
    */
   takeOver?: boolean;
 }
 
-/** The inside of an open store. */
+/** The internals of an open store. */
 export interface OwnedStore extends AsyncDisposable {
-  /** With the patience, and the few connections, of work in the background. */
+  /** The store with the deadlines and few connections of background work. */
   store: Store;
-  /** With the connections, and the shared transactions, of a store's callers. */
+  /**
+   * The store with the connections and shared transactions of ordinary calls.
+   */
   callers: Store;
 }
 
-/** Nobody gets at the maintenance: the store itself is not given away. */
+/** The maintenance is out of reach, because the store itself is not exposed. */
 const idle: Workers = {
   maintenance: {} as Workers["maintenance"],
   start: () => {},
@@ -34,10 +39,10 @@ const idle: Workers = {
 };
 
 /**
- * Becomes the owner; changes no table otherwise.
+ * Becomes the owner and changes nothing else.
  *
- * @param migrate `check` refuses a schema that is not up to date. A repair does
- *   without: the schema itself may be damaged.
+ * @param migrate `check` refuses a schema that is not up to date. A repair
+ *   passes no check, because the schema itself may be damaged.
  */
 export async function openOwned(
   { takeOver = false, ...options }: OwnerOptions,
@@ -47,7 +52,7 @@ export async function openOwned(
   const storage = await openStore(
     {
       applicationName: "stream-repair",
-      // Few, and no workers: an upload is no matter of a repair.
+      // A repair needs few connections and no workers: it uploads nothing.
       maxConnections: 4,
       ...options,
       workerConcurrency: 0,

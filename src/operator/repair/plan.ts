@@ -1,6 +1,6 @@
 /**
- * What can be done about findings. Only what loses nothing and guesses nothing is
- * planned; of the rest the plan says who has to do what.
+ * Plans repairs for findings. It plans only changes that lose nothing and guess
+ * nothing. For every other finding the plan says what has to be done by hand.
  */
 
 import {
@@ -9,36 +9,38 @@ import {
   type FindingDetail,
 } from "../verify/findings.ts";
 
-/** A change that is kept in the undo file, so that it can be taken back. */
+/** A change. The undo file records it, so that it can be undone. */
 export type RepairAction =
-  /** The latest snapshot names another block. */
+  /** Moves the latest snapshot to another block. */
   | {
     readonly kind: "point_snapshot";
     readonly from: FindingDetail;
     readonly to: FindingDetail;
   }
-  /** Rows of no stream are deleted. */
+  /** Deletes rows that belong to no stream. */
   | { readonly kind: "delete_orphans"; readonly table: string }
-  /** Candidates of stored blocks are deleted. */
+  /** Deletes candidates for blocks that are already stored. */
   | { readonly kind: "delete_stale_candidates" }
-  /** The minipool of an ephemeral stream is deleted. */
+  /** Deletes the minipool of an ephemeral stream. */
   | { readonly kind: "delete_minipool" }
-  /** The minipool's marker is written anew. */
+  /** Rewrites the minipool's marker. */
   | { readonly kind: "write_marker"; readonly generation: FindingDetail }
-  /** Nothing can be done without a guess. */
+  /** No change is possible without a guess. */
   | { readonly kind: "none" };
 
-/** What is to be done about one finding. */
+/** The repair of one finding. */
 export interface Repair {
   /** The finding. */
   readonly finding: Finding;
   /** The change. */
   readonly action: RepairAction;
-  /** The change in words, or what is to be done by hand. */
+  /** The change in words, or what to do by hand. */
   readonly what: string;
 }
 
-/** Plans what to do about findings; notes need nothing. Changes nothing. */
+/**
+ * Plans a repair for each finding that is not a mere note. It changes nothing.
+ */
 export function planRepairs(findings: Iterable<Finding>): Repair[] {
   return [...findings]
     .filter(({ severity }) => severity !== "note")

@@ -1,7 +1,6 @@
 /**
- * Statements of repairs and of taking them back. Rows leave the server and come
- * back as the JSON that it makes of them itself, so nothing here has to know
- * their columns.
+ * Statements that repair and that undo repairs. The server turns rows into JSON
+ * and back, so that no code here has to know their columns.
  */
 
 import { rejectSql } from "../../database/rejection.ts";
@@ -10,13 +9,13 @@ import type { StreamTables } from "../../postgres/catalog.ts";
 import { pageSql } from "../../postgres/sql/pages.ts";
 import { nameIn, type RowTable, rowTables } from "./tables.ts";
 
-/** The reason of a rejection: what was planned is not what is there. */
+/** The reason of a rejection: the stored rows no longer match the plan. */
 export const changedReason = "finding_changed";
 
-/** Which rows of a stream, and whether they are still to go. */
+/** The kind of superfluous rows. */
 export type RowKind = "orphan" | "stale" | "ephemeral" | "marker";
 
-/** What makes the rows superfluous, of the stream $1. */
+/** The condition under which rows of stream $1 are superfluous. */
 function condition(t: StreamTables, kind: RowKind): string {
   const isThere = `EXISTS (SELECT 1 FROM ${t.streams} WHERE stream_id = $1)`;
   switch (kind) {
@@ -33,7 +32,9 @@ function condition(t: StreamTables, kind: RowKind): string {
   }
 }
 
-/** Of rows that are held at a time, and written as text of twice the size. */
+/**
+ * Bytes of rows that are in memory at a time. As text they take twice the size.
+ */
 const bytesAtMost = 4 * 1024 * 1024;
 
 type SelectRows = Statement<["bpchar"], ["tid", "int8", "text"]>;
@@ -47,7 +48,7 @@ interface RowStatements {
   delete: (t: StreamTables) => DeleteRows;
 }
 
-/** Made once: a catalog keeps statements by their template. */
+/** Templates are made once, because a catalog caches statements by template. */
 const made = new Map<string, RowStatements>();
 
 /** The statements over the superfluous rows of a kind in a table. */
@@ -65,9 +66,9 @@ export function rowStatements(table: RowTable, kind: RowKind): RowStatements {
 }
 
 /**
- * A page of rows from the end, each with its place, its version and itself as
- * JSON. From the end: should anything stop in between, what is left is the
- * beginning, and a node that makes a stream of this id finds its block 0.
+ * A page of rows from the end, each with its place, its version and its JSON.
+ * Rows go from the end so that an interrupted repair leaves the beginning: then
+ * a node that creates a stream with this id finds its block 0.
  */
 function selectRows(
   t: StreamTables,
@@ -91,8 +92,8 @@ function selectRows(
 }
 
 /**
- * Deletes the rows at places $2 if their versions are $3 and they are superfluous
- * still; if that is not so of all of them, of none.
+ * Deletes the rows at places $2 if all of them still have the versions $3 and
+ * are still superfluous. Otherwise it deletes none.
  */
 function deleteRows(
   t: StreamTables,
@@ -114,7 +115,7 @@ function deleteRows(
   });
 }
 
-/** Puts back rows $2 that are missing; counts them. */
+/** Puts back those of the rows $2 that are missing, and counts them. */
 export const insertRows: Record<
   RowTable,
   (t: StreamTables) => Statement<["text"], []>
@@ -136,7 +137,7 @@ function insertInto(name: string): Statement<["text"], []> {
   });
 }
 
-/** Stops the transaction if the stream is there. */
+/** Stops the transaction if the stream exists. */
 export const checkUnknown = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN EXISTS (
@@ -147,9 +148,10 @@ export const checkUnknown = (t: StreamTables) =>
   });
 
 /**
- * Stops the transaction unless the stream is a regular one, generation $2 is due
- * and its minipool has exactly the events 0, 1, … of it, but not its marker alone;
- * a marker of a later one and no event would say that blocks were lost.
+ * Stops the transaction unless the stream is a regular one, generation $2 is
+ * due, and the minipool holds exactly the events 0, 1, … of that generation and
+ * lacks only the right marker. A marker of a later generation without events
+ * would mean that blocks were lost.
  */
 export const checkOnlyMarkerWrong = (t: StreamTables) => {
   const places = t.suffix.startsWith("m")
@@ -179,7 +181,7 @@ export const checkOnlyMarkerWrong = (t: StreamTables) => {
   });
 };
 
-/** Removes the marker that a repair has written; counts it. */
+/** Removes the marker that a repair has written, and counts it. */
 export const deleteMarker = (t: StreamTables) =>
   statement({
     text: `DELETE FROM ${t.minipools}
@@ -188,9 +190,10 @@ export const deleteMarker = (t: StreamTables) =>
   });
 
 /**
- * Lets the latest snapshot of the stream name block $3 instead of $2, if every
- * block from there to the last is stored; $4: the block's own data were seen to
- * hold one, or it is a genesis without. Counts 1 when it was done.
+ * Makes block $3 the stream's latest snapshot instead of block $2, if every
+ * block from $3 to the last is stored. $4 says that the block needs no snapshot
+ * beside it, because its data hold one or it is a genesis. Counts 1 if the
+ * change was made.
  */
 export const movePointer = (t: StreamTables) =>
   statement({
@@ -205,7 +208,7 @@ export const movePointer = (t: StreamTables) =>
     params: ["bpchar", "int8", "int8", "bool"],
   });
 
-/** Undoes that, if nothing has moved it since. */
+/** Undoes `movePointer` if the latest snapshot has not moved since. */
 export const movePointerBack = (t: StreamTables) =>
   statement({
     text: `UPDATE ${t.streams} SET latest_snapshot_miniblock = $3

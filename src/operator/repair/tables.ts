@@ -3,7 +3,7 @@
 import type { StreamTables } from "../../postgres/catalog.ts";
 import { blockBytes } from "../../postgres/sql/pages.ts";
 
-/** Which of a partition's tables. */
+/** One of a partition's tables. */
 export type RowTable = keyof typeof rowTables;
 
 export const rowTables = {
@@ -19,7 +19,7 @@ export const rowTables = {
   },
 } as const;
 
-/** Its quoted name in a partition. */
+/** The table's quoted name in a partition. */
 export function nameIn(t: StreamTables, table: RowTable): string {
   return {
     miniblocks: t.miniblocks,

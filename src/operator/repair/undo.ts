@@ -1,4 +1,4 @@
-/** Takes repairs back, by the file that was written before each of them. */
+/** Undoes repairs, from the file that recorded them. */
 
 import { toStorageError } from "../../database/failures.ts";
 import { bind, type Bound, type Result } from "../../database/statement.ts";
@@ -19,11 +19,12 @@ import { type Change, readChanges } from "./undo_file.ts";
 const operation = "undoRepairs";
 
 /**
- * Takes back what `applyRepairs` has noted in a file, one change after the other.
- * What is as it was already stays so: it can be done again after a failure.
+ * Undoes the changes that `applyRepairs` has recorded in a file, one after the
+ * other. A change that is already undone stays so; the call can therefore be
+ * repeated after a failure.
  *
- * @throws {StreamStorageError} as `applyRepairs`; `BAD_CONFIG` (`undo_file`): the
- *   file is none, is damaged, or is of another schema.
+ * @throws {StreamStorageError} as `applyRepairs`; `BAD_CONFIG` (`undo_file`):
+ *   the file is not an undo file, is damaged, or belongs to another schema.
  */
 export async function undoRepairs(
   undoFile: string,
@@ -48,7 +49,9 @@ export async function undoRepairs(
   return results;
 }
 
-/** The statements that take a change back; the last ones count what they wrote. */
+/**
+ * The statements that undo a change. The last ones count the rows they wrote.
+ */
 function statementsOf(store: Store, change: Change): Bound[] {
   const { catalog } = store;
   const { streamId, suffix } = change;
@@ -102,7 +105,10 @@ async function undo(
   });
 }
 
-/** Rows written; a marker that was removed and one put back count as one each. */
+/**
+ * The number of changed rows. A removed marker and a restored one count as one
+ * each.
+ */
 function countOf({ kind }: Change, results: readonly Result[]): number {
   return kind === "marker"
     ? results.reduce((rows, { count }) => rows + count, 0)

@@ -1,7 +1,7 @@
 /**
- * The file that takes repairs back: JSON lines. A change is written, and the disk
- * has it, before its transaction begins; behind it stands whether it was done. So
- * whatever stops a repair, the rows are in the database or in the file.
+ * The undo file, in JSON lines. A change is on the disk before its transaction
+ * begins. The next line says whether the change was made. So at any
+ * interruption the rows are in the database or in the file.
  */
 
 import { createReadStream } from "node:fs";
@@ -17,23 +17,25 @@ export interface RowsChange {
   streamId: string;
   suffix: string;
   table: RowTable;
-  /** Whether they are put back only while no such stream is there. */
+  /**
+   * Whether the rows may be put back only while no stream with this id exists.
+   */
   isOrphan: boolean;
-  /** A JSON array. */
+  /** The rows as a JSON array. */
   rows: string;
 }
 
-/** A marker that a repair writes, in the place of those in `rows`. */
+/** A marker that a repair writes in place of those in `rows`. */
 export interface MarkerChange {
   kind: "marker";
   streamId: string;
   suffix: string;
   generation: string;
-  /** A JSON array. */
+  /** The rows as a JSON array. */
   rows: string;
 }
 
-/** A pointer that a repair moves. */
+/** The latest snapshot that a repair moves. */
 export interface PointerChange {
   kind: "pointer";
   streamId: string;
@@ -42,7 +44,7 @@ export interface PointerChange {
   to: string;
 }
 
-/** What one transaction changes. */
+/** The change of one transaction. */
 export type Change = RowsChange | MarkerChange | PointerChange;
 
 const format = "stream-storage-undo";
@@ -60,8 +62,9 @@ export class UndoWriter implements AsyncDisposable {
   }
 
   /**
-   * Makes the file, which must not be there: it may be all that another repair
-   * has left of its rows. Others must not read it, since it holds payload.
+   * Makes the file. An existing file is refused, because it may hold the only
+   * copy of rows that another repair has removed. Only this user may read the
+   * file, since it holds payload.
    */
   static async create(path: string, schema: string): Promise<UndoWriter> {
     const file = await open(path, "wx", 0o600).catch((error: Error) => {
@@ -84,12 +87,12 @@ export class UndoWriter implements AsyncDisposable {
     await this.#write({ change });
   }
 
-  /** Notes what became of the last change. */
+  /** Records whether the last change was made. */
   async end(isDone: boolean): Promise<void> {
     await this.#write({ done: isDone });
   }
 
-  /** Closes the file, and removes it if there is nothing to take back. */
+  /** Closes the file, and removes it if there is nothing to undo. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.close();
     if (!this.#isNeeded) await rm(this.#path, { force: true });
@@ -101,13 +104,13 @@ export class UndoWriter implements AsyncDisposable {
   }
 }
 
-/** The name of a new file lasts only once its directory is on the disk, too. */
+/** A new file's name is durable only once its directory is on the disk, too. */
 async function syncDirectory(path: string): Promise<void> {
   try {
     await using directory = await open(path, "r");
     await directory.sync();
   } catch {
-    // Not every system can.
+    // Not every system can sync a directory.
   }
 }
 
@@ -116,11 +119,12 @@ function codeOf(error: Error): string {
 }
 
 /**
- * The changes of an undo file that were done, in their order. One of which the
- * file does not say what became of it counts as done: a crash came between.
+ * Yields the changes of an undo file that were made, in their order. If the
+ * file does not say whether a change was made, a crash has come between, and
+ * the change counts as made.
  *
- * @throws {StreamStorageError} `BAD_CONFIG`, `undo_file`: it is none, or is of
- *   another schema, or is damaged.
+ * @throws {StreamStorageError} `BAD_CONFIG`, `undo_file`: it is not an undo
+ *   file, belongs to another schema, or is damaged.
  */
 export async function* readChanges(
   path: string,
@@ -138,7 +142,7 @@ export async function* readChanges(
         continue;
       }
       const entry = parse(line);
-      // A crash cuts the last line; its change was never sent.
+      // A crash has cut the last line; its change was never sent.
       if (entry === undefined) break;
       if ("change" in entry) {
         if (last !== undefined) yield last;

@@ -1,4 +1,4 @@
-/** The stores of a database. */
+/** Finds the stores of a database. */
 
 import type { Session } from "../../database/session.ts";
 import { bind, statement } from "../../database/statement.ts";
@@ -6,15 +6,21 @@ import { type ServerOptions, withSession } from "../session.ts";
 
 /** A schema that looks like a store. */
 export interface FoundStore {
-  /** Its name. */
+  /** The schema's name. */
   schema: string;
-  /** Streams, as the server estimates them; null before its first look. */
+  /**
+   * The server's estimate of the number of streams; null before its first
+   * analysis.
+   */
   streams: number | null;
-  /** Bytes of tables and indexes, as the server estimates them. */
+  /** The server's estimate of the bytes of tables and indexes. */
   bytes: bigint;
 }
 
-/** All tables of the first version: another program's schema has not all of them. */
+/**
+ * A store has all tables of the first version; no other program's schema has
+ * all of them.
+ */
 const selectStores = statement({
   text: `SELECT n.nspname::pg_catalog.text,
       pg_catalog.max(CASE WHEN c.relname = 'es'
@@ -45,8 +51,9 @@ const selectStores = statement({
 });
 
 /**
- * The schemas of a database that look like stores, in the order of their names:
- * ours and those of nodes. The catalogue is asked, so no right is needed.
+ * Returns the schemas of a database that look like stores, ours and those of
+ * nodes, in the order of their names. It reads only the catalogue, so it needs
+ * no rights.
  *
  * ```ts
  * import { findStores } from "@towns/stream-storage/operator";
@@ -64,14 +71,14 @@ export async function findStores(
   return await withSession("findStores", options, storesOf);
 }
 
-/** The same on a session that there is. */
+/** Does the work of `findStores` on an open session. */
 export async function storesOf(
   session: Pick<Session, "run">,
 ): Promise<FoundStore[]> {
   const [{ rows }] = await session.run([bind(selectStores)]);
   return rows.map(([schema, streams, bytes]) => ({
     schema,
-    // -1: never analysed.
+    // -1: the table was never analysed.
     streams: streams === null || streams < 0 ? null : Math.round(streams),
     bytes,
   }));

@@ -1,4 +1,4 @@
-/** What `storeStatus` asks the server. */
+/** The queries of `storeStatus`. */
 
 import { quoteIdentifier } from "../../database/migrations/mod.ts";
 import { statement } from "../../database/statement.ts";
@@ -7,7 +7,9 @@ const isoTime = (expression: string) =>
   `pg_catalog.to_char(${expression} AT TIME ZONE 'UTC',
     'YYYY-MM-DD"T"HH24:MI:SS"Z"')`;
 
-/** A lock that is held by another must not hold up who looks what is wrong. */
+/**
+ * A lock of another session must not block an operator who looks for the fault.
+ */
 export const setLockTimeout = statement({
   text: "SELECT pg_catalog.set_config('lock_timeout', '1000', true)",
   columns: ["text"],
@@ -30,7 +32,7 @@ export const selectServer = statement({
 
 /**
  * Other sessions of this database by role, application and state; without
- * pg_read_all_stats the server does not tell of other roles'.
+ * pg_read_all_stats the server hides the details of other roles' sessions.
  */
 export const selectSessions = statement({
   text: `SELECT usename::pg_catalog.text, application_name, state,
@@ -58,7 +60,7 @@ export const selectLongestTransaction = statement({
   once: true,
 });
 
-/** Of the schema: the tables that this role may read. */
+/** The tables of the schema that this role may read. */
 export const selectReadableTables = statement({
   text: `SELECT c.relname::pg_catalog.text
     FROM pg_catalog.pg_namespace AS n
@@ -72,7 +74,10 @@ export const selectReadableTables = statement({
   once: true,
 });
 
-/** Streams by the two digits of their type, what they are and where. */
+/**
+ * Streams by the two digits of their type, by ephemeral or not, and by
+ * location.
+ */
 export const selectStreamKinds = (schema: string, nodeVersion: number) =>
   statement({
     text: `SELECT pg_catalog.left(stream_id, 2), ${
@@ -94,12 +99,15 @@ const family = (name: string) =>
 
 const blockSize = "pg_catalog.current_setting('block_size')::pg_catalog.int8";
 
-/** Bytes of a table with its TOAST, and of its indexes; looks at the files. */
+/**
+ * Bytes of a table with its TOAST, and of its indexes, from the sizes of the
+ * files.
+ */
 const exactBytes =
   `pg_catalog.pg_table_size(c.oid::pg_catalog.regclass) AS heap,
   pg_catalog.pg_indexes_size(c.oid::pg_catalog.regclass) AS indexes`;
 
-/** The same as the catalogue knows it, which waits for no lock. */
+/** The same bytes as the catalogue estimates them, which waits for no lock. */
 const estimatedBytes = `${blockSize} * (c.relpages::pg_catalog.int8
     + coalesce(t.relpages::pg_catalog.int8, 0::pg_catalog.int8)) AS heap,
   ${blockSize} * coalesce((SELECT pg_catalog.sum(x.relpages::pg_catalog.int8)
@@ -142,8 +150,9 @@ export const selectExactFamilies = selectFamilies(exactBytes);
 export const selectEstimatedFamilies = selectFamilies(estimatedBytes);
 
 /**
- * The same of a store on a worker of a cluster, as the text of one column, for
- * another server to send there: its sessions see the shards. %L is the schema.
+ * The same query for a store on a worker of a cluster, with its result as text
+ * in one column, to be sent there by another server. Sessions on the worker see
+ * the shards. %L is the schema.
  */
 export const shardFamilies =
   `SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
@@ -170,7 +179,10 @@ export const shardFamilies =
       WHERE n.nspname = %L AND c.relkind = 'r') AS its
     GROUP BY family ORDER BY pg_catalog.sum(heap) DESC, family) AS families`;
 
-/** What the worker $3, $4 says to the text $1 with $2 in it; no row: it is away. */
+/**
+ * Sends the query $1, with $2 in it, to the worker $3, $4. There is no row if
+ * the worker can't be reached.
+ */
 export const askWorker = statement({
   text: `SELECT result FROM pg_catalog.run_command_on_workers(
       pg_catalog.format($1, $2))

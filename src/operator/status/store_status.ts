@@ -1,4 +1,4 @@
-/** What a store is, who has it, and how large it is. */
+/** Reports a store's server, versions, owner and size. */
 
 import { sqlStateOf } from "../../database/failures.ts";
 import { holdersOf } from "../../database/lock_holder.ts";
@@ -45,9 +45,9 @@ import type {
 const operation = "storeStatus";
 
 /**
- * Tells what a store is: server, versions, owner, sessions, streams and tables.
- * Takes no lock, and shows what it can to a role with few rights, on a standby
- * and of a schema that is older or newer than this release.
+ * Reports on a store: server, versions, owner, sessions, streams and tables. It
+ * takes no lock. It also works with few rights, on a standby, and for a schema
+ * that is older or newer than this release, and then returns what it can.
  *
  * ```ts
  * import { storeStatus } from "@towns/stream-storage/operator";
@@ -235,7 +235,7 @@ async function tablesOf(
   };
 }
 
-/** Undefined if a lock of another session stands in the way. */
+/** Returns undefined if a lock of another session stands in the way. */
 async function unlessLocked<const B extends readonly Bound[]>(
   session: Session,
   bound: B,

@@ -1,4 +1,4 @@
-/** What is told of a store. */
+/** The parts of a store's status. */
 
 import type { LockHolder } from "../../database/lock_holder.ts";
 import type { TrackVersions } from "../../database/migrations/mod.ts";
@@ -9,7 +9,7 @@ import type { ServerOptions } from "../session.ts";
 
 /** The server of a store. */
 export interface ServerStatus {
-  /** Of PostgreSQL. */
+  /** PostgreSQL's version. */
   version: string;
   /** The database's name. */
   database: string;
@@ -17,17 +17,17 @@ export interface ServerStatus {
   isStandby: boolean;
   /** When it was started. */
   startedAt: string;
-  /** Connections of clients to all of its databases. */
+  /** Client connections to all databases of the server. */
   connections: bigint;
-  /** How many it allows. */
+  /** The number of connections that the server allows. */
   maxConnections: bigint;
-  /** Of the whole database. */
+  /** The size of the whole database. */
   databaseBytes: bigint;
 }
 
 /** Sessions of one role and application in one state. */
 export interface SessionGroup {
-  /** Null where the server does not tell it to us, as the next ones. */
+  /** Null, like the next members, if the server hides it from this role. */
   role: string | null;
   /** The name that the program gave itself. */
   application: string | null;
@@ -41,13 +41,13 @@ export interface SessionGroup {
 export interface OpenTransaction {
   /** The server's process. */
   pid: number;
-  /** Null where the server does not tell it to us, as the next ones. */
+  /** Null, like the next members, if the server hides it from this role. */
   role: string | null;
   /** The name that the program gave itself. */
   application: string | null;
   /** As pg_stat_activity has it. */
   state: string | null;
-  /** For how long. */
+  /** How long it has been open. */
   seconds: number;
 }
 
@@ -68,60 +68,63 @@ export type StreamLocation = "database" | "s3" | "gcs";
 
 /** Tables of one name, of all partitions. */
 export interface TableFamily {
-  /** Without the partition. */
+  /** The name without the partition. */
   name: string;
-  /** How many tables. */
+  /** The number of tables. */
   tables: bigint;
-  /** Of the tables with their TOAST. */
+  /** Bytes of the tables with their TOAST. */
   tableBytes: bigint;
-  /** Of the indexes on them. */
+  /** Bytes of their indexes. */
   indexBytes: bigint;
-  /** By the server's statistics. */
+  /** Rows, by the server's statistics. */
   rows: bigint;
   /** Old versions of rows that no vacuum has removed yet. */
   deadRows: bigint;
   /** The last vacuum of any of them; null: none was vacuumed. */
   lastVacuum: string | null;
-  /** How many of them were vacuumed. */
+  /** How many of the tables were ever vacuumed. */
   vacuumed: bigint;
 }
 
-/** What `storeStatus` returns. */
+/** The result of `storeStatus`. */
 export interface StoreStatus {
-  /** Where it is. */
+  /** The store's server. */
   server: ServerStatus;
-  /** Its schema. */
+  /** The store's schema. */
   schema: string;
-  /** Of both tracks of migrations. */
+  /** The schema's versions on both tracks of migrations. */
   versions: TrackVersions;
-  /** Those that this release works on. */
+  /** The versions that this release works with. */
   currentVersions: TrackVersions;
-  /** A migration of another program failed half-way. */
+  /** Whether a migration of another program has failed half-way. */
   isDirty: boolean;
   /** Undefined if the number is not stored. */
   partitions: number | undefined;
-  /** Where it lives in a Citus cluster; null: on the server that was asked. */
+  /**
+   * Where the store lives in a Citus cluster; null: on the connected server.
+   */
   placement: StorePlacement | null;
-  /** Who has the schema; null: nobody. Undefined: this role may not read it. */
+  /** The schema's owner; null: none. Undefined: this role may not read it. */
   owner: OwnerFacts | null | undefined;
   /**
-   * Who holds the owner's lock. Undefined: nobody sees it on a standby, or but on
-   * the worker that has the store.
+   * The holders of the owner's lock. Undefined if it can't be seen: on a
+   * standby, and in a cluster from any server except the worker that has the
+   * store.
    */
   lockHolders: LockHolder[] | undefined;
   /** Other sessions in this database. */
   sessions: SessionGroup[];
-  /** The one that has been open longest. */
+  /** The transaction that has been open longest. */
   longestTransaction: OpenTransaction | undefined;
-  /** Undefined: this role may not read them, or they are locked. */
+  /** Undefined if this role may not read the streams, or they are locked. */
   streams: StreamKind[] | undefined;
-  /** The largest first. */
+  /** The families of tables, the largest first. */
   tables: TableFamily[];
   /** Whether a lock kept the sizes from being measured. */
   areSizesEstimated: boolean;
 }
 
-/** What `storeStatus` needs to know. */
+/** The options of `storeStatus`. */
 export interface StoreStatusOptions extends ServerOptions {
   /** The store's schema. */
   schema: string;

@@ -1,4 +1,4 @@
-/** Lists streams that have something in common. */
+/** Lists the streams that match a filter. */
 
 import type { StreamReaderOptions } from "../../postgres/reader_options.ts";
 import { invalidArgument } from "../../storage/contract_errors.ts";
@@ -16,38 +16,46 @@ import {
   walkRows,
 } from "./walk.ts";
 
-/** Which streams {@linkcode listStreams} tells of: those that fit all of it. */
+/**
+ * The filter of {@linkcode listStreams}: a stream must match every given
+ * member.
+ */
 export interface StreamFilter {
-  /** Of one of these types. */
+  /** Only streams of these types. */
   types?: readonly StreamType[];
-  /** Whether they are being uploaded. */
+  /** Only streams that are being uploaded, or only those that are not. */
   isEphemeral?: boolean;
-  /** Where their blocks are. */
+  /** Only streams whose blocks are there. */
   location?: StreamLocation;
-  /** Their ids begin so: hexadecimal digits. */
+  /** Only streams whose ids begin with these hexadecimal digits. */
   prefix?: string;
-  /** With more bytes in the database. */
+  /** Only streams with more bytes than this in the database. */
   largerThan?: number;
-  /** With missing numbers between their blocks. */
+  /**
+   * Only streams with missing numbers between their blocks, or only those
+   * without.
+   */
   hasGaps?: boolean;
-  /** With more events in the minipool. */
+  /** Only streams with more events than this in the minipool. */
   minipoolOver?: number;
 }
 
-/** What {@linkcode listStreams} needs to know. */
+/** The options of {@linkcode listStreams}. */
 export interface ListStreamsOptions extends StreamReaderOptions, StreamFilter {
-  /** Only ids behind this one, to go on after the last of a page. */
+  /**
+   * Only ids after this one. Pass the last id of a page to get the next page.
+   */
   after?: string;
-  /** Bytes a second at most that the server has to look at. Default: no limit. */
+  /** The most bytes a second that the server has to read. Default: no limit. */
   rate?: number;
 }
 
 const operation = "listStreams";
 
 /**
- * Yields streams with their sizes in the order of their ids, in pages. What is
- * asked for by rows alone (types, place, prefix) is cheap; the others look at each
- * stream.
+ * Yields streams with their sizes, in pages, in the order of their ids. Filters
+ * on a stream's row (`types`, `isEphemeral`, `location`, `prefix`) are cheap;
+ * the others examine every stream.
  *
  * ```ts
  * import { listStreams } from "@towns/stream-storage/operator";

@@ -1,4 +1,4 @@
-/** What a stream takes. */
+/** The sizes of streams. */
 
 import type { ValuesOf } from "../../database/wire/types.ts";
 import {
@@ -10,7 +10,7 @@ import { locationOf } from "../location.ts";
 import type { StreamLocation } from "../status/types.ts";
 import type { selectSizes } from "./sizes_sql.ts";
 
-/** What a stream takes, in rows and in bytes of payload. */
+/** The size of a stream, in rows and in bytes of payload. */
 export interface StreamSizes {
   /** The stream. */
   streamId: StreamId;
@@ -20,39 +20,42 @@ export interface StreamSizes {
   isEphemeral: boolean;
   /** Where its blocks are. */
   location: StreamLocation;
-  /** The block of its latest snapshot, as its row says. */
+  /** The block of its latest snapshot, according to its row. */
   latestSnapshot: bigint;
-  /** Its blocks in the database. */
+  /** The number of its blocks in the database. */
   blocks: bigint;
-  /** The first one; null: it has none. */
+  /** The number of its first block there; null: it has none. */
   firstBlock: bigint | null;
-  /** The last one. */
+  /** The number of its last block there. */
   lastBlock: bigint | null;
-  /** Of their data. */
+  /** Bytes of these blocks' data. */
   blockBytes: bigint;
-  /** Blocks beside which a snapshot stands. */
+  /** The number of blocks that have a snapshot beside them. */
   snapshots: bigint;
-  /** Of these snapshots. */
+  /** Bytes of these snapshots. */
   snapshotBytes: bigint;
-  /** Of blocks and snapshots before the latest snapshot: trimming takes no more. */
+  /**
+   * Bytes of blocks and snapshots before the latest snapshot, the most that
+   * trimming can free.
+   */
   oldBytes: bigint;
-  /** Events in its minipool. */
+  /** The number of events in its minipool. */
   events: bigint;
-  /** Of them. */
+  /** Their bytes. */
   minipoolBytes: bigint;
-  /** Proposed blocks. */
+  /** The number of candidates. */
   candidates: bigint;
-  /** Of them, with their snapshots. */
+  /** Bytes of the candidates with their snapshots. */
   candidateBytes: bigint;
-  /** Blocks in object storage. */
+  /** The number of blocks in object storage. */
   outsideBlocks: bigint;
-  /** Of them. */
+  /** Their bytes. */
   outsideBytes: bigint;
   /** Whether numbers are missing between the first block and the last. */
   hasGaps: boolean;
 }
 
-/** What all of it takes in the database. */
+/** The sum of a stream's bytes in the database. */
 export function bytesOf(
   { blockBytes, snapshotBytes, minipoolBytes, candidateBytes }: Pick<
     StreamSizes,

@@ -1,6 +1,6 @@
 /**
- * What streams take, one row a stream. No value is read, only its size, which is
- * in its row or in the pointer to where it is.
+ * The sizes of streams, one row a stream. The statements read no large value,
+ * only its size, which stands in the row or in the pointer to the value.
  */
 
 import { statement } from "../../database/statement.ts";
@@ -28,7 +28,7 @@ const columns = [
   "int8",
 ] as const;
 
-/** A sum of sizes; null, of no rows, is 0. */
+/** A sum of sizes; without rows, 0 instead of null. */
 const sumOf = (expression: string) =>
   `coalesce(pg_catalog.sum(${expression}), 0)::pg_catalog.int8`;
 
@@ -88,7 +88,7 @@ export const selectRowsAfter = (t: StreamTables) =>
     columns: ["bpchar", "bool", "text", "int8"],
   });
 
-/** All streams. */
+/** Counts all streams. */
 export const countRows = (t: StreamTables) =>
   statement({
     text: `SELECT pg_catalog.count(*) FROM ${t.streams}`,

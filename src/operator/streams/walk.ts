@@ -23,7 +23,7 @@ export interface StreamRow {
   latestSnapshot: bigint;
 }
 
-/** What a walk reads with. */
+/** What a walk needs to read the store. */
 export interface WalkContext {
   core: Pick<ReadCore, "catalog" | "transactions">;
   /** The name of the operation, for the server's and our own telemetry. */
@@ -33,11 +33,11 @@ export interface WalkContext {
 }
 
 const rowsPerPage = 2000n;
-/** Partitions that are asked in one flush. */
+/** The number of partitions read in one flush. */
 const perFlush = 64;
-/** Flushes beside each other, each on a connection. */
+/** The number of concurrent flushes, each on a connection of its own. */
 const concurrency = 4;
-/** What a row costs the server to look at, roughly. */
+/** Roughly the cost of a row for the server, in bytes. */
 const bytesPerRow = 100;
 
 /** How many streams there are. */
@@ -50,7 +50,10 @@ export async function countStreams(
   return rows[0]![0];
 }
 
-/** The rows of `es` after an id, in pages, those that begin with a prefix. */
+/**
+ * Yields the rows of `es` after an id, in pages, optionally only those whose
+ * ids begin with a prefix.
+ */
 export async function* walkRows(
   { core, name, signal }: WalkContext,
   { after, prefix }: { after: string; prefix: string },
@@ -74,13 +77,16 @@ export async function* walkRows(
     }));
     const last = rows.at(-1)?.[0];
     if (last === undefined || BigInt(rows.length) < rowsPerPage) return;
-    // The ids are in order, so those of the prefix have all been seen.
+    // The ids are in order, so all ids with the prefix have been seen.
     if (last > prefix && !last.startsWith(prefix)) return;
     from = last;
   }
 }
 
-/** The sizes of streams, in the order of their ids; one that has gone is missing. */
+/**
+ * Reads the sizes of streams, in the order of their ids. Deleted streams are
+ * missing from the result.
+ */
 export async function readSizes(
   context: WalkContext,
   streamIds: readonly StreamId[],

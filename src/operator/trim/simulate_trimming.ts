@@ -1,4 +1,4 @@
-/** What trimming would take, looked at without owning the store. */
+/** Simulates trimming without owning the store. */
 
 import { LegacySnapshots } from "../../postgres/legacy_snapshots.ts";
 import { resolveTrimming } from "../../postgres/live_options.ts";
@@ -23,37 +23,42 @@ import { countStreams, walkRows } from "../streams/walk.ts";
 import type { UsageProgress } from "../usage/types.ts";
 import { Throttle } from "../verify/throttle.ts";
 
-/** What trimming would take of the streams of one type. */
+/** What trimming would remove from the streams of one type. */
 export interface TypeTrimming {
   /** The type. */
   type: StreamType;
-  /** Streams of which something would go. */
+  /** The number of streams that would lose something. */
   streams: number;
-  /** Blocks. */
+  /** Blocks that would be removed. */
   miniblocks: number;
-  /** Snapshots that would be cleared, beside those that go with their blocks. */
+  /**
+   * Snapshots that would be cleared, in addition to those of removed blocks.
+   */
   snapshots: number;
-  /** The size of all that. */
+  /** The bytes of these blocks and snapshots. */
   bytes: bigint;
 }
 
-/** What `simulateTrimming` returns. */
+/** The result of `simulateTrimming`. */
 export interface TrimmingSimulation {
-  /** Streams that were looked at. */
+  /** The number of examined streams. */
   streams: number;
-  /** Those of which most would go first. */
+  /** The types of streams, those that would lose most first. */
   types: TypeTrimming[];
-  /** Those of which most would go, 100 at most. */
+  /** The streams that would lose most, 100 at most. */
   largest: TrimmedStream[];
-  /** Streams that are not as they should be, 1000 at most. */
+  /** Streams that can't be trimmed because they are damaged, 1000 at most. */
   refusals: TrimRefusal[];
 }
 
-/** What `simulateTrimming` needs to know. */
+/** The options of `simulateTrimming`. */
 export interface SimulateTrimmingOptions extends StreamReaderOptions {
-  /** As a store would be opened with. */
+  /** The rules of trimming, as in the options of a store. */
   trimming: TrimmingOptions;
-  /** Gets each stream of which something would go; a promise is waited for. */
+  /**
+   * Called for each stream that would lose something. A returned promise is
+   * awaited.
+   */
   onStream?: (stream: TrimmedStream) => void | Promise<void>;
   /** Called after each page. */
   onProgress?: (progress: UsageProgress) => void;
@@ -62,12 +67,12 @@ export interface SimulateTrimmingOptions extends StreamReaderOptions {
 const operation = "simulateTrimming";
 const maxLargest = 100;
 const maxRefusals = 1000;
-/** Streams that are looked at beside each other. */
+/** The number of streams examined at the same time. */
 const concurrency = 4;
 
 /**
- * Tells what `maintenance.trimStreams` would take with these options, due or not.
- * It reads only, so the store may be another's.
+ * Reports what `maintenance.trimStreams` would remove with these options, due
+ * or not. It only reads, so another instance may own the store.
  *
  * @throws {StreamStorageError} as `openStreamReader`; BAD_CONFIG for the options.
  */
@@ -88,7 +93,7 @@ export async function simulateTrimming(
     const total = Number(await countStreams(context));
     let done = 0;
     for await (const rows of walkRows(context, { after: "", prefix: "" })) {
-      // Without a snapshot after the first block there is nothing to cut at.
+      // Without a snapshot after the first block there is no possible cut.
       const ids = rows.filter(({ isEphemeral, location, latestSnapshot }) =>
         !isEphemeral && location === "database" && latestSnapshot > 0n
       ).map(({ streamId }) => streamId);
@@ -151,7 +156,7 @@ class Simulation {
       if (typeof trimmed !== "string") await this.#note(streamId, trimmed);
       else if (trimmed !== "archive_stream") this.#refuse(streamId, trimmed);
     } catch (error) {
-      // Deleted meanwhile, or trimmed by its owner.
+      // The stream was deleted meanwhile, or trimmed by the owner.
       const isPassing = isStreamStorageError(error, "NOT_FOUND") ||
         (isStreamStorageError(error) &&
           error.details.reason === "stream_changed");

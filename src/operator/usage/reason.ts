@@ -1,14 +1,14 @@
-/** Why a stream is large, in words. */
+/** Explains in words why a stream is large. */
 
 import { bytesOf, type StreamSizes } from "../streams/sizes.ts";
 
-/** More than this part of a stream explains it. */
+/** A part that exceeds this share of a stream explains its size. */
 const most = 0.5;
 
-/** Blocks without a snapshot, from so many on. */
+/** From this many blocks on, a missing snapshot is a reason. */
 const manyBlocks = 1000n;
 
-/** The reason that explains most of a stream. */
+/** Returns the reason that explains most of a stream's size. */
 export function reasonOf(stream: StreamSizes): string {
   const bytes = Number(bytesOf(stream));
   const share = (part: bigint) => bytes === 0 ? 0 : Number(part) / bytes;

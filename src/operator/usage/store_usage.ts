@@ -1,4 +1,4 @@
-/** What eats the disk, and what would free it. */
+/** Reports what takes a store's disk space, and what would free it. */
 
 import { sqlStateOf } from "../../database/failures.ts";
 import { bind } from "../../database/statement.ts";
@@ -23,8 +23,8 @@ import type { DiskUsage, StoreUsage, StoreUsageOptions } from "./types.ts";
 const operation = "storeUsage";
 
 /**
- * Tells what takes the space of a store: payload by type of stream, the largest
- * streams and why they are large, and what tables take on disk beside it.
+ * Reports what takes the space of a store: payload by type of stream, the
+ * largest streams and why they are large, and the tables' space on disk.
  *
  * ```ts
  * import { storeUsage } from "@towns/stream-storage/operator";
@@ -91,15 +91,17 @@ async function report(
 }
 
 /**
- * What a row needs beside its payload: its header and pointer, the id, numbers.
- * With what a value in pieces needs it is within a few percent of what freshly
- * written tables take.
+ * The overhead of a row: its header and pointer, the id, numbers. Together with
+ * `perPayload` the estimate is within a few percent of freshly written tables.
  */
 const bytesPerRow = 120;
-/** A value in pieces of 2 kB needs so much more, and pages are not quite full. */
+/**
+ * The overhead of values that are stored in pieces of 2 kB, and of pages that
+ * are not quite full.
+ */
 const perPayload = 1.04;
 
-/** Sizes of thousands of files, on a slow disk. */
+/** Enough time for the sizes of thousands of files on a slow disk. */
 const sizesWithinMs = 60_000;
 
 async function diskOf(
@@ -108,7 +110,7 @@ async function diskOf(
   payloadBytes: number,
 ): Promise<DiskUsage> {
   const { pool, schema } = core;
-  // Not by a transaction that is repeated until its deadline: a lock may last.
+  // Not in a transaction that is retried until its deadline: a lock may last.
   const ask = async (select: typeof selectExactFamilies) => {
     const deadline = performance.now() + sizesWithinMs;
     const bound = [bind(setLockTimeout), bind(select, schema)] as const;

@@ -1,4 +1,4 @@
-/** Adds up what streams take, and keeps the largest. */
+/** Adds up the sizes of streams, and remembers the largest streams. */
 
 import type { StreamType } from "../../storage/stream_id.ts";
 import { bytesOf, type StreamSizes } from "../streams/sizes.ts";
@@ -27,7 +27,7 @@ const summed = Object.keys(none).filter((name) =>
   "streams"
 >[];
 
-/** Payload in the database. */
+/** The payload in the database. */
 export function payloadOf(
   { blockBytes, snapshotBytes, minipoolBytes, candidateBytes }: Omit<
     TypeUsage,
@@ -42,7 +42,7 @@ export class Tally {
   readonly #types = new Map<StreamType, TypeUsage>();
   readonly #top: number;
   #largest: StreamSizes[] = [];
-  /** Of bytes a stream, for the error of a sample. */
+  /** Sums of bytes a stream and of their squares, for the error of a sample. */
   #sum = 0;
   #squares = 0;
   #seen = 0;
@@ -59,7 +59,7 @@ export class Tally {
       .slice(0, this.#top);
   }
 
-  /** What was added, times a factor; the largest first. */
+  /** The sums by type, times a factor, the largest first. */
   types(factor: number): TypeUsage[] {
     return [...this.#types.values()]
       .map((usage) => scaled(usage, factor))
@@ -75,12 +75,14 @@ export class Tally {
     }));
   }
 
-  /** How many were added. */
+  /** The number of streams that were added. */
   get seen(): number {
     return this.#seen;
   }
 
-  /** How far the sum may be off, if the streams are a sample of so many. */
+  /**
+   * The error of the sum if the added streams are a sample of `all` streams.
+   */
   errorOf(all: number): SampleError {
     const n = this.#seen;
     const mean = n === 0 ? 0 : this.#sum / n;
@@ -119,7 +121,7 @@ function scaled(usage: TypeUsage, factor: number): TypeUsage {
   return its;
 }
 
-/** All types together. */
+/** Adds up all types. */
 export function totalOf(types: readonly TypeUsage[]): Omit<TypeUsage, "type"> {
   const total = { ...none };
   for (const usage of types) {

@@ -1,110 +1,120 @@
-/** What a store's space is used for. */
+/** Options and results of a store's usage. */
 
 import type { StreamReaderOptions } from "../../postgres/reader_options.ts";
 import type { StreamType } from "../../storage/stream_id.ts";
 import type { StreamSizes } from "../streams/sizes.ts";
 
-/** Payload of the streams of one type; bytes are of what is in the database. */
+/**
+ * The payload of the streams of one type. Bytes count what is in the database.
+ */
 export interface TypeUsage {
   /** The type. */
   type: StreamType;
-  /** How many streams. */
+  /** The number of streams. */
   streams: number;
-  /** Their blocks in the database. */
+  /** The number of their blocks in the database. */
   blocks: number;
-  /** Of these blocks. */
+  /** Bytes of these blocks. */
   blockBytes: number;
-  /** Snapshots beside them. */
+  /** The number of snapshots beside them. */
   snapshots: number;
-  /** Of these snapshots. */
+  /** Bytes of these snapshots. */
   snapshotBytes: number;
-  /** Events in minipools. */
+  /** The number of events in minipools. */
   events: number;
-  /** Of these events. */
+  /** Bytes of these events. */
   minipoolBytes: number;
-  /** Proposed blocks. */
+  /** The number of candidates. */
   candidates: number;
-  /** Of these candidates. */
+  /** Bytes of these candidates. */
   candidateBytes: number;
-  /** Before the latest snapshots: what trimming could free at the most. */
+  /** Bytes before the latest snapshots, the most that trimming can free. */
   oldBytes: number;
-  /** Blocks in object storage. */
+  /** The number of blocks in object storage. */
   outsideBlocks: number;
-  /** Of these blocks. */
+  /** Bytes of these blocks. */
   outsideBytes: number;
 }
 
 /** One of the largest streams. */
 export interface LargeStream extends StreamSizes {
-  /** In the database. */
+  /** Bytes in the database. */
   bytes: bigint;
   /** Why it is large, in words. */
   reason: string;
 }
 
-/** What the tables take on disk, all partitions together. */
+/** The tables' space on disk, of all partitions together. */
 export interface DiskUsage {
-  /** Of tables with their TOAST. */
+  /** Bytes of the tables with their TOAST. */
   tableBytes: number;
-  /** Of indexes. */
+  /** Bytes of the indexes. */
   indexBytes: number;
-  /** Rows of deleted and replaced versions, which a vacuum makes free. */
+  /** Deleted and replaced versions of rows, which a vacuum frees. */
   deadRows: number;
   /**
-   * Neither payload nor what rows and pages need beside it: dead rows, and space
-   * that is free for new ones. Estimated.
+   * An estimate of the bytes that are neither payload nor the overhead of rows
+   * and pages: dead rows, and space that is free for new rows.
    */
   freeBytes: number;
   /** Whether a lock kept the sizes from being measured. */
   isEstimated: boolean;
 }
 
-/** How far a sample may be off. */
+/** The error of a sample. */
 export interface SampleError {
-  /** Streams that were looked at. */
+  /** The number of examined streams. */
   streams: number;
-  /** Of all streams, in percent. */
+  /** The share of all streams, in percent. */
   percent: number;
-  /** In 95 of 100 samples the payload is within so many bytes of what is told. */
+  /**
+   * In 95 of 100 samples the payload is within this many bytes of the reported
+   * one.
+   */
   bytes: number;
 }
 
-/** What `storeUsage` returns. */
+/** The result of `storeUsage`. */
 export interface StoreUsage {
   /** The schema. */
   schema: string;
-  /** The largest first. */
+  /** The payload by type of stream, the largest first. */
   types: TypeUsage[];
   /** All types together. */
   total: Omit<TypeUsage, "type">;
-  /** Payload in the database: of blocks, snapshots, minipools, candidates. */
+  /**
+   * The payload in the database: blocks, snapshots, minipools and candidates.
+   */
   payloadBytes: number;
-  /** Those that take most in the database; of a sample, of those seen. */
+  /**
+   * The streams that take most space in the database; with `sample`, of those
+   * examined.
+   */
   largest: LargeStream[];
-  /** On disk. */
+  /** The space on disk. */
   disk: DiskUsage;
-  /** Absent: every stream was looked at. */
+  /** The error of the sample; absent if every stream was examined. */
   sample?: SampleError;
 }
 
-/** What `storeUsage` needs to know. */
+/** The options of `storeUsage`. */
 export interface StoreUsageOptions extends StreamReaderOptions {
-  /** Looks at so many percent of the streams. Default 100: all. */
+  /** The percentage of streams to examine. Default 100: all. */
   sample?: number;
-  /** So many of the largest streams are told. Default 10. */
+  /** How many of the largest streams to report. Default 10. */
   top?: number;
-  /** Bytes a second at most that the server has to look at. Default: no limit. */
+  /** The most bytes a second that the server has to read. Default: no limit. */
   rate?: number;
-  /** Gets each page of streams; a promise is waited for. */
+  /** Called with each page of streams. A returned promise is awaited. */
   onStreams?: (streams: readonly StreamSizes[]) => void | Promise<void>;
   /** Called after each page. */
   onProgress?: (progress: UsageProgress) => void;
 }
 
-/** How far `storeUsage` is. */
+/** The progress of `storeUsage`. */
 export interface UsageProgress {
-  /** Streams that were passed. */
+  /** The number of streams that are done. */
   done: number;
-  /** All of them. */
+  /** The number of all streams. */
   total: number;
 }

@@ -1,7 +1,7 @@
 /**
- * What a store says of itself, in Prometheus' text format. It may be anything that
- * answers at that address: what is read is bounded in time and size, numbers are
- * numbers, and names are shown only as what can be printed.
+ * Reads a store's metrics in Prometheus' text format. Any program may answer at
+ * that address. So the answer is bounded in time and size, numbers must be
+ * numbers, and only printable characters of names are shown.
  */
 
 import { messageOf, printable } from "../../storage/foreign_text.ts";
@@ -9,20 +9,20 @@ import { metrics } from "../../telemetry/names.ts";
 import { prometheusName } from "../../telemetry/prometheus.ts";
 import type { StoreMetrics } from "./types.ts";
 
-/** A store with every metric has 60 kB. */
+/** The metrics of a store with every metric take 60 kB. */
 const maxBytes = 4_000_000;
 const withinMs = 2000;
-/** More kinds of calls than there are. */
+/** More than there are kinds of calls. */
 const maxCalls = 100;
 
 /** Values of the store's metrics that are shown. */
 export interface MetricsReading {
   metrics: Omit<StoreMetrics, "calls">;
-  /** How many calls there were so far, by operation. */
+  /** The number of calls so far, by operation. */
   calls: Map<string, number>;
 }
 
-/** Asks for metrics; a text says why there are none. */
+/** Fetches metrics. If there are none, returns the reason as text. */
 export async function readMetrics(
   url: string,
   signal: AbortSignal | undefined,
@@ -30,7 +30,7 @@ export async function readMetrics(
   const timeout = AbortSignal.timeout(withinMs);
   try {
     const response = await fetch(url, {
-      // It was given this address, and no other.
+      // The user has named this address and no other.
       redirect: "error",
       signal: signal === undefined
         ? timeout
@@ -63,7 +63,7 @@ async function textOf(response: Response): Promise<string> {
   return text + decoder.decode();
 }
 
-/** Numbers of which the sum over all series is shown. */
+/** Numbers that are summed over all their series. */
 const sums = new Map<
   string,
   Exclude<keyof StoreMetrics, "ownership" | "usedConnections" | "calls">
@@ -81,7 +81,7 @@ const callCount = `${prometheusName(metrics.operationDuration)}_count`;
 
 const line = /^([a-zA-Z_:][\w:]*)(?:\{([^}]*)\})? (-?[0-9.eE+]+)$/;
 
-/** Several stores of one process are added up. */
+/** Reads the metrics, and adds up those of several stores in one process. */
 export function parseMetrics(text: string): MetricsReading {
   const calls = new Map<string, number>();
   const found: MetricsReading["metrics"] = {
@@ -94,7 +94,7 @@ export function parseMetrics(text: string): MetricsReading {
     waiting: 0,
   };
   for (const each of text.split("\n")) {
-    // A line of ours is never so long.
+    // No line of a store's metrics is that long.
     const [, name, labels = "", number] = each.length > 2000
       ? []
       : line.exec(each) ?? [];

@@ -1,4 +1,4 @@
-/** What is made of the numbers that a server counts. */
+/** Turns the server's counters into rates. */
 
 import type { MetricsReading } from "./metrics.ts";
 import type {
@@ -8,10 +8,10 @@ import type {
   WatchSample,
 } from "./types.ts";
 
-/** Shown at most. */
+/** The most names that are shown. */
 const maxNames = 8;
 
-/** What was counted at a look, to be compared with the next one. */
+/** The counters at one look, to be compared with those of the next one. */
 export interface Counts {
   at: number;
   commits: bigint;
@@ -41,7 +41,7 @@ export function hotPartitions(before: Counts, counts: Counts): HotPartition[] {
     );
 }
 
-/** Counters begin again when statistics are reset. */
+/** The rate of a counter, which starts again when statistics are reset. */
 function rate(
   value: bigint,
   before: bigint | undefined,
@@ -50,7 +50,7 @@ function rate(
   return Math.max(0, Number(value - (before ?? value))) / seconds;
 }
 
-/** What has happened a second. */
+/** The rates between two looks. */
 export function ratesOf(before: Counts, counts: Counts): WatchRates {
   const seconds = (counts.at - before.at) / 1000;
   const sum = (of: "written" | "read") =>
@@ -96,7 +96,7 @@ function most(counts: ReadonlyMap<string, number>): SessionCount[] {
     .toSorted((a, b) => b.sessions - a.sessions).slice(0, maxNames);
 }
 
-/** What a store has said, with its calls a second. */
+/** A store's metrics, with its calls a second. */
 export function storeOf(
   reading: MetricsReading | string | undefined,
   before: Counts | undefined,

@@ -1,42 +1,48 @@
-/** What is seen of a store that is watched. */
+/** Options and samples of watching a store. */
 
 import type { OwnerFacts } from "../../database/ownership/rows.ts";
 import type { ServerOptions } from "../session.ts";
 
-/** What `watchStore` needs to know. */
+/** The options of `watchStore`. */
 export interface WatchOptions extends ServerOptions {
   /** The store's schema. */
   schema: string;
   /** Milliseconds between two looks, 100 or more. Default 2000. */
   intervalMs?: number;
   /**
-   * The address of a store's metrics, http or https, as `prometheusHandler`
-   * serves them; they tell of the queue and of each call.
+   * The http or https address of a store's metrics, as `prometheusHandler`
+   * serves them. They add the queue and the calls to each sample.
    */
   metrics?: string;
 }
 
-/** What happens a second. Of the whole database, as the server counts it. */
+/**
+ * Rates a second, from the server's counters. Commits and rollbacks count the
+ * whole database.
+ */
 export interface WatchRates {
   /** Transactions that were committed. */
   commits: number;
-  /** Transactions that were not. */
+  /** Transactions that were rolled back. */
   rollbacks: number;
   /** Rows of this schema that were inserted, updated or deleted. */
   rowsWritten: number;
   /** Rows of this schema that were read. */
   rowsRead: number;
-  /** The part of blocks that were in the server's memory; null: none was read. */
+  /**
+   * The share of the database's pages that the server read from its memory;
+   * null: none was read.
+   */
   cacheHits: number | null;
 }
 
 /** A partition's rows a second. */
 export interface HotPartition {
-  /** Its suffix: `r00`, `m3f`. */
+  /** The partition's suffix: `r00`, `m3f`. */
   partition: string;
-  /** Inserted, updated or deleted. */
+  /** Rows inserted, updated or deleted. */
   rowsWritten: number;
-  /** Read by index or by scan. */
+  /** Rows read by index or by scan. */
   rowsRead: number;
 }
 
@@ -44,27 +50,29 @@ export interface HotPartition {
 export interface HotStream {
   /** Its id. */
   streamId: string;
-  /** Events a second, as far as they are still in the minipool. */
+  /** Events a second, counting only those still in the minipool. */
   events: number;
   /** Blocks a second. */
   blocks: number;
 }
 
-/** How many sessions there are of a kind. */
+/** The number of sessions of one kind. */
 export interface SessionCount {
-  /** A state, or what is waited for: `Lock:tuple`. */
+  /** A state, or what the sessions wait for: `Lock:tuple`. */
   name: string;
   /** How many. */
   sessions: number;
 }
 
-/** What a store itself says. */
+/** What a store reports about itself. */
 export interface StoreMetrics {
-  /** Whether it owns its schema: `owner`, `standby`…; null: it does not tell. */
+  /**
+   * Whether the store owns its schema: `owner`, `standby`…; null: not reported.
+   */
   ownership: string | null;
-  /** Writes that wait. */
+  /** Waiting writes. */
   queuedWrites: number;
-  /** Their bytes. */
+  /** Bytes of the waiting writes. */
   queuedBytes: number;
   /** Write transactions in flight. */
   busySlots: number;
@@ -78,44 +86,47 @@ export interface StoreMetrics {
   calls: { operation: string; perSecond: number }[];
 }
 
-/** One look. */
+/** One sample. */
 export interface WatchSample {
-  /** When, by this machine's clock. */
+  /** The time of the look, by this machine's clock. */
   at: string;
   /** Seconds since the last look; null at the first one, which has no rates. */
   seconds: number | null;
-  /** Of PostgreSQL. */
+  /** PostgreSQL's version. */
   serverVersion: string;
-  /** Whether it is a hot standby. */
+  /** Whether the server is a hot standby. */
   isStandby: boolean;
-  /** Connections of clients, and how many it allows. */
+  /** Client connections to the server. */
   connections: number;
-  /** See `connections`. */
+  /** The number of connections that the server allows. */
   maxConnections: number;
-  /** Who has the schema; null: nobody. Undefined: this role may not read it. */
+  /** The schema's owner; null: none. Undefined: this role may not read it. */
   owner: OwnerFacts | null | undefined;
-  /** Whether somebody holds the owner's lock; undefined: it can't be seen. */
+  /** Whether a session holds the owner's lock; undefined: it can't be seen. */
   isLocked: boolean | undefined;
-  /** Null at the first look. */
+  /** The rates since the last look; null at the first one. */
   rates: WatchRates | null;
-  /** Sessions of the database by state, the most first. */
+  /** Sessions of the database by state, the most frequent first. */
   states: SessionCount[];
-  /** What busy sessions wait for, the most first. */
+  /** Busy sessions by what they wait for, the most frequent first. */
   waits: SessionCount[];
   /** Seconds for which the oldest transaction has been open. */
   longestTransaction: number | null;
-  /** Those in which most happens. */
+  /** The busiest partitions. */
   partitions: HotPartition[];
-  /** Of the hottest partition, where its minipools are few enough to look. */
+  /**
+   * The busiest streams of the hottest partition, if its minipools are small
+   * enough to read.
+   */
   streams: HotStream[];
-  /** With `metrics`: what the store says, or why it could not be heard. */
+  /** With `metrics`: the store's metrics, or why they could not be read. */
   store?: StoreMetrics | { unreachable: string };
 }
 
-/** The server did not answer this time. */
+/** A look that the server did not answer. */
 export interface WatchGap {
-  /** When, by this machine's clock. */
+  /** The time of the look, by this machine's clock. */
   at: string;
-  /** Why, in words. */
+  /** The reason, in words. */
   lost: string;
 }

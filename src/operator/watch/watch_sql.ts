@@ -1,11 +1,12 @@
-/** What is asked of the server at each look. */
+/** The queries of each look. */
 
 import { statement } from "../../database/statement.ts";
 import type { StreamTables } from "../../postgres/catalog.ts";
 
 /**
- * Version, standby, clients and their limit; commits, rollbacks, blocks from memory
- * and from disk of this database since its statistics began.
+ * Version, whether a standby, client connections and their limit. For this
+ * database, since its statistics began: commits, rollbacks, pages from memory
+ * and pages from disk.
  */
 export const selectDatabase = statement({
   text: `SELECT pg_catalog.current_setting('server_version'),
@@ -21,8 +22,9 @@ export const selectDatabase = statement({
 });
 
 /**
- * Rows written and read so far by partition of schema $1; empty: other tables. On a
- * cluster the number of its shard stands behind a table's name.
+ * Rows written and read so far, by partition of schema $1; the empty partition
+ * stands for other tables. In a cluster, a table's name ends with the number of
+ * its shard.
  */
 export const selectPartitions = statement({
   text: `SELECT coalesce(pg_catalog.substring(s.relname::pg_catalog.text,
@@ -56,12 +58,12 @@ export const selectActivity = statement({
   once: true,
 });
 
-/** How long the minipools of a partition may be to be looked at each time. */
+/** The most rows of a partition's minipools that are read at each look. */
 export const maxMinipoolRows = 200_000;
 
 /**
- * Where each stream of a partition is: its generation, and its last slot there.
- * No row if the minipools, the table $1, are too long.
+ * The position of each stream of a partition: its generation and its last slot
+ * there. There is no row if the minipools, the table $1, are too long.
  */
 export function selectMinipools({ minipools }: StreamTables) {
   return statement({

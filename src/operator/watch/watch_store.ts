@@ -1,4 +1,4 @@
-/** Looks at a store again and again: who owns it, and what happens there. */
+/** Samples a store repeatedly: its owner and its activity. */
 
 import { setTimeout as delay } from "node:timers/promises";
 import { holdersOf } from "../../database/lock_holder.ts";
@@ -35,12 +35,13 @@ import {
 
 const operation = "watchStore";
 
-/** Shown at most. */
+/** The most partitions and streams that are shown. */
 const [maxPartitions, maxStreams] = [8, 5];
 
 /**
- * Looks at a store every `intervalMs`, until the signal aborts or the caller stops.
- * A server that goes away is looked for again; a first look that fails is thrown.
+ * Yields a sample of a store every `intervalMs`, until the signal aborts or the
+ * caller stops. If the server goes away, the next look tries to reach it again.
+ * If the first look fails, its error is thrown.
  *
  * ```ts
  * import { watchStore } from "@towns/stream-storage/operator";
@@ -110,7 +111,7 @@ function now(): string {
   return new Date().toISOString();
 }
 
-/** Where the streams of a partition were. */
+/** The positions of a partition's streams at the last look. */
 interface Places {
   partition: string;
   at: number;
@@ -138,7 +139,7 @@ class Watch {
     const pending = this.#metrics === undefined
       ? undefined
       : readMetrics(this.#metrics, this.#signal);
-    // It is waited for below, whatever happens here.
+    // The code below awaits it; a failure before that must not go unhandled.
     pending?.catch(() => {});
     const [database, partitions, activity] = await this.#read([
       bind(selectDatabase),
@@ -214,7 +215,7 @@ class Watch {
     }
   }
 
-  /** Compared with the last look, if that was at the same partition. */
+  /** Compares with the last look, if that was at the same partition. */
   async #hotStreams(partition: string | undefined): Promise<HotStream[]> {
     if (partition === undefined || partition === "") return [];
     let rows;
@@ -253,7 +254,10 @@ class Watch {
   }
 }
 
-/** The role has no right, or somebody holds a lock: the rest can be seen. */
+/**
+ * Whether the role lacks a right, or another session holds a lock. Then the
+ * rest can still be shown.
+ */
 function mayNotLook(error: unknown): boolean {
   return ["42501", "55P03", "57014"].includes(sqlStateOf(error) ?? "");
 }
