@@ -1,4 +1,4 @@
-/** Which servers a Citus cluster has, and which store lives where. */
+/** Reads which servers a Citus cluster has, and which store lives on which. */
 
 import type { Session } from "../../database/session.ts";
 import { bind } from "../../database/statement.ts";
@@ -15,23 +15,23 @@ import type {
   WorkerPlace,
 } from "./types.ts";
 
-/** What is asked. */
+/** A session's queries, the only part of it that is needed here. */
 export type Queries = Pick<Session, "run">;
 
-/** A server of the cluster, as its tables have it. */
+/** A server of the cluster, as Citus's tables list it. */
 export interface ClusterNode extends WorkerPlace {
-  /** 0 is the coordinator's. */
+  /** The server's group; 0 is the coordinator's. */
   group: number;
   isActive: boolean;
   takesStores: boolean;
-  /** It is the one that was asked. */
+  /** Whether this is the connected server. */
   isHere: boolean;
 }
 
 /** A store of the cluster. */
 export interface GroupedStore {
   schema: string;
-  /** The group of the server that has it. */
+  /** The group of the server that has the store. */
   group: number;
   tables: bigint;
   bytes: bigint | null;
@@ -43,7 +43,7 @@ export interface Cluster {
   stores: GroupedStore[];
 }
 
-/** Undefined on a plain server. */
+/** Reads the cluster; undefined on a plain server. */
 export async function readCluster(
   queries: Queries,
 ): Promise<Cluster | undefined> {
@@ -66,7 +66,10 @@ export async function readCluster(
   };
 }
 
-/** Where a store lives; null: nowhere but on the server that was asked. */
+/**
+ * Where a store lives; null: it is not distributed, but on the connected
+ * server.
+ */
 export function placementOf(
   { nodes, stores }: Cluster,
   schema: string,
@@ -80,8 +83,8 @@ export function placementOf(
 }
 
 /**
- * The workers of a Citus cluster and the stores on them; null on a plain server.
- * A worker that is away has no sizes.
+ * Returns the workers of a Citus cluster and the stores on them; null on a
+ * plain server. If a worker can't be reached, its sizes are null.
  *
  * ```ts
  * import { clusterStatus } from "@towns/stream-storage/operator";
@@ -125,7 +128,7 @@ function workersOf(cluster: Cluster): ClusterWorker[] {
   });
 }
 
-/** As people write it. */
+/** A worker's name, as people write it. */
 export function workerName({ host, port }: WorkerPlace): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

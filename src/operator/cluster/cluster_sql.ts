@@ -2,7 +2,9 @@
 
 import { statement } from "../../database/statement.ts";
 
-/** Whether the database is one of a cluster. Works on any server, for any role. */
+/**
+ * Whether the database belongs to a cluster. Works on any server, for any role.
+ */
 export const selectIsCluster = statement({
   text:
     `SELECT pg_catalog.to_regclass('pg_catalog.pg_dist_schema') IS NOT NULL`,
@@ -22,8 +24,9 @@ export const selectNodes = statement({
 });
 
 /**
- * The stores of the cluster: schema, the group that has it, tables there, bytes
- * of them. Citus asks all workers for sizes; one that is down yields null.
+ * The stores of the cluster: schema, the group that has it, the number of its
+ * tables there, and their bytes. Citus asks all workers for sizes; one that is
+ * down yields null.
  */
 export const selectPlacements = statement({
   text: `SELECT n.nspname::pg_catalog.text, p.groupid, pg_catalog.count(*),
@@ -75,7 +78,10 @@ export const selectSchemaExists = statement({
   once: true,
 });
 
-/** Moves schema $1 to the worker $2, $3 in the way $4; ends when it is there. */
+/**
+ * Moves schema $1 to the worker $2, $3 in mode $4, and returns when it is
+ * there.
+ */
 export const moveSchema = statement({
   text: `SELECT pg_catalog.citus_schema_move(
       (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
@@ -87,8 +93,8 @@ export const moveSchema = statement({
 });
 
 /**
- * How far the move of schema $1 is: bytes on the old worker, on the new one, and
- * what it is doing, in Citus's words.
+ * The progress of the move of schema $1: bytes on the old worker, bytes on the
+ * new one, and the present step in Citus's words.
  */
 export const selectMoveProgress = statement({
   text: `SELECT pg_catalog.sum(p.source_shard_size)::pg_catalog.int8,

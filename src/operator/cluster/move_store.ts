@@ -5,10 +5,10 @@
  *              │ the signal aborts, or the statement fails
  *              └→ the server has let go → where is it? → error
  *
- * Citus moves a schema in one statement. Until it commits, the schema stays where
- * it was, whatever becomes of this process, and Citus removes an unfinished copy.
- * A signal can arrive while it commits. So after an abort we look up where the
- * schema is, and the error says so.
+ * Citus moves a schema in one statement. Until that commits, the schema stays
+ * where it was, even if this process dies, and Citus removes an unfinished
+ * copy. A signal can arrive while it commits. So after an abort we look up
+ * where the schema is, and the error says so.
  */
 
 import { PgError } from "../../database/pg_error.ts";
@@ -22,53 +22,56 @@ import { type Queries, readCluster, workerName } from "./cluster.ts";
 import { moveSchema, selectMoveProgress } from "./cluster_sql.ts";
 import { type MoveMode, type MovePlan, planMove } from "./plan_move.ts";
 
-/** How far a move is. */
+/** The progress of a move. */
 export interface MoveProgress {
   /** Bytes on the new worker. */
   done: bigint;
   /** Bytes to be copied; undefined until Citus reports them. */
   total: bigint | undefined;
-  /** What Citus does, in its words. */
+  /** The present step, in Citus's words. */
   step: string | undefined;
 }
 
-/** What {@linkcode moveStore} needs to know. */
+/** The options of {@linkcode moveStore}. */
 export interface MoveStoreOptions extends ServerOptions {
   /** The store's schema. */
   schema: string;
   /**
-   * The worker, as `HOST:PORT` by the name that the cluster's servers use; the
-   * host alone if only one worker has it.
+   * The new worker, as `HOST:PORT` with the name that the cluster's servers
+   * use. The host alone is enough if only one worker has it.
    */
   to: string;
   /**
-   * `logical` copies the rows while the store is used, and holds writes up at its
-   * end only; with `block-writes` every write waits until the move has ended, and
-   * no replica identity is needed. Default `logical`.
+   * `logical` copies the rows while the store is used, and blocks writes only
+   * at the end. With `block-writes` every write waits until the move has ended,
+   * and the tables need no replica identity. Default `logical`.
    */
   mode?: MoveMode;
   /** Called about once a second with the progress. */
   onProgress?: (progress: MoveProgress) => void;
 }
 
-/** What {@linkcode moveStore} returns. */
+/** The result of {@linkcode moveStore}. */
 export interface MoveReport {
   /** The store's schema. */
   schema: string;
-  /** The worker that had it, as `HOST:PORT`. */
+  /** The worker that had the store, as `HOST:PORT`. */
   from: string;
-  /** The worker that has it. */
+  /** The worker that has the store now. */
   to: string;
-  /** How it was moved. */
+  /** The mode of the move. */
   mode: MoveMode;
-  /** Of its tables and indexes before; null if its worker was not reached. */
+  /**
+   * Bytes of its tables and indexes before the move; null if its worker was not
+   * reached.
+   */
   bytes: bigint | null;
-  /** How long the move took. */
+  /** Seconds that the move took. */
   seconds: number;
 }
 
 const operation = "moveStore";
-/** Terabytes take hours; a connection that is dead is found out sooner. */
+/** Terabytes take hours. A dead connection is detected sooner. */
 const longestMs = 7 * 24 * 60 * 60 * 1000;
 const askEveryMs = 1000;
 
@@ -78,9 +81,10 @@ const citusModes = {
 } as const satisfies Record<MoveMode, string>;
 
 /**
- * Moves a store to another worker of its cluster, while it is used. Run on the
- * coordinator. When the signal aborts, the store stays where it was, unless the
- * move has been committed already: `details.worker` of the error says which.
+ * Moves a store to another worker of its cluster while the store is used. The
+ * address must be the coordinator's. If the signal aborts, the store stays
+ * where it was, unless the move has been committed already. `details.worker` of
+ * the error names the worker that has the store.
  *
  * ```ts
  * import { moveStore } from "@towns/stream-storage/operator";
@@ -94,7 +98,7 @@ const citusModes = {
  * ```
  *
  * @throws {StreamStorageError} as `openStreamReader`; BAD_CONFIG and
- *   FAILED_PRECONDITION: why it can't be moved; CANCELED.
+ *   FAILED_PRECONDITION: why the store can't be moved; CANCELED.
  */
 export async function moveStore(
   { schema, to, mode = "logical", onProgress, signal, ...options }:
@@ -106,7 +110,8 @@ export async function moveStore(
     { ...server, ...(signal && { signal }) },
     (session) => planMove(session, { schema, to, mode }),
   );
-  // Not ended by the signal: it is asked afterwards where the store is.
+  // Without the signal, because this session still has to find out where the
+  // store is.
   return await withSession(operation, server, async (watcher) => {
     const move = withSession(
       operation,
@@ -127,10 +132,10 @@ export async function moveStore(
   });
 }
 
-/** What a move is made with. */
+/** The session that makes a move. */
 export type Mover = Queries & Pick<Session, "usable" | "released">;
 
-/** Makes it; returns when the schema is at its new place. */
+/** Makes the move, and returns when the schema is in its new place. */
 export async function makeMove(
   mover: Mover,
   { schema, mode, from, to, bytes }: MovePlan,
@@ -155,7 +160,10 @@ export async function makeMove(
   };
 }
 
-/** Citus has no code of its own for it; the routine's name is no text for people. */
+/**
+ * Whether a leftover of an earlier move is in the way. Citus has no SQLSTATE
+ * for that, but the routine's name does not depend on the language.
+ */
 function isLeftover(error: unknown): boolean {
   return error instanceof PgError &&
     error.routine === "ErrorIfCleanupRecordForShardExists";
@@ -202,13 +210,14 @@ export async function watchMove(
         });
       }
     } catch {
-      // Progress is not worth a failure; the move's own session reports its own.
+      // A failure to read the progress does not matter. The move's own session
+      // reports failures of the move.
     }
     await pause(end);
   }
 }
 
-/** Until it is time to ask again, or there is nothing more to ask. */
+/** Waits until the next time to ask, or until the move has ended. */
 async function pause(end: Promise<void>): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, askEveryMs);
@@ -216,7 +225,7 @@ async function pause(end: Promise<void>): Promise<void> {
   clearTimeout(timer);
 }
 
-/** Where the schema is, now that the move was stopped. */
+/** Makes the error that says where the schema is after an interrupted move. */
 export async function interruption(
   queries: Queries,
   { schema, from, to }: MovePlan,

@@ -1,7 +1,7 @@
 /**
  * Decides whether a store can be moved, before anything changes. Citus would
- * refuse most of these moves too, but later, a table at a time, and without saying
- * what to do. A table that it does not know it would leave behind silently.
+ * refuse most of these moves too, but later, a table at a time, and without
+ * advice. It would silently leave behind any table that it does not know.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -18,34 +18,38 @@ import {
 import { selectSchemaExists, selectUnmovable } from "./cluster_sql.ts";
 
 /**
- * How a store is moved. `logical`: its rows are copied while it is used, and only
- * the end of the move holds writes up. `block-writes`: no write passes meanwhile,
- * and no replica identity is needed.
+ * How a store is moved. `logical`: its rows are copied while it is used, and
+ * writes wait only at the end. `block-writes`: all writes wait, and the tables
+ * need no replica identity.
  */
 export type MoveMode = "logical" | "block-writes";
 
-/** A move that can be made. */
+/** A possible move. */
 export interface MovePlan {
   schema: string;
   mode: MoveMode;
   from: ClusterNode;
   to: ClusterNode;
-  /** Of the store's tables and indexes; null if its worker was not reached. */
+  /**
+   * Bytes of the store's tables and indexes; null if its worker was not
+   * reached.
+   */
   bytes: bigint | null;
 }
 
-/** Which store is to be moved, where to and how. */
+/** The wanted move: store, worker and mode. */
 export interface MoveWish {
   schema: string;
-  /** The worker, `HOST:PORT`; the host alone if it has one worker only. */
+  /** The worker, as `HOST:PORT`; the host alone if it has only one worker. */
   to: string;
   mode: MoveMode;
 }
 
 /**
- * The move that was meant.
+ * Finds the wanted move.
  *
- * @throws {StreamStorageError} BAD_CONFIG, FAILED_PRECONDITION: why there can be none.
+ * @throws {StreamStorageError} BAD_CONFIG, FAILED_PRECONDITION: why the move is
+ *   impossible.
  */
 export async function planMove(
   queries: Queries,
@@ -81,7 +85,7 @@ export async function planMove(
   return { schema, mode, from, to: target, bytes: store.bytes };
 }
 
-/** Only the coordinator moves. */
+/** Refuses a worker, because only the coordinator can move a store. */
 function refuseWorker({ nodes }: Cluster): void {
   if (nodes.some(({ isHere, group }) => isHere && group === 0)) return;
   const coordinator = nodes.find(({ group }) => group === 0);
@@ -173,7 +177,7 @@ async function refuseTables(
   }
 }
 
-/** So many tables are named: a store has thousands. */
+/** The most tables that an error names; a store has thousands. */
 const maxNamed = 5;
 
 function named(tables: readonly string[]): string {

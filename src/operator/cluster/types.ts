@@ -10,13 +10,13 @@ export interface WorkerPlace {
 
 /** A server that keeps stores. */
 export interface ClusterWorker extends WorkerPlace {
-  /** Whether the cluster counts on it. */
+  /** Whether the cluster uses it. */
   isActive: boolean;
   /** Whether stores may be moved there. */
   takesStores: boolean;
-  /** Stores that live there. */
+  /** The number of stores that live there. */
   stores: bigint;
-  /** Of their tables and indexes. Null: the worker was not reached. */
+  /** Bytes of their tables and indexes. Null: the worker was not reached. */
   bytes: bigint | null;
 }
 
@@ -24,22 +24,25 @@ export interface ClusterWorker extends WorkerPlace {
 export interface PlacedStore extends WorkerPlace {
   /** Its schema. */
   schema: string;
-  /** How many tables it has there. */
+  /** The number of its tables there. */
   tables: bigint;
-  /** Of its tables and indexes. Null: the worker was not reached. */
+  /** Bytes of its tables and indexes. Null: the worker was not reached. */
   bytes: bigint | null;
 }
 
 /** Where a store lives. */
 export interface StorePlacement extends PlacedStore {
-  /** Whether it is the server that was asked. */
+  /** Whether that is the connected server. */
   isHere: boolean;
 }
 
-/** What `clusterStatus` returns. */
+/** The result of `clusterStatus`. */
 export interface ClusterStatus {
-  /** The servers that have stores or may get some, the coordinator if it does. */
+  /**
+   * The servers that have stores or may get some; the coordinator only if that
+   * holds for it.
+   */
   workers: ClusterWorker[];
-  /** Those that are distributed, in the order of their schemas. */
+  /** The distributed stores, in the order of their schemas. */
   stores: PlacedStore[];
 }

@@ -1,4 +1,4 @@
-/** The tables of a store that lives on a worker of the cluster. */
+/** Reads the tables of a store that lives on a worker of the cluster. */
 
 import { bind } from "../../database/statement.ts";
 import { askWorker, shardFamilies } from "../status/status_sql.ts";
@@ -17,7 +17,10 @@ type Row = [
   string,
 ];
 
-/** The largest first; none if the worker is away. */
+/**
+ * The families of tables, the largest first; none if the worker can't be
+ * reached.
+ */
 export async function tablesOnWorker(
   queries: Queries,
   { schema, host, port }: StorePlacement,

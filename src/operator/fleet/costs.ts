@@ -1,22 +1,22 @@
 /**
- * What stores cost, as it was measured: `deno task fleet-costs` and
- * `deno task server-memory` measure it again. tests/operator/fleet_test.ts and
- * tests/cluster/fleet_test.ts hold it against servers.
+ * The measured costs of stores. `deno task fleet-costs` and `deno task
+ * server-memory` measure them again. tests/operator/fleet_test.ts and
+ * tests/cluster/fleet_test.ts compare them with servers.
  */
 
-/** A line through what was measured: x, y. */
+/** A line through measured points: x, y. */
 export type Points = readonly (readonly [number, number])[];
 
-/** A figure, and where it comes from. */
+/** A figure and its source. */
 export interface Measured<T> {
-  /** What it is a figure of, with its unit. */
+  /** What the figure measures, with its unit. */
   what: string;
   value: T;
-  /** How it was measured, in one sentence. */
+  /** How the figure was measured, in one sentence. */
   how: string;
 }
 
-/** Of all times: other servers do better. */
+/** The machine on which all times were measured; other servers are faster. */
 const machine = "both workers on the same 2 busy cores and one disk";
 
 /** PostgreSQL 18.4 and, for moves, Citus 13.2.2 on PostgreSQL 15. */
@@ -110,8 +110,8 @@ export const costs = {
 } as const satisfies Record<string, Measured<unknown>>;
 
 /**
- * What a line says at `x`. Before its first point it stays level; behind its last
- * it goes on as `beyond` says.
+ * The value of a line at `x`. Before its first point the line stays level;
+ * after its last point it continues as `beyond` says.
  */
 export function along(
   points: Points,

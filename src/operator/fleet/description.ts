@@ -1,4 +1,4 @@
-/** The description of a fleet: what it holds, and whether it can be meant. */
+/** The description of a fleet: its members and their checks. */
 
 import {
   also,
@@ -15,31 +15,31 @@ import {
 } from "../../postgres/checks.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 
-/** Stores that are alike. */
+/** A group of similar stores. */
 export interface StoreGroup {
-  /** What to call them. Default `stores.N`. */
+  /** The group's name. Default `stores.N`. */
   name?: string;
-  /** How many. Default 1. */
+  /** The number of stores. Default 1. */
   count?: number;
-  /** Of each, 1 to 256. */
+  /** The number of partitions of each, 1 to 256. */
   partitions: number;
-  /** Streams in each. */
+  /** The number of streams in each. */
   streams: number;
-  /** Events written to each, on average. */
+  /** Events written to each store a second, on average. */
   eventsPerSecond: number;
-  /** Bytes of an event. */
+  /** The bytes of an event. */
   eventBytes: number;
-  /** For how long events are kept. */
+  /** How many days events are kept. */
   retentionDays: number;
   /** Gigabytes of media in each. Default 0. */
   mediaGB?: number;
-  /** Whether media are in a bucket, not in the database. Default false. */
+  /** Whether media are in a bucket instead of the database. Default false. */
   mediaInBucket?: boolean;
   /** `maxConnections` of each. Default 10. */
   connections?: number;
 }
 
-/** A server. */
+/** The size of a server. */
 export interface WorkerSize {
   /** Gigabytes of memory. */
   memoryGB: number;
@@ -49,34 +49,40 @@ export interface WorkerSize {
   diskGB: number;
 }
 
-/** How much of a server is planned for; the rest is for peaks and for itself. */
+/**
+ * The shares of a server that the plan may use. The rest is for peaks and for
+ * the server itself.
+ */
 export interface FleetLimits {
-  /** Of its disk. Default 0.7. */
+  /** The share of its disk. Default 0.7. */
   diskShare?: number;
-  /** Of its cores. Default 0.5. */
+  /** The share of its cores. Default 0.5. */
   processorShare?: number;
-  /** Of its memory, for connections; shared buffers have a quarter. Default 0.5. */
+  /**
+   * The share of its memory that connections may use; shared buffers take a
+   * quarter. Default 0.5.
+   */
   memoryShare?: number;
 }
 
-/** What `planFleet` takes. */
+/** The argument of `planFleet`. */
 export interface FleetDescription {
-  /** The stores, by kinds. */
+  /** The stores, in groups. */
   stores: StoreGroup[];
-  /** What each server has. */
+  /** The size of each server. */
   worker: WorkerSize;
   /** Whether each server has a standby. Default false. */
   standbys?: boolean;
   /**
-   * Whether the servers are a Citus cluster. Default: as soon as one server does
-   * not hold all stores.
+   * Whether the servers are a Citus cluster. Default: true if one server can't
+   * hold all stores.
    */
   cluster?: boolean;
-  /** How much of a server is planned for. */
+  /** The shares of a server that the plan may use. */
   limits?: FleetLimits;
 }
 
-/** The same with all defaults. */
+/** A description with all defaults filled in. */
 export interface Fleet {
   stores: Required<StoreGroup>[];
   worker: WorkerSize;
@@ -94,7 +100,7 @@ function number(min: number, max: number): Check<number> {
 
 const share = number(0.01, 1);
 
-/** More stores than that take no planner but a plan. */
+/** The most stores; a larger fleet needs more than this planner. */
 const maxStores = 10_000;
 
 const checkFleet = object({
@@ -142,9 +148,10 @@ const checkFleet = object({
 });
 
 /**
- * The fleet that was meant.
+ * Checks a description and fills in the defaults.
  *
- * @throws {StreamStorageError} BAD_CONFIG, `bad_fleet`: names the fields.
+ * @throws {StreamStorageError} BAD_CONFIG, `bad_fleet`: the error names the
+ *   fields.
  */
 export function readFleet(description: unknown): Fleet {
   const place = new Place();

@@ -1,12 +1,13 @@
 /**
- * Puts stores on servers: on as few as filling one after the other takes, the
- * neediest store first, and then evenly on so many, if that fits, too.
+ * Puts stores on servers. First it fills one server after the other, the
+ * neediest store first, to find the number of servers. Then it spreads the
+ * stores evenly over that number, if that fits, too.
  */
 
 import { StreamStorageError } from "../../storage/errors.ts";
 import { type Needs, plus } from "./store_needs.ts";
 
-/** What a server can give. */
+/** The resources of a server. */
 export type Room = Pick<Needs, "diskBytes" | "memoryBytes" | "cores">;
 
 const resources = ["diskBytes", "memoryBytes", "cores"] as const;
@@ -26,8 +27,8 @@ export interface FilledServer {
 }
 
 /**
- * @throws {StreamStorageError} BAD_CONFIG, `store_too_large`: names the stores,
- *   and what a server has too little of.
+ * @throws {StreamStorageError} BAD_CONFIG, `store_too_large`: the error names
+ *   the stores, and the resource of which a server has too little.
  */
 export function placeStores(
   groups: readonly PlacedNeeds[],
@@ -52,7 +53,8 @@ function fill(
 ): FilledServer[] {
   const servers: FilledServer[] = [];
   for (const { needs, count } of groups) {
-    // Where one of them has no room, none of them has.
+    // Stores of a group are alike, so a server without room for one has no room
+    // for the others.
     let at = 0;
     for (let left = count; left > 0; left--) {
       while (at < servers.length && !fits(servers[at]!, needs, room)) at++;
@@ -63,7 +65,10 @@ function fill(
   return servers;
 }
 
-/** Each on the server that has most room; undefined if one has none. */
+/**
+ * Puts each store on the server with the most room; undefined if a store fits
+ * on none.
+ */
 function spread(
   groups: readonly PlacedNeeds[],
   room: Room,
@@ -93,7 +98,7 @@ function add(server: FilledServer, needs: Needs): void {
   server.stores++;
 }
 
-/** The part that is used of what is used most. */
+/** The used share of the scarcest resource. */
 function loadOf({ needs }: FilledServer, room: Room): number {
   return Math.max(
     needs.diskBytes / room.diskBytes,

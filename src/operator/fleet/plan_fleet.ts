@@ -1,4 +1,6 @@
-/** What servers a fleet of stores needs. Nothing is asked of any server. */
+/**
+ * Plans the servers for a fleet of stores, without connecting to any server.
+ */
 
 import { costs } from "./costs.ts";
 import {
@@ -19,55 +21,61 @@ import {
   tablesOf,
 } from "./store_needs.ts";
 
-/** Stores that are alike, and what each needs. */
+/** A group of similar stores, and what each needs. */
 export interface PlannedStore extends Needs, MoveTimes {
-  /** As in the description. */
+  /** The group's name, as in the description. */
   name: string;
-  /** How many. */
+  /** The number of stores. */
   count: number;
-  /** Of each. */
+  /** The number of tables of each. */
   tables: number;
 }
 
 /** A server of the plan. */
 export interface PlannedServer extends Needs {
-  /** How many stores are on it. */
+  /** The number of stores on it. */
   stores: number;
 }
 
-/** A figure that the plan rests on. */
+/** A figure on which the plan rests. */
 export interface FleetAssumption {
-  /** A word for programs. */
+  /** A name for programs. */
   name: string;
-  /** What it is a figure of, with its unit. */
+  /** What the figure measures, with its unit. */
   what: string;
   /** The figure, or the points of a line: x, y. */
   value: unknown;
-  /** How it was measured; or that it was chosen. */
+  /** How it was measured, or that it was chosen. */
   how: string;
 }
 
-/** What `planFleet` returns. Bytes and cores are on average, not at peaks. */
+/** The result of `planFleet`. Bytes and cores are averages, not peaks. */
 export interface FleetPlan {
   /** Servers of their own, or a Citus cluster. */
   kind: "plain" | "cluster";
-  /** How many servers in all, with the coordinator and all standbys. */
+  /** The number of all servers, with the coordinator and all standbys. */
   servers: number;
-  /** Those that hold stores, the fullest first; standbys are like them. */
+  /**
+   * The servers that hold stores, the fullest first. Each standby equals its
+   * server.
+   */
   workers: PlannedServer[];
-  /** Of a cluster. Null: there is none. */
+  /** The coordinator of a cluster; null: there is no cluster. */
   coordinator: PlannedServer | null;
-  /** What each store needs where its rows are, and how long it takes to move. */
+  /** What each store needs on its own server, and how long a move takes. */
   stores: PlannedStore[];
-  /** Moving its part of the stores to one more worker, one after the other. */
+  /**
+   * Seconds to move its share of the stores to one more worker, one store after
+   * the other.
+   */
   addWorkerSeconds: number | null;
-  /** All that was taken for granted. */
+  /** All assumptions of the plan. */
   assumptions: FleetAssumption[];
 }
 
 /**
- * Tells how many servers a fleet of stores needs, and what each has to hold, from
- * measured costs.
+ * Computes from measured costs how many servers a fleet of stores needs, and
+ * what each has to hold.
  *
  * ```ts
  * import { planFleet } from "@towns/stream-storage/operator";

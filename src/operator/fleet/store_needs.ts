@@ -1,31 +1,31 @@
-/** What one store needs of a server. */
+/** Computes what a store needs from a server. */
 
 import { along, costs } from "./costs.ts";
 import type { StoreGroup } from "./description.ts";
 
-/** What is added up on a server. */
+/** The needs that add up on a server. */
 export interface Needs {
   /** Sessions of stores. */
   connections: number;
-  /** Of the processes of these sessions. */
+  /** Memory of the processes of these sessions. */
   memoryBytes: number;
   /** Cores that are busy on average. */
   cores: number;
-  /** Of the stores' tables, and of what the server knows of all of them. */
+  /** Disk space of the stores' tables and of the server's catalogue. */
   diskBytes: number;
-  /** Of the write-ahead log. */
+  /** Bytes of write-ahead log a day. */
   logBytesPerDay: number;
-  /** Tables, TOAST tables and indexes. */
+  /** The number of tables, TOAST tables and indexes. */
   relations: number;
-  /** Of the system's own tables, also in `diskBytes`. */
+  /** Bytes of the server's catalogue, which `diskBytes` includes. */
   catalogueBytes: number;
 }
 
-/** How long a store takes to another worker. */
+/** How long a store's move to another worker takes. */
 export interface MoveTimes {
-  /** Copied while it is used. */
+  /** Seconds of a move while the store is used. */
   logicalSeconds: number;
-  /** Writes wait for as long. */
+  /** Seconds of a move during which writes wait. */
   blockingSeconds: number;
 }
 
@@ -33,7 +33,7 @@ const secondsPerDay = 86_400;
 const measuredConnections = 10;
 const measuredEventBytes = 300;
 
-/** Nothing. */
+/** No needs. */
 export const noNeeds: Needs = {
   connections: 0,
   memoryBytes: 0,
@@ -44,7 +44,7 @@ export const noNeeds: Needs = {
   catalogueBytes: 0,
 };
 
-/** Both together, `times` the second. */
+/** Adds `times` the second needs to the first. */
 export function plus(a: Needs, b: Needs, times = 1): Needs {
   const sum = { ...a };
   for (const key of Object.keys(sum) as (keyof Needs)[]) {
@@ -53,7 +53,7 @@ export function plus(a: Needs, b: Needs, times = 1): Needs {
   return sum;
 }
 
-/** Of a store where its rows are. */
+/** The needs of a store on the server that has its rows. */
 export function needsOf(store: Required<StoreGroup>): Needs {
   const { eventsPerSecond, eventBytes, connections } = store;
   const tables = tablesAlone(store);
@@ -73,8 +73,8 @@ export function needsOf(store: Required<StoreGroup>): Needs {
 }
 
 /**
- * Of a store's tables without rows: what every other server of a cluster has of
- * it, and its own server a second time.
+ * The needs of a store's tables without rows. In a cluster every other server
+ * has these, and the store's own server has them a second time.
  */
 export function tablesAlone(
   { partitions }: Pick<StoreGroup, "partitions">,
@@ -90,7 +90,7 @@ export function tablesAlone(
   };
 }
 
-/** How many tables a store has. */
+/** The number of a store's tables. */
 export function tablesOf(
   { partitions }: Pick<StoreGroup, "partitions">,
 ): number {
@@ -106,7 +106,7 @@ function rowBytes(store: Required<StoreGroup>): number {
     streams * costs.streamBytes.value + media * costs.mediaFactor.value;
 }
 
-/** Of its rows and tables. */
+/** How long a store's move takes, by its rows and tables. */
 export function moveTimes(store: Required<StoreGroup>): MoveTimes {
   const { catalogueBytes, diskBytes } = needsOf(store);
   const bytes = diskBytes - catalogueBytes;

@@ -1,8 +1,8 @@
 /**
- * Copies streams from one store to another. Each is compared first, and only what
- * the target lacks is moved; what was written is compared again. So a copy that
- * was stopped is simply run again, and one that is run again and again follows a
- * source that is written to.
+ * Copies streams from one store to another. Each stream is compared first, and
+ * only what the target lacks is copied; then the stream is compared again. So
+ * an interrupted copy is simply run again, and repeated runs follow a source
+ * that is written to.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -46,29 +46,33 @@ import { withTypedErrors } from "./typed_errors.ts";
 
 const operation = "copyStreams";
 
-/** What {@linkcode copyStreams} needs to know: from where to where, and which. */
+/**
+ * The options of {@linkcode copyStreams}: source, target and choice of streams.
+ */
 export interface CopyOptions extends StreamChoice, TransferOptions {
-  /** The source, as `openStreamReader` is told. */
+  /** The source, with the options of `openStreamReader`. */
   from: StreamReaderOptions;
-  /** The target, which this process will own meanwhile. */
+  /** The target, which this process owns while it copies. */
   to: OwnerOptions;
   /**
-   * What to do with streams that the target has. Default `extend`; `replace` is
-   * for those that can't be extended, and for no others.
+   * What to do with streams that exist in the target. Default `extend`.
+   * `replace` applies only to streams that can't be extended.
    */
   existing?: WhenStored;
   /**
-   * Begin again, until a whole round has found nothing to copy: the source is
+   * Repeat until a whole round has found nothing to copy, for a source that is
    * written to meanwhile. Default false.
    */
   follow?: boolean;
-  /** Where another run has ended: its last progress's `after`. */
+  /** Where an earlier run has ended: the `after` of its last progress. */
   after?: string;
-  /** Called for each stream that is not there as it is in the source. */
+  /**
+   * Called for each stream that the target does not have as the source has it.
+   */
   onProblem?: (problem: StreamProblem) => void;
-  /** Called after each round, with what it has done. */
+  /** Called after each round, with its summary. */
   onRound?: (round: TransferSummary) => void;
-  /** Stops it. */
+  /** Stops the copy. */
   signal?: AbortSignal;
 }
 
@@ -76,14 +80,14 @@ export interface CopyOptions extends StreamChoice, TransferOptions {
 const roundPauseMs = 1000;
 
 /**
- * Copies streams to another store: another server, another number of partitions,
- * another schema. The source is only read, and its owner does not notice; the
- * target must not be owned by anybody meanwhile unless `takeOver`. Returns what the
- * last round has done.
+ * Copies streams to another store: another server, another number of
+ * partitions, another schema. The source is only read, without any effect on
+ * its owner. No other instance may own the target, unless `takeOver` is set.
+ * Returns the summary of the last round.
  *
  * @throws {StreamStorageError} as `openStreamReader` and `openStreamStorage`;
- *   `RESOURCE_EXHAUSTED` (`schema_owned`): somebody owns the target; `CANCELED`:
- *   the signal. What was copied by then stays.
+ *   `RESOURCE_EXHAUSTED` (`schema_owned`): another instance owns the target;
+ *   `CANCELED`: the signal. Streams that were copied by then stay.
  */
 export async function copyStreams(
   options: CopyOptions,
@@ -109,7 +113,7 @@ export async function copyStreams(
   });
 }
 
-/** Once through the source. */
+/** One pass over the source. */
 class Round {
   readonly #from: ReadStore;
   readonly #to: Store;
@@ -173,7 +177,8 @@ class Round {
   async #copy(call: StreamCall): Promise<void> {
     const before = await this.#compare(call);
     if (before === "gone") {
-      // Deleted since it was listed, or named and not there.
+      // The stream was deleted after it was listed, or a named stream does not
+      // exist.
       throw new ProblemError("gone", `Stream ${call.streamId} is gone`);
     }
     if (before !== "new" && before.status === "equal") {
@@ -223,7 +228,10 @@ class Round {
     return decisionOf(before);
   }
 
-  /** A source that has grown meanwhile is behind nothing: the next round is for it. */
+  /**
+   * Compares a written stream with its source. If only the source has grown
+   * meanwhile, that is no problem: the next round copies the rest.
+   */
   async #check(call: StreamCall): Promise<void> {
     const after = await this.#compare(call);
     if (typeof after === "string" || after.status === "equal") return;

@@ -1,4 +1,6 @@
-/** Counts what goes through, tells of it, and keeps it below a rate. */
+/**
+ * Counts a transfer's blocks and bytes, reports progress, and limits the rate.
+ */
 
 import { fault, invalidArgument } from "../../storage/fault.ts";
 import type { StreamStorageError } from "../../storage/errors.ts";
@@ -7,10 +9,10 @@ import { Throttle } from "../verify/throttle.ts";
 import type { StreamTail } from "./format/model.ts";
 import type { TransferOptions } from "./options.ts";
 
-/** Streams that are worked on beside each other. */
+/** The default number of streams that are worked on at the same time. */
 export const defaultConcurrency = 16;
 
-/** The bytes of blocks. */
+/** The bytes of blocks with their snapshots. */
 export function bytesOfBlocks(blocks: readonly MiniblockRow[]): number {
   let bytes = 0;
   for (const { data, snapshot } of blocks) {
@@ -19,14 +21,14 @@ export function bytesOfBlocks(blocks: readonly MiniblockRow[]): number {
   return bytes;
 }
 
-/** The bytes of what stands behind blocks. */
+/** The bytes of a stream's minipool and candidates. */
 export function bytesOfTail({ minipool, candidates }: StreamTail): number {
   let bytes = bytesOfBlocks(candidates);
   for (const { length } of minipool?.envelopes ?? []) bytes += length;
   return bytes;
 }
 
-/** So often it is told how far a stream is. */
+/** The pause between two reports of progress within a stream. */
 const notifyEveryMs = 200;
 
 /** See the file's head. */
@@ -48,21 +50,23 @@ export class Counting {
     this.#signal = options.signal;
   }
 
-  /** Since the beginning. */
+  /** Seconds since the beginning. */
   get seconds(): number {
     return Math.round(performance.now() - this.#since) / 1000;
   }
 
-  /** So much has just gone through; waits while that was too fast. */
+  /**
+   * Counts blocks and bytes. Waits while the transfer is faster than its rate.
+   */
   async passed(blocks: number, bytes: number): Promise<void> {
     this.blocks += blocks;
     this.bytes += bytes;
-    // A large stream takes long.
+    // A large stream takes long, so progress is reported within it, too.
     if (performance.now() - this.#notifiedAt > notifyEveryMs) this.#notify();
     await this.#throttle.spend(bytes, this.#signal);
   }
 
-  /** A stream is done, one way or the other. */
+  /** Counts a stream as done, with or without success. */
   done(streamId: string): void {
     this.streams++;
     this.#after = streamId;
@@ -103,7 +107,7 @@ export function checkTransferOptions(
   }
 }
 
-/** A file that can't be made, read or gone on with. */
+/** The error of a file that can't be made, read or resumed. */
 export function badFile(expected: string, found: string): StreamStorageError {
   return fault(
     "BAD_CONFIG",

@@ -1,4 +1,4 @@
-/** Lets work go on in the background, a bounded number at a time. */
+/** Runs work in the background, a bounded number at a time. */
 export class Crowd {
   readonly #most: number;
   readonly #running = new Set<Promise<void>>();
@@ -8,7 +8,7 @@ export class Crowd {
     this.#most = most;
   }
 
-  /** Returns when there is room for more. @throws what earlier work has thrown. */
+  /** Returns when there is room for more. @throws the error of earlier work. */
   async add(work: () => Promise<void>): Promise<void> {
     this.#check();
     const running: Promise<void> = work()
@@ -21,13 +21,13 @@ export class Crowd {
     this.#check();
   }
 
-  /** Returns when all has ended. @throws what any of it has thrown. */
+  /** Returns when all work has ended. @throws the error of any of it. */
   async end(): Promise<void> {
     await Promise.all(this.#running);
     this.#check();
   }
 
-  /** Returns when all has ended, however. */
+  /** Returns when all work has ended, even if some has failed. */
   async settle(): Promise<void> {
     await Promise.all(this.#running);
   }

@@ -1,6 +1,6 @@
 /**
- * Compares the streams of two stores. The servers make digests, so that of what is
- * equal nothing is moved.
+ * Compares the streams of two stores. The servers compute digests, so equal
+ * data are not transferred.
  */
 
 import { openReadCore } from "../../postgres/open_reader.ts";
@@ -24,17 +24,18 @@ import { withTypedErrors } from "./typed_errors.ts";
 
 const operation = "diffStreams";
 
-/** A stream that is not the same on both sides. */
+/** A stream that differs between the two sides. */
 export interface StreamDifference {
   /** The stream. */
   readonly streamId: string;
   /**
-   * `left_only`, `right_only`: only one side has it. Of a stream that both have,
-   * the right one is `behind`: it lacks something that the left one has; `ahead`: it
-   * has something more; `forked`: a block of a number has other bytes.
+   * `left_only`, `right_only`: only that side has the stream. `behind`: the
+   * right side lacks something that the left side has. `ahead`: the right side
+   * has something more. `forked`: blocks with the same number have different
+   * bytes.
    */
   readonly status: "left_only" | "right_only" | "behind" | "ahead" | "forked";
-  /** What differs, for people. */
+  /** The difference in words. */
   readonly what: string;
   /** The last block on the left, -1 without any; null where there is no stream. */
   readonly leftLast: bigint | null;
@@ -42,40 +43,43 @@ export interface StreamDifference {
   readonly rightLast: bigint | null;
 }
 
-/** What {@linkcode diffStreams} needs to know: the two sides, and which streams. */
+/**
+ * The options of {@linkcode diffStreams}: the two sides and the choice of
+ * streams.
+ */
 export interface DiffOptions extends StreamChoice, TransferOptions {
-  /** One store, as `openStreamReader` is told. */
+  /** One store, with the options of `openStreamReader`. */
   left: StreamReaderOptions;
-  /** The other one. */
+  /** The other store. */
   right: StreamReaderOptions;
-  /** Where another run has ended: its last progress's `after`. */
+  /** Where an earlier run has ended: the `after` of its last progress. */
   after?: string;
-  /** Called for each stream that is not the same. */
+  /** Called for each stream that differs. */
   onDifference?: (difference: StreamDifference) => void;
-  /** Stops it. */
+  /** Stops the comparison. */
   signal?: AbortSignal;
 }
 
-/** What a comparison has found. */
+/** The result of a comparison. */
 export interface DiffSummary {
   /** Streams that either side has. */
   streams: number;
-  /** Those that are the same on both. */
+  /** Streams that are equal on both sides. */
   equal: number;
-  /** The others. */
+  /** Streams that differ. */
   different: number;
-  /** Blocks that were compared by pages. */
+  /** Blocks that were compared. */
   blocks: number;
-  /** Their bytes. */
+  /** Bytes of these blocks. */
   bytes: number;
-  /** Seconds that it took. */
+  /** Seconds that the comparison took. */
   seconds: number;
 }
 
 /**
  * Compares the streams of two stores: blocks, snapshots, minipools, candidates,
- * latest snapshots. Both are only read. Streams that are written to meanwhile may
- * be told as behind.
+ * latest snapshots. Both stores are only read. Streams that are written to
+ * meanwhile may count as `behind`.
  *
  * @throws {StreamStorageError} as `openStreamReader`; `CANCELED`: the signal.
  */
@@ -91,7 +95,7 @@ export async function diffStreams(options: DiffOptions): Promise<DiffSummary> {
   });
 }
 
-/** What is read with; nobody waits for it. */
+/** The means to read a store in the background. */
 export function storeOf({ catalog, transactions, media }: ReadCore): ReadStore {
   return { catalog, transactions, media, background: true };
 }
@@ -146,7 +150,8 @@ async function compareOne(
     leftLast: left?.last ?? null,
     rightLast: right?.last ?? null,
   };
-  // Named, or deleted since it was listed.
+  // A named stream that does not exist, or one that was deleted after it was
+  // listed.
   if (left === undefined && right === undefined) return undefined;
   if (left === undefined || right === undefined) {
     const [status, side] = right === undefined
@@ -164,7 +169,7 @@ async function compareOne(
   return { streamId, status, what: describeComparison(comparison), ...lasts };
 }
 
-/** Each of both, once; both ascend. */
+/** Merges two ascending lists of ids, each id once. */
 async function* unionOf(
   left: AsyncGenerator<StreamId>,
   right: AsyncGenerator<StreamId>,

@@ -1,6 +1,7 @@
 /**
  * Exports streams into one file (docs/export-format.md), each as it was at one
- * moment, in memory bounded by a page of blocks for each that is read ahead.
+ * moment. Memory is bounded by a page of blocks for each stream that is read
+ * ahead.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -35,17 +36,17 @@ import { withTypedErrors } from "./typed_errors.ts";
 const operation = "exportStreams";
 
 /**
- * Writes streams into a file. It reads as a reader does: whoever owns the schema
- * does not notice.
+ * Writes streams into a file. It only reads the schema, without any effect on
+ * the owner.
  *
- * Without `streamIds` it takes all streams that are there, and those that break
- * the rules of a stream, or have gone before it was their turn, are left out and
- * told by `onProblem`. A file that was not finished has no end, so it is refused
- * by an import; `resume` goes on with it.
+ * Without `streamIds` it exports all streams. It leaves out streams that break
+ * the rules of a stream or are deleted before their turn, and reports them to
+ * `onProblem`. An interrupted export leaves a file without an end, which an
+ * import refuses; `resume` continues it.
  *
  * @throws {StreamStorageError} as `openStreamReader`; `NOT_FOUND`: a stream of
- *   `streamIds` is not there; `BAD_CONFIG` (`export_file`): the file is there, or
- *   can't be made; `CANCELED`: the signal.
+ *   `streamIds` does not exist; `BAD_CONFIG` (`export_file`): the file exists,
+ *   or can't be made; `CANCELED`: the signal.
  */
 export async function exportStreams(
   options: ExportOptions,
@@ -82,7 +83,8 @@ async function run(options: ExportOptions): Promise<ExportSummary> {
   try {
     await encode(state, found?.after);
   } catch (error) {
-    // A run that goes on need not read it again.
+    // Keep the finished streams, so that a resumed run need not read them
+    // again.
     await written.write(encoder.take()).catch(() => {});
     throw error;
   }
@@ -101,7 +103,7 @@ interface State {
   encoder: ExportEncoder;
   file: ExportFile;
   options: ExportOptions;
-  /** In the file, by this run. */
+  /** The number of streams that this run has written to the file. */
   streams: number;
 }
 

@@ -1,11 +1,11 @@
 /**
  * Imports streams from a file.
  *
- * The file is read twice. First all of it is verified, digests and rules, so that
- * of a file that is damaged or cut nothing is written. Then each stream is written
- * so that it is there whole or not at all (target/write_stream.ts), and its digest
- * is checked again before. To extend streams, a reading in between compares the
- * file with what is stored.
+ * The file is read twice. The first reading verifies all digests and rules, so
+ * that nothing is written from a file that is damaged or cut. The second one
+ * checks each stream's digest again and writes the stream completely or not at
+ * all (target/write_stream.ts). To extend streams, a reading in between
+ * compares the file with the stored streams.
  */
 
 import { openOwned } from "../repair/owner.ts";
@@ -28,13 +28,13 @@ import { withTypedErrors } from "./typed_errors.ts";
 const operation = "importStreams";
 
 /**
- * Verifies an export: that it is whole and as it was written, and that every
- * stream in it could be imported.
+ * Verifies that an export is complete and unchanged, and that every stream in
+ * it could be imported.
  *
- * @throws {StreamStorageError} `BAD_CONFIG`: `bad_export`, it is damaged, cut or
- *   none; `unknown_export_version`; `export_file`, it can't be read;
- *   `FAILED_PRECONDITION` (`broken_stream`): a stream in it breaks the rules;
- *   `CANCELED`: the signal.
+ * @throws {StreamStorageError} `BAD_CONFIG`: `bad_export`, the file is damaged,
+ *   cut or not an export; `unknown_export_version`; `export_file`, the file
+ *   can't be read; `FAILED_PRECONDITION` (`broken_stream`): a stream in it
+ *   breaks the rules; `CANCELED`: the signal.
  */
 export async function verifyExport(
   file: string,
@@ -67,12 +67,13 @@ export async function verifyExport(
 }
 
 /**
- * Writes the streams of a file into a schema, which nobody may own meanwhile
- * unless `takeOver`. A stream is there whole or not at all, whatever happens; what
- * was written by an import that was stopped stays, and `after` goes on behind it.
+ * Writes the streams of a file into a schema. No other instance may own the
+ * schema, unless `takeOver` is set. Each stream is written completely or not at
+ * all. If an import is interrupted, its finished streams stay, and `after`
+ * continues behind them.
  *
  * @throws {StreamStorageError} as `verifyExport` and `openStreamStorage`;
- *   `RESOURCE_EXHAUSTED` (`schema_owned`): somebody owns the schema.
+ *   `RESOURCE_EXHAUSTED` (`schema_owned`): another instance owns the schema.
  */
 export async function importStreams(
   options: ImportOptions,

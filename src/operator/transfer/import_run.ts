@@ -34,7 +34,7 @@ import { StreamWriter, type WriteDecision } from "./target/write_stream.ts";
 
 const operation = "importStreams";
 
-/** The stream of the file that is being taken. */
+/** The stream that is being imported. */
 interface Present {
   streamId: StreamId;
   writer: StreamWriter;
@@ -48,9 +48,9 @@ export class ImportRun {
   readonly #counting: Counting;
   readonly #order: InOrder;
   readonly #ids: ReadonlySet<string> | undefined;
-  /** How the streams that are there already compare with the file. */
+  /** How streams that already exist compare with the file. */
   readonly #comparisons = new Map<StreamId, Comparison>();
-  /** Whether the stream that another run has ended with is behind us. */
+  /** Whether the last stream of the earlier run has been passed. */
   #isBehind: boolean;
   #written = 0;
   #equal = 0;
@@ -65,7 +65,7 @@ export class ImportRun {
     this.#isBehind = !options.after;
   }
 
-  /** Writes all streams of the file that were chosen. */
+  /** Writes all chosen streams of the file. */
   async run(): Promise<TransferSummary> {
     if (this.#options.existing === "extend") await this.#compareAll();
     await this.#writeAll();
@@ -156,7 +156,7 @@ export class ImportRun {
     }
   }
 
-  /** Undefined: it is left as it is. */
+  /** Begins a stream; undefined if it is left as it is. */
   #begin(head: StreamHead): Present | undefined {
     const { streamId } = head;
     if (!this.#isBehind) {
@@ -196,7 +196,7 @@ export class ImportRun {
     throw new ProblemError("exists", `Stream ${streamId} already exists`);
   }
 
-  /** Whether more of the stream is wanted. */
+  /** Takes a part of the stream. Returns whether more is wanted. */
   async #take(
     present: Present,
     { block }: Extract<ExportEvent, { is: "block" }>,
@@ -224,7 +224,10 @@ export class ImportRun {
     }
   }
 
-  /** @throws what is no matter of this stream alone. */
+  /**
+   * Leaves the stream as it is. @throws the error, unless it concerns this
+   *   stream alone.
+   */
   #leave({ streamId, ended }: Present, error: unknown): void {
     const found = problemOf(error);
     if (found === undefined) throw error;
@@ -253,7 +256,10 @@ class FileBlocks {
     }
   }
 
-  /** What has ended the stream; passes over the blocks before it. */
+  /**
+   * Passes over the remaining blocks and returns the part that has ended the
+   * stream.
+   */
   async end(): Promise<ExportEvent> {
     while (this.#end === undefined) await this.#next();
     return this.#end;

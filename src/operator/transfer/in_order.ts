@@ -1,6 +1,6 @@
 /**
- * Things that end in any order are told in the order in which they began: who
- * goes on behind the last one that was told must not miss an earlier one.
+ * Reports items in the order in which they began, though they end in any order.
+ * So a run that continues after the last reported item misses no earlier one.
  */
 export class InOrder {
   readonly #report: (name: string) => void;
@@ -11,8 +11,8 @@ export class InOrder {
   }
 
   /**
-   * Something begins; what is returned is called when it has ended, with false if
-   * it was nothing.
+   * Begins an item. Call the returned function when the item has ended, with
+   * false if it is not to be reported.
    */
   begin(name: string): (isReported?: boolean) => void {
     const entry = { name, isDone: false, isReported: true };

@@ -1,45 +1,48 @@
-/** What exports, imports, copies and comparisons are asked to do and report. */
+/** Options and results of exports, imports, copies and comparisons. */
 
 import type { StreamReaderOptions } from "../../postgres/reader_options.ts";
 import type { OwnerOptions } from "../repair/owner.ts";
 import type { ExportHeader } from "./format/model.ts";
 import type { StreamChoice } from "./source/stream_ids.ts";
 
-/** How far a transfer is. */
+/** The progress of a transfer. */
 export interface TransferProgress {
   /** Streams that are done. */
   streams: number;
-  /** Their blocks. */
+  /** Blocks of these streams. */
   blocks: number;
-  /** Bytes of blocks, snapshots and events that went through. */
+  /**
+   * Bytes of blocks, snapshots and events that were transferred or compared.
+   */
   bytes: number;
   /**
-   * The last stream that is done, and all before it; empty, none is. A run that
-   * goes on begins behind it.
+   * The last stream of those that are done without a gap; empty if none is. A
+   * later run can continue after it.
    */
   after: string;
 }
 
-/** What all transfers can be told. */
+/** The options that all transfers share. */
 export interface TransferOptions {
   /** Bytes a second at most. Default: no limit. */
   rate?: number;
-  /** Streams that are worked on beside each other. Default 16. */
+  /** How many streams are worked on at the same time. Default 16. */
   concurrency?: number;
   /** Called after each stream, and now and then while a large one is moved. */
   onProgress?: (progress: TransferProgress) => void;
 }
 
-/** What became of a stream that did not go the usual way. */
+/** A stream that could not be transferred as usual. */
 export interface StreamProblem {
   /** The stream. */
   readonly streamId: string;
   /**
-   * `broken`: it would not load, see `verify`; `gone`: it was deleted meanwhile;
-   * `exists`, `forked`, `ahead`, `bad_id`: the target has one, has one with other
-   * blocks, has more of it, takes no such id; `differs`: the target's is not as the
-   * source's is, for the source has changed; `outside`: its blocks are in
-   * object storage, and can't be fetched there, or added to.
+   * `broken`: the stream would not load, see `verify`. `gone`: it was deleted
+   * meanwhile. `exists`: the target has it already. `forked`: the target has it
+   * with other blocks. `ahead`: the target has more of it. `bad_id`: the target
+   * accepts no such id. `differs`: the target's stream is not equal to the
+   * source's, because the source has changed. `outside`: its blocks are in
+   * object storage and can't be fetched or extended there.
    */
   readonly problem:
     | "broken"
@@ -50,25 +53,31 @@ export interface StreamProblem {
     | "bad_id"
     | "differs"
     | "outside";
-  /** The same for people. */
+  /** The problem in words. */
   readonly what: string;
 }
 
-/** What {@linkcode exportStreams} needs to know: where the streams are, and which. */
+/**
+ * The options of {@linkcode exportStreams}: the source and the choice of
+ * streams.
+ */
 export interface ExportOptions
   extends StreamReaderOptions, StreamChoice, TransferOptions {
   /**
-   * The file to be made. It must not be there, unless `resume`. With a name that
-   * ends with `.gz` it is compressed.
+   * The file to make. It must not exist, unless `resume` is set. If its name
+   * ends with `.gz`, it is compressed.
    */
   file: string;
-  /** Go on with a file that an interrupted export has left; not a compressed one. */
+  /**
+   * Continue the file of an interrupted export. A compressed file can't be
+   * continued.
+   */
   resume?: boolean;
   /** Called for each stream that is left out. */
   onProblem?: (problem: StreamProblem) => void;
 }
 
-/** What an export has done. */
+/** The result of an export. */
 export interface ExportSummary {
   /** Streams in the file. */
   streams: number;
@@ -78,55 +87,57 @@ export interface ExportSummary {
   bytes: number;
   /** Streams that were left out. */
   problems: number;
-  /** Seconds that it took. */
+  /** Seconds that the run took. */
   seconds: number;
 }
 
 /**
- * What to do where a stream is there already: `refuse` leaves it as it is;
- * `replace` removes it first; `extend` adds what it lacks, unless one of its
- * blocks is another one, or it has more at its end.
+ * What to do if a stream exists already. `refuse` leaves it as it is. `replace`
+ * removes it first. `extend` adds what it lacks, unless one of its blocks
+ * differs or it has more at its end.
  */
 export type WhenStored = "refuse" | "replace" | "extend";
 
-/** What {@linkcode importStreams} needs to know: which file, and where to. */
+/** The options of {@linkcode importStreams}: the file and the target. */
 export interface ImportOptions
   extends OwnerOptions, StreamChoice, TransferOptions {
   /** The file. It is read twice, so it can't be a pipe. */
   file: string;
-  /** Default `refuse`. */
+  /** What to do with streams that exist already. Default `refuse`. */
   existing?: WhenStored;
-  /** Where another run has ended: its last progress's `after`. */
+  /** Where an earlier run has ended: the `after` of its last progress. */
   after?: string;
-  /** Called for each stream that was not taken. */
+  /** Called for each stream that was not imported. */
   onProblem?: (problem: StreamProblem) => void;
 }
 
-/** What an import or a copy has done. */
+/** The result of an import or a copy. */
 export interface TransferSummary {
-  /** Streams that were looked at. */
+  /** Streams that were examined. */
   streams: number;
-  /** Those of them that were written. */
+  /** Streams that were written. */
   written: number;
-  /** Those that were there, and the same. */
+  /** Streams that were equal already. */
   equal: number;
-  /** Those that are not there as they are in the source. */
+  /** Streams that the target does not have as the source has them. */
   problems: number;
-  /** Blocks that went through. */
+  /** Blocks that were transferred or compared. */
   blocks: number;
-  /** Bytes of blocks, snapshots and events that went through. */
+  /**
+   * Bytes of blocks, snapshots and events that were transferred or compared.
+   */
   bytes: number;
-  /** Seconds that it took. */
+  /** Seconds that the run took. */
   seconds: number;
 }
 
-/** What a file holds. */
+/** The contents of a file. */
 export interface ExportContents {
-  /** What it says of itself. */
+  /** The file's header. */
   header: ExportHeader;
-  /** Streams. */
+  /** The number of streams. */
   streams: number;
-  /** Their blocks. */
+  /** Blocks of these streams. */
   blocks: number;
   /** Bytes of blocks, snapshots and events. */
   bytes: number;

@@ -2,7 +2,7 @@ import { StreamStorageError } from "../../storage/errors.ts";
 import { brokenStream } from "./format/rules.ts";
 import type { StreamProblem } from "./options.ts";
 
-/** A stream is left as it is. */
+/** A problem of one stream, because of which the stream is left as it is. */
 export class ProblemError extends Error {
   override readonly name = "ProblemError";
   readonly problem: StreamProblem["problem"];
@@ -13,7 +13,7 @@ export class ProblemError extends Error {
   }
 }
 
-/** Failures that are of one stream, by their reasons. */
+/** The failures that concern one stream, by their reasons. */
 const byReason: Readonly<Record<string, StreamProblem["problem"]>> = {
   [brokenStream]: "broken",
   bad_stream_id: "bad_id",
@@ -24,15 +24,15 @@ const byReason: Readonly<Record<string, StreamProblem["problem"]>> = {
 };
 
 /**
- * What keeps a stream from being moved. Undefined: it is a failure of the run,
- * which all other streams would meet, too.
+ * Returns the problem that keeps a stream from being transferred. Undefined:
+ * the error concerns the whole run, and every other stream would meet it, too.
  */
 export function problemOf(error: unknown): ProblemError | undefined {
   if (error instanceof ProblemError) return error;
   if (!(error instanceof StreamStorageError)) return undefined;
   const { code, message, details } = error;
   const problem = byReason[String(details.reason)] ??
-    // Its object is not there.
+    // The stream's object does not exist.
     (code === "MINIBLOCKS_NOT_FOUND" ? "outside" : undefined);
   return problem && new ProblemError(problem, message);
 }

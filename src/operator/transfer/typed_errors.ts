@@ -1,7 +1,7 @@
 import { toStorageError } from "../../database/failures.ts";
 import { canceled } from "../../storage/contract_errors.ts";
 
-/** Runs an operation; what it throws is an error of ours that names it. */
+/** Runs an operation. Its errors become typed errors that name it. */
 export async function withTypedErrors<T>(
   name: string,
   signal: AbortSignal | undefined,

@@ -1,13 +1,13 @@
-/** Findings that are known already and need not be told again. */
+/** Findings that are known already and need not be reported again. */
 
 import { invalidArgument } from "../../storage/fault.ts";
 import { type Finding, findingKey } from "./findings.ts";
 
 /**
- * Reads findings from JSON lines, as a verification has printed them; its
- * summary and empty lines are passed over.
+ * Reads findings from JSON lines, as a verification prints them. It skips the
+ * summary and empty lines.
  *
- * @throws {StreamStorageError} `INVALID_ARGUMENT` for a line of another kind.
+ * @throws {StreamStorageError} `INVALID_ARGUMENT` for any other line.
  */
 export function parseFindings(lines: string): Finding[] {
   return lines.split("\n").flatMap((line, i) => {
@@ -32,7 +32,7 @@ function parse(line: string, number: number): Record<string, unknown> {
       return value as Record<string, unknown>;
     }
   } catch {
-    // Told below.
+    // The code below throws the error.
   }
   throw badLine(number);
 }

@@ -1,25 +1,26 @@
 /**
- * Which streams are an archiver's. Nothing in `es` says so: such a stream has no
- * minipool, and neither has a regular one that has lost its marker.
+ * Decides which streams are an archiver's. No column of `es` says so. An
+ * archive stream has no minipool, but neither has a regular stream that has
+ * lost its marker.
  */
 
 import { extentOf, isContiguous, type StreamFacts } from "./facts.ts";
 
 /**
- * `all`, `none`, or `by_rows`: a stream without a minipool is an archive stream
- * unless something about it only a regular stream can have.
+ * `all`, `none`, or `by_rows`: a stream without a minipool is an archive
+ * stream, unless it has something that only a regular stream can have.
  */
 export type ArchivePolicy = "all" | "none" | "by_rows";
 
-/** Nodes and archivers name their schemas in a way of their own. */
+/** Nodes and archivers can be told apart by the names of their schemas. */
 export function archivePolicyOf(schema: string): ArchivePolicy {
   if (/^s0x[0-9a-f]{40}$/.test(schema)) return "none";
   return schema.startsWith("arch") ? "all" : "by_rows";
 }
 
 /**
- * An archive stream's blocks begin at 0 and have no gap, its latest snapshot never
- * moves, nobody proposes blocks to it, and its row was written before its first
+ * An archive stream's blocks begin at 0 and have no gap. Its latest snapshot
+ * never moves, it has no candidates, and its row was written before its first
  * block.
  */
 export function isArchive(facts: StreamFacts, policy: ArchivePolicy): boolean {

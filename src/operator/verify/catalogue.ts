@@ -1,4 +1,4 @@
-/** Compares the tables of a schema with those that it must have. */
+/** Compares the tables of a schema with the required ones. */
 
 import { partitionSuffixes } from "../../database/migrations/plan.ts";
 import { bind } from "../../database/statement.ts";
@@ -17,14 +17,14 @@ import {
   type TableShape,
 } from "./schema_shape.ts";
 
-/** What was found out about the tables. */
+/** The facts about the tables. */
 export interface Catalogue {
   findings: Finding[];
-  /** Suffixes, extra ones too, whose tables are there with their columns. */
+  /** Suffixes, extra ones too, whose tables exist with their columns. */
   usable: Set<string>;
   /** Suffixes of tables beyond the number of partitions. */
   extra: string[];
-  /** Tables that are there and can be read. */
+  /** Tables that exist and can be read. */
   readable: ReadonlySet<string>;
 }
 
@@ -40,7 +40,9 @@ interface FoundTable {
   extras: Set<string>;
 }
 
-/** Looks at the schema's tables, in one snapshot but for the version. */
+/**
+ * Examines the schema's tables. All but the version is read in one snapshot.
+ */
 export async function lookAtCatalogue(
   { catalog, read }: Pick<Ground, "catalog" | "read">,
   schema: string,
@@ -76,7 +78,9 @@ export async function lookAtCatalogue(
   return { findings, usable, extra, readable };
 }
 
-/** Rows in tables beyond the partitions are looked for where all are there. */
+/**
+ * Whether all tables of a suffix exist, so that they can be searched for rows.
+ */
 function isWhole(
   tables: ReadonlyMap<string, FoundTable>,
   suffix: string,
@@ -114,7 +118,7 @@ interface Fault {
   column?: string;
   expected: string;
   found: string;
-  /** Statements that name it would fail. */
+  /** Whether it is missing, so that statements that name it fail. */
   isMissing?: boolean;
 }
 
@@ -156,7 +160,8 @@ function compareColumn(
 ): Fault[] {
   if (found === undefined) {
     const what = "a column is missing";
-    // What nodes know nothing of, a verification does not read.
+    // A verification reads only the tables and columns that nodes know, so
+    // statements fail only if one of those is missing.
     const isMissing = own === undefined;
     return [{ what, column, expected: type, found: "none", isMissing }];
   }

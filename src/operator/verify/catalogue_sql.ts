@@ -1,4 +1,4 @@
-/** What the server's catalogue says of a schema's tables. */
+/** Queries to the server's catalogue about a schema's tables. */
 
 import { statement } from "../../database/statement.ts";
 
@@ -19,8 +19,8 @@ export const selectColumns = statement({
 });
 
 /**
- * Its valid indexes: table, index, and of a primary key the columns with commas.
- * Then its triggers in the same way.
+ * The valid indexes of schema $1: table, index, and for a primary key its
+ * columns with commas. Then its triggers in the same way.
  */
 export const selectIndexes = statement({
   text: `SELECT c.relname::pg_catalog.text, x.relname::pg_catalog.text,
@@ -47,7 +47,7 @@ export const selectIndexes = statement({
   once: true,
 });
 
-/** Those tables of schema $1 that this role can read. */
+/** The tables of schema $1 that this role can read. */
 export const selectReadable = statement({
   text: `SELECT c.relname::pg_catalog.text
     FROM pg_catalog.pg_namespace AS n

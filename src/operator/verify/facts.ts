@@ -1,10 +1,10 @@
-/** A stream's figures, as its page or its inspection found them. */
+/** The figures of a stream, from its page or its inspection. */
 
 import type { ValuesOf } from "../../database/wire/types.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { FactsStatement } from "./facts_sql.ts";
 
-/** How many rows of a kind there are, and their lowest and highest number. */
+/** The count of rows of one kind, and their lowest and highest number. */
 export interface Extent {
   n: bigint;
   first: bigint | null;
@@ -14,24 +14,29 @@ export interface Extent {
 /** The figures of one stream, all of one snapshot. */
 export interface StreamFacts {
   streamId: StreamId;
-  /** Its row in `es`; undefined: there is none. */
+  /** Its row in `es`; undefined if there is none. */
   stream: {
     latest: bigint;
     ephemeral: boolean;
     /** `D` in the database, `S` or `G` in object storage. */
     location: string;
   } | undefined;
-  /** It was deleted, and what is left of it goes bit by bit. */
+  /**
+   * Whether the stream was deleted and its remaining rows are being removed.
+   */
   isBeingDeleted: boolean;
-  /** It is on its way into object storage or back. */
+  /** Whether the stream is on its way into object storage or back. */
   isBeingMoved: boolean;
   /** Blocks in the database. */
   blocks: Extent & {
     /** Blocks without data. */
     bare: bigint;
-    /** The last one beside which a snapshot stands. */
+    /** The last block that has a snapshot beside it. */
     snapshot: bigint | null;
-    /** Whether the latest snapshot's block has one; null: it is not stored. */
+    /**
+     * Whether the latest snapshot's block has a snapshot beside it; null: the
+     * block is not stored.
+     */
     latestHasOwn: boolean | null;
   };
   minipool: {
@@ -42,13 +47,16 @@ export interface StreamFacts {
     lastSlot: bigint | null;
     /** Rows without an envelope: the marker alone, if all is well. */
     bare: bigint;
-    /** The generation of the marker; null: there is none. */
+    /** The generation of the marker; null: there is no marker. */
     marker: bigint | null;
   };
   candidates: { n: bigint; lowest: bigint | null; bare: bigint };
   /** Blocks in object storage. */
   places: Extent & { misfits: bigint };
-  /** There is no minipool, but it was made as only a regular stream is. */
+  /**
+   * Whether the stream has no minipool, but was created as only regular streams
+   * are.
+   */
   isMadeWhole: boolean;
 }
 
@@ -91,12 +99,15 @@ export function factsOf(row: Row): StreamFacts {
   };
 }
 
-/** The blocks that count: those where the stream's row says that they are. */
+/**
+ * The extent of the blocks that count: those in the location that the stream's
+ * row names.
+ */
 export function extentOf({ stream, blocks, places }: StreamFacts): Extent {
   return stream === undefined || stream.location === "D" ? blocks : places;
 }
 
-/** Whether the numbers of the blocks have no gap. */
+/** Whether the numbers of the blocks are without a gap. */
 export function isContiguous({ n, first, last }: Extent): boolean {
   return first !== null && last !== null && n === last - first + 1n;
 }

@@ -1,19 +1,19 @@
 /**
- * What is stored of streams, as figures: one row a stream, one statement a page,
- * so one snapshot. No value of a block is read, only its size, which is in its
- * row.
+ * The figures of streams: one row a stream, and one statement a page, so that a
+ * page is one snapshot. The statements read no block's data, only the size,
+ * which is in the block's row.
  */
 
 import { type Statement, statement } from "../../database/statement.ts";
 import type { StreamTables, Template } from "../../postgres/catalog.ts";
 
-/** Which of the tables that a node may not have are there and readable. */
+/** Which of the tables that a node may lack exist and are readable. */
 export interface OptionalTables {
   /** `miniblocks_ext_*`, of media partitions only. */
   external: boolean;
-  /** Our own: deleted streams of which not all rows have gone. */
+  /** Our own table of deleted streams that still have rows. */
   deletions: boolean;
-  /** Our own: media streams that are being moved. */
+  /** Our own table of media streams that are being moved. */
   mediaTasks: boolean;
 }
 
@@ -52,7 +52,10 @@ export type FactsStatement<
   P extends readonly ("bpchar" | "bpchar[]" | "int8")[],
 > = Statement<P, typeof columns>;
 
-/** The figures of the first $2 streams after id $1 that have any row here. */
+/**
+ * The figures of the first $2 streams after id $1 that have any row in this
+ * partition.
+ */
 export const selectFactsAfter = (
   optional: OptionalTables,
 ): Template<FactsStatement<["bpchar", "int8"]>> =>
@@ -85,8 +88,9 @@ export const selectFactsOf = (
   });
 
 /**
- * The next id in any of the tables. Going from one id to the next by the key's
- * index costs as much for a stream of a million blocks as for one of ten.
+ * The next id in any of the tables. Through the key's index, the step from one
+ * id to the next costs the same for a stream of a million blocks as for one of
+ * ten.
  */
 function nextId(
   t: StreamTables,
@@ -151,10 +155,11 @@ function factsOf(t: StreamTables, optional: OptionalTables): string {
 }
 
 /**
- * Of a stream without a minipool, whether the transaction that wrote its row wrote
- * block 0, too, as it does for a regular stream; an archive stream's row comes
- * before its first block. Where a neighbour's row is of the same transaction, or
- * there is none, that tells nothing: the schema may have been restored by one.
+ * For a stream without a minipool: whether the transaction that wrote its row
+ * also wrote block 0, as for every regular stream. An archive stream's row is
+ * written before its first block. If a neighbour's row has the same
+ * transaction, or there is no neighbour, the answer is unknown, because one
+ * transaction may have restored the whole schema.
  */
 function madeWhole(t: StreamTables): string {
   const neighbour = (side: string, order: string) =>
@@ -171,7 +176,10 @@ function madeWhole(t: StreamTables): string {
       false) ELSE false END`;
 }
 
-/** A place fits if it begins where the one before ends, the first at 0. */
+/**
+ * The places of blocks in an object. A place fits if it begins where the
+ * previous one ends, the first one at 0.
+ */
 function placesOf(table: string): string {
   return `SELECT pg_catalog.count(*) AS n, pg_catalog.min(seq_num) AS first,
       pg_catalog.max(seq_num) AS last,
@@ -185,7 +193,7 @@ function placesOf(table: string): string {
 const noPlaces = `SELECT 0::bigint AS n, NULL::bigint AS first,
   NULL::bigint AS last, 0::bigint AS misfits`;
 
-/** Of the streams $1 those of which no table here has a row. */
+/** Those of the streams $1 that have no row in any table of this partition. */
 export const selectWithoutRows = (
   { external }: OptionalTables,
 ): Template<Statement<["bpchar[]"], ["bpchar"]>> =>
@@ -209,7 +217,7 @@ export const selectWithoutRows = (
 
 /**
  * The last $3 gaps between the numbers of the stream's blocks (from, to), the
- * last first; $2: of its blocks in object storage.
+ * last first. With $2, the gaps between its blocks in object storage.
  */
 export const selectGaps = (
   { external }: OptionalTables,
@@ -232,7 +240,7 @@ export const selectGaps = (
   });
 };
 
-/** The data of the latest snapshot's block, if no snapshot stands beside it. */
+/** The data of the latest snapshot's block, if it has no snapshot beside it. */
 export const selectBareLatest = (t: StreamTables) =>
   statement({
     text: `SELECT blockdata FROM ${t.miniblocks}
@@ -262,7 +270,7 @@ export const selectBareBlocks = (t: StreamTables) =>
     columns: ["int8"],
   });
 
-/** The last block from $2 up to $3 beside which a snapshot stands. */
+/** The last block from $2 up to $3 that has a snapshot beside it. */
 export const selectLastSnapshot = (t: StreamTables) =>
   statement({
     text: `SELECT pg_catalog.max(seq_num) FROM ${t.miniblocks}
@@ -291,7 +299,7 @@ export const selectStreamsAfter = (t: Pick<StreamTables, "streams">) =>
     columns: ["bpchar", "int8"],
   });
 
-/** Which of the streams $1 are there. */
+/** Those of the streams $1 that exist. */
 export const selectKnown = (t: Pick<StreamTables, "streams">) =>
   statement({
     text: `SELECT stream_id FROM ${t.streams} WHERE stream_id = ANY($1)`,

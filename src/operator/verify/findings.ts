@@ -1,8 +1,8 @@
-/** What a verification finds, and how it is told. */
+/** The findings of a verification, and their form. */
 
 import type { StreamId } from "../../storage/stream_id.ts";
 
-/** How bad a finding is; a note describes what is unusual but allowed. */
+/** How serious a finding is. A note describes something unusual but allowed. */
 export type FindingSeverity = "error" | "warning" | "note";
 
 /** The kinds of findings; docs/operations.md describes each. */
@@ -35,19 +35,19 @@ export type FindingDetail =
   | readonly FindingDetail[];
 
 /**
- * One thing that was found. It holds names, numbers and sizes, never payload,
- * and can be written as JSON as it is.
+ * One finding. It holds names, numbers and sizes, never payload, and can be
+ * written as JSON without conversion.
  */
 export interface Finding {
-  /** How bad it is. */
+  /** How serious it is. */
   readonly severity: FindingSeverity;
   /** The kind. */
   readonly finding: FindingCode;
-  /** The stream, or null where the finding is about the schema. */
+  /** The stream; null if the finding is about the schema. */
   readonly streamId: StreamId | null;
-  /** One sentence for people. */
+  /** The finding in one sentence. */
   readonly what: string;
-  /** The same for programs. */
+  /** The same facts for programs. */
   readonly details: Readonly<Record<string, FindingDetail>>;
 }
 
@@ -59,39 +59,39 @@ export type Report = (
   details?: Record<string, FindingDetail>,
 ) => void;
 
-/** What a verification went through and found. */
+/** The totals of a verification. */
 export interface VerifySummary {
   /** Rows of `es`. */
   streams: number;
-  /** Blocks of them, in the database and outside. */
+  /** Blocks of these streams, in the database and in object storage. */
   blocks: number;
   /** Events in their minipools. */
   events: number;
-  /** Errors that were found, without those that were acknowledged. */
+  /** Errors, without acknowledged ones. */
   errors: number;
-  /** Warnings, in the same way. */
+  /** Warnings, without acknowledged ones. */
   warnings: number;
-  /** Notes, in the same way. */
+  /** Notes, without acknowledged ones. */
   notes: number;
   /** Findings that were acknowledged before. */
   acknowledged: number;
   /**
-   * At level `deep`: faults that were not told, because no block in the whole
-   * store has the protocol's hashes, or names the one before it.
+   * At level `deep`: faults that were not reported, because no block in the
+   * whole store has the protocol's hashes, or none names the one before it.
    */
   unjudged: number;
-  /** How long it took. */
+  /** Seconds that the verification took. */
   seconds: number;
 }
 
-/** A 64-bit number as JSON can hold it without a loss. */
+/** A 64-bit number in a form that JSON can hold without loss. */
 export function detail(value: bigint | null): number | string | null {
   if (value === null) return null;
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : String(value);
 }
 
-/** Reads back what {@linkcode detail} has made; undefined for anything else. */
+/** Reads a value of {@linkcode detail} back; undefined for anything else. */
 export function bigintDetail(
   value: FindingDetail | undefined,
 ): bigint | undefined {
@@ -103,12 +103,12 @@ export function bigintDetail(
     : undefined;
 }
 
-/** The details that say where in its stream or schema a finding is. */
+/** The details that locate a finding in its stream or schema. */
 const subjects = ["table", "column", "suffix", "block", "from"];
 
 /**
- * Tells findings apart: two that have the same key are about the same thing, even
- * when the stream has grown in between.
+ * A key that identifies a finding. Two findings with the same key are about the
+ * same fault, even if the stream has grown in between.
  */
 export function findingKey(
   { finding, streamId, details }: Pick<

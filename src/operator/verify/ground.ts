@@ -1,4 +1,4 @@
-/** What the parts of a verification work with. */
+/** The means that the parts of a verification share. */
 
 import type { Bound, ResultsOf } from "../../database/statement.ts";
 import type { Catalog } from "../../postgres/catalog.ts";
@@ -13,19 +13,22 @@ import {
 } from "./facts_sql.ts";
 import type { JudgeContext } from "./judge.ts";
 
-/** The statements that differ with the tables that are there. */
+/** The statements that depend on which tables exist. */
 export type Templates = ReturnType<typeof templatesFor>;
 
-/** What is verified, and how it is read. */
+/** The schema that is verified, and the means to read it. */
 export interface Ground {
   catalog: Catalog;
-  /** Runs statements as one transaction, so on one snapshot. */
+  /** Runs statements in one transaction, and so on one snapshot. */
   read: <const B extends readonly Bound[]>(bound: B) => Promise<ResultsOf<B>>;
   archives: ArchivePolicy;
   templates: { regular: Templates; media: Templates };
 }
 
-/** Made once for all partitions: a catalog keeps statements by their template. */
+/**
+ * Makes the templates once for all partitions, because a catalog caches
+ * statements by template.
+ */
 export function templatesFor(optional: OptionalTables) {
   return {
     factsAfter: selectFactsAfter(optional),
@@ -35,7 +38,7 @@ export function templatesFor(optional: OptionalTables) {
   };
 }
 
-/** Those for a partition's tables. */
+/** Returns the statements for a partition's tables. */
 export function templatesAt(
   { templates }: Pick<Ground, "templates">,
   suffix: string,
@@ -43,7 +46,7 @@ export function templatesAt(
   return suffix.startsWith("m") ? templates.media : templates.regular;
 }
 
-/** In which light the rows of a partition's tables are judged. */
+/** The context in which the rows of a partition's tables are judged. */
 export function contextOf(
   { catalog, archives }: Pick<Ground, "catalog" | "archives">,
   streamId: StreamId,

@@ -1,7 +1,8 @@
 /**
- * Looks at one suspect by itself, on a fresh snapshot, before anything is told of
- * it: what a page has seen may have been mended since, and figures alone call
- * healthy streams broken, such as those with a snapshot inside their blocks.
+ * Examines one suspect by itself, on a fresh snapshot, before anything about it
+ * is reported. A fault on a page may have been repaired since. And by its
+ * figures alone, a healthy stream may look broken, for example one with a
+ * snapshot inside its blocks.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -26,22 +27,24 @@ import {
   startOfLastRun,
 } from "./judge.ts";
 
-/** More gaps of one stream are not looked at, the last ones are. */
+/** The most gaps of one stream that are read, the last ones. */
 const maxGaps = 10_000n;
 
-/** More rows of a broken minipool are not looked at. */
+/** The most rows of a broken minipool that are read. */
 const maxKeys = 100_000n;
 
-/** Numbers of blocks without data that are told. */
+/** The most blocks without data that a finding names. */
 const maxBare = 20n;
 
-/** What a stream's own look has found; no facts: there is nothing of it. */
+/**
+ * The result of an inspection; without facts, nothing is stored of the stream.
+ */
 export interface Inspection {
   facts: StreamFacts;
   findings: Finding[];
 }
 
-/** Looks at a stream's rows in the tables of a partition. */
+/** Examines a stream's rows in the tables of a partition. */
 export async function inspect(
   ground: Ground,
   streamId: StreamId,
@@ -50,7 +53,8 @@ export async function inspect(
   const { catalog } = ground;
   const templates = templatesAt(ground, suffix);
   const gapsOf = catalog.at(suffix, templates.gaps);
-  // One flush: the figures and what explains them are of one snapshot.
+  // One flush, so that the figures and their explanation come from one
+  // snapshot.
   const [figures, inside, outside, latest, keys, bare] = await ground.read([
     bind(catalog.at(suffix, templates.factsOf), [streamId]),
     bind(gapsOf, streamId, false, maxGaps),
@@ -76,8 +80,8 @@ export async function inspect(
 }
 
 /**
- * Where the latest snapshot could point to, if it is wrong: the last block of the
- * last run that has a snapshot, own or legacy, or a genesis.
+ * The block that the latest snapshot could name if it is wrong: the last block
+ * of the last run that has a snapshot, beside it or inside, or is a genesis.
  */
 async function findPointer(
   ground: Ground,

@@ -1,7 +1,7 @@
 /**
- * The parts of a verification that can run beside each other: `es`, and each
- * partition. A job goes on where its cursor says, so a run that was interrupted
- * repeats no more than a page of each job that was under way.
+ * The parts of a verification that can run concurrently: `es`, and each
+ * partition. A job continues at its cursor. So a resumed run repeats at most
+ * one page of each job that was running.
  */
 
 import type { StreamId } from "../../storage/stream_id.ts";
@@ -19,7 +19,9 @@ import {
   streamsPage,
 } from "./walk.ts";
 
-/** A step of a job: what it found, and when a page is done, where to go on. */
+/**
+ * A step of a job: its findings and, at the end of a page, where to continue.
+ */
 export interface Step {
   findings: readonly Finding[];
   /** Bytes of blocks that were read. */
@@ -30,33 +32,36 @@ export interface Step {
 /** A part of a verification. */
 export interface Job {
   name: string;
-  /** Begins behind the cursor. */
+  /** Runs the job from the cursor on. */
   run(after: string): AsyncGenerator<Step>;
 }
 
-/** What all jobs need. */
+/** The context that all jobs share. */
 export interface JobContext {
   ground: Ground;
   choice: Choice;
   throttle: Throttle;
   signal: AbortSignal | undefined;
-  /** Undefined: blocks are not read. */
+  /** How to read blocks; undefined: blocks are not read. */
   deep: Deep | undefined;
 }
 
-/** How blocks are read. */
+/** How to read blocks. */
 export interface Deep {
   evidence: DeepEvidence;
-  /** Of each stream only so many, the last ones. */
+  /** How many of the last blocks of each stream to read; undefined: all. */
   since: bigint | undefined;
-  /** Undefined: object storage is not configured, blocks there are not read. */
+  /**
+   * The source of blocks in object storage; undefined: it is not configured,
+   * and those blocks are not read.
+   */
   objects: ObjectSource | undefined;
 }
 
 /** The name of the job that goes through `es`. */
 export const streamsJob = "es";
 
-/** What a row of any table costs the server to look at, roughly. */
+/** Roughly the cost of a row of any table for the server, in bytes. */
 const bytesPerRow = 100;
 
 /** Goes through `es`. */
@@ -91,7 +96,7 @@ export function jobOverPartition(context: JobContext, suffix: string): Job {
   };
 }
 
-/** Looks at given streams of a partition. */
+/** Examines given streams of a partition. */
 export function jobOverGiven(
   context: JobContext,
   suffix: string,
@@ -152,7 +157,7 @@ async function* readPage(
   }
 }
 
-/** Runs jobs beside each other; their steps come as they are made. */
+/** Runs jobs concurrently, and yields their steps as they are made. */
 export async function* runJobs(
   jobs: readonly Job[],
   { concurrency, cursorOf }: {
@@ -165,7 +170,7 @@ export async function* runJobs(
   const open = new Map<Job, AsyncGenerator<Step>>();
   const ask = (job: Job, steps: AsyncGenerator<Step>) => {
     const next = steps.next().then((result) => ({ job, steps, result }));
-    // If another job fails first, nobody waits for this one.
+    // If another job fails first, this one's rejection must not go unhandled.
     next.catch(() => {});
     running.set(job, next);
   };

@@ -1,6 +1,6 @@
 /**
- * Judges what is stored of one stream. Pure: the figures come from one snapshot
- * (facts.ts), and what they do not tell from a closer look (inspect.ts).
+ * Judges what is stored of one stream. The functions are pure: the figures come
+ * from one snapshot (facts.ts), further facts from a closer look (inspect.ts).
  */
 
 import type { ArchivePolicy } from "./archives.ts";
@@ -9,33 +9,35 @@ import { extentOf, isContiguous, type StreamFacts } from "./facts.ts";
 import { detail, type Finding, type Report } from "./findings.ts";
 import { judgeMinipool, type MinipoolKey } from "./judge_minipool.ts";
 
-/** Where the rows were found, and what kinds of streams there are. */
+/** Where the rows were found, and which streams are archive streams. */
 export interface JudgeContext {
   /** The partition of the tables. */
   suffix: string;
-  /** The partition that the stream's id belongs to. */
+  /** The partition to which the stream's id belongs. */
   rightSuffix: string;
   archives: ArchivePolicy;
 }
 
-/** Numbers that are missing, from one to another. */
+/** A range of missing numbers. */
 export type Gap = readonly [from: bigint, to: bigint];
 
-/** What only a closer look tells. */
+/** The facts that only a closer look reveals. */
 export interface CloserLook {
-  /** Ascending. */
+  /** The gaps, ascending. */
   gaps: readonly Gap[];
-  /** The latest snapshot's block holds one inside its data. */
+  /** Whether the latest snapshot's block holds a snapshot inside its data. */
   latestIsLegacy: boolean;
-  /** A block of the last run that the pointer could name; null: none. */
+  /**
+   * A block of the last run that the latest snapshot could name; null: none.
+   */
   pointerTo: bigint | null;
-  /** The rows of a minipool that is not as it should be. */
+  /** The rows of a minipool with a fault. */
   minipoolKeys: readonly MinipoolKey[];
   /** The first few blocks without data. */
   bareBlocks: readonly bigint[];
 }
 
-/** Everything that is wrong with a stream, or unusual. */
+/** Reports everything that is wrong with a stream, or unusual. */
 export function judge(
   facts: StreamFacts,
   look: CloserLook,
@@ -55,7 +57,7 @@ export function judge(
   return findings;
 }
 
-/** A look that finds nothing: what the figures alone can be judged with. */
+/** An empty closer look, to judge the figures alone. */
 const nothing: CloserLook = {
   gaps: [],
   latestIsLegacy: true,
@@ -64,7 +66,7 @@ const nothing: CloserLook = {
   bareBlocks: [],
 };
 
-/** Whether a stream may have findings, so that it has to be looked at closer. */
+/** Whether a stream may have findings and so needs a closer look. */
 export function isSuspect(facts: StreamFacts, context: JudgeContext): boolean {
   if (judge(facts, nothing, context).length > 0) return true;
   if (facts.stream === undefined || facts.stream.ephemeral) return false;
@@ -72,11 +74,14 @@ export function isSuspect(facts: StreamFacts, context: JudgeContext): boolean {
   return !isContiguous(extentOf(facts)) || needsDecoding(facts);
 }
 
-/** Whether only the data of the latest snapshot's block tell if it has one. */
+/**
+ * Whether only the data of the latest snapshot's block show if it has a
+ * snapshot.
+ */
 export function needsDecoding({ stream, blocks }: StreamFacts): boolean {
   if (stream === undefined || stream.location !== "D") return false;
   if (blocks.latestHasOwn !== false) return false;
-  // A genesis without a snapshot, before the first one.
+  // A genesis may lack a snapshot until the stream has its first one.
   return stream.latest !== 0n || blocks.snapshot !== null;
 }
 
@@ -180,7 +185,7 @@ function judgeNoBlocks(
   archive: boolean,
   report: Report,
 ): void {
-  // Told as its location.
+  // The location is reported instead.
   if (stream!.location !== "D") return;
   if (archive && minipool.n === 0n) {
     return report("note", "no_blocks", "An archive stream without a block yet");
@@ -226,7 +231,10 @@ function judgeUnexpected(
   });
 }
 
-/** Why the pointer is wrong; undefined: it is right, or a gap is to blame. */
+/**
+ * Why the latest snapshot is wrong; undefined: it is right, or a gap is the
+ * reason.
+ */
 export function pointerFault(
   facts: StreamFacts,
   { gaps, latestIsLegacy, pointerTo }: CloserLook,
@@ -241,14 +249,14 @@ export function pointerFault(
   if (isBare && needsDecoding(facts) && !latestIsLegacy) {
     return "names a block without a snapshot";
   }
-  // Without a snapshot behind the gap, blocks are missing: that is the fault.
+  // Without a snapshot after the gap, the missing blocks are the fault.
   const isOutside = latest < startOfLastRun(facts, gaps);
   return isOutside && pointerTo !== null
     ? "names a block outside the last run"
     : undefined;
 }
 
-/** The first block behind the last gap. */
+/** The first block after the last gap. */
 export function startOfLastRun(
   facts: StreamFacts,
   gaps: readonly Gap[],
@@ -273,12 +281,12 @@ function judgeSnapshot(
   });
 }
 
-/** Ranges that a finding shows of its gaps. */
+/** The most gaps that a finding lists. */
 const shownGaps = 20;
 
 function judgeGaps(facts: StreamFacts, look: CloserLook, report: Report): void {
   const { gaps, pointerTo } = look;
-  // A wrong pointer does not tell which gaps are in the way.
+  // If the latest snapshot is wrong, it does not show which gaps matter.
   const isWrong = pointerFault(facts, look) !== undefined;
   const latest = isWrong && pointerTo !== null
     ? pointerTo

@@ -6,7 +6,10 @@ import { detail, type Report } from "./findings.ts";
 /** A minipool's row: its generation and slot. */
 export type MinipoolKey = readonly [generation: bigint, slot: bigint];
 
-/** It must be the marker and events 0, 1, … of the last block's number + 1. */
+/**
+ * Reports a minipool that is not the marker and the events 0, 1, … of the last
+ * block's number + 1.
+ */
 export function judgeMinipool(
   { minipool }: StreamFacts,
   { last, keys }: { last: bigint; keys: readonly MinipoolKey[] },
@@ -47,9 +50,9 @@ export function judgeMinipool(
 }
 
 /**
- * Whether no event is missing or of another generation, so that writing the
- * marker anew makes the minipool whole. A marker of a later generation with no
- * events says that blocks were lost: a new one would hide that.
+ * Whether no event is missing or of another generation, so that a new marker
+ * repairs the minipool. A marker of a later generation without events means
+ * that blocks were lost; a new marker would hide that.
  */
 function isOnlyMarkerWrong(
   { n }: StreamFacts["minipool"],

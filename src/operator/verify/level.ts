@@ -1,7 +1,7 @@
 /**
- * How much is looked at: `quick` compares the tables with what they must be, and
- * `es` with the tables; `structure` goes through the figures of every stream;
- * `deep` reads every block, decodes it and checks hashes and the chain of
+ * How much is examined. `quick` compares the tables with the required ones, and
+ * `es` with the tables. `structure` also examines the figures of every stream.
+ * `deep` also reads every block, decodes it and checks hashes and the chain of
  * headers.
  */
 export type VerifyLevel = "quick" | "structure" | "deep";

@@ -1,4 +1,4 @@
-/** What a verification is asked to do. */
+/** Options and progress of a verification. */
 
 import type { StreamType } from "../../storage/stream_id.ts";
 import type { StreamReaderOptions } from "../../postgres/reader_options.ts";
@@ -7,45 +7,49 @@ import type { Finding, VerifySummary } from "./findings.ts";
 import type { VerifyLevel } from "./level.ts";
 import type { VerifyState } from "./state.ts";
 
-/** How far a verification is. */
+/** The progress of a verification. */
 export interface VerifyProgress {
   /** Parts that are done. */
   done: number;
   /** Parts in all. */
   total: number;
-  /** What was counted so far. */
+  /** The totals so far. */
   counts: Readonly<VerifySummary>;
   /** Bytes of blocks that were read in this run. */
   bytes: number;
-  /** To be given to a run that is to go on from here. */
+  /** The state from which a later run can continue. */
   state: VerifyState;
 }
 
 /**
- * What `verify` needs to know: where the schema is, as `openStreamReader` is
- * told, and what to look at.
+ * The options of `verify`: those of `openStreamReader`, and what to examine.
  */
 export interface VerifyOptions extends StreamReaderOptions {
-  /** Default `structure`. */
+  /** How much is examined. Default `structure`. */
   level?: VerifyLevel;
-  /** Only these streams. Default: all, and rows of no stream, too. */
+  /**
+   * Only these streams. Default: all streams, and also rows without a stream.
+   */
   streamIds?: readonly string[];
   /** Only streams of these types. */
   types?: readonly StreamType[];
-  /** At level `deep`: only so many blocks of each stream, the last ones. */
+  /** At level `deep`: read only this many of the last blocks of each stream. */
   since?: number;
-  /** Findings that are known and are only counted. */
+  /** Known findings, which are only counted. */
   acknowledged?: readonly Finding[];
   /**
-   * Which streams are an archiver's. Default: `none` in a node's schema, `all` in
-   * an archiver's, by their names; elsewhere `by_rows`.
+   * Which streams are an archiver's. The default depends on the schema's name:
+   * `none` for a node's, `all` for an archiver's, `by_rows` for any other.
    */
   archives?: ArchivePolicy;
-  /** Bytes a second at most. Default: no limit. */
+  /** The most bytes a second. Default: no limit. */
   rate?: number;
-  /** Parts that are looked at beside each other. Default `maxConnections`. */
+  /**
+   * The number of parts that are examined at the same time. Default
+   * `maxConnections`.
+   */
   concurrency?: number;
-  /** Where another run has ended. */
+  /** Where an earlier run has ended. */
   resume?: VerifyState;
   /** Called after each page. */
   onProgress?: (progress: VerifyProgress) => void;

@@ -1,15 +1,24 @@
-/** The tables that a schema must have, as spec and migrations say. */
+/**
+ * The tables that a schema must have, according to the specification and the
+ * migrations.
+ */
 
 import { partitionSuffixes } from "../../database/migrations/plan.ts";
 
-/** A column's type as PostgreSQL writes it, and what differs with it. */
+/**
+ * A column's type as PostgreSQL writes it, and its deviations from the
+ * defaults.
+ */
 export interface ColumnShape {
   type: string;
-  /** Default: it must not be null. */
+  /** Whether it may be null. Default false. */
   nullable?: boolean;
   /** How values are stored; undefined: either way. */
   storage?: "plain" | "external";
-  /** The version of our own track that brought it; undefined: its table's. */
+  /**
+   * The version of our own track that added it; undefined: the version of its
+   * table.
+   */
   own?: number;
 }
 
@@ -17,9 +26,9 @@ export interface ColumnShape {
 export interface TableShape {
   name: string;
   columns: Readonly<Record<string, ColumnShape>>;
-  /** The primary key; undefined: none is asked for. */
+  /** The primary key; undefined: none is required. */
   key?: readonly string[];
-  /** Other indexes and triggers that must be there, by name. */
+  /** Other required indexes and triggers, by name. */
   extras?: readonly string[];
   /** The partition that the table belongs to. */
   suffix?: string;
@@ -66,7 +75,7 @@ const nodeTables: readonly TableShape[] = [
   },
 ];
 
-/** Our own tables, by the version of our track that brought them. */
+/** Our own tables, with the version of our track that added each. */
 const ownTables: readonly (TableShape & { version: number })[] = [
   {
     version: 1,

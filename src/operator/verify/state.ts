@@ -1,30 +1,33 @@
-/** How far a verification has come: small, and plain JSON. */
+/** The state of a verification, which is small and plain JSON. */
 
 import { invalidArgument } from "../../storage/fault.ts";
 import type { VerifySummary } from "./findings.ts";
 import type { VerifyLevel } from "./level.ts";
 
-/** What a run that goes on where another has ended needs of it. */
+/** The state from which a later run can continue. */
 export interface VerifyState {
-  /** Of this layout. */
+  /** The version of this layout. */
   version: 1;
-  /** A run at another level can't go on with it. */
+  /** The level. A run at another level can't continue. */
   level: VerifyLevel;
-  /** Nor can one of another schema. */
+  /** The schema. A run over another schema can't continue. */
   schema: string;
-  /** The catalogue was compared. */
+  /** Whether the catalogue was compared. */
   isCatalogueDone: boolean;
   /** The parts that are done. */
   done: string[];
-  /** How far those have come that are not. */
+  /** How far the other parts have come. */
   cursors: Record<string, string>;
-  /** At level `deep`: what has shown that the protocol's rules apply. */
+  /**
+   * At level `deep`: whether anything has shown that the protocol's rules
+   * apply.
+   */
   seen: { hashes: boolean; links: boolean };
-  /** What was counted up to here. */
+  /** The totals up to here. */
   counts: VerifySummary;
 }
 
-/** The state of a run that has not begun. */
+/** Makes the state of a run that has not begun. */
 export function newState(
   { level, schema }: Pick<VerifyState, "level" | "schema">,
 ): VerifyState {
@@ -51,9 +54,10 @@ export function newState(
 }
 
 /**
- * A copy of a state that fits, to go on with.
+ * Copies a state, to continue from it.
  *
- * @throws {StreamStorageError} `INVALID_ARGUMENT`: it is of another run.
+ * @throws {StreamStorageError} `INVALID_ARGUMENT`: the state belongs to a run
+ *   with other options.
  */
 export function resumedState(
   given: VerifyState,

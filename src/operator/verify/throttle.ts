@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Keeps what is read below so many bytes a second, over the whole run. */
+/** Limits the bytes read a second, on average over the whole run. */
 export class Throttle {
   readonly #bytesPerSecond: number;
   readonly #started = performance.now();
@@ -10,7 +10,10 @@ export class Throttle {
     this.#bytesPerSecond = bytesPerSecond;
   }
 
-  /** Waits as long as these bytes, just read, are ahead of the rate. */
+  /**
+   * Counts bytes that were just read, and waits while the run is ahead of its
+   * rate.
+   */
   async spend(bytes: number, signal?: AbortSignal): Promise<void> {
     this.#bytes += bytes;
     const dueMs = this.#bytes / this.#bytesPerSecond * 1000;

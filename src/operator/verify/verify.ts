@@ -1,7 +1,7 @@
 /**
- * Verifies a schema. It only reads, in pages, each on a snapshot of its own, so
- * it can run beside a store or a node at work; whatever looks wrong is looked at
- * once more by itself before it is told.
+ * Verifies a schema. A verification only reads, in pages, each on a snapshot of
+ * its own, so it can run while a store or a node is at work. Every suspect is
+ * examined again by itself before it is reported.
  */
 
 import { toStorageError } from "../../database/failures.ts";
@@ -39,7 +39,7 @@ import { knownStreams } from "./walk.ts";
 const operation = "verify";
 
 /**
- * Looks for what is wrong in a schema, and yields each finding as it is made.
+ * Looks for faults in a schema, and yields each finding as it is made.
  *
  * ```ts
  * import { verify } from "@towns/stream-storage/operator";
@@ -50,8 +50,8 @@ const operation = "verify";
  * ```
  *
  * @throws {StreamStorageError} while it is iterated: as `openStreamReader`;
- *   `INVALID_ARGUMENT`, `NOT_FOUND`: one of the streams that were asked for;
- *   `CANCELED`: the signal.
+ *   `INVALID_ARGUMENT`, `NOT_FOUND`: for one of `streamIds`; `CANCELED`: the
+ *   signal.
  */
 export function verify(options: VerifyOptions): Verification {
   return new Verification(options);
@@ -65,11 +65,11 @@ export class Verification implements AsyncIterable<Finding> {
   readonly #isKnown: (finding: Finding) => boolean;
   readonly #evidence: DeepEvidence;
   /**
-   * What was found on pages that are not done. A run that goes on looks at them
-   * again, so the state must not count it yet.
+   * The findings on unfinished pages. A resumed run examines these pages again,
+   * so the state must not count the findings yet.
    */
   readonly #pages = new Map<string, FindingCounts>();
-  /** The state when nothing was waiting to be told that is not in it. */
+  /** The last state at which no fault was held back. */
   #resumable: VerifyState;
   #startedAt: number | undefined;
   #bytes = 0;
@@ -88,14 +88,14 @@ export class Verification implements AsyncIterable<Finding> {
     this.#isKnown = acknowledging(options.acknowledged);
   }
 
-  /** What was counted so far; when the iteration has ended, all of it. */
+  /** The totals so far; when the iteration has ended, of the whole run. */
   get summary(): Readonly<VerifySummary> {
     const counts = { ...this.#state.counts };
     for (const page of this.#pages.values()) add(counts, page);
     return counts;
   }
 
-  /** How far it is; another run can go on from here. */
+  /** The state from which a later run can continue. */
   get state(): VerifyState {
     return structuredClone(this.#resumable);
   }
@@ -225,7 +225,10 @@ export class Verification implements AsyncIterable<Finding> {
     } else cursors[name] = page.next;
   }
 
-  /** Faults that are held back are in no state: they have to be found again. */
+  /**
+   * Keeps the state, unless faults are held back. No state holds those, so a
+   * later run has to find them again.
+   */
   #keep(): void {
     this.#tick();
     if (this.#evidence.unreported > 0) return;
@@ -249,7 +252,7 @@ export class Verification implements AsyncIterable<Finding> {
     this.#state.counts.unjudged = this.#evidence.unreported;
   }
 
-  /** Counts findings; those that are news. */
+  /** Counts findings, and yields those that were not acknowledged. */
   *#news(
     findings: readonly Finding[],
     counts: FindingCounts,
@@ -307,7 +310,7 @@ function checkOptions(
   }
 }
 
-/** What is left of the options for the reader, which refuses what it knows not. */
+/** The options that are passed on to the reader, which refuses unknown ones. */
 function readerOptions(options: VerifyOptions) {
   const {
     level: _level,
@@ -324,7 +327,7 @@ function readerOptions(options: VerifyOptions) {
   } = options;
   return {
     applicationName: "stream-verify",
-    // The figures of a stream of millions of blocks take their time.
+    // The figures of a stream of millions of blocks take long.
     operationTimeoutMs: 600_000,
     ...reader,
   };
@@ -336,7 +339,9 @@ function choiceOf(types: VerifyOptions["types"]) {
     : (streamId: StreamId) => types.includes(streamType(streamId));
 }
 
-/** Media streams have partitions of their own. */
+/**
+ * Whether a partition may hold these types: media streams have their own ones.
+ */
 function mayHold(suffix: string, types: VerifyOptions["types"]): boolean {
   if (types === undefined) return true;
   return suffix.startsWith("m")
@@ -344,7 +349,7 @@ function mayHold(suffix: string, types: VerifyOptions["types"]): boolean {
     : types.some((type) => type !== "media");
 }
 
-/** @throws {StreamStorageError} one of the streams is not there. */
+/** @throws {StreamStorageError} one of the streams does not exist. */
 async function jobsOverGiven(
   context: JobContext,
   streamIds: readonly StreamId[],

@@ -1,7 +1,7 @@
 /**
- * Goes through a schema in pages. Two passes that do not overlap: the rows of
- * every partition's tables, stream by stream, which finds rows that no stream
- * has; and `es`, which finds streams that have no rows.
+ * Walks through a schema in pages, in two passes that do not overlap. One reads
+ * the rows of every partition's tables, stream by stream, and finds rows
+ * without a stream. The other reads `es` and finds streams without rows.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -16,18 +16,20 @@ import { isSuspect } from "./judge.ts";
 /** Whether a stream is to be verified. */
 export type Choice = (streamId: StreamId) => boolean;
 
-/** What a page has brought. */
+/** The result of a page. */
 export interface Page {
-  /** Where to go on; undefined: this was the last page. */
+  /** Where to continue; undefined: this was the last page. */
   next: string | undefined;
   findings: Finding[];
-  /** What went through it, for the summary. */
+  /** The totals of the page, for the summary. */
   streams: number;
   blocks: bigint;
   events: bigint;
-  /** The streams of it whose blocks can be read, in the order of the key. */
+  /**
+   * The streams of the page whose blocks can be read, in the order of the key.
+   */
   readable: StreamWithBlocks[];
-  /** Those whose blocks are in object storage. */
+  /** The streams of the page whose blocks are in object storage. */
   outside: StreamWithBlocks[];
 }
 
@@ -65,7 +67,7 @@ export async function partitionPage(
   };
 }
 
-/** Given streams of a partition. */
+/** A page of given streams of a partition. */
 export async function givenPage(
   ground: Ground,
   suffix: string,
@@ -82,7 +84,10 @@ export async function givenPage(
   };
 }
 
-/** Suspects are looked at by themselves, and only that look is told. */
+/**
+ * Examines each suspect by itself, and reports only the findings of that
+ * examination.
+ */
 async function judgePage(
   ground: Ground,
   suffix: string,
@@ -112,8 +117,8 @@ async function judgePage(
 }
 
 /**
- * The next rows of `es` after an id: those without any other row are judged, all
- * others are in a partition's pages.
+ * The next rows of `es` after an id. Streams without any other row are judged
+ * here; all others are judged in the pages of their partition.
  */
 export async function streamsPage(
   ground: Ground,
@@ -152,10 +157,10 @@ export async function streamsPage(
   };
 }
 
-/** Partitions that are asked in one flush. */
+/** The number of partitions read in one flush. */
 const perFlush = 64;
 
-/** Of streams, by their partition, those that have no rows there. */
+/** Those of the streams that have no rows in their partition. */
 async function withoutRows(
   ground: Ground,
   partitions: readonly (readonly [suffix: string, ids: StreamId[]])[],
@@ -174,7 +179,7 @@ async function withoutRows(
   return found;
 }
 
-/** Which of the streams `es` knows. */
+/** Those of the streams that `es` has. */
 export async function knownStreams(
   { catalog, read }: Ground,
   streamIds: readonly StreamId[],

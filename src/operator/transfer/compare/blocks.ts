@@ -1,4 +1,4 @@
-/** Compares the blocks of one stream at two places, by their digests. */
+/** Compares the blocks of one stream in two places by their digests. */
 
 import { createHash } from "node:crypto";
 import { bind } from "../../../database/statement.ts";
@@ -8,33 +8,33 @@ import type { MiniblockRow } from "../../../storage/rules.ts";
 import { bytesToHex } from "../../../storage/stream_id.ts";
 import { selectBlockDigests } from "./digests_sql.ts";
 
-/** Of a block; the digests are hexadecimal. */
+/** The hexadecimal digests of a block. */
 export interface BlockDigest {
   number: bigint;
   data: string;
   snapshot: string;
 }
 
-/** What the blocks on the left are to those on the right. */
+/** How the blocks on the left compare with those on the right. */
 export interface BlockVerdict {
-  /** The first number that has other bytes on the right. */
+  /** The first block whose bytes differ on the right. */
   forkedAt?: bigint;
   /** Blocks and snapshots that the right lacks. */
   missing: number;
-  /** The first of them. */
+  /** The first block that the right lacks. */
   firstMissing?: bigint;
   /** Blocks and snapshots that the left lacks. */
   extra: number;
 }
 
-/** The digest of bytes, hexadecimal. */
+/** The hexadecimal digest of bytes. */
 export function digestOf(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
 const nothing = digestOf(new Uint8Array());
 
-/** The digests of a block that is here. */
+/** The digests of a block that is in memory. */
 export function digestsOfBlock(
   { number, data, snapshot }: MiniblockRow,
 ): BlockDigest {
@@ -45,7 +45,7 @@ export function digestsOfBlock(
   };
 }
 
-/** Compares ascending blocks; ends with the first fork. */
+/** Compares blocks in ascending order, and stops at the first fork. */
 export async function mergeBlocks(
   left: AsyncIterator<BlockDigest>,
   right: AsyncIterator<BlockDigest>,
@@ -78,7 +78,10 @@ export async function mergeBlocks(
   return verdict;
 }
 
-/** The digests of stored blocks `from` to `last`, made by the server if it has them. */
+/**
+ * The digests of the stored blocks `from` to `last`. The server computes those
+ * of blocks in the database.
+ */
 export async function* storedDigests(
   store: ReadStore,
   call: StreamCall,

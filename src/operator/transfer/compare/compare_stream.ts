@@ -1,13 +1,13 @@
 /**
- * Compares one stream at two places. The right one is
+ * Compares one stream in two places. The stream on the right is
  *
  * - `forked`: a block of a number, or its snapshot, has other bytes;
  * - `behind`: it lacks something that the left one has, and has no later block;
  * - `ahead`: it has something that the left one lacks;
  * - `equal`: neither.
  *
- * On a live store a stream is read at two moments, so that one that is written to
- * may be told as behind.
+ * The two sides are read at different moments. So a stream that is written to
+ * meanwhile may count as `behind`.
  */
 
 import { bind } from "../../../database/statement.ts";
@@ -30,7 +30,7 @@ import {
   selectPageDigest,
 } from "./digests_sql.ts";
 
-/** What a stream is, but for its blocks. */
+/** All of a stream except its blocks. */
 export interface StreamOutline {
   readonly kind: StoredKind;
   readonly latestSnapshot: bigint;
@@ -42,14 +42,14 @@ export interface StreamOutline {
   readonly candidates: readonly string[];
 }
 
-/** What the right stream is to the left one. */
+/** How the stream on the right compares with the one on the left. */
 export interface Comparison extends BlockVerdict {
   readonly status: "equal" | "behind" | "ahead" | "forked";
   readonly left: StreamOutline;
   readonly right: StreamOutline;
 }
 
-/** How much was gone through. */
+/** Called with the blocks and bytes that were compared. */
 export type Passed = (blocks: number, bytes: number) => Promise<void>;
 
 /** A stream in a database, and the digest of its first page of blocks. */
@@ -68,7 +68,7 @@ interface PageDigest {
 
 const maxNumber = 2n ** 63n - 1n;
 
-/** Undefined: there is no such stream. */
+/** Reads a stream's outline; undefined if there is no such stream. */
 export async function outlineOf(
   store: ReadStore,
   call: StreamCall,
@@ -108,7 +108,7 @@ export async function outlineOf(
   };
 }
 
-/** The same of a stream that comes from elsewhere. */
+/** Makes the outline of a stream that comes from a file. */
 export function outlineOfParts(
   { kind, latestSnapshot }: StreamHead,
   last: bigint,
@@ -132,7 +132,7 @@ export function outlineOfParts(
   };
 }
 
-/** A stream at a place. */
+/** A stream in one of the two places. */
 export interface StreamAt {
   store: ReadStore;
   outline: StoredOutline;
@@ -147,7 +147,7 @@ export async function compareStored(
   return judge(left.outline, right.outline, blocks);
 }
 
-/** Page by page; where pages differ, block by block. */
+/** Compares page by page, and block by block where pages differ. */
 async function compareBlocks(
   call: StreamCall,
   { left, right, passed }: { left: StreamAt; right: StreamAt; passed: Passed },
@@ -213,7 +213,7 @@ const ranks: Readonly<Record<StoredKind, number>> = {
   regular: 2,
 };
 
-/** What all of it comes to. */
+/** Sums up the comparison. */
 export function judge(
   left: StreamOutline,
   right: StreamOutline,

@@ -1,6 +1,6 @@
 /**
- * Statements that reduce what a stream holds to digests, so that equal data need
- * not be moved to be compared.
+ * Statements that reduce a stream's data to digests. Equal data can then be
+ * compared without being transferred.
  */
 
 import { statement } from "../../../database/statement.ts";
@@ -9,7 +9,7 @@ import { blockBytes, pageEndSql } from "../../../postgres/sql/pages.ts";
 
 const dataDigest = "pg_catalog.sha256(blockdata)";
 
-/** No snapshot and an empty one are the same. */
+/** The digest makes no difference between no snapshot and an empty one. */
 const snapshotDigest =
   "pg_catalog.sha256(coalesce(snapshot, ''::pg_catalog.bytea))";
 
@@ -22,9 +22,9 @@ const pageOf = (t: StreamTables) =>
   );
 
 /**
- * The first of the blocks $2 to $3, as many as a statement can go through: the
- * last number, whether there are more, their number and bytes, and one digest of
- * them all.
+ * The first of the blocks $2 to $3, as many as one statement can read: the last
+ * block's number, whether more blocks follow, the number and bytes of these
+ * blocks, and one digest of them all.
  */
 export const selectPageDigest = (t: StreamTables) =>
   statement({
@@ -41,7 +41,7 @@ export const selectPageDigest = (t: StreamTables) =>
     columns: ["int8?", "bool", "int8", "int8", "bytea"],
   });
 
-/** Of the same page, a row a block: its number, and its digests. */
+/** The same page, one row a block: its number and its digests. */
 export const selectBlockDigests = (t: StreamTables) =>
   statement({
     text: `WITH page AS MATERIALIZED (${pageOf(t)})
@@ -52,7 +52,7 @@ export const selectBlockDigests = (t: StreamTables) =>
     columns: ["int8", "bytea", "bytea", "int8"],
   });
 
-/** The minipool's rows. */
+/** The digests of the minipool's rows. */
 export const selectMinipoolDigests = (t: StreamTables) =>
   statement({
     text: `SELECT generation, slot_num,
@@ -63,7 +63,7 @@ export const selectMinipoolDigests = (t: StreamTables) =>
     columns: ["int8", "int8", "bytea"],
   });
 
-/** The candidates. */
+/** The digests of the candidates. */
 export const selectCandidateDigests = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num, block_hash::pg_catalog.text, ${dataDigest},

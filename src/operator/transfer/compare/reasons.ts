@@ -1,8 +1,8 @@
-/** A comparison in words. */
+/** Puts a comparison into words. */
 
 import type { Comparison, StreamOutline } from "./compare_stream.ts";
 
-/** What differs, for people. */
+/** Says in words what differs. */
 export function describeComparison(
   { status, left, right, forkedAt, missing, firstMissing, extra }: Comparison,
 ): string {

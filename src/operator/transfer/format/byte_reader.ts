@@ -1,28 +1,31 @@
 import { Buffer } from "node:buffer";
 
-/** Fewer are cut from memory that others share. */
+/** Smaller buffers are cut from memory that they share with others. */
 const pooledBytes = 256;
 
-/** Takes so many bytes at a time of what comes in chunks of any size. */
+/** Reads a given number of bytes at a time from chunks of any size. */
 export class ByteReader implements AsyncDisposable {
   readonly #source: AsyncIterator<Uint8Array>;
   #chunks: Buffer[] = [];
   #held = 0;
   #isOver = false;
 
-  /** Bytes that were taken. */
+  /** The number of bytes that were read. */
   offset = 0;
 
   constructor(source: AsyncIterable<Uint8Array>) {
     this.#source = source[Symbol.asyncIterator]();
   }
 
-  /** Whether the source has ended with fewer bytes than were asked for. */
+  /** Whether the source has ended within a read. */
   get isCut(): boolean {
     return this.#isOver && this.#held > 0;
   }
 
-  /** The next bytes, which are the caller's; undefined where there are not so many. */
+  /**
+   * Returns the next bytes, which belong to the caller; undefined if there are
+   * fewer.
+   */
   async read(count: number): Promise<Buffer | undefined> {
     while (this.#held < count) {
       if (this.#isOver) return undefined;
@@ -38,12 +41,15 @@ export class ByteReader implements AsyncDisposable {
     return this.#take(count);
   }
 
-  /** Lets go of the source. */
+  /** Releases the source. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#isOver) await this.#source.return?.();
   }
 
-  /** Copies: who keeps one block must not keep the chunk around it. */
+  /**
+   * Copies the bytes, so that a caller that keeps one block does not keep the
+   * chunk around it.
+   */
   #take(count: number): Buffer {
     const bytes = count < pooledBytes
       ? Buffer.allocUnsafe(count)

@@ -1,6 +1,7 @@
 /**
- * Reads an export. What it yields of a stream counts only once its end has come,
- * for with it comes the digest; of a file only once the last event has.
+ * Reads an export. The parts of a stream are valid only once its end has come,
+ * because the digest comes with the end. A file is valid only once its last
+ * event has come.
  */
 
 import type { Buffer } from "node:buffer";
@@ -29,35 +30,38 @@ import {
 } from "./records.ts";
 import { StreamRules } from "./rules.ts";
 
-/** What comes of a file, in order. */
+/** The parts of a file, in order. */
 export type ExportEvent =
   | { is: "header"; header: ExportHeader; mark: Mark }
   | { is: "begin"; head: StreamHead }
   | { is: "block"; block: MiniblockRow }
   | { is: "end"; head: StreamHead; tail: StreamTail; mark: Mark }
-  /** The source has changed while it was read: forget it since `begin`. */
+  /**
+   * The source changed while the stream was read: forget everything since
+   * `begin`.
+   */
   | { is: "withdrawn"; head: StreamHead; mark: Mark }
   | { is: "trailer"; streams: bigint };
 
-/** Where a file can be gone on with. */
+/** A position at which a file can be continued. */
 export interface Mark {
-  /** Bytes before it. */
+  /** The bytes before the position. */
   offset: number;
   streams: bigint;
   chain: Uint8Array;
 }
 
-/** The file ends before its time. */
+/** The error of a file that ends too early. */
 function cutExport(expected: string, offset: number): StreamStorageError {
   return badExport(expected, "the end", offset, true);
 }
 
-/** Whether that is all that is wrong with the file. */
+/** Whether an error says only that the file ends too early. */
 export function isCutExport(error: unknown): boolean {
   return error instanceof StreamStorageError && error.details.isCut === true;
 }
 
-/** The file is none, is damaged, or was cut. */
+/** The error of a file that is not an export, is damaged, or was cut. */
 export function badExport(
   expected: string,
   found: string,
@@ -73,13 +77,13 @@ export function badExport(
   );
 }
 
-/** Headers are short. */
+/** The most bytes of a header; headers are short. */
 const maxHeaderBytes = 64 * 1024;
 
 interface FileRecord {
   type: RecordType;
   payload: Buffer;
-  /** Its first byte's place. */
+  /** The position of the record's first byte. */
   offset: number;
 }
 

@@ -1,4 +1,7 @@
-/** Writes an export: makes bytes of streams, in pieces worth a write. */
+/**
+ * Encodes an export: turns streams into bytes, in pieces large enough for a
+ * write.
+ */
 
 import { Buffer } from "node:buffer";
 import type { MiniblockRow } from "../../../storage/rules.ts";
@@ -16,26 +19,26 @@ import {
   recordType,
 } from "./records.ts";
 
-/** From so many bytes on a piece is worth a write. */
+/** A piece of this size is large enough for a write. */
 const pieceBytes = 256 * 1024;
 
-/** See the file's head. What it makes is taken with `take`. */
+/** See the file's head. `take` returns the bytes. */
 export class ExportEncoder {
   #digests: Digests | undefined;
   #parts: Uint8Array[] = [];
   #bytes = 0;
 
-  /** A file that is gone on with has its header. */
+  /** A resumed file already has its header. */
   constructor(resumed?: Digests) {
     this.#digests = resumed;
   }
 
-  /** Whether there is enough to be written. */
+  /** Whether enough bytes have gathered for a write. */
   get isFull(): boolean {
     return this.#bytes >= pieceBytes;
   }
 
-  /** All that was made since the last call. */
+  /** Returns the bytes since the last call. */
   take(): Uint8Array {
     const piece = Buffer.concat(this.#parts, this.#bytes);
     this.#parts = [];
@@ -43,7 +46,7 @@ export class ExportEncoder {
     return piece;
   }
 
-  /** How a file begins. */
+  /** Begins a file. */
   header(header: ExportHeader): void {
     const payload = Buffer.from(JSON.stringify(header));
     const head = recordHead(recordType.header, payload.length);
@@ -51,17 +54,17 @@ export class ExportEncoder {
     this.#digests = new Digests(firstChain(magic, head, payload));
   }
 
-  /** A stream begins. */
+  /** Begins a stream. */
   begin(head: StreamHead): void {
     this.#record(recordType.stream, encodeStream(head));
   }
 
-  /** Its next block. */
+  /** Adds the stream's next block. */
   block(block: MiniblockRow): void {
     this.#record(recordType.block, encodeBlock(block));
   }
 
-  /** What stands behind the blocks; the stream ends. */
+  /** Adds the minipool and the candidates, and ends the stream. */
   end({ minipool, candidates }: StreamTail): void {
     if (minipool) {
       const generation = encodeNumber(minipool.generation);
@@ -76,12 +79,12 @@ export class ExportEncoder {
     this.#close(recordType.end);
   }
 
-  /** The stream that has begun is worth nothing. */
+  /** Withdraws the stream that has begun. */
   withdraw(): void {
     this.#close(recordType.withdrawn);
   }
 
-  /** How a file ends. */
+  /** Ends the file. */
   trailer(): void {
     const { streams, chain } = this.#digests!;
     this.#push(recordHead(recordType.trailer, 8 + chain.length));

@@ -1,4 +1,4 @@
-/** Files of exports, compressed or not. */
+/** Reads and writes files of exports, compressed or not. */
 
 import { once } from "node:events";
 import { createReadStream } from "node:fs";
@@ -13,12 +13,12 @@ import {
   type Mark,
 } from "./decode.ts";
 
-/** By its name. */
+/** Whether the file's name says that it is compressed. */
 export function isCompressed(file: string): boolean {
   return file.endsWith(".gz");
 }
 
-/** What is in the file, event by event. */
+/** Reads the file, part by part. */
 export async function* readExport(
   file: string,
   signal?: AbortSignal,
@@ -31,7 +31,8 @@ export async function* readExport(
     return;
   }
   const gunzip = createGunzip({ chunkSize: 256 * 1024 });
-  // A failure of either ends the other one, which is the one that is read.
+  // A failure of the file or of the decompression also ends the stream that is
+  // read, and appears there.
   const ended = pipeline(stream, gunzip).catch(() => {});
   try {
     yield* decodeExport(chunksOf(gunzip, failed));
@@ -53,12 +54,15 @@ async function* chunksOf(
   }
 }
 
-/** A file that is being written. Others must not read it: it holds payload. */
+/**
+ * A file that is being written. Only this user may read it, because it holds
+ * payload.
+ */
 export class ExportFile implements AsyncDisposable {
   readonly #handle: FileHandle;
   #at: number;
   #gzip: Gzip | undefined;
-  /** The compressed bytes are written; its failure is that of the next write. */
+  /** Writes the compressed bytes. If that fails, the next write fails. */
   #compressed: Promise<void> | undefined;
 
   private constructor(handle: FileHandle, at: number, isGzip: boolean) {
@@ -72,7 +76,7 @@ export class ExportFile implements AsyncDisposable {
     this.#compressed.catch(() => {});
   }
 
-  /** @param from Where to go on; undefined: the file must not be there. */
+  /** @param from Where to continue; undefined: the file must not exist. */
   static async open(file: string, from?: number): Promise<ExportFile> {
     const expected = "a new file in a directory that can be written to";
     try {
@@ -85,7 +89,7 @@ export class ExportFile implements AsyncDisposable {
     }
   }
 
-  /** Returns when more can be taken. */
+  /** Returns when the file can take more. */
   async write(piece: Uint8Array): Promise<void> {
     if (this.#gzip === undefined) await this.#append(piece);
     else if (!this.#gzip.write(piece)) {
@@ -93,14 +97,14 @@ export class ExportFile implements AsyncDisposable {
     }
   }
 
-  /** Returns when the disk has it all. */
+  /** Returns when everything is on the disk. */
   async finish(): Promise<void> {
     this.#gzip?.end();
     await this.#compressed;
     await this.#handle.sync();
   }
 
-  /** Lets go of the file. */
+  /** Closes the file. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#gzip?.destroy();
     await this.#compressed?.catch(() => {});
@@ -126,11 +130,12 @@ export class ExportFile implements AsyncDisposable {
 }
 
 /**
- * Where an export that was interrupted has to go on: behind the last stream that
- * is whole. What stands before is read and verified. No mark: it has nothing yet.
+ * Finds where an interrupted export has to continue: after its last complete
+ * stream. Everything before is read and verified. Without a mark, the file
+ * holds nothing yet.
  *
  * @throws {StreamStorageError} BAD_CONFIG: `export_file`, the export has ended;
- *   `bad_export`, more is wrong with it than that it was cut.
+ *   `bad_export`, it has other faults than that it was cut.
  */
 export async function findResumption(
   file: string,
@@ -154,7 +159,10 @@ export async function findResumption(
   return found;
 }
 
-/** Only the kind of the failure is told: its text has the path in it. */
+/**
+ * The error of a file. It holds only the failure's code, because the failure's
+ * text contains the path.
+ */
 function fileFault(expected: string) {
   return (error: unknown): Error => {
     const { code, name } = error as { code?: unknown; name?: unknown };

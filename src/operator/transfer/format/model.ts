@@ -1,12 +1,12 @@
-/** What a stream is made of on its way from one place to another. */
+/** The parts of a stream that is transferred. */
 
 import type { MiniblockRow } from "../../../storage/rules.ts";
 import type { StreamId } from "../../../storage/stream_id.ts";
 
-/** `archive`: one without a minipool. */
+/** The kind of a stream; `archive` has no minipool. */
 export type StoredKind = "regular" | "ephemeral" | "archive";
 
-/** What is known of a stream before its blocks. */
+/** The part of a stream before its blocks. */
 export interface StreamHead {
   readonly streamId: StreamId;
   readonly kind: StoredKind;
@@ -14,35 +14,35 @@ export interface StreamHead {
   readonly latestSnapshot: bigint;
 }
 
-/** A block that is proposed. */
+/** A candidate. */
 export interface CandidateRow extends MiniblockRow {
-  /** 64 hexadecimal digits. */
+  /** The candidate's hash, 64 hexadecimal digits. */
   readonly hash: string;
 }
 
 /** The events that wait for the next block. */
 export interface Minipool {
-  /** The number of that block. */
+  /** The number of the next block. */
   readonly generation: bigint;
   readonly envelopes: readonly Uint8Array[];
 }
 
-/** What is known of a stream behind its blocks. */
+/** The part of a stream after its blocks. */
 export interface StreamTail {
-  /** Only a regular stream has one. */
+  /** The minipool, which only a regular stream has. */
   readonly minipool: Minipool | undefined;
-  /** Ascending by number and hash; all are above the last block. */
+  /** The candidates, ascending by number and hash, all above the last block. */
   readonly candidates: readonly CandidateRow[];
 }
 
-/** What a file says of itself. */
+/** The header of a file. */
 export interface ExportHeader {
   /** Always `towns-streams`. */
   readonly format: string;
-  /** Of the format. */
+  /** The version of the format. */
   readonly version: number;
-  /** Which program wrote the file. */
+  /** The program that wrote the file. */
   readonly writer: string;
-  /** Which server the streams were read from, in words. */
+  /** The server from which the streams were read, in words. */
   readonly source: string;
 }

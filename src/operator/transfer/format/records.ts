@@ -1,6 +1,7 @@
 /**
- * The records of an export, as bytes. docs/export-format.md is written for other
- * programs: whoever changes this changes that, and the version.
+ * The records of an export, as bytes. docs/export-format.md describes them for
+ * the authors of other programs. A change here needs a change there and a new
+ * version.
  *
  *     file:   magic record(H) stream* record(T)
  *     stream: record(S) record(B)* (record(M) record(V)*)? record(C)* (record(E) | record(X))
@@ -24,12 +25,18 @@ export const formatName = "towns-streams";
 /** The format's version. */
 export const formatVersion = 1;
 
-/** How a file begins; a transfer that takes it for text breaks it. */
+/**
+ * The first bytes of a file. They break visibly if a program transfers the file
+ * as text.
+ */
 export const magic: Uint8Array = new Uint8Array([
   ...[0x89, 0x54, 0x57, 0x4e, 0x0d, 0x0a, 0x1a, 0x0a],
 ]);
 
-/** Bytes of a record at most, its length not counted: as PostgreSQL's values. */
+/**
+ * The most bytes of a record without its length: the limit of PostgreSQL's
+ * values.
+ */
 export const maxRecordBytes = 2 ** 30;
 
 /** The types of records. */
@@ -48,7 +55,7 @@ export const recordType = {
 /** One of {@linkcode recordType}. */
 export type RecordType = typeof recordType[keyof typeof recordType];
 
-/** The head of a record with a payload of so many bytes. */
+/** The head of a record whose payload has this many bytes. */
 export function recordHead(type: RecordType, payloadBytes: number): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(payloadBytes + 1, 0);
@@ -68,7 +75,7 @@ export function encodeStream(
   return [hexToBytes(streamId), rest];
 }
 
-/** Undefined: it is none. */
+/** Undefined if the payload is malformed. */
 export function decodeStream(payload: Buffer): StreamHead | undefined {
   const kind = payload.length === 41 ? kinds[payload[32]!] : undefined;
   return kind && {
@@ -88,7 +95,7 @@ export function encodeBlock(
   return snapshot ? [head, snapshot, data] : [head, data];
 }
 
-/** Undefined: it is none. */
+/** Undefined if the payload is malformed. */
 export function decodeBlock(payload: Buffer): MiniblockRow | undefined {
   if (payload.length < 12) return undefined;
   const snapshotEnd = 12 + payload.readUInt32BE(8);
@@ -105,14 +112,14 @@ export function encodeCandidate(candidate: CandidateRow): Uint8Array[] {
   return [hexToBytes(candidate.hash), ...encodeBlock(candidate)];
 }
 
-/** Undefined: it is none. */
+/** Undefined if the payload is malformed. */
 export function decodeCandidate(payload: Buffer): CandidateRow | undefined {
   if (payload.length < 32) return undefined;
   const block = decodeBlock(payload.subarray(32));
   return block && { ...block, hash: bytesToHex(payload.subarray(0, 32)) };
 }
 
-/** A number of 8 bytes. */
+/** A number in 8 bytes. */
 export function encodeNumber(value: bigint): Buffer {
   const bytes = Buffer.alloc(8);
   bytes.writeBigInt64BE(value);
@@ -125,23 +132,25 @@ export class Digests {
   #stream: Hash = createHash("sha256");
   streams = 0n;
 
-  /** Of a new file, or of one that goes on behind so many streams. */
+  /** Begins with a new file, or resumes a file that has this many streams. */
   constructor(chain: Uint8Array, streams = 0n) {
     this.#chain = Buffer.from(chain);
     this.streams = streams;
   }
 
-  /** What the digests of all closed streams come to. */
+  /** The chain over the digests of all closed streams. */
   get chain(): Buffer {
     return this.#chain;
   }
 
-  /** Bytes of the present stream. */
+  /** Adds bytes of the present stream. */
   update(bytes: Uint8Array): void {
     this.#stream.update(bytes);
   }
 
-  /** The stream's digest, once all its bytes but those of E or X are known. */
+  /**
+   * Returns the stream's digest, when all its bytes before E or X were added.
+   */
   close(type: "E" | "X"): Buffer {
     const digest = this.#stream.digest();
     this.#stream = createHash("sha256");
@@ -152,7 +161,9 @@ export class Digests {
   }
 }
 
-/** How the chain begins: with all that stands before the first stream. */
+/**
+ * The beginning of the chain: the digest of everything before the first stream.
+ */
 export function firstChain(...bytes: Uint8Array[]): Buffer {
   const hash = createHash("sha256");
   for (const each of bytes) hash.update(each);

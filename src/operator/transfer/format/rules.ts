@@ -1,7 +1,7 @@
 /**
- * What a stream must be like to be exported and imported: whatever breaks these
- * rules would not load. Both directions check by them, so that no file is written
- * that is refused later.
+ * The rules that a stream must meet to be exported and imported. A stream that
+ * breaks them would not load. Export and import check the same rules, so that
+ * no export is refused later.
  */
 
 import type { StreamStorageError } from "../../../storage/errors.ts";
@@ -12,7 +12,7 @@ import type { StreamHead, StreamTail } from "./model.ts";
 /** The reason of a stream that breaks a rule. */
 export const brokenStream = "broken_stream";
 
-/** The rules of one stream, to be asked in the order of its parts. */
+/** Checks the rules for one stream, part by part in their order. */
 export class StreamRules {
   readonly #head: StreamHead;
   #last = -1n;
@@ -29,7 +29,7 @@ export class StreamRules {
     return this.#last;
   }
 
-  /** A block, the next one. */
+  /** Checks the next block. */
   block({ number, data }: MiniblockRow): void {
     if (number <= this.#last) {
       throw this.#broken(`a block above ${this.#last}`, number);
@@ -40,7 +40,9 @@ export class StreamRules {
     this.#last = number;
   }
 
-  /** All that stands behind the blocks, of which `last` is the last one. */
+  /**
+   * Checks the minipool and the candidates; `last` is the stream's last block.
+   */
   tail({ minipool, candidates }: StreamTail, last = this.#last): void {
     const { kind } = this.#head;
     const next = last + 1n;

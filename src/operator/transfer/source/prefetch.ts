@@ -1,7 +1,7 @@
 /**
- * Begins work on the next items before their turn, and gives the results in the
- * order of the items: small streams cost a round trip each, which need not be
- * waited for one after the other.
+ * Starts work on the next items before their turn, and yields the results in
+ * the order of the items. Small streams cost a round trip each; this way the
+ * round trips overlap.
  */
 export async function* prefetch<T, R>(
   items: AsyncIterable<T>,
@@ -15,7 +15,7 @@ export async function* prefetch<T, R>(
   try {
     for await (const item of items) {
       const promise = work(item);
-      // Somebody may fail before it is this one's turn.
+      // An earlier item may fail before this one is awaited.
       promise.catch(() => {});
       begun.push({ item, promise });
       if (begun.length > ahead) yield await next(begun.shift()!);

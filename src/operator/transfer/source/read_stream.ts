@@ -1,20 +1,20 @@
 /**
- * Reads a whole stream as it was at one moment, in pages, however large it is.
+ * Reads a whole stream of any size as it was at one moment, in pages.
  *
- * One flush, which sees one state, reads the stream's row, minipool, candidates,
- * first page of blocks, and what tells the rows of its blocks from any others
- * (`selectBlocksVersion`). Most streams end with that page. Of a larger one the
- * other pages follow in flushes of their own: what is stored up to the last block
- * of that moment never changes, unless the stream is trimmed, moved into object
- * storage, rebuilt, or deleted and made again. So when the last page has come,
- * the version is asked for once more, and if it is another, what was read is of
- * no moment at all ({@linkcode StreamMovedError}): the caller begins again. A stream that
- * grows meanwhile does not matter.
+ * One flush, which sees one state, reads the stream's row, minipool,
+ * candidates, first page of blocks, and a version that identifies the rows of
+ * its blocks (`selectBlocksVersion`). Most streams end with that page. The
+ * other pages of a larger stream follow in flushes of their own. Its blocks up
+ * to that moment's last one never change, unless the stream is trimmed, moved
+ * into object storage, rebuilt, or deleted and made again. So after the last
+ * page the version is read once more. If it has changed, the pages do not
+ * belong to one moment ({@linkcode StreamMovedError}), and the caller begins
+ * again. A stream may grow meanwhile.
  *
- * A transaction that lasts as long as the stream would need none of this. But it
- * would keep a server from clearing away dead rows, for hours if the reading is
- * throttled; a standby would end it for its recovery; and a pooler's session
- * would be taken for as long.
+ * One long transaction would need none of this. But it would keep the server
+ * from removing dead rows, for hours if the reading is throttled. A standby
+ * would cancel it for its recovery. And it would occupy a pooler's session for
+ * as long.
  */
 
 import type { Template } from "../../../postgres/catalog.ts";
@@ -44,7 +44,9 @@ import {
   selectStreamHead,
 } from "./source_sql.ts";
 
-/** What was read is of no moment; see the file's head. */
+/**
+ * The pages that were read do not belong to one moment; see the file's head.
+ */
 export class StreamMovedError extends Error {
   override readonly name = "StreamMovedError";
 }
@@ -56,16 +58,16 @@ export interface StreamView {
   readonly last: bigint;
   readonly tail: StreamTail;
   /**
-   * Its blocks from `from` on, a page at a time; to be asked for once.
+   * Yields its blocks from `from` on, a page at a time. It may be called once.
    *
-   * @throws {StreamMovedError} after some of them.
+   * @throws {StreamMovedError} after some of the pages.
    */
   blocks(from?: bigint): AsyncGenerator<readonly MiniblockRow[]>;
 }
 
 const maxNumber = 2n ** 63n - 1n;
 
-/** Undefined: there is no such stream. */
+/** Reads a stream; undefined if there is no such stream. */
 export async function readWholeStream(
   store: ReadStore,
   { name, streamId, signal }: StreamCall,
@@ -117,7 +119,8 @@ export async function readWholeStream(
           data,
           snapshot,
         }))
-        // Others are what a block that was made has left behind.
+        // Candidates up to the last block are leftovers of blocks that were
+        // added.
         .filter(({ number }) => number > last),
     },
     blocks: (from = 0n) =>
@@ -139,7 +142,7 @@ async function* readBlocks(
   if (first !== undefined) {
     const wanted = first.blocks.filter(({ number }) => number >= from);
     if (wanted.length > 0) yield wanted;
-    // One flush has read it all.
+    // The first flush has read everything.
     if (!first.hasNext) return;
     const next = first.blocks.at(-1)!.number + 1n;
     if (next > at) at = next;
@@ -176,7 +179,10 @@ async function versionsOf(
   return [blocks.rows[0], row.rows[0] ?? [undefined]] as const;
 }
 
-/** What is outside was sealed: it has its last block for good. */
+/**
+ * Returns the last block in object storage. Only a sealed stream is moved
+ * there, so it never grows.
+ */
 async function lastOutside(
   store: ReadStore,
   call: StreamCall,
@@ -230,31 +236,35 @@ function minipoolOf(
   };
 }
 
-/** How often a stream that moves is read from its beginning. */
+/** How often a stream that changes is read from its beginning. */
 const maxReadings = 5;
 
-/** What takes a stream in, and lets go of it where that was for nothing. */
+/**
+ * Receives a stream in parts, and discards them if the reading has to begin
+ * again.
+ */
 export interface StreamTaker<T> {
   begin(head: StreamHead): void | Promise<void>;
   blocks(blocks: readonly MiniblockRow[]): void | Promise<void>;
   end(tail: StreamTail): T | Promise<T>;
-  /** What came since `begin` is worth nothing. */
+  /** Discards all parts since `begin`. */
   withdraw(): void | Promise<void>;
 }
 
 /**
- * Gives a stream to `taker`, from its beginning again if it moves meanwhile.
- * Undefined: it is gone.
+ * Passes a stream to `taker`, and begins again if the stream changes meanwhile.
+ * Returns undefined if the stream is gone.
  *
- * @throws {StreamStorageError} FAILED_PRECONDITION (`broken_stream`): the stream
- *   breaks the rules; MINIBLOCKS_NOT_FOUND (`stream_moved`): it moves and moves.
+ * @throws {StreamStorageError} FAILED_PRECONDITION (`broken_stream`): the
+ *   stream breaks the rules; MINIBLOCKS_NOT_FOUND (`stream_moved`): it keeps
+ *   changing.
  */
 export async function passStream<T>(
   store: ReadStore,
   call: StreamCall,
   { taker, view, from = 0n }: {
     taker: StreamTaker<T>;
-    /** What was read of it already. */
+    /** The view of the stream that was read already. */
     view?: StreamView | undefined;
     from?: bigint;
   },

@@ -1,14 +1,14 @@
 import type { StreamReaderOptions } from "../../../postgres/reader_options.ts";
 import type { OwnerOptions } from "../../repair/owner.ts";
 
-/** What only transfers know; a reader and an owner refuse it. */
+/** Options of transfers alone, which readers and owners refuse. */
 const own = [
   ...["streamIds", "types", "rate", "concurrency", "onProgress", "onProblem"],
   ...["file", "resume", "existing", "after", "from", "to", "follow", "left"],
   ...["right", "onDifference"],
 ] as const;
 
-/** Nobody waits for it, and pages may be large. */
+/** Long, because no caller waits and pages may be large. */
 const operationTimeoutMs = 30_000;
 
 function withoutOwn(options: object): Record<string, unknown> {
@@ -18,7 +18,7 @@ function withoutOwn(options: object): Record<string, unknown> {
   );
 }
 
-/** What is left of the options for a reader. */
+/** The options that are passed on to a reader. */
 export function sourceReaderOptions(
   options: StreamReaderOptions,
 ): StreamReaderOptions {
@@ -29,11 +29,11 @@ export function sourceReaderOptions(
   } as StreamReaderOptions;
 }
 
-/** What is left of the options for an owner. */
+/** The options that are passed on to an owner. */
 export function targetOwnerOptions(options: OwnerOptions): OwnerOptions {
   return {
     applicationName: "stream-transfer",
-    // Commits beside each other share what the disk does for them.
+    // Concurrent commits share a flush of the disk.
     maxConnections: 10,
     operationTimeoutMs,
     ...withoutOwn(options),

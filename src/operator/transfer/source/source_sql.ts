@@ -1,4 +1,4 @@
-/** Statements that read what a stream has beside its blocks. */
+/** Statements that read all of a stream except its blocks. */
 
 import { statement } from "../../../database/statement.ts";
 import type { StreamTables } from "../../../postgres/catalog.ts";
@@ -34,7 +34,7 @@ export const selectCandidates = (t: StreamTables) =>
     columns: ["int8", "text", "bytea", "bytea?"],
   });
 
-/** As the server tells it. */
+/** The server's version, as the server reports it. */
 export const selectServerVersion = statement({
   text: "SELECT pg_catalog.current_setting('server_version')",
   columns: ["text"],

@@ -1,4 +1,4 @@
-/** Which streams are gone through. */
+/** Chooses streams and lists their ids. */
 
 import { bind } from "../../../database/statement.ts";
 import { selectStreamIds } from "../../../postgres/sql/streams.ts";
@@ -20,7 +20,7 @@ export interface StreamChoice {
 }
 
 /**
- * Whatever is stored can be named, also what no node could read.
+ * Accepts the id of any stored stream, even one that no node could read.
  *
  * @throws {StreamStorageError} BAD_STREAM_ID.
  */
@@ -28,10 +28,10 @@ export function storedId(id: string): StreamId {
   return isStoredForm(id) ? id : parseStreamId(id);
 }
 
-/** Ids in a page. */
+/** The number of ids in a page. */
 const pageIds = 1000n;
 
-/** The ids of the streams that are there and were chosen, ascending. */
+/** Yields the ids of the chosen streams that exist, ascending. */
 export async function* streamIdsOf(
   { catalog, transactions }: ReadStore,
   { streamIds, types, after = "", name, signal }: StreamChoice & {

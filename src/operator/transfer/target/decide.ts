@@ -4,9 +4,9 @@ import { ProblemError } from "../problem.ts";
 import type { WriteDecision } from "./write_stream.ts";
 
 /**
- * How a stream that is there is brought up to another.
+ * Decides how an existing stream is brought up to another.
  *
- * @throws {ProblemError} it can't be without taking something away.
+ * @throws {ProblemError} that would remove something from the stream.
  */
 export function decisionOf(comparison: Comparison): WriteDecision {
   const { status, right } = comparison;

@@ -1,9 +1,9 @@
 /**
- * Brings a stream that is there up to another, piece by piece. It is the other's
- * own beginning, or lacks blocks of it (the caller has compared), so whatever was
- * committed loads: each piece leaves an empty minipool behind its last block, and
- * only the last one the minipool of the other. A piece that is written twice is as
- * if written once.
+ * Brings an existing stream up to another one, piece by piece. The caller has
+ * compared them: the existing stream is a beginning of the other, or lacks some
+ * of its blocks. After each piece the stream loads, because the piece ends with
+ * an empty minipool; the last piece brings the other stream's minipool. Writing
+ * a piece twice has the effect of writing it once.
  */
 
 import { bind, type Bound } from "../../../database/statement.ts";
@@ -36,9 +36,9 @@ import { deleteCandidates, raiseHead } from "./target_sql.ts";
 export interface Piece {
   head: StreamHead;
   piece: readonly MiniblockRow[];
-  /** The last block that was there before the first piece. */
+  /** The last block before the first piece. */
   stored: bigint;
-  /** With the last piece. */
+  /** The stream's tail, with the last piece. */
   tail: StreamTail | undefined;
 }
 
@@ -70,7 +70,7 @@ export async function extendStream(
   });
 }
 
-/** Adds a block, or the snapshot that the stored one lacks. */
+/** Adds a block, or the snapshot that the stored block lacks. */
 function missing(
   catalog: Catalog,
   streamId: StreamId,
@@ -87,7 +87,9 @@ function missing(
   return [insert, bind(set, streamId, number, given)];
 }
 
-/** So that the stream loads if nothing comes after this piece. */
+/**
+ * Writes an empty minipool, so that the stream loads if no other piece follows.
+ */
 function passingHead(
   catalog: Catalog,
   { streamId, kind }: StreamHead,

@@ -8,7 +8,7 @@ import {
 import type { StreamId } from "../../../storage/stream_id.ts";
 import type { StreamTail } from "../format/model.ts";
 
-/** The statements that write what stands behind a stream's blocks. */
+/** Returns the statements that write a stream's minipool and candidates. */
 export async function tailRows(
   catalog: Catalog,
   streamId: StreamId,

@@ -1,4 +1,4 @@
-/** Statements that write a stream as it comes from elsewhere. */
+/** Statements that write a transferred stream. */
 
 import { rejectSql } from "../../../database/rejection.ts";
 import { statement } from "../../../database/statement.ts";
@@ -7,7 +7,7 @@ import type { StreamTables } from "../../../postgres/catalog.ts";
 /** The reason of {@linkcode checkStaged}. */
 export const notStagedReason = "not_staged";
 
-/** Stops the transaction unless just $2 blocks were staged. */
+/** Stops the transaction unless exactly $2 blocks were staged. */
 export const checkStaged = (t: StreamTables) =>
   statement({
     text: `SELECT CASE WHEN (SELECT pg_catalog.count(*) FROM ${t.miniblocks}
@@ -23,7 +23,7 @@ export const deleteCandidates = (t: StreamTables) =>
     params: ["bpchar"],
   });
 
-/** The latest snapshot moves up to $2 only. */
+/** Raises the latest snapshot to $2, and never lowers it. */
 export const raiseHead = (t: StreamTables) =>
   statement({
     text: `UPDATE ${t.streams} SET latest_snapshot_miniblock = $2
@@ -32,10 +32,11 @@ export const raiseHead = (t: StreamTables) =>
   });
 
 /**
- * A whole regular stream in one statement, so that small ones share a transaction:
- * its row, blocks $3 with data $4 and snapshots $5, and the minipool of generation
- * $6, its rows $7 with the marker first. Nothing is done when the stream is there,
- * or anything that an earlier one has left. Counts 1 when it was done.
+ * Writes a whole regular stream in one statement, so that small streams share a
+ * transaction: its row, blocks $3 with data $4 and snapshots $5, and the
+ * minipool of generation $6 with rows $7, the marker first. It does nothing if
+ * the stream exists, or if an earlier stream has left rows. Counts 1 if the
+ * stream was written.
  */
 export const insertGivenStream = (t: StreamTables) =>
   statement({

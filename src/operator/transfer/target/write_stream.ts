@@ -1,25 +1,25 @@
 /**
- * Writes a whole stream into a store that this process owns, in memory bounded
- * by a piece, and so that nobody ever sees a part of it.
+ * Writes a whole stream into a store that this process owns. No reader ever
+ * sees a part of the stream. Memory is bounded by a piece.
  *
  *     begin → piece* → end
  *
- * A stream that fits into one piece, as most do, is one transaction (but for an
+ * A stream that fits into one piece, as most do, is one transaction (except an
  * archive stream, see `end`).
  *
- * Of a larger one, every piece but the last is written as rows of no stream: a
- * stream is its row in `es`, so there is none yet. They are what the deletion of
- * a stream leaves (operations/leftovers.ts), and are written down as such with
- * the first piece: if this process dies, the next owner removes them. The last
- * piece's transaction checks that the others are all there, takes the note away
- * and adds the row: then the stream is there, all of it. `withdraw` removes what
- * was staged.
+ * Every piece of a larger stream except the last is staged: written as rows
+ * without a stream. A stream exists only once its row in `es` does. Staged rows
+ * look like the leftovers of a deleted stream (operations/leftovers.ts), and a
+ * note with the first piece records them as such: if this process dies, the
+ * next owner removes them. The transaction of the last piece checks that all
+ * staged rows are there, deletes the note and adds the row in `es`. Then the
+ * whole stream exists. `withdraw` removes staged rows.
  *
- * Replacing. A stream and its successor that fit into one transaction each are
- * exchanged in one. Else the old one is deleted before the new one is staged:
- * between these two there is neither, and only the source has the stream.
+ * Replacing. If both streams fit into a transaction, one transaction exchanges
+ * them. Otherwise the old stream is deleted before the new one is staged. Until
+ * the last piece is written, only the source has the stream.
  *
- * Extending is another matter: extend_stream.ts.
+ * Extending has its own file: extend_stream.ts.
  */
 
 import { bind, type Bound } from "../../../database/statement.ts";
@@ -66,19 +66,19 @@ import { extendStream } from "./extend_stream.ts";
 import { tailRows } from "./tail_rows.ts";
 import { checkStaged, insertGivenStream } from "./target_sql.ts";
 
-/** From so much on a piece is written. */
+/** The size at which a piece is written. */
 interface PieceLimits {
   bytes: number;
   rows: number;
 }
 
-/** A server writes so much in a fraction of a second. */
+/** A server writes this much in a fraction of a second. */
 const pieceLimits: PieceLimits = { bytes: 4 * 1024 * 1024, rows: 2000 };
 
-/** What is to be done: `create`, where there is no such stream. */
+/** How to write a stream; `create` if it does not exist. */
 export interface WriteDecision {
   mode: "create" | "replace" | "extend";
-  /** The last block that is there, for `extend`. */
+  /** The last stored block, for `extend`. */
   stored?: bigint;
 }
 
@@ -92,11 +92,13 @@ export class StreamWriter implements StreamTaker<true> {
   #head: StreamHead | undefined;
   #piece: MiniblockRow[] = [];
   #bytes = 0;
-  /** Blocks that were written as rows of no stream. */
+  /** The number of staged blocks. */
   #staged = 0n;
   #isReplaced = false;
 
-  /** `decide` is asked when the stream begins, and waited for when it is written. */
+  /**
+   * `decide` is called when the stream begins, and awaited when it is written.
+   */
   constructor(
     store: Store,
     call: StreamCall,
@@ -109,7 +111,9 @@ export class StreamWriter implements StreamTaker<true> {
     this.#decide = decide;
   }
 
-  /** @throws {StreamStorageError} BAD_STREAM_ID: no node could read the id. */
+  /**
+   * @throws {StreamStorageError} BAD_STREAM_ID: a node could not read the id.
+   */
   begin(head: StreamHead): void {
     checkNewStreamId(head.streamId);
     this.#head = head;
@@ -118,7 +122,7 @@ export class StreamWriter implements StreamTaker<true> {
     this.#decided.catch(() => {});
   }
 
-  /** The next blocks. */
+  /** Adds the next blocks. */
   async blocks(blocks: readonly MiniblockRow[]): Promise<void> {
     for (const block of blocks) {
       this.#piece.push(block);
@@ -132,15 +136,16 @@ export class StreamWriter implements StreamTaker<true> {
     }
   }
 
-  /** Makes the stream what it is to be. */
+  /** Writes the rest of the stream. */
   async end(tail: StreamTail): Promise<true> {
     const decision = await this.#decided!;
     if (decision.mode === "extend") {
       await this.#extend(decision, tail);
       return true;
     }
-    // That its row and its first block are not of one transaction tells it from
-    // a stream that has lost its minipool (verify/archives.ts).
+    // An archive stream's row and first block must come from different
+    // transactions. Otherwise `verify` takes it for a stream that has lost its
+    // minipool (verify/archives.ts).
     if (this.#head!.kind === "archive" && this.#piece.length > 0) {
       await this.#stage(decision);
       this.#emptyPiece();
@@ -152,11 +157,11 @@ export class StreamWriter implements StreamTaker<true> {
     return true;
   }
 
-  /** Leaves nothing behind of what was begun. */
+  /** Removes everything that was begun. */
   async withdraw(): Promise<void> {
     if (this.#staged === 0n) return;
     this.#staged = 0n;
-    // Whatever made us give up: what was staged must go.
+    // Staged rows must go whatever the reason, even if the signal has aborted.
     const { name, streamId } = this.#call;
     await removeLeftovers(this.#store, { name, streamId });
   }
@@ -192,7 +197,10 @@ export class StreamWriter implements StreamTaker<true> {
     await writeStream(this.#store, this.#call, write);
   }
 
-  /** Small streams share transactions; what is seldom is not worth a statement. */
+  /**
+   * Returns one statement for a small stream, so that small streams share
+   * transactions. Rare kinds of streams are not worth a statement of their own.
+   */
   #inOneStatement({ minipool, candidates }: StreamTail): Bound | undefined {
     if (minipool === undefined || candidates.length > 0) return undefined;
     const { streamId } = this.#call;
@@ -242,7 +250,7 @@ export class StreamWriter implements StreamTaker<true> {
     await this.#create(tail);
   }
 
-  /** Writes the piece as rows of no stream. */
+  /** Stages the piece. */
   async #stage({ mode }: WriteDecision): Promise<void> {
     const { streamId } = this.#call;
     if (mode === "replace" && !this.#isReplaced) {
@@ -277,7 +285,7 @@ export class StreamWriter implements StreamTaker<true> {
     this.#staged += BigInt(this.#piece.length);
   }
 
-  /** Writes the last piece, and makes a stream of what was staged. */
+  /** Writes the last piece, and turns the staged rows into a stream. */
   async #show(tail: StreamTail): Promise<void> {
     const { streamId } = this.#call;
     await writeStream(this.#store, this.#call, {
@@ -307,7 +315,7 @@ export class StreamWriter implements StreamTaker<true> {
     await extendStream(this.#store, this.#call, { head, piece, stored, tail });
   }
 
-  /** The row that a stream is. */
+  /** The statements for the stream's row. */
   #row(): Bound[] {
     const { streamId, kind } = this.#head!;
     const isEphemeral = kind === "ephemeral";
@@ -317,7 +325,7 @@ export class StreamWriter implements StreamTaker<true> {
     ];
   }
 
-  /** Beside its row: the piece, and what stands behind the blocks. */
+  /** The statements for the piece, the minipool and the candidates. */
   async #rest(tail: StreamTail): Promise<Bound[]> {
     const { streamId, latestSnapshot } = this.#head!;
     return [

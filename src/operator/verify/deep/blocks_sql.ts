@@ -1,18 +1,21 @@
-/** Pages of blocks with their data, in the order of the key. */
+/**
+ * Statements that read pages of blocks with their data, in the order of the
+ * key.
+ */
 
 import { statement } from "../../../database/statement.ts";
 import type { StreamTables } from "../../../postgres/catalog.ts";
 
-/** Blocks that a page looks at, whatever their sizes. */
+/** The most blocks of a page, regardless of their sizes. */
 const maxPageBlocks = 1024;
 
-/** Bytes of a page; a larger block is a page of its own. */
+/** The most bytes of a page; a larger block is a page of its own. */
 const maxPageBytes = 4 * 1024 * 1024;
 
 /**
- * The blocks of the streams $4 behind block $2 of stream $1, up to and with
- * stream $3, as many as fit into a page. One pass over a partition, whatever the
- * streams' sizes: small ones share a page.
+ * The blocks of the streams $4 that follow block $2 of stream $1, up to the end
+ * of stream $3, as many as fit into a page. One pass reads a partition, and
+ * small streams share a page.
  */
 export const selectBlocksAfter = (t: StreamTables) =>
   statement({
@@ -26,9 +29,9 @@ export const selectBlocksAfter = (t: StreamTables) =>
   });
 
 /**
- * To be sent before the above, in its transaction. The rows must come from the
- * index in their order: a bitmap, or a list of ids in the index, would have all
- * rows of the range sorted for each page of it.
+ * Precedes `selectBlocksAfter` in its transaction. The rows must come from the
+ * index in their order. With a bitmap, or a list of ids in the index, the
+ * server would sort all rows of the range for each page.
  */
 export const readInOrder = statement({
   text: `SELECT pg_catalog.set_config('enable_bitmapscan', 'off', true),
@@ -36,7 +39,7 @@ export const readInOrder = statement({
   columns: ["text", "text"],
 });
 
-/** The stream's blocks behind number $2. */
+/** The stream's blocks after number $2. */
 export const selectBlocksOf = (t: StreamTables) =>
   statement({
     text: pageText(t, "stream_id = $1 AND seq_num > $2"),
@@ -45,8 +48,8 @@ export const selectBlocksOf = (t: StreamTables) =>
   });
 
 /**
- * Sizes are known without reading the data: of a large value the row holds no
- * more than where it is, and only what fits is read.
+ * Sizes are known without reading the data, because the row of a large value
+ * holds only a pointer. So only the data of the page are read.
  */
 function pageText(t: StreamTables, condition: string): string {
   return `SELECT stream_id, seq_num, blockdata FROM (
@@ -64,7 +67,7 @@ function pageText(t: StreamTables, condition: string): string {
     ORDER BY stream_id, seq_num`;
 }
 
-/** The blocks $2 and the one before, of a stream that is still there. */
+/** Block $2 and the one before it, if the stream still exists. */
 export const selectBlockAndBefore = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num, blockdata FROM ${t.miniblocks}

@@ -9,22 +9,22 @@ export interface StoredBlock {
   data: Uint8Array;
 }
 
-/** What the next block has to name. */
+/** The number and hash that the next block has to name. */
 export interface Link {
   number: bigint;
   hash: Uint8Array;
 }
 
-/** What was found wrong with a block. */
+/** A fault of a block. */
 export interface BlockFault {
   finding: "undecodable_block" | "hash_mismatch" | "broken_chain";
   what: string;
 }
 
-/** What a block's check has come to. */
+/** The result of a block's check. */
 export interface BlockCheck {
   faults: BlockFault[];
-  /** Hashes that were right, and links. */
+  /** The number of right hashes. */
   rightHashes: number;
   rightLinks: number;
   link: Link | undefined;
@@ -71,7 +71,7 @@ function checkLink(
   }
   const follows = before !== undefined && before.number === number - 1n;
   const { previousHash } = block;
-  // Where the data name no block before, there is no chain to be checked.
+  // If the data name no previous block, there is no chain to check.
   if (!follows || previousHash.length === 0 || before.hash.length === 0) return;
   if (isSame(previousHash, before.hash)) check.rightLinks++;
   else {

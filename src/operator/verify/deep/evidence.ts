@@ -1,44 +1,44 @@
 /**
- * Whether a store's data are the protocol's at all. Blocks that were made for a
- * test or a demonstration are often any bytes, or carry other hashes than the
- * protocol's: such a store is not broken. So what does not fit is told only once
- * something of the same kind, anywhere in the store, was seen to fit. What is
- * never told for that reason is counted.
+ * Decides whether a store's data follow the protocol at all. Blocks that were
+ * made for a test or a demonstration are often arbitrary bytes, or carry other
+ * hashes than the protocol's. Such a store is not broken. So a fault is
+ * reported only once something of the same kind, anywhere in the store, was
+ * seen to be right. Faults that are never reported for that reason are counted.
  */
 
-/** Faults that wait to be told; see the file's head. */
+/** Faults that wait to be reported; see the file's head. */
 export class Evidence<T> {
   #isSeen = false;
   #waiting: T[] = [];
   #dropped = 0;
 
-  /** Whether something fitted. */
+  /** Whether something was right. */
   get isSeen(): boolean {
     return this.#isSeen;
   }
 
-  /** Nothing of many has fitted: there is no use in looking further. */
+  /** Whether none of many was right, so that looking further is pointless. */
   get isHopeless(): boolean {
     return !this.#isSeen && this.#waiting.length >= maxWaiting;
   }
 
-  /** Something fitted. */
+  /** Notes that something was right. */
   see(): void {
     this.#isSeen = true;
   }
 
-  /** Faults that can't be told, because nothing has fitted. */
+  /** The number of faults that are not reported, because nothing was right. */
   get unreported(): number {
     return this.#dropped + this.#waiting.length;
   }
 
-  /** Takes a fault that is told when `take` returns it. */
+  /** Adds a fault, to be reported when `take` returns it. */
   add(fault: T): void {
     if (this.isHopeless) this.#dropped++;
     else this.#waiting.push(fault);
   }
 
-  /** What can be told now, each once. */
+  /** Returns the faults that can be reported now, each once. */
   take(): T[] {
     if (!this.#isSeen) return [];
     const taken = this.#waiting;

@@ -1,9 +1,9 @@
 /**
- * Keccak-256, the hash of the protocol. No runtime has it: their SHA-3 pads in
- * another way. Written in JavaScript it does 40 MB/s, because a number there has
- * no 64 bits, and a verification would wait for it instead of for the disk. So
- * the permutation is put together here as WebAssembly, of loads, stores and five
- * operations on 64-bit numbers: 1.3 kB, 300 MB/s.
+ * Keccak-256, the hash of the protocol. No runtime offers it: their SHA-3 pads
+ * its input differently. In JavaScript, whose numbers don't have 64 bits, it
+ * would hash 40 MB/s, and a verification would wait for the hash instead of the
+ * disk. So this file assembles the permutation as WebAssembly, from loads,
+ * stores and five operations on 64-bit numbers: 1.3 kB, 300 MB/s.
  *
  * Memory: the state, 25 words; the 24 round constants; then input.
  */
@@ -13,17 +13,19 @@ const rateBytes = 136;
 const rateWords = rateBytes / 8;
 const constantsAt = 200;
 const inputAt = constantsAt + rounds * 8 + 120;
-/** What one call takes at most: all that fits into two pages of memory. */
+/** The most bytes of one call: what fits into two pages of memory. */
 const maxInput = Math.floor((2 * 65536 - inputAt) / rateBytes) * rateBytes;
 
-/** How far each word is turned, by its place in the state. */
+/**
+ * The number of bits by which each word is rotated, by its place in the state.
+ */
 // deno-fmt-ignore
 const turns = [
   0, 1, 62, 28, 27, 36, 44, 6, 55, 20, 3, 10, 43,
   25, 39, 41, 45, 15, 21, 8, 18, 2, 61, 56, 14,
 ];
 
-/** The bytes of instructions, as the WebAssembly specification numbers them. */
+/** The opcodes of the WebAssembly specification. */
 const op = {
   block: 0x02,
   loop: 0x03,
@@ -57,7 +59,7 @@ const C = (i: number) => 53 + i;
 const D = 58;
 const words = 25 + 25 + 5 + 1;
 
-/** Puts instructions together. */
+/** Assembles instructions. */
 class Code {
   readonly bytes: number[] = [];
 
@@ -78,7 +80,7 @@ class Code {
     return this.add(op.const32, ...signed(value));
   }
 
-  /** The word at an offset from the address on the stack. */
+  /** Loads the word at an offset from the address on the stack. */
   load(offset: number): this {
     return this.add(op.load64, 3, ...unsigned(offset));
   }
@@ -168,7 +170,10 @@ function signed(value: number): number[] {
     : [(value & 0x7f) | 0x80, ...signed(value >> 7)];
 }
 
-/** The constants are bits of a linear feedback shift register. */
+/**
+ * Writes the round constants, whose bits come from a linear feedback shift
+ * register.
+ */
 function writeConstants(view: DataView): void {
   let register = 1;
   for (let round = 0; round < rounds; round++) {
@@ -189,7 +194,7 @@ interface Exports {
 
 let machine: { memory: Uint8Array; absorb: Exports["f"] } | undefined;
 
-/** Made when it is needed first: most programs never hash. */
+/** Makes the machine on first use, because most programs never hash. */
 function start(): NonNullable<typeof machine> {
   const instance = new WebAssembly.Instance(new WebAssembly.Module(assemble()));
   const { m, f } = instance.exports as unknown as Exports;

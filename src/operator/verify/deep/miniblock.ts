@@ -1,5 +1,5 @@
 /**
- * A block's data, decoded as far as hashes and the chain of headers need it.
+ * Decodes a block's data as far as hashes and the chain of headers need it.
  *
  * Miniblock: 1 events (repeated Envelope), 2 header (Envelope).
  * Envelope: 1 hash, 2 signature, 3 event (a serialised StreamEvent).
@@ -9,17 +9,17 @@
 
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 
-/** An event with the hash that stands beside it; views of the block's data. */
+/** An event and the hash beside it, as views of the block's data. */
 export interface Envelope {
   hash: Uint8Array;
   event: Uint8Array;
 }
 
-/** What a block's data hold. */
+/** The decoded data of a block. */
 export interface DecodedMiniblock {
   header: Envelope;
   number: bigint;
-  /** Empty where the data have none. */
+  /** The hash of the previous block; empty if the data have none. */
   previousHash: Uint8Array;
   eventHashes: Uint8Array[];
   events: Envelope[];
@@ -27,7 +27,7 @@ export interface DecodedMiniblock {
 
 const none: Uint8Array = new Uint8Array();
 
-/** Decodes a block's data; says in a few words why it can't. */
+/** Decodes a block's data. If that fails, returns the reason in a few words. */
 export function decodeMiniblock(data: Uint8Array): DecodedMiniblock | string {
   try {
     const events: Envelope[] = [];
@@ -41,7 +41,7 @@ export function decodeMiniblock(data: Uint8Array): DecodedMiniblock | string {
     if (content === undefined) return "its header is none";
     return { header, events, ...content };
   } catch {
-    // The reader's own words may show what it has read.
+    // The decoder's own message could contain payload.
     return "it is no message of the protocol";
   }
 }
@@ -75,7 +75,7 @@ function headerOf(
   return header;
 }
 
-/** Calls back with the message's fields: bytes, and numbers if asked for. */
+/** Calls back with the message's fields: bytes and, if wanted, numbers. */
 function eachField(
   data: Uint8Array,
   bytes: Record<number, (value: Uint8Array) => void>,

@@ -1,7 +1,7 @@
 /**
  * Reads every block of a page of streams once and checks it. The next page is
- * asked for before the last one is checked, so that the server reads while we
- * hash.
+ * requested before the last one is checked, so that the server reads while this
+ * process hashes.
  */
 
 import { bind } from "../../../database/statement.ts";
@@ -17,12 +17,12 @@ import {
 import type { Link } from "./check.ts";
 import type { DeepEvidence, DeepPage, ReadAgain } from "./suspects.ts";
 
-/** Which blocks to read. */
+/** The blocks to read. */
 export interface DeepRange {
   suffix: string;
-  /** In the order of the key. */
+  /** The streams, in the order of the key. */
   streams: readonly StreamWithBlocks[];
-  /** Of each stream only so many blocks, the last ones; undefined: all. */
+  /** How many of the last blocks of each stream to read; undefined: all. */
   since: bigint | undefined;
 }
 
@@ -53,7 +53,7 @@ export async function* readBlocks(
   }
 }
 
-/** Pages of rows; the next one is on its way while one is looked at. */
+/** Yields pages of rows. The next page is on its way while one is checked. */
 async function* pagesOf(
   ground: Ground,
   range: DeepRange,
@@ -68,7 +68,7 @@ async function* pagesOf(
       const last = rows.at(-1);
       if (last === undefined) break;
       next = read(last);
-      // Whoever stops in between must not leave a rejection to nobody.
+      // If the caller stops in between, the rejection must not go unhandled.
       next.catch(() => {});
       yield rows;
     }

@@ -1,4 +1,6 @@
-/** Reads the blocks of streams in object storage once and checks them. */
+/**
+ * Reads the blocks of streams in object storage, once each, and checks them.
+ */
 
 import {
   type ExternalBlocks,
@@ -13,13 +15,13 @@ import type { StreamWithBlocks } from "../walk.ts";
 import type { Link, StoredBlock } from "./check.ts";
 import type { DeepEvidence, DeepPage } from "./suspects.ts";
 
-/** Where the blocks are read from. */
+/** The source of the blocks. */
 export interface ObjectSource {
   store: ReadStore;
   signal: AbortSignal | undefined;
 }
 
-/** Bytes of a page; a larger block is a page of its own. */
+/** The most bytes of a page; a larger block is a page of its own. */
 const maxBytes = 4n * 1024n * 1024n;
 
 type Page = ExternalBlocks & { hasNext: boolean };
@@ -52,7 +54,10 @@ export async function* readObject(
   }
 }
 
-/** Twice before it is told; undefined: the stream is not there any more. */
+/**
+ * Reads a page, and tries twice before it reports a fault. Undefined: the
+ * stream is gone.
+ */
 async function pageOrFault(
   source: ObjectSource,
   streamId: StreamId,
@@ -82,13 +87,15 @@ function readPage(
   return following(streamId, () => readExternalPage(store, call, range));
 }
 
-/** Deleted, or brought back into the database, meanwhile. */
+/**
+ * Whether the stream was deleted or brought back into the database meanwhile.
+ */
 function isGone(error: unknown): boolean {
   return isStreamStorageError(error, "NOT_FOUND") ||
     (isStreamStorageError(error) && error.details["reason"] === "stream_moved");
 }
 
-/** What is wrong with the object; undefined: it could not be read at all. */
+/** The finding about the object; undefined if it could not be read at all. */
 function findingOf(
   error: unknown,
   streamId: StreamId,

@@ -1,7 +1,7 @@
 /**
- * Checks blocks as they are read, wherever they are, and tells what does not pass
- * once it was read again by itself: rows that were deleted and written anew between
- * two pages are no broken chain.
+ * Checks blocks as they are read, from the database or from object storage. A
+ * block that fails is read again by itself before it is reported: rows that
+ * were deleted and rewritten between two pages are not a broken chain.
  */
 
 import type { StreamId } from "../../../storage/stream_id.ts";
@@ -15,13 +15,13 @@ import {
 } from "./check.ts";
 import { Evidence } from "./evidence.ts";
 
-/** Reads a block again, behind the one before it if that is stored. */
+/** Reads a block again, together with the one before it if that is stored. */
 export type ReadAgain = (
   streamId: StreamId,
   number: bigint,
 ) => Promise<StoredBlock[]>;
 
-/** A block that did not pass. */
+/** A block that failed its check. */
 interface Suspect {
   streamId: StreamId;
   number: bigint;
@@ -29,36 +29,38 @@ interface Suspect {
   readAgain: ReadAgain;
 }
 
-/** A page of blocks: bytes that were read, findings that can be told now. */
+/**
+ * A page of blocks: the bytes read, and the findings that can be reported now.
+ */
 export interface DeepPage {
   bytes: number;
   findings: Finding[];
 }
 
-/** What was seen to fit in the whole store. */
+/** What was seen to be right in the whole store. */
 export class DeepEvidence {
-  /** Hashes, and whether data can be decoded. */
+  /** Evidence of hashes and of data that can be decoded. */
   readonly #hashes: Evidence<Suspect> = new Evidence();
-  /** The chain of headers. */
+  /** Evidence of the chain of headers. */
   readonly #links: Evidence<Suspect> = new Evidence();
 
-  /** @param before What the run has seen that is continued. */
+  /** @param before What the earlier run, which this one continues, has seen. */
   constructor(before: VerifyState["seen"]) {
     if (before.hashes) this.#hashes.see();
     if (before.links) this.#links.see();
   }
 
-  /** What was seen to fit. */
+  /** What was seen to be right. */
   get seen(): VerifyState["seen"] {
     return { hashes: this.#hashes.isSeen, links: this.#links.isSeen };
   }
 
-  /** Faults that can't be told. */
+  /** The number of faults that are not reported. */
   get unreported(): number {
     return this.#hashes.unreported + this.#links.unreported;
   }
 
-  /** Checks a block that was read; what the next one has to name. */
+  /** Checks a block, and returns what the next one has to name. */
   check(
     streamId: StreamId,
     block: StoredBlock,
@@ -76,7 +78,7 @@ export class DeepEvidence {
     return check.link;
   }
 
-  /** What can be told now, each once. */
+  /** Returns the findings that can be reported now, each once. */
   async takeFindings(): Promise<Finding[]> {
     const findings: Finding[] = [];
     for (const suspect of [...this.#hashes.take(), ...this.#links.take()]) {
