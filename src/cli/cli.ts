@@ -1,4 +1,4 @@
-/** What a command prints with, and how it hears that it is to stop. */
+/** The outputs of a command, and the signal that stops it. */
 
 import { once } from "node:events";
 import process from "node:process";
@@ -7,20 +7,22 @@ import { type Amount, Progress, type Unit } from "./progress.ts";
 import { type Palette, paletteOf, widthOf } from "./screen.ts";
 import { formatTable, type Table } from "./table.ts";
 
-/** Nobody reads what is printed any more, as behind `| head`. */
+/** The reader of the output has gone, as after `| head`. */
 export class OutputClosedError extends Error {
   override readonly name = "OutputClosedError";
 }
 
 /** The outputs of one command. */
 export class Cli {
-  /** Aborted by Ctrl-C, SIGTERM, and when nobody reads the output any more. */
+  /**
+   * Aborted by Ctrl-C, by SIGTERM, and when the reader of the output has gone.
+   */
   readonly signal: AbortSignal;
   /** Whether `--json` was given: stdout is for JSON only. */
   readonly isJson: boolean;
-  /** How wide a line may be. */
+  /** The most places of a line. */
   readonly width: number;
-  /** Colours of stdout. */
+  /** The colours of stdout. */
   readonly colour: Palette;
   #progress: Progress | undefined;
 
@@ -31,7 +33,7 @@ export class Cli {
     this.colour = paletteOf(process.stdout);
   }
 
-  /** Prints lines; waits while the reader is slower than we are. */
+  /** Prints lines, and waits while the reader is slower. */
   async print(...lines: string[]): Promise<void> {
     await this.bytes(lines.map((line) => `${line}\n`).join(""));
   }
@@ -43,7 +45,7 @@ export class Cli {
     if (process.stdout.write(data)) return;
     const { signal } = this;
     await once(process.stdout, "drain", { signal }).catch((error) => {
-      // Not `once`'s own error, but why it was aborted.
+      // Throws the reason of the abort instead of the error of `once`.
       signal.throwIfAborted();
       throw error;
     });
@@ -65,15 +67,15 @@ export class Cli {
     await this.print(toJson(value));
   }
 
-  /** Tells people something that is no result, on stderr. */
+  /** Prints a note to stderr; it is not part of the result. */
   note(text: string): void {
     this.#progress?.hide();
     process.stderr.write(`${text}\n`);
   }
 
   /**
-   * Shows how far the work is until it is disposed of:
-   * `using progress = cli.progress("Verifying", "partitions")`.
+   * Shows the progress of the work until it is disposed of: `using progress =
+   * cli.progress("Verifying", "partitions")`.
    */
   progress(label: string, unit: Unit, start?: Amount): Progress {
     this.#progress = new Progress(process.stderr, {

@@ -1,5 +1,5 @@
 /**
- * What a command is made of. Its file, commands/NAME.ts, exports `define`, which
+ * The parts of a command. Its file, commands/NAME.ts, exports `define`, which
  * adds options, examples and an action to the command of its name:
  *
  * ```text
@@ -29,17 +29,19 @@ export type NewCommand = Command;
 
 /** A file below commands/. */
 export interface CommandModule {
-  /** Adds what the command needs. */
+  /** Adds options, help and the action. */
   define(command: NewCommand): void;
 }
 
-/** The work of a command; what it returns is how it has ended. */
+/** The work of a command. It returns the exit code. */
 export type Work<A extends unknown[]> = (
   cli: Cli,
   ...args: A
 ) => Promise<ExitCode>;
 
-/** For `.action(run(…))`: the work gets its arguments and options behind `cli`. */
+/**
+ * For `.action(run(…))`: the work gets `cli`, then its arguments and options.
+ */
 export function run<A extends unknown[]>(
   work: Work<A>,
 ): (...args: A) => Promise<void> {
@@ -58,7 +60,7 @@ export function examples(...lines: string[]): string {
   return `\nExamples:\n${shown.join("\n")}`;
 }
 
-/** As help and examples call it. */
+/** The program's name in help and examples. */
 export const programName = "stream-storage";
 
 /** A command with any arguments and options. */

@@ -1,11 +1,11 @@
-/** The commands that there are. Each is loaded only when it is wanted. */
+/** The list of commands. A command's module is loaded only when it is used. */
 
 import type { CommandModule } from "./command.ts";
 
 /** A command, in the order of the help. */
 export interface ListedCommand {
   name: string;
-  /** One line, as the help shows it. */
+  /** The command's line in the help. */
   summary: string;
   load(): Promise<CommandModule>;
 }

@@ -1,7 +1,7 @@
 /**
- * The address of a server, from where others can't read it. Arguments are shown
- * to everybody on the machine (`ps`), and by `deno task` to everybody who sees
- * the terminal or the log of a build.
+ * Reads the address of a server from a place that other users can't read. Every
+ * user of the machine can see a program's arguments (`ps`), and `deno task`
+ * prints them to the terminal or to the log of a build.
  */
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -18,21 +18,21 @@ import { quoted } from "../storage/foreign_text.ts";
 /** The environment variable that may hold an address. */
 export const urlVariable = "STREAM_STORAGE_URL";
 
-/** What was given. */
+/** The address as the user gave it, or its source. */
 export interface UrlSource {
   url?: string | undefined;
   "url-file"?: string | undefined;
 }
 
-/** Longer is no address. */
+/** No address is longer. */
 const maxBytes = 64 * 1024;
 
 /**
- * The address with its password: that of the option, else that of the
- * environment if the program allows it, else undefined.
+ * Returns the address with its password, from the option or, if the program
+ * allows it, from the environment. Undefined if there is none.
  *
- * @throws {StreamStorageError} BAD_CONFIG (`bad_url`, `bad_url_file`); never
- *   with an address in it.
+ * @throws {StreamStorageError} BAD_CONFIG (`bad_url`, `bad_url_file`); the
+ *   error never contains an address.
  */
 export async function connectionUrl(
   { url, "url-file": file }: UrlSource,
@@ -73,7 +73,7 @@ async function readUrl(
   source: AsyncIterable<Uint8Array>,
 ): Promise<string> {
   const text = (await readText(source)).trim();
-  // parseConnectionUrl would say less clearly that there are two.
+  // parseConnectionUrl would report two addresses less clearly.
   if (text === "" || /\s/.test(text)) {
     throw refused(
       "bad_url",
@@ -83,7 +83,10 @@ async function readUrl(
   return text;
 }
 
-/** As libpq asks of `.pgpass`; a pipe is its reader's own. */
+/**
+ * Why other users could read the file, by libpq's rule for `.pgpass`. A pipe is
+ * private.
+ */
 async function whyUnsafe(path: string): Promise<string | undefined> {
   try {
     const about = await stat(path);
@@ -97,7 +100,10 @@ async function whyUnsafe(path: string): Promise<string | undefined> {
   }
 }
 
-/** The first that fits, of PGPASSFILE or ~/.pgpass; none if there is no file. */
+/**
+ * The first matching password in PGPASSFILE or ~/.pgpass; undefined if there is
+ * no file.
+ */
 async function passwordFromFile(
   target: ConnectionTarget,
 ): Promise<string | undefined> {
@@ -111,7 +117,7 @@ async function passwordFromFile(
   }
   const lines = (await readText(createReadStream(path))).split(/\r?\n/);
   const found = target.hosts.map((host) => passwordIn(lines, target, host));
-  // One host's password is not for another one to see.
+  // No host may get the password of another one.
   if (new Set(found).size > 1) {
     throw refused(
       "bad_url",
@@ -124,7 +130,10 @@ async function passwordFromFile(
 const field = "((?:\\\\.|[^\\\\:])*):";
 const passwordLine = new RegExp(`^${field.repeat(4)}(.*)$`);
 
-/** By the rules of libpq: host:port:database:user:password, `*` fits all. */
+/**
+ * Finds a password by libpq's rules: host:port:database:user:password, where
+ * `*` matches anything.
+ */
 function passwordIn(
   lines: readonly string[],
   { database, user }: ConnectionTarget,

@@ -1,12 +1,12 @@
-/** How a command has ended, for whoever runs it from a script. */
+/** The exit codes of commands, for scripts. */
 
 import type { LoginFault } from "../database/login/login_error.ts";
 import { StreamStorageError } from "../storage/errors.ts";
 
 /**
- * 0, all is well; 1, there are findings or differences; 2, wrong usage or options,
- * or work that failed; 3, no server was reached or it refused the login; 130,
- * interrupted.
+ * 0: all is well. 1: there are findings or differences. 2: the usage or an
+ * option is wrong, or the work failed. 3: no server was reached, or the server
+ * refused the login. 130: interrupted.
  */
 export type ExitCode = 0 | 1 | 2 | 3 | 130;
 
@@ -24,7 +24,7 @@ const loginReasons: ReadonlySet<unknown> = new Set<
   ],
 );
 
-/** The code of an error. */
+/** The exit code for an error. */
 export function exitCodeOf(error: unknown): ExitCode {
   if (!(error instanceof StreamStorageError)) return 2;
   switch (error.code) {

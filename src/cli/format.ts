@@ -1,4 +1,4 @@
-/** Numbers, sizes and times as people read them. */
+/** Formats numbers, sizes and times for people. */
 
 const units = ["B", "kB", "MB", "GB", "TB", "PB"];
 
@@ -6,7 +6,7 @@ const units = ["B", "kB", "MB", "GB", "TB", "PB"];
 export function formatBytes(bytes: number | bigint): string {
   let value = Number(bytes);
   let unit = 0;
-  // What would be rounded to 1000 belongs to the next unit.
+  // A value that would be rounded to 1000 belongs to the next unit.
   while (Math.abs(value) >= 999.5 && unit < units.length - 1) {
     value /= 1000;
     unit++;
@@ -21,7 +21,7 @@ export function formatCount(count: number | bigint): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, " ");
 }
 
-/** A part of a whole as `12 %`; `-` of nothing. */
+/** A part of a whole as `12 %`; `-` if the whole is 0. */
 export function formatShare(part: number, whole: number): string {
   if (whole === 0) return "-";
   const share = 100 * part / whole;
@@ -43,7 +43,7 @@ export function formatDuration(seconds: number): string {
     .map(([value, unit]) => `${value} ${unit}`).join(" ");
 }
 
-/** JSON of anything we report: a number beyond 2^53 becomes a string. */
+/** The JSON of a result. A number beyond 2^53 becomes a string. */
 export function toJson(value: unknown, indent?: number): string {
   return JSON.stringify(
     value,

@@ -1,16 +1,16 @@
-/** How a command hears that it is to stop. */
+/** Stops a command on Ctrl-C or SIGTERM, or when its output is closed. */
 
 import process from "node:process";
 import { OutputClosedError } from "./cli.ts";
 
-/** Ctrl-C or SIGTERM. */
+/** The user or the system has interrupted the command. */
 export class InterruptedError extends Error {
   override readonly name = "InterruptedError";
 }
 
 /**
- * The first signal stops the work in good order, a second one at once: whatever
- * the work still waits for, the user gets the terminal back.
+ * The first signal stops the work in good order. A second one ends the process
+ * at once, so that the user gets the terminal back even if the work hangs.
  */
 export function onInterruption(): Disposable & { signal: AbortSignal } {
   const controller = new AbortController();
@@ -19,7 +19,8 @@ export function onInterruption(): Disposable & { signal: AbortSignal } {
     controller.abort(new InterruptedError("Interrupted"));
   };
   const onOutputError = (error: Error & { code?: string }) => {
-    // Whatever else happens to it, nobody would read what we say.
+    // Any other failure of the output ends the command, too: no message could
+    // be read.
     controller.abort(new OutputClosedError("Output closed", { cause: error }));
   };
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, stop);

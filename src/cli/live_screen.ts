@@ -1,6 +1,7 @@
 /**
- * A screen of one's own on a terminal, drawn again and again. The terminal is as it
- * was when it ends, however it ends: what stood there is there, the cursor too.
+ * A screen of its own on a terminal, which can be redrawn. When the screen
+ * ends, even by a failure, the terminal shows its earlier text and cursor
+ * again.
  */
 
 import process from "node:process";
@@ -31,12 +32,14 @@ export class LiveScreen implements Disposable {
   readonly #onExit = () => this[Symbol.dispose]();
   #isOpen = true;
 
-  /** `render` makes the lines; what does not fit below is cut off. */
+  /**
+   * `render` makes the lines. Lines that don't fit are cut off at the bottom.
+   */
   constructor(render: (size: ScreenSize) => string[]) {
     this.#render = render;
     process.stdout.write(enter);
     process.stdout.on("resize", this.#onResize);
-    // A second Ctrl-C ends the process without asking us.
+    // A second Ctrl-C ends the process without disposing of the screen.
     process.once("exit", this.#onExit);
     if (!process.stdin.isTTY) return;
     process.stdin.setRawMode(true);
@@ -49,7 +52,7 @@ export class LiveScreen implements Disposable {
     return this.#controller.signal;
   }
 
-  /** Draws it anew. */
+  /** Draws the screen again. */
   draw(): void {
     if (!this.#isOpen) return;
     const { columns = 80, rows = 24 } = process.stdout;
@@ -73,7 +76,7 @@ export class LiveScreen implements Disposable {
   }
 }
 
-/** The user has seen enough. */
+/** The user has pressed q. */
 export class QuitError extends Error {
   override readonly name = "QuitError";
 }

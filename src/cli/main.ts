@@ -1,5 +1,6 @@
 /**
- * The operator's command line: looks at databases, checks, mends and copies them.
+ * The operator's command line, which examines, checks, repairs and copies
+ * stores.
  *
  * ```sh
  * export STREAM_STORAGE_URL=postgresql://user@host/database
@@ -15,5 +16,5 @@
 import process from "node:process";
 import { runProgram } from "./program.ts";
 
-// The process ends by itself when the last output is written.
+// The process ends by itself after the last output.
 if (import.meta.main) await runProgram(process.argv.slice(2));

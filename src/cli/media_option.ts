@@ -1,4 +1,4 @@
-/** The option `mediaStorage` from a file, for it holds keys. */
+/** Reads the option `mediaStorage` from a file, because it holds keys. */
 
 import { readFile, stat } from "node:fs/promises";
 import process from "node:process";
@@ -6,14 +6,15 @@ import type { MediaStorageOptions } from "../postgres/media_options.ts";
 import { quoted } from "../storage/foreign_text.ts";
 import { UsageError } from "./usage_errors.ts";
 
-/** No such file is longer. */
+/** No file with this option is longer. */
 const maxBytes = 1024 * 1024;
 
 /**
- * Reads the option. Keys of S3 that are not in the file come from the environment,
- * as AWS's own tools have them.
+ * Reads the option. If the file has no keys of S3, they come from the
+ * environment variables of AWS's own tools.
  *
- * @throws {UsageError} what is wrong with the file; nothing of it is shown.
+ * @throws {UsageError} what is wrong with the file; the error shows no part of
+ *   it.
  */
 export async function readMediaOption(
   path: string,
@@ -51,7 +52,7 @@ function parsed(text: string): MediaStorageOptions | undefined {
     const value = JSON.parse(text);
     return typeof value === "object" && value !== null ? value : undefined;
   } catch {
-    // The parser's own words would show a piece of it.
+    // The parser's own message would show a part of the text.
     return undefined;
   }
 }

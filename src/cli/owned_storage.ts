@@ -1,4 +1,7 @@
-/** The work of commands that write: by the owner of the schema, without workers. */
+/**
+ * Opens stores for commands that write: as the owner of the schema, without
+ * workers.
+ */
 
 import { openStreamStorage } from "../open_stream_storage.ts";
 import type { StreamStorageOptions } from "../postgres/options.ts";
@@ -6,15 +9,16 @@ import type { PostgresStreamStorage } from "../postgres/postgres_stream_storage.
 import type { Cli } from "./cli.ts";
 import type { OwnerOptions, StorePlace } from "./store_options.ts";
 
-/** What may be set besides. */
+/** The options that a command may set. */
 export type MoreOptions = Pick<
   StreamStorageOptions,
   "trimming" | "mediaStorage"
 >;
 
 /**
- * Opens the store for as long as `work` takes. A store that somebody owns is
- * refused, unless it is to be taken over; the tables are not migrated.
+ * Opens the store for as long as `work` runs. If another instance owns the
+ * schema, the call fails unless the options allow a takeover. The tables are
+ * not migrated.
  */
 export async function withOwnedStorage<T>(
   place: StorePlace & OwnerOptions,

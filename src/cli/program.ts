@@ -1,4 +1,4 @@
-/** The program: finds the command, lets it run, and tells how it has ended. */
+/** The program: finds the command, runs it, and reports how it has ended. */
 
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import process from "node:process";
@@ -16,7 +16,7 @@ import {
 } from "./usage_errors.ts";
 import { version } from "./version.ts";
 
-/** Runs the command line; sets the process's exit code. */
+/** Runs the command line and sets the process's exit code. */
 export async function runProgram(args: readonly string[]): Promise<void> {
   try {
     refuseStrayAddresses(args);
@@ -34,7 +34,7 @@ export function newProgram(): Command {
     .description("Looks after databases of @towns/stream-storage.")
     .version(version)
     .configureHelp({ helpWidth: 80 })
-    // Errors are told below, in one line and without the arguments.
+    // `runProgram` prints errors in one line and without the arguments.
     .configureOutput({ outputError: () => {} })
     .exitOverride()
     .addHelpText(
@@ -45,7 +45,7 @@ export function newProgram(): Command {
     );
 }
 
-/** Only the module of the command that is wanted is loaded. */
+/** Loads only the module of the command that is used. */
 async function defineCommands(
   program: Command,
   args: readonly string[],

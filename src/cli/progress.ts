@@ -1,20 +1,21 @@
 /**
- * How far long work is: a bar with rate and time left on a terminal, a line now
- * and then elsewhere. It goes to stderr, so that what is printed stays clean.
+ * Shows the progress of long work: on a terminal a bar with rate and time left,
+ * elsewhere a line now and then. The progress goes to stderr, so that stdout
+ * holds only results.
  */
 
 import { formatBytes, formatCount, formatDuration } from "./format.ts";
 import { displayWidth, type Output, widthOf } from "./screen.ts";
 
-/** What is counted. */
+/** The unit that is counted. */
 export type Unit = "bytes" | "streams" | "blocks" | "steps" | "partitions";
 
-/** How far the work is. */
+/** The amount of work that is done. */
 export interface Amount {
   done: number;
-  /** Unknown if missing. */
+  /** The whole amount; undefined: unknown. */
   total?: number | undefined;
-  /** Shown behind, for example how much was found. */
+  /** A text at the end of the line, for example the number of findings. */
   note?: string | undefined;
 }
 
@@ -26,8 +27,9 @@ const lineEveryMs = 10_000;
 const barWidth = 24;
 
 /**
- * Places left free behind the bar: the cursor's, and two for the `^C` that the
- * terminal shows for Ctrl-C. It would wrap the line, and half of it would stay.
+ * Places left free behind the bar: one for the cursor and two for the `^C` that
+ * the terminal shows for Ctrl-C. Otherwise `^C` would wrap the line, and half
+ * of the line would stay.
  */
 const roomBehind = 3;
 
@@ -42,7 +44,7 @@ export class Progress implements Disposable {
   #amount: Amount;
   #isShown = false;
 
-  /** `start.done` was done before, by the run that is continued. */
+  /** `start.done` was done by the earlier run, which this one continues. */
   constructor(
     output: Output,
     { label, unit, start = { done: 0 } }: {
@@ -60,18 +62,21 @@ export class Progress implements Disposable {
     this.#timer = setInterval(() => this.#draw(), everyMs);
   }
 
-  /** So far it is now. */
+  /** Sets the amount that is done. */
   at(amount: Amount): void {
     this.#amount = amount;
   }
 
-  /** Takes the bar away, so that something else can be printed; it comes back. */
+  /**
+   * Removes the bar, so that something else can be printed. The next amount
+   * shows it again.
+   */
   hide(): void {
     if (this.#isShown) this.#output.write("\r\x1b[K");
     this.#isShown = false;
   }
 
-  /** The work has ended. */
+  /** Ends the progress. */
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
     this.hide();
@@ -98,7 +103,7 @@ export class Progress implements Disposable {
   }
 }
 
-/** What a bar's line shows. */
+/** The values that a line shows. */
 export interface ProgressLine {
   label: string;
   unit: Unit;
@@ -107,7 +112,10 @@ export interface ProgressLine {
   rate: number;
 }
 
-/** The line; what is worth least goes where it would be too wide. */
+/**
+ * Makes the line. If it would be too wide, the least important parts are left
+ * out.
+ */
 export function progressLine(
   { label, unit, amount: { done, total, note }, rate }: ProgressLine,
   width: number,

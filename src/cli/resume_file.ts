@@ -1,16 +1,20 @@
-/** Where a run that was stopped has come to, for one that goes on behind it. */
+/**
+ * Remembers how far an interrupted run has come, so that another one can
+ * continue.
+ */
 
 import { existsSync } from "node:fs";
 import { open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { quoted } from "../storage/foreign_text.ts";
 import { UsageError } from "./usage_errors.ts";
 
-/** How often it is written at most. */
+/** The least time between two writes of the file. */
 const everyMs = 1000;
 
 /**
- * The file behind `--resume`; it is there only between two runs. `T` says how far
- * a run is, the last stream that is done in most commands, and can be JSON.
+ * The file of `--resume`, which remains only after an interrupted run. `T` says
+ * how far a run is and can be JSON; for most commands it is the last stream
+ * that is done.
  */
 export class ResumeFile<T = string> implements AsyncDisposable {
   readonly #path: string | undefined;
@@ -26,12 +30,12 @@ export class ResumeFile<T = string> implements AsyncDisposable {
   }
 
   /**
-   * Reads the file, if there is one, and looks whether it can be written: that
-   * must not turn out when hours of work depend on it.
+   * Reads the file, if there is one, and checks that it can be written.
+   * Otherwise a run could fail to save hours of work.
    *
-   * @param work What is done with what; a file of other work is refused.
-   * @throws {UsageError} it is of other work, or none of ours, or can't be
-   *   written.
+   * @param work Identifies the work; a file of other work is refused.
+   * @throws {UsageError} the file belongs to other work, is not a file of this
+   *   program, or can't be written.
    */
   static async open<T = string>(
     path: string | undefined,
@@ -53,12 +57,12 @@ export class ResumeFile<T = string> implements AsyncDisposable {
     return file;
   }
 
-  /** How far the last run was. */
+  /** How far the earlier run was. */
   get after(): T | undefined {
     return this.#after;
   }
 
-  /** So far it is now; while nothing is done, undefined or empty. */
+  /** Notes how far this run is; undefined or empty while nothing is done. */
   at(after: T | undefined): void {
     if (after === undefined || after === "") return;
     this.#after = after;
@@ -68,12 +72,14 @@ export class ResumeFile<T = string> implements AsyncDisposable {
     this.#saving = this.#saving.then(() => this.#save()).catch(() => {});
   }
 
-  /** Nothing is left to go on with. */
+  /** Notes that the work is complete. */
   done(): void {
     this.#isDone = true;
   }
 
-  /** Leaves the file as the next run needs it. */
+  /**
+   * Writes the file for the next run, or removes it if the work is complete.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#saving;
     if (this.#path === undefined) return;
@@ -81,7 +87,7 @@ export class ResumeFile<T = string> implements AsyncDisposable {
     else await this.#save();
   }
 
-  /** Whole or not at all, whatever stops us. */
+  /** Writes the file completely or not at all, even if the process dies. */
   async #save(): Promise<void> {
     if (this.#after === undefined) return;
     const state = { work: this.#work, after: this.#after };
@@ -100,7 +106,7 @@ function afterOf(text: string, work: string, path: string): unknown {
   try {
     state = JSON.parse(text) ?? {};
   } catch {
-    // Told below.
+    // The code below throws the error.
   }
   if (state.work === work && state.after) return state.after;
   throw new UsageError(

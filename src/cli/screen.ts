@@ -1,4 +1,4 @@
-/** What is known of a place to print to: its width, and whether it has colours. */
+/** The properties of an output: its width, and whether it shows colours. */
 
 import process from "node:process";
 
@@ -9,19 +9,22 @@ export interface Output {
   write(text: string): unknown;
 }
 
-/** Where nothing tells the width; and the most that is used there. */
+/** The width if the output does not report one. */
 const defaultWidth = 80;
 
-/** Never narrower: what does not fit is wrapped by the terminal. */
+/** The least width; a narrower terminal wraps the lines itself. */
 const leastWidth = 40;
 
-/** How wide lines may be. */
+/** The most places of a line. */
 export function widthOf({ isTTY, columns }: Output): number {
   if (!isTTY) return defaultWidth;
   return Math.max(leastWidth, columns || defaultWidth);
 }
 
-/** Whether colours and moves of the cursor are understood and wanted. */
+/**
+ * Whether the output understands colours and moves of the cursor, and the user
+ * wants them.
+ */
 function hasColours({ isTTY }: Output): boolean {
   const { NO_COLOR, TERM } = process.env;
   return Boolean(isTTY) && !NO_COLOR && TERM !== "dumb";
@@ -41,7 +44,7 @@ export type Palette = Readonly<
   Record<keyof typeof codes, (text: string) => string>
 >;
 
-/** The colours of an output; none where it is no terminal. */
+/** The colours of an output; none if it is not a terminal. */
 export function paletteOf(output: Output): Palette {
   const isOn = hasColours(output);
   return Object.fromEntries(
@@ -55,12 +58,12 @@ export function paletteOf(output: Output): Palette {
 // deno-lint-ignore no-control-regex
 const colourCode = /\x1b\[\d+m/g;
 
-/** How many places a text takes; colours take none. */
+/** The places that a text takes; colours take none. */
 export function displayWidth(text: string): number {
   return [...text.replace(colourCode, "")].length;
 }
 
-/** Breaks a text between words so that no line is wider. */
+/** Breaks a text between words so that no line is wider than `width`. */
 export function wrapped(text: string, width: number, indent = ""): string {
   const lines: string[] = [];
   let line = "";

@@ -1,4 +1,4 @@
-/** Options of every command that works on a store, and the store they mean. */
+/** The options that name a server or a store, and how they are found. */
 
 import type { Command, OptionValues } from "@commander-js/extra-typings";
 import process from "node:process";
@@ -26,7 +26,7 @@ export type StoreOptions = ServerOptions & {
 /** What {@linkcode withOwner} adds. */
 export type OwnerOptions = { takeOver?: true | undefined };
 
-/** Where a store is. */
+/** A store's server and schema. */
 export interface StorePlace {
   url: string;
   schema: string;
@@ -72,7 +72,9 @@ function addOptions(
   return command;
 }
 
-/** Adds what a command has that writes: only the owner of a schema may. */
+/**
+ * Adds the options of commands that write, which only a schema's owner may do.
+ */
 export function withOwner<
   A extends unknown[],
   O extends OptionValues,
@@ -86,7 +88,7 @@ export function withOwner<
   ) as unknown as Command<A, O & OwnerOptions, G>;
 }
 
-/** The address that was given, with its password; undefined if none was. */
+/** The given address with its password; undefined if none was given. */
 export async function findServer(
   { url, urlFile }: ServerOptions,
 ): Promise<string | undefined> {
@@ -97,9 +99,9 @@ export async function findServer(
 }
 
 /**
- * The address that was given, with its password.
+ * The given address with its password.
  *
- * @throws {UsageError} there is none.
+ * @throws {UsageError} no address was given.
  */
 export async function serverOf(
   { url, urlFile }: ServerOptions,
@@ -111,13 +113,13 @@ export async function serverOf(
   );
 }
 
-/** So many are named when there is not just one. */
+/** The most stores that an error names if there are several. */
 const maxNamed = 5;
 
 /**
- * The store that was meant: that of `--schema`, or the only one there is.
+ * Finds the store: that of `--schema`, or the database's only one.
  *
- * @throws {UsageError} there are several, or none.
+ * @throws {UsageError} there are several stores, or none.
  */
 export async function storeOf(
   options: StoreOptions,

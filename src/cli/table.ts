@@ -8,8 +8,8 @@ export interface Column {
   /** Default `left`. */
   align?: "left" | "right";
   /**
-   * Gives way when the table is too wide: its texts are cut. At most one column
-   * should.
+   * Whether the column's texts are cut if the table is too wide. At most one
+   * column should shrink.
    */
   shrinks?: boolean;
 }
@@ -23,10 +23,12 @@ export interface Table {
 }
 
 const between = "  ";
-/** A column that shrinks keeps so much. */
+/** The least width of a column that shrinks. */
 const leastWidth = 8;
 
-/** The lines of a table, none wider than `width` if a column can give way. */
+/**
+ * The lines of a table, none wider than `width` if a column can shrink enough.
+ */
 export function formatTable(
   { columns, rows, total }: Table,
   width: number,
@@ -73,7 +75,7 @@ function padded(
   return align === "left" ? text + space : space + text;
 }
 
-/** Of an id both ends tell something, so the middle goes. */
+/** Cuts the middle of a text, because both ends of an id are informative. */
 function cut(text: string, width: number): string {
   if (displayWidth(text) <= width) return text;
   const plain = [...text];

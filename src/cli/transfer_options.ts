@@ -1,4 +1,4 @@
-/** What the commands that move streams have in common. */
+/** The options and messages that the commands of transfers share. */
 
 import type { Command, OptionValues } from "@commander-js/extra-typings";
 import type {
@@ -19,7 +19,7 @@ export type TransferCliOptions = {
   concurrency?: number | undefined;
 };
 
-/** Adds which streams are moved, and how fast. */
+/** Adds the options that choose streams and limit the speed. */
 export function withTransfer<
   A extends unknown[],
   O extends OptionValues,
@@ -39,7 +39,7 @@ export function withTransfer<
     ) as unknown as Command<A, O & TransferCliOptions, G>;
 }
 
-/** The same for the library. */
+/** The options as the library takes them. */
 export function transferOptionsOf(
   { type, rate, concurrency }: TransferCliOptions,
 ) {
@@ -50,10 +50,10 @@ export function transferOptionsOf(
   };
 }
 
-/** For an argument or option that is the id of a stream to be moved. */
+/** Parses an argument or option that is the id of a stream to transfer. */
 export const parseStream = streamId("to move");
 
-/** Shows what went through. */
+/** Shows the progress of a transfer. */
 export function showProgress(
   progress: Progress,
 ): (amount: TransferProgress) => void {
@@ -61,19 +61,20 @@ export function showProgress(
     progress.at({ done: bytes, note: plural(streams, "stream") });
 }
 
-/** Prints each problem as it comes, a line of its own for the id. */
+/** Prints each problem at once, with the id on a line of its own. */
 export function problemPrinter(cli: Cli): (problem: StreamProblem) => void {
   return (problem) => {
     const { streamId, what } = problem;
     const printed = cli.isJson
       ? cli.jsonLine(problem)
       : cli.print(streamId, `  ${what.replaceAll(streamId, "it")}`);
-    // Who reads no more has aborted the command's signal.
+    // If the reader of the output has gone, the command's signal is aborted
+    // already.
     printed.catch(() => {});
   };
 }
 
-/** What was done, in a line. */
+/** Describes the result of a transfer in a line. */
 export function describeTransfer(
   { streams, written, equal, problems, blocks, bytes, seconds }:
     TransferSummary,

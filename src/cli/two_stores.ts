@@ -44,9 +44,9 @@ export function withTwoStores<
 }
 
 /**
- * Both stores.
+ * Finds both stores.
  *
- * @throws {UsageError} there are several, or none.
+ * @throws {UsageError} a database has several stores, or none.
  */
 export async function twoStoresOf(
   options: TwoStoresOptions,

@@ -1,23 +1,23 @@
 /**
- * What is wrong with a command line. An address has a password in it, and is
- * easily put in the wrong place: so no argument that was not expected is repeated.
+ * Errors of a command line. An address contains a password and is easily put in
+ * the wrong place. So the errors never repeat an unexpected argument.
  */
 
 import type { CommanderError } from "@commander-js/extra-typings";
 
-/** The command line can't be understood; the text says what was expected. */
+/** The command line is wrong; the message says what was expected. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** How an address begins. */
+/** The beginning of an address. */
 const scheme = /^\s*[a-z][a-z0-9+.-]*:\/\//i;
 
-/** The options behind which an address belongs. */
+/** The options that take an address. */
 const addressOptions = new Set(["--url", "--from", "--to", "--metrics"]);
 
 /**
- * Refuses an address where none belongs, before anything else may repeat it.
+ * Refuses an address in a wrong place, before another error could repeat it.
  *
  * @throws {UsageError}
  */
@@ -34,7 +34,10 @@ export function refuseStrayAddresses(args: readonly string[]): void {
   }
 }
 
-/** An error of the parser as one of ours; undefined if it has shown help. */
+/**
+ * Turns an error of the parser into a usage error; undefined if the parser has
+ * shown help.
+ */
 export function usageErrorOf(error: CommanderError): UsageError | undefined {
   const { code, message } = error;
   if (/^commander\.(help|helpDisplayed|version)$/.test(code)) return undefined;
@@ -73,7 +76,7 @@ function textOf(code: string, message: string): string {
       const name = /'(.*)'/.exec(message)?.[1];
       return `Expected an argument ${name}, see --help`;
     }
-    // The others name what we have defined.
+    // The other messages name only our own definitions.
     default:
       return sentence(message);
   }

@@ -1,4 +1,7 @@
-/** Values of options. Their errors name the option, and repeat no value. */
+/**
+ * Parses values of options. The errors name the option, and never repeat a
+ * value.
+ */
 
 import { isStoredForm, type StreamId } from "../storage/stream_id.ts";
 import { UsageError } from "./usage_errors.ts";
@@ -9,7 +12,7 @@ export interface Bounds {
   max?: number;
 }
 
-/** For `.option(…, integer("--to", { min: 0 }))`. */
+/** An integer, for `.option(…, integer("--to", { min: 0 }))`. */
 export function integer(
   option: string,
   { min = 0, max = Number.MAX_SAFE_INTEGER }: Bounds = {},
@@ -59,8 +62,8 @@ export function bytes(option: string): (text: string) => number {
 }
 
 /**
- * For an argument or an option that is a stream's id: any that can be stored, for
- * damage is looked at, too.
+ * A stream's id, for an argument or an option. It accepts any id that can be
+ * stored, because commands also examine damaged streams.
  */
 export function streamId(where: string): (text: string) => StreamId {
   return (text) => {
@@ -73,14 +76,14 @@ export function streamId(where: string): (text: string) => StreamId {
   };
 }
 
-/** Of an option that may come several times. */
+/** Collects the values of an option that may come several times. */
 export function collect<T>(
   parse: (text: string) => T,
 ): (text: string, before?: T[]) => T[] {
   return (text, before = []) => [...before, parse(text)];
 }
 
-/** One of some words. */
+/** One of several words. */
 export function choice<const T extends string>(
   option: string,
   words: readonly T[],

@@ -1,2 +1,5 @@
-/** Of this package: JSR takes no imports of JSON. A test compares it. */
+/**
+ * The version of this package. It stands here because JSR accepts no imports of
+ * JSON; a test compares it with the package's.
+ */
 export const version = "0.1.0";

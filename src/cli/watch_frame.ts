@@ -1,4 +1,4 @@
-/** What `watch` shows of a look, as lines. */
+/** Shows one look of `watch` as lines. */
 
 import type {
   SessionCount,
@@ -134,7 +134,7 @@ function perSecond(rate: number): string {
     : formatCount(Math.round(rate));
 }
 
-/** For half of the width. */
+/** The lines of a list of counts, for half of the width. */
 function countLines(
   head: string,
   counts: readonly SessionCount[],
@@ -150,7 +150,7 @@ function countLines(
   ];
 }
 
-/** Two lists in two columns. */
+/** Puts two lists side by side. */
 function beside(left: string[], right: string[], width: number): string[] {
   const half = Math.floor(width / 2);
   return Array.from(

@@ -1,4 +1,4 @@
-/** A cluster's workers and the stores on them, as tables. */
+/** Shows a cluster's workers and the stores on them, as tables. */
 
 import type {
   ClusterStatus,
@@ -8,7 +8,7 @@ import { workerName } from "../../operator/cluster/cluster.ts";
 import type { Cli } from "../cli.ts";
 import { formatBytes, formatCount, formatShare } from "../format.ts";
 
-/** Which store is where, and how much each worker has. */
+/** Shows where each store is, and how much each worker has. */
 export async function showCluster(
   cli: Cli,
   { workers, stores }: ClusterStatus,
@@ -51,7 +51,7 @@ export async function showCluster(
   });
 }
 
-/** Where one store is, behind its name. */
+/** Says where a store is; the text follows its name. */
 export function placementText(placement: StorePlacement | null): string {
   if (placement === null) return "";
   return `${workerName(placement)}${

@@ -1,4 +1,7 @@
-/** `bench --quick`: what a store can do on this server, and what limits it. */
+/**
+ * `bench --quick`: measures what a store can do on this server, and what limits
+ * it.
+ */
 
 import type { BenchLine } from "../../operator/bench/latencies.ts";
 import type { QuickBenchReport } from "../../operator/bench/options.ts";

@@ -1,4 +1,4 @@
-/** `copy`: streams from one store to another. */
+/** `copy`: copies streams from one store to another. */
 
 import { copyStreams } from "../../operator/transfer/copy.ts";
 import { examples, type NewCommand, run } from "../command.ts";

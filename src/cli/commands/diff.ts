@@ -1,4 +1,4 @@
-/** `diff`: what differs between two stores. */
+/** `diff`: shows what differs between two stores. */
 
 import {
   diffStreams,
@@ -68,7 +68,7 @@ export function define(command: NewCommand): void {
     }));
 }
 
-/** An id has a line of its own: it is there to be copied. */
+/** An id has a line of its own, so that users can copy it. */
 function describe({ streamId, status, what }: StreamDifference): string[] {
   return [streamId, `  ${status.replace("_", " ")}: ${what}`];
 }

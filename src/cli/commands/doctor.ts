@@ -1,4 +1,6 @@
-/** `doctor`: what is wrong with a server and a store, and what to do. */
+/**
+ * `doctor`: reports what is wrong with a server and a store, and what to do.
+ */
 
 import type {
   Diagnosis,
@@ -74,7 +76,7 @@ async function show(cli: Cli, report: DoctorReport): Promise<ExitCode> {
   return failures + warnings > 0 ? 1 : 0;
 }
 
-/** What was not looked at. */
+/** Says what was not examined. */
 function noteOf(
   { schema, stores, diagnoses }: DoctorReport,
 ): string | undefined {
@@ -92,7 +94,7 @@ const marks: Readonly<Record<DiagnosisLevel, string>> = {
   unknown: "?",
 };
 
-/** Level and check in front, the text behind, what to do below. */
+/** A result's lines: level, check and text, and below them what to do. */
 function linesOf(
   { colour, width }: Cli,
   { check, level, found, advice }: Diagnosis,

@@ -1,4 +1,4 @@
-/** `export`: streams into a file. */
+/** `export`: writes streams into a file. */
 
 import { exportStreams } from "../../operator/transfer/export.ts";
 import { examples, type NewCommand, run } from "../command.ts";

@@ -1,4 +1,4 @@
-/** `import`: streams from a file. */
+/** `import`: reads streams from a file. */
 
 import { importStreams, verifyExport } from "../../operator/transfer/import.ts";
 import type { Cli } from "../cli.ts";

@@ -1,4 +1,4 @@
-/** `inspect`: one stream, drawn; its blocks; one block. */
+/** `inspect`: draws one stream, lists its blocks, or shows one block. */
 
 import { listBlocks } from "../../operator/inspect/blocks.ts";
 import { inspectStream } from "../../operator/inspect/inspect_stream.ts";

@@ -1,4 +1,4 @@
-/** `list`: streams that have something in common. */
+/** `list`: lists the streams that match a filter. */
 
 import { listStreams } from "../../operator/streams/list_streams.ts";
 import { bytesOf, type StreamSizes } from "../../operator/streams/sizes.ts";
@@ -95,7 +95,7 @@ async function show(
   else await cli.print(...streams.map(({ streamId }) => streamId));
 }
 
-/** An id takes most of a line of 80, so the figures stand below it. */
+/** An id takes most of a line of 80 places, so the figures stand below it. */
 function lines(stream: StreamSizes): string[] {
   const { streamId, isEphemeral, location, hasGaps } = stream;
   const { blocks, outsideBlocks, snapshots, events, candidates } = stream;

@@ -1,4 +1,4 @@
-/** `media`: streams in object storage. */
+/** `media`: manages media streams in object storage. */
 
 import { mediaStatus } from "../../operator/media/media_status.ts";
 import type { MediaStatus } from "../../operator/media/media_status.ts";

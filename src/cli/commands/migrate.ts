@@ -1,4 +1,4 @@
-/** `migrate`: a schema's versions. */
+/** `migrate`: manages a schema's versions. */
 
 import { printGrants } from "../../database/migrations/mod.ts";
 import type {
@@ -161,12 +161,14 @@ function defineGrants(command: NewCommand): void {
     }));
 }
 
-/** A schema's name may be long. */
+/** Wraps lines, because a schema's name may be long. */
 async function printWrapped(cli: Cli, lines: string[]): Promise<void> {
   await cli.print(...lines.map((line) => wrapped(line, cli.width)));
 }
 
-/** A new schema can't be found, so its name has to be given. */
+/**
+ * The schema's name. A new schema can't be found, so the option is required.
+ */
 function schemaOf({ schema }: { schema?: string | undefined }): string {
   if (schema === undefined) throw new UsageError("Expected --schema");
   return schema;

@@ -1,4 +1,4 @@
-/** `move`: a store to another worker of its cluster. */
+/** `move`: moves a store to another worker of its cluster. */
 
 import {
   type MoveReport,

@@ -1,4 +1,4 @@
-/** `plan-fleet`: the servers that many stores need. */
+/** `plan-fleet`: plans the servers that many stores need. */
 
 import { planFleet } from "../../operator/fleet/plan_fleet.ts";
 import type { FleetDescription } from "../../operator/fleet/description.ts";
@@ -29,7 +29,7 @@ No server is asked. What it reckons with was measured, and is printed.
     )
     .action(run(async (cli, file) => {
       const description = await readDescription(file);
-      // It is checked there, field by field.
+      // `planFleet` checks it, field by field.
       const plan = planFleet(description as FleetDescription);
       if (cli.isJson) await cli.document(plan);
       else await showPlan(cli, plan);

@@ -1,4 +1,4 @@
-/** `repair`: what can be done about what `verify` finds. */
+/** `repair`: plans and makes repairs for the findings of `verify`. */
 
 import { applyRepairs } from "../../operator/repair/apply.ts";
 import type { RepairResult } from "../../operator/repair/options.ts";
@@ -79,7 +79,7 @@ async function carryOut(
     if (repair.action.kind !== "none") doable.push(repair);
     else byHand.push({ repair, outcome: "by_hand", rows: 0 });
   }
-  // Without a change nobody has to give the store up, and no file is needed.
+  // Without a change no owner has to give up the store, and no file is needed.
   if (doable.length === 0) {
     await showResults(cli, byHand, undefined);
     return byHand.length > 0 ? 1 : 0;
@@ -109,7 +109,9 @@ async function carryOut(
   return byHand.length > 0 || results.some(isLeft) ? 1 : 0;
 }
 
-/** The time in UTC, as every system allows it in a name. */
+/**
+ * A name with the time in UTC, in characters that every system allows in names.
+ */
 function newUndoFile(): string {
   const time = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
   return `stream-storage-${time}.undo`;

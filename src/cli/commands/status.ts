@@ -1,4 +1,4 @@
-/** `status`: what a store is, who has it, and how large it is. */
+/** `status`: shows a store's server, versions, owner and size. */
 
 import { clusterStatus } from "../../operator/cluster/cluster.ts";
 import type { ClusterStatus } from "../../operator/cluster/types.ts";
@@ -47,7 +47,7 @@ async function showStores(
   cluster: ClusterStatus | null,
 ): Promise<0> {
   const placed = new Set(cluster?.stores.map(({ schema }) => schema));
-  // The server that was asked knows nothing of the size of the others'.
+  // The connected server does not know the sizes of stores on other servers.
   const stores = found.filter(({ schema }) => !placed.has(schema));
   if (cli.isJson) {
     await cli.document({ stores, ...(cluster !== null && { cluster }) });

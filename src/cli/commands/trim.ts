@@ -1,4 +1,4 @@
-/** `trim`: what trimming options would cut, or cut it. */
+/** `trim`: simulates or applies rules of trimming. */
 
 import { simulateTrimming } from "../../operator/trim/simulate_trimming.ts";
 import type { TrimmingSimulation } from "../../operator/trim/simulate_trimming.ts";
@@ -171,7 +171,7 @@ async function showSimulation(
   await showRefusals(cli, refusals);
 }
 
-/** An id has a line of its own: it is there to be copied. */
+/** An id has a line of its own, so that users can copy it. */
 function describe(
   { streamId, trimToMbExclusive, miniblocks, snapshots, bytes }: TrimmedStream,
 ): string[] {

@@ -1,4 +1,4 @@
-/** `usage`: what eats the disk, and what would free it. */
+/** `usage`: shows what takes disk space, and what would free it. */
 
 import { storeUsage } from "../../operator/usage/store_usage.ts";
 import { payloadOf } from "../../operator/usage/tally.ts";
@@ -69,7 +69,7 @@ async function show(cli: Cli, usage: StoreUsage): Promise<void> {
   if (types.length > 0) await cli.print("");
   await showDisk(cli, usage);
   if (largest.length === 0) return;
-  // An id is there to be copied, so it is not cut, and has a line of its own.
+  // An id has a line of its own and is not cut, so that users can copy it.
   await cli.print(
     "",
     cli.colour.bold("Largest streams"),

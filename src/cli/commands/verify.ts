@@ -1,4 +1,4 @@
-/** `verify`: what is wrong in a store. */
+/** `verify`: finds what is wrong in a store. */
 
 import type { VerifyLevel } from "../../operator/verify/level.ts";
 import type { VerifyOptions } from "../../operator/verify/options.ts";

@@ -1,4 +1,7 @@
-/** `watch`: one screen of a store, refreshed; a report where there is no terminal. */
+/**
+ * `watch`: shows a store on a screen that it refreshes, or without a terminal
+ * prints a report.
+ */
 
 import process from "node:process";
 import type { WatchGap, WatchSample } from "../../operator/watch/types.ts";
@@ -65,7 +68,7 @@ export function define(command: NewCommand): void {
     }));
 }
 
-/** A look that has rates to tell. */
+/** Whether a look has rates. */
 function isWhole(look: WatchSample | WatchGap): look is WatchSample {
   return !("lost" in look) && look.rates !== null;
 }
@@ -117,7 +120,7 @@ async function report(
   for await (const look of looks) {
     if (cli.isJson) await cli.jsonLine(look);
     if (!isWhole(look)) {
-      // Only who watches on can wait for it to come back.
+      // A single report can't wait until the server is back, so it fails.
       if ("lost" in look && !cli.isJson) throw lost(look);
       continue;
     }

@@ -1,4 +1,4 @@
-/** The description of a fleet, from a file or standard input. */
+/** Reads the description of a fleet from a file or standard input. */
 
 import { Buffer } from "node:buffer";
 import { createReadStream } from "node:fs";
@@ -10,9 +10,9 @@ import { UsageError } from "../usage_errors.ts";
 const maxBytes = 1024 * 1024;
 
 /**
- * The JSON that is there; what it says is not checked yet.
+ * Returns the JSON without checking its contents.
  *
- * @throws {UsageError} it can't be read, or is no JSON.
+ * @throws {UsageError} the file can't be read, or is not JSON.
  */
 export async function readDescription(path: string): Promise<unknown> {
   const name = path === "-" ? "standard input" : `file ${quoted(path, 200)}`;
@@ -37,7 +37,7 @@ export async function readDescription(path: string): Promise<unknown> {
   try {
     return JSON.parse(Buffer.concat(chunks).toString("utf8"));
   } catch {
-    // The parser's own words would show a piece of it.
+    // The parser's own message would show a part of the text.
     throw new UsageError(`Expected JSON in ${name}, found something else`);
   }
 }

@@ -1,4 +1,4 @@
-/** A fleet's plan as people read it. */
+/** Shows a fleet's plan as tables. */
 
 import type {
   FleetAssumption,
@@ -9,7 +9,7 @@ import type { Cli } from "../cli.ts";
 import { formatBytes, formatCount, formatDuration, plural } from "../format.ts";
 import { wrapped } from "../screen.ts";
 
-/** Prints servers, stores, moves, and all that was taken for granted. */
+/** Prints servers, stores, moves and assumptions. */
 export async function showPlan(cli: Cli, plan: FleetPlan): Promise<void> {
   await showServers(cli, plan);
   await showStores(cli, plan);
@@ -63,7 +63,7 @@ async function showServers(cli: Cli, plan: FleetPlan): Promise<void> {
   );
 }
 
-/** Servers that are alike are one line. */
+/** Puts servers that are alike on one line. */
 function grouped(
   workers: readonly PlannedServer[],
 ): [string, PlannedServer][] {

@@ -1,12 +1,13 @@
 /**
- * A message of the protocol as lines: numbers of fields and their values, without
- * knowing their names. What decodes as a message is shown as one.
+ * Shows a message of the protocol as lines of field numbers and values, because
+ * the names are not known here. A field that decodes as a message is shown as
+ * one.
  */
 
 import { Buffer } from "node:buffer";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 
-/** Messages in messages are shown down to this depth. */
+/** Nested messages are shown down to this depth. */
 const maxDepth = 12;
 
 /** The lines of a message. */
@@ -14,7 +15,7 @@ export function describeMessage(data: Uint8Array): string[] {
   return linesOf(data, "", 0) ?? [shownBytes(data)];
 }
 
-/** Undefined if it is none. */
+/** Decodes a message; undefined if the data are not one. */
 function linesOf(
   data: Uint8Array,
   indent: string,
@@ -59,12 +60,12 @@ function fieldLines(
         : [`${head}{`, ...inner, `${indent}}`];
     }
     default:
-      // Groups are in no message of the protocol.
+      // No message of the protocol has groups.
       throw new Error("not a message");
   }
 }
 
-/** Characters that can be shown, and at least a few of them. */
+/** Whether the bytes are printable text of at least a few characters. */
 function isText(value: Uint8Array): boolean {
   return value.length >= 4 &&
     value.every((byte) => byte >= 0x20 && byte < 0x7f);

@@ -1,4 +1,4 @@
-/** A stream as lines: its blocks as a bar with gaps, its snapshots below. */
+/** Draws a stream: its blocks as a bar with gaps, its snapshots below. */
 
 import type { StreamInspection } from "../../operator/inspect/types.ts";
 import { bytesOf } from "../../operator/streams/sizes.ts";
@@ -8,7 +8,7 @@ import { wrapped } from "../screen.ts";
 
 const label = 13;
 
-/** What of the outputs a drawing needs. */
+/** The properties of the output that a drawing needs. */
 export type Canvas = Pick<Cli, "width" | "colour">;
 
 /** The lines of a drawing. */
@@ -57,14 +57,14 @@ function blockLines(stream: StreamInspection, canvas: Canvas): string[] {
   ];
 }
 
-/** A block has no more than one place. */
+/** The width of the bar: at most one place a block. */
 function barWidth({ runs }: StreamInspection, { width }: Canvas): number {
   const span = runs.at(-1)!.last - runs[0]!.first + 1n;
   const most = width - label;
   return span < BigInt(most) ? Number(span) : most;
 }
 
-/** Which place of the bar stands for a block. */
+/** The place of the bar that stands for a block. */
 function placeOf(
   { runs }: StreamInspection,
   number: bigint,
@@ -75,7 +75,10 @@ function placeOf(
   return Number((number - first) * BigInt(width) / span);
 }
 
-/** Full where all blocks are, empty where none is, shaded between. */
+/**
+ * Draws the bar: full where all blocks are stored, empty where none is, shaded
+ * between.
+ */
 function drawRuns(stream: StreamInspection, width: number): string {
   const hasBlocks = new Array<boolean>(width).fill(false);
   const lacksBlocks = new Array<boolean>(width).fill(false);

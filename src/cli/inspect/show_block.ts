@@ -1,4 +1,4 @@
-/** One block, in the form that is asked for. */
+/** Shows one block in the wanted form. */
 
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
@@ -15,7 +15,7 @@ import { formatBytes, plural } from "../format.ts";
 import { UsageError } from "../usage_errors.ts";
 import { describeMessage } from "./describe_message.ts";
 
-/** `decoded` shows no payload. */
+/** The form of a block; `decoded` shows no payload. */
 export type BlockForm = "decoded" | "raw" | "hex" | "proto";
 
 /** Reads and prints a block. */

@@ -1,4 +1,4 @@
-/** The findings that are to be mended: looked for now, or from a file. */
+/** The findings to repair, from a new verification or from a file. */
 
 import type { Finding } from "../../operator/verify/findings.ts";
 import { verify } from "../../operator/verify/verify.ts";
@@ -9,10 +9,13 @@ import type { StorePlace } from "../store_options.ts";
 import { readFindings } from "../verify/findings_file.ts";
 import { scopeOf, type ScopeOptions } from "../verify/scope.ts";
 
-/** Of more, these are mended first, and the rest by another run. */
+/**
+ * The most findings of one run. If there are more, the next run repairs the
+ * rest.
+ */
 const maxFindings = 100_000;
 
-/** Errors and warnings. */
+/** Returns errors and warnings. */
 export async function findDamage(
   cli: Cli,
   place: StorePlace,

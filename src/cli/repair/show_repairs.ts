@@ -1,4 +1,4 @@
-/** Plans of repairs, and what became of them. */
+/** Shows plans of repairs, and their results. */
 
 import type {
   RepairResult,
@@ -9,7 +9,7 @@ import type { Cli } from "../cli.ts";
 import { formatCount, plural } from "../format.ts";
 import { wrapped } from "../screen.ts";
 
-/** The words for an outcome, in the order in which they are shown. */
+/** The headings of outcomes, in the order in which they are shown. */
 const heads = {
   planned: "To be changed",
   done: "Changed",
@@ -20,13 +20,13 @@ const heads = {
 
 type Outcome = keyof typeof heads;
 
-/** A repair, and what became or is to become of it. */
+/** A repair and its planned or real outcome. */
 interface Shown {
   repair: Repair;
   outcome: Outcome;
 }
 
-/** Shows what would be done. */
+/** Shows planned repairs. */
 export async function showPlan(
   cli: Cli,
   plan: readonly Repair[],
@@ -50,7 +50,7 @@ export async function showPlan(
   );
 }
 
-/** Shows what was done. */
+/** Shows the results of repairs. */
 export async function showResults(
   cli: Cli,
   results: readonly RepairResult[],
@@ -100,7 +100,7 @@ async function show(cli: Cli, shown: readonly Shown[]): Promise<void> {
   }
 }
 
-/** An id has a line of its own: it is there to be copied. */
+/** An id has a line of its own, so that users can copy it. */
 function describe({ finding, what }: Repair, width: number): string[] {
   return [
     `  ${finding.streamId ?? "the schema"}`,
@@ -108,7 +108,7 @@ function describe({ finding, what }: Repair, width: number): string[] {
   ];
 }
 
-/** Shows what was taken back. */
+/** Shows the results of undoing repairs. */
 export async function showUndone(
   cli: Cli,
   results: readonly UndoResult[],

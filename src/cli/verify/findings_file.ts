@@ -1,4 +1,4 @@
-/** Findings that an earlier `verify --json` has printed into a file. */
+/** Reads findings that an earlier `verify --json` has printed into a file. */
 
 import { readFile, stat } from "node:fs/promises";
 import { parseFindings } from "../../operator/verify/acknowledged.ts";
@@ -6,14 +6,14 @@ import type { Finding } from "../../operator/verify/findings.ts";
 import { quoted } from "../../storage/foreign_text.ts";
 import { UsageError } from "../usage_errors.ts";
 
-/** Some hundred thousand findings. */
+/** Enough for some hundred thousand findings. */
 const maxBytes = 128 * 1024 * 1024;
 
 /**
- * Reads them.
+ * Reads the findings of a file.
  *
  * @throws {UsageError} the file can't be read, or is too long.
- * @throws {StreamStorageError} a line of it is no finding.
+ * @throws {StreamStorageError} a line of the file is not a finding.
  */
 export async function readFindings(path: string): Promise<Finding[]> {
   const name = `File ${quoted(path, 200)}`;

@@ -1,4 +1,4 @@
-/** Findings as people read them: by how bad they are, then by kind. */
+/** Shows findings to people, ordered by severity, then by kind. */
 
 import {
   type Finding,
@@ -9,7 +9,10 @@ import {
 import { formatCount, formatDuration, plural } from "../format.ts";
 import { type Palette, wrapped } from "../screen.ts";
 
-/** Of each kind so many are shown: a screen is for people, `--json` for all. */
+/**
+ * The number of findings of each kind that are shown; `--json` prints all of
+ * them.
+ */
 const shownOfKind = 10;
 
 const severities: readonly FindingSeverity[] = ["error", "warning", "note"];
@@ -23,35 +26,35 @@ export interface FoundKind {
   count: number;
 }
 
-/** Keeps findings until they are shown: a few of each kind, however many come. */
+/** Keeps findings until they are shown, but only a few of each kind. */
 export class Found {
   readonly #kinds: Map<string, FoundKind>;
 
-  /** @param before What the run has kept that is continued. */
+  /** @param before What the earlier run, which this one continues, has kept. */
   constructor(before: readonly FoundKind[] = []) {
     this.#kinds = new Map(before.map((kind) => [nameOf(kind), kind]));
   }
 
-  /** What has to be kept so that another run can go on. */
+  /** The state from which another run can continue. */
   get kept(): FoundKind[] {
     return [...this.#kinds.values()];
   }
 
-  /** Takes one. */
+  /** Adds a finding. */
   add(finding: Finding): void {
     const { severity, finding: kind } = finding;
     const name = nameOf({ severity, kind });
     const its = this.#kinds.get(name) ??
       { severity, kind, shown: [], count: 0 };
     this.#kinds.set(name, its);
-    // A run that goes on finds again what was on pages that were not done.
+    // A resumed run repeats unfinished pages, and finds their findings again.
     const key = findingKey(finding);
     if (its.shown.some((shown) => findingKey(shown) === key)) return;
     its.count++;
     if (its.shown.length < shownOfKind) its.shown.push(finding);
   }
 
-  /** The lines that show them. */
+  /** The lines that show the findings. */
   lines(width: number, colour: Palette): string[] {
     const paint = {
       error: colour.red,
@@ -78,12 +81,12 @@ function nameOf({ severity, kind }: Pick<FoundKind, "severity" | "kind">) {
   return `${severity} ${kind}`;
 }
 
-/** An id has a line of its own: it is there to be copied. */
+/** An id has a line of its own, so that users can copy it. */
 function describe({ streamId, what }: Finding, width: number): string[] {
   return [`  ${streamId ?? "the schema"}`, wrapped(what, width, "    ")];
 }
 
-/** What a verification comes to, in words. */
+/** Describes the totals of a verification in words. */
 export function describeSummary(summary: Readonly<VerifySummary>): string[] {
   const { streams, blocks, events, seconds } = summary;
   const { errors, warnings, notes, acknowledged, unjudged } = summary;

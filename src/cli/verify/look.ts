@@ -1,4 +1,7 @@
-/** Runs a verification: shows how far it is, what it finds, and can go on. */
+/**
+ * Runs a verification, shows its progress and findings, and lets a later run
+ * continue it.
+ */
 
 import type { VerifySummary } from "../../operator/verify/findings.ts";
 import type {
@@ -13,16 +16,16 @@ import type { Amount } from "../progress.ts";
 import { ResumeFile } from "../resume_file.ts";
 import { describeSummary, Found, type FoundKind } from "./found.ts";
 
-/** What is kept for a run that goes on. */
+/** The state for a run that continues. */
 interface Kept {
   state: VerifyState;
   found: FoundKind[];
 }
 
 /**
- * Verifies and prints what was found: as JSON at once, for people at the end.
+ * Verifies and prints the findings: as JSON at once, for people at the end.
  *
- * @param resume The file in which is kept how far it is.
+ * @param resume The file that keeps the state of the run.
  */
 export async function look(
   cli: Cli,
@@ -47,7 +50,7 @@ export async function look(
   try {
     await take(cli, verification, found);
   } catch (error) {
-    // What is printed now must not stand behind the bar.
+    // The findings must not be printed behind the bar.
     progress[Symbol.dispose]();
     await showUnfinished(cli, found, file.after && resume);
     throw error;
@@ -74,7 +77,10 @@ async function take(
   }
 }
 
-/** It was interrupted or has failed: what was found by then is worth something. */
+/**
+ * Shows the findings of a run that was interrupted or has failed, because they
+ * are still useful.
+ */
 async function showUnfinished(
   cli: Cli,
   found: Found,
@@ -90,7 +96,10 @@ async function showUnfinished(
   if (resume !== undefined) cli.note(`To go on: --resume ${resume}`);
 }
 
-/** Only a run that looks at the same, and prints it so, can go on. */
+/**
+ * Identifies the work: only a run with the same options and output can
+ * continue.
+ */
 function workOf(cli: Cli, options: VerifyOptions): string {
   const { schema, level, streamIds, types, since, archives } = options;
   const parts = {
@@ -122,7 +131,7 @@ function amountOf(
   };
 }
 
-/** Counts of what was not asked for are left out. */
+/** Leaves out the counts of parts that were not examined. */
 function shownSummary(
   { acknowledged, unjudged, ...summary }: VerifySummary,
   { acknowledged: known, level }: VerifyOptions,

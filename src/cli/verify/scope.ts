@@ -1,4 +1,4 @@
-/** What `verify` and `repair` look at: options that both have. */
+/** The options of `verify` and `repair` that choose what to examine. */
 
 import type { Command, OptionValues } from "@commander-js/extra-typings";
 import {
@@ -40,7 +40,7 @@ export function withScope<
     ) as unknown as Command<A, O & ScopeOptions, G>;
 }
 
-/** The same for the library. */
+/** The options as the library takes them. */
 export function scopeOf({ stream, type, rate }: ScopeOptions) {
   return {
     ...(stream && { streamIds: stream }),
