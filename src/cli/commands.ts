@@ -19,7 +19,7 @@ export const commands: readonly ListedCommand[] = [
   },
   {
     name: "usage",
-    summary: "tell what takes the space, and what would free it",
+    summary: "show what takes the space, and what would free it",
     load: () => import("./commands/usage.ts"),
   },
   {
@@ -34,12 +34,12 @@ export const commands: readonly ListedCommand[] = [
   },
   {
     name: "verify",
-    summary: "look for what is wrong in a store",
+    summary: "find what is wrong in a store",
     load: () => import("./commands/verify.ts"),
   },
   {
     name: "repair",
-    summary: "tell what can be mended, mend it, take it back",
+    summary: "plan repairs of a store, make them, undo them",
     load: () => import("./commands/repair.ts"),
   },
   {
@@ -49,7 +49,7 @@ export const commands: readonly ListedCommand[] = [
   },
   {
     name: "import",
-    summary: "verify such a file, and write its streams into a store",
+    summary: "verify an exported file, and write its streams into a store",
     load: () => import("./commands/import.ts"),
   },
   {
@@ -59,17 +59,17 @@ export const commands: readonly ListedCommand[] = [
   },
   {
     name: "diff",
-    summary: "tell which streams differ between two stores",
+    summary: "show which streams differ between two stores",
     load: () => import("./commands/diff.ts"),
   },
   {
     name: "trim",
-    summary: "tell what trimming would cut, or cut it",
+    summary: "show what trimming would remove, or remove it",
     load: () => import("./commands/trim.ts"),
   },
   {
     name: "media",
-    summary: "streams in object storage: status, reconcile, rehydrate",
+    summary: "manage streams in object storage: status, reconcile, rehydrate",
     load: () => import("./commands/media.ts"),
   },
   {
@@ -79,12 +79,12 @@ export const commands: readonly ListedCommand[] = [
   },
   {
     name: "plan-fleet",
-    summary: "reckon the servers that many stores need",
+    summary: "plan the servers that many stores need",
     load: () => import("./commands/plan_fleet.ts"),
   },
   {
     name: "doctor",
-    summary: "find out what is wrong with a server and a store",
+    summary: "find what is wrong with a server and a store",
     load: () => import("./commands/doctor.ts"),
   },
   {
@@ -99,7 +99,7 @@ export const commands: readonly ListedCommand[] = [
   },
   {
     name: "migrate",
-    summary: "bring a schema up to date, take versions back, print the SQL",
+    summary: "bring a schema up to date, undo versions, print the SQL",
     load: () => import("./commands/migrate.ts"),
   },
 ];

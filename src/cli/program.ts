@@ -31,7 +31,7 @@ export async function runProgram(args: readonly string[]): Promise<void> {
 /** The program without its commands' options. */
 export function newProgram(): Command {
   return new Command(programName)
-    .description("Looks after databases of @towns/stream-storage.")
+    .description("Manages databases of @towns/stream-storage.")
     .version(version)
     .configureHelp({ helpWidth: 80 })
     // `runProgram` prints errors in one line and without the arguments.
@@ -39,7 +39,7 @@ export function newProgram(): Command {
     .exitOverride()
     .addHelpText(
       "after",
-      `\nExit status: 0 well, 1 findings or differences, 2 wrong usage or failed,\n` +
+      `\nExit status: 0 success, 1 findings or differences, 2 wrong usage or failure,\n` +
         `3 no server or no login, 130 interrupted.\n` +
         `See \`${programName} COMMAND --help\` for options and examples.`,
     );

@@ -62,7 +62,7 @@ function addOptions(
       "the server, postgresql://user@host:port/database; - reads it from " +
       `standard input (default: the environment's ${urlVariable})`,
     ],
-    ["--url-file <file>", "the same from a file that only you can read"],
+    ["--url-file <file>", "the server, from a file that only you can read"],
     ...more,
     ["--json", "print JSON"],
   ] as const;

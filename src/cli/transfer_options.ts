@@ -28,13 +28,13 @@ export function withTransfer<
   return command
     .option(
       "--type <type>",
-      "only streams of this type; may come several times",
+      "only streams of this type; may be repeated",
       collect<StreamType>(choice("--type", streamTypes)),
     )
-    .option("--rate <MB/s>", "no faster than this", rate("--rate"))
+    .option("--rate <MB/s>", "the most to transfer a second", rate("--rate"))
     .option(
       "--concurrency <n>",
-      "streams beside each other (default: 16)",
+      "streams at the same time (default: 16)",
       integer("--concurrency", { min: 1, max: 64 }),
     ) as unknown as Command<A, O & TransferCliOptions, G>;
 }

@@ -25,13 +25,19 @@ export function withTwoStores<
   const fromEnvironment = `(default: the environment's ${urlVariable})`;
   return command
     .option("--from <url>", `the server of the source ${fromEnvironment}`)
-    .option("--from-file <file>", "the same from a file that only you can read")
+    .option(
+      "--from-file <file>",
+      "the server, from a file that only you can read",
+    )
     .option(
       "--from-schema <name>",
       "the source's schema (default: the database's only store)",
     )
     .option("--to <url>", `the server of the target ${fromEnvironment}`)
-    .option("--to-file <file>", "the same from a file that only you can read")
+    .option(
+      "--to-file <file>",
+      "the server, from a file that only you can read",
+    )
     .option(
       "--to-schema <name>",
       "the target's schema (default: the database's only store)",

@@ -28,7 +28,7 @@ export function refuseStrayAddresses(args: readonly string[]): void {
     if (!scheme.test(value.replace(/^-+/, ""))) continue;
     if (before !== undefined && addressOptions.has(before)) continue;
     const where = before?.startsWith("--") && /^--[a-z-]{1,30}$/.test(before)
-      ? `behind ${before}`
+      ? `after ${before}`
       : "among the arguments";
     throw new UsageError(`Expected no address ${where} (it is not shown)`);
   }
@@ -70,7 +70,7 @@ function textOf(code: string, message: string): string {
     }
     case "commander.optionMissingArgument": {
       const name = /(--[a-z-]+)/.exec(message)?.[1];
-      return `Expected a value behind ${name}`;
+      return `Expected a value after ${name}`;
     }
     case "commander.missingArgument": {
       const name = /'(.*)'/.exec(message)?.[1];

@@ -23,7 +23,7 @@ export function integer(
     const upTo = max === Number.MAX_SAFE_INTEGER
       ? `of ${min} or more`
       : `from ${min} to ${max}`;
-    throw new UsageError(`Expected a whole number ${upTo} behind ${option}`);
+    throw new UsageError(`Expected a whole number ${upTo} after ${option}`);
   };
 }
 
@@ -36,7 +36,7 @@ export function positive(
     const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
     if (value > 0 && value <= max) return value;
     const upTo = max === Infinity ? "above 0" : `above 0, up to ${max}`;
-    throw new UsageError(`Expected a number ${upTo} behind ${option}`);
+    throw new UsageError(`Expected a number ${upTo} after ${option}`);
   };
 }
 
@@ -56,7 +56,7 @@ export function bytes(option: string): (text: string) => number {
       return Math.round(Number(number) * units.get(unit!)!);
     }
     throw new UsageError(
-      `Expected a number of bytes behind ${option}, as 4096, 20k, 1.5M or 1G`,
+      `Expected a number of bytes after ${option}, as 4096, 20k, 1.5M or 1G`,
     );
   };
 }
@@ -92,7 +92,7 @@ export function choice<const T extends string>(
     const word = words.find((word) => word === text);
     if (word !== undefined) return word;
     throw new UsageError(
-      `Expected one of ${words.join(", ")} behind ${option}`,
+      `Expected one of ${words.join(", ")} after ${option}`,
     );
   };
 }
@@ -102,7 +102,7 @@ export function hexPrefix(option: string): (text: string) => string {
   return (text) => {
     const prefix = text.toLowerCase().replace(/^0x/, "");
     if (/^[0-9a-f]{1,64}$/.test(prefix)) return prefix;
-    const where = option.startsWith("--") ? `behind ${option}` : option;
+    const where = option.startsWith("--") ? `after ${option}` : option;
     throw new UsageError(`Expected up to 64 hexadecimal digits ${where}`);
   };
 }
@@ -111,6 +111,6 @@ export function hexPrefix(option: string): (text: string) => string {
 export function blockNumber(option: string): (text: string) => bigint {
   return (text) => {
     if (/^\d{1,18}$/.test(text)) return BigInt(text);
-    throw new UsageError(`Expected the number of a block behind ${option}`);
+    throw new UsageError(`Expected the number of a block after ${option}`);
   };
 }

@@ -172,7 +172,7 @@ describe("src/cli/main.ts", () => {
     const swapped = await run(cli, [
       ...["migrate", "check", "--schema", address, "--url", "towns"],
     ]);
-    assert.match(swapped.printed, /Expected no address behind --schema/);
+    assert.match(swapped.printed, /Expected no address after --schema/);
     assert.ok(!swapped.printed.includes("HUNTER2"));
   });
 });

@@ -285,7 +285,7 @@ describe("writing commands", () => {
     const args = [...trim, "--schema", schema, "--take-over"];
     const { code, stdout, stderr } = await runCli(args, owned);
     assert.equal(code, 0, stderr);
-    assert.match(stdout, /^0 streams looked at/);
+    assert.match(stdout, /^0 streams examined/);
     await until(() => storage.signal.aborted);
     // It has given the store back, so this needs no --take-over.
     const after = await runCli([...down, "--schema", schema], owned);

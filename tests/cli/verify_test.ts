@@ -95,7 +95,7 @@ it("verify ends with 0 where all is well, at each level", async () => {
     assertNarrow(stdout);
     assert.match(stdout, /^0 errors, 0 warnings, \d+ notes?$/m);
   }
-  assert.equal(repair!.stdout, "Nothing to be done\n");
+  assert.equal(repair!.stdout, "Nothing to do\n");
   const { lines, summary } = parsed(json!.stdout);
   for (const line of lines) {
     assert.deepEqual(
@@ -150,7 +150,7 @@ it("bad input is told in one line, with the exit code of its kind", async () => 
   const away = { STREAM_STORAGE_URL: "postgresql://towns@127.0.0.1:9/towns" };
   const refused = [
     [2, /--quick or --deep/, run("verify", "--quick", "--deep")],
-    [2, /--deep beside --since/, run("verify", "--since", "3")],
+    [2, /--deep with --since/, run("verify", "--since", "3")],
     [2, /line 1 /, run("verify", "--acknowledged", bad)],
     [2, /ENOENT/, run("verify", "--resume", file("none/state"))],
     [2, /ENOENT.*undo_file/, run("repair", "undo", file("none"))],
@@ -220,7 +220,7 @@ describe("Damage", () => {
     const stopped = await Promise.all([reporting.ended, kept.ended]);
     for (const { code, stderr } of stopped) {
       assert.equal(code, 130, stderr);
-      assert.match(stderr, /^To go on: --resume .*\.state$/m);
+      assert.match(stderr, /^To continue: --resume .*\.state$/m);
     }
     assert.match(stopped[1]!.stdout, /^So far:\n(.*\n)*error /);
     assert.equal((await stat(json)).mode & 0o077, 0);
@@ -283,7 +283,7 @@ describe("Damage", () => {
     );
     const undone = await run("repair", "undo", undo);
     assert.deepEqual([undone.code, undone.stderr], [0, ""]);
-    assert.match(undone.stdout, /^2 changes taken back, 0 were as before/);
+    assert.match(undone.stdout, /^2 changes undone, 0 were undone already/);
     assert.deepEqual(await findNow(), found);
   });
 

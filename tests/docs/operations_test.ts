@@ -218,7 +218,7 @@ function shapeOf(text: string): string {
   return text
     .replaceAll(/\n {12,}(?=\S)/g, " ")
     // What limits a server, and what a runtime asks for, is not the document's.
-    .replace(/ beside its round trip[\s\S]*/, "")
+    .replace(/ in addition to its round trip[\s\S]*/, "")
     .replace(/This runtime asks for none|Deno allows what .*/, "ALLOWED")
     .replaceAll(/\bconnections?\b/g, "connections")
     .replaceAll(/[─█░▁▂▃▄▅▆▇]+/g, "-")

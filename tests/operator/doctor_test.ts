@@ -259,11 +259,11 @@ const schemaIlls: Ill[] = [
     },
   },
   {
-    title: "a publication of a table whose rows nothing names",
+    title: "a publication of a table without replica identity",
     make: `CREATE PUBLICATION everything FOR ALL TABLES;
       ALTER TABLE ${schema}.singlenodekey REPLICA IDENTITY DEFAULT`,
     finds: [
-      /^fail publications: Publication "everything" tells of singlenodekey/,
+      /^fail publications: Publication "everything" includes singlenodekey/,
     ],
     mend: `DROP PUBLICATION everything;
       ALTER TABLE ${schema}.singlenodekey REPLICA IDENTITY FULL`,

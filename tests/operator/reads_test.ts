@@ -224,9 +224,9 @@ describe("storeUsage", () => {
       [{ oldBytes: 800n }, /^80 % is older than its latest snapshot/],
       [{ snapshotBytes: 9000n, snapshots: 7n }, /^7 snapshots$/],
       [{ lastBlock: 5000n }, /^no snapshot since 5000 blocks$/],
-      [{ isEphemeral: true, type: "media" }, /^an upload that is not finished/],
+      [{ isEphemeral: true, type: "media" }, /^an unfinished upload/],
       [{ type: "media" }, /^media, 10 blocks/],
-      [{ blockBytes: 0n }, /^nothing of it is in the database$/],
+      [{ blockBytes: 0n }, /^none of it is in the database$/],
       [{}, /^10 blocks$/],
     ];
     for (const [differs, reason] of cases) {

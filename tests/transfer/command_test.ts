@@ -80,7 +80,10 @@ describe("The commands that move streams", () => {
       command("import", "--check", file, "--schema"),
     ]);
     assert.equal(checked.code, 0);
-    assert.match(checked.out, /^Whole: 3 streams, 3 blocks, .* PostgreSQL \d/);
+    assert.match(
+      checked.out,
+      /^Complete: 3 streams, 3 blocks, .* PostgreSQL \d/,
+    );
     assert.equal(again.code, 2);
     assert.match(again.err, /^The export's file can't be used.*EEXIST/);
     assert.equal(other.code, 2);
@@ -105,7 +108,7 @@ describe("The commands that move streams", () => {
     assert.equal(lines[2].summary.written, 1);
     const same = await command("diff", ...both());
     assert.equal(same.code, 0);
-    assert.match(same.out, /^3 streams: 3 equal, 0 not/);
+    assert.match(same.out, /^3 streams: 3 equal, 0 different/);
   });
 
   it("copy, and what differs is told", async () => {

@@ -27,8 +27,8 @@ export function define(command: NewCommand): void {
     )
     .addHelpText(
       "after",
-      "\nWorks in a schema of its own, which is removed when it ends; the role\n" +
-        "must be allowed to make one.\n" +
+      "\nWorks in a schema of its own and removes it on exit; the role\n" +
+        "must be allowed to create a schema.\n" +
         examples("bench --quick", "bench --quick --seconds 5 --json"),
     )
     .action(run(async (cli, options) => {
@@ -88,7 +88,8 @@ function rowOf(
 function limitText(
   { roundTripMs, commitMs, limit }: QuickBenchReport,
 ): string {
-  const parts = `A commit takes ${commitMs.toFixed(2)} ms beside its round ` +
+  const parts =
+    `A commit takes ${commitMs.toFixed(2)} ms in addition to its round ` +
     `trip of ${roundTripMs.toFixed(2)} ms.`;
   const advice = {
     commit:

@@ -20,17 +20,17 @@ import { UsageError } from "../usage_errors.ts";
 export function define(command: NewCommand): void {
   withTransfer(withOwner(withTwoStores(command)))
     .argument("[id...]", "the streams (default: all)")
-    .option("--follow", "begin again until there is nothing to copy")
-    .option("--replace", "put streams in the place of those that differ")
-    .option("--new", "leave all streams alone that are there")
-    .option("--resume <file>", "keep there how far it is, and go on from there")
+    .option("--follow", "repeat until there is nothing to copy")
+    .option("--replace", "replace streams that can't be extended")
+    .option("--new", "copy only streams that don't exist in the target")
+    .option("--resume <file>", "save the progress there, and continue from it")
     .option(
       "--bucket <file>",
       "the option mediaStorage as JSON, to fetch what is in object storage",
     )
     .addHelpText(
       "after",
-      "\nStreams that are there are given what they lack, unless they differ.\n" +
+      "\nStreams that exist get what they lack, unless they differ.\n" +
         examples(
           "copy --from-file old --to-file new",
           "copy --from-schema s0xab… --to-schema s0xcd… --follow",

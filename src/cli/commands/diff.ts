@@ -19,11 +19,11 @@ import { twoStoresOf, withTwoStores } from "../two_stores.ts";
 export function define(command: NewCommand): void {
   withTransfer(withTwoStores(command))
     .argument("[id...]", "the streams (default: all)")
-    .option("--resume <file>", "keep there how far it is, and go on from there")
+    .option("--resume <file>", "save the progress there, and continue from it")
     .addHelpText(
       "after",
       "\nThe left store is that of --from. Streams that are written to meanwhile\n" +
-        "may be told as behind.\n" +
+        "may be shown as behind.\n" +
         examples(
           "diff --from-file old --to-file new",
           "diff --from-schema s0xab… --to-schema s0xcd… --json",
@@ -60,7 +60,9 @@ export function define(command: NewCommand): void {
         const { streams, equal, different, bytes, seconds } = summary;
         await cli.print(
           `${plural(streams, "stream")}: ${formatCount(equal)} equal, ` +
-            `${formatCount(different)} not, ${formatBytes(bytes)} compared, ` +
+            `${formatCount(different)} different, ${
+              formatBytes(bytes)
+            } compared, ` +
             formatDuration(seconds),
         );
       }

@@ -70,7 +70,7 @@ async function show(cli: Cli, report: DoctorReport): Promise<ExitCode> {
     await cli.print(
       "",
       `${plural(failures, "failure")}, ${plural(warnings, "warning")}` +
-        (unknown === 0 ? "" : `, ${unknown} not to be seen`),
+        (unknown === 0 ? "" : `, ${unknown} not visible`),
     );
   }
   return failures + warnings > 0 ? 1 : 0;

@@ -19,12 +19,12 @@ export function define(command: NewCommand): void {
     .usage("[options] [id...] <file>")
     .argument(
       "<words...>",
-      "the streams (default: all), then the file to be made, " +
+      "the streams (default: all), then the new file, " +
         "compressed if its name ends with .gz",
     )
     .option(
       "--resume",
-      "go on with a file that was interrupted, not with a .gz",
+      "continue the file of an interrupted export; not a .gz",
     )
     .option(
       "--bucket <file>",

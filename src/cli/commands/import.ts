@@ -23,13 +23,13 @@ export function define(command: NewCommand): void {
     .argument("<file>", "the file; it is read twice, so it can't be a pipe")
     .option(
       "--stream <id>",
-      "only this stream; may come several times",
+      "only this stream; may be repeated",
       collect(parseStream),
     )
-    .option("--check", "only verify the file; no server is asked")
-    .option("--replace", "put streams in the place of those that are there")
-    .option("--extend", "add to streams that are there what they lack")
-    .option("--resume <file>", "keep there how far it is, and go on from there")
+    .option("--check", "only verify the file, without a server")
+    .option("--replace", "replace streams that exist")
+    .option("--extend", "add to existing streams what they lack")
+    .option("--resume <file>", "save the progress there, and continue from it")
     .addHelpText(
       "after",
       examples(
@@ -82,7 +82,7 @@ async function verify(cli: Cli, file: string): Promise<0> {
   else {
     const { header, streams, blocks, bytes } = contents;
     await cli.print(
-      `Whole: ${plural(streams, "stream")}, ${plural(blocks, "block")}, ` +
+      `Complete: ${plural(streams, "stream")}, ${plural(blocks, "block")}, ` +
         `${formatBytes(bytes)}, from ${header.source}`,
     );
   }

@@ -22,15 +22,19 @@ export function define(command: NewCommand): void {
       hexPrefix("as the stream's id"),
     )
     .option("--blocks", "a line for each block")
-    .option("--from <n>", "with --blocks: the first", blockNumber("--from"))
-    .option("--to <n>", "with --blocks: the last", blockNumber("--to"))
+    .option(
+      "--from <n>",
+      "with --blocks: the first block",
+      blockNumber("--from"),
+    )
+    .option("--to <n>", "with --blocks: the last block", blockNumber("--to"))
     .option("--block <n>", "one block, decoded", blockNumber("--block"))
     .option("--raw", "with --block: its data as they are")
     .option("--hex", "with --block: its data as hexadecimal digits")
     .option("--proto", "with --block: its data as the fields of the protocol")
     .addHelpText(
       "after",
-      "\nWithout --raw, --hex or --proto no payload is shown.\n" +
+      "\nPayload is shown only with --raw, --hex or --proto.\n" +
         examples(
           "inspect 10e734",
           "inspect 10e734 --blocks --from 1000",

@@ -22,35 +22,43 @@ export function define(command: NewCommand): void {
   withStore(command)
     .option(
       "--type <type>",
-      "only streams of this type; may come several times",
+      "only streams of this type; may be repeated",
       collect<StreamType>(choice("--type", streamTypes)),
     )
-    .option("--ephemeral", "only uploads that are not finished")
-    .option("--no-ephemeral", "none of these")
+    .option("--ephemeral", "only unfinished uploads")
+    .option("--no-ephemeral", "no unfinished uploads")
     .option(
       "--location <place>",
       "only streams in database, s3 or gcs",
       choice("--location", ["database", "s3", "gcs"]),
     )
-    .option("--prefix <hex>", "only ids that begin so", hexPrefix("--prefix"))
+    .option(
+      "--prefix <hex>",
+      "only ids with this beginning",
+      hexPrefix("--prefix"),
+    )
     .option(
       "--larger-than <bytes>",
-      "with more bytes in the database: 4096, 20k, 1.5M, 1G",
+      "only with more bytes in the database: 4096, 20k, 1.5M, 1G",
       bytes("--larger-than"),
     )
-    .option("--gaps", "with missing numbers between their blocks")
+    .option("--gaps", "only with missing numbers between their blocks")
     .option(
       "--minipool-over <n>",
-      "with more events in the minipool",
+      "only with more events in the minipool",
       integer("--minipool-over"),
     )
-    .option("--after <id>", "go on behind this stream", streamId("--after"))
-    .option("--limit <n>", "end after so many", integer("--limit", { min: 1 }))
-    .option("--long", "show what each stream takes")
-    .option("--rate <MB/s>", "read no faster", rate("--rate"))
+    .option("--after <id>", "begin after this stream", streamId("--after"))
+    .option(
+      "--limit <n>",
+      "end after this number of streams",
+      integer("--limit", { min: 1 }),
+    )
+    .option("--long", "show the sizes of each stream")
+    .option("--rate <MB/s>", "the most to read a second", rate("--rate"))
     .addHelpText(
       "after",
-      "\nA line for each stream: its id, with --long what it takes, with --json " +
+      "\nA line for each stream: its id, with --long its sizes, with --json " +
         "all.\n" +
         examples("list --type space --long", "list --gaps --json"),
     )

@@ -21,7 +21,7 @@ const bucket = [
 /** See the file's head. */
 export function define(command: NewCommand): void {
   withStore(command.command("status"))
-    .description("where media streams are, and what is to be done with them")
+    .description("show where media streams are, and which tasks wait")
     .action(run(async (cli, options) => {
       const place = await storeOf(options, cli);
       const status = await mediaStatus({ ...place, signal: cli.signal });
@@ -30,12 +30,12 @@ export function define(command: NewCommand): void {
       return 0;
     }));
   withOwner(withStore(command.command("reconcile")))
-    .description("compare bucket and database; only tells, without --apply")
+    .description("compare bucket and database; changes nothing without --apply")
     .requiredOption(...bucket)
     .option("--apply", "delete objects that no stream uses")
     .option(
       "--max-deleted <n>",
-      "as many as this, even if they are a large part",
+      "allow this many deletions, even if they are a large part",
       integer("--max-deleted"),
     )
     .action(run(async (cli, options) => {
@@ -123,14 +123,14 @@ async function showStatus(
   if (tasks === undefined) {
     await cli.print(
       "",
-      "Tasks: there are no tables of ours, or no right to them",
+      "Tasks: unknown, a node made the schema or this role has no rights",
     );
     return;
   }
   await cli.print(
     "",
     `In the database without a task: ${formatCount(unmoved!)}`,
-    `Requests that may still be executed: ${formatCount(changes!)}`,
+    `Requests that storage may still execute: ${formatCount(changes!)}`,
   );
   if (tasks.length === 0) return;
   await cli.print("");

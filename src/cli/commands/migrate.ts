@@ -56,7 +56,7 @@ const partitions = [
 
 function definePlan(command: NewCommand): void {
   withStore(command.command("plan"))
-    .description("tell which versions up would apply")
+    .description("show which versions up would apply")
     .option(...partitions)
     .action(run(async (cli, options) => {
       const place = await placeOf(options, cli);
@@ -84,14 +84,18 @@ function defineUp(command: NewCommand): void {
 
 function defineDown(command: NewCommand): void {
   withOwner(withStore(command.command("down")))
-    .description("take versions back")
+    .description("undo versions")
     .option(
       "--to <version>",
-      "a node's: 8, 7, 6, or 0 for all",
+      "end at this version of a node: 8, 7, 6, or 0 to remove all",
       integer("--to"),
     )
-    .option("--own <version>", "our own, of an older release", integer("--own"))
-    .option("--allow-data-loss", "go down even if that drops data")
+    .option(
+      "--own <version>",
+      "end at this version of our own track",
+      integer("--own"),
+    )
+    .option("--allow-data-loss", "go on even if that drops data")
     .action(run(async (cli, options) => {
       const { to, own, allowDataLoss = false, takeOver = false } = options;
       if (to === undefined && own === undefined) {
@@ -132,7 +136,9 @@ function defineCheck(command: NewCommand): void {
 
 function definePrint(command: NewCommand): void {
   withStore(command.command("print"))
-    .description("print the SQL that up would run; without a server, all of it")
+    .description(
+      "print the SQL that up would run; without a server, for a new schema",
+    )
     .option(...partitions)
     .action(run(async (cli, options) => {
       const url = await findServer(options);
@@ -152,9 +158,9 @@ function defineGrants(command: NewCommand): void {
   command.command("grants")
     .description("print the SQL that gives three roles their rights")
     .requiredOption("--schema <name>", "the schema")
-    .requiredOption("--migrate-role <name>", "who owns the schema")
-    .requiredOption("--run-role <name>", "who opens stores")
-    .requiredOption("--read-role <name>", "who only reads")
+    .requiredOption("--migrate-role <name>", "the role that owns the schema")
+    .requiredOption("--run-role <name>", "the role that opens stores")
+    .requiredOption("--read-role <name>", "the role that only reads")
     .action(run(async (cli, options) => {
       await cli.print(printGrants(options).trimEnd());
       return 0;

@@ -18,17 +18,17 @@ export function define(command: NewCommand): void {
     .argument("<schema>", "the store's schema")
     .requiredOption(
       "--to <worker>",
-      "HOST:PORT by the name that the cluster's servers use, see status",
+      "HOST:PORT with the name that the cluster's servers use, see status",
     )
     .option(
       "--mode <mode>",
-      "logical copies while the store is used; with block-writes all writes " +
-        "wait, and no replica identity is needed (default: logical)",
+      "logical: copy while the store is used; block-writes: all writes " +
+        "wait, but no replica identity is needed (default: logical)",
       choice("--mode", ["logical", "block-writes"]),
     )
     .addHelpText(
       "after",
-      "\nThe url is the coordinator's. Ctrl-C leaves the store where it was.\n" +
+      "\n--url is the coordinator's. Ctrl-C leaves the store where it was.\n" +
         examples(
           "move s0xab… --to 10.0.0.12:5432",
           "move s0xab… --to 10.0.0.12:5432 --mode block-writes",

@@ -31,18 +31,18 @@ function defineRepair(command: NewCommand): void {
   withOwner(withScope(command))
     .option(
       "--findings <file>",
-      "mend what verify --json has found, instead of looking now",
+      "repair the findings of verify --json, without a new search",
     )
-    .option("--apply", "make the changes; without it they are only told")
+    .option("--apply", "make the changes; without it they are only shown")
     .option(
       "--undo <file>",
-      "the new file that takes them back (default: a name with the time, in " +
+      "the new file for repair undo (default: a name with the time, in " +
         "this directory); it holds payload",
     )
     .addHelpText(
       "after",
-      "\nOnly what loses nothing and needs no guess is changed. Exit status 1 " +
-        "while\nanything is left to be done.\n" +
+      "\nMakes only changes that lose nothing and need no guess. Exit status 1 " +
+        "while\nanything is left to do.\n" +
         examples(
           "repair",
           "repair --apply --undo orphans.undo",
@@ -53,7 +53,7 @@ function defineRepair(command: NewCommand): void {
     .action(run(async (cli, options) => {
       const { apply = false, undo, takeOver } = options;
       if (undo !== undefined && !apply) {
-        throw new UsageError("Expected --apply beside --undo");
+        throw new UsageError("Expected --apply with --undo");
       }
       const place = await storeOf(options, cli);
       const plan = planRepairs(await findDamage(cli, place, options));
@@ -99,7 +99,7 @@ async function carryOut(
   }).catch((error) => {
     if (done > 0) {
       cli.note(
-        `${plural(done, "repair")} done; to take back: repair undo ${undoFile}`,
+        `${plural(done, "repair")} done; to undo: repair undo ${undoFile}`,
       );
     }
     throw error;
@@ -119,11 +119,11 @@ function newUndoFile(): string {
 
 function defineUndo(command: NewCommand): void {
   withOwner(withStore(command.command("undo")))
-    .description("take back what repair --apply has done")
-    .argument("<file>", "the file that it has made")
+    .description("undo what repair --apply has done")
+    .argument("<file>", "the file that repair --apply has made")
     .addHelpText(
       "after",
-      "\nIt can be done again after a failure: what is as it was stays so.\n" +
+      "\nIt can be repeated after a failure: what is undone stays undone.\n" +
         examples("repair undo orphans.undo"),
     )
     .action(run(async (cli, file, options) => {

@@ -152,7 +152,7 @@ async function showSessions(
     "",
     `${plural(server.connections, "connection")} of ` +
       `${formatCount(server.maxConnections)} on this server; ` +
-      `in this database, beside ours:`,
+      `other sessions in this database:`,
   );
   if (sessions.length > 0) {
     await cli.table({

@@ -20,12 +20,12 @@ import { blockNumber, collect } from "../values.ts";
 /** See the file's head. */
 export function define(command: NewCommand): void {
   withOwner(withStore(command))
-    .option("--simulate", "only tell; anybody may own the store meanwhile")
-    .option("--apply", "remove it")
+    .option("--simulate", "change nothing; another instance may own the store")
+    .option("--apply", "remove blocks and snapshots")
     .option(
       "--history <type=n>",
       "keep n blocks before the latest snapshot of streams of this type, or of " +
-        "all others (default=n); may come several times",
+        "all others (default=n); may be repeated",
       collect(ofType("--history")),
     )
     .option(
@@ -35,12 +35,12 @@ export function define(command: NewCommand): void {
     )
     .option(
       "--leave <type>",
-      "leave streams of this type alone; may come several times",
+      "leave out streams of this type; may be repeated",
       collect(typeOf("--leave")),
     )
     .option(
       "--target <id=n>",
-      "cut this stream so that block n stays; may come several times",
+      "cut this stream so that block n stays; may be repeated",
       collect(target),
     )
     .addHelpText(
@@ -117,7 +117,7 @@ function typeOf(option: string): (text: string) => Kind {
     const type = types.find((type) => type === text);
     if (type !== undefined) return type;
     throw new UsageError(
-      `Expected a type of streams behind ${option}: ${types.join(", ")}`,
+      `Expected a type of streams after ${option}: ${types.join(", ")}`,
     );
   };
 }
@@ -127,7 +127,7 @@ function target(text: string) {
   const streamId = id.toLowerCase().replace(/^0x/, "");
   if (!isStoredForm(streamId)) {
     throw new UsageError(
-      "Expected a stream's id, = and the number of a block behind --target",
+      "Expected a stream's id, = and the number of a block after --target",
     );
   }
   return { streamId, miniblock: blockNumber("--target")(number) };
@@ -137,7 +137,7 @@ async function showSimulation(
   cli: Cli,
   { streams, types, largest, refusals }: TrimmingSimulation,
 ): Promise<void> {
-  await cli.print(`${plural(streams, "stream")} looked at, nothing changed`);
+  await cli.print(`${plural(streams, "stream")} examined, nothing changed`);
   if (types.length > 0) {
     const sum = (of: "streams" | "miniblocks" | "snapshots") =>
       formatCount(types.reduce((sum, type) => sum + type[of], 0));
@@ -145,7 +145,7 @@ async function showSimulation(
     await cli.print("");
     await cli.table({
       columns: [
-        { head: "Would go of" },
+        { head: "Stream type" },
         { head: "Streams", align: "right" },
         { head: "Blocks", align: "right" },
         { head: "Snapshots", align: "right" },
@@ -167,7 +167,7 @@ async function showSimulation(
       ],
     });
     await cli.print("", ...largest.slice(0, 10).flatMap(describe));
-  } else await cli.print("Nothing would go.");
+  } else await cli.print("Nothing would be removed.");
   await showRefusals(cli, refusals);
 }
 
@@ -193,7 +193,7 @@ async function showRefusals(
   if (refusals.length === 0) return;
   await cli.print(
     "",
-    `${plural(refusals.length, "stream")} not as they should be, left alone; ` +
+    `${plural(refusals.length, "stream")} damaged and left as found; ` +
       "see verify:",
     ...refusals.slice(0, 20).flatMap(({ streamId, reason }) => [
       streamId,
@@ -205,9 +205,7 @@ async function showRefusals(
 async function showReport(cli: Cli, report: TrimReport): Promise<void> {
   const { streams, trimmed, miniblocks, snapshots, bytes, failures } = report;
   await cli.print(
-    `${plural(streams, "stream")} looked at, ${
-      formatCount(trimmed)
-    } trimmed: ` +
+    `${plural(streams, "stream")} examined, ${formatCount(trimmed)} trimmed: ` +
       `${plural(miniblocks, "block")}, ${plural(snapshots, "snapshot")}, ` +
       formatBytes(bytes),
     ...failures.map(({ streamId, reason }) =>

@@ -15,15 +15,15 @@ export function define(command: NewCommand): void {
   withStore(command)
     .option(
       "--sample <percent>",
-      "look at so many percent of the streams",
+      "examine this percentage of the streams",
       positive("--sample", { max: 100 }),
     )
     .option(
       "--top <n>",
-      "show so many of the largest streams (default: 10)",
+      "show this many of the largest streams (default: 10)",
       integer("--top", { min: 1, max: 1000 }),
     )
-    .option("--rate <MB/s>", "read no faster", rate("--rate"))
+    .option("--rate <MB/s>", "the most to read a second", rate("--rate"))
     .addHelpText(
       "after",
       "\nWith --json a line for each stream, then one with the usage.\n" +

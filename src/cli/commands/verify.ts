@@ -18,17 +18,17 @@ export function define(command: NewCommand): void {
     .option("--deep", "decode every block, check its hashes and the chain")
     .option(
       "--since <blocks>",
-      "with --deep: of each stream only so many, the last ones",
+      "with --deep: only this many of each stream's last blocks",
       integer("--since", { min: 1 }),
     )
     .option(
       "--bucket <file>",
-      "with --deep: read what is in object storage, too; the option " +
-        "mediaStorage as JSON, in a file that only you can read",
+      "with --deep: read object storage, too; the file holds the option " +
+        "mediaStorage as JSON, and only you can read it",
     )
     .option(
       "--acknowledged <file>",
-      "count findings that are in this file, and do not tell them: lines that " +
+      "only count the findings in this file, which holds lines that " +
         "--json has printed",
     )
     .option(
@@ -39,10 +39,10 @@ export function define(command: NewCommand): void {
     )
     .option(
       "--concurrency <n>",
-      "partitions beside each other (default: 4)",
+      "partitions at the same time (default: 4)",
       integer("--concurrency", { min: 1, max: 64 }),
     )
-    .option("--resume <file>", "keep there how far it is, and go on from there")
+    .option("--resume <file>", "save the progress there, and continue from it")
     .addHelpText(
       "after",
       "\nIt only reads, so a node may be at work meanwhile. With --json, a line " +
@@ -95,10 +95,10 @@ function levelOf({ quick, deep, since, bucket }: {
     throw new UsageError("Expected --quick or --deep, received both");
   }
   if (!deep && since !== undefined) {
-    throw new UsageError("Expected --deep beside --since");
+    throw new UsageError("Expected --deep with --since");
   }
   if (!deep && bucket !== undefined) {
-    throw new UsageError("Expected --deep beside --bucket");
+    throw new UsageError("Expected --deep with --bucket");
   }
   return quick ? "quick" : deep ? "deep" : "structure";
 }

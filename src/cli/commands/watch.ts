@@ -29,12 +29,12 @@ export function define(command: NewCommand): void {
   withStore(command)
     .option(
       "--interval <seconds>",
-      `between two looks (default: ${defaultSeconds})`,
+      `the time between two looks (default: ${defaultSeconds})`,
       positive("--interval", { max: 3600 }),
     )
     .option(
       "--count <number>",
-      "how many looks with rates; then it ends (default: 1 without a terminal)",
+      "end after this many looks with rates (default: 1 without a terminal)",
       integer("--count", { min: 1 }),
     )
     .option(

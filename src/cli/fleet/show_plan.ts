@@ -16,7 +16,7 @@ export async function showPlan(cli: Cli, plan: FleetPlan): Promise<void> {
   if (plan.kind === "cluster") await showMoves(cli, plan);
   await cli.print(
     "",
-    cli.colour.bold("Taken for granted"),
+    cli.colour.bold("Assumptions"),
     ...plan.assumptions.map((each) => assumption(each, cli.width)),
   );
 }
@@ -55,9 +55,9 @@ async function showServers(cli: Cli, plan: FleetPlan): Promise<void> {
   });
   await cli.print(
     wrapped(
-      "Memory is that of the processes of connections, beside shared buffers " +
-        "and the system's cache. Disk has the tables of all stores in it, " +
-        "the log has not.",
+      "Memory is that of the connections' processes, without shared buffers " +
+        "and the system's cache. Disk includes the tables of all stores, but " +
+        "not the log.",
       cli.width,
     ),
   );
@@ -139,7 +139,7 @@ async function showMoves(
     await cli.print(
       `One more worker: ${
         formatDuration(addWorkerSeconds)
-      } to move its part, ` +
+      } to move its share, ` +
         "one store after the other",
     );
   }

@@ -28,7 +28,9 @@ export async function findDamage(
   for await (const finding of found) {
     if (finding.severity === "note") continue;
     if (damage.length === maxFindings) {
-      cli.note(`There is more: this is for the first ${maxFindings} findings`);
+      cli.note(
+        `There are more findings; this run covers the first ${maxFindings}`,
+      );
       break;
     }
     damage.push(finding);

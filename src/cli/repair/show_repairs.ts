@@ -44,7 +44,7 @@ export async function showPlan(
   const { planned, by_hand } = countsOf(shown);
   await cli.print(
     plan.length === 0
-      ? "Nothing to be done"
+      ? "Nothing to do"
       : `${plural(planned ?? 0, "change")}${planned ? ", see --apply" : ""}; ` +
         `${formatCount(by_hand ?? 0)} by hand`,
   );
@@ -69,12 +69,10 @@ export async function showResults(
   await show(cli, results);
   await cli.print(
     results.length === 0
-      ? "Nothing to be done"
+      ? "Nothing to do"
       : `${plural(counts.done ?? 0, "change")}; ` +
         `${formatCount(counts.by_hand ?? 0)} by hand`,
-    ...(undoFile === undefined
-      ? []
-      : [`To take back: repair undo ${undoFile}`]),
+    ...(undoFile === undefined ? [] : [`To undo: repair undo ${undoFile}`]),
   );
 }
 
@@ -123,11 +121,11 @@ export async function showUndone(
   }
   const changed = results.filter(({ outcome }) => outcome === "changed");
   await cli.print(
-    `${plural(counts.done ?? 0, "change")} taken back, ` +
-      `${formatCount(counts.not_needed ?? 0)} were as before already`,
+    `${plural(counts.done ?? 0, "change")} undone, ` +
+      `${formatCount(counts.not_needed ?? 0)} were undone already`,
     ...(changed.length === 0
       ? []
-      : ["Left alone, because these streams are not as they were left:"]),
+      : ["Not undone, because these streams have changed since the repair:"]),
     ...new Set(changed.map(({ streamId }) => `  ${streamId}`)),
   );
 }

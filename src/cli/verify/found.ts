@@ -97,7 +97,7 @@ export function describeSummary(summary: Readonly<VerifySummary>): string[] {
     `${plural(errors, "error")}, ${plural(warnings, "warning")}, ` +
     `${plural(notes, "note")}${known}`,
     `${plural(streams, "stream")}, ${plural(blocks, "block")}, ` +
-    `${plural(events, "event")} looked at in ${formatDuration(seconds)}`,
+    `${plural(events, "event")} examined in ${formatDuration(seconds)}`,
     ...(unjudged === 0 ? [] : [
       `${plural(unjudged, "block")} not judged: nothing in this store is as ` +
       "the protocol has it",

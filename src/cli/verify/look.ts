@@ -93,7 +93,7 @@ async function showUnfinished(
     const { signal } = new AbortController();
     await new Cli({ signal, isJson: false }).print("So far:", ...lines);
   }
-  if (resume !== undefined) cli.note(`To go on: --resume ${resume}`);
+  if (resume !== undefined) cli.note(`To continue: --resume ${resume}`);
 }
 
 /**

@@ -25,17 +25,17 @@ export function withScope<
   return withStore(command)
     .option(
       "--stream <id>",
-      "only this stream; may come several times",
-      collect<StreamId>(streamId("behind --stream")),
+      "only this stream; may be repeated",
+      collect<StreamId>(streamId("after --stream")),
     )
     .option(
       "--type <type>",
-      "only streams of this type; may come several times",
+      "only streams of this type; may be repeated",
       collect<StreamType>(choice("--type", streamTypes)),
     )
     .option(
       "--rate <MB/s>",
-      "read no faster",
+      "the most to read a second",
       rate("--rate"),
     ) as unknown as Command<A, O & ScopeOptions, G>;
 }

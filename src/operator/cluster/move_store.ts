@@ -176,7 +176,7 @@ function leftover(
   const worker = workerName(to);
   return new StreamStorageError({
     code: "FAILED_PRECONDITION",
-    message: `${worker} still has what a move before has left of schema ` +
+    message: `${worker} still has leftovers of an earlier move of schema ` +
       `${quoted(schema)}: Citus removes it when no session uses it any more; ` +
       "CALL citus_cleanup_orphaned_resources() does so at once",
     details: { reason: "leftover_of_move", schema, worker },

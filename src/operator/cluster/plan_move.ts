@@ -59,7 +59,7 @@ export async function planMove(
   if (cluster === undefined) {
     throw refusal("not_a_cluster", {
       message: "Expected a Citus cluster, found a plain server: its stores " +
-        "live nowhere else, copy one to another server instead",
+        "can't be moved, copy one to another server instead",
     });
   }
   refuseWorker(cluster);

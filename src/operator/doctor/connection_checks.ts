@@ -21,7 +21,7 @@ export async function checkPooler(
 ): Promise<Result> {
   if (answeredBy === loggedInTo) return ok("The connection is direct");
   if (isStandby) {
-    return unknown("A pooler; of which kind can't be seen on a standby");
+    return unknown("A pooler; on a standby its kind is not visible");
   }
   try {
     await using _ = await connectLastingSession(target, {
@@ -72,7 +72,7 @@ const connections: Check = {
     if (Number(used) >= ofServer * 0.9) {
       results.push(warn(
         `${used} connections are open, the server allows ${ofServer}`,
-        "See pg_stat_activity for who has them; raise max_connections.",
+        "See pg_stat_activity for their users; raise max_connections.",
       ));
     }
     const found = `${used} open, ${allowed} allowed by ${by}, ` +
@@ -108,7 +108,7 @@ function isTime(value: string): boolean {
 }
 
 const advices: Readonly<Record<string, string>> = {
-  default_transaction_read_only: "No store can be opened so: reset it.",
+  default_transaction_read_only: "No store can be opened with it: reset it.",
   synchronous_commit: "A crash loses writes that were acknowledged: reset it.",
 };
 const otherAdvice =

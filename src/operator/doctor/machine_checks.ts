@@ -22,7 +22,7 @@ export type RuntimeVersions = Readonly<Record<string, string | undefined>>;
 export function checkRuntime(versions: RuntimeVersions): Result {
   const name = ["deno", "bun", "node"].find((each) => versions[each]);
   if (name === undefined) {
-    return unknown("The runtime does not tell what it is");
+    return unknown("The runtime does not name itself");
   }
   const version = versions[name]!;
   const [major = 0, minor = 0] = version.split(".").map(Number);
@@ -31,7 +31,7 @@ export function checkRuntime(versions: RuntimeVersions): Result {
     (major === leastMajor && minor < leastMinor);
   return isOld
     ? warn(
-      `${name} ${version} is older than what is tested`,
+      `${name} ${version} is older than the tested versions`,
       `Use ${name} ${leastMajor}.${leastMinor} or later.`,
     )
     : ok(`${name} ${version}`);
@@ -94,7 +94,7 @@ export async function checkPermissions(
   }
   if (await lacks({ name: "sys", kind: "hostname" })) {
     results.push(warn(
-      "Deno may not tell this machine's name, by which an owner is known",
+      "Deno may not read this machine's name, which identifies an owner",
       "Start it with --allow-sys=hostname",
     ));
   }

@@ -39,7 +39,7 @@ const versions: Check<SchemaLook> = {
     if (state.dirty) {
       return [fail(
         `${found}: a migration of another program failed half-way`,
-        "Mend what it left, then set schema_migrations.dirty to false.",
+        "Repair what it left, then set schema_migrations.dirty to false.",
       )];
     }
     const { node: currentNode, own: currentOwn } = currentVersions;
@@ -81,7 +81,7 @@ const tables: Check<SchemaLook> = {
     }
     return [fail(
       few(drifts.map(({ what }) => what)),
-      "Make again what is missing as `migrate print` has it; `verify --quick` " +
+      "Create what is missing, as `migrate print` does; `verify --quick` " +
         "lists all.",
     )];
   },
@@ -97,7 +97,7 @@ const indexes: Check<SchemaLook> = {
     );
     return [fail(
       `The server does not use ${few(names)}`,
-      "REINDEX INDEX each of them: building it was cut off.",
+      "REINDEX INDEX each of them: building it was interrupted.",
     )];
   },
 };
@@ -109,7 +109,7 @@ function isElsewhere({ home }: SchemaLook): boolean {
 
 function seenAtHome({ home }: SchemaLook): Result {
   const { host, port } = home!.address;
-  return unknown(`To be seen where the schema lives, on ${host}:${port}`);
+  return unknown(`Visible only where the schema lives, on ${host}:${port}`);
 }
 
 /** Fewer dead rows cost too little to matter. */
@@ -168,11 +168,11 @@ const publications: Check<SchemaLook> = {
   async run({ schema, ask }) {
     const [{ rows }] = await ask([bind(selectUnnamedRows, schema)]);
     const names = [...new Set(rows.map(([name]) => quoted(name)))];
-    if (names.length === 0) return [ok("None that keeps rows from changes")];
+    if (names.length === 0) return [ok("None that prevents changes of rows")];
     return [fail(
-      `Publication ${few(names)} tells of ${
+      `Publication ${few(names)} includes ${
         few(rows.map(([, table]) => table))
-      }, whose rows nothing names: they can't be changed`,
+      } without replica identity: their rows can't be changed`,
       "ALTER TABLE each of them REPLICA IDENTITY FULL, as `migrate up` does.",
     )];
   },
@@ -228,7 +228,7 @@ const owner: Check<SchemaLook> = {
     ]);
     const named = ownerFacts(ownerRows({ rows }));
     if (isStandby) {
-      return [unknown("On a standby it can't be seen who holds the lock")];
+      return [unknown("On a standby the holder of the lock is not visible")];
     }
     const holders = await holdersOf(session, schemaLockId(schema));
     if (holders === undefined) return [unknown("The lock can't be looked up")];
@@ -248,7 +248,7 @@ const owner: Check<SchemaLook> = {
       ? "a prepared transaction"
       : `session ${holder!.pid} of role ${quoted(holder!.role ?? "unknown")}`;
     return [warn(
-      `Nobody is named as owner, but ${who} holds the lock`,
+      `No owner is named, but ${who} holds the lock`,
       "A store that is opened waits for it. If it is none that is just being " +
         "opened, end it with pg_terminate_backend.",
     )];

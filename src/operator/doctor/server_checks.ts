@@ -28,13 +28,13 @@ export function checkServer(version: string, versionNumber: number): Result {
   const shown = version.split(" ")[0]!;
   if (major < majors.oldest) {
     return fail(
-      `PostgreSQL ${shown} is older than what is tested`,
+      `PostgreSQL ${shown} is older than the tested versions`,
       `Upgrade to PostgreSQL ${majors.oldest} or later.`,
     );
   }
   return major > majors.newest
     ? warn(
-      `PostgreSQL ${shown} is newer than what this release was tested with`,
+      `PostgreSQL ${shown} is newer than the tested versions`,
       "Look for a newer release of this package.",
     )
     : ok(`PostgreSQL ${shown}`);
@@ -91,7 +91,7 @@ const durability: Check = {
         "Reset it where it was set: ALTER SYSTEM, ALTER ROLE or ALTER DATABASE.",
       ));
     }
-    return orOk(results, `What is acknowledged is on disk (${value})`);
+    return orOk(results, `Acknowledged writes are on disk (${value})`);
   },
 };
 
@@ -123,7 +123,7 @@ const lockTable: Check = {
 const notifications: Check = {
   name: "notifications",
   async run(look) {
-    if (look.isStandby) return [unknown("Not to be seen on a standby")];
+    if (look.isStandby) return [unknown("Not visible on a standby")];
     const [{ rows: [row] }] = await look.ask([bind(selectQueueUsage)]);
     const percent = Math.round(100 * row![0]);
     const found = `The queue of notifications is ${percent} % full`;
@@ -151,7 +151,7 @@ const slots: Check = {
       if (state === "lost") {
         return [warn(
           `${slot} has lost WAL that its reader needs`,
-          "Drop it with pg_drop_replication_slot, and make the reader anew.",
+          "Drop it with pg_drop_replication_slot, and set its reader up again.",
         )];
       }
       if (kept === null || (isActive && kept < muchWal)) return [];

@@ -187,7 +187,7 @@ function assumptionsOf({ limits }: Fleet): FleetAssumption[] {
 }
 
 const parts = {
-  diskShare: "part of a server's disk that is planned for",
-  processorShare: "part of its cores",
-  memoryShare: "part of its memory, for the processes of connections",
+  diskShare: "share of a server's disk that the plan may use",
+  processorShare: "share of its cores",
+  memoryShare: "share of its memory, for the processes of connections",
 } as const;

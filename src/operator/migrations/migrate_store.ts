@@ -96,8 +96,8 @@ export async function migrateStore(
     let report: MigrationReport | undefined;
     await ground.owning({
       prepare: async () => {
-        // A new schema has been distributed to a worker, so the change runs
-        // once more there.
+        // `prepare` runs again if a new schema was distributed to a worker. The
+        // first report counts.
         report ??= await ground.changing((at) =>
           migrate(at, { schema, partitions, signal, onProgress })
         );

@@ -166,9 +166,9 @@ export async function* readChanges(
 function checkHeader(line: string, schema: string): void {
   const header = parse(line);
   if (header?.["format"] !== format || header["version"] !== version) {
-    throw broken("it is none, or of another version");
+    throw broken("it is not an undo file, or has another version");
   }
-  if (header["schema"] !== schema) throw broken("it is of another schema");
+  if (header["schema"] !== schema) throw broken("it belongs to another schema");
 }
 
 function parse(line: string): Record<string, unknown> | undefined {

@@ -24,7 +24,7 @@ export function reasonOf(stream: StreamSizes): string {
     candidateBytes,
     oldBytes,
   } = stream;
-  if (bytes === 0) return "nothing of it is in the database";
+  if (bytes === 0) return "none of it is in the database";
   if (share(minipoolBytes) > most) {
     return `${events} events wait in its minipool for a block`;
   }
@@ -32,7 +32,7 @@ export function reasonOf(stream: StreamSizes): string {
     return `${candidates} proposed blocks were never chosen`;
   }
   if (stream.isEphemeral) {
-    return `an upload that is not finished, ${blocks} blocks`;
+    return `an unfinished upload, ${blocks} blocks`;
   }
   if (type === "media") {
     return `media, ${blocks} blocks; object storage would take them`;

@@ -314,7 +314,7 @@ function judgeCandidates(
 ): void {
   const { lowest } = candidates;
   if (lowest === null || lowest > last) return;
-  const what = "Candidates are left for blocks that are stored already";
+  const what = "Candidates remain for blocks that are stored already";
   report("warning", "stale_candidates", what, {
     lowest: detail(lowest),
     last: detail(last),

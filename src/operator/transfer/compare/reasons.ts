@@ -11,7 +11,7 @@ export function describeComparison(
   if (missing > 0) {
     parts.push(`lacks ${missing} blocks or snapshots from ${firstMissing} on`);
   }
-  if (extra > 0) parts.push(`has ${extra} blocks or snapshots more`);
+  if (extra > 0) parts.push(`has ${extra} more blocks or snapshots`);
   if (left.kind !== right.kind) {
     parts.push(`is ${right.kind}, not ${left.kind}`);
   }

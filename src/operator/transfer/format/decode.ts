@@ -71,7 +71,7 @@ export function badExport(
   return fault(
     "BAD_CONFIG",
     "bad_export",
-    `The export is damaged or none: expected ${expected}, found ${found} ` +
+    `The file is damaged or not an export: expected ${expected}, found ${found} ` +
       `at byte ${offset}`,
     { offset, ...(isCut && { isCut }) },
   );

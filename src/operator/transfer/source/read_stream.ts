@@ -294,7 +294,7 @@ export async function passStream<T>(
   }
   throw new StreamStorageError({
     code: "MINIBLOCKS_NOT_FOUND",
-    message: `Stream ${call.streamId} was changed again and again`,
+    message: `Stream ${call.streamId} kept changing while it was read`,
     details: { reason: "stream_moved", streamId: call.streamId },
     retryable: true,
   });

@@ -38,11 +38,11 @@ export function decodeMiniblock(data: Uint8Array): DecodedMiniblock | string {
     });
     if (header === undefined) return "it has no header";
     const content = headerOf(header.event);
-    if (content === undefined) return "its header is none";
+    if (content === undefined) return "its header can't be decoded";
     return { header, events, ...content };
   } catch {
     // The decoder's own message could contain payload.
-    return "it is no message of the protocol";
+    return "it is not a message of the protocol";
   }
 }
 
