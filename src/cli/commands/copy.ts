@@ -16,9 +16,8 @@ import {
 import { twoStoresOf, withTwoStores } from "../two_stores.ts";
 import { UsageError } from "../usage_errors.ts";
 
-/** See the file's head. */
-export function define(command: NewCommand): void {
-  withTransfer(withOwner(withTwoStores(command)))
+function withOptions(command: NewCommand) {
+  return withTransfer(withOwner(withTwoStores(command)))
     .argument("[id...]", "the streams (default: all)")
     .option("--follow", "repeat until there is nothing to copy")
     .option("--replace", "replace streams that can't be extended")
@@ -36,7 +35,12 @@ export function define(command: NewCommand): void {
           "copy --from-schema s0xab… --to-schema s0xcd… --follow",
           "copy 10ab… --from-file replica --to-file node --take-over",
         ),
-    )
+    );
+}
+
+/** See the file's head. */
+export function define(command: NewCommand): void {
+  withOptions(command)
     .action(run(async (cli, ids, options) => {
       const { replace, new: isNew, follow = false, takeOver } = options;
       if (replace && isNew) {

@@ -15,9 +15,8 @@ import {
 } from "../transfer_options.ts";
 import { twoStoresOf, withTwoStores } from "../two_stores.ts";
 
-/** See the file's head. */
-export function define(command: NewCommand): void {
-  withTransfer(withTwoStores(command))
+function withOptions(command: NewCommand) {
+  return withTransfer(withTwoStores(command))
     .argument("[id...]", "the streams (default: all)")
     .option("--resume <file>", "save the progress there, and continue from it")
     .addHelpText(
@@ -28,7 +27,12 @@ export function define(command: NewCommand): void {
           "diff --from-file old --to-file new",
           "diff --from-schema s0xab… --to-schema s0xcd… --json",
         ),
-    )
+    );
+}
+
+/** See the file's head. */
+export function define(command: NewCommand): void {
+  withOptions(command)
     .action(run(async (cli, ids, options) => {
       const streamIds = ids.map(parseStream);
       const { from, to } = await twoStoresOf(options, cli);

@@ -13,9 +13,8 @@ import {
   withTransfer,
 } from "../transfer_options.ts";
 
-/** See the file's head. */
-export function define(command: NewCommand): void {
-  withTransfer(withStore(command))
+function withOptions(command: NewCommand) {
+  return withTransfer(withStore(command))
     .usage("[options] [id...] <file>")
     .argument(
       "<words...>",
@@ -37,7 +36,12 @@ export function define(command: NewCommand): void {
         "export 10ab… 10cd… two.streams",
         "export --type space --rate 20 spaces.streams",
       ),
-    )
+    );
+}
+
+/** See the file's head. */
+export function define(command: NewCommand): void {
+  withOptions(command)
     .action(run(async (cli, words, options) => {
       const file = words.at(-1)!;
       const streamIds = words.slice(0, -1).map(parseStream);

@@ -17,9 +17,8 @@ import {
 import { UsageError } from "../usage_errors.ts";
 import { collect } from "../values.ts";
 
-/** See the file's head. */
-export function define(command: NewCommand): void {
-  withTransfer(withOwner(withStore(command)))
+function withOptions(command: NewCommand) {
+  return withTransfer(withOwner(withStore(command)))
     .argument("<file>", "the file; it is read twice, so it can't be a pipe")
     .option(
       "--stream <id>",
@@ -37,7 +36,12 @@ export function define(command: NewCommand): void {
         "import all.gz --resume import.state",
         "import two.streams --extend",
       ),
-    )
+    );
+}
+
+/** See the file's head. */
+export function define(command: NewCommand): void {
+  withOptions(command)
     .action(run(async (cli, file, options) => {
       const { check, replace, extend, stream, takeOver } = options;
       if (replace && extend) {

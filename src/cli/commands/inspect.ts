@@ -13,9 +13,8 @@ import { blockNumber, hexPrefix } from "../values.ts";
 
 const forms = ["raw", "hex", "proto"] as const;
 
-/** See the file's head. */
-export function define(command: NewCommand): void {
-  withStore(command)
+function withOptions(command: NewCommand) {
+  return withStore(command)
     .argument(
       "<id>",
       "the stream's id, or the beginning of it",
@@ -40,7 +39,12 @@ export function define(command: NewCommand): void {
           "inspect 10e734 --blocks --from 1000",
           "inspect 10e734 --block 0 --raw > block",
         ),
-    )
+    );
+}
+
+/** See the file's head. */
+export function define(command: NewCommand): void {
+  withOptions(command)
     .action(run(async (cli, streamId, options) => {
       const { block, blocks, from, to } = options;
       const given = forms.filter((form) => options[form]);

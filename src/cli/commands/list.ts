@@ -17,9 +17,8 @@ import {
   streamId,
 } from "../values.ts";
 
-/** See the file's head. */
-export function define(command: NewCommand): void {
-  withStore(command)
+function withOptions(command: NewCommand) {
+  return withStore(command)
     .option(
       "--type <type>",
       "only streams of this type; may be repeated",
@@ -61,7 +60,12 @@ export function define(command: NewCommand): void {
       "\nA line for each stream: its id, with --long its sizes, with --json " +
         "all.\n" +
         examples("list --type space --long", "list --gaps --json"),
-    )
+    );
+}
+
+/** See the file's head. */
+export function define(command: NewCommand): void {
+  withOptions(command)
     .action(run(async (cli, options) => {
       const { type, prefix, location, largerThan, gaps, minipoolOver } =
         options;

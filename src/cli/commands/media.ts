@@ -1,7 +1,10 @@
 /** `media`: manages media streams in object storage. */
 
 import { mediaStatus } from "../../operator/media/media_status.ts";
-import type { MediaStatus } from "../../operator/media/media_status.ts";
+import type {
+  MediaStatus,
+  MediaTasks,
+} from "../../operator/media/media_status.ts";
 import type { ReconcileMediaReport } from "../../postgres/maintenance.ts";
 import { parseStreamId } from "../../storage/stream_id.ts";
 import type { Cli } from "../cli.ts";
@@ -20,6 +23,20 @@ const bucket = [
 
 /** See the file's head. */
 export function define(command: NewCommand): void {
+  defineStatus(command);
+  defineReconcile(command);
+  defineRehydrate(command);
+  command.addHelpText(
+    "after",
+    examples(
+      "media status",
+      "media reconcile --bucket bucket.json",
+      "media rehydrate ID --bucket bucket.json",
+    ),
+  );
+}
+
+function defineStatus(command: NewCommand): void {
   withStore(command.command("status"))
     .description("show where media streams are, and which tasks wait")
     .action(run(async (cli, options) => {
@@ -29,6 +46,9 @@ export function define(command: NewCommand): void {
       else await showStatus(cli, status);
       return 0;
     }));
+}
+
+function defineReconcile(command: NewCommand): void {
   withOwner(withStore(command.command("reconcile")))
     .description("compare bucket and database; changes nothing without --apply")
     .requiredOption(...bucket)
@@ -60,6 +80,9 @@ export function define(command: NewCommand): void {
       const open = missing + damaged + inBothPlaces + unused - deleted;
       return open > 0 ? 1 : 0;
     }));
+}
+
+function defineRehydrate(command: NewCommand): void {
   withOwner(withStore(command.command("rehydrate")))
     .description(
       "bring a stream's blocks back into the database, and keep them",
@@ -91,14 +114,6 @@ export function define(command: NewCommand): void {
       }
       return 0;
     }));
-  command.addHelpText(
-    "after",
-    examples(
-      "media status",
-      "media reconcile --bucket bucket.json",
-      "media rehydrate ID --bucket bucket.json",
-    ),
-  );
 }
 
 async function showStatus(
@@ -123,7 +138,7 @@ async function showStatus(
   if (tasks === undefined) {
     await cli.print(
       "",
-      "Tasks: unknown, a node made the schema or this role has no rights",
+      "Tasks: unknown. A node made the schema, or this role has no rights.",
     );
     return;
   }
@@ -132,6 +147,10 @@ async function showStatus(
     `In the database without a task: ${formatCount(unmoved!)}`,
     `Requests that storage may still execute: ${formatCount(changes!)}`,
   );
+  await showTasks(cli, tasks);
+}
+
+async function showTasks(cli: Cli, tasks: MediaTasks[]): Promise<void> {
   if (tasks.length === 0) return;
   await cli.print("");
   await cli.table({

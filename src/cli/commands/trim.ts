@@ -17,9 +17,8 @@ import { storeOf, withOwner, withStore } from "../store_options.ts";
 import { UsageError } from "../usage_errors.ts";
 import { blockNumber, collect } from "../values.ts";
 
-/** See the file's head. */
-export function define(command: NewCommand): void {
-  withOwner(withStore(command))
+function withOptions(command: NewCommand) {
+  return withOwner(withStore(command))
     .option("--simulate", "change nothing; another instance may own the store")
     .option("--apply", "remove blocks and snapshots")
     .option(
@@ -50,7 +49,12 @@ export function define(command: NewCommand): void {
         "trim --simulate --retention 1000 --json",
         "trim --apply --history default=5000",
       ),
-    )
+    );
+}
+
+/** See the file's head. */
+export function define(command: NewCommand): void {
+  withOptions(command)
     .action(run(async (cli, options) => {
       const { simulate = false, apply = false, takeOver } = options;
       if (simulate === apply) {

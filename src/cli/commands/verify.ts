@@ -11,9 +11,8 @@ import { readFindings } from "../verify/findings_file.ts";
 import { look } from "../verify/look.ts";
 import { scopeOf, withScope } from "../verify/scope.ts";
 
-/** See the file's head. */
-export function define(command: NewCommand): void {
-  withScope(command)
+function withOptions(command: NewCommand) {
+  return withScope(command)
     .option("--quick", "only tables, columns, keys, and streams without rows")
     .option("--deep", "decode every block, check its hashes and the chain")
     .option(
@@ -54,7 +53,12 @@ export function define(command: NewCommand): void {
           "verify --json >known; verify --acknowledged known",
           "verify --deep --since 100 --type space",
         ),
-    )
+    );
+}
+
+/** See the file's head. */
+export function define(command: NewCommand): void {
+  withOptions(command)
     .action(run(async (cli, options) => {
       const level = levelOf(options);
       const { since, bucket, acknowledged, archives, concurrency } = options;

@@ -83,12 +83,7 @@ export async function mediaStatus(
       streams,
     }));
     const names = new Set(readable.rows.map(([name]) => name));
-    const isOurs = [
-      "stream_storage_media_tasks",
-      "stream_storage_media_changes",
-    ]
-      .every((name) => names.has(name));
-    if (!isOurs) {
+    if (!ownTables.every((name) => names.has(name))) {
       return {
         streams,
         unmoved: undefined,
@@ -118,6 +113,12 @@ export async function mediaStatus(
     };
   });
 }
+
+/** Absent where only a node has made the schema. */
+const ownTables = [
+  "stream_storage_media_tasks",
+  "stream_storage_media_changes",
+] as const;
 
 const selectMediaStreams = (catalog: Catalog) =>
   statement({

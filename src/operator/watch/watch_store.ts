@@ -135,15 +135,10 @@ class Watch {
   }
 
   async look(): Promise<WatchSample> {
-    const { schema } = this.#core;
-    const pending = this.#metrics === undefined
-      ? undefined
-      : readMetrics(this.#metrics, this.#signal);
-    // The code below awaits it; a failure before that must not go unhandled.
-    pending?.catch(() => {});
+    const pending = this.#requestMetrics();
     const [database, partitions, activity] = await this.#read([
       bind(selectDatabase),
-      bind(selectPartitions, schema),
+      bind(selectPartitions, this.#core.schema),
       bind(selectActivity),
     ]);
     const [
@@ -164,10 +159,9 @@ class Watch {
       hits,
       reads,
       partitions: new Map(
-        partitions.rows.map(([name, written, read]) => [
-          name,
-          { written, read },
-        ]),
+        partitions.rows.map((
+          [name, written, read],
+        ) => [name, { written, read }]),
       ),
       calls: typeof reading === "object" ? reading.calls : undefined,
     };
@@ -189,6 +183,15 @@ class Watch {
       streams: await this.#hotStreams(hot[0]?.partition),
       ...storeOf(reading, before, counts),
     };
+  }
+
+  /** The request runs while the server is asked. */
+  #requestMetrics(): ReturnType<typeof readMetrics> | undefined {
+    if (this.#metrics === undefined) return undefined;
+    const pending = readMetrics(this.#metrics, this.#signal);
+    // `look` awaits it; a failure before that must not go unhandled.
+    pending.catch(() => {});
+    return pending;
   }
 
   #read<const B extends readonly Bound[]>(bound: B): Promise<ResultsOf<B>> {

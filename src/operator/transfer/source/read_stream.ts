@@ -36,7 +36,7 @@ import { latestSnapshotOf, type MiniblockRow } from "../../../storage/rules.ts";
 import type { StreamId } from "../../../storage/stream_id.ts";
 import { fault } from "../../../storage/fault.ts";
 import { StreamStorageError } from "../../../storage/errors.ts";
-import type { StreamHead, StreamTail } from "../format/model.ts";
+import type { CandidateRow, StreamHead, StreamTail } from "../format/model.ts";
 import { brokenStream, StreamRules } from "../format/rules.ts";
 import {
   selectCandidates,
@@ -112,20 +112,21 @@ export async function readWholeStream(
     last,
     tail: {
       minipool: hasMinipool ? minipoolOf(streamId, events.rows) : undefined,
-      candidates: candidates.rows
-        .map(([number, hash, data, snapshot]) => ({
-          number,
-          hash,
-          data,
-          snapshot,
-        }))
-        // Candidates up to the last block are leftovers of blocks that were
-        // added.
-        .filter(({ number }) => number > last),
+      candidates: candidatesOf(candidates.rows, last),
     },
     blocks: (from = 0n) =>
       readBlocks(store, call, { from, last, first, wasSeen }),
   };
+}
+
+/** Candidates up to the last block are leftovers of blocks that were added. */
+function candidatesOf(
+  rows: readonly (readonly [bigint, string, Uint8Array, Uint8Array | null])[],
+  last: bigint,
+): CandidateRow[] {
+  return rows
+    .map(([number, hash, data, snapshot]) => ({ number, hash, data, snapshot }))
+    .filter(({ number }) => number > last);
 }
 
 async function* readBlocks(
