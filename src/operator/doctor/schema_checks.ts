@@ -249,8 +249,8 @@ const owner: Check<SchemaLook> = {
       : `session ${holder!.pid} of role ${quoted(holder!.role ?? "unknown")}`;
     return [warn(
       `No owner is named, but ${who} holds the lock`,
-      "A store that is opened waits for it. If it is none that is just being " +
-        "opened, end it with pg_terminate_backend.",
+      "A store that opens waits for it. Unless a store is just being opened, " +
+        "end the session with pg_terminate_backend.",
     )];
   },
 };
