@@ -36,7 +36,7 @@ const programs = ["scripts", "bench"].flatMap((folder) =>
 );
 
 describe("command lines", () => {
-  it("are read in one way only", () => {
+  it("are parsed in one way only", () => {
     const found = ["scripts", "bench"].flatMap((folder) =>
       readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
         .map((name) => join(folder, name))
@@ -81,7 +81,7 @@ describe("src/cli/main.ts", () => {
   const check = (args: string[], given: Given = {}) =>
     run(cli, ["migrate", "check", "--schema", schema, ...args], given);
 
-  /** A file with this text, for its owner alone unless told otherwise. */
+  /** Makes a file with this text, by default readable for its owner alone. */
   async function file(name: string, text: string, mode = 0o600) {
     const path = join(folder, name);
     await writeFile(path, text);
@@ -104,7 +104,7 @@ describe("src/cli/main.ts", () => {
     assertLoggedIn(await check(["--url-file", path]));
   });
 
-  it("takes a password as psql does", async () => {
+  it("finds a password as psql does", async () => {
     const { hostname, port, username, pathname } = new URL(url);
     assertLoggedIn(
       await check(["--url", url], { env: { PGPASSWORD: password } }),
@@ -124,7 +124,7 @@ describe("src/cli/main.ts", () => {
     );
   });
 
-  it("refuses what others can read, and what is no address", async () => {
+  it("refuses files that others can read, and text that is not an address", async () => {
     const open = await file("open", full, 0o640);
     const refused = await check(["--url-file", open]);
     assert.match(refused.printed, /can be used by others: chmod 600 it/);
@@ -141,7 +141,7 @@ describe("src/cli/main.ts", () => {
     assert.match(both.printed, /--url or --url-file/);
   });
 
-  it("warns of a password in its arguments, and repeats none", async () => {
+  it("warns of a password in its arguments, and never repeats one", async () => {
     const wrong = new URL(url);
     wrong.password = secret;
     const wrongs: [string[], Given?][] = [
@@ -210,7 +210,7 @@ async function run(
   return { code, printed };
 }
 
-/** What is set on the machine of these tests must not help. */
+/** The environment of the machine must not influence the tests. */
 function withoutLogins(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const { PGPASSWORD: _, STREAM_STORAGE_URL: _url, ...rest } = env;
   return { ...rest, PGPASSFILE: "/nonexistent/pgpass" };

@@ -43,7 +43,10 @@ before(async () => {
 });
 after(() => filled?.[Symbol.asyncDispose]());
 
-/** Runs several at once: starting a process takes most of the time. */
+/**
+ * Runs several commands at once, because starting a process takes most of the
+ * time.
+ */
 function runAll(lines: readonly (readonly string[])[]) {
   const schema = ["--schema", filled.schema];
   return Promise.all(lines.map((args) => runCli([...args, ...schema], env)));
@@ -77,7 +80,7 @@ describe("help", () => {
     assertNarrow(help);
   });
 
-  it("is that of docs/command_line.md", async () => {
+  it("agrees with docs/command_line.md", async () => {
     const document = readDocument("docs/command_line.md");
     const documented = [...document.matchAll(/^\| `([a-z-]+)` /gm)].map((
       [, name],
@@ -102,7 +105,7 @@ describe("help", () => {
     }
   });
 
-  it("has the version of the package", async () => {
+  it("shows the version of the package", async () => {
     const file = new URL("../../deno.json", import.meta.url);
     assert.equal(version, JSON.parse(readFileSync(file, "utf8")).version);
     assert.equal((await runCli(["--version"])).stdout, `${version}\n`);
@@ -110,7 +113,7 @@ describe("help", () => {
 });
 
 describe("reading commands", () => {
-  it("print what fits 80 columns, plain where it is redirected", async () => {
+  it("fit 80 columns, and are plain if the output is redirected", async () => {
     const { regular, gapped } = filled.copies[0]!;
     const ended = await runAll([
       ["status"],
@@ -141,7 +144,7 @@ describe("reading commands", () => {
     assert.match(plan!, /^Nothing to do$/m);
   });
 
-  it("print JSON: one document, or a line for each of a list", async () => {
+  it("print JSON: one document, or a line for each entry of a list", async () => {
     const [status, ...lists] = await runAll([
       ["status", "--json"],
       ["list", "--json"],
@@ -158,7 +161,7 @@ describe("reading commands", () => {
     assert.match(lists[1]!.stdout, /\n\{"usage":\{.*\}\n$/);
   });
 
-  it("show payload only when they are asked to", async () => {
+  it("show payload only on request", async () => {
     const streamId = filled.copies[0]!.regular;
     const [[text] = []] = await filled.sql(
       `SELECT encode(blockdata, 'hex') FROM @.miniblocks_{regular}
@@ -180,7 +183,7 @@ describe("reading commands", () => {
     assert.deepEqual([without!.code, without!.stdout], [2, ""]);
   });
 
-  it("end with 1 when they find something", async () => {
+  it("end with 1 if they find something", async () => {
     await filled.sql(
       `DELETE FROM @.minipools_{regular} WHERE stream_id = 'regular'
         AND slot_num = 1`,
@@ -212,7 +215,7 @@ describe("bad input", () => {
     assert.ok(!stderr.includes("HUNTER2"), shown);
   }
 
-  it("is told in one line, with the exit code of its kind", async () => {
+  it("is reported in one line, with the exit code of its kind", async () => {
     const { schema } = filled;
     const at = ["--schema", schema];
     const wrong = new URL(filled.url);
@@ -242,7 +245,7 @@ describe("bad input", () => {
     ]);
   });
 
-  it("names a table to which the role has no right", async () => {
+  it("leads to an error that names a table without rights", async () => {
     await using session = await openSession(filled.url);
     const role = `cli_${crypto.randomUUID().slice(0, 8)}`;
     await session.script(
@@ -265,7 +268,7 @@ describe("bad input", () => {
 });
 
 describe("writing commands", () => {
-  it("refuse a store that somebody owns, and take it when told to", async () => {
+  it("refuse a store that another instance owns, unless they take over", async () => {
     await using test = await openTestStorage({
       partitions: 2,
       instanceId: "the one that is here",
@@ -326,7 +329,7 @@ describe("Ctrl-C", () => {
   });
 });
 
-it("A reader that has seen enough is no error", async () => {
+it("A reader that closes the output causes no error", async () => {
   const [program, ...words] = cliCommand;
   const args = [...words, "list", "--json", "--schema", filled.schema];
   const child = spawn(program!, args, {
@@ -341,7 +344,7 @@ it("A reader that has seen enough is no error", async () => {
 });
 
 describe("tables", () => {
-  it("cut the column that may give way, of an id the middle", () => {
+  it("cut the column that may shrink, and ids in the middle", () => {
     const id = "10".padEnd(60, "0") + "abcd";
     const table = {
       columns: [
@@ -363,7 +366,7 @@ describe("tables", () => {
     assert.equal(formatTable(table, 200)[2], `${id}      1`);
   });
 
-  it("have numbers that people read", () => {
+  it("have readable numbers", () => {
     const sizes = [0, 999, 1000, 999_499, 999_500, 12_345_678, 5n * 10n ** 18n];
     assert.deepEqual(sizes.map(formatBytes), [
       "0 B",
@@ -398,7 +401,7 @@ describe("progress", () => {
     rate: 1000,
   };
 
-  it("tells part, time left and rate; the least goes where it is narrow", () => {
+  it("shows part, time left and rate, and less of them in a narrow line", () => {
     const bar = "Verifying ██████░░░░░░░░░░░░░░░░░░  25 %";
     assert.equal(
       progressLine(line, 120),
@@ -408,7 +411,7 @@ describe("progress", () => {
     assert.equal(progressLine(line, 45), bar);
   });
 
-  it("tells what is known where the end is not", () => {
+  it("shows the rate even if the end is unknown", () => {
     const amount = { done: 1_500_000 };
     assert.equal(
       progressLine({ ...line, unit: "bytes", amount, rate: 2e6 }, 80),

@@ -49,7 +49,7 @@ it("compares the bucket with the database, and brings a stream back", async () =
       `  ${broken}`,
       "Deleted: none, see --apply",
     ]]);
-    // What is so young may be an upload's.
+    // A young object may belong to an upload.
     const [code, lines] = await printed(
       "reconcile",
       "--apply",

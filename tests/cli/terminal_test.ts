@@ -20,7 +20,7 @@ const describeInTmux = hasTmux && "Deno" in globalThis
 
 const quote = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
 
-/** Runs a command line on an empty screen; the terminal is still there then. */
+/** Runs a command line on an empty screen, and keeps the terminal. */
 async function inTerminal(
   line: string,
   { columns, env }: { columns: number; env: Record<string, string> },
@@ -67,7 +67,7 @@ describeInTmux("in a terminal", () => {
     });
   }
 
-  it("a bar shows part and time left, and leaves nothing behind", async () => {
+  it("a bar shows part and time left, and disappears at the end", async () => {
     const schema = `terminal_${randomUUID().replaceAll("-", "")}`;
     const place = { url: filled.url, schema };
     await migrateStore({ ...place, partitions: 17 });

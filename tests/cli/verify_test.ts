@@ -44,7 +44,7 @@ function readIfThere(path: string): string {
 
 const linesOf = (text: string) => text.trimEnd().split("\n");
 
-/** What `--json` has printed: findings or repairs, and the summary. */
+/** The output of `--json`: findings or repairs, and the summary. */
 function parsed(stdout: string) {
   const lines = linesOf(stdout).map((line) => JSON.parse(line));
   return { lines: lines.slice(0, -1), summary: lines.at(-1).summary };
@@ -58,7 +58,10 @@ function assertNarrow(text: string): void {
   }
 }
 
-/** A pointer, a candidate and a gap: mended, mended, and not. */
+/**
+ * A latest snapshot and a candidate, which are repaired, and a gap, which is
+ * not.
+ */
 const damage = `
   UPDATE @.es SET latest_snapshot_miniblock = 99 WHERE stream_id = 'regular';
   UPDATE @.miniblock_candidates_{regular} SET seq_num = 5
@@ -68,7 +71,7 @@ const damage = `
   DELETE FROM @.minipools_{trimmed}
     WHERE stream_id = 'trimmed' AND slot_num >= 0`;
 
-/** What the library finds now, as it is printed. */
+/** The library's findings, as they are printed. */
 async function findNow(): Promise<string[]> {
   const { url, schema } = filled;
   const findings = await Array.fromAsync(verify({ url, schema }));
@@ -81,7 +84,7 @@ const withoutTime = (text: string) => text.replace(/ in [^\n]*\n$/, "");
 
 const isNews = ({ severity }: Finding) => severity !== "note";
 
-it("verify ends with 0 where all is well, at each level", async () => {
+it("verify ends with 0 at each level if all is well", async () => {
   const [quick, deep, json, repair] = await Promise.all([
     run("verify", "--quick"),
     run("verify", "--deep"),
@@ -110,7 +113,7 @@ it("verify ends with 0 where all is well, at each level", async () => {
   assert.ok(blocks > 40 && events > 5 && seconds > 0);
 });
 
-it("plans name commands and options that there are", async () => {
+it("plans name only existing commands and options", async () => {
   const streamId = filled.copies[0]!.regular;
   const kinds: Finding["finding"][] = [
     "no_blocks",
@@ -144,7 +147,7 @@ it("plans name commands and options that there are", async () => {
   }
 });
 
-it("bad input is told in one line, with the exit code of its kind", async () => {
+it("bad input is reported in one line, with the exit code of its kind", async () => {
   const bad = file("bad findings");
   await writeFile(bad, "{}\nnone\n");
   const away = { STREAM_STORAGE_URL: "postgresql://towns@127.0.0.1:9/towns" };
@@ -169,7 +172,7 @@ describe("Damage", () => {
   before(() => filled.sql(damage));
   after(() => filled.restore());
 
-  it("is told and planned, all or what is asked for", async () => {
+  it("is reported and planned, for all streams or chosen ones", async () => {
     const { regular, trimmed } = filled.copies[0]!;
     const known = file("known");
     const found = await findNow();
@@ -201,7 +204,7 @@ describe("Damage", () => {
     assert.equal(summary.acknowledged, found.length);
   });
 
-  it("is told whole by a run that goes on after Ctrl-C", async () => {
+  it("is reported completely by a run that continues after Ctrl-C", async () => {
     const [json, plain] = [file("json.state"), file("plain.state")];
     // Half a kilobyte a second: this takes long.
     const reporting = startCli(
@@ -264,7 +267,7 @@ describe("Damage", () => {
     }));
   });
 
-  it("is mended, and taken back", async () => {
+  it("is repaired, and the repair is undone", async () => {
     const { trimmed } = filled.copies[0]!;
     const undo = file("all.undo");
     const found = await findNow();
@@ -287,7 +290,7 @@ describe("Damage", () => {
     assert.deepEqual(await findNow(), found);
   });
 
-  it("of one stream is mended by a file of findings", async () => {
+  it("of one stream is repaired from a file of findings", async () => {
     const { regular } = filled.copies[0]!;
     const [findings, undo] = [file("findings"), file("one.undo")];
     await writeFile(findings, (await findNow()).join("\n"));
@@ -306,7 +309,7 @@ describe("Damage", () => {
   });
 });
 
-it("repair leaves a store alone that is owned, and names the owner", async () => {
+it("repair refuses a store that has an owner, and names the owner", async () => {
   const instanceId = "the one that is here";
   await using test = await openTestStorage({ partitions: 2, instanceId });
   const { url, schema, storage } = test;
@@ -326,7 +329,7 @@ it("repair leaves a store alone that is owned, and names the owner", async () =>
   assert.equal(refused.code, 2, refused.stderr);
   assert.match(refused.stderr, /the one that is here.*schema_owned/);
   assert.ok(!existsSync(undo) && !storage.signal.aborted);
-  // Nobody loses a store for a command that can't do its work.
+  // A command that can't do its work must not take a store from its owner.
   await writeFile(undo, "mine");
   const unwritten = await runCli([...args, "--take-over"], owned);
   assert.match(unwritten.stderr, /EEXIST/);
@@ -335,5 +338,5 @@ it("repair leaves a store alone that is owned, and names the owner", async () =>
   const taken = await runCli([...args, "--take-over"], owned);
   assert.equal(taken.code, 0, taken.stderr);
   assert.match(taken.stdout, /^Right already$/m);
-  assert.ok(!existsSync(undo), "there is nothing to take back");
+  assert.ok(!existsSync(undo), "there is nothing to undo");
 });

@@ -25,7 +25,7 @@ let server: EmbeddedPostgres;
 
 const sql = (text: string) => queryOnce(server.url, text);
 
-/** What is not well, as `level check: found`. */
+/** The results that are not ok, as `level check: found`. */
 async function ills(
   options: Partial<Parameters<typeof doctor>[0]> = {},
 ): Promise<string[]> {
@@ -45,7 +45,7 @@ before(async () => {
       max_locks_per_transaction: "10",
       max_notify_queue_pages: "64",
       autovacuum_freeze_max_age: "100000",
-      // Whatever is made wrong stays so until it is looked at.
+      // A planted fault has to last until the doctor has seen it.
       autovacuum_naptime: "1h",
     },
   });
@@ -61,7 +61,7 @@ async function reload(name: string, value: string): Promise<void> {
   }
 }
 
-/** Something that is made wrong, what is found, and how it is put right. */
+/** A planted fault, the doctor's result, and the repair. */
 interface Ill {
   title: string;
   make: string | (() => Promise<unknown>);
@@ -93,7 +93,7 @@ function roleSetting(name: string, value: string, found: RegExp): Ill {
     title: `${name} of a role`,
     make: `ALTER ROLE postgres SET ${name} = '${value}'`,
     finds: [found],
-    // What it does to the session that mends it must not keep it from that.
+    // The setting must not keep the repairing session from its work.
     mend: `BEGIN READ WRITE; ALTER ROLE postgres RESET ${name}; COMMIT`,
   };
 }
@@ -193,7 +193,7 @@ const serverIlls: Ill[] = [
     finds: [/^(warn|fail) notifications: The queue of notifications is/],
     mend: async () => {
       await letGo();
-      // Since PostgreSQL 13 it is shortened by whoever looks.
+      // Since PostgreSQL 13, reading the queue shortens it.
       await sql("SELECT pg_notification_queue_usage()");
     },
   },
@@ -226,7 +226,7 @@ const schemaIlls: Ill[] = [
       WHERE ephemeral`,
   },
   {
-    title: "a column that is stored otherwise",
+    title: "a column with another storage",
     make: `ALTER TABLE ${table} ALTER blockdata SET STORAGE extended`,
     finds: [/^fail tables: miniblocks_r00.blockdata: a column's storage/],
     mend: `ALTER TABLE ${table} ALTER blockdata SET STORAGE external`,
@@ -242,7 +242,7 @@ const schemaIlls: Ill[] = [
     mend: `REINDEX INDEX ${table}_pkey`,
   },
   {
-    title: "a table that autovacuum leaves out, with dead rows",
+    title: "a table with dead rows that autovacuum leaves out",
     make: async () => {
       await sql(`ALTER TABLE ${table} SET (autovacuum_enabled = off)`);
       await sql(`INSERT INTO ${table} (stream_id, seq_num, blockdata)
@@ -269,16 +269,16 @@ const schemaIlls: Ill[] = [
       ALTER TABLE ${schema}.singlenodekey REPLICA IDENTITY FULL`,
   },
   {
-    title: "an owner who does not hold the lock",
+    title: "an owner that does not hold the lock",
     make: `INSERT INTO ${schema}.singlenodekey
       VALUES ('gone', now() AT TIME ZONE 'UTC', 'host')`,
     finds: [/^warn owner: gone is named as owner since/],
     mend: `DELETE FROM ${schema}.singlenodekey`,
   },
   {
-    title: "a lock that somebody else holds",
+    title: "a lock that another session holds",
     make: () => hold(`SELECT pg_advisory_lock(${schemaLockId(schema)})`),
-    finds: [/^warn owner: Nobody is named as owner, but session \d+ of role/],
+    finds: [/^warn owner: No owner is named, but session \d+ of role/],
     mend: letGo,
   },
 ];
@@ -324,12 +324,12 @@ describe("doctor", () => {
   describe("of a server", () => {
     illsAreFound(serverIlls);
 
-    it("adds up what stores may open", async () => {
+    it("adds up the connections that stores may open", async () => {
       const [found] = await ills({ maxConnections: 18 });
       assert.match(found!, /may open 18 connections, the server allows 17/);
     });
 
-    it("sees the clocks apart", async () => {
+    it("sees clocks that differ", async () => {
       const { now } = Date;
       try {
         Date.now = () => now() + 3_600_000;
@@ -354,7 +354,7 @@ describe("doctor", () => {
       );
     });
 
-    it("lets a pooler in session mode be", async () => {
+    it("accepts a pooler in session mode", async () => {
       await using pooler = await startPgBouncer(server.url, {
         pool_mode: "session",
       });
@@ -371,7 +371,7 @@ describe("doctor", () => {
   describe("of a schema", () => {
     illsAreFound(schemaIlls);
 
-    it("tells of one that is none", async () => {
+    it("reports a schema that is not a store", async () => {
       const [missing, public_] = [
         await ills({ schema: "missing" }),
         await ills({ schema: "public" }),
@@ -413,7 +413,7 @@ describe("doctor", () => {
   });
 
   describe("without a server", () => {
-    it("finds a parameter of the address that is not known", async () => {
+    it("finds an unknown parameter of the address", async () => {
       const found = await ills({ url: `${server.url}?pool_timeout=3` });
       assert.match(found.join("\n"), /^fail address: .*pool_timeout/);
     });
@@ -463,7 +463,7 @@ describe("doctor", () => {
       assert.ok(widest <= 80, ill.printed);
     });
 
-    it("prints JSON, and what is wrong with an address", async () => {
+    it("prints JSON, and the fault of an address", async () => {
       const { code, printed } = await command(["--json"], {
         url: `${server.url}?secret=HUNTER2`,
       });
@@ -474,7 +474,7 @@ describe("doctor", () => {
       assert.ok(!printed.includes("HUNTER2"));
     });
 
-    it("tells which permission is missing", async () => {
+    it("names the missing permission", async () => {
       if (!("Deno" in globalThis)) return;
       const { code, printed } = await command([], {
         permissions: ["--allow-env", "--allow-read", "--no-prompt"],
@@ -485,7 +485,7 @@ describe("doctor", () => {
   });
 
   it("finds transactions that grow too old", async () => {
-    // As of somebody who has gone to lunch: nothing can be frozen.
+    // A forgotten transaction, because of which nothing can be frozen.
     await hold(
       "BEGIN ISOLATION LEVEL REPEATABLE READ",
       "CREATE TEMP TABLE kept ()",

@@ -52,7 +52,7 @@ const fleet = (
   });
 
 describe("A fleet's plan", () => {
-  it("adds up what each store needs", () => {
+  it("adds up the needs of each store", () => {
     const { kind, servers, workers, stores, coordinator } = fleet([{
       count: 3,
     }]);
@@ -112,7 +112,7 @@ describe("A fleet's plan", () => {
     );
   });
 
-  it("has more of everything for more of it", () => {
+  it("needs more of everything for a larger fleet", () => {
     const [before] = fleet([{}]).stores;
     const more: [Partial<StoreGroup>, (keyof PlannedStore)[]][] = [
       [{ partitions: 64 }, ["relations", "memoryBytes", "logicalSeconds"]],
@@ -136,7 +136,7 @@ describe("A fleet's plan", () => {
     assert.equal(without!.diskBytes, before!.diskBytes);
   });
 
-  it("becomes a cluster where one server does not do, evenly", () => {
+  it("becomes an even cluster if one server is not enough", () => {
     const { kind, servers, workers, coordinator } = fleet(
       [{ count: 9, mediaGB: 10 }],
       { standbys: true },
@@ -172,7 +172,7 @@ describe("A fleet's plan", () => {
     for (const { diskBytes } of workers) assert.ok(diskBytes <= 350e9);
   });
 
-  it("names every field that is wrong, and what is too large", () => {
+  it("names every wrong field, and every store that is too large", () => {
     const wrong = {
       stores: [{ ...node, partitions: 257, evens: 1 }],
       worker: { ...worker, cores: "8" },
@@ -202,7 +202,7 @@ describe("A fleet's plan", () => {
     ]);
   });
 
-  it("goes along measured points, and only forward", () => {
+  it("follows the measured points, and only forward", () => {
     const points = [[10, 100], [20, 200], [40, 220]] as const;
     const at = (x: number, beyond: "level" | "straight" = "straight") =>
       along(points, x, beyond);
@@ -237,7 +237,7 @@ describe("A server, at three sizes,", () => {
   });
 
   for (const [partitions, count] of [[2, 2], [8, 1], [24, 1]] as const) {
-    it(`has what is planned for ${count} of ${partitions} partitions`, async () => {
+    it(`has the planned tables and bytes for ${count} of ${partitions} partitions`, async () => {
       await using server = await Node.connect("server", url);
       const before = await relationsOf(server);
       for (let nth = 0; nth < count; nth++) {
@@ -258,7 +258,7 @@ describe("A server, at three sizes,", () => {
     });
   }
 
-  it("keeps as much of events as is planned", async () => {
+  it("stores the planned bytes of events", async () => {
     await using storage = await openStreamStorage({
       url,
       schema: "events",
@@ -288,7 +288,7 @@ describe("A server, at three sizes,", () => {
 });
 
 describe("A store's connections", () => {
-  it("take no more memory than is planned, all partitions used", async () => {
+  it("take at most the planned memory when all partitions are used", async () => {
     const partitions = 16;
     await using test = await openTestStorage({
       partitions,
@@ -315,7 +315,7 @@ describe("A store's connections", () => {
 });
 
 describe("plan-fleet", () => {
-  it("prints what fits 80 columns, and all that it rests on", async () => {
+  it("prints the plan and its assumptions in 80 columns", async () => {
     await using stack = new AsyncDisposableStack();
     const { file, description } = await describedFleet(stack);
     const [shown, asJson] = await Promise.all([
@@ -335,7 +335,7 @@ describe("plan-fleet", () => {
     }
   });
 
-  it("reckons with the figures that docs/scaling.md has", () => {
+  it("uses the figures of docs/scaling.md", () => {
     assertGenerated(
       "docs/scaling.md",
       "costs",
@@ -347,7 +347,7 @@ describe("plan-fleet", () => {
     );
   });
 
-  it("refuses what is no description, in one line", async () => {
+  it("refuses anything but a description, in one line", async () => {
     await using stack = new AsyncDisposableStack();
     const { wrong, broken } = await describedFleet(stack);
     const ended = await Promise.all(

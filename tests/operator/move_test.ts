@@ -55,7 +55,7 @@ function clusterRows() {
   ]);
 }
 
-/** Answers with these rows, and remembers what it was asked. */
+/** Answers with these rows, and records the queries. */
 class Script implements Queries {
   readonly rows: Map<unknown, Rows>;
   readonly asked: Bound[] = [];
@@ -93,7 +93,7 @@ async function refusal(
 }
 
 describe("A move is planned, and", () => {
-  it("leads from the worker that has the store to the one that was named", async () => {
+  it("leads from the worker that has the store to the named one", async () => {
     const { from, to, bytes } = await plan();
     assert.deepEqual([from.host, to.host, bytes], ["a", "b", 1000n]);
     assert.equal((await plan([], { to: "b" })).to.host, "b");
@@ -199,7 +199,7 @@ describe("A move is planned, and", () => {
     assert.ok(!message.includes("HUNTER2"));
   });
 
-  it("is refused on a plain server, in these words", async () => {
+  it("is refused on a plain server, with advice", async () => {
     const { reason, code } = await refusal(
       moveStore({ url: await testDatabaseUrl(), schema: "any", to: "b:5432" }),
     );
@@ -242,7 +242,7 @@ describe("A move is made, and", () => {
     );
   });
 
-  it("fails only when the server has let go of a lost connection", async () => {
+  it("fails only after the server has released a lost connection", async () => {
     const released = Promise.withResolvers<void>();
     let isOver = false;
     const move = makeMove(
@@ -258,7 +258,7 @@ describe("A move is made, and", () => {
     await assert.rejects(move, ConnectionLostError);
   });
 
-  it("says what is in the way when an old copy is left", async () => {
+  it("names the leftover copy that is in the way", async () => {
     const { reason, message, worker } = await refusal(
       makeMove(
         mover(() =>
@@ -281,7 +281,7 @@ describe("A move is made, and", () => {
     assert.match(message, /citus_cleanup_orphaned_resources/);
   });
 
-  it("shows how far it is until it has ended, whatever the watcher meets", async () => {
+  it("reports its progress until it has ended, even if the watcher fails", async () => {
     const end = Promise.withResolvers<void>();
     const received: MoveProgress[] = [];
     const answers: (Rows | Error)[] = [
@@ -336,7 +336,7 @@ describe("A move is made, and", () => {
   }
 });
 
-it("What is asked of a cluster names nothing without its schema", () => {
+it("The queries of a cluster qualify every name with its schema", () => {
   const texts = [...Object.values(clusterSql), askWorker].map(({ text }) =>
     text
   );

@@ -79,7 +79,7 @@ describe("quickBench", () => {
     assert.deepEqual(await schemas(), []);
   });
 
-  it("makes nothing where it may not", async () => {
+  it("makes no schema if the role may not", async () => {
     const role = `nobody_${database}`;
     await queryOnce(url, `CREATE ROLE ${role} LOGIN PASSWORD 'of-a-test'`);
     const its = new URL(url);
@@ -100,7 +100,7 @@ describe("quickBench", () => {
     assert.deepEqual(await schemas(), []);
   });
 
-  it("tells what limits a single writer", () => {
+  it("says what limits a single writer", () => {
     const line = (operation: string, p50Ms: number) => ({
       operation,
       callers: 1,
@@ -146,7 +146,7 @@ describe("bench as a command", () => {
     assert.deepEqual(await schemas(), []);
   });
 
-  it("asks what it is to do", async () => {
+  it("requires --quick", async () => {
     const { code, stderr } = await runCommand(["bench"], { url }).ended;
     assert.equal(code, 2);
     assert.match(stderr, /^Expected --quick/);

@@ -68,7 +68,7 @@ const reasons = (error: unknown) =>
   isStreamStorageError(error) ? error.details.reason : error;
 
 describe("storeStatus", () => {
-  it("tells of versions, streams and tables", async () => {
+  it("reports versions, streams and tables", async () => {
     const status = await storeStatus(place);
     assert.deepEqual(status.versions, status.currentVersions);
     const { partitions, owner, lockHolders, isDirty } = status;
@@ -93,7 +93,7 @@ describe("storeStatus", () => {
     assert.match(status.server.version, /^\d+/);
   });
 
-  it("names the owner, and who holds the lock", async () => {
+  it("names the owner and the holder of the lock", async () => {
     await using test = await openTestStorage({
       partitions: 2,
       instanceId: "the one",
@@ -110,7 +110,7 @@ describe("storeStatus", () => {
     );
   });
 
-  it("waits for no lock: sizes are estimated, streams left out", async () => {
+  it("waits for no lock: it estimates sizes and leaves out streams", async () => {
     await using session = await openSession(place.url);
     await session.script(`BEGIN; LOCK TABLE "${place.schema}".miniblocks_r00,
       "${place.schema}".es IN ACCESS EXCLUSIVE MODE`);
@@ -121,7 +121,7 @@ describe("storeStatus", () => {
     await session.script("ROLLBACK");
   });
 
-  it("refuses a schema that is none, or not there", async () => {
+  it("refuses a schema that is not a store or does not exist", async () => {
     for (
       const [schema, reason] of [["public", "not_a_store"], [
         "nowhere",
@@ -153,7 +153,7 @@ describe("storeUsage", () => {
     return Number(sum);
   }
 
-  it("adds up to what is stored", async () => {
+  it("adds up the stored bytes", async () => {
     const { total, payloadBytes, types, largest, sample } = await storeUsage(
       place,
     );
@@ -179,7 +179,7 @@ describe("storeUsage", () => {
     assert.equal(largest.length, 10);
   });
 
-  it("gives every stream, and tells of a sample what it is", async () => {
+  it("passes on every stream, and describes a sample", async () => {
     const seen: StreamSizes[] = [];
     await storeUsage({
       ...place,
@@ -195,7 +195,7 @@ describe("storeUsage", () => {
     );
   });
 
-  it("errs by as much as a sample says it may", () => {
+  it("is as exact as its sample says", () => {
     // Of 10 000 streams one in ten is large; samples are the same at each run.
     const sizeOf = (i: number) => BigInt(i % 10 === 0 ? 1000 : 10);
     const all = Array.from({ length: 10_000 }, (_, i) => sizeOf(i));
@@ -258,7 +258,7 @@ const someStream: StreamSizes = {
 };
 
 describe("listStreams", () => {
-  it("lists those that fit, in the order of their ids", async () => {
+  it("lists matching streams in the order of their ids", async () => {
     const all = await listed({});
     const found = all.map(({ streamId }) => streamId);
     assert.deepEqual(found, found.toSorted());
@@ -288,7 +288,7 @@ describe("listStreams", () => {
     }
   });
 
-  it("refuses a prefix that is none", async () => {
+  it("refuses a prefix that is not hexadecimal", async () => {
     await assert.rejects(
       listed({ prefix: "xyz" }),
       (error) => reasons(error) === "bad_prefix",
@@ -300,7 +300,7 @@ describe("inspectStream", () => {
   const inspected = (name: keyof EveryKind) =>
     inspectStream({ ...place, streamId: ids[name] });
 
-  it("shows runs, snapshots beside and inside, and what is found", async () => {
+  it("shows runs, snapshots beside and inside blocks, and findings", async () => {
     const shapes: [keyof EveryKind, string, string][] = [
       ["regular", "0-5", "0b 3b"],
       ["gapped", "0-2 10-12", "0b 10b"],
@@ -390,7 +390,7 @@ describe("inspectStream", () => {
     }
   });
 
-  it("tells of damage", async () => {
+  it("reports damage", async () => {
     await filled.sql(
       `DELETE FROM @.minipools_{regular} WHERE stream_id = 'regular'
         AND slot_num = 1`,
@@ -407,7 +407,7 @@ describe("inspectStream", () => {
 });
 
 describe("simulateTrimming", () => {
-  it("tells what the owner would cut", async () => {
+  it("reports what the owner would cut", async () => {
     await using test: TestStreamStorage = await openTestStorage({
       partitions: 2,
       trimming: { historyMiniblocks: { default: 1n } },
@@ -441,7 +441,7 @@ describe("simulateTrimming", () => {
 });
 
 describe("mediaStatus", () => {
-  it("tells where media streams are, and what failed", async () => {
+  it("reports where media streams are, and failed tasks", async () => {
     await filled.sql(
       `INSERT INTO @.stream_storage_media_tasks
         (stream_id, task, attempts, reason)
@@ -471,7 +471,7 @@ describe("mediaStatus", () => {
 const itWithFixture = hasNodeFixture ? it : it.skip;
 
 describe("A database that a node has made", () => {
-  itWithFixture("is told of as one of ours", async () => {
+  itWithFixture("is reported like one of ours", async () => {
     await using session = await openSession(place.url);
     await session.script(`DROP SCHEMA IF EXISTS ${nodeSchema} CASCADE`);
     await session.script(nodeDump());

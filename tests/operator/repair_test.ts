@@ -1,4 +1,7 @@
-/** What can be mended is planned, done, gone, undone, and found again. */
+/**
+ * Repairs are planned and made, after which the damage is gone; they are
+ * undone, after which it is found again.
+ */
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,7 +18,7 @@ import {
 import { assertFails } from "../../src/testing/contract/support.ts";
 import { type FilledSchema, fillSchema } from "../support/every_kind.ts";
 
-/** Damage to different streams, and what each repair comes to. */
+/** Damage to different streams, and the result of each repair. */
 const mended: Record<string, string>[] = [
   {
     "a pointer to no block": `UPDATE @.es
@@ -55,7 +58,7 @@ const mended: Record<string, string>[] = [
   },
 ];
 
-/** Nothing of this can be mended without a guess. */
+/** Damage that can't be repaired without a guess. */
 const leftAlone: Record<string, string> = {
   "a lost block": `DELETE FROM @.miniblocks_{regular}
     WHERE stream_id = 'regular' AND seq_num = 4`,
@@ -117,7 +120,7 @@ describe("Repairs", () => {
   }
 
   for (const damages of mended) {
-    it(`mend and put back: ${Object.keys(damages).join(", ")}`, async () => {
+    it(`are made and undone: ${Object.keys(damages).join(", ")}`, async () => {
       await filled.sql(Object.values(damages).join(";"));
       try {
         const damaged = await find();
@@ -147,7 +150,7 @@ describe("Repairs", () => {
     });
   }
 
-  it("leave alone what only a guess could mend, and say what to do", async () => {
+  it("leave damage alone that only a guess could repair, and say what to do", async () => {
     await filled.sql(Object.values(leftAlone).join(";"));
     try {
       const before = await contents();
@@ -168,7 +171,7 @@ describe("Repairs", () => {
     }
   });
 
-  it("change nothing of a stream that is not as it was found", async () => {
+  it("change nothing in a stream that has changed since it was found", async () => {
     await filled.sql(Object.values(mended[0]!).join(";"));
     const plan = planRepairs(await find());
     await filled.restore();
@@ -188,7 +191,7 @@ describe("Repairs", () => {
     }
   });
 
-  it("keep a stream's rows in a file of their own, page by page", async () => {
+  it("keep a stream's rows in the undo file, page by page", async () => {
     const sql = `INSERT INTO @.miniblocks_{nobody}
       SELECT 'nobody', number, decode(repeat('ab', 1000000), 'hex')
       FROM generate_series(0, 5) AS number`;
@@ -196,7 +199,7 @@ describe("Repairs", () => {
     try {
       const before = await contents();
       const findings = await find();
-      // Not a byte of what is stored.
+      // No error contains a byte of the payload.
       assert.ok(!JSON.stringify(findings).includes("abab"));
       const undoFile = newFile();
       await applyRepairs(planRepairs(findings), { ...place(), undoFile });
@@ -213,7 +216,7 @@ describe("Repairs", () => {
     }
   });
 
-  it("are not put back into a stream that was made meanwhile", async () => {
+  it("are not undone in a stream that was made meanwhile", async () => {
     await filled.sql(
       `INSERT INTO @.miniblocks_{nobody} VALUES ('nobody', 0, 'old')`,
     );
@@ -234,7 +237,7 @@ describe("Repairs", () => {
     }
   });
 
-  it("are refused while somebody owns the schema, unless it is taken", async () => {
+  it("are refused while another instance owns the schema, unless they take over", async () => {
     const { url, schema } = filled;
     await filled.sql(
       `UPDATE @.es SET latest_snapshot_miniblock = 99
@@ -264,7 +267,7 @@ describe("Repairs", () => {
     }
   });
 
-  it("never write over an undo file, and take no other file for one", async () => {
+  it("never overwrite an undo file, and accept no other file as one", async () => {
     const undoFile = newFile();
     const refused = { code: "BAD_CONFIG", reason: "undo_file" } as const;
     for (const content of ["", "text", "{}", '{"format":1}\n']) {

@@ -1,4 +1,7 @@
-/** What is wrong with blocks in object storage, and with what is said of them. */
+/**
+ * A verification finds damaged blocks in object storage, and wrong places of
+ * blocks.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { verify, type VerifyOptions } from "../../src/operator/mod.ts";
@@ -68,14 +71,14 @@ describe("A verification of blocks in object storage", () => {
 
   const brokenChain = "broken_chain wrong 3";
 
-  it("decodes them and follows their chain", async () => {
+  it("decodes the blocks and follows their chain", async () => {
     assert.deepEqual(await found(), [brokenChain]);
     assert.deepEqual(await found({ since: 2 }), [brokenChain]);
     assert.deepEqual(await found({ streamIds: [right] }), []);
     assert.deepEqual(await found({ level: "structure" }), []);
   });
 
-  it("tells of bytes that are not those that were put there", async () => {
+  it("reports bytes that differ from the uploaded ones", async () => {
     const flipped: Interference = ({ method }, answer) =>
       method !== "GET" ? undefined : answer().then((reply) => {
         const body = (reply.body as Uint8Array).slice();
@@ -88,7 +91,7 @@ describe("A verification of blocks in object storage", () => {
     ]);
   });
 
-  it("tells of an object that is gone", async () => {
+  it("reports an object that is gone", async () => {
     const gone: Interference = ({ target }) =>
       target.includes(right)
         ? Promise.resolve({
@@ -99,7 +102,7 @@ describe("A verification of blocks in object storage", () => {
     assert.deepEqual(await found({}, gone), [brokenChain, "location right"]);
   });
 
-  it("says nothing of a stream that is deleted meanwhile", async () => {
+  it("reports nothing about a stream that is deleted meanwhile", async () => {
     const { url, schema } = test;
     const deleted: Interference = ({ method, target }, answer) =>
       method !== "GET" || !target.includes(wrong) ? undefined : queryOnce(

@@ -1,4 +1,7 @@
-/** How a verification goes: parts of it, in pieces, and beside writers. */
+/**
+ * The runs of a verification: partial ones, resumed ones, and concurrent ones
+ * with writers.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import {
@@ -74,7 +77,7 @@ describe("A verification of many streams", () => {
     return (await Array.fromAsync(start(options))).map(text).sort();
   }
 
-  it("counts what it went through", async () => {
+  it("counts streams, blocks and events", async () => {
     const run = start();
     assert.equal((await Array.fromAsync(run)).length, broken);
     const { seconds, ...counts } = run.summary;
@@ -91,7 +94,7 @@ describe("A verification of many streams", () => {
     });
   });
 
-  it("goes on where another has stopped, after any page", async () => {
+  it("continues where another run has stopped, after any page", async () => {
     const all = await findings();
     const pages = await countPages();
     assert.ok(pages > 5, `${pages} pages`);
@@ -111,7 +114,9 @@ describe("A verification of many streams", () => {
     return pages;
   }
 
-  /** What was told up to and with a page, and the state then, through JSON. */
+  /**
+   * The findings up to the end of a page, and the state after it, through JSON.
+   */
   async function stopped(
     page: number,
   ): Promise<{ reported: Finding[]; state: VerifyState }> {
@@ -137,7 +142,7 @@ describe("A verification of many streams", () => {
     };
   }
 
-  it("looks at some streams, or some types, alone", async () => {
+  it("examines only some streams or some types", async () => {
     const all = await Array.fromAsync(start());
     const [one, other] = all.map(({ streamId }) => streamId!);
     const some = await Array.fromAsync(start({ streamIds: [one!, other!] }));
@@ -158,7 +163,7 @@ describe("A verification of many streams", () => {
     });
   });
 
-  it("only counts what is known already", async () => {
+  it("only counts known findings", async () => {
     const lines = (await Array.fromAsync(start())).slice(5).map(text);
     const summary = JSON.stringify({ summary: start().summary });
     const run = start({
@@ -172,14 +177,14 @@ describe("A verification of many streams", () => {
     }
   });
 
-  it("reads no faster than it may", async () => {
+  it("reads no faster than its rate", async () => {
     const run = start({ rate: 2_000_000 });
     await Array.fromAsync(run);
     // Some 5500 rows, of which each counts as 100 bytes.
     assert.ok(run.summary.seconds > 0.2, `${run.summary.seconds} s`);
   });
 
-  it("stops at once when it is told to", async () => {
+  it("stops at once when its signal aborts", async () => {
     const controller = new AbortController();
     const run = start({ signal: controller.signal, rate: 1 });
     const iterator = run[Symbol.asyncIterator]();
@@ -217,8 +222,8 @@ describe("A verification of many streams", () => {
   });
 });
 
-describe("A verification that goes on at level deep", () => {
-  it("tells and counts all, whatever the first run held back", async () => {
+describe("A resumed verification at level deep", () => {
+  it("reports and counts every fault that the first run held back", async () => {
     await using test = await openTestStorage({ partitions: 4 });
     const { url, schema, storage } = test;
     const make = async (suffix: string, isBroken: boolean) => {
@@ -267,7 +272,7 @@ describe("A verification that goes on at level deep", () => {
 });
 
 describe("The tables that a verification expects", () => {
-  it("are all that the migrations make, with all their columns", async () => {
+  it("are those that the migrations make, with all their columns", async () => {
     await using test = await openTestStorage({ partitions: 1 });
     await using session = await openSession(test.url);
     const made = await session.script(
@@ -284,8 +289,8 @@ describe("The tables that a verification expects", () => {
   });
 });
 
-describe("A verification beside writers", () => {
-  it("finds nothing, however often it looks", async () => {
+describe("A verification with concurrent writers", () => {
+  it("finds nothing in any run", async () => {
     await using test = await openTestStorage({ maxConnections: 6 });
     const { url, schema } = test;
     let isOver = false;
@@ -337,7 +342,7 @@ describe("A verification beside writers", () => {
 });
 
 describe("The protocol's hash", () => {
-  it("is that of the node", () => {
+  it("equals the node's", () => {
     const hex = (data: Uint8Array) => bytesToHex(data);
     assert.equal(
       hex(keccak256()),
@@ -350,7 +355,7 @@ describe("The protocol's hash", () => {
     );
   });
 
-  it("is the same however the data are cut", () => {
+  it("does not depend on how the data are split", () => {
     const data = new Uint8Array(400_000).map((_, i) => i * 31 + (i >> 8));
     const whole = bytesToHex(keccak256(data));
     for (

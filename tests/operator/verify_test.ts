@@ -1,4 +1,4 @@
-/** Every kind of damage is found, and nothing else. */
+/** A verification finds every kind of damage, and nothing else. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type {
@@ -16,14 +16,14 @@ import {
 /** A finding in short: `severity code stream`. */
 type Short = string;
 
-/** What is found of each copy of the streams. */
+/** The findings for each copy of the streams. */
 const healthy: Short[] = ["note gap gapped", "note no_blocks unwritten"];
 
-/** Damage: what does it, and what is found then beside the above. */
+/** Damage: the statements that do it, and the additional findings. */
 interface Plant {
   sql: string;
   found: Short[];
-  /** What takes it back, where putting the rows back does not. */
+  /** The statements that undo it, if restoring the rows does not. */
   undo?: string;
   level?: VerifyLevel;
   /** It hides other damage. */
@@ -97,7 +97,7 @@ const plants: Record<string, Plant> = {
   "an archived block that was lost, at its beginning": {
     sql: `DELETE FROM @.miniblocks_{archive}
       WHERE stream_id = 'archive' AND seq_num = 0`,
-    // What is left could not be an archive stream's.
+    // The remaining rows could not belong to an archive stream.
     found: ["error minipool_hole archive", "error snapshot_pointer archive"],
   },
   "a block without data": {
@@ -397,13 +397,13 @@ describe("A verification", () => {
     assert.deepEqual(await found({ level: "quick" }), quick);
   });
 
-  it("finds nothing in one that was restored by one transaction", async () => {
+  it("finds nothing in a schema that one transaction restored", async () => {
     const tables = ["r00", "r01", "m00", "m01"].map((suffix) =>
       `UPDATE @.miniblocks_${suffix} SET seq_num = seq_num`
     );
     tables.push("UPDATE @.es SET migrated = migrated");
     await using alone = await fillSchema();
-    // Then an archive stream alone: no neighbour tells how it was made.
+    // An archive stream alone has no neighbour that shows how it was made.
     for (const others of ["false", "stream_id <> 'archive'"]) {
       const sql = [...tables, `DELETE FROM @.es WHERE ${others}`].join(";");
       await alone.sql(sql);
@@ -420,7 +420,7 @@ describe("A verification", () => {
 
   for (const plants of rounds()) {
     const names = plants.map(({ name }) => name);
-    it(`finds nothing else than ${names.join(", ")}`, async () => {
+    it(`finds only ${names.join(", ")}`, async () => {
       const expected = ofEach(healthy);
       try {
         for (const { sql, found, copy } of plants) {

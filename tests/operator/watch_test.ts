@@ -1,4 +1,4 @@
-/** `watch`: what is seen of a store at work, and the terminal it is seen on. */
+/** `watch` samples a store at work, and shows it on a terminal. */
 import assert from "node:assert/strict";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
@@ -94,7 +94,7 @@ async function serving(
 }
 
 describe("watchStore", () => {
-  it("tells who owns the store, and where the work is", async () => {
+  it("reports the owner and the busiest partitions", async () => {
     // A session of the server counts what it does once a second.
     const sample = await look(({ streams, rates }) =>
       streams.length > 0 && rates!.rowsWritten > 0 && rates!.commits > 0
@@ -106,7 +106,7 @@ describe("watchStore", () => {
     assert.ok(sample.states.length > 0);
   });
 
-  it("shows a reader what it may see", async () => {
+  it("shows a reader everything that its role may see", async () => {
     const role = `watcher_${crypto.randomUUID().replaceAll("-", "")}`;
     await queryOnce(
       url,
@@ -130,7 +130,7 @@ describe("watchStore", () => {
     }
   });
 
-  it("hears what the store says of itself", async () => {
+  it("reads the store's own metrics", async () => {
     await using metrics = await serving((response) =>
       response.end(prometheusText(storage))
     );
@@ -148,7 +148,7 @@ describe("watchStore", () => {
     assert.ok(store.calls.some(({ operation }) => operation === "writeEvent"));
   });
 
-  it("goes on when the server has ended its session", async () => {
+  it("continues after the server has ended its session", async () => {
     const looks = watchStore({ url, schema, intervalMs: 100 });
     let seen = 0;
     for await (const each of looks) {
@@ -165,7 +165,7 @@ describe("watchStore", () => {
     assert.equal(seen, 3);
   });
 
-  it("refuses what it can't use, and repeats no address", async () => {
+  it("refuses bad options, and repeats no address", async () => {
     for (
       const metrics of [
         "file:///etc/passwd",
@@ -191,7 +191,7 @@ describe("watchStore", () => {
   });
 });
 
-describe("metrics of somebody else", () => {
+describe("metrics of another program", () => {
   it("are bounded in size", async () => {
     await using endless = await serving((response) => {
       response.on("error", () => {}); // it is left
@@ -215,7 +215,7 @@ describe("metrics of somebody else", () => {
     );
   });
 
-  it("lead nowhere else", async () => {
+  it("can't redirect the reader", async () => {
     await using other = await serving((response) => {
       response.writeHead(302, { location: "http://127.0.0.1:1/" }).end();
     });
@@ -229,7 +229,7 @@ describe("metrics of somebody else", () => {
     );
   });
 
-  it("forge nothing on a screen", () => {
+  it("can't forge text on a screen", () => {
     const operation = 'db_operation_name="a\x1b[2J\u202eb"';
     const { metrics, calls } = parseMetrics([
       `db_client_operation_duration_seconds_count{${operation}} 3`,
@@ -307,7 +307,7 @@ describe("a frame of watch", () => {
 });
 
 describe("watch as a command", () => {
-  it("prints one report of 80 columns where there is no terminal", async () => {
+  it("prints one report of 80 columns without a terminal", async () => {
     const { code, stdout, stderr } = await runCommand(
       ["watch", "--schema", schema, "--interval", "1.5"],
       { url },

@@ -1,4 +1,7 @@
-/** export, import, copy and diff as commands: outputs, exit codes, going on. */
+/**
+ * The commands export, import, copy and diff: outputs, exit codes, resumed
+ * runs.
+ */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
@@ -69,7 +72,7 @@ describe("The commands that move streams", () => {
     ...["--from-schema", source.schema, "--to-schema", target.schema],
   ];
 
-  it("export, then import, then nothing differs", async () => {
+  it("export and import streams, after which nothing differs", async () => {
     const file = directory.file("streams.gz");
     const made = await command("export", "--schema", source.schema, file);
     assert.deepEqual([made.code, made.err], [0, ""]);
@@ -111,7 +114,7 @@ describe("The commands that move streams", () => {
     assert.match(same.out, /^3 streams: 3 equal, 0 different/);
   });
 
-  it("copy, and what differs is told", async () => {
+  it("copy streams, and show what differs", async () => {
     await source.with(async (storage) => {
       const next = { generation: 2n, envelopes: [] };
       const previous = { generation: 1n };

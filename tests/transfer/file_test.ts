@@ -1,4 +1,7 @@
-/** The file of an export: complete, and refused whole if anything is wrong with it. */
+/**
+ * The file of an export is complete, and an import refuses all of it if it has
+ * any fault.
+ */
 import assert from "node:assert/strict";
 import { readFile, truncate, writeFile } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
@@ -87,7 +90,7 @@ describe("The file of an export", () => {
     });
   }
 
-  it("is read by a program that knows nothing but its page", async () => {
+  it("is readable for a program that knows only docs/export-format.md", async () => {
     const { header, streams } = readByDoc(file);
     assert.equal(header.format, "towns-streams");
     assert.equal(header.version, 1);
@@ -114,14 +117,14 @@ describe("The file of an export", () => {
     assert.equal(other!.generation, undefined);
   });
 
-  it("is the same in chunks of any size", async () => {
+  it("yields the same streams from chunks of any size", async () => {
     const expected = await decode(content);
     for (const size of [1, 2, 7, 100]) {
       assert.deepEqual(await decode(content, size), expected);
     }
   });
 
-  it("is refused with any byte of it changed", async () => {
+  it("is refused if any byte is changed", async () => {
     for (let at = 0; at < content.length; at++) {
       for (const flip of [0x01, 0x20, 0xff]) {
         const changed = content.slice();
@@ -131,7 +134,7 @@ describe("The file of an export", () => {
     }
   });
 
-  it("is refused when it is cut anywhere, or goes on", async () => {
+  it("is refused if it is cut anywhere, or has more bytes", async () => {
     for (let length = 0; length < content.length; length++) {
       await assertRefused(content.subarray(0, length), `${length} bytes`);
     }
@@ -139,7 +142,7 @@ describe("The file of an export", () => {
     await assertRefused(new Uint8Array([...content, ...content]), "Twice");
   });
 
-  it("is refused with records left out, doubled or exchanged", async () => {
+  it("is refused if records are left out, doubled or exchanged", async () => {
     const view = new DataView(content.buffer, content.byteOffset);
     const starts = [8];
     for (let at = 8; at < content.length;) {
@@ -164,7 +167,7 @@ describe("The file of an export", () => {
     }
   });
 
-  it("writes nothing of a file that is damaged at its end", async () => {
+  it("is not written at all if it is damaged at its end", async () => {
     const damaged = directory.file("damaged");
     const changed = content.slice();
     changed[changed.length - 1]! ^= 1;
@@ -184,7 +187,7 @@ describe("The file of an export", () => {
     await assertNothingWritten();
   });
 
-  it("is refused when it is something else, or not there", async () => {
+  it("is refused if it is something else, or does not exist", async () => {
     for (
       const [name, text] of [["text", "-- PostgreSQL dump"], ["x.gz", "x"]]
     ) {
@@ -210,7 +213,7 @@ describe("The file of an export", () => {
     });
   });
 
-  it("is refused with a stream that would not load", async () => {
+  it("is refused if a stream in it would not load", async () => {
     const head: StreamHead = {
       streamId: id,
       kind: "regular",
@@ -257,7 +260,7 @@ describe("The file of an export", () => {
     }
   });
 
-  it("forgets a stream that was withdrawn", async () => {
+  it("does not count a withdrawn stream", async () => {
     const encoder = new ExportEncoder();
     encoder.header({
       format: "towns-streams",
@@ -290,7 +293,7 @@ describe("The file of an export", () => {
     });
   });
 
-  it("takes no stream whose id a node can't read, and all others", async () => {
+  it("is imported without streams whose ids a node can't read", async () => {
     const encoder = new ExportEncoder();
     encoder.header({
       ...{ format: "towns-streams", version: 1, writer: "", source: "" },

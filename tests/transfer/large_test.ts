@@ -1,4 +1,7 @@
-/** Streams of more than a page: that change while they are read, that are written in pieces. */
+/**
+ * Streams of more than a page, which change while they are read and are written
+ * in pieces.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { openOwned } from "../../src/operator/repair/owner.ts";
@@ -106,7 +109,7 @@ describe("A large stream that changes while it is read", () => {
     return { withdrawn, numbers: found && numbers, generation };
   }
 
-  it("is as it was at the beginning when it grows", async () => {
+  it("is read as it was at the beginning, if it grows", async () => {
     const id = await newStream();
     assert.deepEqual(await read(id, () => append(id, [6, 7])), {
       withdrawn: 0,
@@ -115,7 +118,7 @@ describe("A large stream that changes while it is read", () => {
     });
   });
 
-  it("is read again when it is trimmed", async () => {
+  it("is read again if it is trimmed", async () => {
     const id = await newStream();
     const { storage } = test;
     assert.deepEqual(await read(id, () => storage.trimStream(id, 4n, [])), {
@@ -125,7 +128,7 @@ describe("A large stream that changes while it is read", () => {
     });
   });
 
-  it("is read again when snapshots are cleared", async () => {
+  it("is read again if snapshots are cleared", async () => {
     const id = await newStream();
     const { storage } = test;
     const { withdrawn } = await read(
@@ -135,7 +138,7 @@ describe("A large stream that changes while it is read", () => {
     assert.equal(withdrawn, 1);
   });
 
-  it("is gone when it is deleted", async () => {
+  it("is gone if it is deleted", async () => {
     const id = await newStream();
     assert.deepEqual(await read(id, () => test.storage.deleteStream(id)), {
       withdrawn: 1,
@@ -144,7 +147,7 @@ describe("A large stream that changes while it is read", () => {
     });
   });
 
-  it("is the new one when it is made again", async () => {
+  it("is the new stream if it is made again", async () => {
     const id = await newStream();
     const { storage } = test;
     const found = await read(id, async () => {
@@ -159,7 +162,7 @@ describe("A large stream that changes while it is read", () => {
     });
   });
 
-  it("is read again when an upload goes on below its last block", async () => {
+  it("is read again if an upload continues below its last block", async () => {
     const id = newStreamId("media");
     const { storage } = test;
     await storage.createEphemeralStreamStorage(id, large(0));
@@ -173,7 +176,7 @@ describe("A large stream that changes while it is read", () => {
     assert.deepEqual([found.withdrawn, found.numbers], [1, [0, 1, 2, 3, 5]]);
   });
 
-  it("is copied, and the same", async () => {
+  it("is copied without a difference", async () => {
     const id = await newStream();
     await using target = await emptyStore({ partitions: 4 });
     const { url, schema } = test;
@@ -184,7 +187,7 @@ describe("A large stream that changes while it is read", () => {
     });
     assert.deepEqual([summary.written, summary.problems], [1, 0]);
     assert.deepEqual(await differences(test, target, [id]), {});
-    // A copy of what came since moves only that, in pieces of its own.
+    // A second copy moves only the new blocks, in pieces of its own.
     await append(id, [6, 7, 8, 9, 10, 11, 12, 13, 14]);
     assert.deepEqual(await differences(test, target, [id]), { [id]: "behind" });
     const again = await copyStreams({
@@ -219,7 +222,7 @@ describe("A stream that is written in pieces", () => {
   });
   const limits = { bytes: Infinity, rows: 2 };
 
-  it("is there whole or not at all, wherever it stops", async () => {
+  it("exists completely or not at all, wherever the writing stops", async () => {
     await using place = await emptyStore({ partitions: 1 });
     const ids: StreamId[] = [];
     const whole = newStreamId("space");
@@ -264,7 +267,8 @@ describe("A stream that is written in pieces", () => {
         .readStreamFromLastSnapshot(whole, 0);
       assert.deepEqual(minipoolEnvelopes, [bytes("event")]);
     });
-    // What was left is written down: it is no damage, and is in nobody's way.
+    // The leftovers are recorded, so they are not damage and don't disturb
+    // other work.
     const { url, schema } = place;
     const found = await Array.fromAsync(verify({ url, schema }));
     assert.deepEqual(
@@ -292,7 +296,7 @@ describe("A stream that is written in pieces", () => {
     }
   });
 
-  it("replaces or extends one, and each piece of an extension loads", async () => {
+  it("replaces or extends another, and loads after each piece of an extension", async () => {
     await using place = await emptyStore({ partitions: 1 });
     const id = newStreamId("space");
     await place.with(async (storage) => {
@@ -338,7 +342,7 @@ describe("A stream that is written in pieces", () => {
     });
   });
 
-  it("is written once, whichever message a connection is lost with", async () => {
+  it("is written once, whichever message is the last before a connection is lost", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using place = await emptyStore({ partitions: 1 });
     await using owned = await openOwned({

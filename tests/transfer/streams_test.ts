@@ -1,4 +1,4 @@
-/** Streams are moved by a file, or from store to store, and are the same then. */
+/** Streams that are moved by a file or from store to store stay the same. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import {
@@ -56,7 +56,7 @@ describe("Transfers", () => {
       name !== "nobody" && name !== "offloaded"
     ).map(([, id]) => id);
 
-  /** What is wrong there, but for streams that can't be moved. */
+  /** The findings there, except for streams that can't be moved. */
   async function errorsIn({ url, schema }: { url: string; schema: string }) {
     const findings = await Array.fromAsync(verify({ url, schema }));
     return findings.filter(({ severity, streamId }) =>
@@ -89,7 +89,7 @@ describe("Transfers", () => {
   }
 
   for (const name of ["all", "all.gz"]) {
-    it(`exports and imports streams of every kind: ${name}`, async () => {
+    it(`export and import streams of every kind: ${name}`, async () => {
       const file = directory.file(name);
       const left = problems();
       const made = await exportStreams({
@@ -116,7 +116,7 @@ describe("Transfers", () => {
     });
   }
 
-  it("copies streams of every kind, and again those that changed", async () => {
+  it("copy streams of every kind, and again those that have changed", async () => {
     await using target = await emptyStore({ partitions: 7 });
     const left = problems();
     const copy = () =>
@@ -134,7 +134,7 @@ describe("Transfers", () => {
     assert.equal(again.equal, movable().length);
   });
 
-  it("leaves out a broken stream, and tells which", async () => {
+  it("leave out a broken stream, and name it", async () => {
     await source.sql(
       `DELETE FROM @.minipools_{regular}
         WHERE stream_id = 'regular' AND slot_num = 1`,
@@ -155,7 +155,7 @@ describe("Transfers", () => {
     }
   });
 
-  it("exports only what is there, into a file that is not", async () => {
+  it("export only existing streams, into a file that does not exist", async () => {
     const file = directory.file("taken");
     const streamIds = [ids.fresh];
     await exportStreams({ ...from(), file, streamIds });
@@ -173,7 +173,7 @@ describe("Transfers", () => {
     );
   });
 
-  it("goes on with an export that was interrupted", async () => {
+  it("continue an interrupted export", async () => {
     const [whole, cut] = [directory.file("whole"), directory.file("cut")];
     await exportStreams({ ...from(), file: whole });
     const abort = new AbortController();
@@ -201,7 +201,7 @@ describe("Transfers", () => {
     );
   });
 
-  describe("where the stream is there", () => {
+  describe("of a stream that exists", () => {
     let target: EmptyStore;
     let file: string;
     const id = newStreamId("space");
@@ -271,7 +271,7 @@ describe("Transfers", () => {
       });
     }
 
-    it("refuses it, and takes the others", async () => {
+    it("refuse it, and take the others", async () => {
       await plant([0, 1, 2], ["kept"]);
       const { written, left } = await run(undefined, [id, longer]);
       assert.equal(written, 1);
@@ -280,7 +280,7 @@ describe("Transfers", () => {
       assert.deepEqual(await lastOf(longer), [9n, 2, 2, 1]);
     });
 
-    it("extends it", async () => {
+    it("extend it", async () => {
       await plant([0, 1, 2], ["old"]);
       const { written, left } = await run("extend");
       assert.deepEqual([written, left], [1, {}]);
@@ -289,7 +289,7 @@ describe("Transfers", () => {
       assert.deepEqual([again.written, again.equal], [0, 1]);
     });
 
-    it("does not extend one with other blocks, or with more", async () => {
+    it("do not extend one with other blocks or with more", async () => {
       await plant([0, 1, 2]);
       await target.with(async (storage) => {
         const next = { generation: 4n, envelopes: [] };
@@ -308,7 +308,7 @@ describe("Transfers", () => {
       assert.deepEqual(await lastOf(), [11n, 0, 0, 0]);
     });
 
-    it("replaces it", async () => {
+    it("replace it", async () => {
       await plant([0, 1, 2], ["old"]);
       await target.with(async (storage) => {
         const next = { generation: 4n, envelopes: [] };
@@ -320,7 +320,7 @@ describe("Transfers", () => {
       assert.deepEqual(await lastOf(), [9n, 2, 2, 1]);
     });
 
-    it("refuses a schema that somebody owns, unless it may take it", async () => {
+    it("refuse a schema with an owner, unless they may take over", async () => {
       await target.with(async () => {
         await assertFails(run("replace"), {
           code: "RESOURCE_EXHAUSTED",
@@ -330,7 +330,7 @@ describe("Transfers", () => {
     });
   });
 
-  it("tells what differs", async () => {
+  it("show what differs", async () => {
     await using target = await emptyStore({ partitions: 3 });
     await copyStreams({ from: from(), to: target.place });
     const only = newStreamId("space");
@@ -363,7 +363,7 @@ describe("Transfers", () => {
     assert.equal(summary.different, 1);
   });
 
-  it("fetches what is in object storage, and compares with it", async () => {
+  it("fetch blocks in object storage, and compare with them", async () => {
     await using server = await startS3Server();
     const mediaStorage = onS3(server);
     await using test = await openTestStorage({ mediaStorage });

@@ -1,4 +1,4 @@
-/** Streams move to a server of another major version, and back. */
+/** Streams can be moved to a server of another major version and back. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
