@@ -12,7 +12,7 @@ import { extentOf, isContiguous, type StreamFacts } from "./facts.ts";
  */
 export type ArchivePolicy = "all" | "none" | "by_rows";
 
-/** Nodes and archivers can be told apart by the names of their schemas. */
+/** The names of their schemas distinguish nodes from archivers. */
 export function archivePolicyOf(schema: string): ArchivePolicy {
   if (/^s0x[0-9a-f]{40}$/.test(schema)) return "none";
   return schema.startsWith("arch") ? "all" : "by_rows";

@@ -42,7 +42,7 @@ export const selectPartitions = statement({
 
 /** Sessions of this database by state and by what they wait for, without ours. */
 export const selectActivity = statement({
-  text: `SELECT coalesce(state, 'not told'::pg_catalog.text),
+  text: `SELECT coalesce(state, 'not shown'::pg_catalog.text),
       CASE WHEN state <> 'idle'::pg_catalog.text THEN
         coalesce(wait_event_type || ':'::pg_catalog.text || wait_event,
           'running'::pg_catalog.text) END,
