@@ -1,6 +1,6 @@
 /**
- * Our programs and the address of a server: from where it is taken, and that no
- * password is ever repeated, however wrong the arguments are.
+ * How our programs get the address of a server. No password is ever repeated,
+ * however wrong the arguments are.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -19,7 +19,7 @@ const secret = "HUNTER2-0123456789";
 const cli = "src/cli/main.ts";
 const address = `postgresql://towns:${secret}@127.0.0.1:9/towns`;
 
-/** Everything below these folders that takes arguments. */
+/** Every program in these folders that takes arguments. */
 const programs = ["scripts", "bench"].flatMap((folder) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith(".ts"))
@@ -89,7 +89,7 @@ describe("src/cli/main.ts", () => {
     return path;
   }
 
-  /** It came as far as the schema, which is not there. */
+  /** The command reached the server, but the schema does not exist. */
   function assertLoggedIn({ code, printed }: Ended): void {
     assert.match(printed, /schema_not_current/);
     assert.equal(code, 1);
@@ -184,7 +184,7 @@ interface Given {
 
 interface Ended {
   code: number | null;
-  /** On both outputs. */
+  /** The text on both outputs. */
   printed: string;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The published command line as a process: what it prints, how it ends, and what
- * it never shows.
+ * The published command line as a process: its outputs, its exit codes, and the
+ * secrets that it never shows.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -176,7 +176,7 @@ describe("reading commands", () => {
     ]);
     assert.equal(asHex!.stdout, `${text}\n`);
     assert.match(asFields!.stdout, /^1: \{$/m);
-    // An event's content, which both forms have.
+    // Both forms contain an event's content.
     const payload = /101: 0x([0-9a-f]{16,})/.exec(asFields!.stdout)![1]!;
     assert.ok(text!.includes(payload));
     assert.ok(!decoded!.stdout.includes(payload));
@@ -199,7 +199,7 @@ describe("reading commands", () => {
 });
 
 describe("bad input", () => {
-  /** One line, and this exit code. */
+  /** Expects one line on stderr, and this exit code. */
   async function assertRefused(
     args: string[],
     code: number,
@@ -290,7 +290,8 @@ describe("writing commands", () => {
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^0 streams examined/);
     await until(() => storage.signal.aborted);
-    // It has given the store back, so this needs no --take-over.
+    // The command before has released the store, so this one needs no
+    // --take-over.
     const after = await runCli([...down, "--schema", schema], owned);
     assert.equal(after.code, 0, after.stderr);
     assert.match(after.stdout, /own\s7,\swas\sat\s9,\sown\s\d+/);

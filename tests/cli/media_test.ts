@@ -65,7 +65,7 @@ it("compares the bucket with the database, and brings a stream back", async () =
       0,
       ["The stream is in the database already"],
     ]);
-    // Without a bucket: they are here.
+    // The blocks are in the database, so no bucket is needed.
     await using reader = await openStreamReader({ url, schema });
     const { miniblocks } = await reader.readMiniblocks(whole, 0n, 9n);
     assert.notEqual(miniblocks.length, 0);

@@ -1,6 +1,7 @@
 /**
- * The command line and the demo in a real terminal, of 80 columns and of 120:
- * nothing wraps, bars go before anything else is printed, colours are there.
+ * The command line and the demo in a real terminal of 80 and of 120 columns: no
+ * line wraps, bars disappear before other text is printed, and colours are
+ * shown.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";

@@ -1,6 +1,6 @@
 /**
- * `verify` and `repair` as processes: damage is found, planned, mended, taken back
- * and found again; and how they end.
+ * `verify` and `repair` as processes: damage is found, repaired, and found
+ * again after the repair is undone. Also their exit codes.
  */
 import { Command } from "@commander-js/extra-typings";
 import assert from "node:assert/strict";
@@ -206,7 +206,7 @@ describe("Damage", () => {
 
   it("is reported completely by a run that continues after Ctrl-C", async () => {
     const [json, plain] = [file("json.state"), file("plain.state")];
-    // Half a kilobyte a second: this takes long.
+    // At half a kilobyte a second, this takes long.
     const reporting = startCli(
       ["verify", "--json", "--rate", "0.0005", "--resume", json, ...at()],
       env,
@@ -254,7 +254,7 @@ describe("Damage", () => {
       const args = ["verify", "--rate", "0.0005", ...at()].join(" ");
       await tmux.type(`clear; ${program} ${args}; echo "ended ""with $?"`);
       await tmux.press("Enter");
-      // Where it is wide, what was found has room behind time and rate.
+      // A wide line has room for the findings after time and rate.
       await tmux.shows(
         columns === 80
           ? /^Verifying [█░]{24} +\d+ %, .* left, [0-9.]+\/s/m
@@ -300,7 +300,7 @@ describe("Damage", () => {
     assert.equal(refused.code, 2);
     assert.match(refused.stderr, /EEXIST \(BAD_CONFIG, undo_file\)\n$/);
     assert.equal(readFileSync(undo, "utf8"), "mine");
-    // A file of its own name, in the folder in which the command runs.
+    // The file gets a default name, in the folder in which the command runs.
     const applied = await runCli(["repair", ...args, ...at()], env, directory);
     assert.equal(applied.code, 0, applied.stderr);
     assert.match(applied.stdout, /^2 changes; 0 by hand$/m);

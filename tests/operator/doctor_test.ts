@@ -1,6 +1,6 @@
 /**
- * The doctor on a real server: every check is silent while all is well, and finds
- * what is made wrong for it, which is put right again afterwards.
+ * The doctor on a real server: every check is silent while all is well, and
+ * finds a fault that is planted for it and repaired afterwards.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -41,7 +41,7 @@ before(async () => {
   server = await startEmbeddedPostgres({
     settings: {
       max_connections: "20",
-      // 200 places, and a queue of half a megabyte.
+      // Room for 200 locks, and a queue of half a megabyte.
       max_locks_per_transaction: "10",
       max_notify_queue_pages: "64",
       autovacuum_freeze_max_age: "100000",

@@ -1,6 +1,7 @@
 /**
- * A fleet's plan: its arithmetic, what it refuses, and that what it says of stores
- * is what a server has, at three sizes. On a cluster: tests/cluster/fleet_test.ts.
+ * A fleet's plan: its arithmetic, its refusals, and a comparison of its figures
+ * with a server at three sizes. tests/cluster/fleet_test.ts compares with a
+ * cluster.
  */
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -101,7 +102,8 @@ describe("A fleet's plan", () => {
           2 * 86_400 * 3 * at1000(costs.diskBytes.value) +
           1000 * streamBytes.value + 2e9 * costs.mediaFactor.value,
         logBytesPerDay: 2 * 86_400 * at1000(costs.logBytes.value),
-        // Fewer partitions than were measured cost as much as the fewest.
+        // Fewer partitions than any measured number cost as much as the lowest
+        // measured number.
         memoryBytes: costs.memoryBytes.value[0]![1] / 2,
         cores: (2e-6 * (costs.processorMicros.value[0]![1] +
           700 * costs.processorMicrosPerByte.value)).toFixed(9),
@@ -147,7 +149,8 @@ describe("A fleet's plan", () => {
     assert.equal(counts.reduce((a, b) => a + b), 9);
     assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, String(counts));
     for (const { diskBytes } of workers) assert.ok(diskBytes <= 70e9);
-    // Every server has the tables of all stores, and its own a second time.
+    // Every server has the tables of all stores, and those of its own stores a
+    // second time.
     const one = 16 * 26 + 37;
     assert.equal(coordinator!.relations, 9 * one);
     for (const { stores, relations } of workers) {
@@ -223,7 +226,8 @@ describe("A server, at three sizes,", () => {
   const name = `fleet_${crypto.randomUUID().replaceAll("-", "")}`;
   before(async () => {
     const server = await testDatabaseUrl();
-    // Of its own: others' tables would be counted, too.
+    // A server of its own, because the tables of other tests would be counted,
+    // too.
     await queryOnce(server, `CREATE DATABASE ${name}`);
     const its = new URL(server);
     its.pathname = `/${name}`;
@@ -393,7 +397,10 @@ async function describedFleet(stack: AsyncDisposableStack) {
   };
 }
 
-/** The plan is no promise of bytes: files grow by pages, the catalogue by chance. */
+/**
+ * The plan can't be exact to the byte: files grow by pages, and the catalogue's
+ * growth varies.
+ */
 function assertNear(measured: number, planned: number, what: string): void {
   const ratio = measured / planned;
   assert.ok(

@@ -1,7 +1,7 @@
 /**
- * Moving a store between the workers of a cluster, against a server that says
- * what a test wants: what is refused and how, how far it is, and what is said of
- * a move that was stopped. On a real cluster: tests/cluster/move_test.ts.
+ * Moves a store between the workers of a cluster that is a stub: refusals,
+ * progress, and the error of an interrupted move. tests/cluster/move_test.ts
+ * moves on a real cluster.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -40,7 +40,7 @@ import { unqualifiedNames } from "../support/statement_names.ts";
 
 type Rows = unknown[][];
 
-/** A coordinator at "main", workers a and b, of which a has the store. */
+/** A coordinator at "main" and the workers a and b; a has the store. */
 function clusterRows() {
   return new Map<unknown, Rows>([
     [selectIsCluster, [[true]]],
@@ -207,7 +207,7 @@ describe("A move is planned, and", () => {
   });
 });
 
-/** A session for the move, that ends as the test says. */
+/** A session for the move, which ends as the test wants. */
 function mover(run: Mover["run"], end: Partial<Mover> = {}): Mover {
   return { run, usable: true, released: Promise.resolve(), ...end };
 }

@@ -70,7 +70,7 @@ describe("quickBench", () => {
         seconds: 3600,
         signal: controller.signal,
         onProgress: () => {
-          // In the midst of the first calls.
+          // Aborts during the first calls.
           setTimeout(() => controller.abort(), 100);
         },
       }),

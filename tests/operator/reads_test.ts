@@ -1,6 +1,6 @@
 /**
- * What the operator's tools tell of a store, held against what is stored: of every
- * kind of stream, with few rights, beside an owner and behind locks, and of a
+ * The reports of the operator's tools, compared with the stored data: for every
+ * kind of stream, with few rights, next to an owner, behind locks, and for a
  * database that a real node has made.
  */
 import assert from "node:assert/strict";
@@ -143,7 +143,7 @@ describe("storeStatus", () => {
 });
 
 describe("storeUsage", () => {
-  /** All bytes of a column, of all partitions. */
+  /** The bytes of a column in all partitions. */
   async function bytesIn(table: string, column: string): Promise<number> {
     const sums = ["r00", "r01", "m00", "m01"].map((suffix) =>
       `(SELECT coalesce(sum(octet_length(${column})), 0)
@@ -196,7 +196,8 @@ describe("storeUsage", () => {
   });
 
   it("is as exact as its sample says", () => {
-    // Of 10 000 streams one in ten is large; samples are the same at each run.
+    // One in ten of 10 000 streams is large. The samples are the same in each
+    // run.
     const sizeOf = (i: number) => BigInt(i % 10 === 0 ? 1000 : 10);
     const all = Array.from({ length: 10_000 }, (_, i) => sizeOf(i));
     const truth = Number(all.reduce((sum, size) => sum + size));

@@ -20,7 +20,10 @@ import { openTestStorage } from "../support/storage.ts";
 describe("A verification of blocks in object storage", () => {
   let bucket: S3Server;
   let test: TestStreamStorage;
-  /** A stream as nodes write it, and one whose last block is of another chain. */
+  /**
+   * A stream as nodes write it, and one whose last block belongs to another
+   * chain.
+   */
   let right: StreamId;
   let wrong: StreamId;
 

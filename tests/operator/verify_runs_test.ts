@@ -180,7 +180,7 @@ describe("A verification of many streams", () => {
   it("reads no faster than its rate", async () => {
     const run = start({ rate: 2_000_000 });
     await Array.fromAsync(run);
-    // Some 5500 rows, of which each counts as 100 bytes.
+    // There are some 5500 rows, and each counts as 100 bytes.
     assert.ok(run.summary.seconds > 0.2, `${run.summary.seconds} s`);
   });
 
@@ -233,7 +233,7 @@ describe("A resumed verification at level deep", () => {
       const data = isBroken ? bytes("no block") : block!.data;
       await storage.createStreamStorage(id, { ...block!, data });
     };
-    // Only what fits shows that the protocol's rules apply to the others.
+    // Only a right block shows that the protocol's rules apply to the others.
     await make("r00", true);
     await make("r01", false);
     await make("r02", true);
@@ -348,7 +348,7 @@ describe("The protocol's hash", () => {
       hex(keccak256()),
       "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470",
     );
-    // From the tests of the nodes' own repository.
+    // The values come from the tests of the nodes' repository.
     assert.equal(
       hex(eventHash(bytes("Hello, World!"))),
       "c6252c41c99028ea8600a2d9818d8dcfdf13ab69f9d4df54cbc1d1ed1a475592",

@@ -26,7 +26,7 @@ interface Plant {
   /** The statements that undo it, if restoring the rows does not. */
   undo?: string;
   level?: VerifyLevel;
-  /** It hides other damage. */
+  /** Whether it hides other damage. */
   isAlone?: boolean;
 }
 
@@ -298,7 +298,7 @@ const plants: Record<string, Plant> = {
   },
   "a changed byte of an event": {
     level: "deep",
-    // Behind the hash, the signature and the event's head.
+    // The byte after the hash, the signature and the event's head.
     sql: `UPDATE @.miniblocks_{noSnapshot}
       SET blockdata = set_byte(blockdata, 120, 255)
       WHERE stream_id = 'noSnapshot' AND seq_num = 2`,
@@ -317,7 +317,8 @@ const plants: Record<string, Plant> = {
         SELECT blockdata FROM @.miniblocks_{legacy}
         WHERE stream_id = 'legacy' AND seq_num = 2)
       WHERE stream_id = 'regular' AND seq_num = 2`,
-    // It does not follow the one before, nor the next one it.
+    // The block does not follow the one before it, and the next one does not
+    // follow the block.
     found: ["error broken_chain regular", "error broken_chain regular"],
   },
   "a block of another number": {
@@ -330,13 +331,19 @@ const plants: Record<string, Plant> = {
   },
 };
 
-/** So many streams of each kind, for damage that is planted at once. */
+/**
+ * The number of streams of each kind, so that much damage can be planted at
+ * once.
+ */
 const copies = 6;
 
 /** Damage to the streams of one copy. */
 type Planted = Plant & { name: string; copy: number };
 
-/** Puts damage to different streams together: one look finds all of it. */
+/**
+ * Combines damage to different streams, so that one verification finds all of
+ * it.
+ */
 function rounds(): Planted[][] {
   const made: { level: string; used: Set<string>; plants: Planted[] }[] = [];
   for (const [name, plant] of Object.entries(plants)) {
@@ -383,7 +390,7 @@ describe("A verification", () => {
     return findings.map((finding) => short(copies, finding)).sort();
   }
 
-  /** As `short` has it of each copy. */
+  /** The findings for each copy, in the form of `short`. */
   const ofEach = (shorts: Short[]) =>
     numbers(copies).flatMap((copy) =>
       shorts.map((short) => `${short} ${copy}`)
@@ -445,7 +452,7 @@ describe("A verification", () => {
 
 const isOfSchema = (short: Short) => /schema_drift|extra_partition/.test(short);
 
-/** `severity code stream copy`, or of the schema `severity code table`. */
+/** `severity code stream copy`, or for the schema `severity code table`. */
 function short(
   copies: readonly EveryKind[],
   { severity, finding, streamId, details }: Finding,

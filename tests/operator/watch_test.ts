@@ -24,7 +24,7 @@ const busy = newStreamId();
 let stop = false;
 let working: Promise<void>;
 
-/** Events and blocks until the end of the test. */
+/** Writes events and blocks until the end of the test. */
 async function work(): Promise<void> {
   await storage.createStreamStorage(busy, {
     number: 0n,
@@ -41,7 +41,7 @@ async function work(): Promise<void> {
       { generation: number },
     );
     await storage.readStreamFromLastSnapshot(busy, 2);
-    // Something else shall run, too.
+    // Let other work run, too.
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
@@ -63,7 +63,7 @@ after(async () => {
   await queryOnce(url, `DROP SCHEMA ${schema} CASCADE`);
 });
 
-/** Looks until one fits. */
+/** Waits for a look that fits. */
 async function look(
   fits: (sample: WatchSample) => boolean,
   options: Partial<Parameters<typeof watchStore>[0]> = {},
@@ -95,7 +95,7 @@ async function serving(
 
 describe("watchStore", () => {
   it("reports the owner and the busiest partitions", async () => {
-    // A session of the server counts what it does once a second.
+    // A session of the server reports its counters once a second.
     const sample = await look(({ streams, rates }) =>
       streams.length > 0 && rates!.rowsWritten > 0 && rates!.commits > 0
     );
@@ -354,7 +354,7 @@ describe("watch as a command", () => {
         const screen = await tmux.shows(/Stream in r0/);
         assert.match(screen, /^Every 0\.2 s; q leaves/);
         assert.doesNotMatch(screen, /as it was/);
-        // A row that wraps would push the next one to where it does not belong.
+        // A row that wraps would move the next one to a wrong place.
         const lines = screen.split("\n");
         assert.match(lines[2]!, /^Store /);
         assert.match(lines[3]!, /^Owner /);

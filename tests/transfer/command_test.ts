@@ -90,7 +90,7 @@ describe("The commands that move streams", () => {
     assert.equal(again.code, 2);
     assert.match(again.err, /^The export's file can't be used.*EEXIST/);
     assert.equal(other.code, 2);
-    // As a run left it that was stopped behind the first stream.
+    // The file of a run that was stopped after the first stream.
     const state = directory.file("state");
     const work = `import ${target.schema}`;
     await writeFile(state, JSON.stringify({ work, after: ids[0] }));

@@ -37,7 +37,7 @@ import {
   emptyStore,
 } from "../support/transfer/transfer.ts";
 
-/** Two of them fill a page. */
+/** A block of half a page. */
 function large(number: number): MiniblockDescriptor {
   const data = new Uint8Array(600_000).fill(number + 1);
   return number % 2 === 0
@@ -76,7 +76,7 @@ describe("A large stream that changes while it is read", () => {
     await test.storage.writeMiniblocks(id, blocks, next, generation);
   }
 
-  /** Reads it; `change` is made after the first page. */
+  /** Reads a stream, and makes `change` after the first page. */
   async function read(id: StreamId, change: () => Promise<unknown>) {
     let withdrawn = 0;
     let isChanged = false;
@@ -348,7 +348,7 @@ describe("A stream that is written in pieces", () => {
     await using owned = await openOwned({
       ...place.place,
       url: proxy.url,
-      // One connection that writes, so that every run is alike.
+      // Only one connection writes, so that every run is alike.
       maxConnections: 3,
       retry: { minDelayMs: 1, maxDelayMs: 10 },
     });
@@ -374,7 +374,7 @@ describe("A stream that is written in pieces", () => {
       minipool: { generation: 5n, envelopes: [] },
       candidates: [],
     };
-    /** Before each run: what is there. */
+    /** Makes the target's state before each run. */
     const prepared = async (mode: typeof kinds[number]) => {
       const id = newStreamId("space");
       if (mode === "create") return id;
@@ -411,7 +411,7 @@ describe("A stream that is written in pieces", () => {
           (["before", "after"] as const).map((when) => ({ side, nth, when }))
         )
       );
-      // Others every time.
+      // Other bytes every time.
       const oneIn = Math.ceil(cuts.length / 12);
       const first = Math.floor(Math.random() * oneIn);
       for (let i = first; i < cuts.length; i += oneIn) {

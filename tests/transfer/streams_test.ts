@@ -50,7 +50,7 @@ describe("Transfers", () => {
 
   const from = () => ({ url: source.url, schema: source.schema });
 
-  /** All but those that can't be read without an object storage. */
+  /** All streams except those that can't be read without object storage. */
   const movable = () =>
     Object.entries(ids).filter(([name]) =>
       name !== "nobody" && name !== "offloaded"
@@ -64,7 +64,7 @@ describe("Transfers", () => {
     ).map(({ finding, streamId }) => `${streamId} ${finding}`).sort();
   }
 
-  /** Reads everything on both sides; the servers' digests are not asked. */
+  /** Reads everything on both sides, without the servers' digests. */
   async function assertSame(
     target: EmptyStore,
     streamIds: readonly StreamId[] = movable(),
@@ -207,7 +207,9 @@ describe("Transfers", () => {
     const id = newStreamId("space");
     const longer = newStreamId("space");
 
-    /** Blocks 0 to 9 with events and candidates, of which the target has some. */
+    /**
+     * Blocks 0 to 9 with events and candidates; the target has some of them.
+     */
     before(async () => {
       target = stack.use(await emptyStore({ partitions: 3 }));
       file = directory.file("longer");
