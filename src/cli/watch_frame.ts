@@ -75,8 +75,8 @@ function ownerText({ owner, isLocked }: WatchSample): string {
     : isLocked
     ? " (lock held)"
     : " (lock free)";
-  if (owner === undefined) return `not to be seen by this role${lock}`;
-  if (owner === null) return `nobody${lock}`;
+  if (owner === undefined) return `not visible to this role${lock}`;
+  if (owner === null) return `none${lock}`;
   const place = owner.info === null ? "" : `, ${owner.info}`;
   const since = owner.since.replace(/\.\d+Z$/, "Z");
   return `${shortened(owner.name)}${lock}${place}, since ${since}`;

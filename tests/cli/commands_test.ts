@@ -133,7 +133,7 @@ describe("reading commands", () => {
     }
     const [status, usage, list, inspect, block, blocks, trim, media, plan] =
       ended.map(({ stdout }) => stdout);
-    assert.match(status!, /Owner +nobody/);
+    assert.match(status!, /Owner +none/);
     assert.match(usage!, /On disk/);
     assert.match(list!, RegExp(`^${gapped}$`, "m"));
     assert.match(inspect!, /███░{7}███/);

@@ -28,7 +28,7 @@ async function ills(
     .map(({ level, check, found }) => `${level} ${check}: ${found}`);
 }
 
-/** Something that is made wrong, what is found, and how it is put right. */
+/** A planted fault, the doctor's result, and the repair. */
 interface Trap {
   title: string;
   make: string[];
@@ -40,11 +40,11 @@ const traps: Trap[] = [
   {
     title: "a table that was made in a DO block",
     make: ["DO $$ BEGIN CREATE TABLE ward.stray (id int PRIMARY KEY); END $$"],
-    finds: /^fail distribution: stray did not go with the schema/,
+    finds: /^fail distribution: stray did not move with the schema/,
     mend: ["DROP TABLE ward.stray"],
   },
   {
-    title: "a table whose rows nothing names",
+    title: "a table without replica identity",
     make: ["ALTER TABLE ward.singlenodekey REPLICA IDENTITY DEFAULT"],
     finds: /^fail distribution: The schema can't be moved .* singlenodekey/,
     mend: ["ALTER TABLE ward.singlenodekey REPLICA IDENTITY FULL"],
@@ -105,11 +105,11 @@ describeOnCluster("The doctor on a cluster", () => {
   });
   after(() => cluster?.[Symbol.asyncDispose]());
 
-  it("finds nothing where all is well, and sends to where more is seen", async () => {
+  it("finds nothing if all is well, and names the server that shows more", async () => {
     const owner = await cluster.ownerOf(schema);
     const elsewhere = [
-      `unknown dead_rows: To be seen where the schema lives, on 127.0.0.1:${owner.port}`,
-      `unknown owner: To be seen where the schema lives, on 127.0.0.1:${owner.port}`,
+      `unknown dead_rows: Visible only where the schema lives, on 127.0.0.1:${owner.port}`,
+      `unknown owner: Visible only where the schema lives, on 127.0.0.1:${owner.port}`,
     ];
     assert.deepEqual(await ills(), elsewhere);
     const [, ...others] = await ills(await cluster.otherThan(schema));

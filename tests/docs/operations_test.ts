@@ -219,7 +219,7 @@ function shapeOf(text: string): string {
     .replaceAll(/\n {12,}(?=\S)/g, " ")
     // What limits a server, and what a runtime asks for, is not the document's.
     .replace(/ in addition to its round trip[\s\S]*/, "")
-    .replace(/This runtime asks for none|Deno allows what .*/, "ALLOWED")
+    .replace(/This runtime needs none|Deno allows what .*/, "ALLOWED")
     .replaceAll(/\bconnections?\b/g, "connections")
     .replaceAll(/[─█░▁▂▃▄▅▆▇]+/g, "-")
     .replaceAll(/\d{4}-\d\d-\d\d(T[\d:.]+Z)?/g, "DATE")

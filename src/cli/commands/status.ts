@@ -124,7 +124,7 @@ async function showFacts(cli: Cli, status: StoreStatus): Promise<void> {
 
 function ownerText(cli: Cli, { owner }: StoreStatus): string {
   if (owner === undefined) return "unknown: this role may not read it";
-  if (owner === null) return cli.colour.yellow("nobody");
+  if (owner === null) return cli.colour.yellow("none");
   const place = owner.info === null ? "" : `, ${owner.info}`;
   return `${owner.name}${place},\n${" ".repeat(12)}since ${owner.since}`;
 }
@@ -132,7 +132,7 @@ function ownerText(cli: Cli, { owner }: StoreStatus): string {
 function lockText(
   { lockHolders, server, placement }: StoreStatus,
 ): string {
-  if (server.isStandby) return "not to be seen on a standby";
+  if (server.isStandby) return "not visible on a standby";
   if (placement?.isHere === false) return "seen on its worker only";
   if (lockHolders === undefined) return "unknown: this role may not look";
   if (lockHolders.length === 0) return "free";

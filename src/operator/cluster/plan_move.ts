@@ -116,8 +116,8 @@ function targetOf({ nodes }: Cluster, to: string): ClusterNode {
   if (!target.isActive) {
     throw refusal("worker_not_active", {
       code: "FAILED_PRECONDITION",
-      message: `Worker ${worker} is not active: the cluster counts on it no ` +
-        "more, see citus_activate_node",
+      message: `Worker ${worker} is not active: the cluster does not use it, ` +
+        "see citus_activate_node",
       details: { worker },
     });
   }
@@ -142,7 +142,7 @@ async function refuseSchema(
   const [reason, message] = exists?.[0]
     ? [
       "schema_not_distributed",
-      `Schema ${quoted(schema)} is no distributed store: it lives on the ` +
+      `Schema ${quoted(schema)} is not a distributed store: it lives on the ` +
       "coordinator itself",
     ]
     : ["schema_not_found", `Schema ${quoted(schema)} does not exist`];
@@ -158,8 +158,9 @@ async function refuseTables(
   if (local.length > 0) {
     throw refusal("local_tables", {
       code: "FAILED_PRECONDITION",
-      message: `${named(local)} would stay on the coordinator: made in a ` +
-        "function or a DO block, unknown to Citus; see doctor",
+      message:
+        `${named(local)} would stay on the coordinator: it was made in a ` +
+        "function or a DO block, so Citus does not know it; see doctor",
       details: { schema, tables: local.slice(0, maxNamed) },
     });
   }

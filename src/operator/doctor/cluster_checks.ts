@@ -80,16 +80,20 @@ export const distribution: Check<SchemaLook> = {
       few(rows.map(([name]) => name));
     if (local.rows.length > 0) {
       results.push(fail(
-        `${names(local.rows)} did not go with the schema: what is written ` +
-          "there stays on this server",
+        `${
+          names(local.rows)
+        } did not move with the schema: rows that are written ` +
+          "there stay on this server",
         `ALTER TABLE each of them SET SCHEMA another one, then back to ` +
-          `${quoted(schema)}. Make tables by plain statements, in no DO block.`,
+          `${
+            quoted(schema)
+          }. Make tables by plain statements, not in a DO block.`,
       ));
     }
     if (unnamed.rows.length > 0) {
       results.push(fail(
-        `The schema can't be moved while it is written: nothing names a row ` +
-          `of ${names(unnamed.rows)}`,
+        `The schema can't be moved while it is written: no replica identity in ` +
+          names(unnamed.rows),
         "ALTER TABLE each of them REPLICA IDENTITY FULL, as `migrate up` does.",
       ));
     }

@@ -69,7 +69,7 @@ export async function checkPermissions(
   { hosts, ssl }: Pick<ConnectionTarget, "hosts" | "ssl">,
   ask: AskPermission | undefined,
 ): Promise<Result[]> {
-  if (ask === undefined) return [ok("This runtime asks for none")];
+  if (ask === undefined) return [ok("This runtime needs none")];
   const lacks = async (wanted: Permission) =>
     (await ask(wanted)).state !== "granted";
   const results: Result[] = [];

@@ -239,7 +239,7 @@ const owner: Check<SchemaLook> = {
     }
     if (named !== null) {
       return [warn(
-        `${named.name} is named as owner since ${named.since}, but nobody ` +
+        `${named.name} is named as owner since ${named.since}, but no session ` +
           "holds the lock",
         "It died without closing: start it again, or another one.",
       )];

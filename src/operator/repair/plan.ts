@@ -76,8 +76,8 @@ function planOf(finding: Finding): Plan {
           what: `Delete its ${details["rows"]} minipool rows`,
         }
         : byHand(
-          "Events of an archive stream are nobody's, unless it is a regular " +
-            `one: look at it with \`inspect ${finding.streamId}\``,
+          "An archive stream should have no events. It may be a regular " +
+            `stream: see \`inspect ${finding.streamId}\``,
         );
     default:
       return byHand(advice(finding));
@@ -100,7 +100,7 @@ function planMarker({ streamId, details }: Finding): Plan {
   const generation = details["generation"] ?? detail(null);
   return {
     action: { kind: "write_marker", generation },
-    what: `Write its minipool's marker anew, of generation ${generation}`,
+    what: `Rewrite its minipool's marker with generation ${generation}`,
   };
 }
 
@@ -109,17 +109,17 @@ function byHand(what: string): Plan {
 }
 
 function lostBlocks(streamId: string | null): string {
-  return "What is missing is nowhere in this database. Bring it from a replica " +
+  return "The missing data are not in this database. Copy them from a replica " +
     `of the stream: \`copy ${streamId} --from-file REPLICA --replace\``;
 }
 
 function advice({ finding, streamId, details }: Finding): string {
   switch (finding) {
     case "wrong_partition":
-      return `Nobody reads these rows. If the stream lacks them in partition ` +
-        `${details["rightSuffix"]}, move them there; else delete them`;
+      return `No node reads these rows. If the stream lacks them in partition ` +
+        `${details["rightSuffix"]}, move them there; otherwise delete them`;
     case "schema_drift":
-      return "Compare with `migrate print --schema NAME`, and put the table right " +
+      return "Compare with `migrate print --schema NAME`, and correct the table " +
         "by hand";
     case "location":
       return "See if `media reconcile --bucket FILE` misses its object. If not, " +

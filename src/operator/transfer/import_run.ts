@@ -70,7 +70,7 @@ export class ImportRun {
     if (this.#options.existing === "extend") await this.#compareAll();
     await this.#writeAll();
     if (!this.#isBehind) {
-      throw badFile("the stream to go on behind", "a file without it");
+      throw badFile("the stream after which to continue", "a file without it");
     }
     const { streams, problems, blocks, bytes, seconds } = this.#counting;
     return {

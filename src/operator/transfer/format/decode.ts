@@ -123,7 +123,7 @@ export async function* decodeExport(
     } else if (type === "B") {
       const block = decodeBlock(payload) ?? wrong(record, "a block");
       if (present.minipool || present.candidates.length > 0) {
-        return wrong(record, "no block behind the minipool");
+        return wrong(record, "no block after the minipool");
       }
       present.rules.block(block);
       yield { is: "block", block };

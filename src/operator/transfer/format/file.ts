@@ -142,7 +142,7 @@ export async function findResumption(
   signal?: AbortSignal,
 ): Promise<{ mark?: Mark; after?: string }> {
   if (isCompressed(file)) {
-    throw badFile("a file without compression, to go on with it", "a .gz file");
+    throw badFile("a file without compression, to continue it", "a .gz file");
   }
   const found: { mark?: Mark; after?: string } = {};
   try {
