@@ -84,10 +84,10 @@ export const distribution: Check<SchemaLook> = {
           names(local.rows)
         } did not move with the schema: rows that are written ` +
           "there stay on this server",
-        `ALTER TABLE each of them SET SCHEMA another one, then back to ` +
+        "ALTER TABLE each of them SET SCHEMA another one, then back to " +
           `${
             quoted(schema)
-          }. Make tables by plain statements, not in a DO block.`,
+          }. Make tables by plain statements, not in DO blocks.`,
       ));
     }
     if (unnamed.rows.length > 0) {
