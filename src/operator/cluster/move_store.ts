@@ -177,9 +177,7 @@ function leftover(
   return new StreamStorageError({
     code: "FAILED_PRECONDITION",
     message: `${worker} still has leftovers of an earlier move of schema ` +
-      `${
-        quoted(schema)
-      }: Citus removes them when no session uses them any more; ` +
+      `${quoted(schema)}: Citus removes them when no session uses them; ` +
       "CALL citus_cleanup_orphaned_resources() does so at once",
     details: { reason: "leftover_of_move", schema, worker },
     retryable: true,

@@ -80,14 +80,11 @@ export const distribution: Check<SchemaLook> = {
       few(rows.map(([name]) => name));
     if (local.rows.length > 0) {
       results.push(fail(
-        `${
-          names(local.rows)
-        } did not move with the schema: rows that are written ` +
+        `${names(local.rows)} did not move with the schema: rows written ` +
           "there stay on this server",
         "ALTER TABLE each of them SET SCHEMA another one, then back to " +
-          `${
-            quoted(schema)
-          }. Make tables by plain statements, not in DO blocks.`,
+          `${quoted(schema)}. Make tables by plain statements, not in a DO ` +
+          "block.",
       ));
     }
     if (unnamed.rows.length > 0) {
