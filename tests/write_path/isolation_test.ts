@@ -31,6 +31,9 @@ describe("A writer that comes while another holds the stream", () => {
       await using test = await openTestStorage({
         isolationLevel,
         debugTransactions: true,
+        // A slow machine must not add a retry.
+        lockTimeoutMs: 5000,
+        operationTimeoutMs: 20_000,
       });
       const { storage, schema } = test;
       const id = newStreamId();
