@@ -4,11 +4,11 @@
  * run counts the cases of its report, and one more failure if it failed without
  * a failed case. The gate exits with 1 if anything failed.
  *
- * The test runs are divided into jobs (test_jobs.ts), some of which run at the
- * same time. The run on Debian's server, which is older than the embedded one,
- * is left out if the package is not installed.
+ * The test runs are divided into jobs (test_jobs.ts). Some jobs run at the same
+ * time, beside the checks. The run on Debian's server, an older version than the
+ * embedded one, is left out if the package is not installed.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   closeSync,
@@ -45,33 +45,52 @@ const jobsAtOnce = 2 * availableParallelism();
 
 const hasDebian = () => serverPrograms() !== undefined;
 
-function runCheck(name: string): TestCounts {
-  console.log(`\n== deno task ${name}`);
-  const { status } = spawnSync("deno", ["task", "--quiet", name], {
-    stdio: ["ignore", "inherit", "inherit"],
-    timeout: checkDeadlineMs,
-  });
-  const isOk = status === 0;
-  return { passed: Number(isOk), failed: Number(!isOk), skipped: 0 };
-}
+type Results = [name: string, counts: TestCounts][];
 
-/** Runs a part of the tests, and prints its output when it has ended. */
-async function runJob(job: TestJob, dir: string): Promise<TestCounts> {
-  const name = `${job.task} ${job.part}`.trim();
-  const base = join(dir, name.replaceAll(/\W/g, "-"));
-  const report = `${base}.xml`;
-  const output = openSync(`${base}.txt`, "w");
+/** Runs a Deno task, and prints its output when it has ended. */
+async function runTask(
+  { task, part, args }: { task: string; part: string; args: string[] },
+  dir: string,
+  deadlineMs: number,
+): Promise<number | null> {
+  const name = `${task} ${part}`.trim();
+  const file = `${join(dir, name.replaceAll(/\W/g, "-"))}.txt`;
+  const output = openSync(file, "w");
   const began = performance.now();
-  const task = spawn(
-    "deno",
-    ["task", "--quiet", job.task, ...job.report(report), ...job.files],
-    { stdio: ["ignore", output, output], timeout: testsDeadlineMs },
-  );
-  const [status] = await once(task, "exit");
+  const child = spawn("deno", ["task", "--quiet", task, ...args], {
+    stdio: ["ignore", output, output],
+    timeout: deadlineMs,
+  });
+  const [status] = await once(child, "exit");
   closeSync(output);
   const seconds = Math.round((performance.now() - began) / 1000);
   console.log(`\n== deno task ${name} (${seconds} s)`);
-  process.stdout.write(readFileSync(`${base}.txt`));
+  process.stdout.write(readFileSync(file));
+  return status;
+}
+
+/** Runs the checks, one after another. */
+async function runChecks(dir: string): Promise<Results> {
+  const results: Results = [];
+  for (const task of checks) {
+    const status = await runTask(
+      { task, part: "", args: [] },
+      dir,
+      checkDeadlineMs,
+    );
+    const isOk = status === 0;
+    const counts = { passed: Number(isOk), failed: Number(!isOk), skipped: 0 };
+    results.push([task, counts]);
+  }
+  return results;
+}
+
+/** Runs a part of the tests, and counts its cases. */
+async function runJob(job: TestJob, dir: string): Promise<TestCounts> {
+  const { task, part, files } = job;
+  const report = join(dir, `${task}-${part}.xml`.replaceAll(/[:/]/g, "-"));
+  const args = [...job.report(report), ...files];
+  const status = await runTask({ task, part, args }, dir, testsDeadlineMs);
   const counts = existsSync(report)
     ? countTests(readFileSync(report, "utf8"))
     : { passed: 0, failed: 0, skipped: 0 };
@@ -83,7 +102,7 @@ async function runJob(job: TestJob, dir: string): Promise<TestCounts> {
 /**
  * Runs all jobs, some at the same time, and adds up the results of each task.
  */
-async function runTests(dir: string): Promise<Map<string, TestCounts>> {
+async function runTests(dir: string): Promise<Results> {
   const results = new Map<string, TestCounts>();
   const waiting = testJobs(testFiles(), { hasDebian: hasDebian() });
   const work = async () => {
@@ -98,20 +117,20 @@ async function runTests(dir: string): Promise<Map<string, TestCounts>> {
     }
   };
   await Promise.all(Array.from({ length: jobsAtOnce }, work));
-  return results;
+  return [...results];
 }
 
 async function main(): Promise<number> {
   const dir = mkdtempSync(join(tmpdir(), "stream-storage-gate-"));
-  const results: [name: string, counts: TestCounts][] = [];
+  let results: Results;
   try {
-    for (const name of checks) results.push([name, runCheck(name)]);
     if (!hasDebian()) {
       console.log("Debian's server is not installed: test:debian is NOT RUN");
     }
     console.log(`Left to Deno alone: ${leftToDeno.join(", ")}`);
-    console.log("\nRunning the tests under Deno and Bun, for minutes …");
-    results.push(...await runTests(dir));
+    console.log("\nRunning checks and tests, for minutes …");
+    const parts = await Promise.all([runChecks(dir), runTests(dir)]);
+    results = parts.flat();
   } finally {
     rmSync(dir, { recursive: true });
   }

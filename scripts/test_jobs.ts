@@ -53,7 +53,7 @@ export const leftToDeno = [
 
 const denoReport = (file: string) => [`--junit-path=${file}`];
 
-const deno: TestRun = { task: "test", jobs: 5, report: denoReport };
+const deno: TestRun = { task: "test", jobs: 7, report: denoReport };
 
 /**
  * More jobs than Deno has, so that the last ones, which run alone, are short.

@@ -164,7 +164,7 @@ describe("The page about addresses", () => {
 
   it("names the parameters that are known", async () => {
     const text = await readFile(page, "utf8");
-    const [, list = ""] = /Known are (.*?)\./s.exec(text) ?? [];
+    const [, list = ""] = /known parameters are (.*?)\./s.exec(text) ?? [];
     const named = [...list.matchAll(/`(\w+)`/g)].map(([, name]) => name!);
     assert.throws(
       () => parseConnectionUrl(`${usual}?unheard_of=1`),
