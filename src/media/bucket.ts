@@ -7,6 +7,9 @@
  * write carries its MD5, which the store compares, and for S3 its SHA-256
  * inside the signature. conditions.ts says how late copies of a change are
  * refused.
+ *
+ * The file is long because every request of the protocol is a method of one
+ * class, with one client and one set of rules for replies.
  */
 
 import { createHash } from "node:crypto";
