@@ -1,3 +1,7 @@
+/**
+ * The object that callers get for a store. It makes its methods from the table of
+ * operations, and passes each call to the function of the same name.
+ */
 import { ownershipReleased } from "../database/fence_errors.ts";
 import type {
   TransactionRecord,

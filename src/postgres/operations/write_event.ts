@@ -1,3 +1,9 @@
+/**
+ * Adds an event to a minipool (`writeEvent`). Depending on what the minipool
+ * cache knows, the statement compares the whole position itself (`insertEvent`),
+ * or trusts the lock of an unchanged stream (`appendEvent`); both are in
+ * ../sql/minipools.ts.
+ */
 import { bind, type Bound, type Result } from "../../database/statement.ts";
 import {
   storedExternally,
