@@ -80,9 +80,9 @@ export const costs = {
   memoryBytes: {
     what: "bytes of memory of 10 connections of a store, by partitions",
     value: [
-      [16, 69.7 * 2 ** 20],
-      [64, 222.5 * 2 ** 20],
-      [256, 784.7 * 2 ** 20],
+      [16, 57.7 * 2 ** 20],
+      [64, 91.4 * 2 ** 20],
+      [256, 142.3 * 2 ** 20],
     ] as Points,
     how:
       "deno task server-memory: what is the processes' own, without shared " +
