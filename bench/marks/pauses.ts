@@ -121,7 +121,8 @@ export interface Pause {
   ms: number;
   /**
    * The most processor time of the event loop's thread between two turns: what
-   * the pause would be on a machine without other work. NaN if the system does not show it.
+   * the pause would be on a machine without other work. NaN if the system does not
+   * show it.
    */
   cpuMs: number;
 }
@@ -151,7 +152,7 @@ export async function longestPause(call: Call): Promise<Pause> {
   return longest;
 }
 
-/** Linux tells it of the first thread, which runs JavaScript in Deno and Bun. */
+/** Linux shows it for the first thread, which runs JavaScript in Deno and Bun. */
 function threadCpuMs(): number {
   try {
     return Number(readFileSync("/proc/self/schedstat", "utf8").split(" ")[0]) /

@@ -8,11 +8,11 @@
  * up to a depth. Beyond that it waits in a queue of bounded length, and is
  * refused if the queue is full.
  *
- * Of the idle sessions that one is taken where most of the statements are
- * prepared, and a session that gets free takes one of the next calls rather than
- * the first, if it has prepared what that one needs. So the partitions divide
- * themselves among the sessions, and most statements are prepared in one of them:
- * together they may take so much of the server's memory (prepared_budget.ts).
+ * The pool prefers the idle session that has most of a call's statements prepared.
+ * A session that becomes free may take one of the next calls instead of the first,
+ * if it has prepared that call's statements. So each session gets its own
+ * partitions, and most statements are prepared in one session only: all sessions
+ * share one bound on the server's memory (prepared_budget.ts).
  *
  * After a connection that failed, broke before it answered anything, or was
  * given up, the next attempt waits for a jittered, growing delay, so that no

@@ -1,22 +1,22 @@
 /**
  * How much the server may keep prepared for all sessions of a store together.
  *
- * There is a statement of each kind for each partition, and the server keeps 10 to
- * 170 KB for it: with 256 partitions hundreds of megabytes in every session. So
- * the statements that were not used for longest are closed, in whatever session
- * they are. Who uses one again pays for a new plan, 0.1 to 0.7 ms.
+ * Each partition has a statement of each kind, and the server keeps 10 to 170 KB
+ * for one: hundreds of megabytes in every session at 256 partitions. So the budget
+ * closes the least recently used statements, in whatever session they are. The next
+ * use of a closed statement costs the server a new plan, 0.1 to 0.7 ms.
  *
- * While the room is full, a statement that is used for the first time is sent
- * without a name. It is prepared when it is used again before what was closed last
- * would have been: else work that comes once to each partition would drive out
- * what is used all the time.
+ * While the budget is used up, the first use of a statement is sent without a name.
+ * The statement is prepared only if its last use is more recent than that of the
+ * statement closed last. Otherwise work that visits each partition once would drive
+ * out the statements that are in constant use.
  */
 
 /** A statement that the server keeps, or is just about to. */
 export interface Prepared {
   readonly name: string;
   readonly text: string;
-  /** About what the server keeps for it. */
+  /** The bytes that the server keeps for it, estimated. */
   readonly bytes: number;
   readonly of: BudgetMember;
   /** The number of its last use. */
@@ -26,13 +26,13 @@ export interface Prepared {
 /** What a session keeps prepared. */
 export interface BudgetMember {
   all(): Iterable<Prepared>;
-  /** These have to make room. */
+  /** Closes statements, to make room. */
   close(prepared: readonly Prepared[]): void;
 }
 
 /**
- * What stays when there has to be room: looking for what is old takes a
- * millisecond, and closing is a message to each session.
+ * The share that stays when room is made. More than is needed is closed at a time,
+ * because the search takes a millisecond, and each session gets a message.
  */
 const keptShare = 15 / 16;
 
@@ -43,54 +43,54 @@ export class PreparedBudget {
   #bytes = 0;
   #uses = 0;
   #runBegan = 0;
-  /** The last use of what had to go last. */
+  /** The last use of the statement that was closed last. */
   #goneAt = 0;
 
   constructor(maxBytes = 64 * 1024 * 1024) {
     this.#maxBytes = maxBytes;
   }
 
-  /** About what the server keeps. */
+  /** The bytes that the server keeps, estimated. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** A session keeps statements. */
+  /** Adds a session that keeps statements. */
   enter(member: BudgetMember): void {
     this.#members.add(member);
   }
 
-  /** It keeps none any more. */
+  /** Removes a session that has ended. */
   leave(member: BudgetMember): void {
     this.#members.delete(member);
   }
 
-  /** What is used from now on, until the next run, has to stay. */
+  /** Begins a run: nothing that it uses is closed for its own statements. */
   beginRun(): void {
     this.#runBegan = this.#uses;
   }
 
-  /** The number of a use that is just made. */
+  /** Counts a use, and returns its number. */
   used(): number {
     return ++this.#uses;
   }
 
   /**
-   * Whether there is room for so much more, or what was used at `before` has more
-   * right to be kept than what would have to go.
+   * Whether there is room for so many bytes, or the statement, last used at
+   * `before`, was used more recently than the one closed last.
    */
   admits(bytes: number, before: number | undefined): boolean {
     return this.#bytes + bytes <= this.#maxBytes ||
       (before !== undefined && before > this.#goneAt);
   }
 
-  /** A session keeps so much more. */
+  /** Adds the bytes of a new statement; closes others if there is no room. */
   took(bytes: number): void {
     this.#bytes += bytes;
     if (this.#bytes > this.#maxBytes) this.#makeRoom();
   }
 
-  /** A session keeps so much less. */
+  /** Subtracts the bytes of a closed statement. */
   freed(bytes: number): void {
     this.#bytes -= bytes;
   }

@@ -13,13 +13,13 @@ export interface WaitingCall {
   since: number;
   /** When it is refused, in the time of `performance.now()`. */
   until: number;
-  /** How many that came later went before it. */
+  /** How many later calls have started before it. */
   passed: number;
   start(session: Session): void;
   refuse(error: unknown): void;
 }
 
-/** How many calls may go before one that came earlier. */
+/** How many later calls may start before an earlier one. */
 const maxPassed = 8;
 
 function isPrepared({ bound }: WaitingCall, session: Session): boolean {
@@ -36,15 +36,15 @@ export class WaitingCalls {
     return this.#calls.size;
   }
 
-  /** The one that has waited for longest. */
+  /** The call that has waited longest. */
   get first(): WaitingCall | undefined {
     for (const call of this.#calls) return call;
     return undefined;
   }
 
   /**
-   * The first; or one of the next few, if its statements are prepared on the
-   * session and those of the first are not. The first is passed by a few times at
+   * Returns the first call, or one of the next few if the session has prepared its
+   * statements and not those of the first. The first is passed over a few times at
    * most.
    */
   nextFor(session: Session): WaitingCall {

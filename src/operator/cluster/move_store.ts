@@ -14,6 +14,7 @@
 import { PgError } from "../../database/pg_error.ts";
 import type { Session } from "../../database/session.ts";
 import { bind } from "../../database/statement.ts";
+import { atMost } from "../../storage/at_most.ts";
 import { canceled } from "../../storage/contract_errors.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 import { quoted } from "../../storage/foreign_text.ts";
@@ -213,16 +214,8 @@ export async function watchMove(
       // A failure to read the progress does not matter. The move's own session
       // reports failures of the move.
     }
-    await pause(end);
+    await atMost(askEveryMs, end);
   }
-}
-
-/** Waits until the next time to ask, or until the move has ended. */
-async function pause(end: Promise<void>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, askEveryMs);
-  await Promise.race([end, promise]);
-  clearTimeout(timer);
 }
 
 /** Makes the error that says where the schema is after an interrupted move. */
