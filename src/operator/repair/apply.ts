@@ -9,7 +9,11 @@ import { toStorageError } from "../../database/failures.ts";
 import { bind, type Bound, type Result } from "../../database/statement.ts";
 import { insertMarker } from "../../postgres/sql/minipools.ts";
 import { selectMiniblock } from "../../postgres/sql/state.ts";
-import type { Store } from "../../postgres/store.ts";
+import {
+  contextOf,
+  type Store,
+  type StreamCall,
+} from "../../postgres/store.ts";
 import { writeStream } from "../../postgres/write_path/stream_write.ts";
 import { canceled } from "../../storage/contract_errors.ts";
 import { hasLegacySnapshot } from "../../storage/miniblock_proto.ts";
@@ -125,8 +129,8 @@ async function deleteRows(bench: Bench, rows: Rows): Promise<Outcome> {
       bound: [found.deletion],
       // Orphans have no stream, so there is no row to lock.
       withoutLock: isOrphan,
-      wasDone: async () =>
-        (await selectRows(bench, rows, true)).json !== found.json,
+      wasDone: async (look) =>
+        (await selectRows(bench, rows, look)).json !== found.json,
     });
     if (!isDone) return { outcome: "changed", rows: done };
     done += found.count;
@@ -136,11 +140,11 @@ async function deleteRows(bench: Bench, rows: Rows): Promise<Outcome> {
 async function selectRows(
   { store }: Bench,
   { streamId, suffix, table, kind }: Rows,
-  isFenced = false,
+  call: StreamCall = { name: operation, streamId },
 ): Promise<{ count: number; json: string; deletion: Bound }> {
   const { catalog, transactions } = store;
   const statements = rowStatements(table, kind);
-  const [{ rows }] = await transactions.read({ name: operation, isFenced }, [
+  const [{ rows }] = await transactions.read(contextOf(call), [
     bind(catalog.at(suffix, statements.select), streamId),
   ]);
   return {
@@ -184,8 +188,8 @@ async function writeMarker(
       markers.deletion,
       bind(catalog.at(suffix, insertMarker), streamId, generation),
     ],
-    wasDone: async () =>
-      (await selectRows(bench, rows, true)).json !== markers.json,
+    wasDone: async (look) =>
+      (await selectRows(bench, rows, look)).json !== markers.json,
   });
   return isDone
     ? { outcome: "done", rows: markers.count + 1 }
@@ -216,9 +220,8 @@ async function movePointerTo(
       bind(catalog.at(suffix, movePointer), streamId, from, to, isGood),
     ],
     isDone: ([moved]) => moved!.count === 1,
-    wasDone: async () => {
-      const context = { name: operation, isFenced: true };
-      const [{ rows: [row] }] = await transactions.read(context, [
+    wasDone: async (look) => {
+      const [{ rows: [row] }] = await transactions.read(contextOf(look), [
         bind(catalog.at(suffix, selectPointer), streamId),
       ]);
       return row?.[0] === to;
@@ -255,14 +258,13 @@ async function carryOut(
     /**
      * Whether an earlier attempt, whose answer was lost, has made the change.
      */
-    wasDone: () => Promise<boolean>;
+    wasDone: (look: StreamCall) => Promise<boolean>;
     withoutLock?: boolean;
     isDone?: (results: readonly Result[]) => boolean;
   },
 ): Promise<boolean> {
   await undo.begin(change);
   const done = await writeStream(store, { name: operation, streamId }, {
-    bytes: 0,
     bound,
     withoutLock,
     endsBeliefs: true,

@@ -12,11 +12,10 @@ import { insertStream } from "../sql/streams.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
 import { creating, noLeftovers } from "./leftovers.ts";
-import { endsWithBlock, looking } from "./recognise.ts";
+import { endsWithBlock } from "./recognise.ts";
 import {
   findState,
   readState,
-  streamChanged,
   type StreamState,
   unchanged,
 } from "./stream_state.ts";
@@ -30,17 +29,13 @@ export async function createStreamArchiveStorage(
   const { streamId } = call;
   checkNewStreamId(streamId);
   const write = creating(store, call, {
-    bytes: 0,
     withoutLock: true,
     bound: [
       bind(store.catalog.of(streamId, insertStream), streamId, false),
       noLeftovers(store.catalog, streamId),
     ],
-    settle: () => {},
-    refused: () => {
-      throw streamExists(streamId);
-    },
-    wasDone: () => isEmptyArchive(store, call),
+    refused: () => streamExists(streamId),
+    wasDone: (look) => isEmptyArchive(store, look),
   });
   await writeStream(store, call, write);
 }
@@ -51,7 +46,7 @@ async function isEmptyArchive(
   call: StreamCall,
 ): Promise<boolean> {
   const range = { first: 0n, last: 0n };
-  const state = await findState(store, looking(call), range);
+  const state = await findState(store, call, range);
   return state !== undefined && state.last === undefined &&
     !state.hasMinipool && !state.ephemeral;
 }
@@ -63,7 +58,6 @@ export async function writeArchiveMiniblocks(
   start: bigint,
   given: readonly MiniblockDescriptor[],
 ): Promise<void> {
-  const { streamId } = call;
   const miniblocks = given.map((block, i) => ({
     ...block,
     number: start + BigInt(i),
@@ -80,12 +74,8 @@ export async function writeArchiveMiniblocks(
         ...await miniblockRows(store.catalog, call, miniblocks),
       ];
     },
-    settle: () => {},
-    refused: () => {
-      throw streamChanged(streamId);
-    },
-    wasDone: async () =>
-      last !== undefined && await endsWithBlock(store, call, last),
+    wasDone: async (look) =>
+      last !== undefined && await endsWithBlock(store, look, last),
   });
 }
 

@@ -21,7 +21,6 @@ import { checkCandidates, insertCandidateWithin } from "../sql/quotas.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
 import type { MinipoolEnd } from "../write_path/minipool_cache.ts";
 import { writeStream } from "../write_path/stream_write.ts";
-import { looking } from "./recognise.ts";
 import { snapshotOf } from "./write_miniblocks.ts";
 
 const quota = "candidatesPerHeight";
@@ -47,16 +46,18 @@ export async function writeMiniblockCandidate(
     quotas?.grown(quota, streamId, Number(others), Number(others) + 1);
   await writeStream(store, call, {
     bytes: data.length + (snapshot?.length ?? 0),
-    shared: (cached) => ({
-      bound: limit === 0n
-        ? bind(catalog.of(streamId, insertOf(cached, number)), ...row)
-        : bind(catalog.of(streamId, insertCandidateWithin), ...row, limit),
-      // A candidate changes nothing that the cache says of the minipool.
-      ...(cached !== undefined && { end: cached, isUnchecked: true }),
-    }),
-    ...(limit > 0n && {
-      sharedRow: ([, others]: readonly unknown[]) => grown(others as bigint),
-    }),
+    shared: {
+      bind: (cached) => ({
+        bound: limit === 0n
+          ? bind(catalog.of(streamId, insertOf(cached, number)), ...row)
+          : bind(catalog.of(streamId, insertCandidateWithin), ...row, limit),
+        // A candidate changes nothing that the cache says of the minipool.
+        ...(cached !== undefined && { end: cached, isUnchecked: true }),
+      }),
+      ...(limit > 0n && {
+        done: ([, others]: readonly unknown[]) => grown(others as bigint),
+      }),
+    },
     bound: [
       bind(catalog.of(streamId, checkCandidate), streamId, number),
       // Without a limit, this statement is not needed.
@@ -72,10 +73,8 @@ export async function writeMiniblockCandidate(
       }
       throw candidateExists(streamId, number, hash);
     },
-    wasDone: () => isStored(store, looking(call), candidate),
-    refused: (rejection) => {
-      throw refusal(store, call, number, rejection);
-    },
+    wasDone: (look) => isStored(store, look, candidate),
+    refused: (rejection) => refusal(store, call, number, rejection),
   });
 }
 

@@ -33,14 +33,16 @@ export async function createStreamStorage(
   const write = creating(store, call, {
     bytes: genesis.data.length + (snapshot?.length ?? 0),
     withoutLock: true,
-    shared: () => ({
-      bound: bind(
-        catalog.of(streamId, insertWholeStream),
-        streamId,
-        genesis.data,
-        snapshot,
-      ),
-    }),
+    shared: {
+      bind: () => ({
+        bound: bind(
+          catalog.of(streamId, insertWholeStream),
+          streamId,
+          genesis.data,
+          snapshot,
+        ),
+      }),
+    },
     // Made only when they are needed, which is rare.
     bound: () =>
       Promise.resolve([
@@ -55,13 +57,12 @@ export async function createStreamStorage(
         ),
         bind(catalog.of(streamId, insertMarker), streamId, 1n),
       ]),
-    settle: () => {},
     refused: async ({ figures }) => {
       isNew = false;
       if (figures["repairable"] && await repair(store, call, genesis)) return;
-      throw streamExists(streamId);
+      return streamExists(streamId);
     },
-    wasDone: () => isJustCreated(store, call, block, false),
+    wasDone: (look) => isJustCreated(store, look, block, false),
   });
   await writeStream(store, call, write);
   if (isNew) created?.();
@@ -76,7 +77,6 @@ async function repair(
   const { catalog } = store;
   const { streamId } = call;
   return await runAlone(store, call, {
-    bytes: genesis.data.length,
     endsBeliefs: true,
     bound: [
       bind(
@@ -88,6 +88,6 @@ async function repair(
       bind(catalog.of(streamId, insertMissingMarker), streamId),
     ],
     settle: (results) => results === undefined || results[0].count === 1,
-    wasDone: () => isBlockStored(store, call, { ...genesis, number: 0n }),
+    wasDone: (look) => isBlockStored(store, look, { ...genesis, number: 0n }),
   }, false);
 }

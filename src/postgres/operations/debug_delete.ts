@@ -24,7 +24,6 @@ export async function debugDeleteMiniblocks(
   let next = from;
   await inParts(call, () =>
     writeStream(store, call, {
-      bytes: 0,
       endsBeliefs: true,
       bound: [
         bind(catalog.of(streamId, checkStream), streamId),
@@ -38,8 +37,6 @@ export async function debugDeleteMiniblocks(
         next = found ?? to;
         return { isMore: found !== null };
       },
-      refused: () => {
-        throw streamNotFound(streamId);
-      },
+      refused: () => streamNotFound(streamId),
     }));
 }

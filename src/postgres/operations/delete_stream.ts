@@ -31,7 +31,6 @@ export async function deleteStream(
   // added.
   store.quotas?.forget(streamId);
   await writeStream(store, call, {
-    bytes: 0,
     endsBeliefs: true,
     bound: !isMedia ? rows : async () => {
       const location = await findLocation(store, call) ?? "D";
@@ -42,10 +41,8 @@ export async function deleteStream(
     settle: (results) => {
       isRest = restAfter(results);
     },
-    refused: () => {
-      throw streamNotFound(streamId);
-    },
-    wasDone: () => isGone(store, call),
+    refused: () => streamNotFound(streamId),
+    wasDone: (look) => isGone(store, look),
   });
   if (isRest) await removeRest(store, call);
   if (hasObject) await deleteObjectSoon(store, call);

@@ -30,13 +30,8 @@ import {
   writeStream,
 } from "../write_path/stream_write.ts";
 import { creating, noLeftovers } from "./leftovers.ts";
-import { isBlockStored, isJustCreated, looking } from "./recognise.ts";
-import {
-  findState,
-  readState,
-  streamChanged,
-  unchanged,
-} from "./stream_state.ts";
+import { isBlockStored, isJustCreated } from "./recognise.ts";
+import { findState, readState, unchanged } from "./stream_state.ts";
 import { miniblocksBytes, snapshotOf } from "./write_miniblocks.ts";
 
 /** See {@linkcode StreamStorage.createEphemeralStreamStorage}. */
@@ -54,7 +49,7 @@ function creation(
   store: Store,
   call: StreamCall,
   block: MiniblockDescriptor,
-): StreamWrite<readonly Bound[], void> {
+): StreamWrite<readonly Bound[]> {
   const { catalog } = store;
   const { streamId } = call;
   checkNewStreamId(streamId);
@@ -73,11 +68,8 @@ function creation(
         snapshotOf(block),
       ),
     ],
-    settle: () => {},
-    refused: () => {
-      throw streamExists(streamId);
-    },
-    wasDone: () => isJustCreated(store, call, block, true),
+    refused: () => streamExists(streamId),
+    wasDone: (look) => isJustCreated(store, look, block, true),
   });
 }
 
@@ -91,15 +83,17 @@ export async function writeEphemeralMiniblock(
   const { streamId } = call;
   await writeStream(store, call, {
     bytes: miniblocksBytes([block]),
-    shared: () => ({
-      bound: bind(
-        catalog.of(streamId, insertChunk),
-        streamId,
-        block.number,
-        block.data,
-        snapshotOf(block),
-      ),
-    }),
+    shared: {
+      bind: () => ({
+        bound: bind(
+          catalog.of(streamId, insertChunk),
+          streamId,
+          block.number,
+          block.data,
+          snapshotOf(block),
+        ),
+      }),
+    },
     bound: [
       bind(catalog.of(streamId, checkEphemeral), streamId),
       bind(
@@ -114,13 +108,13 @@ export async function writeEphemeralMiniblock(
       if (results === undefined || results[1].count === 1) return;
       throw miniblockExists(streamId, block.number);
     },
-    wasDone: () => isChunkStored(store, call, block),
+    wasDone: (look) => isChunkStored(store, look, block),
     refused: async ({ reason }) => {
       if (reason !== "stream_not_found") {
-        throw notEphemeral("ALREADY_EXISTS", streamId);
+        return notEphemeral("ALREADY_EXISTS", streamId);
       }
       // Still in the stream's turn, so later calls find the stream.
-      await runAlone(store, call, creation(store, call, block), false);
+      return await runAlone(store, call, creation(store, call, block), false);
     },
   });
 }
@@ -132,7 +126,7 @@ async function isChunkStored(
   block: MiniblockDescriptor,
 ): Promise<boolean> {
   const none = { first: 0n, last: -1n };
-  const state = await findState(store, looking(call), none);
+  const state = await findState(store, call, none);
   return state?.ephemeral === true && await isBlockStored(store, call, block);
 }
 
@@ -149,7 +143,6 @@ export async function normalizeEphemeralStream(
     streamType(streamId) === "media";
   let sealed: { headerHash: Uint8Array; last: bigint } | undefined;
   return await writeStream(store, call, {
-    bytes: 0,
     endsBeliefs: true,
     bound: async () => {
       const state = await readState(store, call, allNumbers);
@@ -179,14 +172,11 @@ export async function normalizeEphemeralStream(
       if (isMoved) store.notices.mediaTask();
       return sealed!.headerHash;
     },
-    refused: () => {
-      throw streamChanged(streamId);
-    },
     // The stream was ephemeral when this was sent, and only normalising changes
     // that.
-    wasDone: async () => {
+    wasDone: async (look) => {
       const none = { first: 0n, last: -1n };
-      const state = await findState(store, looking(call), none);
+      const state = await findState(store, look, none);
       return state?.ephemeral === false;
     },
   });

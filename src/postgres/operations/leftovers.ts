@@ -43,6 +43,7 @@ import { deleteTrimmingMark } from "../sql/trimming.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { countOf } from "../write_path/queued_write.ts";
 import {
+  outcomeOf,
   runAlone,
   type StreamWrite,
   writeStream,
@@ -94,13 +95,13 @@ export function noLeftovers(catalog: Catalog, streamId: StreamId): Bound {
 export function creating<B extends readonly Bound[]>(
   store: Store,
   call: StreamCall,
-  write: StreamWrite<B, void>,
-): StreamWrite<B, void> {
+  write: StreamWrite<B>,
+): StreamWrite<B> {
   return {
     ...write,
     refused: async (rejection) => {
       if (rejection.reason !== leftoversReason) {
-        return await write.refused?.(rejection);
+        return await outcomeOf(write, call, rejection);
       }
       // The stream's turn has come already.
       await removeLeftovers(
@@ -108,7 +109,7 @@ export function creating<B extends readonly Bound[]>(
         call,
         (part) => runAlone(store, call, part, false),
       );
-      await runAlone(store, call, write, false);
+      return await runAlone(store, call, write, false);
     },
   };
 }
@@ -135,7 +136,6 @@ function partWrite(store: Store, call: StreamCall, upTo: bigint): Part {
   const { catalog } = store;
   const { streamId } = call;
   return {
-    bytes: 0,
     withoutLock: true,
     bound: partGone(catalog, streamId, upTo),
     // Without `wasDone`, because removing twice does no harm, there are always
@@ -147,8 +147,7 @@ function partWrite(store: Store, call: StreamCall, upTo: bigint): Part {
     },
     refused: async () => {
       const forget = bind(catalog.of(streamId, forgetDeletion), streamId);
-      const write = { bytes: 0, bound: [forget], settle: () => {} };
-      await runAlone(store, call, write, false);
+      await runAlone(store, call, { bound: [forget] }, false);
       return undefined;
     },
   };

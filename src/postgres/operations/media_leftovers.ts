@@ -16,7 +16,6 @@ import { deleteMiniblocks } from "../sql/miniblocks.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
 import { wrongBytes } from "./external_blocks.ts";
-import { streamChanged } from "./stream_state.ts";
 
 /** Where the blocks of a stream are. */
 export interface Whereabouts {
@@ -69,15 +68,10 @@ export async function removeLeftovers(
   });
   if (!isWhole(found, object)) throw wrongBytes(streamId, 0n);
   await writeStream(store, { name, streamId }, {
-    bytes: 0,
     bound: [
       bind(catalog.of(streamId, checkLocation), streamId, media.location),
       bind(catalog.of(streamId, deleteMiniblocks), streamId),
       bind(catalog.of(streamId, deleteTaskOf), streamId, "offload"),
     ],
-    settle: () => {},
-    refused: () => {
-      throw streamChanged(streamId);
-    },
   });
 }

@@ -54,7 +54,7 @@ import {
 import type { Store, StreamCall } from "../store.ts";
 import { writeOwnRows } from "../write_path/stream_write.ts";
 import { findLocation } from "./external_blocks.ts";
-import { streamChanged } from "./stream_state.ts";
+import { streamChanged } from "../stream_changed.ts";
 
 /** The reason why a stream waits until its object's name is safe again. */
 export const nameRests = "object_name_rests";

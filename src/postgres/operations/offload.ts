@@ -65,8 +65,7 @@ import {
 import { removeLeftovers } from "./media_leftovers.ts";
 import { removeObject, strikeOut } from "./media_objects.ts";
 import { ObjectChange } from "./object_changes.ts";
-import { looking } from "./recognise.ts";
-import { streamChanged } from "./stream_state.ts";
+import { streamChanged } from "../stream_changed.ts";
 
 /** The number of blocks, and the bytes, that were moved. */
 export interface Moved {
@@ -321,7 +320,6 @@ async function commit(
   const sizes = blocks.map(({ size }) => size);
   // Without the signal, because a commit in flight is never given up.
   await writeStream(store, { name, streamId }, {
-    bytes: 0,
     endsBeliefs: true,
     bound: [
       bind(
@@ -352,12 +350,7 @@ async function commit(
       bind(catalog.of(streamId, deleteTask), streamId),
       change.struckOut(),
     ],
-    settle: () => {},
-    refused: () => {
-      throw streamChanged(streamId);
-    },
-    wasDone: async () =>
-      await findLocation(store, looking(call)) === media.location,
+    wasDone: async (look) => await findLocation(store, look) === media.location,
   });
 }
 

@@ -15,7 +15,7 @@ import {
   selectMiniblocksWithoutSnapshots,
 } from "../sql/reading.ts";
 import type { ReadStore, StreamCall } from "../store.ts";
-import { streamChanged } from "./stream_state.ts";
+import { streamChanged } from "../stream_changed.ts";
 import {
   following,
   moved,

@@ -18,12 +18,11 @@ import { insertStream, regularizeStream } from "../sql/streams.ts";
 import type { Store, StreamCall } from "../store.ts";
 import { writeStream } from "../write_path/stream_write.ts";
 import { creating, noLeftovers } from "./leftovers.ts";
-import { endsWithBlock, looking } from "./recognise.ts";
+import { endsWithBlock } from "./recognise.ts";
 import {
   findState,
   type NumberRange,
   readState,
-  streamChanged,
   type StreamState,
   unchanged,
 } from "./stream_state.ts";
@@ -58,13 +57,9 @@ export async function writePrecedingMiniblocks(
         ),
       ];
     },
-    settle: () => {},
-    refused: () => {
-      throw streamChanged(streamId);
-    },
-    wasDone: async () => {
+    wasDone: async (look) => {
       const range = rangeOf(miniblocks);
-      const state = await findState(store, looking(call), range);
+      const state = await findState(store, look, range);
       return state?.numbers.length === miniblocks.length;
     },
   });
@@ -98,11 +93,7 @@ export async function reinitializeStreamStorage(
         ? await createRows(store, call, rebuild)
         : await updateRows(store, call, rebuild, state);
     },
-    settle: () => {},
-    refused: () => {
-      throw streamChanged(streamId);
-    },
-    wasDone: () => endsWithBlock(store, call, miniblocks.at(-1)!),
+    wasDone: (look) => endsWithBlock(store, look, miniblocks.at(-1)!),
   });
   await writeStream(store, call, write);
   if (isKnown) store.notices.snapshotWritten(streamId);

@@ -1,7 +1,6 @@
 /**
  * How the rows of a write show whether it was done, after its answer was lost.
- * These looks are made in the stream's turn and after re-fencing (fence.ts), so
- * their result is final: no other write of the stream can have come between.
+ * These looks are for `wasDone` of a `StreamWrite`, with the call that it gets.
  */
 
 import { bind } from "../../database/statement.ts";
@@ -9,19 +8,6 @@ import type { MiniblockDescriptor } from "../../storage/model.ts";
 import { isMiniblockStored, selectLastMiniblock } from "../sql/miniblocks.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
 import { findState } from "./stream_state.ts";
-
-/**
- * The call for looking what became of its write. No signal stops it, and it
- * asks the server that takes the writes.
- */
-export function looking({ name, streamId, deadline }: StreamCall): StreamCall {
-  return {
-    name,
-    streamId,
-    isFenced: true,
-    ...(deadline === undefined ? {} : { deadline }),
-  };
-}
 
 /** The number and data of a block. */
 type Block = Pick<MiniblockDescriptor, "number" | "data">;
@@ -35,7 +21,7 @@ export async function isBlockStored(
   const { streamId } = call;
   const select = store.catalog.of(streamId, isMiniblockStored);
   const [{ rows: [row] }] = await store.transactions.read(
-    contextOf(looking(call)),
+    contextOf(call),
     [bind(select, streamId, number, data)],
   );
   return row?.[0] === true;
@@ -53,7 +39,7 @@ export async function endsWithBlock(
   const { streamId } = call;
   const select = store.catalog.of(streamId, selectLastMiniblock);
   const [{ rows: [row] }] = await store.transactions.read(
-    contextOf(looking(call)),
+    contextOf(call),
     [bind(select, streamId, number, data)],
   );
   return row?.[0] === true;
@@ -71,7 +57,7 @@ export async function isJustCreated(
 ): Promise<boolean> {
   const { number } = block;
   const range = { first: number, last: number };
-  const state = await findState(store, looking(call), range);
+  const state = await findState(store, call, range);
   return state !== undefined && state.last === number &&
     state.ephemeral === ephemeral && state.hasMinipool !== ephemeral &&
     await isBlockStored(store, call, block);
@@ -80,5 +66,5 @@ export async function isJustCreated(
 /** Whether the stream has no row: how its deletion is recognised. */
 export async function isGone(store: Store, call: StreamCall): Promise<boolean> {
   const range = { first: 0n, last: -1n };
-  return await findState(store, looking(call), range) === undefined;
+  return await findState(store, call, range) === undefined;
 }

@@ -31,8 +31,6 @@ import {
 import { removeLeftovers } from "./media_leftovers.ts";
 import { deleteObjectSoon } from "./media_objects.ts";
 import { type Moved, pagesOf } from "./offload.ts";
-import { looking } from "./recognise.ts";
-import { streamChanged } from "./stream_state.ts";
 import { miniblockRows } from "./write_miniblocks.ts";
 
 /** Brings a stream back; undefined if it is in the database already. */
@@ -153,13 +151,8 @@ async function write(
   signal?.throwIfAborted();
   const check = store.catalog.of(streamId, checkLocation);
   await writeStream(store, { name, streamId }, {
-    bytes: 0,
     endsBeliefs: true,
     bound: [bind(check, streamId, location), ...bound],
-    settle: () => {},
-    refused: () => {
-      throw streamChanged(streamId);
-    },
-    wasDone: async () => await findLocation(store, looking(call)) === "D",
+    wasDone: async (look) => await findLocation(store, look) === "D",
   });
 }

@@ -39,7 +39,7 @@ import {
   wasMoved,
 } from "./external_blocks.ts";
 import { findPage, pageBytes } from "./read_miniblocks.ts";
-import { streamChanged } from "./stream_state.ts";
+import { streamChanged } from "../stream_changed.ts";
 
 /** If a stream is trimmed more often during a call, it counts as changing. */
 const maxLooks = 10;

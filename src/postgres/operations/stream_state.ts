@@ -1,6 +1,5 @@
 import { bind, type Bound } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
-import { StreamStorageError } from "../../storage/errors.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import { checkUnchanged, selectNumbers, selectState } from "../sql/state.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
@@ -70,7 +69,10 @@ export async function readState(
   return state;
 }
 
-/** The check, under the lock, that the stream is still as it was seen. */
+/**
+ * The check, under the lock, that the stream is still as it was seen. If it is
+ * not, the write is refused with `stream_changed`.
+ */
 export function unchanged(store: Store, state: StreamState): Bound {
   const { streamId, range } = state;
   return bind(
@@ -85,14 +87,4 @@ export function unchanged(store: Store, state: StreamState): Bound {
     range.last,
     BigInt(state.numbers.length),
   );
-}
-
-/** Another writer came between the look and the write; none should. */
-export function streamChanged(streamId: StreamId): StreamStorageError {
-  return new StreamStorageError({
-    code: "DB_OPERATION_FAILURE",
-    message: `Stream ${streamId} was changed by another writer meanwhile`,
-    details: { reason: "stream_changed", streamId },
-    retryable: true,
-  });
 }

@@ -79,7 +79,6 @@ export async function removeExpired(
   const { streamId } = call;
   let isRest = false;
   const isRemoved = await writeStream(store, call, {
-    bytes: 0,
     endsBeliefs: true,
     bound: [
       bind(catalog.of(streamId, checkExpired), streamId, BigInt(ttlMs)),
@@ -90,7 +89,7 @@ export async function removeExpired(
       return true;
     },
     refused: () => false,
-    wasDone: () => isGone(store, call),
+    wasDone: (look) => isGone(store, look),
   });
   if (isRest) await removeRest(store, call);
   return isRemoved;

@@ -10,7 +10,7 @@ import {
 import type { Store, StreamCall } from "../store.ts";
 import type { TrimmingRules } from "../trimming_options.ts";
 import { writeStream } from "../write_path/stream_write.ts";
-import { streamChanged } from "./stream_state.ts";
+import { streamChanged } from "../stream_changed.ts";
 import {
   planTrim,
   type TrimPlan,
@@ -148,7 +148,6 @@ async function remove(
   try {
     // Without the signal, because a write in flight is never given up.
     return await writeStream(store, { name, streamId }, {
-      bytes: 0,
       bound: [
         justified(store, streamId, plan, step),
         bind(catalog.of(streamId, deleteMeasured), streamId, from, to),
@@ -163,7 +162,7 @@ async function remove(
       refused: () => {
         // What is remembered of the stream's blocks may be wrong, too.
         legacySnapshots.forget(streamId);
-        throw streamChanged(streamId);
+        return streamChanged(streamId);
       },
     });
   } finally {

@@ -45,7 +45,7 @@ import type { ReadStore, StreamCall } from "../store.ts";
 import type { StreamCache } from "../stream_cache.ts";
 import type { TrimmingRules } from "../trimming_options.ts";
 import { hashOf } from "./external_blocks.ts";
-import { streamChanged } from "./stream_state.ts";
+import { streamChanged } from "../stream_changed.ts";
 
 /** Why a stream is not trimmed. */
 export type TrimRefusalReason =

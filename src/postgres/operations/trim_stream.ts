@@ -32,7 +32,6 @@ export async function trimStream(
   let from = 0n;
   const trimPart = () =>
     writeStream(store, call, {
-      bytes: 0,
       bound: [
         bind(catalog.of(streamId, checkTrim), streamId, to, nullify),
         bind(catalog.of(streamId, deleteFirstMiniblocksIn), streamId, from, to),
@@ -53,13 +52,13 @@ export async function trimStream(
       refused: ({ reason, figures }) => {
         switch (reason) {
           case "stored_externally":
-            throw storedExternally(streamId);
+            return storedExternally(streamId);
           case "above_latest_snapshot":
-            throw trimAboveSnapshot(streamId, to, figures["latest"]!);
+            return trimAboveSnapshot(streamId, to, figures["latest"]!);
           case "latest_snapshot_protected":
-            throw latestSnapshotProtected(streamId, figures["latest"]!);
+            return latestSnapshotProtected(streamId, figures["latest"]!);
           default:
-            throw streamNotFound(streamId);
+            return streamNotFound(streamId);
         }
       },
     });

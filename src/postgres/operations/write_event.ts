@@ -4,7 +4,7 @@
  * or trusts the lock of an unchanged stream (`appendEvent`); both are in
  * ../sql/minipools.ts.
  */
-import { bind, type Bound, type Result } from "../../database/statement.ts";
+import { bind, type Bound } from "../../database/statement.ts";
 import {
   storedExternally,
   streamNotFound,
@@ -29,7 +29,6 @@ import {
   type Write,
 } from "../write_path/queued_write.ts";
 import { runAlone } from "../write_path/stream_write.ts";
-import { looking } from "./recognise.ts";
 
 /** An event and its place. */
 interface EventWrite {
@@ -175,29 +174,22 @@ class QueuedEvent implements Write<void>, SharedWrite {
     };
   }
 
-  isDone(result: Result): boolean {
-    return countOf(result) === 1;
-  }
-
   explain(later: number): Promise<void> {
     return explain(this.#store, this.#call, this.#event, later);
   }
 
   runAlone(isInDoubt: boolean): Promise<void> {
     return runAlone(this.#store, this.#call, {
-      bytes: this.bytes,
       bound: async () => {
         await this.#check?.();
         return [this.#bind(insertEvent)] as const;
       },
       settle: async (results) => {
-        if (results === undefined || this.isDone(results[0])) return;
+        if (results === undefined || countOf(results[0]) === 1) return;
         await explain(this.#store, this.#call, this.#event, 0);
       },
-      wasDone: async () => {
-        const call = looking(this.#call);
-        return (await lookAt(this.#store, call, this.#event)).isStored;
-      },
+      wasDone: async (look) =>
+        (await lookAt(this.#store, look, this.#event)).isStored,
     }, isInDoubt);
   }
 

@@ -64,17 +64,16 @@ export async function writeMiniblocks(
   await writeStream(store, call, {
     bytes: payloadBytes(write),
     ...(check === undefined && {
-      shared: (cached) => sharedSwap(store, call, write, { latest, cached }),
+      shared: {
+        bind: (cached) => sharedSwap(store, call, write, { latest, cached }),
+      },
     }),
     bound: async () => {
       await check?.();
       return await swap(store, call, write, latest);
     },
-    settle: () => {},
-    refused: async (rejection) => {
-      throw await explain(store, call, write, rejection);
-    },
-    wasDone: () => endsWithBlock(store, call, miniblocks.at(-1)!),
+    refused: (rejection) => explain(store, call, write, rejection),
+    wasDone: (look) => endsWithBlock(store, look, miniblocks.at(-1)!),
   });
   admission?.done();
   if (latest !== undefined) store.notices.snapshotWritten(call.streamId);

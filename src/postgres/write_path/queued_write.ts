@@ -4,7 +4,10 @@ import type { MinipoolEnd } from "./minipool_cache.ts";
 
 /** A write as one statement of a batch's transaction. */
 export interface BoundWrite {
-  /** Changes nothing, rather than fail, where the write's rules forbid it. */
+  /**
+   * Counts 1 (`countOf`) if it has done the write. Where the write's rules
+   * forbid that, it changes nothing, rather than fail.
+   */
   bound: Bound;
   /** How the stream's minipool ends once the statement has counted 1. */
   end?: MinipoolEnd;
@@ -31,8 +34,8 @@ export interface SharedWrite {
    * stream's minipool will end at that point, if that is known.
    */
   bind(cached: MinipoolEnd | undefined): BoundWrite;
-  /** Whether the statement did the write. */
-  isDone(result: Result): boolean;
+  /** Receives the statement's row, once the write is done and committed. */
+  done?(row: readonly unknown[]): void;
   /**
    * Settles a write whose statement changed nothing. `later` is the number of
    * later writes of the stream that the same transaction did.

@@ -9,17 +9,21 @@ import {
   RejectedError,
   type TransactionContext,
 } from "../../database/read_transactions.ts";
+import { StreamStorageError } from "../../storage/errors.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import { inContext } from "../../telemetry/operations.ts";
 import { lockStream, lockStreamByUpdate } from "../sql/stream_locks.ts";
 import type { BatchStore, Store, StreamCall } from "../store.ts";
-import type { MinipoolEnd } from "./minipool_cache.ts";
-import { type BoundWrite, countOf } from "./queued_write.ts";
+import { streamChanged } from "../stream_changed.ts";
+import type { SharedWrite } from "./queued_write.ts";
 
-/** A write under a stream's lock. */
-export interface StreamWrite<B extends readonly Bound[], T> {
-  /** Payload bytes, for the bounds of the queue. */
-  bytes: number;
+/**
+ * A write under a stream's lock. Only its statements must be given. What is
+ * left out has the meaning that most writes need.
+ */
+export interface StreamWrite<B extends readonly Bound[], T = void> {
+  /** Payload bytes, for the bounds of the queue; none by default. */
+  bytes?: number;
   /**
    * The statements behind the stream's lock, or a function that makes them. The
    * function is called in the stream's turn and may look at what is stored.
@@ -35,26 +39,31 @@ export interface StreamWrite<B extends readonly Bound[], T> {
   withoutLock?: boolean;
   /**
    * Reads the results once they are committed. `results` is undefined when the
-   * answer was lost and `wasDone` has found the rows in place.
+   * answer was lost and `wasDone` has found the rows in place. By default, the
+   * write settles with nothing.
    */
-  settle(results: ResultsOf<B> | undefined): T | Promise<T>;
-  /** Throws the contract's error for a check that refused the write. */
-  refused?(rejection: Rejection): T | Promise<T>;
+  settle?(results: ResultsOf<B> | undefined): T | Promise<T>;
+  /**
+   * The error that is thrown because a check has refused the write, or what the
+   * write settles with all the same. By default, the error is that another
+   * writer has changed the stream since `bound` looked at it.
+   */
+  refused?(
+    rejection: Rejection,
+  ): StreamStorageError | T | Promise<StreamStorageError | T>;
   /**
    * Whether the rows are those that this write leaves. Called after an attempt
    * has lost its answer and can no longer commit; no other write of the stream
-   * has run since. Absent if doing the write twice has the same effect as once.
+   * has run since, so the look is final. All reads of the look use the call
+   * given here. Absent if doing the write twice has the same effect as once.
    */
-  wasDone?: () => Promise<boolean>;
+  wasDone?(look: StreamCall): Promise<boolean>;
   /**
-   * The write as one statement, which can share a transaction with others. Made
-   * in the stream's turn, with what the cache says of the minipool. The
-   * statement counts 1 (`countOf`) if it did the write. Otherwise the write
-   * runs alone, which finds the reason or does what a single statement cannot.
+   * The write as one statement, which can share a transaction with others. If
+   * the statement changes nothing, the write runs alone, which finds the reason
+   * or does what a single statement cannot.
    */
-  shared?: (cached: MinipoolEnd | undefined) => BoundWrite;
-  /** Receives the row of that statement, once it is done and committed. */
-  sharedRow?(row: readonly unknown[]): void;
+  shared?: Pick<SharedWrite, "bind" | "done">;
 }
 
 /** Writes up to this size share transactions; larger ones would not gain. */
@@ -67,7 +76,7 @@ export function writeStream<const B extends readonly Bound[], T>(
   write: StreamWrite<B, T>,
 ): Promise<T> {
   const run = (isInDoubt: boolean) => runAlone(store, call, write, isInDoubt);
-  const { bytes } = write;
+  const { bytes = 0 } = write;
   const { background = false } = store;
   const shared = background ? undefined : write.shared;
   return store.writes.submit({
@@ -79,12 +88,7 @@ export function writeStream<const B extends readonly Bound[], T>(
     runAlone: run,
     ...(shared === undefined || bytes > maxSharedBytes ? {} : {
       shared: {
-        bind: shared,
-        isDone: (result) => {
-          if (countOf(result) !== 1) return false;
-          write.sharedRow?.(result.rows[0]!);
-          return true;
-        },
+        ...shared,
         explain: () => run(false),
         isSingle: true,
       },
@@ -113,7 +117,7 @@ export async function runAlone<const B extends readonly Bound[], T>(
     tags: streamId,
     deadline,
     isInDoubt,
-    wasDone: write.wasDone,
+    wasDone: write.wasDone && (() => write.wasDone!(looking(call))),
     prepare: async () => {
       bound = typeof write.bound === "function"
         ? await write.bound()
@@ -130,13 +134,39 @@ export async function runAlone<const B extends readonly Bound[], T>(
         ),
     );
     const own = results?.slice(1 + lock.length);
-    return await write.settle(own as ResultsOf<B> | undefined);
+    return await write.settle?.(own as ResultsOf<B> | undefined) as T;
   } catch (error) {
-    if (!(error instanceof RejectedError) || !write.refused) throw error;
-    return await write.refused(error.rejection);
+    if (!(error instanceof RejectedError)) throw error;
+    const outcome = await outcomeOf(write, call, error.rejection);
+    if (outcome instanceof StreamStorageError) throw outcome;
+    return outcome;
   } finally {
     if (write.endsBeliefs) store.cache.forget(streamId);
   }
+}
+
+/** What a refused write ends with; see {@linkcode StreamWrite.refused}. */
+export function outcomeOf<T>(
+  write: StreamWrite<readonly Bound[], T>,
+  { streamId }: StreamCall,
+  rejection: Rejection,
+): StreamStorageError | T | Promise<StreamStorageError | T> {
+  return write.refused === undefined
+    ? streamChanged(streamId)
+    : write.refused(rejection);
+}
+
+/**
+ * The call for looking what became of its write. No signal stops it, and it
+ * asks the server that takes the writes.
+ */
+function looking({ name, streamId, deadline }: StreamCall): StreamCall {
+  return {
+    name,
+    streamId,
+    isFenced: true,
+    ...(deadline === undefined ? {} : { deadline }),
+  };
 }
 
 /**

@@ -7,7 +7,7 @@
 import type { StreamId } from "../../storage/stream_id.ts";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Result } from "../../database/statement.ts";
-import type { BatchedWrite } from "./queued_write.ts";
+import { type BatchedWrite, countOf } from "./queued_write.ts";
 import type { Task } from "./stream_queues.ts";
 import { dueOf, isTableLocked, late } from "./write_deadlines.ts";
 import type { WriteQueueOptions } from "./write_queue_options.ts";
@@ -144,12 +144,13 @@ export class TransactionSlots {
     results: readonly Result[],
     slot: Slot,
   ): void {
-    const done = tasks.map(({ write }, i) => write.shared!.isDone(results[i]!));
+    const done = results.map((result) => countOf(result) === 1);
     let later = done.filter(Boolean).length;
     const unsettled: Promise<void>[] = [];
     for (const [i, task] of tasks.entries()) {
       if (done[i]) {
         later--;
+        task.write.shared!.done?.(results[i]!.rows[0]!);
         task.resolve(undefined);
       } else unsettled.push(this.#explain(task, later, slot));
     }

@@ -93,7 +93,6 @@ export class FakeTransactions {
       ...(solo || background ? {} : {
         shared: {
           bind: () => ({ bound: bind(statement({ text: name })) }),
-          isDone: ({ count }) => count === 1,
           explain: (later) => {
             this.explained.push([name, later]);
             // As the store's own: the reason shows when it runs alone.

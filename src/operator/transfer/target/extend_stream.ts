@@ -63,10 +63,7 @@ export async function extendStream(
         ? passingHead(catalog, head, piece)
         : []),
     ],
-    settle: () => {},
-    refused: () => {
-      throw storedExternally(streamId);
-    },
+    refused: () => storedExternally(streamId),
   });
 }
 

@@ -53,7 +53,10 @@ import {
   updateHead,
 } from "../../../postgres/sql/streams.ts";
 import type { Store, StreamCall } from "../../../postgres/store.ts";
-import { writeStream } from "../../../postgres/write_path/stream_write.ts";
+import {
+  type StreamWrite,
+  writeStream,
+} from "../../../postgres/write_path/stream_write.ts";
 import { checkNewStreamId } from "../../../storage/arguments.ts";
 import { streamExists } from "../../../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../../../storage/model.ts";
@@ -182,17 +185,14 @@ export class StreamWriter implements StreamTaker<true> {
       bytes: this.#bytes + bytesOfTail(tail),
       withoutLock: true,
       endsBeliefs: true,
-      ...(shared && { shared: () => ({ bound: shared }) }),
+      ...(shared && { shared: { bind: () => ({ bound: shared }) } }),
       bound: async () => [
         ...this.#row(),
         noLeftovers(this.#store.catalog, streamId),
         ...await this.#rest(tail),
       ],
-      settle: () => {},
-      refused: () => {
-        throw streamExists(streamId);
-      },
-      wasDone: async () => !await isGone(this.#store, this.#call),
+      refused: () => streamExists(streamId),
+      wasDone: async (look) => !await isGone(this.#store, look),
     });
     await writeStream(this.#store, this.#call, write);
   }
@@ -237,12 +237,12 @@ export class StreamWriter implements StreamTaker<true> {
         noLeftovers(catalog, streamId),
         ...await this.#rest(tail),
       ],
-      settle: () => {},
       refused: ({ reason }) => {
         if (reason !== leftoversReason && reason !== "stream_moved") {
-          throw streamExists(streamId);
+          return streamExists(streamId);
         }
         isTooLarge = true;
+        return undefined;
       },
     });
     if (!isTooLarge) return;
@@ -259,7 +259,7 @@ export class StreamWriter implements StreamTaker<true> {
     }
     const isFirst = this.#staged === 0n;
     const last = descriptorOf(this.#piece.at(-1)!);
-    const write = {
+    const write: StreamWrite<readonly Bound[]> = {
       bytes: this.#bytes,
       withoutLock: true,
       endsBeliefs: true,
@@ -269,18 +269,13 @@ export class StreamWriter implements StreamTaker<true> {
         ...await this.#rows(),
         bind(this.#of(noteRest), streamId),
       ],
-      settle: () => {},
-      refused: () => {
-        throw streamExists(streamId);
-      },
-      wasDone: () => isBlockStored(this.#store, this.#call, last),
+      refused: () => streamExists(streamId),
+      wasDone: (look) => isBlockStored(this.#store, look, last),
     };
     await writeStream(
       this.#store,
       this.#call,
-      isFirst
-        ? creating<readonly Bound[]>(this.#store, this.#call, write)
-        : write,
+      isFirst ? creating(this.#store, this.#call, write) : write,
     );
     this.#staged += BigInt(this.#piece.length);
   }
@@ -298,11 +293,8 @@ export class StreamWriter implements StreamTaker<true> {
         bind(this.#of(checkStaged), streamId, this.#staged),
         ...await this.#rest(tail),
       ],
-      settle: () => {},
-      refused: () => {
-        throw streamExists(streamId);
-      },
-      wasDone: async () => !await isGone(this.#store, this.#call),
+      refused: () => streamExists(streamId),
+      wasDone: async (look) => !await isGone(this.#store, look),
     });
     this.#staged = 0n;
   }
