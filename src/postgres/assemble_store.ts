@@ -26,7 +26,7 @@ import type { ResolvedOptions } from "./resolved_options.ts";
 import type { PostgresStreamStorage } from "./postgres_stream_storage.ts";
 import { Quotas } from "./quotas.ts";
 import { makeReadCore, type ReadCore } from "./read_core.ts";
-import type { BatchStore, ReadStore, Store } from "./store.ts";
+import type { ReadStore, Store, WriteStore } from "./store.ts";
 import { StreamCache } from "./stream_cache.ts";
 import { WorkNotices } from "./work_notices.ts";
 import type { BatchedWrite } from "./write_path/queued_write.ts";
@@ -65,22 +65,24 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
   });
   core.ring.enabled = options.debugTransactions;
   const ground: Ground = { options, core, ownership, writePool };
-  const batchStore = batchStoreOf(ground);
-  const writes = writeQueueOf(ground, batchStore);
+  const unqueued = storeWithoutQueue(ground);
+  const writes = writeQueueOf(ground, unqueued);
   telemetry.watchQueue(writes, () => hasRoom(writes, [writePool, core.pool]));
-  const store: Store = { ...batchStore, writes };
+  const store: Store = { ...unqueued, writes };
   const workerPool = workerPoolOf(parts, background);
   const workers = parts.createWorkers({
     options,
     telemetry,
     store: backgroundStoreOf(ground, store, workerPool),
     callers: store,
+    signal: ownership.signal,
   });
   bindToOwnership(ground, store, workers);
   workers.start();
   return new StreamStorageFacade({
     schema: options.schema,
     instanceId: options.instanceId,
+    signal: ownership.signal,
     store,
     reader: callersReadStoreOf(ground, store),
     calls: new CallRunner({
@@ -111,8 +113,8 @@ interface Ground {
   writePool: Pool;
 }
 
-/** The store without its queue of writes. */
-function batchStoreOf(ground: Ground): BatchStore {
+/** The store without the queue, whose batches work with the rest. */
+function storeWithoutQueue(ground: Ground): Omit<Store, "writes"> {
   const { options, core, ownership } = ground;
   const { telemetry, server } = core;
   const quotas = Quotas.of(
@@ -137,7 +139,7 @@ function batchStoreOf(ground: Ground): BatchStore {
     transactions: transactionsOf(ground),
     cache,
     isolationLevel: options.isolationLevel,
-    ownership,
+    fence: ownership.fence,
     server,
     quotas,
     media: core.media,
@@ -168,7 +170,7 @@ function transactionsOf(
   });
 }
 
-function writeQueueOf(ground: Ground, store: BatchStore): WriteQueue {
+function writeQueueOf(ground: Ground, store: WriteStore): WriteQueue {
   const { options, core: { ring, telemetry, locks } } = ground;
   const { slots, background } = sharesOf(options.maxConnections);
   const batched = telemetry.batchSizes();

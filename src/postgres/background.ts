@@ -9,6 +9,8 @@ export interface Background {
   store: Store;
   /** The same store on its callers' connections, for tools. */
   callers: Store;
+  /** Aborts when the schema is lost. */
+  signal: AbortSignal;
   options: ResolvedOptions;
   telemetry: StoreTelemetry;
 }

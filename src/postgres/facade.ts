@@ -46,6 +46,8 @@ const writes: Implementations<WriteName, Store, StreamCall> = {
 /** What a {@linkcode StreamStorageFacade} is made of; see assemble_store.ts. */
 export interface StorageParts extends ReaderParts {
   instanceId: string;
+  /** Aborts when the schema is lost. */
+  signal: AbortSignal;
   store: Store;
   workers: Workers;
   ring: TransactionRing;
@@ -93,7 +95,7 @@ export class StreamStorageFacade extends StreamReaderFacade
 
   /** See {@linkcode PostgresStreamStorage.signal}. */
   get signal(): AbortSignal {
-    return this.#store.ownership.signal;
+    return this.#parts.signal;
   }
 
   /** See {@linkcode PostgresStreamStorage.maintenance}. */

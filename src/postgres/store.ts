@@ -1,7 +1,11 @@
-/** What every operation works with. */
+/**
+ * What operations work with, by what they do: a read sees {@linkcode ReadStore},
+ * a write on its way to the server {@linkcode WriteStore}, and an operation that
+ * writes {@linkcode Store}, which is both.
+ */
 
-import type { Ownership } from "../database/ownership.ts";
 import type { CurrentServer } from "../database/current_server.ts";
+import type { Fence } from "../database/fence.ts";
 import type {
   ReadTransactions,
   TransactionContext,
@@ -34,24 +38,31 @@ export interface ReadStore {
   readonly background?: boolean;
 }
 
-/** What the operations of a store work with. */
-export interface Store extends ReadStore {
+/** What the write path works with, once a write's turn has come. */
+export interface WriteStore {
+  readonly catalog: Catalog;
   readonly transactions: Transactions;
-  readonly writes: WriteQueue;
   /** What this process believes of streams; may be dropped at any time. */
   readonly cache: StreamCache;
+  /** Decides how a stream is locked. */
   readonly isolationLevel: IsolationLevel;
-  readonly ownership: Ownership;
+  /** Precedes every write. */
+  readonly fence: Pick<Fence, "statement" | "owner">;
+}
+
+/** What the operations of a store work with. */
+export interface Store extends ReadStore, WriteStore {
+  readonly transactions: Transactions;
+  readonly cache: StreamCache;
+  /** Where a write waits for its turn. */
+  readonly writes: WriteQueue;
   /** Shows a promotion, which may undo what was seen before. */
-  readonly server: CurrentServer;
+  readonly server: Pick<CurrentServer, "numbering">;
   /** Undefined: no limits. */
   readonly quotas?: Quotas | undefined;
   /** Notified after a commit. */
   readonly notices: WorkNotices;
 }
-
-/** What a batch works with: a store without the queue that runs the batch. */
-export type BatchStore = Omit<Store, "writes">;
 
 /** A call on one stream. */
 export interface StreamCall {

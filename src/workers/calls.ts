@@ -1,4 +1,3 @@
-import type { Store } from "../postgres/store.ts";
 import { checkOptions } from "../storage/arguments.ts";
 import { canceled, closed } from "../storage/contract_errors.ts";
 import { isStreamStorageError } from "../storage/errors.ts";
@@ -9,15 +8,18 @@ import { withGracePeriod } from "./grace_period.ts";
 
 /** Maintenance calls of the caller, checked and named like every operation. */
 export class Calls {
-  readonly #store: Store;
+  readonly #signal: AbortSignal;
   readonly #operations: Operations;
   readonly #graceMs: number;
   readonly #closed = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
 
-  /** `graceMs`: how long an aborted call may take to end. */
-  constructor(store: Store, operations: Operations, graceMs: number) {
-    this.#store = store;
+  /**
+   * `signal` aborts when the schema is lost. `graceMs`: how long an aborted call
+   * may take to end.
+   */
+  constructor(signal: AbortSignal, operations: Operations, graceMs: number) {
+    this.#signal = signal;
     this.#operations = operations;
     this.#graceMs = graceMs;
   }
@@ -56,7 +58,7 @@ export class Calls {
       if (given?.aborted) throw canceled(given.reason);
       const signal = AbortSignal.any([
         this.#closed.signal,
-        this.#store.ownership.signal,
+        this.#signal,
         ...(given === undefined ? [] : [given]),
       ]);
       const running = withGracePeriod(body(signal), signal, {
@@ -74,7 +76,7 @@ export class Calls {
 
   #checkOpen(name: string): void {
     // The loss of the schema has aborted these calls, too; report the loss.
-    this.#store.ownership.signal.throwIfAborted();
+    this.#signal.throwIfAborted();
     if (this.#closed.signal.aborted) throw closed().withOperation(name);
   }
 }

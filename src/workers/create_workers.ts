@@ -37,14 +37,14 @@ const countIntervalMs = 60_000;
 
 /** Creates a store's workers, and the maintenance that callers can request. */
 export function createWorkers(background: Background): Workers {
-  const { store, options, telemetry } = background;
+  const { store, options, telemetry, signal } = background;
   const settings = settingsOf(background);
   const workers = makeWorkers(background, settings);
   const { sweeper, trimmer, offloader, remover, counter } = workers;
   store.cache.add(trimmer.worker);
   telemetry.counts.onAsked(() => counter.loop.wake());
   heedNotices(store, workers);
-  const calls = new Calls(store, telemetry.operations, graceMsOf(options));
+  const calls = new Calls(signal, telemetry.operations, graceMsOf(options));
   const loops = [sweeper, trimmer, offloader, remover, counter]
     .flatMap((one) => one?.runs ? [one.loop] : []);
   return {
@@ -188,10 +188,10 @@ function loopMaker({ options, telemetry }: Background) {
 
 /** May fail, because it only saves the next start some work. */
 async function endOrderly(
-  { store, telemetry }: Background,
+  { signal, telemetry }: Background,
   trimmer: StreamTrimmer,
 ): Promise<void> {
-  if (store.ownership.signal.aborted) return;
+  if (signal.aborted) return;
   try {
     await trimmer.end();
   } catch (error) {

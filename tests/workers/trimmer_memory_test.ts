@@ -54,7 +54,7 @@ class Tables {
     return {
       catalog: this.#catalog,
       transactions: { read, write },
-      ownership: { fence: { statement: undefined } },
+      fence: { statement: undefined },
     } as unknown as Store;
   }
 

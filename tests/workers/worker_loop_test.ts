@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { describe, it } from "node:test";
 import { StreamStorageError } from "../../src/storage/errors.ts";
-import type { Store } from "../../src/postgres/store.ts";
 import type { Operations } from "../../src/telemetry/operations.ts";
 import { Calls } from "../../src/workers/calls.ts";
 import { Gate } from "../../src/workers/gate.ts";
@@ -257,12 +256,12 @@ describe("A worker that ignores its signal", () => {
   });
 
   it("is a call: it ends with the store, or for its caller", async () => {
-    const ownership = { signal: new AbortController().signal };
+    const lost = new AbortController();
     const operations = {
       of: () => ({ run: (body: () => unknown) => body() }),
     };
     const calls = new Calls(
-      { ownership } as unknown as Store,
+      lost.signal,
       operations as unknown as Operations,
       1,
     );

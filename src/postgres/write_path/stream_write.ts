@@ -13,7 +13,7 @@ import { StreamStorageError } from "../../storage/errors.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import { inContext } from "../../telemetry/operations.ts";
 import { lockStream, lockStreamByUpdate } from "../sql/stream_locks.ts";
-import type { BatchStore, Store, StreamCall } from "../store.ts";
+import type { Store, StreamCall, WriteStore } from "../store.ts";
 import { streamChanged } from "../stream_changed.ts";
 import type { SharedWrite } from "./queued_write.ts";
 
@@ -102,13 +102,13 @@ export function writeStream<const B extends readonly Bound[], T>(
  * answer.
  */
 export async function runAlone<const B extends readonly Bound[], T>(
-  store: Store,
+  store: WriteStore,
   call: StreamCall,
   write: StreamWrite<B, T>,
   isInDoubt: boolean,
 ): Promise<T> {
   const { name, streamId, deadline } = call;
-  const { fence } = store.ownership;
+  const { fence } = store;
   store.cache.minipools.forget(streamId);
   const lock = write.withoutLock ? [] : [lockOf(store, streamId)];
   let bound: readonly Bound[] = [];
@@ -174,11 +174,11 @@ function looking({ name, streamId, deadline }: StreamCall): StreamCall {
  * have the same effect when they are done twice.
  */
 export async function writeOwnRows<const B extends readonly Bound[]>(
-  store: Store,
+  store: WriteStore,
   context: TransactionContext,
   bound: B,
 ): Promise<ResultsOf<B>> {
-  const { fence } = store.ownership;
+  const { fence } = store;
   const results = await store.transactions.write(
     context,
     () => [fence.statement, ...bound],
@@ -189,7 +189,7 @@ export async function writeOwnRows<const B extends readonly Bound[]>(
 
 /** The statement that makes this transaction the stream's only writer. */
 export function lockOf(
-  { catalog, isolationLevel }: BatchStore,
+  { catalog, isolationLevel }: WriteStore,
   streamId: StreamId,
 ): Bound {
   const template = isolationLevel === "read committed"

@@ -20,7 +20,7 @@ import {
   lockUnchangedStreams,
   lockUnchangedStreamsOfMany,
 } from "../sql/stream_locks.ts";
-import type { BatchStore } from "../store.ts";
+import type { WriteStore } from "../store.ts";
 import type { CachedMinipool, MinipoolEnd } from "./minipool_cache.ts";
 import { type BatchedWrite, countOf } from "./queued_write.ts";
 import { lockOf } from "./stream_write.ts";
@@ -61,7 +61,7 @@ interface LockStatement {
  * If a stream has changed or the schema has moved, runs them a second time.
  */
 export async function runBatch(
-  store: BatchStore,
+  store: WriteStore,
   context: TransactionContext,
   writes: readonly BatchedWrite[],
 ): Promise<readonly Result[]> {
@@ -76,7 +76,7 @@ export async function runBatch(
 }
 
 async function runOnce(
-  store: BatchStore,
+  store: WriteStore,
   context: TransactionContext,
   writes: readonly BatchedWrite[],
 ): Promise<readonly Result[]> {
@@ -98,7 +98,7 @@ async function runOnce(
 
 /** The streams of the batch, and a statement for each write. */
 function batchOf(
-  store: BatchStore,
+  store: WriteStore,
   writes: readonly BatchedWrite[],
 ): { streams: BatchStream[]; bound: Bound[] } {
   const streams: BatchStream[] = [];
@@ -111,7 +111,7 @@ function batchOf(
 
 /** The stream of the next writes; adds their statements to `bound`. */
 function streamAt(
-  { isolationLevel, cache }: BatchStore,
+  { isolationLevel, cache }: WriteStore,
   writes: readonly BatchedWrite[],
   bound: Bound[],
 ): BatchStream {
@@ -145,7 +145,7 @@ function streamAt(
  * of the other streams.
  */
 function locksOf(
-  store: BatchStore,
+  store: WriteStore,
   streams: readonly BatchStream[],
 ): LockStatement[] {
   const as = <K extends StreamLock["kind"]>(kind: K) =>
@@ -162,12 +162,12 @@ function locksOf(
   ];
 }
 
-function fenceAlone({ ownership: { fence } }: BatchStore): LockStatement {
+function fenceAlone({ fence }: WriteStore): LockStatement {
   return { bind: () => fence.statement, learn: () => {} };
 }
 
 function unchangedLock(
-  store: BatchStore,
+  store: WriteStore,
   streams: LockedAs<"unchanged">[],
 ): LockStatement {
   // The server reads rows in the order of their places, and the statement
@@ -189,7 +189,7 @@ function unchangedLock(
 }
 
 function bindUnchanged(
-  { catalog, ownership: { fence: { owner } } }: BatchStore,
+  { catalog, fence: { owner } }: WriteStore,
   streams: readonly LockedAs<"unchanged">[],
 ): Bound {
   const { streamId, lock: { cached } } = streams[0]!;
@@ -210,7 +210,7 @@ function bindUnchanged(
 }
 
 function learningLock(
-  { catalog, cache: { minipools } }: BatchStore,
+  { catalog, cache: { minipools } }: WriteStore,
   streams: readonly LockedAs<"learning">[],
 ): LockStatement {
   const lock = bind(catalog.at("", lockStreamsLearning), idsOf(streams));
@@ -237,7 +237,7 @@ function learningLock(
 }
 
 function plainLock(
-  store: BatchStore,
+  store: WriteStore,
   streams: readonly LockedAs<"plain">[],
 ): LockStatement {
   const { catalog, isolationLevel, cache } = store;
