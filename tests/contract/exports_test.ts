@@ -1,3 +1,7 @@
+/**
+ * The entry point `testing`, used as its users use it: the contract over a
+ * storage of their own, and stores on real servers.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
@@ -8,7 +12,7 @@ import { parseStreamId } from "../../src/storage/stream_id.ts";
 import * as testing from "../../src/testing/mod.ts";
 import { queryOnce, testDatabaseUrl } from "../support/database.ts";
 
-// What a user with an implementation of their own writes.
+// This is what a user writes to test an implementation of their own.
 testing.streamStorageContract(() => {
   const storage: testing.StreamStorage = new MemoryStreamStorage();
   return { storage, dispose: () => storage.close() };
@@ -30,7 +34,7 @@ describe("The testing entry point", () => {
     return rows.length > 0;
   };
 
-  it("exports what the configuration promises", () => {
+  it("exports what deno.json promises, and nothing else", () => {
     const path = fileURLToPath(new URL("../../deno.json", import.meta.url));
     const { exports } = JSON.parse(readFileSync(path, "utf8"));
     assert.equal(exports["./testing"], "./src/testing/mod.ts");
@@ -45,7 +49,7 @@ describe("The testing entry point", () => {
     ]);
   });
 
-  it("opens a store on a schema that goes with it", async () => {
+  it("opens a store on a schema that is dropped with it", async () => {
     const url = await testDatabaseUrl();
     const test = await testing.createTestStreamStorage({ url });
     const { storage, schema } = test;
@@ -66,7 +70,7 @@ describe("The testing entry point", () => {
     );
   });
 
-  it("gives each store a schema of its own, or the one asked for", async () => {
+  it("gives each store a schema of its own, or the one that the caller names", async () => {
     const url = await testDatabaseUrl();
     await using one = await testing.createTestStreamStorage({ url });
     await using other = await testing.createTestStreamStorage({
@@ -80,7 +84,7 @@ describe("The testing entry point", () => {
     assert.equal(await other.storage.getStreamsNumber(), 0);
   });
 
-  it("leaves no schema behind when the store can't be opened", async () => {
+  it("leaves no schema behind if the store can't be opened", async () => {
     const url = await testDatabaseUrl();
     const schema = `test_${crypto.randomUUID().replaceAll("-", "")}`;
     await assert.rejects(
@@ -90,7 +94,7 @@ describe("The testing entry point", () => {
     assert.equal(await hasSchema(url, schema), false);
   });
 
-  it("starts a server when no url is given, and stops it", async () => {
+  it("starts a server if it gets no URL, and stops the server in the end", async () => {
     const test = await testing.createTestStreamStorage({ startupDelayMs: 0 });
     await test.storage.createStreamStorage(id, genesis);
     assert.equal(await test.storage.getLastMiniblockNumber(id), 0n);

@@ -1,4 +1,8 @@
-/** Faults on purpose: what they do, what they tell, and that none is a store. */
+/**
+ * `withFaults`, mostly around the twin in memory: which error each fault
+ * throws, and what is stored then. Without a fault, the wrapped store keeps the
+ * contract.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
@@ -31,7 +35,7 @@ streamStorageContract(() => {
 const genesis = { number: 0n, data: new Uint8Array([1]) };
 const event = new Uint8Array([2]);
 
-/** The fault for the first event, and for nothing else. */
+/** Plans the fault for the first event only. */
 const atFirstEvent = (fault: Fault): FaultPlan => ({ operation, count }) =>
   operation === "writeEvent" && count === 1 ? fault : undefined;
 
@@ -55,7 +59,8 @@ describe("A fault", () => {
   ];
 
   for (const [fault, code, outcome, stored] of expected) {
-    it(`${fault}: ${code}, ${outcome}, ${stored} stored`, async () => {
+    const end = stored === 0 ? "stores nothing" : "stores the event";
+    it(`of the kind ${fault} throws ${code}, ${outcome}, and ${end}`, async () => {
       const twin = new MemoryStreamStorage();
       await using storage = withFaults(twin, atFirstEvent(fault));
       const id = newStreamId();
@@ -71,7 +76,7 @@ describe("A fault", () => {
     });
   }
 
-  it("of a read has no unknown outcome, and comes from streams, too", async () => {
+  it("of a read has no unknown outcome, and reaches streamed reads, too", async () => {
     await using storage = withFaults(
       new MemoryStreamStorage(),
       ({ operation }) =>
@@ -87,7 +92,7 @@ describe("A fault", () => {
     assert.equal(streamed.operation, "streamMiniblocks");
   });
 
-  it("ownership_lost ends the store and aborts its signal", async () => {
+  it("of the kind ownership_lost ends the store and aborts its signal", async () => {
     await using storage = withFaults(
       new MemoryStreamStorage(),
       atFirstEvent("ownership_lost"),
@@ -105,7 +110,7 @@ describe("A fault", () => {
     assert.equal(next.operation, "getStreamsNumber");
   });
 
-  it("can be an error of one's own", async () => {
+  it("can be any error that the plan returns", async () => {
     const own = new StreamStorageError({ code: "INTERNAL", message: "own" });
     await using storage = withFaults(
       new MemoryStreamStorage(),
@@ -119,7 +124,7 @@ describe("A fault", () => {
     assert.equal(own.operation, "");
   });
 
-  it("is chosen by who knows the call", async () => {
+  it("is chosen by a plan that gets the operation, the stream and the count", async () => {
     const calls: unknown[] = [];
     await using storage = withFaults(new MemoryStreamStorage(), (call) => {
       calls.push(call);
@@ -136,7 +141,7 @@ describe("A fault", () => {
     ]);
   });
 
-  it("works on an open store, whose other members stay as they are", async () => {
+  it("reaches an open PostgreSQL store, whose other members stay as they are", async () => {
     await using test = await openTestStorage();
     const storage = withFaults(test.storage, atFirstEvent("answer_lost"));
     const id = newStreamId();
@@ -152,7 +157,7 @@ describe("A fault", () => {
   });
 });
 
-describe("Faults by chance", () => {
+describe("Random faults", () => {
   const faultsOf = (options: Parameters<typeof randomFaults>[0]) => {
     const plan = randomFaults(options);
     return Array.from(
@@ -161,12 +166,12 @@ describe("Faults by chance", () => {
     );
   };
 
-  it("are the same for the same seed, and others for another", () => {
+  it("are the same for the same seed, and differ for another", () => {
     assert.deepEqual(faultsOf({ seed: 7 }), faultsOf({ seed: 7 }));
     assert.notDeepEqual(faultsOf({ seed: 7 }), faultsOf({ seed: 8 }));
   });
 
-  it("are as many as asked for, and of all kinds", () => {
+  it("occur at the given rate, and are of all kinds or of the given ones", () => {
     const faults = faultsOf({ rate: 0.5 }).filter((fault) =>
       fault !== undefined
     );

@@ -1,3 +1,7 @@
+/**
+ * The contract over the twin in memory, and what this implementation promises
+ * besides. The contract itself has to test every operation.
+ */
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import {
@@ -21,7 +25,7 @@ streamStorageContract(() => {
 }, { name: "MemoryStreamStorage" });
 
 describe("The contract", () => {
-  it("has tests of each operation, beside those of all operations", () => {
+  it("has tests of each operation, besides those that run all operations", () => {
     const titles: string[] = [];
     const suite: Suite = {
       test: (title) => void titles.push(title),
@@ -41,7 +45,7 @@ describe("MemoryStreamStorage", () => {
   const id = parseStreamId("10".padEnd(64, "0"));
   const genesis = { number: 0n, data: new Uint8Array([1]) };
 
-  it("clones its content, which then goes its own way", async () => {
+  it("makes a clone, even when closed, that shares nothing with it", async () => {
     const storage = new MemoryStreamStorage({ partitions: 5 });
     await storage.createStreamStorage(id, genesis);
     await storage.close();
@@ -55,7 +59,7 @@ describe("MemoryStreamStorage", () => {
     assert.equal(await other.getStreamsNumber(), 0);
   });
 
-  it("takes effect within the call and copies what it is given", async () => {
+  it("writes before the call returns, and copies the bytes that it is given", async () => {
     const storage = new MemoryStreamStorage();
     const data = new Uint8Array([1]);
     const snapshot = new Uint8Array([2]);
@@ -96,7 +100,7 @@ describe("MemoryStreamStorage", () => {
     });
   });
 
-  it("refuses a bad number of partitions", () => {
+  it("refuses a number of partitions that is not a whole number from 1 to 256", () => {
     assert.ok(new MemoryStreamStorage({ partitions: 1 }));
     for (const partitions of [0, 257, 1.5, NaN, "5" as unknown as number]) {
       assert.throws(() => new MemoryStreamStorage({ partitions }), {

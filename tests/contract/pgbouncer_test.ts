@@ -5,7 +5,7 @@ import { startPgBouncer } from "../support/poolers/pgbouncer.ts";
 import { sharedStoreContract } from "../support/shared_store_contract.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-describe("behind PgBouncer", () => {
+describe("A store behind PgBouncer", () => {
   sharedStoreContract(async (cleanUp) => {
     const ownershipUrl = await testDatabaseUrl();
     const pooler = cleanUp.use(await startPgBouncer(ownershipUrl));

@@ -1,6 +1,6 @@
 /**
- * The contract over PostgreSQL. The tests share a schema: one of its own for each of
- * some 400 tests took two minutes of the gate for nothing that a test asks.
+ * The contract over PostgreSQL. The tests share a schema: a schema for each of
+ * some 400 tests would take two minutes, and no test needs its own.
  */
 import { describe } from "node:test";
 import { sharedStoreContract } from "../support/shared_store_contract.ts";
@@ -8,7 +8,7 @@ import { openTestStorage } from "../support/storage.ts";
 
 const partitions = 2;
 
-describe("one schema", () => {
+describe("A store on a real server", () => {
   sharedStoreContract(async (cleanUp) => {
     const { storage, url, schema } = cleanUp.use(
       await openTestStorage({ partitions }),

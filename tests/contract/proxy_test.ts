@@ -1,10 +1,11 @@
 /**
  * The contract over PostgreSQL behind a proxy that cuts connections at random
- * messages, holds messages up, and now and then lets a connection fall silent.
- * No test may notice: what was lost is tried again or recognised.
+ * messages, delays messages, and now and then lets a connection fall silent. No
+ * test may notice: the store repeats a call that was lost, or recognises that
+ * it was done.
  *
- * STREAM_STORAGE_STORM_SEED repeats the choices; which call they hit depends on
- * timing, too.
+ * STREAM_STORAGE_STORM_SEED repeats the random choices; which call they hit
+ * also depends on timing.
  */
 import assert from "node:assert/strict";
 import process from "node:process";
@@ -28,7 +29,7 @@ import { openTestStorage } from "../support/storage.ts";
 const seed = Number(process.env.STREAM_STORAGE_STORM_SEED ?? 20240601);
 const partitions = 2;
 
-/** Calls must outlast many cuts; a silent connection is given up in 500 ms. */
+/** Calls must outlast many cuts, and soon give up a silent connection. */
 const options = {
   partitions,
   maxConnections: 5,
@@ -53,20 +54,14 @@ interface Storm {
   rule: Rule;
   cuts: number;
   silences: number;
-}
-
-interface Storm {
-  rule: Rule;
-  cuts: number;
-  silences: number;
   /** Calls during which no connection is cut. */
   shelters: number;
 }
 
 /**
- * Each connection lives for 8 to 5000 messages: short lives are as frequent as
- * long ones, and what takes many messages has its chance. Then it is cut at
- * whatever message comes next, of either side, or falls silent.
+ * Lets each connection live for 8 to 5000 messages, and then cuts it at the
+ * next message of either side, or lets it fall silent. Short and long lives are
+ * equally frequent, so that calls of many messages can succeed, too.
  */
 function makeStorm(seed: number): Storm {
   const random = randomFrom(seed);
@@ -78,7 +73,7 @@ function makeStorm(seed: number): Storm {
     rule: ({ connection }) => {
       let life = lives.get(connection);
       if (life === undefined) {
-        // Few, but some in every run: each costs the time to notice it.
+        // Rare, but some in every run: the store needs time to notice each.
         const isSilent = lives.size % 30 === 10;
         const longest = isSilent ? 10 : 625;
         life = { left: Math.floor(8 * longest ** random()), isSilent };
@@ -102,9 +97,10 @@ function makeStorm(seed: number): Storm {
 }
 
 /**
- * No connection is cut during these. When the answer was lost, a stream that
- * is not there may have been deleted by this very call, and one that is empty
- * created: the store believes so, and no row could tell it better.
+ * Operations during which no connection is cut. After a lost answer, the store
+ * takes a missing stream as deleted by this very call, and an empty archive as
+ * created by it, because no row tells otherwise. The contract's tests of
+ * streams that are missing or exist already would fail.
  */
 const sheltered = new Set<PropertyKey>([
   "deleteStream",
@@ -129,7 +125,7 @@ function withShelter(
   });
 }
 
-describe("behind a storm", () => {
+describe("A store whose connections are cut at random", () => {
   const storm = makeStorm(seed);
   const cleanUp = new AsyncDisposableStack();
   let url: string;
@@ -156,7 +152,7 @@ describe("behind a storm", () => {
     assert.ok(storm.silences > 0, `${storm.silences} fell silent`);
   });
 
-  /** Opening is not what is tested, nor is the emptying of the tables. */
+  /** Opens undisturbed: opening and emptying the tables are not tested here. */
   const open = async (): Promise<PostgresStreamStorage> => {
     proxy.setRule(undefined);
     return await openStreamStorage({

@@ -1,8 +1,11 @@
 /**
- * The gate runs the sequences of one seed, so that it fails for what a change
- * has done and not by luck. STREAM_STORAGE_MODEL_SEED takes another,
- * STREAM_STORAGE_MODEL_RUNS more of them, STREAM_STORAGE_MODEL_PATH with the
- * seed repeats a failure.
+ * Random sequences of operations, with the same results from PostgreSQL and
+ * from the twin in memory. The gate always runs the sequences of one seed, so
+ * that only a change of the code can make it fail.
+ *
+ * STREAM_STORAGE_MODEL_SEED chooses another seed, STREAM_STORAGE_MODEL_RUNS the
+ * number of sequences; STREAM_STORAGE_MODEL_PATH, with the seed, repeats a
+ * failure.
  */
 import assert from "node:assert/strict";
 import process from "node:process";
@@ -12,8 +15,8 @@ import { checkModel } from "../support/model/model.ts";
 import { reduceSequence } from "../support/model/reduce.ts";
 import type { Step } from "../support/model/steps.ts";
 
-describe("PostgreSQL and memory", () => {
-  it("do not differ in random sequences of operations", async () => {
+describe("PostgreSQL and the twin in memory", () => {
+  it("agree on random sequences of operations", async () => {
     const {
       STREAM_STORAGE_MODEL_SEED: seed = "20261123",
       STREAM_STORAGE_MODEL_PATH: path,
@@ -27,8 +30,10 @@ describe("PostgreSQL and memory", () => {
     });
     assert.ok(path !== undefined || counts.steps > Number(runs) * 30);
   });
+});
 
-  it("are told to differ by a sequence as small as can be", async () => {
+describe("A sequence that fails", () => {
+  it("is reduced to the fewest steps that still fail", async () => {
     const step = (stream: number): Step => ({
       kind: "batch",
       intents: run(0, 4).map((n) => ({
@@ -38,7 +43,7 @@ describe("PostgreSQL and memory", () => {
       })),
     });
     const steps = run(1, 100).map((n) => step(Number(n)));
-    // Needs the trim of stream 20 with its third roll, and then stream 70.
+    // Fails if stream 20 is trimmed with the third roll, and 70 comes later.
     const fails = (steps: readonly Step[]): Promise<unknown> => {
       const intents = steps.flatMap((step) =>
         step.kind === "batch"

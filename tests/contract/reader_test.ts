@@ -1,6 +1,6 @@
 /**
- * The contract's reads through a reader, written by a store beside it: whatever
- * holds for the owner's own reads holds for those of somebody who owns nothing.
+ * The contract with each read made by a reader, which owns nothing, and each
+ * write by a store on the same schema.
  */
 import { describe } from "node:test";
 import { openStreamReader } from "../../src/open_stream_reader.ts";
@@ -9,7 +9,7 @@ import { readThrough } from "../support/read_through.ts";
 import { sharedStoreContract } from "../support/shared_store_contract.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-describe("read by a reader", () => {
+describe("A store that is read through a reader", () => {
   sharedStoreContract(async (cleanUp) => {
     const url = await testDatabaseUrl();
     const options = {
