@@ -1,6 +1,7 @@
 /**
- * Instances that want the same schema at once, and nodes that have not heard of
- * each other: no one of them waits for ever, and one works.
+ * Instances that want the same schema at once, and nodes that missed a
+ * notification, on a real server: none of them waits for ever, and one becomes
+ * the owner.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -22,7 +23,7 @@ import { aborted } from "../support/aborted.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 import { ExistingNode } from "../support/existing_node.ts";
 import { startProxy } from "../support/network/proxy.ts";
-import { blocked, testSession } from "../support/sessions.ts";
+import { blocked, lockHolders, testSession } from "../support/sessions.ts";
 import { openTestStorage } from "../support/storage.ts";
 import { until } from "../support/until.ts";
 
@@ -81,13 +82,13 @@ async function row(): Promise<{ uuid: string; ms: number }> {
   return { uuid: uuid!, ms: Number(ms) };
 }
 
-/** As long as any test lasts, 15 times. */
+/** An opening waits 15 times this long: longer than any test. */
 const longMs = 60_000;
 
-describe("An opener that finds the schema just taken", () => {
-  it("waits until its owner has had some time", async () => {
+describe("An opening that finds the schema just taken over", () => {
+  it("leaves the new owner some time before it replaces it", async () => {
     await using first = await begin().opening;
-    // From an owner that has replaced nobody it is taken at once.
+    // The first owner has replaced no other, so the second does not wait.
     await using second = await begin({ startupDelayMs: 100 }).opening;
     await aborted(first.signal);
     const taken = await row();
@@ -100,11 +101,11 @@ describe("An opener that finds the schema just taken", () => {
     );
     assert.equal(contended.length, 1);
     assert.ok(Number(contended[0]!.details!["waitMs"]) <= 1500);
-    // By the server's clock, however slow this machine is.
+    // These are times of the server's clock, so a slow machine does not matter.
     assert.ok((await row()).ms - taken.ms >= 1500);
   });
 
-  it("waits no longer than its owner lives", async () => {
+  it("takes the schema as soon as the new owner has closed", async () => {
     const first = await begin().opening;
     const second = await begin().opening;
     const waiting = begin({ startupDelayMs: longMs });
@@ -116,7 +117,7 @@ describe("An opener that finds the schema just taken", () => {
     await first.close();
   });
 
-  it("can be given up, and the owner has not noticed", async () => {
+  it("can be aborted, and the owner works on", async () => {
     await using first = await begin().opening;
     await using second = await begin().opening;
     const controller = new AbortController();
@@ -137,26 +138,30 @@ describe("An opener that finds the schema just taken", () => {
   });
 });
 
-/** A node that has the lock, listens, and has never heard that its row is gone. */
-async function startDeafNode(
+/**
+ * Starts a node that takes the lock, and listens only afterwards, so that it
+ * has missed the notification that its row is gone.
+ */
+async function startLateListener(
   lock: (node: ExistingNode) => Promise<void>,
 ): Promise<{ hasGone: Promise<void> }> {
   const node = await ExistingNode.start(schema, { listens: false });
   await lock(node);
   await node.listen();
-  // As a node does at any notification: it does not look at the table.
+  // Nodes end at any notification, without a look at the table.
   return { hasGone: node.notified().then(() => node[Symbol.asyncDispose]()) };
 }
 
 describe("A node that listened too late", () => {
-  it("is told by the starter that waits for its lock", async () => {
+  it("is notified by the starter that waits for its lock", async () => {
     await using former = await testSession();
     await former.script(`SELECT pg_advisory_lock(${schemaLockId(schema)})`);
-    const { hasGone } = await startDeafNode(async (node) => {
+    const { hasGone } = await startLateListener(async (node) => {
       await node.takeRow();
       const locked = node.lock();
       await blocked(node.processId);
-      // Ours replaces the row; then the lock goes to the one that is first in line.
+      // Our starter replaces the row. Then the node gets the lock, because it
+      // asked first.
       waiting = begin();
       while ((await row()).uuid === "node");
       await former.close();
@@ -167,14 +172,11 @@ describe("A node that listened too late", () => {
     await works(storage);
   });
 
-  it("is told by the owner whose lock it has got", async () => {
+  it("is notified by the owner whose lock it took", async () => {
     const { opening, logged } = begin();
     await using owner = await opening;
-    const [[pid] = []] = await watcher.script(
-      `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
-       AND ((classid::bigint << 32) | objid::bigint) = ${schemaLockId(schema)}`,
-    );
-    const { hasGone } = await startDeafNode(async (node) => {
+    const [pid] = await lockHolders(watcher, schema);
+    const { hasGone } = await startLateListener(async (node) => {
       const locked = node.lock();
       await blocked(node.processId);
       await watcher.script(`SELECT pg_terminate_backend(${pid})`);
@@ -189,8 +191,8 @@ describe("A node that listened too late", () => {
   let waiting: Opening;
 });
 
-/** Ownership below the store; one that stands by. */
-function ownership(
+/** Takes the schema without a store, and stands by if it is owned. */
+function takeOwnership(
   url: string,
   onEvent: OwnershipOptions["onEvent"],
   survey?: () => Promise<unknown>,
@@ -208,7 +210,7 @@ function ownership(
     prepare: () => Promise.resolve(),
     connect,
     startupDelayMs: 0,
-    // More than the pause between two looks.
+    // Longer than the pause between two looks at the lock.
     leaseMs: 2500,
     stuckWriteMs: 10_000,
     onEvent,
@@ -216,16 +218,16 @@ function ownership(
   });
 }
 
-describe("An owner that is silent", () => {
-  it("loses its lock, and the one that stands by follows", async () => {
+describe("An owner whose connection is silent", () => {
+  it("loses its lock to the instance that stands by", async () => {
     const url = await testDatabaseUrl();
     await using proxy = await startProxy(url);
     const events: LogCode[] = [];
     const onEvent = (code: LogCode) => void events.push(code);
-    const frozen = await ownership(proxy.url, onEvent);
-    const next = ownership(url, onEvent);
+    const frozen = await takeOwnership(proxy.url, onEvent);
+    const next = takeOwnership(url, onEvent);
     await until(() => events.includes("ownership_standby"));
-    // As behind a dead router: its connection stays open, for the server, too.
+    // As behind a dead router, the connection stays open on both sides.
     proxy.silence(true);
     const owner = await next;
     assert.equal(frozen.signal.aborted, false);
@@ -236,12 +238,12 @@ describe("An owner that is silent", () => {
   });
 });
 
-describe("One that stands by", () => {
-  it("looks where to be before it takes the lock", async () => {
+describe("An instance that stands by", () => {
+  it("surveys the hosts before it takes the lock", async () => {
     await using holder = await testSession();
     await holder.script(`SELECT pg_advisory_lock(${schemaLockId(schema)})`);
     const events: string[] = [];
-    const opening = ownership(
+    const opening = takeOwnership(
       await testDatabaseUrl(),
       (code) => void events.push(code),
       () => Promise.resolve(events.push("surveyed")),
@@ -250,7 +252,7 @@ describe("One that stands by", () => {
     assert.ok(!events.includes("surveyed"));
     await holder.close();
     await (await opening).release(10_000);
-    // An old primary would have a free lock, too, once its owner has moved on.
+    // After a failover, the lock of the old primary would be free, too.
     assert.deepEqual(events, [
       "ownership_standby",
       "surveyed",

@@ -1,10 +1,10 @@
 /**
- * The protocol of re-fencing over every interleaving within bounds: writes,
- * lost answers, flushes that arrive late, re-fences, takeovers, failovers. And
- * each rule is needed: without it an invariant is broken.
+ * A model of re-fencing keeps its invariants in every interleaving, within
+ * bounds, of writes, lost answers, late flushes, re-fences, takeovers and
+ * failovers. Each rule is needed: without it, an invariant breaks.
  *
- * `FENCE_MODEL=long` explores farther: some minutes, and 2 GB of memory (under
- * Bun with `--timeout=1200000`).
+ * `FENCE_MODEL=long` explores farther. It takes some minutes and 2 GB of memory
+ * (under Bun with `--timeout=1200000`).
  */
 import assert from "node:assert/strict";
 import process from "node:process";
@@ -25,14 +25,14 @@ import {
 /** An exploration of the whole protocol. */
 interface Exhaustive extends Bounds {
   title: string;
-  /** No fewer, so that the model cannot become empty. */
+  /** With fewer states, the model would have lost some of its steps. */
   minStates: number;
 }
 
-/** The successor's clock goes before the first owner's, or after it. */
+/** The successor's clock is behind the first owner's, or ahead of it. */
 const [clockBack, clockOn] = [[32, 16], [32, 48]];
 
-/** About 10 s of processor time in all, and 500 MB. */
+/** These take about 10 s of processor time in all, and 500 MB. */
 const usualBounds: Exhaustive[] = [
   {
     title: "three writes of a stream and one of a successor",
@@ -63,7 +63,7 @@ const usualBounds: Exhaustive[] = [
   },
 ];
 
-/** Minutes, and some gigabytes. */
+/** These take minutes, and some gigabytes. */
 const longBounds: Exhaustive[] = [
   {
     title: "three writes of a stream and two of a successor",
@@ -105,7 +105,7 @@ const longBounds: Exhaustive[] = [
 
 const isLong = process.env.FENCE_MODEL === "long";
 
-/** Enough to miss most rules. */
+/** Large enough for most rules to be missed. */
 const oneStream: Bounds = {
   times: clockBack,
   writes: [[2], [1]],
@@ -117,7 +117,7 @@ const forward: Bounds = { ...oneStream, times: clockOn };
 const twoStreams: Bounds = { ...oneStream, writes: [[1, 1]] };
 const withFailover: Bounds = { ...oneStream, losses: 1, failovers: 1 };
 
-/** The invariant that each rule keeps: one that callers notice, if there is one. */
+/** The invariant that breaks without a rule; if possible, callers notice it. */
 const broken: Record<keyof Rules, [invariant: string, within?: Bounds]> = {
   refenceBeforeRetry: [invariants.settledIsFinal],
   refenceBeforeLook: [invariants.settledIsFinal],
@@ -143,13 +143,13 @@ const broken: Record<keyof Rules, [invariant: string, within?: Bounds]> = {
 
 const allInvariants = [...Object.values(invariants), comesToRest];
 
-/** The broken invariant and the shortest way to it. */
+/** Names the broken invariant and the shortest way to it. */
 function textOf({ violation }: Exploration): string | undefined {
   return violation &&
     `Broken: ${violation.broken}\n  ${violation.trace.join("\n  ")}`;
 }
 
-describe("The protocol of re-fencing", () => {
+describe("The model of re-fencing", () => {
   for (const bounds of isLong ? longBounds : usualBounds) {
     const { title, minStates } = bounds;
     it(`keeps every invariant with ${title}`, (t) => {
@@ -164,7 +164,7 @@ describe("The protocol of re-fencing", () => {
   for (const rule of Object.keys(allRules) as (keyof Rules)[]) {
     const [invariant, bounds = oneStream] = broken[rule];
     const model = () => new FenceModel(bounds, { ...allRules, [rule]: false });
-    it(`does not keep "${invariant}" without ${rule}`, (t) => {
+    it(`breaks "${invariant}" without ${rule}`, (t) => {
       const others = allInvariants.filter((other) => other !== invariant);
       const found = explore(model(), others);
       const { states, violation } = found;
@@ -173,7 +173,7 @@ describe("The protocol of re-fencing", () => {
     });
   }
 
-  it("needs refenceBeforeLaterWrites for the length of the wait only", () => {
+  it("keeps all but the bound on waiting without refenceBeforeLaterWrites", () => {
     const rules = { ...allRules, refenceBeforeLaterWrites: false };
     const bounds: Bounds = {
       ...oneStream,

@@ -1,6 +1,8 @@
 /**
- * The fence and re-fencing on a server: src/database/fence.ts says what they
- * prove. ownership/fence_model_test.ts tries the protocol in every order.
+ * The fence and re-fencing on a real server, first alone, then in a store
+ * behind a proxy that loses answers. src/database/fence.ts says what they
+ * guarantee, and ownership/fence_model_test.ts tries the protocol in every
+ * order.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -34,7 +36,7 @@ const gate = 8_112;
 const patient = () => performance.now() + 30_000;
 const event = new TextEncoder().encode("event");
 
-/** A table of owners with our row, and sessions to work on it. */
+/** A table of owners with our row, a fence, and sessions to work on it. */
 class Ground implements AsyncDisposable {
   readonly fence: Fence;
   raised = 0;
@@ -96,7 +98,9 @@ class Ground implements AsyncDisposable {
     return row?.[0];
   }
 
-  /** The fence, then a wait for as long as another session holds the gate. */
+  /**
+   * A flush that passes the fence, then waits while a session holds the gate.
+   */
   slow(): Bound[] {
     return [
       this.fence.statement,
@@ -116,7 +120,7 @@ async function refusalOf(flush: Promise<unknown>): Promise<string | undefined> {
 }
 
 describe("Raising the epoch", () => {
-  it("stops every flush that was put together before", async () => {
+  it("stops every flush that was made before", async () => {
     await using ground = await Ground.make();
     const { fence, sessions: [ours, late] } = ground;
     const before = fence.statement;
@@ -152,7 +156,7 @@ describe("Raising the epoch", () => {
       ["serializable", "40001"],
     ] as const
   ) {
-    it(`stops a flush that comes meanwhile, ${isolation}`, async () => {
+    it(`stops a flush that comes meanwhile, at ${isolation}`, async () => {
       await using ground = await Ground.make(isolation);
       const { fence, table, sessions: [ours, late] } = ground;
       await ours.script(
@@ -166,7 +170,7 @@ describe("Raising the epoch", () => {
     });
   }
 
-  it("covers one whose answer was lost, whose late copy does nothing", async () => {
+  it("exceeds a raise whose answer was lost, and whose late copy then does nothing", async () => {
     await using ground = await Ground.make();
     const { fence, sessions: [ours, late] } = ground;
     const first = fence.epoch;
@@ -179,7 +183,7 @@ describe("Raising the epoch", () => {
     fence.doubt(first);
     await assert.rejects(
       fence.renew(losing, patient()),
-      // Of the caller's own write nothing was sent.
+      // The caller's own write has not been sent.
       (error) => error instanceof ConnectionLostError && !error.sent,
     );
     assert.equal(fence.isInDoubt, true);
@@ -192,7 +196,7 @@ describe("Raising the epoch", () => {
     assert.equal(await ground.epoch(), first + 2n);
   });
 
-  it("is done once for all that wait, each until its own deadline", async () => {
+  it("happens once for all callers that wait, each until its own deadline", async () => {
     await using ground = await Ground.make();
     const { fence, sessions: [ours] } = ground;
     const first = fence.epoch;
@@ -212,7 +216,7 @@ describe("Raising the epoch", () => {
   });
 
   for (const timeoutMs of [0, 200]) {
-    it(`ends a transaction whose client left it in the middle, with statement_timeout ${timeoutMs}`, async () => {
+    it(`ends a transaction that its client left unfinished, with statement_timeout ${timeoutMs}`, async () => {
       await using ground = await Ground.make();
       const { fence, table, sessions: [ours, stuck] } = ground;
       await ours.script(`SET statement_timeout = ${timeoutMs}`);
@@ -223,11 +227,11 @@ describe("Raising the epoch", () => {
     });
   }
 
-  it("takes a row back that has an earlier epoch of ours", async () => {
+  it("recovers a row that has an earlier epoch of ours", async () => {
     await using ground = await Ground.make();
     const { fence, table, sessions: [ours] } = ground;
     await fence.renew(runOn(ours), patient());
-    // As on a server that was promoted without the latest commits.
+    // As on a server that was promoted without the last commits.
     await ours.script(
       `UPDATE ${table} SET storage_connection_time =
          storage_connection_time - interval '1 microsecond'`,
@@ -241,17 +245,17 @@ describe("Raising the epoch", () => {
   for (
     const [what, change] of [
       ["is gone", "DELETE FROM"],
-      ["is another life's", "UPDATE"],
-      ["has another beside it", "INSERT INTO"],
+      ["is that of a later start of ours", "UPDATE"],
+      ["is not the only one", "INSERT INTO"],
     ] as const
   ) {
-    it(`closes the fence for good when the row ${what}`, async () => {
+    it(`closes the fence for good if the row ${what}`, async () => {
       await using ground = await Ground.make();
       const { fence, table, sessions: [ours] } = ground;
       await ours.script(
         `${change} ${table} ` + {
           "DELETE FROM": "",
-          // The same name, started again.
+          // An instance of the same name that started again.
           "UPDATE": "SET storage_connection_time = now() + interval '1 s'",
           "INSERT INTO": "VALUES ('node', now(), '')",
         }[change],
@@ -266,12 +270,12 @@ describe("Raising the epoch", () => {
     });
   }
 
-  it("leaves the doubt of a flush that was sent since", async () => {
+  it("settles the doubt of flushes that were sent before, not after", async () => {
     await using ground = await Ground.make();
     const { fence, sessions: [ours] } = ground;
     const first = fence.epoch;
     await fence.renew(runOn(ours), patient());
-    // Its fence is closed already.
+    // The raised epoch stops this flush already.
     fence.doubt(first);
     assert.equal(fence.isInDoubt, false);
     fence.doubt(fence.epoch);
@@ -300,12 +304,12 @@ describe("A store that re-fences", () => {
     return minipoolEnvelopes.length;
   }
 
-  /** What is on its way while the epoch rises, by the messages held back. */
+  /** Which messages of another slot's write are held while the epoch rises. */
   const onTheirWay: Record<string, (message: WireMessage) => boolean> = {
-    // The server refuses it.
-    "sends a write of another slot again that comes too late": () => true,
-    // Its first statements hold the share lock, so it is ended.
-    "sends a write of another slot again of which a part has come": (
+    // The server refuses the write.
+    "repeats a write in another slot that arrives too late": () => true,
+    // The first statements hold the share lock, so the server ends the write.
+    "repeats a write in another slot that has arrived in part": (
       { bytes },
     ) => bytes.length > 100_000,
   };
@@ -344,7 +348,7 @@ describe("A store that re-fences", () => {
     });
   }
 
-  it("is not alarmed by its own notification, and gives its row back", async () => {
+  it("ignores its own notification, and removes its row when it closes", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({ ...small, url: proxy.url });
     const { storage, schema } = test;
@@ -382,7 +386,7 @@ describe("A store that re-fences", () => {
     read: (storage, id) => storage.getLastMiniblockNumber(id),
   };
   for (const [kind, call] of Object.entries(next)) {
-    it(`does so before the next ${kind}, when the database is back`, async () => {
+    it(`raises the epoch before its next ${kind}, when the database is back`, async () => {
       await using proxy = await startProxy(await testDatabaseUrl());
       await using test = await openTestStorage({
         ...small,
@@ -411,7 +415,7 @@ describe("A store that re-fences", () => {
       });
       proxy.silence(false);
       for (let isDone = false; !isDone;) {
-        // Until the sessions that fell silent have been given up.
+        // The call fails until the store has given up the silent sessions.
         isDone = await call(storage, other).then(() => true, () => false);
       }
       assert.deepEqual([sent[0], sent.includes(kind)], ["raise", true]);
@@ -419,13 +423,13 @@ describe("A store that re-fences", () => {
     });
   }
 
-  it("reads on where no epoch can be raised", async () => {
+  it("reads on while no epoch can be raised", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({ ...small, url: proxy.url });
     const { storage } = test;
     const id = newStreamId();
     await storage.createStreamStorage(id, snapshotBlock(0));
-    // The third has nothing to be prepared: one answer, behind the commit.
+    // The third write prepares nothing, so its only answer follows the commit.
     for (const slot of [0, 1]) await storage.writeEvent(id, 1n, slot, event);
     let isLost = false;
     proxy.setRule(({ side, type, bytes }) => {

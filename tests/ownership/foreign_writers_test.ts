@@ -1,7 +1,8 @@
 /**
- * What keeps writers of one schema apart: the lock on the stream's row and the
- * fence, in every write. A foreign writer is an existing node, or an instance
- * that has taken over while this one noticed nothing.
+ * Every write takes the lock on the stream's row and passes the fence, which
+ * keep the writers of one schema apart. A foreign writer is an existing node,
+ * or an instance that took over unnoticed; here a session on a real server
+ * plays it.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -26,7 +27,7 @@ import { until } from "../support/until.ts";
 
 const large = new Uint8Array(100_000).fill(1);
 
-describe("A write to a stream that another is writing to", () => {
+describe("A write to a stream that a node is writing to", () => {
   let test: TestStreamStorage;
   let session: Session;
 
@@ -43,7 +44,7 @@ describe("A write to a stream that another is writing to", () => {
     await test[Symbol.asyncDispose]();
   });
 
-  /** Makes block 1, as an existing node does it, but does not commit yet. */
+  /** Makes block 1 as a node does, but does not commit yet. */
   async function swap(id: StreamId): Promise<void> {
     await session.script(
       `BEGIN; SET LOCAL search_path = "${test.schema}";
@@ -79,7 +80,7 @@ describe("A write to a stream that another is writing to", () => {
     ],
   };
   for (const [name, [write, expected]] of Object.entries(writes)) {
-    it(`waits until that is committed: ${name}`, async () => {
+    it(`waits for the node's commit: ${name}`, async () => {
       const { storage } = test;
       const id = newStreamId();
       await storage.createStreamStorage(id, snapshotBlock(0));
@@ -88,7 +89,8 @@ describe("A write to a stream that another is writing to", () => {
       let isOver = false;
       const result = assertFails(write(storage, id), expected)
         .finally(() => (isOver = true));
-      // Refused by the server at least once, or, when it does not wait, over.
+      // The server has refused the write at least once. A write that does not
+      // wait is over instead.
       const wasRefused = () => {
         const records = storage.dumpTxTracker();
         const since = records.findLastIndex((record) =>
@@ -108,7 +110,7 @@ describe("A write to a stream that another is writing to", () => {
   }
 });
 
-/** Every write, to the stream that it needs; some are made in two ways. */
+/** Every write, to the stream that it needs; some writes have several ways. */
 const writes: Record<
   string,
   (s: PostgresStreamStorage, ids: Ids) => Promise<unknown>
@@ -168,7 +170,7 @@ interface Ids {
   media: StreamId;
 }
 
-describe("An owner that was replaced and noticed nothing", () => {
+describe("An owner that was replaced unnoticed", () => {
   let test: TestStreamStorage;
   let session: Session;
   let owner: string;
@@ -195,7 +197,7 @@ describe("An owner that was replaced and noticed nothing", () => {
         WHERE stream_id = '${ids.broken}'`,
     );
     await storage.close();
-    // Else it would hear of what is done to the table below.
+    // With the triggers, the owner would notice the changes below.
     await session.script(`ALTER TABLE ${owner} DISABLE TRIGGER ALL`);
   });
   after(async () => {
@@ -241,11 +243,11 @@ describe("An owner that was replaced and noticed nothing", () => {
   }
 
   for (const name of Object.keys(writes)) {
-    it(`writes nothing any more: ${name}`, () =>
+    it(`writes nothing: ${name}`, () =>
       assertStopped(`UPDATE ${owner} SET uuid = 'another'`, name));
   }
 
-  it("writes nothing while there is another beside it, or nobody", async () => {
+  it("writes nothing if its row is gone, or not the only one", async () => {
     const another = `INSERT INTO ${owner} VALUES ('another', now(), '')`;
     await assertStopped(another, "writeEvent");
     await assertStopped(`DELETE FROM ${owner}`, "writeEvent");

@@ -1,7 +1,8 @@
 /**
- * The rules of ownership over random interleavings of starts, writes, losses
- * and freezes: src/database/ownership.ts tells them, ownership/ownership_test.ts tries
- * the code itself. And each rule is needed: without it something breaks.
+ * A model of the protocol in src/database/ownership.ts over random
+ * interleavings of starts, writes, losses and freezes; without any one of its
+ * rules, it breaks. Two tests show on a server what the model assumes of the
+ * fence. ownership/ownership_test.ts tries the code itself.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -18,7 +19,9 @@ import {
 import { testSession } from "../support/sessions.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-/** Which step comes, of those that are possible: mostly the course of things. */
+/**
+ * Choices among the possible steps: mostly those that come about by themselves.
+ */
 const interleavings = fc.array(
   fc.record({
     nth: fc.nat(1000),
@@ -31,7 +34,7 @@ const interleavings = fc.array(
   { minLength: 20, maxLength: 100, size: "max" },
 );
 
-/** Plays the steps, then lets everything come to rest. */
+/** Takes the steps, then lets everything come to rest. */
 function play(
   steps: readonly { nth: number; kinds: StepKind[] }[],
   rules: Rules = allRules,
@@ -42,8 +45,8 @@ function play(
   return world;
 }
 
-describe("Ownership, whatever comes when,", () => {
-  it("has one row, one owner, the last starter, and no late write", () => {
+describe("The model of ownership", () => {
+  it("leaves one row and one owner, the last starter, and no late write", () => {
     let [commits, takeovers] = [0, 0];
     fc.assert(
       fc.property(interleavings, (choices) => {
@@ -53,7 +56,7 @@ describe("Ownership, whatever comes when,", () => {
       }),
       { numRuns: 5_000 },
     );
-    // It was about something.
+    // With few commits or takeovers, the runs would show little.
     assert.ok(commits > 2500 && takeovers > 2500);
   });
 
@@ -73,11 +76,12 @@ describe("Ownership, whatever comes when,", () => {
 });
 
 describe("The fence on a server", () => {
-  it("is closed when there is another row beside ours", async () => {
+  it("refuses writes while our row is not the only one", async () => {
     await using test = await openTestStorage();
     const { storage, schema, url } = test;
     await using session = await testSession({ url });
-    // As a node leaves it whose snapshot was too old to see our row.
+    // A node whose snapshot was too old to see our row leaves the table like
+    // this.
     await session.script(
       `ALTER TABLE ${schema}.singlenodekey DISABLE TRIGGER USER;
        INSERT INTO ${schema}.singlenodekey
@@ -95,7 +99,7 @@ describe("The fence on a server", () => {
     assert.ok(storage.signal.aborted);
   });
 
-  it("keeps the row until the write behind it has ended", async () => {
+  it("keeps the row until the write that passed it has ended", async () => {
     await using test = await openTestStorage({ partitions: 1 });
     const { storage, schema, url } = test;
     const create = () =>
@@ -103,7 +107,8 @@ describe("The fence on a server", () => {
         number: 0n,
         data: new Uint8Array([1]),
       });
-    // From now on it is prepared, and waits only behind the fence.
+    // Prepares the statements, so that the next write waits only after the
+    // fence.
     await create();
     await using holder = await testSession({ url });
     await holder.script(

@@ -1,3 +1,7 @@
+/**
+ * Ownership of a schema on a real server: it passes between instances and
+ * nodes, and outlives the loss of the lock session.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Session } from "../../src/database/session.ts";
@@ -6,11 +10,12 @@ import { Catalog } from "../../src/postgres/catalog.ts";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
-import { parseStreamId, schemaLockId } from "../../src/storage/stream_id.ts";
+import { parseStreamId } from "../../src/storage/stream_id.ts";
 import { aborted } from "../support/aborted.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 import { ExistingNode } from "../support/existing_node.ts";
 import { openSession } from "../support/migration_connection.ts";
+import { lockHolders, terminate } from "../support/sessions.ts";
 import { openTestStorage } from "../support/storage.ts";
 import { untilSeen } from "../support/until.ts";
 
@@ -43,7 +48,7 @@ async function rows(session: Session, schema: string): Promise<number> {
 }
 
 describe("Ownership of a schema", () => {
-  it("goes to the instance that starts later", async () => {
+  it("passes to the instance that starts later", async () => {
     await using first = await openTestStorage();
     await first.storage.createStreamStorage(streamId, genesis);
     await using second = await openAgain(first.schema);
@@ -59,7 +64,7 @@ describe("Ownership of a schema", () => {
     assert.equal(await rows(session, first.schema), 1);
   });
 
-  it("is had by exactly one of several starters", async () => {
+  it("belongs to exactly one of several starters", async () => {
     await using first = await openTestStorage();
     const starts = await Promise.allSettled(
       Array.from({ length: 4 }, () => openAgain(first.schema)),
@@ -88,7 +93,7 @@ describe("Ownership of a schema", () => {
     }
   });
 
-  it("goes to an existing node, which finds the lock free", async () => {
+  it("passes to a node, which then gets the lock", async () => {
     await using ours = await openTestStorage();
     await using node = await ExistingNode.start(ours.schema);
     assert.equal(await node.tryLock(), false);
@@ -97,7 +102,7 @@ describe("Ownership of a schema", () => {
     await node.lock();
   });
 
-  it("comes from an existing node, which hears of it", async () => {
+  it("passes from a node, which is notified", async () => {
     await using ours = await openTestStorage();
     await using node = await ExistingNode.start(ours.schema);
     await node.takeRow();
@@ -111,7 +116,7 @@ describe("Ownership of a schema", () => {
     }
   });
 
-  it("can be given up waiting for", async () => {
+  it("leaves no row if the wait for it is aborted", async () => {
     await using ours = await openTestStorage();
     await using node = await ExistingNode.start(ours.schema);
     await node.takeRow();
@@ -130,12 +135,13 @@ describe("Ownership of a schema", () => {
     assert.equal(await rows(session, ours.schema), 0);
   });
 
-  it("fences the writes of an owner that noticed nothing", async () => {
+  it("is checked by every write of an owner that missed a takeover", async () => {
     await using ours = await openTestStorage();
     const { storage, schema } = ours;
     await storage.createStreamStorage(streamId, genesis);
     await using session = await openSession(ours.url);
-    // Nobody is told: as for an owner that was frozen during the takeover.
+    // Without the trigger, the owner is as if it was frozen during the
+    // takeover.
     await session.script(
       `ALTER TABLE ${schema}.singlenodekey DISABLE TRIGGER USER;
        UPDATE ${schema}.singlenodekey SET uuid = 'other'`,
@@ -158,14 +164,14 @@ describe("Ownership of a schema", () => {
     assert.equal(row?.[0], "1");
   });
 
-  it("waits for a write that is under way", async () => {
+  it("passes only after a write that is in flight", async () => {
     await using ours = await openTestStorage();
     const { storage, schema } = ours;
     await storage.createStreamStorage(streamId, genesis);
     await using holder = await openSession(ours.url);
     const { minipools } = new Catalog(schema, storage.partitions)
       .tablesOf(streamId);
-    // The same row, of which nobody knows yet if it will be there.
+    // The write waits until this transaction ends, which inserts the same row.
     await holder.script(
       `BEGIN; INSERT INTO ${minipools} (stream_id, generation, slot_num)
          VALUES ('${streamId}', 1, 0)`,
@@ -199,29 +205,27 @@ describe("Ownership of a schema", () => {
     const { storage, schema } = ours;
     await storage.createStreamStorage(streamId, genesis);
     await using session = await openSession(ours.url);
-    const holder = `SELECT pid FROM pg_locks WHERE locktype = 'advisory'
-      AND ((classid::bigint << 32) | objid::bigint) = ${schemaLockId(schema)}`;
-    await session.script(`SELECT pg_terminate_backend(pid) FROM (${holder}) h`);
-    await untilRows(session, holder);
+    const [old] = await lockHolders(session, schema);
+    await terminate(Number(old));
+    await untilLocked(session, schema);
     await storage.writeEvent(streamId, 1n, 0, event);
     assert.equal(storage.signal.aborted, false);
   });
 
-  it("stops when the lock session's loss hides a takeover", async () => {
+  it("ends if the loss of its lock session hid a takeover", async () => {
     await using ours = await openTestStorage();
     const { storage, schema } = ours;
     await using session = await openSession(ours.url);
+    const [holder] = await lockHolders(session, schema);
     await session.script(
       `ALTER TABLE ${schema}.singlenodekey DISABLE TRIGGER USER;
-       UPDATE ${schema}.singlenodekey SET uuid = 'other';
-       SELECT pg_terminate_backend(pid) FROM pg_locks
-         WHERE locktype = 'advisory' AND ((classid::bigint << 32)
-           | objid::bigint) = ${schemaLockId(schema)}`,
+       UPDATE ${schema}.singlenodekey SET uuid = 'other'`,
     );
+    await terminate(Number(holder));
     await aborted(storage.signal);
   });
 
-  it("ends with close: no row, no lock", async () => {
+  it("ends with close, which leaves no row and no lock", async () => {
     const ours = await openTestStorage();
     await using stack = new AsyncDisposableStack();
     stack.use(ours);
@@ -240,7 +244,7 @@ const activity = (condition: string) =>
     once: true,
   });
 
-/** Waits until some backend is in the state. */
+/** Waits until the condition holds for a session of the server. */
 async function until(
   session: Session,
   what: string,
@@ -254,10 +258,11 @@ async function until(
   });
 }
 
-async function untilRows(session: Session, query: string): Promise<void> {
+async function untilLocked(session: Session, schema: string): Promise<void> {
   const deadline = performance.now() + 10_000;
   await untilSeen(async () => {
-    assert.ok(performance.now() < deadline, "Expected the lock to be back");
-    return (await session.script(query)).length > 0;
+    const message = "Expected that a session holds the schema's lock";
+    assert.ok(performance.now() < deadline, message);
+    return (await lockHolders(session, schema)).length > 0;
   });
 }

@@ -1,11 +1,14 @@
-/** One handover between real processes; `deno task standby` runs all of them. */
+/**
+ * One handover between real processes: the owner is killed. `deno task standby`
+ * runs the others.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { handOver } from "../../scripts/standing_by/handover.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 
 describe("A process that stands by", () => {
-  it("follows one that is killed, of whose writes all are there", async () => {
+  it("follows an owner that is killed, and finds all acknowledged writes", async () => {
     const { faults, stored } = await handOver({
       url: await testDatabaseUrl(),
       schema: `standing_by_${crypto.randomUUID().replaceAll("-", "")}`,

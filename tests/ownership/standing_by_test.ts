@@ -1,4 +1,8 @@
-/** Openings that stand by until a schema is free, or refuse one that is owned. */
+/**
+ * `whenOwned` on a real server: openings that stand by until the schema is free
+ * (`wait`), and openings that fail if it is owned (`fail`). An owner can
+ * release the schema.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { Session } from "../../src/database/session.ts";
@@ -13,7 +17,7 @@ import { newStreamId } from "../../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../../src/testing/create_test_stream_storage.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 import { ExistingNode } from "../support/existing_node.ts";
-import { terminate, testSession } from "../support/sessions.ts";
+import { lockHolders, terminate, testSession } from "../support/sessions.ts";
 import { openTestStorage } from "../support/storage.ts";
 import { until } from "../support/until.ts";
 
@@ -41,14 +45,14 @@ const open = async (
   await openStreamStorage({
     url: await testDatabaseUrl(),
     schema,
-    // Nobody waits for it here: who stands by has no delay.
+    // An opening that stands by has no delay, so no test waits this long.
     startupDelayMs: 3_600_000,
     maxConnections: 3,
     workerConcurrency: 0,
     ...options,
   });
 
-/** An opening that stands by, from the moment in which it does. */
+/** Begins an opening, and waits until it stands by. */
 async function standBy(options: Partial<StreamStorageOptions> = {}): Promise<{
   opening: Promise<PostgresStreamStorage>;
   events: LogEvent[];
@@ -67,23 +71,15 @@ async function standBy(options: Partial<StreamStorageOptions> = {}): Promise<{
   return { opening, events, controller };
 }
 
-/** What there is to see of the schema's ownership. */
+/** The row and the lock: all that others can see of the schema's ownership. */
 async function seen(): Promise<unknown> {
   const rows = await watcher.script(
     `SELECT uuid, storage_connection_time, info FROM ${schema}.singlenodekey`,
   );
-  return { rows, holders: await holders() };
+  return { rows, holders: await lockHolders(watcher, schema) };
 }
 
-async function holders(): Promise<string[]> {
-  const found = await watcher.script(
-    `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
-       AND ((classid::bigint << 32) | objid::bigint) = ${schemaLockId(schema)}`,
-  );
-  return found.map(([pid]) => pid!);
-}
-
-/** A time in milliseconds. */
+/** The value of a time in SQL, in milliseconds. */
 async function serverMs(time: string): Promise<number> {
   const [[ms] = []] = await watcher.script(
     `SET TimeZone = 'UTC'; SELECT extract(epoch FROM ${time}) * 1000`,
@@ -91,7 +87,7 @@ async function serverMs(time: string): Promise<number> {
   return Number(ms);
 }
 
-/** An owner that has died: it leaves its row, but no lock. */
+/** Leaves a row without a lock, as an owner that has died. */
 async function leaveRow(): Promise<void> {
   await watcher.script(
     `DELETE FROM ${schema}.singlenodekey;
@@ -112,7 +108,7 @@ const isReleased = (error: unknown) =>
   error.details.reason === "ownership_released";
 
 describe("An opening that waits", () => {
-  it("leaves the owner in peace, and follows it when it closes", async () => {
+  it("does not disturb the owner, and follows it when it closes", async () => {
     await using owner = await open();
     const before = await seen();
     await using listener = await ExistingNode.start(schema);
@@ -141,14 +137,14 @@ describe("An opening that waits", () => {
     await dead.close();
     await using next = await opening;
     await works(next);
-    // A starter that has left this row would have tried the lock by then.
+    // A living starter of this row would have tried the lock within this time.
     const takenAt = await serverMs(
       `(SELECT storage_connection_time FROM ${schema}.singlenodekey)`,
     );
     assert.ok(takenAt - freeAt >= 1100);
   });
 
-  it("ends with its signal, and the owner has not noticed", async () => {
+  it("ends if its signal aborts, and leaves no trace", async () => {
     await using owner = await open();
     const before = await seen();
     const { opening, controller } = await standBy();
@@ -163,7 +159,7 @@ describe("An opening that waits", () => {
     await works(owner);
   });
 
-  it("is one of two, of whom exactly one follows", async () => {
+  it("follows if it is first of two, and the other follows it", async () => {
     const owner = await open();
     const both = await Promise.all([standBy(), standBy()]);
     await owner.close();
@@ -175,7 +171,7 @@ describe("An opening that waits", () => {
     await works(winner);
     const name = (event: LogEvent) =>
       (event.details!["owner"] as { name: string } | null)?.name;
-    // The other one has seen it, and stands by for the new owner.
+    // The second opening has seen the new owner, and stands by for it.
     await until(() =>
       second.events.some((event) =>
         event.code === "ownership_standby" && name(event) === winner.instanceId
@@ -187,7 +183,7 @@ describe("An opening that waits", () => {
     await works(last);
   });
 
-  it("goes on when its session is lost", async () => {
+  it("reconnects if its session is lost, and waits on", async () => {
     const owner = await open();
     const applicationName = `standby ${crypto.randomUUID()}`;
     const { opening, events } = await standBy({ applicationName });
@@ -205,8 +201,8 @@ describe("An opening that waits", () => {
   });
 });
 
-describe("A starter and one that stands by", () => {
-  it("that has written its row comes first", async () => {
+describe("A starter", () => {
+  it("that has written its row comes before an instance that stands by", async () => {
     await using owner = await ExistingNode.start(schema);
     await owner.takeRow();
     await owner.lock();
@@ -225,7 +221,7 @@ describe("A starter and one that stands by", () => {
     await works(next);
   });
 
-  it("that writes its row while the other migrates comes first", async () => {
+  it("that writes its row while that instance migrates comes first, too", async () => {
     await migrateDown(watcher, { schema, to: 8 });
     await using starter = await ExistingNode.start(schema);
     let locked: Promise<void> | undefined;
@@ -251,8 +247,8 @@ describe("A starter and one that stands by", () => {
   });
 });
 
-describe("An opening that fails", () => {
-  it("says who owns the schema, and touches nothing", async () => {
+describe("An opening that fails if the schema is owned", () => {
+  it("names the owner in its error, and changes nothing", async () => {
     await using owner = await open();
     const before = await seen();
     await assert.rejects(open({ whenOwned: "fail" }), (error) => {
@@ -269,7 +265,7 @@ describe("An opening that fails", () => {
     await works(owner);
   });
 
-  it("makes no schema whose lock another holds", async () => {
+  it("makes no schema whose lock another session holds", async () => {
     const missing = `missing_${crypto.randomUUID().replaceAll("-", "")}`;
     await using holder = await testSession();
     await holder.script(`SELECT pg_advisory_lock(${schemaLockId(missing)})`);
@@ -287,7 +283,7 @@ describe("An opening that fails", () => {
     );
   });
 
-  it("opens a schema that is free, whatever row is there", async () => {
+  it("opens a schema whose lock is free, whatever row is there", async () => {
     await using storage = await open({ whenOwned: "fail" });
     await works(storage);
     await storage.close();
@@ -297,8 +293,8 @@ describe("An opening that fails", () => {
   });
 });
 
-describe("An owner that gives the schema up", () => {
-  it("ends its writes, reads on, and makes way at once", async () => {
+describe("An owner that releases the schema", () => {
+  it("ends its writes, reads on, and lets the next owner follow at once", async () => {
     const events: string[] = [];
     await using former = await open({
       logger: ({ code }) => events.push(code),
@@ -319,7 +315,7 @@ describe("An owner that gives the schema up", () => {
       former.maintenance.trimStreams(),
       (error) => isStreamStorageError(error, "FAILED_PRECONDITION"),
     );
-    // It was not lost: whoever watches the signal need not stop.
+    // Ownership was not lost, so the signal does not stop the process.
     assert.equal(former.signal.aborted, false);
     assert.equal(events.at(-1), "ownership_released");
     await former.releaseOwnership();

@@ -1,4 +1,7 @@
-/** Takeovers under load, at odd moments and with old acquaintances. */
+/**
+ * Takeovers on a real server: under load, during the start-up delay, from
+ * former owners that are frozen or stuck, and by starters that die half way.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { partitionSuffixes } from "../../src/database/migrations/plan.ts";
@@ -16,7 +19,7 @@ import {
   matchesFlush,
   startLateProxy,
 } from "../support/late_copy/late_proxy.ts";
-import { blocked, testSession } from "../support/sessions.ts";
+import { blocked, lockHolders, testSession } from "../support/sessions.ts";
 import { openTestStorage } from "../support/storage.ts";
 import { until, untilSeen } from "../support/until.ts";
 
@@ -41,7 +44,7 @@ const isLost = (error: unknown) =>
   isStreamStorageError(error, "RESOURCE_EXHAUSTED") &&
   error.details.reason === "ownership_lost";
 
-/** Writes to many streams at once until the store refuses. */
+/** Writes to many streams at once, until the store has lost its ownership. */
 class Load {
   readonly counts = { acknowledged: 0, unknown: 0 };
   readonly ended: Promise<unknown>;
@@ -79,16 +82,7 @@ async function storedEvents(session: Session, schema: string): Promise<number> {
   return Number(row?.[0]);
 }
 
-/** The sessions that hold the schema's lock. */
-async function holders(session: Session, schema: string): Promise<string[]> {
-  const found = await session.script(
-    `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
-       AND ((classid::bigint << 32) | objid::bigint) = ${schemaLockId(schema)}`,
-  );
-  return found.map(([pid]) => pid!);
-}
-
-/** A node that owns the schema, and a starter that has asked for the lock. */
+/** Starts a node that owns the schema, and a store that waits for its lock. */
 async function startBehindNode(
   schema: string,
   watcher: Session,
@@ -110,24 +104,24 @@ async function startBehindNode(
   return { node, opening };
 }
 
-/** Resolves when the node has gone and the next one has the lock. */
+/** Ends the node, and waits until another session holds the lock. */
 async function passOn(
   node: ExistingNode,
   schema: string,
   watcher: Session,
 ): Promise<void> {
-  const [old] = await holders(watcher, schema);
+  const [old] = await lockHolders(watcher, schema);
   await node[Symbol.asyncDispose]();
   await untilSeen(async () => {
-    const [holder] = await holders(watcher, schema);
+    const [holder] = await lockHolders(watcher, schema);
     return holder !== undefined && holder !== old;
   });
 }
 
-describe("A takeover under load", () => {
+describe("An owner under load", () => {
   for (const isNotified of [true, false]) {
-    const how = isNotified ? "that is heard of" : "that nobody hears of";
-    it(`${how}: nothing is added after the row is gone`, async () => {
+    const how = isNotified ? "is notified" : "misses the notification";
+    it(`adds no event after its row is gone, if it ${how}`, async () => {
       await using ours = await openTestStorage({ partitions: 2 });
       const { storage, schema } = ours;
       await using watcher = await testSession({ url: ours.url });
@@ -150,7 +144,7 @@ describe("A takeover under load", () => {
     });
   }
 
-  it("by one after the other: the last one writes", async () => {
+  it("loses the schema to the next, four times, and the last one writes", async () => {
     await using first = await openTestStorage({ partitions: 2 });
     await using stack = new AsyncDisposableStack();
     await using watcher = await testSession({ url: first.url });
@@ -173,7 +167,7 @@ describe("A takeover under load", () => {
 });
 
 describe("The start-up delay", () => {
-  it("comes after a lock that was not free, and can be given up", async () => {
+  it("follows a wait for the lock, and can be aborted", async () => {
     await using ours = await openTestStorage();
     const { schema } = ours;
     await using watcher = await testSession({ url: ours.url });
@@ -192,10 +186,10 @@ describe("The start-up delay", () => {
       opening,
       (error) => isStreamStorageError(error, "CANCELED"),
     );
-    assert.deepEqual(await holders(watcher, schema), []);
+    assert.deepEqual(await lockHolders(watcher, schema), []);
   });
 
-  it("does not come after a lock that was free", async () => {
+  it("is left out if the lock was free", async () => {
     await using ours = await openTestStorage();
     await ours.storage.close();
     await using next = await openAgain(ours.schema, {
@@ -204,7 +198,7 @@ describe("The start-up delay", () => {
     await next.createStreamStorage(newStreamId(), genesis);
   });
 
-  it("ends with another starter, who is the owner", async () => {
+  it("ends if another starter takes the schema", async () => {
     await using ours = await openTestStorage();
     await using watcher = await testSession({ url: ours.url });
     const { node, opening } = await startBehindNode(ours.schema, watcher);
@@ -217,14 +211,14 @@ describe("The start-up delay", () => {
 });
 
 describe("A former owner", () => {
-  it("of the same name is another one", async () => {
+  it("can't write for a successor of the same name", async () => {
     const instanceId = "node 7";
     await using ours = await openTestStorage({ instanceId });
     const { storage, schema } = ours;
     const id = newStreamId();
     await storage.createStreamStorage(id, genesis);
     await using watcher = await testSession({ url: ours.url });
-    // As if it was frozen: it hears nothing, and the server ends its session.
+    // Without the trigger, it misses the takeover as if it was frozen.
     await watcher.script(
       `ALTER TABLE ${schema}.singlenodekey DISABLE TRIGGER USER`,
     );
@@ -242,11 +236,11 @@ describe("A former owner", () => {
     await owner.createStreamStorage(newStreamId(), genesis);
   });
 
-  it("whose client is gone in the middle of a write holds nobody up", async () => {
+  it("whose client died in the middle of a write does not stop a takeover", async () => {
     await using ours = await openTestStorage();
     const { storage, schema, url } = ours;
     await using stuck = await testSession({ url });
-    // What a write does first, and then nothing more comes.
+    // This is how a write begins; the rest never comes.
     await stuck.script(
       `BEGIN; SELECT uuid FROM ${schema}.singlenodekey FOR SHARE`,
     );
@@ -260,17 +254,20 @@ describe("A former owner", () => {
     await aborted(storage.signal);
     await next.createStreamStorage(newStreamId(), genesis);
   });
+});
 
-  it("goes on without its lock, and takes it back when it is free", async () => {
+describe("An owner whose lock another session took", () => {
+  it("works on, and takes the lock back when it is free", async () => {
     await using ours = await openTestStorage();
     const { storage, schema, url } = ours;
     await using thief = await testSession({ url });
     await using killer = await testSession({ url });
-    const [old] = await holders(thief, schema);
+    const [old] = await lockHolders(thief, schema);
     const id = newStreamId();
     await storage.createStreamStorage(id, genesis);
     const lockId = schemaLockId(schema);
-    // It stands in line, so the owner does not get its lock back at once.
+    // The thief has asked first, so the owner does not get its lock back at
+    // once.
     const stolen = thief.script(`SELECT pg_advisory_lock(${lockId})`);
     await blocked(thief.processId);
     await killer.script(`SELECT pg_terminate_backend(${old})`);
@@ -278,19 +275,19 @@ describe("A former owner", () => {
     await storage.writeEvent(id, 1n, 0, event);
     await thief.script(`SELECT pg_advisory_unlock(${lockId})`);
     let now: string[];
-    do now = await holders(thief, schema); while (now.length === 0);
+    do now = await lockHolders(thief, schema); while (now.length === 0);
     assert.equal(storage.signal.aborted, false);
     await storage.writeEvent(id, 1n, 1, event);
   });
 });
 
-describe("A starter that is gone", () => {
+describe("A starter that died", () => {
   const cases = [
     { what: "lock of the table", text: "LOCK TABLE", end: "executed" },
     { what: "change of the rows", text: "DELETE FROM", end: "lost" },
   ] as const;
   for (const { what, text, end } of cases) {
-    it(`leaves the owner in place when its ${what} comes late`, async () => {
+    it(`leaves the owner in place if its ${what} comes late`, async () => {
       await using ours = await openTestStorage();
       const { storage, schema, url } = ours;
       await using proxy = await startLateProxy(url);
@@ -308,7 +305,7 @@ describe("A starter that is gone", () => {
           WHERE application_name = '${applicationName}' AND ${state}`;
         await untilSeen(async () => (await watcher.script(query)).length === 0);
       };
-      // The server has not waited for the change, which finds no transaction.
+      // The server has ended the transaction, so the change comes to nothing.
       if (end === "lost") await gone("true");
       assert.equal((await late.deliver()).end, end);
       const id = newStreamId();
@@ -318,7 +315,7 @@ describe("A starter that is gone", () => {
       );
       assert.equal(uuid, storage.instanceId);
       assert.equal(storage.signal.aborted, false);
-      // Another one waits for the dead one's lock, but not for long.
+      // The next starter waits only briefly for the table lock of the dead one.
       await using next = await openAgain(schema);
       await aborted(storage.signal);
       await next.writeEvent(id, 1n, 0, event);

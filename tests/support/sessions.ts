@@ -5,6 +5,7 @@ import { PreparedBudget } from "../../src/database/prepared_budget.ts";
 import { PreparedStatements } from "../../src/database/prepared_statements.ts";
 import type { Session, SessionOptions } from "../../src/database/session.ts";
 import type { SessionSettings } from "../../src/database/transaction_settings.ts";
+import { schemaLockId } from "../../src/storage/stream_id.ts";
 import { testDatabaseUrl } from "./database.ts";
 
 /** How a test's session differs from an ordinary one. */
@@ -58,7 +59,21 @@ export async function terminate(processId: number): Promise<void> {
   await session.script(`SELECT pg_terminate_backend(${processId}, 10000)`);
 }
 
-/** Resolves when the session waits for a lock of somebody else. */
+/**
+ * The process ids of the sessions that hold the schema's lock: one, or none.
+ */
+export async function lockHolders(
+  session: Session,
+  schema: string,
+): Promise<string[]> {
+  const found = await session.script(
+    `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
+       AND ((classid::bigint << 32) | objid::bigint) = ${schemaLockId(schema)}`,
+  );
+  return found.map(([pid]) => pid!);
+}
+
+/** Resolves when the session waits for a lock of another session. */
 export async function blocked(processId: number): Promise<void> {
   await using session = await testSession();
   for (;;) {
