@@ -1,4 +1,8 @@
-/** A foreign writer at the same time, under every isolation level. */
+/**
+ * A foreign writer of the same stream at the same time, at every isolation
+ * level of a real server: each slot goes to one of the two, and a conflict that
+ * the server reports is retried.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { sqlStateOf } from "../../src/database/failures.ts";
@@ -25,9 +29,9 @@ const levels: IsolationLevel[] = [
 const data = new Uint8Array([1]);
 const genesis = { number: 0n, data, snapshot: data };
 
-describe("A writer that comes while another holds the stream", () => {
+describe("An event that a foreign writer competes with", () => {
   for (const isolationLevel of levels) {
-    it(`sees what it has written, at ${isolationLevel}`, async () => {
+    it(`is compared with what that writer committed, at ${isolationLevel}`, async () => {
       await using test = await openTestStorage({
         isolationLevel,
         debugTransactions: true,
@@ -41,12 +45,12 @@ describe("A writer that comes while another holds the stream", () => {
       const t = new Catalog(schema, storage.partitions).tablesOf(id);
       await using gate = await openSession(test.url);
       await using other = await openSession(test.url);
-      // Not by our own write: nothing of the minipool is known.
+      // A foreign event, so that the store does not know the minipool.
       await other.script(
         `INSERT INTO ${t.minipools} (stream_id, generation, slot_num, envelope)
            VALUES ('${id}', 1, 0, 'event')`,
       );
-      // Our write has begun, and waits where it looks whether it may.
+      // Our write begins, and waits at the fence.
       await gate.script(
         `BEGIN; SELECT 1 FROM ${schema}.singlenodekey FOR UPDATE`,
       );
@@ -59,7 +63,7 @@ describe("A writer that comes while another holds the stream", () => {
           error.details.actual === 2,
       );
       await waitsForLock(gate, schema);
-      // As an existing node does it: lock, compare, insert, commit.
+      // As a node does it: lock, compare, insert, commit.
       await other.script(
         `BEGIN; UPDATE ${t.streams} SET migrated = true
            WHERE stream_id = '${id}';
@@ -71,7 +75,7 @@ describe("A writer that comes while another holds the stream", () => {
       await storage.writeEvent(id, 1n, 2, data);
       const retries = storage.dumpTxTracker()
         .filter(({ event }) => event === "retry" || event === "rollback");
-      // Higher levels can only find out by failing (40001) and coming again.
+      // The higher levels notice only by failing (40001), and need a retry.
       assert.equal(retries.length > 0, isolationLevel !== "read committed");
       await assertInvariants(other, {
         schema,
@@ -81,7 +85,7 @@ describe("A writer that comes while another holds the stream", () => {
   }
 
   for (const isolationLevel of levels) {
-    it(`shares the slots with it, at ${isolationLevel}`, async () => {
+    it(`never takes the same slot as that writer's, at ${isolationLevel}`, async () => {
       await using test = await openTestStorage({ isolationLevel });
       const { storage, schema } = test;
       const id = newStreamId();
@@ -93,7 +97,7 @@ describe("A writer that comes while another holds the stream", () => {
       const lock = isolationLevel === "read committed"
         ? lockStream(t)
         : lockStreamByUpdate(t);
-      /** As another store does it: true if the slot was its. */
+      /** Writes as another store does: true if it got the slot. */
       const foreign = async (slot: bigint): Promise<boolean> => {
         try {
           const insert = bind(
@@ -135,8 +139,10 @@ describe("A writer that comes while another holds the stream", () => {
       });
     });
   }
+});
 
-  it("gives up after its attempts with a typed error", async () => {
+describe("An event that the server refuses with a conflict", () => {
+  it("fails with a typed error after its last attempt", async () => {
     await using test = await openTestStorage({
       retry: { attempts: 3, minDelayMs: 1, maxDelayMs: 2 },
       debugTransactions: true,
@@ -161,7 +167,7 @@ describe("A writer that comes while another holds the stream", () => {
          CREATE TRIGGER fail BEFORE INSERT ON ${t.minipools}
            FOR EACH ROW EXECUTE FUNCTION ${schema}.fail()`,
       );
-    // Once in the shared transaction, then three times alone.
+    // The first attempt is in a shared transaction, the next three are alone.
     await failFirst(3);
     await storage.writeEvent(id, 1n, 0, data);
     await failFirst(4);
@@ -182,7 +188,7 @@ async function waitsForLock(
 ): Promise<void> {
   const deadline = performance.now() + 10_000;
   for (;;) {
-    // Else a transaction sees the activity of its first look.
+    // Otherwise a transaction sees the same activity again.
     await session.script("SELECT pg_stat_clear_snapshot()");
     const rows = await session.script(
       `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'

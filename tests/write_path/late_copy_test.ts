@@ -1,7 +1,8 @@
 /**
- * A write that was lost, repeated and acknowledged, and whose first copy reaches
- * the server after later writes were acknowledged. scripts/late_copy.ts runs all
- * combinations; here are a sample of them, and tests of the harness itself.
+ * A write is lost, repeated and acknowledged, and its first copy reaches a real
+ * server only after later writes: it must change nothing. This is a sample of
+ * the combinations, and tests of the harness; scripts/late_copy.ts runs them
+ * all.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -27,7 +28,7 @@ describe("A late copy of a lost write", () => {
 });
 
 describe("The late-copy harness", () => {
-  it("loses every way of every write, and lets each operation follow", async () => {
+  it("loses every variant of every write, and lets each operation follow", async () => {
     const all = await allCombinations();
     const lost = new Set(all.map(({ first }) => showCall(first)));
     for (const { operation, variant } of allVariants()) {
@@ -40,7 +41,7 @@ describe("The late-copy harness", () => {
     assert.deepEqual([...later].sort(), Object.keys(WRITE_VARIANTS).sort());
   });
 
-  it("generates every kind of combination that is known to lose data", async () => {
+  it("generates every kind of combination that once lost data", async () => {
     const all = await allCombinations();
     for (const loss of KNOWN_LOSSES) {
       assert.ok(combinationsOf(loss, all).length > 0, loss.name);
@@ -48,7 +49,7 @@ describe("The late-copy harness", () => {
     assert.equal(KNOWN_LOSSES.length, 13);
   });
 
-  it("sees what a late copy without a fence changes", async () => {
+  it("notices what a late copy without a fence changes", async () => {
     await using store = await openLateCopyStore("read committed");
     const { storage, schema, proxy, state } = store;
     const id = newStreamId();

@@ -1,3 +1,8 @@
+/**
+ * A session has locked a partition's tables on a real server. The other
+ * partitions work on, and the calls on this one wait, each until its deadline.
+ * `LockedPartitions` itself is tried over scripted answers.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
@@ -27,7 +32,7 @@ const partitions = 4;
 const suffixes = ["r00", "r01", "r02", "r03"];
 const [locked = "", ...free] = suffixes;
 
-/** Calls outlast the test; what waits on the server gives up after two seconds. */
+/** Calls outlast the test; a wait for a lock on the server ends after 2 s. */
 const patient = {
   partitions,
   operationTimeoutMs: 120_000,
@@ -61,7 +66,7 @@ async function waiting(watcher: Session, schema: string): Promise<number> {
   return Number(row![0]);
 }
 
-/** More of each kind than there are slots and connections. */
+/** Starts more calls of each kind than there are slots and connections. */
 function callsOn({ storage }: TestStreamStorage, ids: readonly StreamId[]) {
   const [deleted, trimmed, ...others] = ids;
   const writes: Promise<unknown>[] = [
@@ -108,7 +113,7 @@ const tablesOf = (schema: string) =>
     .join(", ");
 
 describe("A partition whose tables another session has locked", () => {
-  it("stops no other one, and goes on when they are free", async () => {
+  it("does not hold up other partitions, and serves its calls when it is free", async () => {
     await using test = await openTestStorage(patient);
     const { schema, url } = test;
     const held = await createAt(test, locked, 6);
@@ -125,7 +130,7 @@ describe("A partition whose tables another session has locked", () => {
     for (const each of [...writes, ...reads]) {
       void each.catch(() => {}).then(() => isHeld = false);
     }
-    // Some meet the lock and give up; from then on nobody asks for it.
+    // The first calls meet the lock and give up; from then on, no call asks.
     while (await waiting(watcher, schema) === 0);
     while (await waiting(watcher, schema) > 0);
     for (let round = 0; round < 20; round++) {
@@ -143,7 +148,7 @@ describe("A partition whose tables another session has locked", () => {
     }
   });
 
-  it("lets its readers in if the lock does", async () => {
+  it("can be read if the lock permits reads", async () => {
     await using test = await openTestStorage(patient);
     const { storage, schema, url } = test;
     const [id = idAt(locked)] = await createAt(test, locked, 1);
@@ -161,7 +166,7 @@ describe("A partition whose tables another session has locked", () => {
     await write;
   });
 
-  it("is told as such after the deadline, or the calls are given up", async () => {
+  it("is the reason of its calls' errors at their deadline, unless they are aborted", async () => {
     await using test = await openTestStorage({
       partitions,
       operationTimeoutMs: 1500,
@@ -173,7 +178,8 @@ describe("A partition whose tables another session has locked", () => {
       url,
       answerTimeoutMs: 120_000,
     });
-    // The lock is not even granted; who waits for it comes before us.
+    // The lock is not even granted, but the session that waits for it comes
+    // before our calls.
     await reader.script(`BEGIN; SELECT FROM ${schema}.minipools_${locked}`);
     const lock = holder.script(
       `BEGIN; LOCK TABLE ${tablesOf(schema)} IN ACCESS EXCLUSIVE MODE`,
@@ -207,7 +213,7 @@ describe("A partition whose tables another session has locked", () => {
   });
 });
 
-describe("What is known of locked partitions", () => {
+describe("LockedPartitions", () => {
   const id = "0" as StreamId;
   const later = () => performance.now() + 60_000;
 
@@ -226,7 +232,7 @@ describe("What is known of locked partitions", () => {
     return { locks, asked: () => asked };
   }
 
-  it("is found out once for all who ask, and then looked after", async () => {
+  it("looks once for all callers, and again until the lock is gone", async () => {
     const { locks, asked } = lookingAt([[["r00", true]], [["r00", true]], []]);
     const seen: boolean[] = [];
     locks.onChange(() => seen.push(locks.since(id) !== undefined));
@@ -241,7 +247,7 @@ describe("What is known of locked partitions", () => {
     assert.equal(asked(), 3);
   });
 
-  it("is nothing without an answer, or after the end", async () => {
+  it("takes nothing as locked if a look fails, or once it is closed", async () => {
     const { locks } = lookingAt([[["r00", true]], new Error("away")]);
     await locks.look();
     assert.notEqual(locks.since(id), undefined);
@@ -254,7 +260,7 @@ describe("What is known of locked partitions", () => {
     assert.equal(closed.since(id), undefined);
   });
 
-  it("keeps few readers, and each for its time", async () => {
+  it("lets few readers wait, each until its deadline or its signal", async () => {
     const { locks } = lookingAt([[["r00", true]]]);
     await locks.look();
     const gate = locks.readGate(0);

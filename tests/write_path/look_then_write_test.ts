@@ -1,7 +1,7 @@
 /**
- * The rare writes look first, by statements of their own, and write then. A
- * foreign writer, say a node of the same schema, that comes between is noticed
- * under the lock, and nothing is written.
+ * The rare writes look at the stream in one flush, and write in the next. If a
+ * foreign writer, such as a node, changes the stream in between, the write
+ * notices it under the lock and writes nothing. Against a real server.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -25,7 +25,9 @@ import { plant } from "../support/plant.ts";
 import { type Proxy, startProxy } from "../support/network/proxy.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-/** A write that looks first, to a stream that is fit for it. */
+/**
+ * A write that looks first, with the blocks and kind of a stream that it fits.
+ */
 interface Write {
   blocks: bigint[];
   kind?: "ephemeral" | "archive";
@@ -59,15 +61,18 @@ const WRITES: Record<string, Write> = {
   },
 };
 
-/** What the other does, as SQL with the stream as $; not all is possible. */
+/**
+ * What the foreign writer does, as SQL with the stream as $, and the writes
+ * that it concerns, if not all.
+ */
 const CHANGES: Record<string, { sql: string; writes?: string[] }> = {
   "moves the latest snapshot": {
     sql: "UPDATE es SET latest_snapshot_miniblock = 1 WHERE stream_id = $",
   },
-  "makes it ephemeral, or a regular one": {
+  "makes it ephemeral, or regular": {
     sql: "UPDATE es SET ephemeral = NOT ephemeral WHERE stream_id = $",
   },
-  "places it outside the database": {
+  "marks its blocks as stored externally": {
     sql: "UPDATE es SET blockdata_ext = 'S' WHERE stream_id = $",
   },
   "appends a block": {
@@ -153,10 +158,11 @@ describe("A foreign writer between the look and the write", () => {
   for (const [change, { sql, writes }] of Object.entries(CHANGES)) {
     for (const [name, write] of Object.entries(WRITES)) {
       if (writes !== undefined && !writes.includes(name)) continue;
-      it(`${change}: ${name} writes nothing`, async () => {
+      it(`${change}, so ${name} writes nothing`, async () => {
         const id = await plantFor(write);
         let changed: string[][] = [];
-        // Every write begins with the fence, and that names the instance.
+        // Every write begins with the fence, which contains the instance's
+        // name.
         const fenced = new TextEncoder().encode(test.storage.instanceId);
         const changing = async (): Promise<void> => {
           proxy.setRule(undefined);

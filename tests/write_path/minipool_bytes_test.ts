@@ -1,7 +1,8 @@
 /**
- * The count of a minipool's bytes against a table of its own, with every fate
- * that a write can have: refused, aborted while it waits, failed, its answer
- * lost with or without a commit, and commits that a failover has taken back.
+ * The count of a minipool's bytes against a model of the table, whatever
+ * happens to the writes: they are refused, aborted while they wait, fail, lose
+ * their answers with or without a commit, or a failover takes their commits
+ * back.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -44,7 +45,7 @@ const lost = new StreamStorageError({
 /** What the tables hold; undefined: there is no such stream. */
 type Table = { generation: bigint; sizes: number[] } | undefined;
 
-/** How a write ends, if it gets as far. */
+/** How a write ends once it is sent, or that it is aborted before. */
 type Fate = "answered" | "aborted" | "failed" | "lost" | "lost, committed";
 
 type Call =
@@ -54,12 +55,12 @@ type Call =
 
 interface WaitingEvent extends CountedEvent {
   size: number;
-  /** It was admitted, and since then commits were taken back. */
+  /** It was admitted before a failover took commits back. */
   isMisled: boolean;
 }
 
 interface Waiting {
-  /** In its turn; whether it was committed. */
+  /** Runs in its turn; true if it was committed. */
   run(): boolean;
   fate: Fate;
   event?: WaitingEvent;
@@ -73,7 +74,7 @@ class Simulation {
   #count = newCount();
   #queue: Waiting[] = [];
   looks = 0;
-  /** What a caller takes the minipool to be, all its calls being answered. */
+  /** The minipool as a caller expects it if all its calls succeed. */
   #expected = { generation: 1n, next: 0 };
 
   get bytes(): number {
@@ -112,7 +113,7 @@ class Simulation {
     this.#expect();
   }
 
-  /** Wherever it waits. */
+  /** Aborts a write anywhere in the queue. */
   #abortOne(): void {
     const at = this.#queue.findIndex(({ fate }) => fate === "aborted");
     if (at < 0) return;
@@ -120,7 +121,7 @@ class Simulation {
     write!.failed(new Error("aborted"));
   }
 
-  /** The server is another one, and has only what it had then. */
+  /** Continues with another server, which has only this table. */
   failOver(table: Table): void {
     this.table = structuredClone(table);
     this.#count.forgetAll();
@@ -146,7 +147,7 @@ class Simulation {
       event.check(stored);
       return true;
     } catch (error) {
-      assert.ok(stored + event.size > limit, "it would have fitted");
+      assert.ok(stored + event.size > limit, "The event would have fitted");
       write.failed(error);
       return false;
     }
@@ -179,7 +180,7 @@ class Simulation {
     const slot = Math.max(0, this.#expected.next + offset);
     const envelope = new Uint8Array(size);
     const counted = this.#count.enter(id, { generation, slot, envelope });
-    // Admitted at once, if it can be; else it is asked again in its turn.
+    // If the event can't be admitted at once, it is checked again in its turn.
     const isAdmitted = counted.fits;
     if (ahead === 0 && offset === 0) this.#expected.next++;
     this.#queue.push({
@@ -298,7 +299,7 @@ const rounds = fc.array(
   { minLength: 1, maxLength: 6 },
 );
 
-/** An event in its place. */
+/** An event in the slot that is due. */
 const next = (size: number): Call => ({
   kind: "event",
   ahead: 0,
@@ -308,7 +309,7 @@ const next = (size: number): Call => ({
 });
 
 describe("MinipoolBytes", () => {
-  it("admits what fits and nothing else, whatever becomes of the writes", () => {
+  it("admits the events that fit, and no others, however the writes end", () => {
     const property = fc.property(rounds, (rounds) => {
       const stream = new Simulation();
       for (const { calls, together, behind, failOverAt } of rounds) {
@@ -326,7 +327,7 @@ describe("MinipoolBytes", () => {
     fc.assert(property, { seed: 20261130, numRuns: 10_000 });
   });
 
-  it("needs no look behind a creation or a swap that it heard of", () => {
+  it("needs no look after a creation or a swap of its own", () => {
     const stream = new Simulation();
     stream.submit({ kind: "delete", fate: "answered" });
     stream.submit({ kind: "create", fate: "answered" });
@@ -340,7 +341,7 @@ describe("MinipoolBytes", () => {
     assert.equal(stream.bytes, 95);
   });
 
-  it("looks once for all that wait, when nothing is known", () => {
+  it("looks once for all waiting events if it does not know the minipool", () => {
     const stream = new Simulation();
     stream.table = { generation: 1n, sizes: [10, 10] };
     stream.restart();
@@ -350,7 +351,7 @@ describe("MinipoolBytes", () => {
     assert.equal(stream.bytes, 65);
   });
 
-  it("takes a write to slot 0 that was refused for nothing", () => {
+  it("learns nothing from a refused write to slot 0", () => {
     const stream = new Simulation();
     stream.table = { generation: 1n, sizes: [90] };
     stream.restart();
@@ -361,7 +362,7 @@ describe("MinipoolBytes", () => {
     assert.equal(stream.bytes, 90);
   });
 
-  it("takes nothing of a deleted stream for true of the next one", () => {
+  it("forgets a deleted stream before the next one of its name", () => {
     const stream = new Simulation();
     stream.submit({ kind: "swap", ahead: 0, sizes: [], fate: "answered" });
     stream.submit({ kind: "delete", fate: "answered" });
@@ -379,12 +380,13 @@ describe("MinipoolBytes", () => {
     assert.equal(stream.bytes, 95);
   });
 
-  it("knows nothing of what a failover may have taken back", () => {
+  it("forgets what a failover may have taken back", () => {
     const stream = new Simulation();
     stream.submit(next(80));
     stream.runAll(1);
     stream.submit({ ...next(15), fate: "failed" } as Call);
-    // It fits only if that one fails, so it is asked again in its turn.
+    // It fits only if the event before fails, so it is checked again in its
+    // turn.
     stream.submit({ ...next(10), offset: -1 } as Call);
     stream.failOver({ generation: 1n, sizes: [95] });
     stream.runAll(1);

@@ -1,6 +1,7 @@
 /**
- * Events that are added without a look at the minipool, and everything that
- * must stop them: src/postgres/write_path/minipool_cache.ts says what and why.
+ * Events that are added to a cached minipool without a look at it, and
+ * everything that must prevent that, on a real server.
+ * src/postgres/write_path/minipool_cache.ts says what and why.
  */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
@@ -25,7 +26,7 @@ import { openSession } from "../support/migration_connection.ts";
 import { type Proxy, startProxy } from "../support/network/proxy.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-describe("What is remembered of minipools", () => {
+describe("The minipool cache", () => {
   const id = newStreamId();
   const minipool = {
     generation: 1n,
@@ -35,7 +36,7 @@ describe("What is remembered of minipools", () => {
     at: 3,
   };
 
-  it("is nothing of the last server, however late an answer of it comes", () => {
+  it("keeps nothing of the last server, even from answers that come later", () => {
     const cache = new MinipoolCache();
     const { era } = cache;
     cache.learn(id, minipool, era);
@@ -61,8 +62,8 @@ async function eventsOf(
   );
 }
 
-/** A new stream with so many events, the next of which needs no look. */
-async function knownStream(
+/** Makes a stream with so many events, whose minipool is then in the cache. */
+async function cachedStream(
   storage: PostgresStreamStorage,
   events = 1,
 ): Promise<StreamId> {
@@ -85,7 +86,7 @@ const swapAfter = (events: number) =>
     Parameters<PostgresStreamStorage["writeMiniblocks"]>[3],
   ];
 
-describe("An event to a minipool that is known", () => {
+describe("An event to a cached minipool", () => {
   let proxy: Proxy;
   let test: TestStreamStorage;
   let storage: PostgresStreamStorage;
@@ -114,14 +115,14 @@ describe("An event to a minipool that is known", () => {
   beforeEach(() => binds.reset());
   const unchecked = () => binds.of("unchecked");
 
-  /** Another writer of the stream, which locks its row first as all do. */
+  /** Writes to the stream as another writer, which also locks its row first. */
   const foreign = (id: StreamId, sql: string) =>
     session.script(
       `BEGIN; SELECT 1 FROM ${es} WHERE stream_id = '${id}' FOR UPDATE;
        ${sql}; COMMIT`,
     );
 
-  /** As an existing node does it: without a snapshot it leaves the row alone. */
+  /** Swaps as a node does, which leaves the row alone without a snapshot. */
   const foreignSwap = (id: StreamId) =>
     foreign(
       id,
@@ -130,8 +131,8 @@ describe("An event to a minipool that is known", () => {
        INSERT INTO ${minipools} VALUES ('${id}', 2, -1)`,
     );
 
-  it("is added without a look from the second on", async () => {
-    const id = await knownStream(storage, 3);
+  it("is added without a look, from the second on", async () => {
+    const id = await cachedStream(storage, 3);
     assert.equal(unchecked(), 2);
     await Promise.all(
       [3, 4, 5].map((slot) => storage.writeEvent(id, 1n, slot, event(slot))),
@@ -140,9 +141,9 @@ describe("An event to a minipool that is known", () => {
     assert.equal((await eventsOf(storage, id)).length, 6);
   });
 
-  it("so it is for many streams at once", async () => {
+  it("is added without a look to many streams at once", async () => {
     const ids = await Promise.all(
-      Array.from({ length: 70 }, () => knownStream(storage, 2)),
+      Array.from({ length: 70 }, () => cachedStream(storage, 2)),
     );
     binds.reset();
     await Promise.all(
@@ -156,8 +157,8 @@ describe("An event to a minipool that is known", () => {
     }
   });
 
-  it("is looked at again after another write of the stream", async () => {
-    const id = await knownStream(storage);
+  it("needs a look again after another write to the stream", async () => {
+    const id = await cachedStream(storage);
     const large = new Uint8Array(100_000);
     await storage.writeMiniblockCandidate(id, { ...candidate(2), data: large });
     await storage.writeEvent(id, 1n, 1, event(1));
@@ -172,19 +173,19 @@ describe("An event to a minipool that is known", () => {
     assert.equal(unchecked(), 1);
   });
 
-  it("is known behind a small candidate, which leaves the minipool alone", async () => {
-    const id = await knownStream(storage);
+  it("needs no look after a small candidate, which leaves the minipool alone", async () => {
+    const id = await cachedStream(storage);
     await storage.writeMiniblockCandidate(id, candidate(1));
     await storage.writeEvent(id, 1n, 1, event(1));
     assert.equal(unchecked(), 1);
-    // One that was not stored tells nothing.
+    // A candidate that was not stored changes nothing.
     await assertFails(storage.writeMiniblockCandidate(id, candidate(1)), {
       code: "ALREADY_EXISTS",
       reason: "candidate_exists",
     });
     await storage.writeEvent(id, 1n, 2, event(2));
     assert.equal(unchecked(), 1);
-    // Nor does one that is stored hide what another has done.
+    // A candidate that was stored does not hide a foreign swap.
     await foreignSwap(id);
     await storage.writeMiniblockCandidate(id, candidate(2));
     await assertFails(storage.writeEvent(id, 1n, 3, event(3)), {
@@ -194,8 +195,8 @@ describe("An event to a minipool that is known", () => {
     await storage.writeEvent(id, 2n, 0, event(0));
   });
 
-  it("is known from the swap on, if that leaves the stream's row alone", async () => {
-    const id = await knownStream(storage);
+  it("needs no look after a swap that leaves the stream's row alone", async () => {
+    const id = await cachedStream(storage);
     await storage.writeMiniblocks(id, [block(1)], {
       generation: 2n,
       envelopes: [event(0), event(1)],
@@ -203,7 +204,7 @@ describe("An event to a minipool that is known", () => {
     await storage.writeEvent(id, 2n, 2, event(2));
     assert.equal(unchecked(), 1);
     assert.equal((await eventsOf(storage, id)).length, 3);
-    // One that does nothing teaches nothing.
+    // A swap that was refused changes nothing.
     await assertFails(
       storage.writeMiniblocks(id, [block(3)], {
         generation: 4n,
@@ -221,8 +222,8 @@ describe("An event to a minipool that is known", () => {
     assert.equal(unchecked(), 1);
   });
 
-  it("is refused in the wrong slot, and those behind it go on", async () => {
-    const id = await knownStream(storage, 2);
+  it("is refused in the wrong slot, and the events after it are not", async () => {
+    const id = await cachedStream(storage, 2);
     const outcomes = await Promise.allSettled(
       [2, 9, 3, 3, 4].map((slot) =>
         storage.writeEvent(id, 1n, slot, event(slot))
@@ -238,8 +239,8 @@ describe("An event to a minipool that is known", () => {
     );
   });
 
-  it("is refused in a slot that was refused before", async () => {
-    const id = await knownStream(storage);
+  it("is refused in the slot after one that was refused", async () => {
+    const id = await cachedStream(storage);
     for (const slot of [5, 6]) {
       await assertFails(storage.writeEvent(id, 1n, slot, event(slot)), {
         code: "DB_OPERATION_FAILURE",
@@ -249,8 +250,8 @@ describe("An event to a minipool that is known", () => {
   });
 
   for (const known of [0, 2]) {
-    it(`is refused behind one that is refused, with ${known} before`, async () => {
-      const id = await knownStream(storage, known);
+    it(`is refused in a wrong slot after another in a wrong slot, with ${known} before`, async () => {
+      const id = await cachedStream(storage, known);
       const outcomes = await Promise.allSettled(
         [known + 3, known + 4, known, known + 5].map((slot) =>
           storage.writeEvent(id, 1n, slot, event(slot))
@@ -264,8 +265,8 @@ describe("An event to a minipool that is known", () => {
     });
   }
 
-  it("is refused after another has swapped the minipool", async () => {
-    const id = await knownStream(storage);
+  it("is refused after a foreign swap of the minipool", async () => {
+    const id = await cachedStream(storage);
     await foreignSwap(id);
     await assertFails(storage.writeEvent(id, 1n, 1, event(1)), {
       code: "DB_OPERATION_FAILURE",
@@ -275,8 +276,8 @@ describe("An event to a minipool that is known", () => {
   });
 
   it("is refused where the last events were lost", async () => {
-    const id = await knownStream(storage, 2);
-    // As on a server that has taken over without the latest commits.
+    const id = await cachedStream(storage, 2);
+    // As on a server that was promoted without the last commits.
     await foreign(
       id,
       `DELETE FROM ${minipools} WHERE stream_id = '${id}' AND slot_num = 1`,
@@ -288,8 +289,8 @@ describe("An event to a minipool that is known", () => {
     await storage.writeEvent(id, 1n, 1, event(1));
   });
 
-  it("is refused when the stream is gone, or is another one", async () => {
-    const id = await knownStream(storage);
+  it("is refused if the stream was deleted, or was created again", async () => {
+    const id = await cachedStream(storage);
     await foreign(
       id,
       `DELETE FROM ${minipools} WHERE stream_id = '${id}';
@@ -307,9 +308,9 @@ describe("An event to a minipool that is known", () => {
     });
   });
 
-  it("fails nobody else when it can't be added so", async () => {
+  it("gets a look if its stream has changed, without harm to its batch", async () => {
     const ids = await Promise.all(
-      [0, 1, 2].map(() => knownStream(storage)),
+      [0, 1, 2].map(() => cachedStream(storage)),
     );
     await foreign(ids[1]!, "SELECT 1");
     binds.reset();
@@ -319,7 +320,7 @@ describe("An event to a minipool that is known", () => {
     for (const id of ids) {
       assert.deepEqual(await eventsOf(storage, id), ["event 0", "event 1"]);
     }
-    // Tried so, then looked at, and known again.
+    // Three unchecked writes were tried. Then one needed a look.
     assert.equal(unchecked(), 3);
     await Promise.all(
       ids.map((id) => storage.writeEvent(id, 1n, 2, event(2))),
@@ -327,9 +328,9 @@ describe("An event to a minipool that is known", () => {
     assert.equal(unchecked(), 6);
   });
 
-  it("is refused among others that are added", async () => {
+  it("is refused alone if the others of its batch can be added", async () => {
     const ids = await Promise.all(
-      [0, 1, 2].map(() => knownStream(storage)),
+      [0, 1, 2].map(() => cachedStream(storage)),
     );
     const [swapped, ...others] = ids as [StreamId, StreamId, StreamId];
     await foreignSwap(swapped);
@@ -347,15 +348,15 @@ describe("An event to a minipool that is known", () => {
   });
 
   it("is added after the server has frozen the rows", async () => {
-    const id = await knownStream(storage);
+    const id = await cachedStream(storage);
     await session.script(`VACUUM (FREEZE) ${es}`);
     await storage.writeEvent(id, 1n, 1, event(1));
     assert.equal((await eventsOf(storage, id)).length, 2);
   });
 });
 
-describe("A flush that is done when its connection is long lost", () => {
-  /** Sends an event, and holds it up until the store has given it up. */
+describe("A flush that arrives long after its connection was lost", () => {
+  /** Sends an event, and holds it back until the store has given it up. */
   async function loseEvent(
     proxy: Proxy,
     storage: PostgresStreamStorage,
@@ -375,7 +376,7 @@ describe("A flush that is done when its connection is long lost", () => {
     return async () => {
       resolve();
       proxy.setRule(undefined);
-      // It was delivered, and then the session was ended.
+      // The server has received the event and ended the session.
       await proxy.settled();
     };
   }
@@ -395,7 +396,7 @@ describe("A flush that is done when its connection is long lost", () => {
       retry: { minDelayMs: 1, maxDelayMs: 10 },
     });
     const { storage, schema } = test;
-    const id = await knownStream(storage);
+    const id = await cachedStream(storage);
     const deliver = await loseEvent(proxy, storage, id);
     await goOn(storage, id, schema);
     await deliver();
@@ -412,7 +413,7 @@ describe("A flush that is done when its connection is long lost", () => {
     assert.deepEqual(events, []);
   });
 
-  it("adds nothing beside the event that was written again", async () => {
+  it("adds nothing to the event that was written again", async () => {
     const events = await withLostEvent(async (storage, id) => {
       await storage.writeEvent(id, 1n, 1, bytes("again"));
       await storage.writeEvent(id, 1n, 2, event(2));
@@ -420,7 +421,7 @@ describe("A flush that is done when its connection is long lost", () => {
     assert.deepEqual(events, ["event 0", "again", "event 2"]);
   });
 
-  it("adds nothing to a stream of the same name", async () => {
+  it("adds nothing to a later stream of the same name", async () => {
     const events = await withLostEvent(async (storage, id) => {
       await storage.deleteStream(id);
       await storage.createStreamStorage(id, snapshotBlock(0));

@@ -1,7 +1,8 @@
 /**
- * A write that is repeated word for word is refused as the contract says: the
- * rows that it finds are its own, but no answer of its own was lost. Not in the
- * contract's suite, because behind the storm nobody could tell the two apart.
+ * A caller repeats a write that was acknowledged, and the repetition is refused
+ * as the contract says, although the rows that it finds are those it would
+ * write. The contract's suite can't contain this: it also runs over lost
+ * connections, where the store takes such rows for its own.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -29,7 +30,7 @@ const exists = (reason: string): ExpectedError => ({
 const genesis: Call = (s, id) => s.createStreamStorage(id, block(0));
 const large = new Uint8Array(100_000).fill(1);
 
-/** What goes before, the write, and what its repetition is refused with. */
+/** The calls before a write, the write, and the error of its repetition. */
 const WRITES: Record<string, [before: Call[], Call, ExpectedError]> = {
   createStreamStorage: [[], genesis, exists("stream_exists")],
   "createStreamStorage, large": [
@@ -120,7 +121,7 @@ async function checkAll(storage: StreamStorage): Promise<void> {
     await write(storage, id);
     const operation = name.split(",")[0]!;
     await assertFails(write(storage, id), { ...expected, operation });
-    // Of two at once, too, one is refused.
+    // Of two that run at once, one is refused, too.
     const other = newStreamId("media");
     for (const call of before) await call(storage, other);
     const results = await Promise.allSettled([
@@ -132,11 +133,12 @@ async function checkAll(storage: StreamStorage): Promise<void> {
   }
 }
 
-describe("A write that is repeated word for word", () => {
+describe("The repetition of an acknowledged write", () => {
   it("is refused by PostgreSQL", async () => {
     await using test = await openTestStorage();
     await checkAll(test.storage);
   });
 
-  it("is refused by memory", () => checkAll(new MemoryStreamStorage()));
+  it("is refused by the twin in memory", () =>
+    checkAll(new MemoryStreamStorage()));
 });

@@ -1,6 +1,7 @@
 /**
- * What the writes make of a stream whose blocks are in object storage: they
- * refuse, whatever else is right or wrong, and nothing changes.
+ * Every write to a stream whose blocks are in object storage is refused,
+ * whatever else is right or wrong with it, and changes nothing. Against a real
+ * server.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -45,7 +46,7 @@ describe("A stream that is stored externally", () => {
     await test[Symbol.asyncDispose]();
   });
 
-  /** Only the mark: the writes must not look any further. */
+  /** Sets only the mark, because writes must not look any further. */
   async function mark(id: StreamId, location: "S" | "G"): Promise<void> {
     await session.script(
       `UPDATE "${test.schema}".es SET blockdata_ext = '${location}'
@@ -71,18 +72,18 @@ describe("A stream that is stored externally", () => {
     return id;
   }
 
-  it("tells where it is", async () => {
+  it("reports its location", async () => {
     const [s3, gcs] = [await sealed("S"), await sealed("G")];
     assert.equal(await storage.streamMiniblocksStoredLocation(s3), "s3");
     assert.equal(await storage.streamMiniblocksStoredLocation(gcs), "gcs");
   });
 
   for (const location of ["S", "G"] as const) {
-    it(`takes no blocks: ${location}`, async () => {
+    it(`refuses writes, at location ${location}`, async () => {
       const id = await sealed(location);
       const before = await rowsOf(id);
       for (const data of [block(2).data, large]) {
-        // Right in all else, and wrong.
+        // The first is right except for the location, the others are wrong.
         for (const [first, size] of [[2n, 0], [2n, 7], [5n, 0]] as const) {
           const write = storage.writeMiniblocks(
             id,
@@ -98,11 +99,11 @@ describe("A stream that is stored externally", () => {
         await assertFails(storage.writePrecedingMiniblocks(id, given), refused);
       }
       for (const event of [bytes("event"), large]) {
-        // The slot that is due, others, and another minipool.
+        // The slot that is due, another slot, and another minipool.
         for (const [at, slot] of [[2n, 0], [2n, 1], [7n, 0]] as const) {
           await assertFails(storage.writeEvent(id, at, slot, event), refused);
         }
-        // What stands in the table of blocks tells nothing of its last one.
+        // The rows of blocks do not say which block is the last.
         for (const number of [0, 1, 2]) {
           const proposed = { ...candidate(number), data: event };
           const write = storage.writeMiniblockCandidate(id, proposed);
@@ -126,7 +127,7 @@ describe("A stream that is stored externally", () => {
   }
 
   for (const isolationLevel of ["read committed", "serializable"] as const) {
-    it(`takes no event behind the move: ${isolationLevel}`, async () => {
+    it(`refuses events after its move, at ${isolationLevel}`, async () => {
       const server = await startS3Server();
       await using moving = await openTestStorage({
         partitions: 1,
@@ -136,7 +137,7 @@ describe("A stream that is stored externally", () => {
       });
       const { storage } = moving;
       const id = await sealMedia(storage);
-      // The minipool is known: it became empty by a block of ours.
+      // The minipool is in the cache, because our own block emptied it.
       await storage.writeEvent(id, 4n, 0, bytes("event"));
       const minipool = { generation: 5n, envelopes: [] };
       const previous = { generation: 4n, size: 1 };
@@ -150,7 +151,7 @@ describe("A stream that is stored externally", () => {
     });
   }
 
-  it("is not archived any further", async () => {
+  it("refuses further blocks of an archive", async () => {
     const id = newStreamId("media");
     await storage.createStreamArchiveStorage(id);
     await storage.writeArchiveMiniblocks(id, 0n, [block(0)]);

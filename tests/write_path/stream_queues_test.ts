@@ -1,3 +1,4 @@
+/** The stream queues against plain arrays, in random sequences of steps. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
@@ -20,10 +21,10 @@ function taskOf(streamId: StreamId, bytes: number): Task {
   };
 }
 
-/** Stream queues as arrays, each stream's in a map for ever. */
+/** The same queues as plain arrays, which stay in a map for ever. */
 class Model {
   readonly waiting = new Map<StreamId, Task[]>();
-  /** What is under way of a stream. */
+  /** The tasks of each stream that are in flight. */
   readonly inFlight = new Map<StreamId, Task[]>();
   ready: StreamId[] = [];
   aside: StreamId[] = [];
@@ -115,7 +116,7 @@ function play(queues: StreamQueues, model: Model, step: Step): void {
       model.ready = left;
       nth = 0;
       const taken = queues.take((tasks) => {
-        // Whatever is behind the last number stays as it is.
+        // The queues after the last number stay as they are.
         if (nth === step.counts.length) return undefined;
         assert.equal(tasks[0]!.write.streamId, offered[nth]);
         return Math.min(step.counts[nth++]!, tasks.length);
@@ -156,8 +157,8 @@ function check(queues: StreamQueues, model: Model): void {
   assert.deepEqual(new Set(queues.all()), new Set(all));
 }
 
-describe("The stream queues", () => {
-  it("keep the order of each stream and of those that are ready", () => {
+describe("StreamQueues", () => {
+  it("keeps the order of each stream's tasks and of the ready streams", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 20, maxLength: 80 }), (steps) => {
         const model = new Model();
@@ -171,7 +172,7 @@ describe("The stream queues", () => {
     );
   });
 
-  it("lose nothing when those that are empty go", () => {
+  it("loses no task when it removes empty queues", () => {
     const queues = new StreamQueues();
     const takeAll = () => queues.take((tasks) => tasks.length);
     queues.add(taskOf(idOf(-1), 1));

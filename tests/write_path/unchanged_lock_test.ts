@@ -1,5 +1,6 @@
 /**
- * The lock behind which events are added without a look, as the server does it:
+ * The lock behind which events are added without a look, on a real server: it
+ * is refused whenever the stream may have changed.
  * src/postgres/write_path/minipool_cache.ts says what it must notice.
  */
 import assert from "node:assert/strict";
@@ -42,7 +43,7 @@ const waitAtGate = () =>
     columns: ["text"],
   });
 
-describe("The lock of what is unchanged", () => {
+describe("The lock of unchanged streams", () => {
   let test: TestStreamStorage;
   let early: Session;
   let late: Session;
@@ -75,7 +76,7 @@ describe("The lock of what is unchanged", () => {
     return id;
   }
 
-  /** Locks the streams' rows, and tells of them. */
+  /** Locks the streams' rows, and returns their places and lockers. */
   async function lockAll(ids: StreamId[]): Promise<Row[]> {
     const [{ rows }] = await early.run([
       bind(catalog.at("", lockStreamsLearning), ids),
@@ -92,19 +93,19 @@ describe("The lock of what is unchanged", () => {
     return row!;
   }
 
-  /** The locks, by who locked the streams last: one transaction, or several. */
+  /** The locks; one transaction locked the streams last, or several did. */
   const locks = {
-    "a stream": ([row]: Row[]) => {
+    "one stream": ([row]: Row[]) => {
       const { at, id, lockedBy } = row!;
       const lock = catalog.at("", lockUnchangedStream);
       return bind(lock, at, id, lockedBy, ...owner);
     },
-    "streams of one": (rows: Row[]) => {
+    "streams of one locker": (rows: Row[]) => {
       const { places, ids, lockers } = columnsOf(rows);
       const lock = catalog.at("", lockUnchangedStreams);
       return bind(lock, places, ids, lockers[0]!, ...owner);
     },
-    "streams of many": (rows: Row[]) => {
+    "streams of several lockers": (rows: Row[]) => {
       const { places, ids, lockers } = columnsOf(rows);
       const lock = catalog.at("", lockUnchangedStreamsOfMany);
       return bind(lock, places, ids, lockers, lockers, ...owner);
@@ -112,8 +113,8 @@ describe("The lock of what is unchanged", () => {
   };
 
   /**
-   * The statement, stopped between its look at the number and its lock for as
-   * long as another session holds the gate.
+   * The statement, which waits between its look at the number and its lock
+   * while another session holds the gate.
    */
   function slow(lock: Bound): Bound {
     const passed = `pg_advisory_xact_lock_shared(${gate}) IS NOT NULL`;
@@ -138,19 +139,20 @@ describe("The lock of what is unchanged", () => {
   }
 
   for (const [name, lockOf] of Object.entries(locks)) {
-    describe(name, () => {
-      it("is taken again and again", async () => {
+    describe(`on ${name}`, () => {
+      it("succeeds each time with the number of the time before", async () => {
         const row = await lockOnce(await newStream());
         const [{ rows: [locked] }] = await late.run([lockOf([row])]);
         await late.run([lockOf([{ ...row, lockedBy: locked![1] }])]);
         assert.equal(await refusalOf(lockOf([row])), changedReason);
       });
 
-      it("is refused where the last locker was not committed", async () => {
+      it("is refused if the last locker did not commit", async () => {
         const row = await lockOnce(await newStream());
         await late.run([lockOf([row])]);
         const { text } = catalog.at("", lockStreamsLearning);
-        // As a server that was promoted has it: the lock, but not the commit.
+        // As on a server that was promoted: it has the lock, but not the
+        // commit.
         const rows = await late.script(
           `BEGIN; ${text.replace("$1", `'{${row.id}}'`)}; ROLLBACK`,
         );
@@ -161,7 +163,7 @@ describe("The lock of what is unchanged", () => {
         );
       });
 
-      it("sees that the row was written meanwhile", async () => {
+      it("is refused if the row was written meanwhile", async () => {
         const row = await lockOnce(await newStream());
         await early.script(`SELECT pg_advisory_lock(${gate})`);
         const refusal = refusalOf(slow(lockOf([row])));
@@ -174,31 +176,33 @@ describe("The lock of what is unchanged", () => {
         assert.equal(await refusal, changedReason);
       });
 
-      it("is not waited for", async () => {
+      it("is refused at once while another session holds it", async () => {
         const row = await lockOnce(await newStream());
         await early.script(
           `BEGIN; SELECT 1 FROM ${catalog.table("es")}
             WHERE stream_id = '${row.id}' FOR UPDATE`,
         );
-        // Whoever looks for the number does not come as far as the lock.
-        const refusal = name === "streams of many" ? "55P03" : changedReason;
+        // A statement that looks for the number does not reach the lock.
+        const refusal = name === "streams of several lockers"
+          ? "55P03"
+          : changedReason;
         assert.equal(await refusalOf(lockOf([row])), refusal);
         await early.script("ROLLBACK");
       });
 
-      it("is refused when another stream is at its place", async () => {
+      it("is refused if another stream is at its place", async () => {
         const row = await lockOnce(await newStream());
         const other = { ...row, id: newStreamId() };
         assert.equal(await refusalOf(lockOf([other])), changedReason);
       });
 
-      it("is refused when nothing is there any more", async () => {
+      it("is refused if the stream was deleted", async () => {
         const row = await lockOnce(await newStream());
         await test.storage.deleteStream(row.id);
         assert.equal(await refusalOf(lockOf([row])), changedReason);
       });
 
-      it("is refused who does not own the schema", async () => {
+      it("is refused to an instance that does not own the schema", async () => {
         const [id, time] = owner;
         for (const outside of [["other", time], [id, time + 1n]] as const) {
           const lock = lockOf([await lockOnce(await newStream())]);
@@ -207,9 +211,9 @@ describe("The lock of what is unchanged", () => {
         }
       });
 
-      it("is refused when there is another owner's row too", async () => {
+      it("is refused while another owner's row is there, too", async () => {
         const row = await lockOnce(await newStream());
-        // As a node leaves it whose snapshot was too old to see our row.
+        // A node whose snapshot was too old to see our row leaves such a row.
         await late.script(
           `BEGIN; INSERT INTO ${catalog.table("singlenodekey")}
             (uuid, storage_connection_time, info)
@@ -240,7 +244,11 @@ describe("The lock of what is unchanged", () => {
     });
   }
 
-  for (const name of ["streams of one", "streams of many"] as const) {
+  const several = [
+    "streams of one locker",
+    "streams of several lockers",
+  ] as const;
+  for (const name of several) {
     it(`takes ${name} in the order of their places only`, async () => {
       const ids: StreamId[] = [];
       for (let i = 0; i < 20; i++) ids.push(await newStream());
@@ -252,7 +260,7 @@ describe("The lock of what is unchanged", () => {
       assert.equal(await refusalOf(locks[name](reversed)), changedReason);
     });
 
-    it(`refuses ${name} when one of them has changed`, async () => {
+    it(`refuses ${name} if one of them has changed`, async () => {
       const ids = [await newStream(), await newStream(), await newStream()];
       const rows = await lockAll(ids);
       rows.sort((a, b) => a.at - b.at);
@@ -271,7 +279,7 @@ describe("The lock of what is unchanged", () => {
       { ...first, lockedBy: second.lockedBy },
       { ...second, lockedBy: first.lockedBy },
     ];
-    const lock = locks["streams of many"];
+    const lock = locks["streams of several lockers"];
     assert.equal(await refusalOf(lock(swapped)), changedReason);
   });
 
@@ -280,10 +288,10 @@ describe("The lock of what is unchanged", () => {
       await lockOnce(await newStream()),
       await lockOnce(await newStream()),
     ].sort((a, b) => a.at - b.at);
-    await late.run([locks["streams of many"](rows)]);
+    await late.run([locks["streams of several lockers"](rows)]);
   });
 
-  it("is refused where one of several lockers was not committed", async () => {
+  it("is refused if one of several lockers did not commit", async () => {
     const id = await newStream();
     const row = await lockOnce(id);
     const { text } = catalog.at("", lockStreamsLearning);
@@ -293,7 +301,7 @@ describe("The lock of what is unchanged", () => {
     const aborted = { ...row, lockedBy: BigInt(locked[0]![2]!) };
     const committed = await lockOnce(await newStream());
     const rows = [aborted, committed].sort((a, b) => a.at - b.at);
-    const lock = locks["streams of many"];
+    const lock = locks["streams of several lockers"];
     assert.equal(await refusalOf(lock(rows)), changedReason);
   });
 });

@@ -1,6 +1,7 @@
 /**
- * Swaps of a minipool that is known to be whole, which read none of it, and
- * everything that must stop them: src/postgres/write_path/minipool_cache.ts.
+ * Swaps of a minipool that is cached as contiguous, which read none of it, and
+ * everything that must prevent that, on a real server.
+ * src/postgres/write_path/minipool_cache.ts says what and why.
  */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
@@ -25,7 +26,7 @@ import { openTestStorage } from "../support/storage.ts";
 
 const event = (slot: number) => bytes(`event ${slot}`);
 
-describe("A swap of a minipool that is known to be whole", () => {
+describe("A swap of a minipool that is cached as contiguous", () => {
   let proxy: Proxy;
   let test: TestStreamStorage;
   let storage: PostgresStreamStorage;
@@ -52,7 +53,7 @@ describe("A swap of a minipool that is known to be whole", () => {
   });
   beforeEach(() => binds.reset());
 
-  /** Block `number` in the place of so many events; some stay behind. */
+  /** Adds block `number` in place of so many events, of which some are left. */
   const swap = (
     id: StreamId,
     number: number,
@@ -66,8 +67,8 @@ describe("A swap of a minipool that is known to be whole", () => {
       ...(size === undefined ? {} : { size }),
     });
 
-  /** Generation 2 with an event that the first swap has left. */
-  async function wholeStream(): Promise<StreamId> {
+  /** Makes a stream in generation 2, with an event that the first swap left. */
+  async function contiguousStream(): Promise<StreamId> {
     const id = newStreamId();
     await storage.createStreamStorage(id, snapshotBlock(0));
     await storage.writeEvent(id, 1n, 0, event(0));
@@ -76,7 +77,7 @@ describe("A swap of a minipool that is known to be whole", () => {
     return id;
   }
 
-  /** Another writer of the stream, which locks its row first as all do. */
+  /** Writes to the stream as another writer, which also locks its row first. */
   const foreign = (id: StreamId, sql: string) =>
     session.script(
       `BEGIN;
@@ -100,8 +101,8 @@ describe("A swap of a minipool that is known to be whole", () => {
     await assertInvariants(session, { schema: test.schema, partitions: 1 });
   }
 
-  it("reads nothing from the second on, with events in between", async () => {
-    const id = await wholeStream();
+  it("reads nothing, from the second on, with events in between", async () => {
+    const id = await contiguousStream();
     await storage.writeEvent(id, 2n, 1, event(1));
     await swap(id, 2, { size: 2, left: 3 });
     await swap(id, 3, { left: 1 });
@@ -112,8 +113,8 @@ describe("A swap of a minipool that is known to be whole", () => {
     await assertStored(id, { blocks: 6, events: 2 });
   });
 
-  it("reads nothing behind a candidate, and removes it", async () => {
-    const id = await wholeStream();
+  it("reads nothing after a candidate, and removes it", async () => {
+    const id = await contiguousStream();
     const due = candidate(2);
     const later = candidate(3);
     await storage.writeMiniblockCandidate(id, due);
@@ -124,8 +125,8 @@ describe("A swap of a minipool that is known to be whole", () => {
     assert.equal(await storage.getMiniblockCandidateCount(id, 3n), 1);
   });
 
-  it("lets a candidate in without a look, but none that is not due", async () => {
-    const id = await wholeStream();
+  it("is preceded by unchecked candidates, of which those below it are refused", async () => {
+    const id = await contiguousStream();
     await storage.writeMiniblockCandidate(id, candidate(2));
     await storage.writeMiniblockCandidate(id, candidate(4));
     assert.equal(binds.of("candidate"), 2);
@@ -138,8 +139,8 @@ describe("A swap of a minipool that is known to be whole", () => {
     await storage.deleteStream(id);
   });
 
-  it("lets no candidate in after another has added its block", async () => {
-    const id = await wholeStream();
+  it("is preceded by no candidate whose block a foreign writer has added", async () => {
+    const id = await contiguousStream();
     await foreign(
       id,
       `INSERT INTO ${schema}.miniblocks_r00 (stream_id, seq_num, blockdata)
@@ -152,14 +153,14 @@ describe("A swap of a minipool that is known to be whole", () => {
   });
 
   it("reads nothing, for many streams at once", async () => {
-    const ids = await Promise.all(Array.from({ length: 20 }, wholeStream));
+    const ids = await Promise.all(Array.from({ length: 20 }, contiguousStream));
     binds.reset();
     await Promise.all(ids.map((id) => swap(id, 2, { size: 1, left: 1 })));
     assert.deepEqual([binds.of("unchecked"), binds.of("checked")], [20, 0]);
     for (const id of ids) await assertStored(id, { blocks: 3, events: 1 });
   });
 
-  it("is checked when only the ends of the minipool were looked at", async () => {
+  it("is checked if the store has seen only the ends of the minipool", async () => {
     const id = newStreamId();
     await storage.createStreamStorage(id, snapshotBlock(0));
     for (const slot of [0, 1]) {
@@ -170,7 +171,7 @@ describe("A swap of a minipool that is known to be whole", () => {
       `DELETE FROM ${schema}.minipools_r00
         WHERE stream_id = '${id}' AND slot_num = 0`,
     );
-    // Known again, but with a hole.
+    // The minipool is in the cache again, but has a hole.
     await storage.writeEvent(id, 1n, 2, event(2));
     await storage.writeEvent(id, 1n, 3, event(3));
     await assertFails(swap(id, 1, { size: 4 }), { code: "INTERNAL" });
@@ -178,8 +179,8 @@ describe("A swap of a minipool that is known to be whole", () => {
     await storage.deleteStream(id);
   });
 
-  it("is checked when it has a snapshot, or is of several blocks", async () => {
-    const id = await wholeStream();
+  it("is checked if it has a snapshot, or several blocks", async () => {
+    const id = await contiguousStream();
     await storage.writeMiniblocks(id, [block(2), block(3)], {
       generation: 4n,
       envelopes: [event(0)],
@@ -189,13 +190,13 @@ describe("A swap of a minipool that is known to be whole", () => {
       envelopes: [],
     }, { generation: 4n, size: 1 });
     assert.deepEqual([binds.of("unchecked"), binds.of("checked")], [0, 2]);
-    // The snapshot has written the stream's row: it is another one now.
+    // The snapshot has written the stream's row, so the cached lock is gone.
     await swap(id, 5, { size: 0, left: 1 });
     await swap(id, 6, { size: 1, left: 1 });
     assert.deepEqual([binds.of("unchecked"), binds.of("checked")], [1, 3]);
   });
 
-  it("is refused with another size or generation, and the next is not", async () => {
+  it("is refused with a wrong size or generation, and the next is not", async () => {
     for (
       const [number, size, reason] of [
         [2, 2, "minipool_size_mismatch"],
@@ -203,7 +204,7 @@ describe("A swap of a minipool that is known to be whole", () => {
         [1, 1, "last_miniblock_mismatch"],
       ] as const
     ) {
-      const id = await wholeStream();
+      const id = await contiguousStream();
       await assertFails(swap(id, number, { size }), {
         code: "INTERNAL",
         reason,
@@ -216,31 +217,31 @@ describe("A swap of a minipool that is known to be whole", () => {
 
   const changes: [name: string, sql: (id: StreamId) => string][] = [
     [
-      "has added an event",
+      "added an event",
       (id) => `INSERT INTO ${schema}.minipools_r00 VALUES ('${id}', 2, 1, 'e')`,
     ],
-    ["has lost an event", (id) =>
+    ["removed an event", (id) =>
       `DELETE FROM ${schema}.minipools_r00
         WHERE stream_id = '${id}' AND slot_num = 0`],
     [
-      "has added a block",
+      "added a block",
       (id) => `INSERT INTO ${schema}.miniblocks_r00 VALUES ('${id}', 2, 'b')`,
     ],
-    ["has lost a block", (id) =>
+    ["removed a block", (id) =>
       `DELETE FROM ${schema}.miniblocks_r00
         WHERE stream_id = '${id}' AND seq_num = 1`],
     [
-      "has made it ephemeral",
+      "made the stream ephemeral",
       (id) =>
         `UPDATE ${schema}.es SET ephemeral = true WHERE stream_id = '${id}'`,
     ],
     [
-      "has moved its blocks",
+      "moved the stream's blocks",
       (id) =>
         `UPDATE ${schema}.es SET blockdata_ext = 'S' WHERE stream_id = '${id}'`,
     ],
     [
-      "has removed it",
+      "deleted the stream",
       (id) =>
         `DELETE FROM ${schema}.minipools_r00 WHERE stream_id = '${id}';
        DELETE FROM ${schema}.miniblocks_r00 WHERE stream_id = '${id}';
@@ -248,8 +249,8 @@ describe("A swap of a minipool that is known to be whole", () => {
     ],
   ];
   for (const [name, sql] of changes) {
-    it(`is checked, and refused, after another ${name}`, async () => {
-      const id = await wholeStream();
+    it(`is checked, and refused, after a foreign writer ${name}`, async () => {
+      const id = await contiguousStream();
       await foreign(id, sql(id));
       const rows = `SELECT
         (SELECT count(*) FROM ${schema}.minipools_r00 WHERE stream_id = '${id}'),
@@ -258,7 +259,7 @@ describe("A swap of a minipool that is known to be whole", () => {
       await assert.rejects(swap(id, 2, { size: 1 }));
       assert.ok(binds.of("checked") > 0);
       assert.deepEqual(await session.script(rows), before);
-      // The broken rows are no other test's affair.
+      // The other tests check all rows, and must not find the broken ones.
       await foreign(id, changes.at(-1)![1](id));
     });
   }

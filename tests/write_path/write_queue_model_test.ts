@@ -1,4 +1,7 @@
-/** Random interleavings of a write queue against a simple model. */
+/**
+ * Random interleavings of calls, aborts, locks and ends of transactions: the
+ * write queue, over fake transactions, keeps its order, limits and promises.
+ */
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { describe, it } from "node:test";
@@ -23,7 +26,7 @@ const limits = {
   maxWaitingBytes: 30,
 };
 
-/** A write, and what became of it. */
+/** A write and its results. */
 interface Tracked {
   name: string;
   streamId: StreamId;
@@ -31,7 +34,7 @@ interface Tracked {
   kind: "shared" | "single" | "solo";
   isBad: boolean;
   controller: AbortController;
-  /** How often its promise was settled, and how. */
+  /** Each settlement of its promise; there must be exactly one. */
   outcomes: string[];
 }
 
@@ -109,9 +112,11 @@ class Model {
     isLocked: (error) => error instanceof Locked,
   });
   readonly writes = new Map<string, Tracked>();
-  /** Writes that come again later, and may then find no free slot. */
+  /**
+   * Transactions that met a lock: they run again later, even with no free slot.
+   */
   locked = 0;
-  /** What is stored: the names of the writes of each stream, in order. */
+  /** The names of the writes that are stored of each stream, in order. */
   readonly stored = new Map<StreamId, string[]>();
 
   async run(steps: readonly Step[]): Promise<void> {
@@ -187,7 +192,8 @@ class Model {
       transaction.fail(new Locked());
       return;
     }
-    // What runs alone is tried again below the queue, and known in the end.
+    // A write that runs alone is retried below the queue, and has a clear
+    // result.
     if (how === "commit" || transaction.kind === "alone") {
       if (how === "fail" || how === "lost") {
         transaction.fail(new Error("alone"));
@@ -197,7 +203,7 @@ class Model {
     }
   }
 
-  /** Doing it again finds it done. */
+  /** Stores a write; a second attempt finds it done. */
   store(name: string): void {
     const { streamId } = this.writes.get(name)!;
     const names = this.stored.get(streamId) ?? [];
@@ -208,13 +214,14 @@ class Model {
   check(): void {
     const { inFlight } = this.database;
     const streams = inFlight.flatMap(({ streamIds }) => streamIds);
-    assert.equal(new Set(streams).size, streams.length, "One at a time");
+    const message = "A stream is in flight twice";
+    assert.equal(new Set(streams).size, streams.length, message);
     const shared = inFlight.filter(({ kind }) => kind === "shared");
     assert.ok(shared.length <= limits.sharedSlots);
     assert.ok(this.queue.state.busySlots <= limits.slots + this.locked);
-    // What was under way may have to wait again.
-    const mostUnderWay = limits.slots * limits.maxShared;
-    assert.ok(this.queue.state.waiting <= limits.maxWaiting + mostUnderWay);
+    // Writes that were in flight may have to wait again.
+    const mostInFlight = limits.slots * limits.maxShared;
+    assert.ok(this.queue.state.waiting <= limits.maxWaiting + mostInFlight);
     for (const { names } of shared) this.checkShared(names);
   }
 
@@ -240,15 +247,16 @@ class Model {
     });
     const first = new Map<StreamId, string[]>();
     for (const { name, streamId, outcomes } of this.writes.values()) {
-      assert.equal(outcomes.length, 1, `${name} was settled once`);
+      assert.equal(outcomes.length, 1, `${name} was not settled once`);
       const isStored = this.stored.get(streamId)?.includes(name) ?? false;
-      if (outcomes[0] === "done") assert.ok(isStored, `${name} is stored`);
-      if (outcomes[0] === "aborted") assert.ok(!isStored, `${name} is not`);
+      const [outcome] = outcomes;
+      if (outcome === "done") assert.ok(isStored, `${name} is not stored`);
+      if (outcome === "aborted") assert.ok(!isStored, `${name} is stored`);
       first.set(streamId, [...(first.get(streamId) ?? []), name]);
     }
     for (const [streamId, names] of this.stored) {
       const asked = first.get(streamId)!.filter((name) => names.includes(name));
-      assert.deepEqual(names, asked, "In the order of the calls");
+      assert.deepEqual(names, asked, "The order is not that of the calls");
     }
   }
 }
