@@ -1,4 +1,8 @@
-/** The login on any bytes, without a socket; see login/socket_test.ts. */
+/**
+ * The login against a scripted server, without sockets: each method works, and
+ * damaged, malformed or random bytes end in a typed error. socket_test.ts
+ * attacks over sockets.
+ */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { describe, it } from "node:test";
@@ -32,7 +36,7 @@ import { certificates } from "../support/login/certificates.ts";
 const password = "secret";
 const onlyScram = new AuthPolicy("prefer", ["scram-sha-256"]);
 
-/** Every way in, with fresh turns each time. */
+/** The server's turns by method. SCRAM needs new ones for each login. */
 const ways: Record<string, () => Turn[]> = {
   trust: () => plainTurns["trust"]!,
   password: () => plainTurns["password"]!,
@@ -72,7 +76,7 @@ describe("A login", () => {
     });
   }
 
-  it("takes keys of any length, and none", async () => {
+  it("accepts a secret key of any length, or none", async () => {
     for (const length of [0, 4, 32, 256]) {
       const key = message("K", Buffer.alloc(4 + length, 7));
       const turns = [
@@ -85,7 +89,7 @@ describe("A login", () => {
     assert.equal((await playLogin({ turns })).processId, 0);
   });
 
-  it("does not mind notices, nor a version that is ours", async () => {
+  it("accepts notices, and a reply that names its own protocol version", async () => {
     const version = message("v", Buffer.from([0, 3, 0, 0, 0, 0, 0, 0]));
     const notice = errorResponse("00000", "hello", "N");
     const turns = [
@@ -102,7 +106,7 @@ describe("A login", () => {
     assert.equal((await playLogin({ turns })).processId, 4711);
   });
 
-  it("says nothing where it has no password", async () => {
+  it("sends nothing after the startup message if it lacks a password", async () => {
     for (const name of ["password", "md5", "scram"]) {
       const said: Buffer[] = [];
       const turns = ways[name]!().map((turn): Turn => (bytes) => {
@@ -129,7 +133,7 @@ describe("A login", () => {
     );
   });
 
-  it("does as libpq's require_auth says, and tells no password to who may not ask", async () => {
+  it("follows require_auth as libpq does, and gives no password to a server that may not ask", async () => {
     const expected: [string, string[]][] = [
       ["scram-sha-256", ["scram"]],
       ["password,md5", ["password", "md5"]],
@@ -153,7 +157,7 @@ describe("A login", () => {
 });
 
 describe("SCRAM", () => {
-  it("is refused when the server does not end it, or does not know the password", async () => {
+  it("fails if the server skips its end, or does not know the password", async () => {
     const [offer, first, last] = scramTurns({ password }) as [Turn, Turn, Turn];
     const ok = () => Buffer.concat([authenticationOk, greeting]);
     for (const turns of [[ok], [offer, ok], [offer, first, ok]]) {
@@ -164,7 +168,7 @@ describe("SCRAM", () => {
           turns.length === 1 ? "authentication_refused" : "server_unproven",
         ),
       );
-      // Without a policy only the first one is let pass, as by libpq.
+      // Without a policy only the first case succeeds, as with libpq.
       if (turns.length > 1) {
         await assert.rejects(playLogin({ turns }), fault("server_unproven"));
       }
@@ -178,7 +182,7 @@ describe("SCRAM", () => {
     await assert.rejects(playLogin({ turns }), fault("server_unproven"));
   });
 
-  it("takes no nonce but one that begins with ours, and has more", async () => {
+  it("accepts only a nonce that begins with the client's and is longer", async () => {
     const [offer, first, last] = scramTurns({ password }) as [Turn, Turn, Turn];
     const nonces: ((text: string) => string)[] = [
       (text) => text.replace(/r=[^,]+/, "r=another"),
@@ -194,7 +198,7 @@ describe("SCRAM", () => {
     }
   });
 
-  it("takes 600 000 iterations, and no more than there is time for", async () => {
+  it("does 600 000 iterations, and refuses more than it has time for", async () => {
     const offered = (iterations: number): Turn[] => {
       const [offer, first, last] = scramTurns({ password }) as [
         Turn,
@@ -215,7 +219,7 @@ describe("SCRAM", () => {
     );
   });
 
-  it("is bound to the server's certificate, and finds a middleman's", async () => {
+  it("is bound to the server's certificate, and so detects a middleman's", async () => {
     const [ours, other] = [certificates.rsaSha256, certificates.rsaSha512];
     const plus = (of: Buffer, ...more: string[]) =>
       scramTurns({
@@ -234,7 +238,7 @@ describe("SCRAM", () => {
     for (const wanted of ["prefer", "require"] as const) {
       const request = over(ours, wanted);
       await playLogin({ turns: plus(ours, "SCRAM-SHA-256"), request });
-      // The server signs with its own, the client with the one that it saw.
+      // The server binds to its own certificate, the client to the middleman's.
       const relayed = playLogin({ turns: plus(other), request });
       await assert.rejects(relayed, /channel binding check failed/);
     }
@@ -253,7 +257,8 @@ describe("SCRAM", () => {
         fault("authentication_refused"),
       );
     }
-    // What it says of itself, so that a server finds its offer withheld.
+    // The header says whether the client could bind, so that the server can
+    // detect that somebody withheld its offer.
     for (
       const [request, header] of [
         [over(ours, "prefer"), "y,,"],
@@ -280,7 +285,7 @@ describe("SCRAM", () => {
       ["\u00aa", "a"],
       ["\u2168", "IX"],
       ["a\u00a0b", "a b"],
-      ["\u0627\u0031", "\u0627\u0031"], // refused: taken as it is
+      ["\u0627\u0031", "\u0627\u0031"], // prohibited, so left unchanged
       ["\u2168\u0007", "\u2168\u0007"],
       ["\u00ad", "\u00ad"],
       ["\u{1f600}", "\u{1f600}"],
@@ -292,7 +297,7 @@ describe("SCRAM", () => {
 });
 
 describe("The binding to a certificate", () => {
-  it("takes the hash that its signature names", () => {
+  it("uses the hash that the certificate's signature names", () => {
     const lengths = Object.entries(certificates)
       .filter(([name]) => name !== "ed25519")
       .map(([name, certificate]) => [name, serverEndPoint(certificate).length]);
@@ -308,7 +313,7 @@ describe("The binding to a certificate", () => {
     });
   });
 
-  it("is not gone without where there is none, whatever the bytes", () => {
+  it("is refused for a certificate that allows none, whatever the bytes", () => {
     const refused = fault("authentication_refused");
     assert.throws(() => serverEndPoint(certificates.ed25519), refused);
     fc.assert(
@@ -331,8 +336,8 @@ describe("The binding to a certificate", () => {
   });
 });
 
-describe("A login that is malformed", () => {
-  /** After how many turns it comes, and of which login. */
+describe("A malformed login", () => {
+  /** When the malformed bytes come: after how many turns of which login. */
   const steps: [string, string, number][] = [
     ["at once", "trust", 0],
     ["after a password", "password", 1],
@@ -358,10 +363,10 @@ describe("A login that is malformed", () => {
     }
   });
 
-  it("is refused by its header, and as a whole has an end", async () => {
+  it("is refused at a header that is too large, and when it grows too long", async () => {
     const input = new LoginInput();
     input.push(Buffer.from([0x52, 0x7f, 0xff, 0xff, 0xff]));
-    // Though nothing more has come, and nobody has closed.
+    // It fails at once: the body has not come, and the connection is open.
     await assert.rejects(input.message(), /Expected a message of 4 to/);
     const notices = Buffer.concat(
       Array.from({ length: 100_000 }, () => errorResponse("00000", "x", "N")),
@@ -372,7 +377,7 @@ describe("A login that is malformed", () => {
     );
   });
 
-  it("in 50 000 ways ends in a typed error or a session, never let in unproven", async () => {
+  it("with random damage ends in a typed error, or in a session with a server that has proven itself", async () => {
     const login = fc.record({
       way: fc.constantFrom(...Object.keys(ways)),
       knows: fc.boolean(),
@@ -402,7 +407,7 @@ describe("A login that is malformed", () => {
       }),
       { numRuns: 50_000 },
     );
-    // Most damage is fatal, but not all: then the rest is seldom reached.
+    // If all damage were fatal, the later steps would hardly be tested.
     assert.ok(sessions > 100);
   });
 

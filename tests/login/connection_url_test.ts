@@ -1,4 +1,7 @@
-/** Connection URLs as libpq reads them, and what is refused. */
+/**
+ * The parser of connection URLs: it reads them as libpq does, and refuses what
+ * it does not know. libpq_test.ts compares with libpq on real servers.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -113,7 +116,7 @@ describe("A connection URL", () => {
     });
   }
 
-  it("names files of certificates, which are read when it is used", () => {
+  it("may name certificate files, which are not yet read", () => {
     const { ssl } = parseConnectionUrl(
       `postgresql://u@h?sslmode=verify-ca&sslrootcert=${ca}`,
     );
@@ -164,14 +167,14 @@ describe("A connection URL", () => {
     });
   }
 
-  it("that is refused names the parameter, and not its value", () => {
+  it("that is refused leads to an error with the parameter's name, not its value", () => {
     const message = refused("postgresql://u@h/d?sslmod=hunter2");
     assert.match(message, /The parameter sslmod is not known/);
     assert.doesNotMatch(message, /hunter2/);
     assert.doesNotMatch(refused("postgresql://u@h/d?hunter%202=x"), /hunter/);
   });
 
-  it("with a password that was not encoded leads nowhere else", () => {
+  it("with an unencoded password never leads to another host", () => {
     const piece = fc.constantFrom(
       "SECRET",
       "12",
@@ -212,7 +215,7 @@ describe("A connection URL", () => {
 describe("The options of a connection", () => {
   const schema = "s";
 
-  it("count for more than the URL", () => {
+  it("override the URL", () => {
     const { target, ownershipTarget } = resolveOptions({
       schema,
       url: "postgresql://u@h/d?channel_binding=disable&require_auth=none",
@@ -228,7 +231,7 @@ describe("The options of a connection", () => {
     }
   });
 
-  it("are checked with all others", () => {
+  it("are checked together with all other options", () => {
     const options = {
       schema,
       user: "u",

@@ -1,4 +1,7 @@
-/** Passwords that a function gives, and certificates in files, as they change. */
+/**
+ * Passwords from a function and certificates in files, on a real server: both
+ * may change while a store is open, and no error shows them.
+ */
 import assert from "node:assert/strict";
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { writeFileSync } from "node:fs";
@@ -69,7 +72,7 @@ function connect(
   });
 }
 
-/** How the login fails, and that nothing secret is told. */
+/** How the login fails; checks that the error shows no secret. */
 async function failureOf(login: Login) {
   const error = await connect(login).then(
     async (session) => {
@@ -90,7 +93,7 @@ async function works(login: Login): Promise<void> {
 }
 
 describe("A password from a function", () => {
-  it("is asked for at each login that needs one, and at no other", async () => {
+  it("is requested at each login that needs one, and at no other", async () => {
     let asked = 0;
     const password = () => {
       asked++;
@@ -107,7 +110,7 @@ describe("A password from a function", () => {
     assert.equal(asked, 3);
   });
 
-  it("that is not to be had may be had the next time", async () => {
+  it("that fails makes the login fail with an error that allows a retry", async () => {
     const ways: PasswordSource[] = [
       () => {
         throw new Error(secret);
@@ -126,7 +129,7 @@ describe("A password from a function", () => {
     }
   });
 
-  it("is waited for no longer than the connection", async () => {
+  it("has no more time than the connection", async () => {
     const password = () => new Promise<string>(() => {});
     const { reason, retryable, message } = await failureOf({
       password,
@@ -137,7 +140,7 @@ describe("A password from a function", () => {
     assert.match(message, /`password` returned none within 300 ms/);
   });
 
-  it("that is none is a fault of the configuration", async () => {
+  it("that is empty or no text is a fault of the configuration", async () => {
     for (const given of ["", `${secret}\0`, undefined, null, 7, { secret }]) {
       const password = (() => given) as PasswordSource;
       const { code, reason } = await failureOf({ password });
@@ -145,7 +148,7 @@ describe("A password from a function", () => {
     }
   });
 
-  it("may fail as its author says", async () => {
+  it("may fail with an error of its author's choice", async () => {
     for (const retryable of [true, false]) {
       const own = new StreamStorageError({
         code: retryable ? "UNAVAILABLE" : "BAD_CONFIG",
@@ -164,12 +167,12 @@ describe("A password from a function", () => {
     }
   });
 
-  it("carries a store through changes of it, on every connection", async () => {
+  it("may change while a store is open, on every connection", async () => {
     await using admin = await testSession({ url: server.url });
     await admin.script("SET password_encryption = 'scram-sha-256'");
     const passwords = [rolePassword];
     let asked = 0;
-    // A pooler's address and the server's own, neither with a password.
+    // As with a pooler's address and the server's own: no password in either.
     const options: StreamStorageOptions = {
       url: addressOf("by_scram"),
       ownershipUrl: addressOf("by_scram", "sslmode=require"),
@@ -208,11 +211,11 @@ describe("A password from a function", () => {
     passwords.push(rolePassword);
   });
 
-  it("opens readers, and finds the primary among hosts", async () => {
+  it("also serves readers, and the search for the primary among hosts", async () => {
     const { port } = parseConnectionUrl(server.url).hosts[0]!;
     let asked = 0;
     const options = {
-      // Each of them is asked, to find out which takes writes.
+      // The store logs in to each host to find out which one takes writes.
       url:
         `postgresql://by_scram@127.0.0.1:${port},localhost:${port}/postgres` +
         "?target_session_attrs=read-write",
@@ -240,7 +243,7 @@ describe("A password from a function", () => {
     assert.ok(before >= 4 && asked > before, `${before}, ${asked}`);
   });
 
-  it("stands beside a url without one, and with no other", async () => {
+  it("is refused if the URL has a password, too", async () => {
     const options = { schema: "s", password: () => secret };
     await assert.rejects(
       openStreamStorage({ ...options, url: `postgresql://u:${secret}@h/d` }),
@@ -276,7 +279,7 @@ describe("Certificates", () => {
     });
   });
 
-  it("in files are taken as they are when a connection is made", async () => {
+  it("in files are read again for each connection", async () => {
     const ssl: SslOptions = {
       mode: "verify-ca",
       ca: file("ca"),
@@ -296,7 +299,7 @@ describe("Certificates", () => {
     assert.equal((await failureOf(login)).reason, "tls_failed");
     await put("ca.crt", "client");
     await works(login);
-    // Also by requests to cancel, which are connections of their own.
+    // A cancel request makes a connection of its own, and reads them, too.
     const address = parseConnectionUrl(server.url).hosts[0]!;
     await using session = await connect(login);
     const { processId, secretKey } = session;
@@ -308,7 +311,7 @@ describe("Certificates", () => {
     assert.equal(await cancel(), true);
   });
 
-  it("that are being replaced are waited for a moment", async () => {
+  it("in a file that is just being replaced are awaited for a moment", async () => {
     const text = await pem("ca.crt");
     for (let i = 0; i < 5; i++) {
       const path = file(`late_${i}`);
@@ -318,7 +321,7 @@ describe("Certificates", () => {
     }
   });
 
-  it("that can't be used are told by name, and never by content", async () => {
+  it("that can't be used are named in the error, without their content", async () => {
     const good = {
       ca: await pem("ca.crt"),
       cert: await pem("client.crt"),
@@ -358,7 +361,7 @@ describe("Certificates", () => {
     }
   });
 
-  it("of a url are those files", async () => {
+  it("may be named in the URL", async () => {
     const query = (name: string) =>
       `sslmode=verify-ca&sslrootcert=${encodeURIComponent(tlsFixture(name))}`;
     const password = rolePassword;

@@ -1,4 +1,8 @@
-/** Addresses, each opened by psql, too; and the page that shows them all. */
+/**
+ * Opens each connection URL of a table with the store and with psql, on the
+ * same real servers, and compares both results with the table. Checks that
+ * docs/connection_url.md shows the table.
+ */
 import assert from "node:assert/strict";
 import {
   chmod,
@@ -28,13 +32,13 @@ import { libpqOutcome, ourOutcome } from "../support/login/url_outcome.ts";
 
 const cases = [...Object.values(sameCases).flat(), ...otherCases];
 
-describe("An address", () => {
+describe("A connection URL", () => {
   let server: EmbeddedPostgres;
   let dir: string;
   let home: string;
   let places: [string, string][];
   before(async () => {
-    // The server's own user gets there, too.
+    // A server that runs as another user must reach its sockets there.
     dir = await mkdtemp(join(tmpdir(), "libpq-"));
     await chmod(dir, 0o755);
     const sockets = join(dir, "p:r:i");
@@ -66,7 +70,7 @@ describe("An address", () => {
     await rm(dir, { recursive: true, force: true });
   });
 
-  /** The case's URL for the servers of this test. */
+  /** The case's URL with this test's ports and paths. */
   function placed({ url }: UrlCase): string {
     const whole = url.startsWith("?") ? usual + url : url;
     return places.reduce(
@@ -75,7 +79,7 @@ describe("An address", () => {
     );
   }
 
-  /** Every case that does not come out as it should. */
+  /** The cases whose result is not the expected one. */
   async function wrong(
     chosen: readonly UrlCase[],
     outcome: (url: string, of: UrlCase) => Promise<string>,
@@ -94,7 +98,7 @@ describe("An address", () => {
     return found;
   }
 
-  it("comes out as the table says", async () => {
+  it("has the result that the table names", async () => {
     const found = await wrong(
       cases,
       (url, { setting }) => ourOutcome(url, { setting }),
@@ -103,8 +107,8 @@ describe("An address", () => {
     assert.deepEqual(found, []);
   });
 
-  it("is answered by libpq as the table says", {
-    // The same under each runtime.
+  it("has the result that the table names for libpq", {
+    // The runtime does not change what libpq does.
     skip: whyNoPsql ?? ("bun" in process.versions && "asked under Deno"),
   }, async () => {
     const asked = cases.filter(({ since = 0 }) => since <= psqlVersion!);
@@ -118,7 +122,7 @@ describe("An address", () => {
   });
 });
 
-describe("The page about addresses", () => {
+describe("docs/connection_url.md", () => {
   const page = new URL("../../docs/connection_url.md", import.meta.url);
   const mark =
     "<!-- From tests/support/login/url_cases.ts, by UPDATE_GOLDEN=1 -->\n";
@@ -162,7 +166,7 @@ describe("The page about addresses", () => {
       same.join("\n");
   }
 
-  it("names the parameters that are known", async () => {
+  it("names the known parameters", async () => {
     const text = await readFile(page, "utf8");
     const [, list = ""] = /known parameters are (.*?)\./s.exec(text) ?? [];
     const named = [...list.matchAll(/`(\w+)`/g)].map(([, name]) => name!);

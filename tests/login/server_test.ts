@@ -1,4 +1,7 @@
-/** The login at a real server: each method, TLS, and a middleman. */
+/**
+ * The login to a real server, by each method, with TLS and without, and through
+ * a middleman who ends TLS with a certificate of his own.
+ */
 import assert from "node:assert/strict";
 import type { Buffer } from "node:buffer";
 import { once } from "node:events";
@@ -47,7 +50,7 @@ function connect(
   return connectSession(target, {}, options);
 }
 
-/** Whether it is encrypted, as the server sees it; the session must work. */
+/** Whether the server sees the session as encrypted; the session must work. */
 async function isEncrypted(...to: Parameters<typeof connect>) {
   await using session = await connect(...to);
   const [row] = await session.script(
@@ -59,7 +62,7 @@ async function isEncrypted(...to: Parameters<typeof connect>) {
   return row![0] === "t";
 }
 
-/** Why it can't be opened: a reason of BAD_CONFIG. */
+/** Why the login fails: the reason of a BAD_CONFIG error. */
 async function reasonOf(...to: Parameters<typeof connect>): Promise<unknown> {
   return (await refusalOf(...to)).details.reason;
 }
@@ -80,9 +83,9 @@ async function refusalOf(
   return error;
 }
 
-describe("A login at a real server", () => {
+describe("A login to a real server", () => {
   for (const user of ["by_trust", "by_password", "by_md5", "by_scram"]) {
-    it(`${user}, with TLS and without`, async () => {
+    it(`as ${user} succeeds with TLS and without`, async () => {
       assert.equal(await isEncrypted(user), true);
       assert.equal(await isEncrypted(user, "sslmode=require"), true);
       assert.equal(await isEncrypted(user, "sslmode=disable"), false);
@@ -96,7 +99,7 @@ describe("A login at a real server", () => {
     });
   }
 
-  it("by a certificate of ours", async () => {
+  it("succeeds with a client certificate that the server trusts, and with no other", async () => {
     const [cert, key] = ["client.crt", "client.key"].map(tlsFixture);
     const with_ = (cert: string, key: string) =>
       "sslmode=require&sslcert=" + encodeURIComponent(cert) +
@@ -113,7 +116,7 @@ describe("A login at a real server", () => {
     );
   });
 
-  it("prefer goes without TLS where the rules ask for that", async () => {
+  it("under prefer goes without TLS if pg_hba.conf rejects TLS", async () => {
     assert.equal(await isEncrypted("only_plain"), false);
     assert.equal(
       await reasonOf("only_plain", "sslmode=require"),
@@ -122,14 +125,14 @@ describe("A login at a real server", () => {
     assert.equal(await reasonOf("refused"), "login_refused");
   });
 
-  it("require with an authority asks for a certificate of it", async () => {
+  it("under require checks the certificate if it has an authority", async () => {
     const ca = (name: string) =>
       `sslmode=require&sslrootcert=${encodeURIComponent(tlsFixture(name))}`;
     assert.equal(await isEncrypted("by_scram", ca("ca.crt")), true);
     assert.equal(await reasonOf("by_scram", ca("other_ca.crt")), "tls_failed");
   });
 
-  it("TLS at once, where the server is new enough", async () => {
+  it("can begin with TLS at once", async () => {
     const direct = "sslmode=require&sslnegotiation=direct";
     assert.equal(await isEncrypted("by_scram", direct), true);
   });
@@ -184,7 +187,7 @@ describe("A login at a real server", () => {
     }
   });
 
-  it("follows options, and names those that can't be followed", async () => {
+  it("passes options on, and is refused if the server can't apply one", async () => {
     const wanted = "options=" + encodeURIComponent("-c work_mem=5MB -c a.b=x");
     await using session = await connect("by_scram", wanted);
     const [row] = await session.script(
@@ -222,7 +225,7 @@ describe("A login at a real server", () => {
     await admin.script(`ALTER ROLE by_scram PASSWORD '${rolePassword}'`);
   });
 
-  it("takes as many iterations as an administrator may want", async () => {
+  it("works with 600 000 iterations of SCRAM", async () => {
     await using admin = await testSession({ url: server.url });
     const setPassword = `ALTER ROLE by_scram PASSWORD '${rolePassword}'`;
     const set = (n: number) => admin.script(`SET scram_iterations = ${n}`);
@@ -236,8 +239,8 @@ describe("A login at a real server", () => {
 });
 
 /**
- * Ends TLS with a certificate of his own, and passes everything on over TLS of
- * his own; `change` may alter what the server says.
+ * Ends TLS with a certificate of his own, and relays everything over a second
+ * TLS connection; `change` may alter the server's bytes.
  */
 async function startMiddleman(
   change: (bytes: Buffer) => Buffer = (bytes) => bytes,
@@ -285,7 +288,7 @@ describe("A middleman with a certificate of his own", () => {
   const query = "sslmode=require&sslnegotiation=direct&channel_binding=";
   const through = (port: number) => ({ hosts: [{ host: "127.0.0.1", port }] });
 
-  it("gets the login passed on only where channel binding is off", async () => {
+  it("can relay a login only if channel binding is off", async () => {
     await using middleman = await startMiddleman();
     const to = through(middleman.port);
     assert.equal(await isEncrypted("by_scram", query + "disable", to), true);
@@ -297,7 +300,7 @@ describe("A middleman with a certificate of his own", () => {
     }
   });
 
-  it("is found out when he withholds the server's offer of it", async () => {
+  it("is detected when he withholds the server's offer of channel binding", async () => {
     await using middleman = await startMiddleman((bytes) => {
       const text = bytes.toString("latin1");
       const at = text.indexOf("SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");

@@ -1,4 +1,8 @@
-/** The login over sockets: what is sent there by whoever answers at a port. */
+/**
+ * The login over sockets, attacked by scripted servers: malformed, slow,
+ * endless and random bytes, and false replies to the request for TLS. The
+ * process lives, and each login ends in a typed error by its deadline.
+ */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
@@ -43,7 +47,7 @@ interface FakeServer extends AsyncDisposable {
   port: number;
 }
 
-/** Runs the body with each connection, by its number from 0. */
+/** Calls `serve` with each connection and its number from 0. */
 async function fakeServer(
   serve: (socket: Socket, nth: number) => void,
   path?: string,
@@ -52,7 +56,7 @@ async function fakeServer(
   let count = 0;
   const server = createServer((socket) => {
     sockets.add(socket);
-    socket.on("error", () => {}); // who connects may leave at any time
+    socket.on("error", () => {}); // the client may leave at any time
     serve(socket, count++);
   });
   if (path === undefined) server.listen(0, "127.0.0.1");
@@ -113,8 +117,8 @@ async function isWritten(
   }
 }
 
-describe("Whoever answers at the port", () => {
-  it("ends no process with a malformed login, whether he closes or not", async () => {
+describe("A hostile server", () => {
+  it("can't end the process with a malformed login, whether it closes or not", async () => {
     const kinds = Object.values(malformedLogins);
     for (const before of [Buffer.alloc(0), authenticationOk]) {
       for (const closes of [true, false]) {
@@ -126,7 +130,7 @@ describe("Whoever answers at the port", () => {
             if (closes) socket.end();
           });
         });
-        // Long enough that most are heard out, as all of them come at once.
+        // All come at once, and most of those that close must be read fully.
         const few = { connectTimeoutMs: closes ? 20_000 : 1000 };
         await Promise.all(
           kinds.map(() => failure(connect(server.port, plain, few))),
@@ -135,7 +139,7 @@ describe("Whoever answers at the port", () => {
     }
   });
 
-  it("ends no process with 400 conversations of noise", async () => {
+  it("can't end the process with 400 logins of noise", async () => {
     let seed = 1;
     const noise = (max: number) => {
       seed = (seed * 48_271) % 0x7fffffff;
@@ -165,7 +169,7 @@ describe("Whoever answers at the port", () => {
     }
   });
 
-  it("holds nobody up by dripping notices, nor by silence", async () => {
+  it("can't hold up a login past its deadline, by dripping bytes or by silence", async () => {
     for (const kind of ["notices", "bytes", "silence"] as const) {
       const notice = errorResponse("00000", "wait", "N");
       await using server = await fakeServer((socket) => {
@@ -186,7 +190,7 @@ describe("Whoever answers at the port", () => {
     }
   });
 
-  it("is refused at the header of what would be 2 GiB", async () => {
+  it("is left at the header of a message of 2 GiB", async () => {
     const closed = Promise.withResolvers<void>();
     await using server = await fakeServer((socket) => {
       socket.once(
@@ -200,7 +204,7 @@ describe("Whoever answers at the port", () => {
     await closed.promise;
   });
 
-  it("is told apart: what to change, and what may pass", async () => {
+  it("causes an error that says whether a retry may help", async () => {
     const cases: [Buffer, string, string][] = [
       [authentication(7), "BAD_CONFIG", "authentication_unsupported"],
       [authentication(9), "BAD_CONFIG", "authentication_unsupported"],
@@ -222,7 +226,7 @@ describe("Whoever answers at the port", () => {
     }
   });
 
-  it("does not end openStreamStorage but by a typed error", async () => {
+  it("makes openStreamStorage fail with a typed error", async () => {
     await using server = await fakeServer((socket) => {
       socket.once("data", () => socket.write(authentication(7)));
     });
@@ -237,7 +241,7 @@ describe("Whoever answers at the port", () => {
     });
   });
 
-  it("ends no store that is running and has to connect again", async () => {
+  it("can't end an open store that has to reconnect", async () => {
     const [place] = parseConnectionUrl(await testDatabaseUrl()).hosts;
     let isStrange = false;
     const open = new Set<Socket>();
@@ -262,7 +266,7 @@ describe("Whoever answers at the port", () => {
     isStrange = true;
     for (const socket of open) socket.destroy();
     await assert.rejects(async () => {
-      // The first may be told that its connection has gone.
+      // The first calls may fail because their connection was cut.
       for (;;) {
         try {
           await test.storage.createStreamStorage(id, genesis);
@@ -277,7 +281,7 @@ describe("Whoever answers at the port", () => {
     while (!await isWritten(test.storage, id, genesis));
   });
 
-  it("is heard by the session from the first byte behind the login", async () => {
+  it("reaches the session with the first byte behind the login", async () => {
     await using server = await fakeServer((socket) => {
       const end = errorResponse("57P01", "the server goes");
       socket.once(
@@ -293,10 +297,10 @@ describe("Whoever answers at the port", () => {
   });
 });
 
-describe("Whoever answers the question for TLS", () => {
+describe("A server that answers the request for TLS", () => {
   const isQuestion = (bytes: Buffer) => bytes.length === 8;
 
-  /** Answers it each time, and logs in who does without TLS. */
+  /** Calls `answer` at each request for TLS, and lets in clients without TLS. */
   function tlsServer(answer: (socket: Socket) => void): Promise<FakeServer> {
     return fakeServer((socket) => {
       socket.once("data", (bytes: Buffer) => {
@@ -315,7 +319,7 @@ describe("Whoever answers the question for TLS", () => {
     session.destroy("It got in");
   });
 
-  it("is not asked on a socket of this machine, whose path may have colons", async () => {
+  it("gets no request on a Unix socket, whose path may contain colons", async () => {
     const parent = await mkdtemp(join(tmpdir(), "stream-storage-socket-"));
     try {
       const dir = join(parent, "p:r:i");
@@ -342,7 +346,7 @@ describe("Whoever answers the question for TLS", () => {
     }
   });
 
-  it("with a handshake that fails gets one in clear under prefer only", async () => {
+  it("with a handshake that fails gets a login in clear, under prefer only", async () => {
     const broken: ((socket: Socket) => void)[] = [
       (socket) => {
         socket.write("S");
@@ -361,7 +365,7 @@ describe("Whoever answers the question for TLS", () => {
     }
   });
 
-  it("with more than a byte has put something in, and is refused", async () => {
+  it("with more than one byte is refused, since the rest was injected", async () => {
     for (const put of ["S" + "R\0\0\0\x08\0\0\0\0", "NN"]) {
       await using server = await tlsServer((socket) => socket.write(put));
       for (const mode of ["prefer", "require"]) {
@@ -372,7 +376,7 @@ describe("Whoever answers the question for TLS", () => {
     }
   });
 
-  it("with an error, or with noise, is not quoted", async () => {
+  it("with an error, or with noise, is unavailable", async () => {
     for (const put of ["E", "H"]) {
       await using server = await tlsServer((socket) =>
         socket.write(message(put, "Mtake this\0").subarray(0, 1))
@@ -384,7 +388,7 @@ describe("Whoever answers the question for TLS", () => {
     }
   });
 
-  it("and never ends the handshake is waited for no longer than for a login", async () => {
+  it("and never ends the handshake is awaited no longer than a login", async () => {
     await using server = await tlsServer((socket) => void socket.write("S"));
     const short = { connectTimeoutMs: 200 };
     for (const mode of ["prefer", "require"]) {

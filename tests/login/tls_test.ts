@@ -1,4 +1,7 @@
-/** TLS by libpq's modes, against a server with a certificate for localhost. */
+/**
+ * TLS in each of libpq's modes, against two real servers: one without TLS, and
+ * one with a certificate for localhost.
+ */
 import assert from "node:assert/strict";
 import type { Buffer } from "node:buffer";
 import {
@@ -87,24 +90,24 @@ describe("TLS", () => {
     await rm(join(dataDir, ".."), { recursive: true, force: true });
   });
 
-  it("disable: does without, even if the server has it", async () => {
+  it("is not used under disable, even if the server offers it", async () => {
     const ssl: SslOptions = { mode: "disable" };
     assert.equal(await isEncrypted(server.url, "127.0.0.1", ssl), false);
   });
 
-  it("prefer: encrypts where the server can, else does without", async () => {
+  it("is used under prefer if the server offers it", async () => {
     const ssl: SslOptions = { mode: "prefer" };
     assert.equal(await isEncrypted(server.url, "127.0.0.1", ssl), true);
     assert.equal(await isEncrypted(plain.url, "127.0.0.1", ssl), false);
   });
 
-  it("require: encrypts, and refuses a server that can't", async () => {
+  it("is used under require, and a server without it is refused", async () => {
     const ssl: SslOptions = { mode: "require" };
     assert.equal(await isEncrypted(server.url, "127.0.0.1", ssl), true);
     await assert.rejects(isEncrypted(plain.url, "127.0.0.1", ssl));
   });
 
-  it("verify-ca: asks for a known authority, under any name", async () => {
+  it("needs a certificate of a known authority under verify-ca, for any host", async () => {
     const known: SslOptions = { mode: "verify-ca", ca };
     assert.equal(await isEncrypted(server.url, "127.0.0.1", known), true);
     const unknown: SslOptions = { mode: "verify-ca", ca: otherCa };
@@ -114,7 +117,7 @@ describe("TLS", () => {
     );
   });
 
-  it("verify-full: asks for the host's name, too", async () => {
+  it("needs a certificate for the host's name, too, under verify-full", async () => {
     const ssl: SslOptions = { mode: "verify-full", ca };
     assert.equal(await isEncrypted(server.url, "localhost", ssl), true);
     await assert.rejects(isEncrypted(server.url, "127.0.0.1", ssl));
@@ -123,7 +126,7 @@ describe("TLS", () => {
     );
   });
 
-  it("require: what is given up is canceled, and that encrypted, too", async () => {
+  it("also encrypts the cancel request of a call that was given up", async () => {
     const starts: number[] = [];
     const { port, hostname } = new URL(server.url);
     const proxy = createServer((client) => {
@@ -162,7 +165,7 @@ describe("TLS", () => {
     await new Promise((resolve) => proxy.close(resolve));
   });
 
-  it("what the network does not take yet arrives as it was given", async () => {
+  it("delivers data unchanged that has to wait for the network", async () => {
     const ssl: SslOptions = { mode: "require" };
     await using session = await connect(server.url, "127.0.0.1", ssl);
     await using holder = await connect(server.url, "127.0.0.1", ssl);

@@ -19,7 +19,7 @@ import { testSession } from "../sessions.ts";
 /** The password of every role that has one. */
 export const rolePassword = "geheim";
 
-/** How `pg_hba.conf` lets each role in; the superuser gets in by any. */
+/** How `pg_hba.conf` lets each role in: as the role's name says. */
 const rules = `
   host      all postgres     all scram-sha-256
   local     all by_scram         scram-sha-256
@@ -48,6 +48,7 @@ export function tlsFixture(name: string): string {
   return fileURLToPath(new URL(`../../fixtures/tls/${name}`, import.meta.url));
 }
 
+/** Starts the server with these settings, and waits until it has TLS. */
 export async function startLoginCluster(
   settings: Record<string, string> = {},
 ): Promise<EmbeddedPostgres> {
@@ -76,7 +77,7 @@ export async function startLoginCluster(
   }
 }
 
-/** A reload is done by and by. */
+/** The server applies a reload some time after it has accepted it. */
 async function hasTls(url: string): Promise<boolean> {
   await using session = await testSession({ url });
   const [row] = await session.script("SHOW ssl");

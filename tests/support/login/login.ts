@@ -1,6 +1,6 @@
 /**
- * An address for the arguments of a program, and its password for the
- * environment: everybody on the machine can read a command line.
+ * Splits a connection URL into a URL for a program's arguments and a password
+ * for its environment: everybody on the machine can read a command line.
  */
 export function loginOf(
   address: string,

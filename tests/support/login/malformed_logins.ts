@@ -1,4 +1,4 @@
-/** What no server should say in a login, at any step of it. */
+/** Bytes that no server should send in a login, at any step. */
 import { Buffer } from "node:buffer";
 import { authentication, errorResponse, int32, message } from "./server.ts";
 

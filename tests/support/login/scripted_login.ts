@@ -1,4 +1,4 @@
-/** Logins without sockets: our side as it is, the server's as turns. */
+/** Logins without sockets: the real client against a server's scripted turns. */
 import type { Buffer } from "node:buffer";
 import { setImmediate } from "node:timers";
 import { AuthPolicy } from "../../../src/database/login/auth_policy.ts";
@@ -20,8 +20,8 @@ import { PgError } from "../../../src/database/pg_error.ts";
 import type { Turn } from "./server.ts";
 
 /**
- * What the server says comes while we speak. So who asks for a message that is
- * not there asks in vain: the server closes.
+ * A scripted server replies while the client sends. A message that is not there
+ * when the client asks for it never comes, so the server closes.
  */
 class ScriptedInput extends LoginInput {
   override message(): Promise<LoginMessage> {
@@ -36,14 +36,14 @@ class ScriptedInput extends LoginInput {
   }
 }
 
-/** Changes what a turn says. */
+/** Changes the server's bytes of a turn. */
 export type Change = (bytes: Buffer, turn: number) => Buffer;
 
 export interface ScriptedLogin {
   turns: readonly Turn[];
   request?: Partial<LoginRequest>;
   change?: Change;
-  /** How long the chunks are in which it comes, over and over. */
+  /** The sizes of the chunks in which the bytes arrive, repeated. */
   chunks?: readonly number[];
 }
 
@@ -79,7 +79,7 @@ export function playLogin(
   });
 }
 
-/** Whether this is how a login may fail, and not a fault of ours. */
+/** Whether a login may fail with this error; any other is a fault of ours. */
 export function isTyped(error: unknown): error is Error {
   return [LoginError, LoginProtocolError, PgError, ConnectionClosedError]
     .some((type) => error instanceof type);

@@ -1,6 +1,6 @@
 /**
- * The server's side of a login, as bytes: to be played as it is, or mutated.
- * Its SCRAM is written anew, by the RFC, so that it checks ours.
+ * The server's side of a login as bytes, which tests play or damage. Its SCRAM
+ * is a second implementation, after the RFC, and so checks ours.
  */
 import { Buffer } from "node:buffer";
 import {
@@ -43,7 +43,7 @@ export function errorResponse(
   return message(letter, `SFATAL\0VFATAL\0C${sqlState}\0M${text}\0\0`);
 }
 
-/** All that comes behind AuthenticationOk. */
+/** All that follows AuthenticationOk. */
 export const greeting = Buffer.concat([
   message("S", "server_version\x0018.0\0"),
   message("S", "client_encoding\0UTF8\0"),
@@ -53,18 +53,18 @@ export const greeting = Buffer.concat([
 
 export const authenticationOk = authentication(0);
 
-/** What a server says at each turn, given what the client has just said. */
+/** One turn of a server: its bytes, given those that the client just sent. */
 export type Turn = (said: Buffer) => Buffer;
 
 export interface ScramServerOptions {
   password: string;
   mechanisms?: string[];
   iterations?: number;
-  /** What the client should have bound itself to. */
+  /** The channel binding that the client should prove. */
   binding?: Uint8Array;
 }
 
-/** A login by SCRAM in three turns; throws if the client does not fit. */
+/** A login by SCRAM in three turns; throws if the client breaks the protocol. */
 export function scramTurns(options: ScramServerOptions): Turn[] {
   const { mechanisms = ["SCRAM-SHA-256"], iterations = 1 } = options;
   const binding = options.binding ?? new Uint8Array(0);
@@ -122,7 +122,7 @@ export function scramTurns(options: ScramServerOptions): Turn[] {
   ];
 }
 
-/** A login in clear, by MD5, or without anything. */
+/** Logins with no password, with one in clear, and with one hashed by MD5. */
 export const plainTurns: Record<string, Turn[]> = {
   trust: [() => Buffer.concat([authenticationOk, greeting])],
   password: [

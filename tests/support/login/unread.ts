@@ -16,8 +16,8 @@ const digest = statement({
 });
 
 /**
- * Sends more than the system takes for a server that reads nothing for a while:
- * what waits must arrive as it was when it was given.
+ * Sends more than the system buffers for a server that reads nothing for a
+ * while. The rest waits in this process, and must arrive unchanged.
  */
 export async function checkUnread(
   session: Session,
@@ -35,7 +35,7 @@ export async function checkUnread(
         assert.equal(Buffer.from(row![0]).toString("hex"), expected)
       ),
     );
-    // A flush of its own.
+    // Each value gets a flush of its own.
     await Promise.resolve();
   }
   await holder.script(`SELECT pg_advisory_unlock(${gate})`);

@@ -1,26 +1,26 @@
 /**
- * Connection URLs, with libpq's answer and ours; tests/login/libpq_test.ts asks both,
- * and docs/connection_url.md shows them.
+ * Connection URLs, with libpq's result and ours. tests/login/libpq_test.ts
+ * checks both, and docs/connection_url.md shows them.
  *
  * The server at port 5432 has TLS and lets each role in as its name says, with
- * the password `geheim`; that at port 5433 has no TLS; none is at port 1.
+ * the password `geheim`. The server at port 5433 has no TLS. Port 1 has none.
  */
 import type { UrlOutcome } from "./url_outcome.ts";
 
-/** A URL and what becomes of it. */
+/** A URL and the result of opening it. */
 export interface UrlCase {
   url: string;
   libpq: UrlOutcome;
-  /** Where it is another one, and why. */
+  /** Our result if it is another one, and why. */
   ours?: UrlOutcome;
   why?: string;
-  /** Since this major version libpq answers so. */
+  /** The first major version of libpq that has this result. */
   since?: number;
-  /** A setting that the answer tells, too. */
+  /** A setting whose value the result shows, too. */
   setting?: string;
 }
 
-/** What the URLs of cases that begin with `?` begin with. */
+/** Stands before the URL of a case that begins with `?`. */
 export const usual = "postgresql://by_scram:geheim@localhost:5432/postgres";
 
 const asTls = "by_scram@postgres, TLS";
@@ -34,7 +34,7 @@ function all(outcome: UrlOutcome, urls: readonly string[]): UrlCase[] {
   return urls.map((url) => ({ url, libpq: outcome }));
 }
 
-/** Where the answer is the same. */
+/** Cases with the same result. */
 export const sameCases: Readonly<Record<string, readonly UrlCase[]>> = {
   "User, password, hosts and database": [
     ...all(asTls, [
@@ -239,81 +239,81 @@ export const sameCases: Readonly<Record<string, readonly UrlCase[]>> = {
   ],
 };
 
-/** What libpq knows and we refuse, lest what it asks for is not done. */
+/** A parameter that libpq knows. We refuse it, since we would not follow it. */
 function unknown(query: string, since?: number): UrlCase {
   return {
     url: query,
     libpq: asTls,
     ours: badUrl,
-    why: "not supported, so never passed over",
+    why: "not supported, and never ignored",
     ...(since === undefined ? {} : { since }),
   };
 }
 
-/** Where it is another one. */
+/** Cases with different results. */
 export const otherCases: readonly UrlCase[] = [
   {
     url: "postgresql://localhost:5432/postgres",
     libpq: badLogin,
     ours: badUrl,
-    why: "a user must be named; libpq takes that of the system",
+    why: "a URL must name a user; libpq takes the system's",
   },
   {
     url: "postgresql://by_scram:geh@eim@localhost:5432/postgres",
     libpq: badServer,
     ours: badUrl,
-    why: "libpq looks for a host that a part of the password names",
+    why: "libpq takes a part of the password for the host",
   },
   {
     url: "?sslmode=allow",
     libpq: asClear,
     ours: asTls,
-    why: "TLS is tried first, as by prefer",
+    why: "TLS is tried first, as with prefer",
   },
   {
     url: "?sslmode=prefer&sslrootcert=/certs/other_ca.crt",
     libpq: asClear,
     ours: asTls,
-    why: "who does not insist on the certificate gets TLS all the same",
+    why: "prefer does not insist on the certificate, but TLS still helps",
   },
   {
     url: "?sslmode=require&sslrootcert=/certs/missing.crt",
     libpq: asTls,
     ours: badEncryption,
-    why: "a file that is named must be there",
+    why: "a file that the URL names must exist",
   },
   {
     url:
       "postgresql://by_cert@localhost:5432/postgres?sslmode=require&sslcert=/certs/missing.crt&sslkey=/certs/client.key",
     libpq: badLogin,
     ours: badEncryption,
-    why: "the same; libpq goes on without",
+    why: "the same; libpq goes on without the file",
   },
   {
     url:
       "postgresql://by_cert@localhost:5432/postgres?sslmode=require&sslcert=/certs/client.crt&sslkey=/certs/shared.key",
     libpq: badEncryption,
     ours: "by_cert@postgres, TLS",
-    why: "others may read the key, as where Kubernetes mounts secrets",
+    why: "Kubernetes mounts secrets as files that others may read",
   },
   {
     url:
       "postgresql://by_cert@localhost:5432/postgres?sslmode=require&sslcert=/certs/client.crt",
     libpq: badEncryption,
     ours: badUrl,
-    why: "told before anything is sent",
+    why: "reported before anything is sent",
   },
   {
     url: "?gssencmode=require",
     libpq: badEncryption,
     ours: badUrl,
-    why: "there is no GSSAPI, told before anything is sent",
+    why: "GSSAPI is not supported; reported before anything is sent",
   },
   {
     url: "?target_session_attrs=read-only",
     libpq: badServer,
     ours: badUrl,
-    why: "it would say nothing of the server: see standby",
+    why: "it would say nothing about the server; see standby",
   },
   {
     url: "?connect_timeout=-1",
@@ -326,7 +326,7 @@ export const otherCases: readonly UrlCase[] = [
       "postgresql://by_scram@localhost:5432/postgres?passfile=/certs/missing",
     libpq: badLogin,
     ours: badUrl,
-    why: "passwords are not looked for in files: see the option password",
+    why: "the store reads no password files; see the option password",
   },
   unknown("?hostaddr=127.0.0.1"),
   unknown("?keepalives_count=3"),

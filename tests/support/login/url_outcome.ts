@@ -1,14 +1,14 @@
-/** What becomes of an address, in words that hold for libpq and for us. */
+/** The result of opening a URL, in words that fit libpq and the store. */
 import { parseConnectionUrl } from "../../../src/database/connection_target.ts";
 import { connectSession } from "../../../src/database/driver.ts";
 import { toStorageError } from "../../../src/database/failures.ts";
 import { askPsql } from "../psql.ts";
 
 /**
- * Who is in, where, and how: `by_scram@postgres, TLS`, with the value of a setting
- * if one is asked for. Else what was wrong: `refused: URL`, before anything was
- * sent; `refused: encryption`; `refused: login`; `refused: server`, there is none
- * that fits.
+ * The role, the database and the encryption of a session, such as
+ * `by_scram@postgres, TLS`, and the value of a setting if a case names one. Or
+ * what was refused: `refused: URL` (before anything was sent), `refused:
+ * encryption`, `refused: login`, or `refused: server` (no server fits).
  */
 export type UrlOutcome = string;
 
@@ -21,7 +21,7 @@ function question(setting: string | undefined): string {
     FROM pg_stat_ssl WHERE pid = pg_backend_pid()`;
 }
 
-/** What psql complains of; the first that fits. */
+/** What psql's errors are about; the first match counts. */
 const complaints: readonly [pattern: RegExp, about: string][] = [
   [/requires a valid client certificate/, "login"],
   [/GSSAPI encryption required/, "encryption"],
@@ -40,7 +40,7 @@ const complaints: readonly [pattern: RegExp, about: string][] = [
   [/could not match|weak sslmode|service/, "URL"],
 ];
 
-/** libpq's answer, by psql with nothing in its home. */
+/** libpq's result, from psql with an empty home folder. */
 export async function libpqOutcome(
   url: string,
   { setting, home }: { setting: string | undefined; home: string },
@@ -64,7 +64,7 @@ const reasons: Readonly<Record<string, string>> = {
   connection_failed: "server",
 };
 
-/** Our answer to the same address. */
+/** Our result for the same URL. */
 export async function ourOutcome(
   url: string,
   { setting }: { setting: string | undefined },
