@@ -1,4 +1,7 @@
-/** Wrong options, servers that refuse or are not there, secrets in errors. */
+/**
+ * Opening a store with wrong options, or with a server that refuses or is away,
+ * and errors of calls: each is typed, says what to change, and shows no secret.
+ */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { describe, it } from "node:test";
@@ -44,8 +47,8 @@ async function urlWith(change: (url: URL) => void): Promise<string> {
   return url.href;
 }
 
-describe("Opening", () => {
-  it("tells every fault of the options at once", async () => {
+describe("Opening a store", () => {
+  it("reports every fault of the options at once", async () => {
     const error = await failure({
       schema: "",
       port: 0,
@@ -83,13 +86,13 @@ describe("Opening", () => {
       `postgresql://u:${secret}%zz@h/d`,
     ]
   ) {
-    it(`refuses the url ${url.replace(secret, "…") || "of no characters"}`, async () => {
+    it(`refuses the URL ${url.replace(secret, "…") || "without characters"}`, async () => {
       const error = await failure({ url, schema: "s" }, "BAD_CONFIG");
       assert.equal(error.details.reason, "bad_options");
     });
   }
 
-  it("refuses a url beside its parts", async () => {
+  it("refuses a URL together with parts of one", async () => {
     await failure(
       { url: "postgresql://u@h/d", host: "h", schema: "s" },
       "BAD_CONFIG",
@@ -102,7 +105,7 @@ describe("Opening", () => {
     });
   }
 
-  it("names the login that a server refuses", async () => {
+  it("fails with login_refused for a role that does not exist", async () => {
     const url = await urlWith((u) => {
       u.username = "nobody_of_this_name";
       u.password = secret;
@@ -111,13 +114,13 @@ describe("Opening", () => {
     assert.equal(error.details.reason, "login_refused");
   });
 
-  it("names a database that is not there", async () => {
+  it("fails with the server's code for a database that does not exist", async () => {
     const url = await urlWith((u) => u.pathname = "/no_such_database");
     const error = await failure({ url, schema: "s" }, "BAD_CONFIG");
     assert.equal(error.details.sqlState, "3D000");
   });
 
-  it("tells that no server is there", async () => {
+  it("fails with connection_failed if no server is there", async () => {
     const proxy = await startProxy(await testDatabaseUrl());
     await proxy.close();
     const error = await failure({ url: proxy.url, schema: "s" }, "UNAVAILABLE");
@@ -125,7 +128,7 @@ describe("Opening", () => {
     assert.ok(error.retryable);
   });
 
-  it("obeys a signal that is aborted before", async () => {
+  it("obeys a signal that was aborted before", async () => {
     const reason = new Error("not today");
     const error = await failure({
       url: await testDatabaseUrl(),
@@ -135,7 +138,7 @@ describe("Opening", () => {
     assert.equal(error.cause, reason);
   });
 
-  it("names a password that is wrong", async (t) => {
+  it("fails with login_refused for a wrong password", async (t) => {
     const right = await testDatabaseUrl();
     if (new URL(right).password === "") {
       return t.diagnostic("The tests' server asks for no password");
@@ -146,7 +149,7 @@ describe("Opening", () => {
     assert.equal(error.details.sqlState, "28P01");
   });
 
-  it("obeys a signal while the server says nothing", async () => {
+  it("obeys a signal while the server is silent", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     proxy.silence(true);
     const controller = new AbortController();
@@ -161,7 +164,7 @@ describe("Opening", () => {
     assert.ok(performance.now() - aborted < 2000);
   });
 
-  it("only checks when asked to", async () => {
+  it("makes no schema if it is to check only", async () => {
     const schema = `check_${crypto.randomUUID().replaceAll("-", "")}`;
     const url = await testDatabaseUrl();
     const error = await failure(
@@ -173,7 +176,7 @@ describe("Opening", () => {
 });
 
 describe("A server that goes away", () => {
-  it("in the middle of a call leaves a store that goes on", async () => {
+  it("in the middle of calls fails them, and the store works again when it is back", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -210,7 +213,7 @@ describe("A server that goes away", () => {
 describe("An error of a write", () => {
   const marker = "payload-marker";
   const payload = new TextEncoder().encode(`before ${marker} after`);
-  // As text, as hex, as base64, as a list of numbers.
+  // The text itself, and in hex, in base64 and as a list of numbers.
   const forms = [
     marker,
     Buffer.from(marker).toString("hex"),
@@ -232,7 +235,7 @@ describe("An error of a write", () => {
     );
   }
 
-  it("tells nothing of what was written", async () => {
+  it("reveals nothing of what was written", async () => {
     await using test = await openTestStorage({
       partitions: 1,
       retry: { attempts: 2, minDelayMs: 1, maxDelayMs: 2 },

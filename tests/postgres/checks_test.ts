@@ -1,4 +1,4 @@
-/** The small checks that options are made of. */
+/** The checks from which the checks of options are composed: what each refuses. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
@@ -40,7 +40,7 @@ function refuses(check: Check<unknown>, ...values: unknown[]): void {
 const hostile = [undefined, null, NaN, Infinity, -1, 0.5, {}, [], () => 1, "x"];
 
 describe("A check", () => {
-  it("of numbers takes whole ones within bounds, both included", () => {
+  it("of numbers accepts integers within bounds, both included", () => {
     passes(int(2, 5), 2, 5);
     refuses(int(2, 5), ...hostile, 1, 6, 3n, "3", new Number(3));
     refuses(int(0, Infinity), 2 ** 53);
@@ -48,7 +48,7 @@ describe("A check", () => {
     refuses(uint63, ...hostile, 2n ** 63n, 1);
   });
 
-  it("of texts and words takes nothing that only looks like one", () => {
+  it("of texts and words accepts nothing that only looks like one", () => {
     passes(text(1, 3), "a", "abc");
     refuses(text(1, 3), "", "abcd", 1, null, undefined, new String("a"), ["a"]);
     passes(oneOf("one", "two"), "one", "two");
@@ -58,7 +58,7 @@ describe("A check", () => {
     refuses(flag, 0, 1, "true", null, undefined);
   });
 
-  it("fills in what is not given, and minds what is", () => {
+  it("replaces a missing value with its default, and still checks a given one", () => {
     const check = withDefault(int(1, 9), 7);
     assert.deepEqual(run(check, undefined), { checked: 7, at: [] });
     refuses(check, null, 0, "7");
@@ -68,7 +68,7 @@ describe("A check", () => {
     assert.deepEqual(run(retry, undefined).checked, { attempts: 7 });
   });
 
-  it("of an object takes no other names, whatever they are called", () => {
+  it("of an object refuses every other name, even __proto__", () => {
     const check = object({ a: int(0, 9), b: optional(text()) });
     assert.deepEqual(run(check, { a: 1, b: undefined }).checked, { a: 1 });
     const others = JSON.parse('{"a":1,"__proto__":2,"constructor":3}');
@@ -79,7 +79,7 @@ describe("A check", () => {
     }
   });
 
-  it("says where a fault is, and tells them all", () => {
+  it("reports all faults, each with its place", () => {
     const check = object({
       by: record(["x", "y"], uint63),
       all: list(object({ n: int(0, 1) }), 2),
@@ -93,7 +93,7 @@ describe("A check", () => {
     assert.deepEqual(run(check, good), { checked: good, at: [] });
   });
 
-  it("shows little of names that are none, and no value", () => {
+  it("shows only the start of an unknown name, and no value", () => {
     const secret = "hunter2-".repeat(9);
     const faults: Fault[] = [];
     object({ a: text() })(
@@ -104,7 +104,7 @@ describe("A check", () => {
     assert.ok(!JSON.stringify(faults).includes(secret.slice(0, 20)));
   });
 
-  it("goes on only with what has passed", () => {
+  it("runs the next check only on a value that has passed", () => {
     const even = also(int(0, 9), (value, place) => {
       if (value % 2 === 1) place.refuse("must be even");
       return value / 2;

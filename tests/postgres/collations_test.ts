@@ -1,6 +1,6 @@
 /**
- * Ids are listed in the order of their bytes, whatever order of its own the
- * database has for text.
+ * On real databases with ICU locales, ids are listed in the order of their
+ * bytes, however the locale sorts text.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -10,14 +10,14 @@ import { block } from "../../src/testing/contract/support.ts";
 import { queryOnce, testDatabaseUrl } from "../support/database.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-/** How each sorts 0 to 9 and a to f in another way than by bytes. */
+/** Locales that don't sort 0 to 9 and a to f by bytes, and what differs. */
 const locales: Record<string, string> = {
   "da": "aa comes after z",
   "cy": "ff is a letter after f, dd one after d",
   "en-u-kn-true": "digits in a row are a number",
 };
 
-/** A database whose text is in the locale's order, as long as `body` runs. */
+/** Runs `body` on a database of its own that sorts text as the locale does. */
 async function withDatabase(
   locale: string,
   body: (url: string) => Promise<void>,
@@ -41,7 +41,7 @@ async function withDatabase(
 const starts = ["00", "09", "0a", "10", "1f", "9", "aa", "ab", "a9", "d", "dd"]
   .concat(["de", "f", "fa", "fd", "ff", "ffa", "f9"]);
 
-/** Ids of one type that the locales sort in other ways, shuffled. */
+/** Ids of one type, shuffled, that the locales don't sort by bytes. */
 function idsOf(prefix: string): StreamId[] {
   const ids = starts.map((start) =>
     parseStreamId((prefix + start).padEnd(64, "7"))
@@ -49,7 +49,7 @@ function idsOf(prefix: string): StreamId[] {
   return ids.sort((a, b) => a.slice(-40) < b.slice(-40) ? 1 : -1).toReversed();
 }
 
-/** The order of UTF-16 is that of bytes for hexadecimal digits. */
+/** Sorts by UTF-16, which for hexadecimal digits is the order of bytes. */
 function sorted(ids: readonly StreamId[]): StreamId[] {
   return [...ids].sort((a, b) => a < b ? -1 : 1);
 }
@@ -77,7 +77,7 @@ for (const [locale, what] of Object.entries(locales)) {
         assert.deepEqual(paged, expected);
       }));
 
-    it("lists uploads in that order", () =>
+    it("lists ephemeral streams in the order of their ids' bytes", () =>
       withDatabase(locale, async (url) => {
         await using test = await openTestStorage({ url });
         const { storage } = test;

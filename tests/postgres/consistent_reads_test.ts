@@ -1,6 +1,6 @@
 /**
- * Reads that take more than one statement, with a change between these: what
- * they return is what one of them saw, whatever happens meanwhile.
+ * Reads of more than one statement, on a real server, with a change between the
+ * statements. The result is always the state that one statement saw.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -52,13 +52,13 @@ describe("A change between the statements of a read", () => {
     proxy = await startProxy(await testDatabaseUrl());
     test = await openTestStorage({
       url: proxy.url,
-      // One for reads, which is held up, and one for the changes: they only write.
+      // One for reads, which the test holds up, and one for changes, which write.
       maxConnections: 3,
       partitions: 1,
       operationTimeoutMs: 60_000,
     });
     ({ storage } = test);
-    // A new connection asks a question of its own.
+    // A new connection sends a statement of its own, which must not be counted.
     await storage.getStreamsNumber();
   });
   after(async () => {
@@ -76,7 +76,7 @@ describe("A change between the statements of a read", () => {
     return id;
   }
 
-  /** Calls, and makes the change before the second statement is sent. */
+  /** Makes the change after the call's first statement, before its second. */
   async function between<T>(
     call: () => Promise<T>,
     change: () => Promise<unknown>,
@@ -103,7 +103,7 @@ describe("A change between the statements of a read", () => {
     return await result;
   }
 
-  it("blocks are added: ranges do not know them", async () => {
+  it("that adds blocks does not show in ranges", async () => {
     const id = await plantBlocks();
     const ranges = await between(
       () => storage.getMiniblockNumberRanges(id),
@@ -121,7 +121,7 @@ describe("A change between the statements of a read", () => {
     ]);
   });
 
-  it("the stream is trimmed: ranges are those behind it", async () => {
+  it("that trims the stream shows in ranges", async () => {
     const id = await plantBlocks();
     const ranges = await between(
       () => storage.getMiniblockNumberRanges(id),
@@ -130,7 +130,7 @@ describe("A change between the statements of a read", () => {
     assert.deepEqual(ranges, [range(3n, 9n, [4n, 8n, 9n])]);
   });
 
-  it("blocks are gone before it is known who removed them: all is seen anew", async () => {
+  it("that removes blocks without a trace makes the call read anew", async () => {
     const id = await plantBlocks();
     const ranges = await between(
       () => storage.getMiniblockNumberRanges(id),
@@ -144,7 +144,7 @@ describe("A change between the statements of a read", () => {
     assert.deepEqual(ranges, [range(5n, 9n, [8n, 9n])]);
   });
 
-  it("blocks are written again with other data: all is seen anew", async () => {
+  it("that writes blocks again with other data makes the call read anew", async () => {
     const id = await plantBlocks();
     const ranges = await between(
       () => storage.getMiniblockNumberRanges(id),
@@ -163,7 +163,7 @@ describe("A change between the statements of a read", () => {
     assert.deepEqual(await storage.getMiniblockNumberRanges(id), ranges);
   });
 
-  it("the stream is deleted: it has no ranges and no statistics", async () => {
+  it("that deletes the stream makes ranges and statistics fail with NOT_FOUND", async () => {
     const [id, other] = [await plantBlocks(), await plantBlocks()];
     const notFound = { code: "NOT_FOUND", reason: "stream_not_found" } as const;
     await assertFails(
@@ -182,7 +182,7 @@ describe("A change between the statements of a read", () => {
     );
   });
 
-  it("the minipool is swapped: statistics are those before it", async () => {
+  it("that swaps the minipool does not show in statistics", async () => {
     const id = await plantBlocks();
     const proposed = candidate(10);
     await storage.writeMiniblockCandidate(id, proposed);
@@ -206,10 +206,10 @@ describe("A change between the statements of a read", () => {
     });
   });
 
-  /** Deletes a block whenever a page of data is to be read, so many times. */
+  /** Deletes a block before each of the first `times` reads of a page of data. */
   function deleteAtEachLook(id: StreamId, times: bigint): void {
     let from = 0n;
-    // 1 MB, the size of a page, as a parameter.
+    // The parameter that is the size of a page: 1 MB.
     const pageBytes = new Uint8Array([0, 0, 0, 8, 0, 0, 0, 0, 0, 16, 0, 0]);
     proxy.setRule(({ side, type, bytes }) => {
       const isLook = side === "frontend" && type === "B" &&
@@ -220,7 +220,7 @@ describe("A change between the statements of a read", () => {
     });
   }
 
-  it("is made again and again: the call looks again", async () => {
+  it("that is repeated makes the call read again each time", async () => {
     const id = await plantBlocks();
     deleteAtEachLook(id, 8n);
     try {
@@ -231,7 +231,7 @@ describe("A change between the statements of a read", () => {
     }
   });
 
-  it("is made for ever: the call gives up, and can be repeated", async () => {
+  it("that never ends makes the call give up with stream_changed", async () => {
     const id = await plantBlocks();
     const given = [...run(10, 28).map((n) => block(n)), snapshotBlock(29)];
     await storage.reinitializeStreamStorage(id, given, 29n, true);

@@ -1,6 +1,7 @@
 /**
- * A real node's database, read by this module, against what the node itself reads
- * from it. Needs the folder that projects share; NOT RUN without it.
+ * Restores the dump of a real Go node's database, and compares what readers and
+ * stores read from it with what the node read. The title says NOT RUN if the
+ * folder that projects share, which holds the dump, is missing.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -23,9 +24,9 @@ import { openSession } from "../support/migration_connection.ts";
 import { dumpSchema } from "../support/migrations/schema_dump.ts";
 
 /**
- * Calls that have the result of another one here. The node refuses to load a
- * stream when the blocks that are asked for besides reach into a gap; here they
- * are those that there are.
+ * Calls whose result here is the node's result of another call. The node refuses
+ * to load a stream if the preceding blocks that the call wants reach into a gap.
+ * This module returns the blocks that exist.
  */
 const differs: Record<string, string> = {
   "207abf2035 readLast 50": "207abf2035 readLast 0",
@@ -62,7 +63,7 @@ describe(`A Go node's database${note}`, { skip: !hasNodeFixture }, () => {
     }
   }
 
-  /** The definition of every table, and every row of it as text. */
+  /** The definition of the schema, and the rows of every table as text. */
   async function contents(): Promise<Map<string, string[]>> {
     await using session = await openSession(url);
     const tables = await session.script(
@@ -79,22 +80,22 @@ describe(`A Go node's database${note}`, { skip: !hasNodeFixture }, () => {
     return all;
   }
 
-  it("has nothing wrong for a doctor", async () => {
+  it("passes all checks of the doctor", async () => {
     const { diagnoses } = await doctor({ url, schema: nodeSchema });
-    // The tests' server keeps nothing.
+    // The tests' server is not durable.
     const ill = diagnoses.filter(({ level, check }) =>
       level !== "ok" && check !== "durability"
     );
     assert.deepEqual(ill.map(({ check, found }) => [check, found]), []);
   });
 
-  it("has ids of streams that keep the rule", () => {
+  it("has only valid stream ids", () => {
     const ids = Object.values(nodeReads().streams);
     assert.equal(ids.length, 22);
     for (const id of ids) assert.equal(isStreamId(id), true, id);
   });
 
-  it("is read by a reader as by the node, and nothing in it changes", async () => {
+  it("looks to a reader as to the node, and reading changes nothing", async () => {
     const before = await contents();
     {
       await using reader = await openStreamReader({ url, schema: nodeSchema });
@@ -103,7 +104,7 @@ describe(`A Go node's database${note}`, { skip: !hasNodeFixture }, () => {
     assert.deepEqual(await contents(), before);
   });
 
-  it("has nothing wrong in it, and verifying changes nothing", async () => {
+  it("passes a deep verification, which changes nothing", async () => {
     const before = await contents();
     const run = verify({ url, schema: nodeSchema, level: "deep" });
     const found = (await Array.fromAsync(run))
@@ -111,9 +112,9 @@ describe(`A Go node's database${note}`, { skip: !hasNodeFixture }, () => {
     assert.deepEqual(
       found.sort(),
       [
-        // Made by a reinitialisation.
+        // A reinitialisation made it.
         "note gap",
-        // Releases of the node before ours made one partition too many.
+        // Earlier releases of the node made one partition too many.
         "note extra_partition",
         "note extra_partition",
       ].sort(),
@@ -121,7 +122,7 @@ describe(`A Go node's database${note}`, { skip: !hasNodeFixture }, () => {
     assert.deepEqual(await contents(), before);
   });
 
-  it("is read by a store as by the node", async () => {
+  it("looks to a store as to the node, and keeps its rows", async () => {
     const rows = async () => {
       const all = await contents();
       const kept = [...all].filter(([table]) =>

@@ -1,4 +1,7 @@
-/** Health as stores tell it and as probes see it. */
+/**
+ * The health of stores and readers through every state, the pulse that notices
+ * a silent database, and the handler that answers an orchestrator's probes.
+ */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -29,7 +32,7 @@ const refused = new StreamStorageError({
   message: "Refused",
 });
 
-/** What a store that owns its schema tells, and how to change it. */
+/** The telemetry of a store that owns its schema, and the parts that change it. */
 function owner() {
   const telemetry = new StoreTelemetry({ database: "d", schema: "s" });
   const { database, ownership } = telemetry;
@@ -61,7 +64,7 @@ async function statuses(...sources: HealthSource[]): Promise<number[]> {
 }
 
 describe("The health of a store", () => {
-  it("is ready for its owner, while the database answers", async () => {
+  it("is ready while it owns its schema and the database answers", async () => {
     const { telemetry, database, ownership } = owner();
     assert.equal(telemetry.health().state, "ready");
     assert.deepEqual(await statuses(telemetry), [200, 200]);
@@ -69,7 +72,7 @@ describe("The health of a store", () => {
     assert.equal(telemetry.health().state, "unavailable");
     assert.equal(telemetry.health().ownership, "owner");
     assert.deepEqual(await statuses(telemetry), [503, 200]);
-    // Another session goes on working.
+    // Another session still works.
     database.answered();
     assert.equal(telemetry.health().state, "ready");
     ownership.record("ownership_session_lost", "");
@@ -89,7 +92,7 @@ describe("The health of a store", () => {
     assert.deepEqual(await statuses(telemetry), [503, 200]);
   });
 
-  it("minds a silence, and says when it began", () => {
+  it("is unavailable after a silence, and says since when", () => {
     const { telemetry, database } = owner();
     const now = performance.now();
     database.answered(now - 60_000);
@@ -104,7 +107,7 @@ describe("The health of a store", () => {
     telemetry.close();
   });
 
-  it("of a reader has nothing to own", () => {
+  it("of a reader has no ownership and no queue", () => {
     const telemetry = new StoreTelemetry({
       database: "d",
       schema: "s",
@@ -117,7 +120,7 @@ describe("The health of a store", () => {
     telemetry.close();
   });
 
-  it("asks nobody", async () => {
+  it("is known without a question to the server", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({ url: proxy.url });
     const id = newStreamId();
@@ -141,7 +144,7 @@ describe("The health of a store", () => {
     }
   });
 
-  it("passes to the successor, and is for good", async () => {
+  it("is lost for good after a takeover, and the successor's is ready", async () => {
     await using test = await openTestStorage();
     const { storage, schema, url } = test;
     const handler = healthHandler(storage);
@@ -161,7 +164,7 @@ describe("The health of a store", () => {
     assert.equal((await probe(handler, "/livez")).status, 200);
   });
 
-  it("comes back without a call when the database does", async () => {
+  it("recovers with the database, without any call", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -192,8 +195,8 @@ describe("The health of a store", () => {
   });
 });
 
-describe("The pulse", () => {
-  it("asks only while nobody else gets answers", async () => {
+describe("A pulse", () => {
+  it("asks the server only while no other session gets answers", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     const { telemetry, database } = owner();
     const pool = new Pool({
@@ -209,7 +212,7 @@ describe("The pulse", () => {
       acquireTimeoutMs: 10_000,
       reconnect: { minDelayMs: 5, maxDelayMs: 20 },
     });
-    // Long enough that no stall of a busy machine is taken for a silence.
+    // So long that a stall of a busy machine does not count as silence.
     const pulse = new Pulse(pool, database, 500);
     try {
       let answers = 0;
@@ -240,7 +243,7 @@ describe("Probes", () => {
     health: () => ({ ...ready.health(), ready: false, state: "lost" }),
   };
 
-  it("are answered with what the store tells", async () => {
+  it("are answered with the store's health", async () => {
     const handler = healthHandler(ready);
     for (const path of ["/readyz", "/livez"]) {
       const answer = handler(new Request(`http://host${path}?verbose`));
@@ -257,7 +260,7 @@ describe("Probes", () => {
     }
   });
 
-  it("fail when one of several stores does", async () => {
+  it("fail if one of several stores is not healthy", async () => {
     const handler = healthHandler(ready, dead);
     for (const path of ["/readyz", "/livez"]) {
       assert.deepEqual(await probe(handler, path), {
@@ -270,7 +273,7 @@ describe("Probes", () => {
     assert.deepEqual(await statuses(), [200, 200]);
   });
 
-  it("wait for a store that is being opened", async () => {
+  it("are answered while a store is being opened", async () => {
     const opening = Promise.withResolvers<HealthSource>();
     const handler = healthHandler(opening.promise);
     const first = await probe(handler, "/readyz");
@@ -289,7 +292,7 @@ describe("Probes", () => {
     assert.ok(!JSON.stringify(answer.body).includes("host"));
   });
 
-  it("come through the runtime's server, and through node:http", async () => {
+  it("work with the runtime's own server and with node:http", async () => {
     const handler = healthHandler(ready);
     const native = serve(handler);
     const server = createServer((request, response) => {

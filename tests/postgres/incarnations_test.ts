@@ -1,6 +1,7 @@
 /**
- * A node deletes a stream and makes it again under the same id, between two runs
- * of ours. Nothing that our own tables say of the first one may touch the second.
+ * A node deletes a stream and creates another under its id, while no store is
+ * open. Nothing that the store's own tables say about the first stream may
+ * affect the second. The node is played by its statements on a real server.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -36,10 +37,10 @@ import type { Ground } from "../support/plant.ts";
 import { type S3Server, startS3Server } from "../support/media/s3_server.ts";
 
 const partitions = 2;
-/** Every third snapshot: what is below the latest but one block goes. */
+/** At every third snapshot, a trim keeps the last block below the latest one. */
 const trimming = { activationFactor: 3, historyMiniblocks: { default: 1n } };
 
-/** Blocks of the second stream: as many, of the same sizes, other bytes. */
+/** The second stream's blocks: as many and as large, with other bytes. */
 function others(): { number: bigint; data: Uint8Array }[] {
   return mediaBlocks().map(({ number, data }) => ({
     number,
@@ -47,7 +48,7 @@ function others(): { number: bigint; data: Uint8Array }[] {
   }));
 }
 
-describe("A stream that a node has made again under its id", () => {
+describe("A stream that a node has created again under an old id", () => {
   let server: S3Server;
   let store: MaintenanceStore;
   let ground: Ground;
@@ -67,7 +68,7 @@ describe("A stream that a node has made again under its id", () => {
     await server?.[Symbol.asyncDispose]();
   });
 
-  /** What a node does while it owns the schema. */
+  /** Closes the store, lets the node act, and opens the store again. */
   async function whileNodeOwns(
     act: () => Promise<unknown>,
     options: Parameters<MaintenanceStore["reopen"]>[0] = {},
@@ -93,7 +94,7 @@ describe("A stream that a node has made again under its id", () => {
       `SELECT task FROM @.stream_storage_media_tasks WHERE stream_id = '${id}'`,
     );
 
-  /** Objects that the bucket has of the stream. */
+  /** Whether the bucket has an object of the stream. */
   async function hasObject(id: StreamId): Promise<boolean> {
     const all = openS3Bucket(server.options).listObjects(
       `${ground.schema}/${id}`,
@@ -101,7 +102,7 @@ describe("A stream that a node has made again under its id", () => {
     return (await Array.fromAsync(all)).length > 0;
   }
 
-  it("is as old as itself", async () => {
+  it("does not inherit the age of the first one", async () => {
     const [again, gone] = [newStreamId("media"), newStreamId("media")];
     for (const id of [again, gone]) {
       await store.storage.writeEphemeralMiniblock(id, block(1));
@@ -123,7 +124,7 @@ describe("A stream that a node has made again under its id", () => {
       await store.sql("SELECT stream_id FROM @.stream_storage_ephemeral"),
       [[again]],
     );
-    // Its own age counts from then on.
+    // From now on its own age counts.
     await store.sql(
       "UPDATE @.stream_storage_ephemeral SET created_at = 'epoch'",
     );
@@ -131,7 +132,7 @@ describe("A stream that a node has made again under its id", () => {
     assert.deepEqual(streamIds, [again]);
   });
 
-  it("was not trimmed yet", async () => {
+  it("does not count as trimmed because the first one was", async () => {
     const [again, same] = [newStreamId("channel"), newStreamId("channel")];
     for (const id of [again, same]) {
       const blocks = run(0, 9).map((number) => snapshotBlock(number));
@@ -148,7 +149,7 @@ describe("A stream that a node has made again under its id", () => {
         ),
       { workerConcurrency: 1, ephemeralSweepIntervalMs: 0 },
     );
-    // The one that is still the same has one snapshot since it was trimmed.
+    // The stream that is the same as before gets one snapshot since its trim.
     for (const id of [same, again]) {
       await store.storage.writeMiniblocks(
         id,
@@ -160,7 +161,7 @@ describe("A stream that a node has made again under its id", () => {
     await store.logged(({ code, details }) =>
       code === "worker_ran" && details?.["worker"] === "stream_trimmer"
     );
-    // The trimmer has come before the last snapshot, or after it.
+    // The trimmer may have run before the last snapshot, or after it.
     assert.notEqual(await firstOf(again), 0n);
     assert.equal(await firstOf(same), 8n);
     await store.reopen();
@@ -171,9 +172,9 @@ describe("A stream that a node has made again under its id", () => {
     return range!.startInclusive;
   }
 
-  it("is read from object storage as it is, with its own snapshots", async () => {
+  it("is read from object storage with its own blocks, not the first one's", async () => {
     const id = newMediaId();
-    // A snapshot beside each block; one holds another inside.
+    // One snapshot beside a block, and one inside a block.
     const blocks = [
       { ...mediaBlocks()[0]!, snapshot: chunk(100) },
       ...run(1, 2).map((number) => ({ number, data: chunk(number, 3000) })),
@@ -227,7 +228,7 @@ describe("A stream that a node has made again under its id", () => {
     await store.reopen();
   });
 
-  it("is not moved to object storage because the first one was to be", async () => {
+  it("is not moved to object storage because the first one was due", async () => {
     const [again, same] = [
       await sealMedia(store.storage),
       await sealMedia(store.storage),
@@ -243,7 +244,7 @@ describe("A stream that a node has made again under its id", () => {
     );
   });
 
-  /** A stream that was deleted, and whose object is still to be. */
+  /** Deletes a stream whose object can't be deleted yet. */
   async function deletedButItsObject(): Promise<StreamId> {
     const id = await sealMedia(store.storage);
     await store.storage.maintenance.offloadMedia({ streamId: id });
@@ -258,7 +259,7 @@ describe("A stream that a node has made again under its id", () => {
     return id;
   }
 
-  it("is not taken for one that was brought back, when the first one's object goes", async () => {
+  it("is not taken for a rehydrated one when the first one's object is deleted", async () => {
     const id = await deletedButItsObject();
     await whileNodeOwns(() => remake(id));
     await store.storage.maintenance.offloadMedia();
@@ -273,7 +274,7 @@ describe("A stream that a node has made again under its id", () => {
     await store.reopen();
   });
 
-  it("is moved although the first one's object is still to go", async () => {
+  it("can be moved while the first one's object is not yet deleted", async () => {
     const id = await deletedButItsObject();
     await store.sql(`UPDATE @.stream_storage_media_tasks
       SET attempts = 3, due_at = now() + interval '1 day'`);
@@ -289,7 +290,7 @@ describe("A stream that a node has made again under its id", () => {
     await store.reopen();
   });
 
-  /** Deletes a stream that is too large for one statement. */
+  /** Starts the remover: it deletes a stream that is too large for one statement. */
   async function wakeRemover(): Promise<void> {
     const id = newStreamId("channel");
     const suffix = partitionSuffix(id, partitions);
@@ -300,7 +301,7 @@ describe("A stream that a node has made again under its id", () => {
     await store.storage.deleteStream(id);
   }
 
-  it("or has only deleted leaves nothing behind", async () => {
+  it("(or one that the node has only deleted) leaves none of the first one's rows", async () => {
     const { storage } = store;
     const ids = [await sealMedia(storage), await sealMedia(storage)];
     const channels = [newStreamId("channel"), newStreamId("channel")];
@@ -334,7 +335,7 @@ describe("A stream that a node has made again under its id", () => {
     await store.reopen();
   });
 
-  it("keeps the object that a node has given it, and the first one's deletion ends", async () => {
+  it("keeps the object that a node gave it, and ends the first one's pending deletion", async () => {
     const id = await deletedButItsObject();
     await whileNodeOwns(async () => {
       await remake(id);

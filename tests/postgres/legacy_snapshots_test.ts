@@ -1,10 +1,14 @@
+/**
+ * The memory of blocks that were searched for a snapshot in their data: what it
+ * keeps, when it forgets, and how much room it takes.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { LegacySnapshots } from "../../src/postgres/legacy_snapshots.ts";
 import { newStreamId } from "../../src/testing/contract/support.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 
-/** Learns that these blocks were searched, and which of them hold one. */
+/** Records that these blocks were searched, and which hold a snapshot. */
 function learn(
   snapshots: LegacySnapshots,
   id: StreamId,
@@ -18,7 +22,7 @@ function learn(
   snapshots.close(id, blocks);
 }
 
-/** What is known of these blocks. */
+/** What is known about these blocks. */
 function known(
   snapshots: LegacySnapshots,
   id: StreamId,
@@ -33,8 +37,8 @@ function known(
 const greatest = 2n ** 63n - 1n;
 const unknown = undefined;
 
-describe("LegacySnapshots", () => {
-  it("remembers each block by itself", () => {
+describe("The memory of legacy snapshots", () => {
+  it("remembers each block separately", () => {
     const snapshots = new LegacySnapshots();
     const id = newStreamId();
     const numbers = [0n, 1n, 15n, 16n, 31n, 40n, greatest - 1n, greatest];
@@ -49,7 +53,7 @@ describe("LegacySnapshots", () => {
     assert.deepEqual(known(snapshots, newStreamId(), [1n]), [unknown]);
   });
 
-  it("forgets a stream, or what of it is below a number", () => {
+  it("can forget a stream, or its blocks below a number", () => {
     const snapshots = new LegacySnapshots();
     const [id, other] = [newStreamId(), newStreamId()];
     const numbers = [3n, 16n, 20n, 21n, 31n, 32n];
@@ -69,7 +73,7 @@ describe("LegacySnapshots", () => {
     );
   });
 
-  it("tells those who read that blocks were removed, and learns nothing of them", () => {
+  it("reports to open reads that blocks were removed, and learns nothing from them", () => {
     for (const below of [undefined, 0n, 5n]) {
       const snapshots = new LegacySnapshots();
       const id = newStreamId();
@@ -87,7 +91,7 @@ describe("LegacySnapshots", () => {
     }
   });
 
-  it("forgets the streams first that were asked for least lately", () => {
+  it("first forgets the stream that was used least recently", () => {
     const snapshots = new LegacySnapshots(6);
     const [a, b, c, d] = [1, 2, 3, 4].map(() => newStreamId()) as [
       StreamId,
@@ -105,7 +109,7 @@ describe("LegacySnapshots", () => {
     assert.deepEqual(known(snapshots, b, [1n]), [unknown]);
   });
 
-  it("keeps a stream while it is read, and takes no more than it has room for", () => {
+  it("keeps a stream while it is read, and stays within its bound", () => {
     const snapshots = new LegacySnapshots(6);
     const [id, other] = [newStreamId(), newStreamId()];
     const blocks = snapshots.open(id);
@@ -121,7 +125,7 @@ describe("LegacySnapshots", () => {
     assert.deepEqual(known(snapshots, id, [0n]), [unknown]);
   });
 
-  it("keeps nothing of streams without anything to remember", () => {
+  it("spends nothing on streams without searched blocks", () => {
     const snapshots = new LegacySnapshots(3);
     const id = newStreamId();
     learn(snapshots, id, [1n, 17n]);

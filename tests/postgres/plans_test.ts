@@ -1,7 +1,7 @@
 /**
- * Every statement finds its rows by an index, in an empty and in a full store.
- * The plans of an empty store are golden, by the server's major version:
- * statistics are a matter of chance, the lack of them is not.
+ * Every statement finds its rows by an index, in an empty and in a full store
+ * on a real server. The plans of an empty store are golden for each major
+ * version; those of a full one depend on sampled statistics, so they are not.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -18,14 +18,14 @@ import { openTestStorage } from "../support/storage.ts";
 
 const suffix = "r00";
 
-/** These read a whole index: they are asked about every stream. */
+/** These statements read a whole index, because they concern every stream. */
 const wholeIndex = new Set([
   "counts.countMediaTasks",
   "counts.countStreamsByType",
   "streams.countStreams",
 ]);
 
-/** A node of a plan, as EXPLAIN tells it in JSON. */
+/** A node of a plan in EXPLAIN's JSON. */
 interface PlanNode {
   "Node Type": string;
   Operation?: string;
@@ -35,7 +35,7 @@ interface PlanNode {
   Plans?: PlanNode[];
 }
 
-/** The plan that a session of the store keeps. */
+/** The generic plan of a statement, under the settings of a store's session. */
 async function planOf(
   session: Session,
   { text, params }: Statement,
@@ -70,10 +70,10 @@ function outline(plan: PlanNode, indent = "  "): string {
   return line + children.join("");
 }
 
-/** One row, and no key: the scan makes sure that there is no other row. */
+/** It has one row and no key: the scan checks that there is no other row. */
 const ownerTable = "singlenodekey";
 
-/** What would take longer the more is stored. */
+/** The parts of a plan whose cost grows with the size of the store. */
 function faultsOf(name: string, plan: PlanNode): string[] {
   const nodes = nodesOf(plan);
   const types = nodes.map((node) => node["Node Type"]);
@@ -106,7 +106,7 @@ describe("Plans", () => {
     await test[Symbol.asyncDispose]();
   });
 
-  it("there are statements to check", () => {
+  it("exist for more than 40 statements", () => {
     assert.ok(statements(test.schema).length > 40);
   });
 
@@ -130,7 +130,7 @@ describe("Plans", () => {
     if (hasGolden(golden)) await assertGolden(golden, outlines);
   });
 
-  it("use indexes with thousands of rows and statistics", async () => {
+  it("use indexes when there are thousands of rows and statistics", async () => {
     const { storage, schema } = test;
     const id = newStreamId();
     const data = new Uint8Array(200);

@@ -1,8 +1,8 @@
 /**
- * The quotas of a store against exact accounting: random calls, one by one and
- * together, in wrong slots and for wrong generations, over restarts and other
- * lives of the stream. What the accounting lets in is acknowledged, and nothing
- * else is.
+ * The quotas of a store against exact accounting, on a real server: random
+ * calls, one by one and at once, some with a wrong slot or generation, across
+ * restarts and deletions. The store acknowledges exactly what the accounting
+ * admits.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -26,7 +26,7 @@ const limits = {
   blocksSinceSnapshot: 6,
 };
 
-/** Numbers are relative to what the accounting expects when it is made. */
+/** A call. Its numbers are relative to what the accounting expects by then. */
 type Call =
   | { kind: "event"; generation: bigint; slot: number; size: number }
   | { kind: "blocks"; count: number; isSnapshot: boolean; sizes: number[] }
@@ -34,13 +34,13 @@ type Call =
 
 interface Step {
   calls: Call[];
-  /** All are made before the first is answered. */
+  /** All calls are made before the first one settles. */
   together: boolean;
-  /** Another process goes on afterwards. */
+  /** The store is closed and opened again afterwards. */
   restart: boolean;
 }
 
-/** A stream as it must be. */
+/** What the accounting knows about a stream. */
 interface Stream {
   last: bigint;
   snapshot: bigint;
@@ -50,7 +50,7 @@ interface Stream {
 const sum = (sizes: readonly number[]) => sizes.reduce((a, b) => a + b, 0);
 const bytes = (length: number) => new Uint8Array(length).fill(7);
 
-/** Makes the calls of one stream, and keeps the accounts. */
+/** Makes the calls of one stream, and keeps its accounts. */
 class Caller {
   readonly id: StreamId = newStreamId("channel");
   #store: MaintenanceStore;
@@ -60,7 +60,7 @@ class Caller {
     this.#store = store;
   }
 
-  /** Whether a call is acknowledged must be as the accounting says. */
+  /** Makes the calls; each must be acknowledged or refused as the accounts say. */
   async make(step: Step): Promise<void> {
     const made: Promise<void>[] = [];
     for (const call of step.calls) {
@@ -227,7 +227,7 @@ describe("Quotas over random calls", () => {
   });
   after(() => store[Symbol.asyncDispose]());
 
-  it("let in what fits and nothing else", async () => {
+  it("admit what fits, and nothing else", async () => {
     const property = fc.asyncProperty(
       fc.array(step, { minLength: 1, maxLength: 8 }),
       async (steps) => {

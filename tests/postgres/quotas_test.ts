@@ -1,3 +1,7 @@
+/**
+ * Each quota of a store, on a real server: what it refuses, when it warns, that
+ * it counts writes in flight, and what it costs in round trips.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
@@ -29,7 +33,7 @@ async function newStream(storage: PostgresStreamStorage): Promise<StreamId> {
   return id;
 }
 
-/** Adds blocks without a snapshot, or with one in the last. */
+/** Adds blocks without a snapshot, or with one beside the last. */
 function add(
   storage: PostgresStreamStorage,
   id: StreamId,
@@ -55,7 +59,7 @@ function exhausted(reason: string, limit: number, actual: number) {
   } as const;
 }
 
-/** The figures of the warnings, in order. */
+/** The quotas and figures of the warnings, in order. */
 function warnings({ events }: MaintenanceStore): [unknown, unknown][] {
   return events.filter(({ code }) => code === "quota_near").map((
     { details },
@@ -65,7 +69,7 @@ function warnings({ events }: MaintenanceStore): [unknown, unknown][] {
 const bytes = (length: number) => new Uint8Array(length).fill(7);
 
 describe("A quota of events", () => {
-  it("refuses what would be one too many, and warns before", async () => {
+  it("warns, and then refuses the first event beyond it", async () => {
     await using store = await open({ minipoolEvents: 5, warnAt: 0.6 });
     const { storage } = store;
     const id = await newStream(storage);
@@ -80,7 +84,7 @@ describe("A quota of events", () => {
         operation: "writeEvent",
       },
     );
-    // What the block leaves over is never refused: it makes things better.
+    // The events that a block leaves are never refused: a swap only helps.
     const envelopes = run(0, 6).map(() => bytes(1));
     await add(storage, id, [1n], { envelopes });
     await assertFails(
@@ -93,7 +97,7 @@ describe("A quota of events", () => {
 });
 
 describe("A quota of bytes", () => {
-  it("counts what is under way, in order", async () => {
+  it("counts the writes that are in flight, in order", async () => {
     await using store = await open({ minipoolBytes: 55 });
     const { storage } = store;
     const id = await newStream(storage);
@@ -122,7 +126,7 @@ describe("A quota of bytes", () => {
     await storage.writeEvent(id, 2n, 1, bytes(5));
   });
 
-  it("a refused event for slot 0 makes no room", async () => {
+  it("gets no room from a refused event for slot 0", async () => {
     await using store = await open({ minipoolBytes: 10_000 });
     const id = await newStream(store.storage);
     await store.storage.writeEvent(id, 1n, 0, bytes(9000));
@@ -146,7 +150,7 @@ describe("A quota of bytes", () => {
     );
   });
 
-  it("is exact after failures, restarts, and for another stream of the id", async () => {
+  it("is exact after failures and restarts, and for a new stream of the same id", async () => {
     await using store = await open({ minipoolBytes: 100 });
     const id = await newStream(store.storage);
     await store.storage.writeEvent(id, 1n, 0, bytes(60));
@@ -175,7 +179,7 @@ describe("A quota of bytes", () => {
 });
 
 describe("A quota of candidates", () => {
-  it("is for one number, and an old one is still told to be there", async () => {
+  it("applies to one block number, and still reports an existing candidate", async () => {
     await using store = await open({ candidatesPerHeight: 2, warnAt: 1 });
     const { storage } = store;
     const id = await newStream(storage);
@@ -206,7 +210,7 @@ describe("A quota of candidates", () => {
     ]);
   });
 
-  it("holds when they come together", async () => {
+  it("holds for candidates that come at once", async () => {
     await using store = await open({ candidatesPerHeight: 3 });
     const { storage } = store;
     const id = await newStream(storage);
@@ -221,8 +225,8 @@ describe("A quota of candidates", () => {
   });
 });
 
-describe("A quota of blocks behind the snapshot", () => {
-  it("refuses until a snapshot comes", async () => {
+describe("A quota of blocks since the snapshot", () => {
+  it("refuses further blocks until a snapshot comes", async () => {
     await using store = await open({ blocksSinceSnapshot: 5 });
     const id = await newStream(store.storage);
     await add(store.storage, id, run(1, 3));
@@ -267,7 +271,7 @@ describe("A quota of blocks behind the snapshot", () => {
     await add(storage, id, run(1, 5));
   });
 
-  it("is not measured from the snapshot of an earlier stream", async () => {
+  it("does not count from the snapshot of an earlier stream", async () => {
     await using store = await open({ blocksSinceSnapshot: 5 });
     const { storage } = store;
     const id = await newStream(storage);
@@ -289,7 +293,7 @@ describe("A quota of blocks behind the snapshot", () => {
 });
 
 describe("Quotas", () => {
-  it("cost no round trip once a stream is known", async () => {
+  it("cost no round trip for a known stream", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -343,7 +347,7 @@ describe("Quotas", () => {
     });
   });
 
-  it("cost little where nothing is known yet", async () => {
+  it("cost at most one round trip for an unknown stream", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -362,10 +366,10 @@ describe("Quotas", () => {
       return proxy.counts.roundTrips;
     };
     const id = await newStream(storage);
-    assert.equal(await together(1n, run(0, 19)), 1, "it is new, so empty");
-    // A rebuilt minipool is empty too, but that is not remembered.
+    assert.equal(await together(1n, run(0, 19)), 1, "a new stream is empty");
+    // A rebuilt minipool is empty, too, but the store does not remember that.
     await storage.reinitializeStreamStorage(id, [snapshotBlock(1)], 1n, true);
-    assert.equal(await together(2n, run(0, 19)), 2, "slot 0, then the others");
+    assert.equal(await together(2n, run(0, 19)), 2, "slot 0, then the rest");
   });
 
   it("are checked when the store is opened", async () => {

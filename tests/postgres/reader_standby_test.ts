@@ -1,6 +1,7 @@
 /**
- * Reading from a standby: which server is chosen, what recovery and promotion do
- * to a read, and lag. A reader may be behind, and is never torn.
+ * Reading from a real standby: which server a reader chooses, and what recovery,
+ * replay lag and a promotion do to a read. A read may be of an earlier state,
+ * but always of one state.
  */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
@@ -30,7 +31,7 @@ let storage: PostgresStreamStorage;
 
 before(async () => {
   pair = await ReplicatedPair.start();
-  // What is in the way of recovery is cancelled at once.
+  // Recovery cancels a read that is in its way at once.
   await pair.standby.query(
     "ALTER SYSTEM SET max_standby_streaming_delay = '0'",
   );
@@ -51,10 +52,10 @@ after(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-/** Time enough to find another server, also on a slow machine. */
+/** Leaves time to find another server, also on a slow machine. */
 const patient = { schema, applicationName, operationTimeoutMs: 30_000 };
 
-/** Both hosts, without a word of which one is wanted. */
+/** A URL with both hosts that says nothing about which one is wanted. */
 function bothHosts(order: HostOrder): string {
   const url = new URL(pair.url(order).replace(/,[^/]*/, ""));
   const [first] = pair.url(order).match(/127[^/]*/)!;
@@ -65,7 +66,7 @@ function bothHosts(order: HostOrder): string {
 const select = (text: string) =>
   bind(statement({ text: `SELECT (${text})::text`, columns: ["text"] }));
 
-/** The answer to a question, read as every read is. */
+/** The value of an expression, in a read like any other. */
 async function ask(core: ReadCore, text: string): Promise<string> {
   const [{ rows }] = await core.transactions.read({ name: "ask" }, [
     select(text),
@@ -73,7 +74,7 @@ async function ask(core: ReadCore, text: string): Promise<string> {
   return rows[0]![0];
 }
 
-/** Waits until the standby runs a statement with this in it. */
+/** Waits until the standby runs a statement with this text; returns its pid. */
 async function running(text: string): Promise<string> {
   const deadline = performance.now() + 30_000;
   while (performance.now() < deadline) {
@@ -86,7 +87,7 @@ async function running(text: string): Promise<string> {
   assert.fail(`Expected a statement with ${text}`);
 }
 
-/** How often a transaction was tried again, by why. */
+/** The number of retries of transactions, by reason. */
 function retriesOf({ telemetry }: ReadCore): Record<string, number> {
   const family = telemetry.read().find(({ definition }) =>
     definition.name === "stream_storage.transaction.retries"
@@ -109,7 +110,7 @@ describe("A reader with several hosts", () => {
     ["any", "false true"],
   ];
   for (const [attrs, expected] of cases) {
-    it(`reads where it should (${attrs ?? "by default"})`, async () => {
+    it(`reads from the server that is wanted (${attrs ?? "by default"})`, async () => {
       const found = [];
       for (const order of ["primary first", "standby first"] as const) {
         await using core = await openReadCore({
@@ -123,7 +124,7 @@ describe("A reader with several hosts", () => {
     });
   }
 
-  it("takes the url's word, and read-write for the primary", async () => {
+  it("follows the URL's target_session_attrs, where read-write is the primary", async () => {
     for (
       const [attrs, expected] of [["standby", "true"], ["read-write", "false"]]
     ) {
@@ -139,7 +140,7 @@ describe("A reader with several hosts", () => {
     }
   });
 
-  it("takes any if there is no standby, unless it must be one", async () => {
+  it("accepts a primary if there is no standby, unless it must be one", async () => {
     const { url } = pair.primary;
     await using core = await openReadCore({ ...patient, url });
     const found = await ask(core, "pg_catalog.pg_is_in_recovery()");
@@ -151,7 +152,7 @@ describe("A reader with several hosts", () => {
     });
   });
 
-  it("is no owner: a store refuses a standby", async () => {
+  it("may use a standby, but a store may not", async () => {
     const url = `${pair.primary.url}&target_session_attrs=prefer-standby`;
     await assertFails(openStreamStorage({ url, schema }), {
       code: "BAD_CONFIG",
@@ -162,12 +163,12 @@ describe("A reader with several hosts", () => {
 
 describe("A read on a standby", () => {
   const url = () => pair.standby.url;
-  /** A read of the table that takes as long as the primary has said last. */
+  /** A read of the table that lasts as long as the table `nap` says. */
   const slowly = (table: string) =>
     `SELECT n FROM (SELECT pg_catalog.count(*) AS n FROM ${table}) AS counted,
       pg_catalog.pg_sleep((SELECT seconds FROM public.nap))`;
 
-  /** For reads that begin from now on. */
+  /** Sets how long reads last that begin from now on. */
   async function takes(seconds: number): Promise<void> {
     await pair.primary.query(`UPDATE public.nap SET seconds = ${seconds}`);
     await pair.catchUp();
@@ -181,7 +182,7 @@ describe("A read on a standby", () => {
 
   beforeEach(() => takes(60));
 
-  it("is tried again when recovery is in conflict with it", async () => {
+  it("is retried after a conflict with recovery", async () => {
     await using core = await openReadCore({ ...patient, url: url() });
     const table = core.catalog.table("es");
     const id = newStreamId();
@@ -190,14 +191,14 @@ describe("A read on a standby", () => {
     const reading = ask(core, slowly(table));
     await running("pg_sleep");
     await takes(0);
-    // Rows that the read can still see are removed.
+    // Removes rows that the read can still see.
     await storage.deleteStream(id);
     await pair.primary.query(`VACUUM ${table}`);
     assert.ok(Number(await reading) >= 0);
     assert.ok((retriesOf(core)["40001"] ?? 0) > 0);
   });
 
-  it("is tried again when it is cancelled for another reason than its time", async () => {
+  it("is retried if it is cancelled, but not because of its timeout", async () => {
     await using core = await openReadCore({ ...patient, url: url() });
     const reading = ask(core, slowly(core.catalog.table("es")));
     const pid = await running("pg_sleep");
@@ -207,7 +208,7 @@ describe("A read on a standby", () => {
     assert.deepEqual(retriesOf(core), { "57014": 1 });
   });
 
-  it("is not, when its time is over", async () => {
+  it("is not retried after its timeout", async () => {
     await using core = await openReadCore({
       ...patient,
       url: url(),
@@ -220,7 +221,7 @@ describe("A read on a standby", () => {
     assert.deepEqual(retriesOf(core), {});
   });
 
-  it("is tried again when its session is ended", async () => {
+  it("is retried if its session is terminated", async () => {
     await using core = await openReadCore({ ...patient, url: url() });
     const reading = ask(core, slowly(core.catalog.table("es")));
     const pid = await running("pg_sleep");
@@ -230,7 +231,7 @@ describe("A read on a standby", () => {
     assert.deepEqual(retriesOf(core), { "57P01": 1 });
   });
 
-  it("is of an earlier state while replay is behind, whole", async () => {
+  it("returns one earlier state while replay is behind", async () => {
     await using reader = await openStreamReader({ ...patient, url: url() });
     const id = newStreamId("channel");
     await storage.createStreamStorage(id, snapshotBlock(0));
@@ -255,7 +256,7 @@ describe("A read on a standby", () => {
   });
 });
 
-/** Writes a block and an event at a time until it is told to stop. */
+/** Writes a block with an event at a time until `isOver`. */
 async function writeOn(id: StreamId, isOver: () => boolean): Promise<void> {
   await storage.createStreamStorage(id, snapshotBlock(0));
   for (let number = 1n; !isOver(); number++) {
@@ -270,8 +271,8 @@ async function writeOn(id: StreamId, isOver: () => boolean): Promise<void> {
   }
 }
 
-describe("The operator's looks on a standby", () => {
-  it("tell what can be seen there, and say so of the rest", async () => {
+describe("The operator's commands on a standby", () => {
+  it("show what can be seen there, and say what can't", async () => {
     const { url } = pair.standby;
     const { diagnoses } = await doctor({ url, schema });
     const unseen = diagnoses.filter(({ level }) => level === "unknown");
@@ -282,7 +283,7 @@ describe("The operator's looks on a standby", () => {
     const ill = diagnoses.filter(({ level }) =>
       level === "warn" || level === "fail"
     );
-    // As these servers are set.
+    // These two come from the settings of the tests' servers.
     assert.deepEqual(ill.map(({ check }) => check), [
       "durability",
       "dead_rows",
@@ -299,7 +300,7 @@ describe("The operator's looks on a standby", () => {
 });
 
 describe("Reads while a standby is promoted", () => {
-  it("go on, each of one state, and leave who asked for a standby", async () => {
+  it("continue, each of one state, and fail for a reader that wants a standby", async () => {
     const reader = await openStreamReader({
       ...patient,
       url: bothHosts("primary first"),
@@ -312,7 +313,7 @@ describe("Reads while a standby is promoted", () => {
     });
     const id = newStreamId("channel");
     let isOver = false;
-    // It ends with the primary.
+    // Writing ends with the primary.
     const writing = writeOn(id, () => isOver).catch(() => {});
     while (await storage.getLastMiniblockNumber(id).catch(() => 0n) < 10n);
     await pair.catchUp();
@@ -338,14 +339,14 @@ describe("Reads while a standby is promoted", () => {
     await Promise.all([reading, writing]);
     await assert.rejects(
       untilItFails(() => ask(bound, "1")),
-      // Refused by the last attempt, or between two.
+      // The last attempt fails, or the deadline comes between two attempts.
       ({ code }) => code === "UNAVAILABLE" || code === "DEADLINE_EXCEEDED",
     );
     await Promise.all([reader.close(), bound.close()]);
   });
 });
 
-/** The server tells of its promotion with the next answer. */
+/** The server reports its promotion only with its next answer. */
 async function untilItFails(call: () => Promise<unknown>): Promise<void> {
   const deadline = performance.now() + 30_000;
   while (performance.now() < deadline) await call();

@@ -1,13 +1,13 @@
 /**
- * Reading beside an owner, who must not notice: rights, locks, rows, versions of
- * the schema, and what is refused. That the reads are right is the contract's
- * (contract/reader_test.ts); standbys have a file of their own.
+ * A reader beside an owner on a real server: it sees what the owner sees, needs
+ * few rights, and the owner does not notice it. contract/reader_test.ts proves
+ * that the reads are right, reader_opening_test.ts what a reader refuses to
+ * open, and reader_standby_test.ts how it reads from standbys.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { Session } from "../../src/database/session.ts";
 import { openStreamReader } from "../../src/open_stream_reader.ts";
-import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import { openReadCore } from "../../src/postgres/open_reader.ts";
 import { streamMiniblocks } from "../../src/postgres/operations/read_miniblocks.ts";
 import { debugReadStreamData } from "../../src/postgres/operations/debug.ts";
@@ -35,7 +35,6 @@ import {
   onS3,
   sealMedia,
 } from "../support/media/streams.ts";
-import { withMigrationSchema } from "../support/migrations/schema.ts";
 import { startPgBouncer } from "../support/poolers/pgbouncer.ts";
 import { installRoles } from "../support/migrations/roles.ts";
 import { type S3Server, startS3Server } from "../support/media/s3_server.ts";
@@ -49,7 +48,7 @@ let admin: Session;
 let bucket: S3Server;
 /** A stream with blocks, events and a candidate. */
 let id: StreamId;
-/** Its blocks are in object storage. */
+/** A stream whose blocks are in object storage. */
 let moved: StreamId;
 
 before(async () => {
@@ -92,7 +91,7 @@ async function readAll(reader: Awaited<ReturnType<typeof open>>) {
 }
 
 describe("A reader beside an owner", () => {
-  it("reads what the owner reads, and says who it is", async () => {
+  it("reads what the owner reads, under a name of its own", async () => {
     await using reader = await open();
     assert.deepEqual(await readAll(reader), await readAll(test.storage));
     assert.equal(reader.partitions, test.storage.partitions);
@@ -105,7 +104,7 @@ describe("A reader beside an owner", () => {
     assert.ok(reader.metrics().length > 0);
   });
 
-  it("has nothing that writes", async () => {
+  it("has no method that writes", async () => {
     await using reader = await open();
     for (
       const name of [
@@ -121,14 +120,14 @@ describe("A reader beside an owner", () => {
     }
   });
 
-  it("changes no row, takes no lock but those of reads, and tells nobody", async () => {
+  it("changes no row, takes only the locks of reads, and notifies nobody", async () => {
     const { schema, storage } = test;
     let notices = 0;
     admin.onNotification(() => void notices++);
     await admin.script("LISTEN singlenodekey");
     const rows = await storedRows(admin, schema);
     const reader = await open();
-    // With a transaction open, its locks are there to be seen.
+    // The transaction shows its own locks while it is open.
     await using core = await openReadCore({ url: test.url, schema });
     const [, { rows: locks }, { rows: [kind] }] = await core.transactions.read(
       { name: "test" },
@@ -156,7 +155,7 @@ describe("A reader beside an owner", () => {
     await readAll(reader);
     await reader.close();
     assert.deepEqual(await storedRows(admin, schema), rows);
-    // What was told before this answer has been heard.
+    // Every notification that was sent before this reply has arrived.
     await admin.script("UNLISTEN singlenodekey");
     assert.equal(notices, 0);
     assert.equal(storage.signal.aborted, false);
@@ -164,7 +163,7 @@ describe("A reader beside an owner", () => {
   });
 
   for (const preparedStatements of [true, false]) {
-    it(`can't write, whoever it is (prepared statements: ${preparedStatements})`, async () => {
+    it(`can't write, even as a superuser (prepared statements: ${preparedStatements})`, async () => {
       const { url, schema } = test;
       const retry = { attempts: 1 };
       const options = { url, schema, preparedStatements, retry };
@@ -195,15 +194,16 @@ describe("A reader beside an owner", () => {
         { generation: 3n, envelopes: [] },
         { generation: 1n, size: 0 },
       );
-      // Of equal numbers; what the first ones held is not believed of these.
+      // The numbers are the same. What was known about the first stream's blocks
+      // must not be believed of these.
       const [range] = await reader.getMiniblockNumberRanges(other);
       assert.deepEqual(range?.snapshotSeqNums, holds ? [0n, 2n] : [0n]);
       await test.storage.deleteStream(other);
     }
   });
 
-  it("works through a pooler in transaction mode, and leaves nothing there", async () => {
-    // The pooler's other clients get the same session of the server.
+  it("works through a pooler in transaction mode, and leaves no setting behind", async () => {
+    // With one session of the server, the pooler's other clients get the same.
     const settings = {
       default_pool_size: 1,
       ignore_startup_parameters: "options",
@@ -226,10 +226,17 @@ describe("A reader beside an owner", () => {
       await direct.script(selectAll),
     );
   });
+
+  it("works with one connection", async () => {
+    await using reader = await open({ maxConnections: 1 });
+    const reads = run(1, 20).map(() => everyRead(reader, id));
+    const [first, ...others] = await Promise.all(reads);
+    for (const other of others) assert.deepEqual(other, first);
+  });
 });
 
-describe("A search for snapshots", () => {
-  it("does not mix blocks that were there before and after it began", async () => {
+describe("A reader's search for snapshots", () => {
+  it("does not mix blocks from before and after its start", async () => {
     const { storage, url, schema } = test;
     const other = newStreamId("channel");
     const make = (special: readonly MiniblockDescriptor[]) => {
@@ -244,7 +251,7 @@ describe("A search for snapshots", () => {
     const read: typeof core.transactions.read = async (context, bound) => {
       const found = await core.transactions.read(context, bound);
       if (++reads === 1) {
-        // The numbers are the same, and the blocks others.
+        // The numbers are the same, but the blocks are others.
         await storage.deleteStream(other);
         await make([snapshotBlock(0), legacyBlock(7)]);
       }
@@ -258,12 +265,12 @@ describe("A search for snapshots", () => {
   });
 });
 
-describe("A read of a stream in object storage", () => {
-  it("page by page may take longer than a call, where no bytes can be checked", async () => {
+describe("A reader's read of a stream in object storage", () => {
+  it("may take longer than a call if it goes by pages, even without checksums", async () => {
     const { storage, url, schema } = test;
     const node = await sealMedia(storage);
     await storage.maintenance.offloadMedia({ streamId: node });
-    // A node keeps nothing but where the blocks are.
+    // A node keeps only where the blocks are, and no checksums.
     await admin.script(
       `DELETE FROM "${schema}".stream_storage_media_blocks
        WHERE stream_id = '${node}'`,
@@ -276,7 +283,7 @@ describe("A read of a stream in object storage", () => {
     assert.equal(blocks.length, 4);
   });
 
-  it("does not mix two streams of one id", async () => {
+  it("does not mix two streams of the same id", async () => {
     const { storage, url, schema } = test;
     await using core = await openReadCore({
       url,
@@ -304,7 +311,7 @@ describe("A read of a stream in object storage", () => {
       { catalog, media, transactions: { read } as ReadTransactions },
       { name: "test", streamId: other },
     );
-    // The end of a minipool tells where the blocks end.
+    // The minipool's generation follows the last block: both must agree.
     assert.deepEqual(
       [data.miniblocks.length, data.events[0]?.generation],
       [4, 4n],
@@ -313,7 +320,7 @@ describe("A read of a stream in object storage", () => {
 });
 
 describe("A reader needs", () => {
-  it("no more than the read role", async () => {
+  it("only the read role", async () => {
     await using roles = await installRoles();
     const { schema, urls } = roles;
     await using reader = await openStreamReader({ url: urls.read, schema });
@@ -323,7 +330,7 @@ describe("A reader needs", () => {
     });
   });
 
-  it("no more than SELECT on the nodes' tables", async () => {
+  it("only SELECT on the node's tables", async () => {
     const { schema, url } = test;
     const role = `reader_${crypto.randomUUID().replaceAll("-", "")}`;
     const login = new URL(url);
@@ -345,7 +352,7 @@ describe("A reader needs", () => {
         await everyRead(reader, id),
         await everyRead(test.storage, id),
       );
-      // Of these blocks our own table holds a part.
+      // A part of these blocks is in a table of our own.
       await assertFails(reader.readMiniblocks(moved, 0n, 9n), {
         code: "BAD_CONFIG",
         reason: "insufficient_privilege",
@@ -355,7 +362,7 @@ describe("A reader needs", () => {
     }
   });
 
-  it("object storage for the streams that are there, and for no other", async () => {
+  it("object storage only for the streams that are there", async () => {
     await using reader = await openStreamReader({
       url: test.url,
       schema: test.schema,
@@ -377,161 +384,6 @@ describe("A reader needs", () => {
       await everyRead(reader, id),
       await everyRead(test.storage, id),
     );
-  });
-});
-
-describe("A schema of a node alone", () => {
-  /** What only we have made in it. */
-  const dropOwn = `DO $$ DECLARE t text; BEGIN
-      FOR t IN SELECT tablename FROM pg_tables
-        WHERE schemaname = '@' AND tablename LIKE 'stream_storage_%'
-      LOOP EXECUTE 'DROP TABLE @.' || t; END LOOP;
-    END $$;
-    ALTER TABLE @.es DROP COLUMN stream_storage_incarnation`;
-
-  it("is read, blocks in object storage too, and as a store has migrated it", async () => {
-    await withMigrationSchema(async ({ url, schema, up, sql }) => {
-      await up();
-      const mediaStorage = onS3(bucket);
-      const store = { url, schema, mediaStorage, startupDelayMs: 0 };
-      const options = { ...store, workerConcurrency: 0 };
-      const storage = await openStreamStorage(options);
-      // A node keeps no snapshot of such a stream.
-      const blocks = [snapshotBlock(0), block(1)];
-      const kept = newStreamId("channel");
-      await storage.createStreamStorage(kept, blocks[0]!);
-      const media = await sealMedia(storage);
-      await storage.maintenance.offloadMedia({ streamId: media });
-      const expected = [
-        await everyRead(storage, kept),
-        await everyRead(storage, media),
-      ];
-      await storage.close();
-      const [own] = await sql(
-        "SELECT encode(snapshot, 'hex') FROM @.stream_storage_media_blocks WHERE seq_num = 0",
-      );
-      await sql(dropOwn);
-      await using reader = await openStreamReader({
-        url,
-        schema,
-        mediaStorage,
-      });
-      assert.deepEqual(await everyRead(reader, kept), expected[0]);
-      const { miniblocks } = await reader.readMiniblocks(media, 0n, 9n);
-      assert.equal(miniblocks.length, 4);
-      assert.equal(miniblocks[0]!.snapshot, undefined);
-      // The reader stays open while a store makes its tables and fills them.
-      await using owner = await openStreamStorage(options);
-      await sql(
-        `INSERT INTO @.stream_storage_media_blocks
-           (stream_id, seq_num, sha256, snapshot, holds_snapshot)
-         SELECT '${media}', 0, sha256('x'), decode('${own![0]}', 'hex'), false`,
-      );
-      // Only of the bytes that were written, and those were others.
-      await assertFails(reader.readMiniblocks(media, 0n, 9n), {
-        code: "DOWNSTREAM_NETWORK_ERROR",
-        reason: "checksum_mismatch",
-      });
-      await owner.close();
-      await sql(dropOwn);
-      const again = await reader.readMiniblocks(media, 0n, 9n);
-      assert.equal(again.miniblocks.length, 4);
-    });
-  });
-
-  it("is refused below version 9, above it, when dirty, and without tables", async () => {
-    await withMigrationSchema(async ({ url, schema, up, sql }) => {
-      const refused = async (reason: string, text: RegExp) => {
-        await assert.rejects(openStreamReader({ url, schema }), (error) => {
-          assertFailsWith(error, reason, text);
-          return true;
-        });
-      };
-      await refused("schema_not_found", /does not exist/);
-      await sql("CREATE SCHEMA @");
-      await refused("schema_not_current", /holds no streams/);
-      await up();
-      for (const version of [6, 7, 8]) {
-        await sql(`UPDATE @.schema_migrations SET version = ${version}`);
-        await refused("schema_not_current", new RegExp(`version ${version}`));
-      }
-      await sql("UPDATE @.schema_migrations SET version = 5");
-      await refused("schema_version_too_old", /older layout/);
-      await sql("UPDATE @.schema_migrations SET version = 10");
-      await refused("schema_version_too_new", /at most/);
-      await sql("UPDATE @.schema_migrations SET version = 9, dirty = true");
-      await refused("schema_dirty", /halfway/);
-      await sql("UPDATE @.schema_migrations SET dirty = false");
-      await sql(dropOwn);
-      await using reader = await openStreamReader({ url, schema });
-      assert.equal(reader.partitions, 2);
-      const [left] = await sql(
-        "SELECT count(*) FROM pg_tables WHERE schemaname = '@' AND tablename LIKE 'stream_storage_%'",
-      );
-      assert.deepEqual(left, ["0"]);
-    });
-  });
-});
-
-function assertFailsWith(error: unknown, reason: string, text: RegExp): void {
-  const { code, details, message, operation } = error as {
-    code: string;
-    details: { reason: string };
-    message: string;
-    operation: string;
-  };
-  assert.deepEqual(
-    { code, reason: details.reason, operation },
-    { code: "BAD_CONFIG", reason, operation: "openStreamReader" },
-  );
-  assert.match(message, text);
-}
-
-describe("The options of a reader", () => {
-  it("are those that make sense for one", async () => {
-    const senseless = {
-      ownershipUrl: "postgresql://u@h/d",
-      partitions: 2,
-      instanceId: "x",
-      isolationLevel: "serializable",
-      startupDelayMs: 1,
-      ephemeralTtlMs: 1,
-      trimming: {},
-      quotas: {},
-      workerConcurrency: 1,
-      migrate: "apply",
-      debugTransactions: true,
-      targetSessionAttrs: "read-only",
-      maxConnections: 0,
-    };
-    await assert.rejects(
-      open(senseless as unknown as StreamReaderOptions),
-      (error) => {
-        assertFailsWith(error, "bad_options", /Options are not valid/);
-        const { faults } =
-          (error as { details: { faults: unknown[] } }).details;
-        const named = JSON.stringify(faults);
-        for (const name of Object.keys(senseless).slice(0, 8)) {
-          assert.match(named, new RegExp(name));
-        }
-        return true;
-      },
-    );
-  });
-
-  it("end the opening with the signal", async () => {
-    const signal = AbortSignal.abort(new Error("enough"));
-    await assertFails(open({ signal }), {
-      code: "CANCELED",
-      operation: "openStreamReader",
-    });
-  });
-
-  it("may leave it one connection", async () => {
-    await using reader = await open({ maxConnections: 1 });
-    const reads = run(1, 20).map(() => everyRead(reader, id));
-    const [first, ...others] = await Promise.all(reads);
-    for (const other of others) assert.deepEqual(other, first);
   });
 });
 

@@ -1,6 +1,7 @@
 /**
- * What each operation costs on the wire: a hot one is one flush, one Sync and
- * one answer. The table of all of them is in golden/round_trips.txt.
+ * What each operation costs on the wire, counted by a proxy before a real
+ * server: all but the rare ones take one flush, one Sync and one round trip.
+ * golden/round_trips.txt has the table.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -34,7 +35,7 @@ function large(first: bigint, count: number): MiniblockDescriptor[] {
   );
 }
 
-/** The streams of a round: a regular, a media and an archived one, others. */
+/** The streams of a round. */
 interface Ids {
   regular: StreamId;
   media: StreamId;
@@ -44,7 +45,7 @@ interface Ids {
 
 type Call = (storage: PostgresStreamStorage, ids: Ids) => Promise<unknown>;
 
-/** In this order, so that each finds what it needs. */
+/** The order matters: each call finds what the earlier ones have made. */
 const calls: Record<string, Call> = {
   createStreamStorage: (s, { regular }) =>
     s.createStreamStorage(regular, block(0n)),
@@ -148,12 +149,12 @@ const calls: Record<string, Call> = {
   deleteStream: (s, { regular }) => s.deleteStream(regular),
 };
 
-/** Every operation that is not above is called on its sample stream. */
+/** Operations that are not in the table above run on their sample stream. */
 const others = operationNames().filter((name) =>
   !Object.keys(calls).some((call) => call.split(",")[0] === name)
 );
 
-/** Rare ones that look before they write, or read more than rows of blocks. */
+/** Rare calls, which read before they write, or read in several steps. */
 const rare = new Set([
   "getMiniblockNumberRanges, the first time",
   "reinitializeStreamStorage, a new stream",
@@ -195,7 +196,7 @@ describe("Round trips", () => {
       for (const [name, call] of all) {
         proxy.resetCounts();
         await call(test.storage, ids);
-        // In the first round the statements are prepared.
+        // The first round prepares the statements.
         if (round === 1) continue;
         const { roundTrips, syncs } = proxy.counts;
         if (!rare.has(name)) {

@@ -1,4 +1,8 @@
-/** Options that are functions: asked at each run, checked, never trusted. */
+/**
+ * Options that are functions: the store calls them before each run of a worker,
+ * checks the result, and keeps the last good one. First the setting alone, then
+ * a store on a real server.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { openStreamStorage, type TrimmingOptions } from "../../mod.ts";
@@ -25,7 +29,7 @@ import {
 
 const { signal } = new AbortController();
 
-/** Takes even numbers. */
+/** Accepts even numbers. */
 function even(value: unknown): number {
   if (typeof value === "number" && value % 2 === 0) return value;
   throw new StreamStorageError({
@@ -49,7 +53,7 @@ function live(source: () => unknown, timeoutMs = 5000) {
 }
 
 describe("A setting", () => {
-  it("keeps the last good value, and tells of the first bad one in a row", async () => {
+  it("keeps the last good value, and reports the first bad one in a row", async () => {
     const source = settable<unknown>(2);
     const { setting, refused } = live(source);
     assert.equal(setting.value, 0);
@@ -66,7 +70,7 @@ describe("A setting", () => {
     assert.equal(source.asked, 7);
   });
 
-  it("waits for a function so long, and asks for no second answer meanwhile", async () => {
+  it("waits for its function until a timeout, and calls it once at a time", async () => {
     let asked = 0;
     const { promise, resolve } = Promise.withResolvers<number>();
     const { setting, refused } = live(() => (asked++, promise), 20);
@@ -81,7 +85,7 @@ describe("A setting", () => {
     assert.equal(refused.length, 1);
   });
 
-  it("is given up with whoever asks, which is no fault of it", async () => {
+  it("stops waiting when its caller does, and reports no fault", async () => {
     const { setting, refused } = live(() => new Promise(() => {}));
     const asker = new AbortController();
     const asking = setting.ask(asker.signal);
@@ -90,7 +94,7 @@ describe("A setting", () => {
     assert.deepEqual(refused, []);
   });
 
-  it("that was replaced while it was asked is not taken up any more", async () => {
+  it("that is replaced ignores a late result of the old function", async () => {
     for (const isGood of [true, false]) {
       const old = Promise.withResolvers<number>();
       const { setting, refused } = live(() => old.promise);
@@ -104,7 +108,7 @@ describe("A setting", () => {
     }
   });
 
-  it("is replaced by what is good only", async () => {
+  it("is replaced only by a good value or function", async () => {
     const { setting } = live(() => 2);
     for (const bad of [3, () => 5, () => Promise.reject(new Error("no"))]) {
       await assert.rejects(
@@ -150,7 +154,7 @@ describe("Options that are functions", () => {
     return range!.startInclusive;
   }
 
-  it("hold from the next run on: the age of uploads", async () => {
+  it("set the age of ephemeral streams from the next run on", async () => {
     const { maintenance } = store.storage;
     const sweep = async () =>
       (await maintenance.sweepEphemeralStreams()).streamIds;
@@ -186,7 +190,7 @@ describe("Options that are functions", () => {
     ephemeralTtlMs.set(3_600_000);
   });
 
-  it("hold from the next run on: what is kept of each type", async () => {
+  it("set what trimming keeps of each type from the next run on", async () => {
     const { maintenance } = store.storage;
     const id = await trimmedStream();
     const trim = async () => {
@@ -202,7 +206,7 @@ describe("Options that are functions", () => {
     assert.equal(await trim(), 40n);
   });
 
-  it("hold for runs by themselves, too", async () => {
+  it("also apply to runs that the store starts itself", async () => {
     trimming.set({
       activationFactor: 1,
       historyMiniblocks: { channel: 1000n },
@@ -250,10 +254,10 @@ describe("Options that are functions", () => {
   });
 });
 
-describe("An opening with functions for options", () => {
+describe("Opening a store whose options are functions", () => {
   const schema = `settings_${crypto.randomUUID().replaceAll("-", "")}`;
 
-  it("refuses what they give, every fault at once, and makes nothing", async () => {
+  it("reports every bad result at once, and makes nothing", async () => {
     const url = await testDatabaseUrl();
     const cause = new Error("the chain is away");
     await assert.rejects(
@@ -283,7 +287,7 @@ describe("An opening with functions for options", () => {
     assert.deepEqual(found, []);
   });
 
-  it("ends with its signal while one of them is silent", async () => {
+  it("ends with its signal while a function does not return", async () => {
     const url = await testDatabaseUrl();
     const opener = new AbortController();
     const asked = Promise.withResolvers<void>();

@@ -1,6 +1,7 @@
 /**
- * getMiniblockNumberRanges of a stream that takes longer to search than a call
- * has: the deadline holds, and the next call goes on where the last one ended.
+ * getMiniblockNumberRanges of a stream whose search takes longer than a call
+ * may, on a scripted database: the deadline holds, and the next call continues
+ * where the last one ended.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -29,7 +30,7 @@ const name = "getMiniblockNumberRanges";
 /** A stream of 1000 blocks, every 50th with a snapshot inside. */
 class Tables {
   readonly id = newStreamId();
-  /** From which block on pages of data were read. */
+  /** The first block of each page of data that was read. */
   readonly pages: bigint[] = [];
   readonly deadlines = new Set<number | undefined>();
   /** Pages that can be read before the database falls silent. */
@@ -78,8 +79,8 @@ const expected = [{
   snapshotSeqNums: run(1, 20).map((n) => n * 50n),
 }];
 
-describe("Searching a long stream", () => {
-  it("asks for nothing after the call's deadline", async () => {
+describe("A search of a long stream", () => {
+  it("passes the call's deadline to every statement", async () => {
     const tables = new Tables();
     const call = { name, streamId: tables.id, deadline: 77 };
     assert.deepEqual(
@@ -90,7 +91,7 @@ describe("Searching a long stream", () => {
     assert.deepEqual([...tables.deadlines], [77]);
   });
 
-  it("goes on where the last call has ended", async () => {
+  it("continues where the last call ended", async () => {
     const tables = new Tables();
     const call = { name, streamId: tables.id };
     for (const patience of [3, 4, 9]) {

@@ -1,4 +1,7 @@
-/** The rows that existing nodes find: what no read of ours could tell. */
+/**
+ * The rows that each write leaves in the tables of a real server. Existing nodes
+ * depend on details that no read of the store shows.
+ */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import type { Session } from "../../src/database/session.ts";
@@ -56,7 +59,7 @@ describe("The stored rows", () => {
       storage.reinitializeStreamStorage(id, [snapshotBlock(0)], 0n, true),
   };
   for (const [name, create] of Object.entries(creations)) {
-    it(`${name} marks the stream as migrated, in the database`, async () => {
+    it(`of ${name} mark the stream as migrated, with its blocks in the database`, async () => {
       await create();
       assert.deepEqual(await query("migrated, blockdata_ext", "es"), [
         ["t", "D"],
@@ -64,7 +67,7 @@ describe("The stored rows", () => {
     });
   }
 
-  it("have no snapshot where an empty one was given or cleared", async () => {
+  it("have NULL for a snapshot that is empty or was cleared", async () => {
     await storage.createStreamStorage(id, { ...block(0), snapshot: empty });
     const given = [1n, 2n].map((number) => ({ number, snapshot: empty }));
     for (const { number, snapshot } of given) {
@@ -125,7 +128,7 @@ describe("The stored rows", () => {
     await marker(1n);
   });
 
-  it("hold values of up to 3.9 KB themselves, not the TOAST table", async () => {
+  it("hold values of up to 3.9 KB in place, not in the TOAST table", async () => {
     const chunks = async () => {
       const [[table]] = await session.script(
         `SELECT reltoastrelid::regclass FROM pg_class
@@ -146,7 +149,7 @@ describe("The stored rows", () => {
     assert.ok(await chunks() > before);
   });
 
-  it("are gone when the stream is deleted", async () => {
+  it("are gone after the stream is deleted", async () => {
     await storage.createStreamStorage(id, block(0));
     await storage.writeEvent(id, 1n, 0, bytes("event"));
     await storage.writeMiniblockCandidate(id, candidate(1));
@@ -157,7 +160,7 @@ describe("The stored rows", () => {
     }
   });
 
-  it("tell the age of an ephemeral stream, from its own creation on", async () => {
+  it("hold the age of an ephemeral stream, from its own creation on", async () => {
     const ages = "stream_storage_ephemeral";
     const isNew = "created_at > now() - interval '1 hour'";
     const creating = [
@@ -166,7 +169,7 @@ describe("The stored rows", () => {
     ];
     for (const create of creating) {
       id = newStreamId("media");
-      // Left behind by an earlier stream.
+      // A row that an earlier stream left behind.
       await session.script(
         `INSERT INTO "${test.schema}".${ages} (stream_id, created_at)
           VALUES ('${id}', now() - interval '1 day')`,
