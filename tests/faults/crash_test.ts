@@ -1,6 +1,7 @@
 /**
- * A short run of `deno task crash`: what was acknowledged outlives the death
- * of the server, and of the process that wrote it.
+ * Short runs of `deno task crash` with a real server: acknowledged writes outlive
+ * the death of the server, and of the process that wrote them. The checker and
+ * the ledger that decide this are tested with damage and false results.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -20,8 +21,8 @@ import { testSession } from "../support/sessions.ts";
 
 const seed = String(Date.now());
 
-describe("What was acknowledged is kept", () => {
-  it("when the server is killed under load", async () => {
+describe("An acknowledged write", () => {
+  it("is kept when the server is killed under load", async () => {
     const report = await crashServer({
       victim: "server",
       kills: 4,
@@ -34,7 +35,7 @@ describe("What was acknowledged is kept", () => {
     assert.ok(report.checks.rows > 0);
   });
 
-  it("when the writer is killed, overtaken or frozen", async () => {
+  it("is kept when the writer is killed, taken over from or frozen", async () => {
     const report = await crashWriter({
       victim: "writer",
       kills: 5,
@@ -47,7 +48,7 @@ describe("What was acknowledged is kept", () => {
     assert.ok(report.calls.acknowledged >= 8);
   });
 
-  it("not by a server that acknowledges too early, and that is found", async () => {
+  it("is found lost if the server acknowledges before it has stored it", async () => {
     await assert.rejects(
       crashServer({
         victim: "server",
@@ -65,24 +66,24 @@ describe("What was acknowledged is kept", () => {
   });
 });
 
-/** What must show in the tables of a store, the last of which ends it. */
+/** Damage that the checker must find. The last one ends the store. */
 const damages: Record<string, (t: StreamTables, owners: string) => string> = {
-  "an event that is gone": ({ minipools }) =>
+  "a lost event": ({ minipools }) =>
     `DELETE FROM ${minipools} AS event WHERE slot_num >= 0 AND slot_num =
        (SELECT max(slot_num) FROM ${minipools} AS other
         WHERE other.stream_id = event.stream_id)`,
-  "an event that is there twice": ({ minipools }) =>
+  "a doubled event": ({ minipools }) =>
     `INSERT INTO ${minipools} SELECT DISTINCT ON (stream_id) stream_id,
        generation, slot_num + 1, envelope FROM ${minipools}
        WHERE slot_num >= 0 ORDER BY stream_id, slot_num DESC`,
-  "a bit that differs": ({ miniblocks }) =>
+  "a flipped bit": ({ miniblocks }) =>
     `UPDATE ${miniblocks} SET blockdata = set_bit(blockdata,
        length(blockdata) * 8 - 1, 1 - get_bit(blockdata,
        length(blockdata) * 8 - 1))`,
-  "a block that is another's": ({ miniblocks }) =>
+  "another stream's block": ({ miniblocks }) =>
     `UPDATE ${miniblocks} AS block SET blockdata = other.blockdata
        FROM ${miniblocks} AS other WHERE other.stream_id <> block.stream_id`,
-  "a stream that is gone": ({ streams, miniblocks, minipools, candidates }) =>
+  "a lost stream": ({ streams, miniblocks, minipools, candidates }) =>
     [streams, miniblocks, minipools, candidates]
       .map((table) => `DELETE FROM ${table}`).join("; "),
   "a stream that nobody wrote": ({ streams }) =>
@@ -94,7 +95,7 @@ const damages: Record<string, (t: StreamTables, owners: string) => string> = {
        VALUES ('other', now(), '')`,
 };
 
-describe("The checker of the crashes", () => {
+describe("The checker of crash runs", () => {
   it("finds what is lost, doubled, changed or added", async () => {
     await using session = await testSession();
     const url = await testDatabaseUrl();
@@ -126,7 +127,7 @@ describe("The checker of the crashes", () => {
       );
     await each((table, copy) => `CREATE TEMP TABLE ${copy} AS TABLE ${table}`);
     for (const [name, damage] of Object.entries(damages)) {
-      // In one of them at least there is something to be damaged.
+      // At least one partition has something to damage.
       const scope = name === "a second owner" ? parts.slice(0, 1) : parts;
       for (const t of scope) await session.script(damage(t, owners));
       await assert.rejects(store.check(checks), BrokenPromise, name);
@@ -138,7 +139,7 @@ describe("The checker of the crashes", () => {
   });
 });
 
-describe("The ledger of the crashes", () => {
+describe("The ledger of crash runs", () => {
   const stream = parseStreamId("20".padEnd(64, "0"));
   const create: Operation = { stream, kind: "create", block: [1, 0] };
   const event = (slot: number, id: number): Operation => ({
@@ -165,7 +166,7 @@ describe("The ledger of the crashes", () => {
     return ledger;
   }
 
-  it("takes an unknown outcome either way", () => {
+  it("accepts an unknown outcome either way", () => {
     for (const events of [[], [2]]) {
       const ledger = ledgerWith(
         ["acknowledged", create],
@@ -176,7 +177,7 @@ describe("The ledger of the crashes", () => {
         there: events.length,
         absent: 1 - events.length,
       });
-      // From then on it is the one.
+      // From then on the outcome is known.
       assert.throws(
         () => ledger.observe(stream, state(...events.length ? [] : [2])),
         BrokenPromise,
@@ -184,7 +185,7 @@ describe("The ledger of the crashes", () => {
     }
   });
 
-  it("misses what was acknowledged", () => {
+  it("finds that an acknowledged write is missing", () => {
     const ledger = ledgerWith(
       ["acknowledged", create],
       ["acknowledged", event(0, 2)],
@@ -193,7 +194,7 @@ describe("The ledger of the crashes", () => {
     assert.throws(() => ledger.observe(stream, undefined), BrokenPromise);
   });
 
-  it("finds what had failed, and what is there twice", () => {
+  it("finds a failed write that is there, and a write that is there twice", () => {
     const ledger = ledgerWith(["acknowledged", create], [
       "failed",
       event(0, 2),
@@ -206,7 +207,7 @@ describe("The ledger of the crashes", () => {
     assert.throws(() => twice.observe(stream, state(2, 2)), BrokenPromise);
   });
 
-  it("holds a late answer against what was found", () => {
+  it("compares a late result with what it has observed", () => {
     const ledger = new Ledger();
     ledger.begin(1, create);
     ledger.abandon();

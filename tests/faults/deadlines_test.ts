@@ -1,7 +1,7 @@
 /**
- * Nothing waits for ever: networks that say nothing, signals, and close. The
- * bounds of the queue, the pool and the transactions by themselves are in
- * their own tests.
+ * No call waits for ever, on a real server: deadlines hold when the network or
+ * the server is silent, signals end calls, and closing has a budget. The queue,
+ * the pool and the transactions have tests of their own for their bounds.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -27,10 +27,10 @@ const event = new Uint8Array([2]);
 const hash = new Uint8Array(32).fill(7);
 
 const operationTimeoutMs = 1000;
-/** Of no deadline here: what takes so long would take for ever. */
+/** Longer than any deadline here: a call that takes this long never ends. */
 const foreverMs = 30_000;
 
-/** How the call failed; it must end. */
+/** The error with which the call fails in time. */
 async function failure(call: Promise<unknown>): Promise<StreamStorageError> {
   try {
     await ended(call);
@@ -41,11 +41,11 @@ async function failure(call: Promise<unknown>): Promise<StreamStorageError> {
   throw new assert.AssertionError({ message: "Expected the call to fail" });
 }
 
-/** What the promise gives, unless it is left unsettled. */
+/** The promise's result; rejects if the promise does not settle in time. */
 async function ended<T>(promise: Promise<T>): Promise<T> {
   const { promise: never, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(
-    () => reject(new Error("It waits for ever")),
+    () => reject(new Error("Expected the promise to settle")),
     foreverMs,
   );
   return await Promise.race([promise, never]).finally(() =>
@@ -53,7 +53,7 @@ async function ended<T>(promise: Promise<T>): Promise<T> {
   );
 }
 
-/** Asks again until it works: attempts to connect get lost, too. */
+/** Retries until the store works: attempts to connect get lost, too. */
 async function backAgain(storage: PostgresStreamStorage): Promise<void> {
   const latest = performance.now() + foreverMs;
   for (;;) {
@@ -63,13 +63,13 @@ async function backAgain(storage: PostgresStreamStorage): Promise<void> {
       return;
     } catch (error) {
       assert.ok(isStreamStorageError(error) && error.retryable);
-      assert.ok(performance.now() < latest, "Expected the store to be back");
+      assert.ok(performance.now() < latest, "Expected the store to work");
     }
   }
 }
 
-describe("A network that says nothing any more", () => {
-  it("holds up no call beyond its deadline, and is left behind", async () => {
+describe("A network that falls silent", () => {
+  it("holds up no call beyond its deadline, and the store reconnects", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -93,7 +93,7 @@ describe("A network that says nothing any more", () => {
       assert.match(error.code, /^(UNAVAILABLE|DEADLINE_EXCEEDED)$/);
       assert.ok(error.retryable);
     }
-    // Some were sent, and nobody knows; some were not.
+    // Some writes were sent, so their outcome is unknown. Others were not.
     const outcomes = new Set(failures.map(({ outcome }) => outcome));
     assert.deepEqual(outcomes, new Set(["unknown", "rolled_back"]));
     proxy.silence(false);
@@ -105,7 +105,7 @@ describe("A network that says nothing any more", () => {
     assert.equal(storage.signal.aborted, false);
   });
 
-  it("does not hold up the calls that come later, either", async () => {
+  it("does not hold up later calls, either", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -129,7 +129,7 @@ describe("A network that says nothing any more", () => {
     assert.equal(await storage.getLastMiniblockNumber(id), 0n);
   });
 
-  it("does not hold up close beyond its budget", async () => {
+  it("does not hold up closing beyond its budget", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -147,7 +147,7 @@ describe("A network that says nothing any more", () => {
     proxy.silence(false);
   });
 
-  it("can be given up waiting for when opening", async () => {
+  it("does not hold up an opening whose signal is aborted", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     proxy.silence(true);
     const controller = new AbortController();
@@ -168,7 +168,7 @@ describe("A network that says nothing any more", () => {
 });
 
 describe("A statement that takes too long", () => {
-  it("is ended by the server, whatever it waits for", async () => {
+  it("is cancelled by the server, whatever it waits for", async () => {
     await using test = await openTestStorage({ operationTimeoutMs });
     const { storage, schema, url } = test;
     const id = newStreamId();
@@ -177,7 +177,7 @@ describe("A statement that takes too long", () => {
       .tablesOf(id);
     await using holder = await testSession({ url });
     await holder.script(`BEGIN; LOCK TABLE ${miniblocks}`);
-    // By COPY, by INSERT, and a read.
+    // A write by COPY, one by INSERT, and a read.
     const calls = [
       ...[9, 1].map((blocks) =>
         storage.writeMiniblocks(
@@ -201,7 +201,7 @@ describe("A statement that takes too long", () => {
     assert.equal(await storage.getLastMiniblockNumber(id), 0n);
   });
 
-  it("is refused when too many wait already, and told so", async () => {
+  it("is refused with its reason if too many already wait", async () => {
     await using test = await openTestStorage({ operationTimeoutMs: 60_000 });
     const { storage, schema, url } = test;
     const id = newStreamId();
@@ -213,7 +213,7 @@ describe("A statement that takes too long", () => {
     const isFull = (reason: string) => (error: unknown) =>
       isStreamStorageError(error, "RESOURCE_EXHAUSTED") && error.retryable &&
       error.outcome === "rolled_back" && error.details.reason === reason;
-    // One is under way, and what may wait waits behind it: 256 MB, the same.
+    // One write is in flight. As many bytes wait behind it as may: 256 MB.
     const large = new Uint8Array(16 * 1024 * 1024).fill(1);
     const first = storage.writeEvent(id, 1n, 0, large, { signal });
     await waiting(holder, 1);
@@ -245,7 +245,7 @@ describe("A statement that takes too long", () => {
   });
 });
 
-/** Reasons of every kind: an error, text, nothing, one of our own errors. */
+/** Reasons of every kind: an error, a text, null, and the default reason. */
 const reasons = [
   new Error("the caller's own"),
   "enough",
@@ -266,10 +266,10 @@ async function assertCanceled(
 }
 
 describe("A signal", () => {
-  it("ends every read that is under way", async () => {
+  it("ends every read that is in flight", async () => {
     await using test = await openTestStorage({
       maxConnections: 20,
-      // Some reads wait for long before the last of them has begun.
+      // The first reads wait long until the last one has begun.
       lockTimeoutMs: 15_000,
       operationTimeoutMs: foreverMs,
       retry: { attempts: 100 },
@@ -294,7 +294,7 @@ describe("A signal", () => {
           reason,
         )
       );
-      // On the server by now, where they wait.
+      // By now they wait on the server.
       await waiting(holder, 4);
       controller.abort(reason);
       await Promise.all(calls);
@@ -363,14 +363,14 @@ describe("A signal", () => {
     assert.equal(minipoolEvents, 0);
   });
 
-  it("never gives a write up that is under way", async () => {
+  it("never ends a write that is in flight", async () => {
     await using test = await openTestStorage();
     const { storage, schema, url } = test;
     const id = newStreamId();
     await storage.createStreamStorage(id, genesis);
     const { minipools } = new Catalog(schema, storage.partitions).tablesOf(id);
     await using holder = await testSession({ url });
-    // The same row, of which nobody knows yet if it will be there.
+    // An uncommitted insert of the same row, which the write must wait for.
     await holder.script(
       `BEGIN; INSERT INTO ${minipools} (stream_id, generation, slot_num)
          VALUES ('${id}', 1, 0)`,
@@ -387,7 +387,7 @@ describe("A signal", () => {
   });
 });
 
-/** Resolves when so many sessions wait for locks of this one. */
+/** Waits until so many sessions wait for locks of the holder. */
 async function waiting(holder: Session, sessions: number): Promise<void> {
   await using watcher = await testSession();
   await untilSeen(async () => {
@@ -399,10 +399,10 @@ async function waiting(holder: Session, sessions: number): Promise<void> {
   });
 }
 
-describe("Close", () => {
-  it("ends what was accepted and rejects the rest after its budget", async () => {
+describe("Closing a store", () => {
+  it("completes accepted writes, and rejects the rest after its budget", async () => {
     await using test = await openTestStorage({
-      // The free ones have that long, on a busy machine too.
+      // The writes that are not blocked need less, even on a busy machine.
       operationTimeoutMs: 2000,
     });
     const { storage, schema, url } = test;
@@ -432,7 +432,7 @@ describe("Close", () => {
     await holder.script("COMMIT");
   });
 
-  it("does not wait as long for the background as that is let wait", async () => {
+  it("does not wait for a worker's statement until that times out", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,

@@ -1,6 +1,7 @@
 /**
- * A short run of `deno task failover`: what was acknowledged is kept when the
- * standby takes over, and a store is at one server at a time.
+ * Short runs of `deno task failover` with a real standby: acknowledged writes are
+ * kept when the standby takes over, and a store uses one server at a time. The
+ * ledger that decides this is tested by itself.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -22,9 +23,9 @@ type Case = Pick<TrialOptions, "scenario" | "mode" | "order" | "variant">;
 
 const cases: Case[] = [
   { scenario: "crash", mode: "sync", order: "primary first", variant: 0 },
-  // Writes would go to the new one, and reads to the old one.
+  // Without care, writes would go to the new server and reads to the old one.
   { scenario: "frozen", mode: "sync", order: "standby first", variant: 1 },
-  // The waits are canceled.
+  // The server cancels the waits for the standby.
   {
     scenario: "sync-backend-ends",
     mode: "sync",
@@ -34,22 +35,26 @@ const cases: Case[] = [
   { scenario: "lost-row", mode: "async", order: "primary first", variant: 0 },
 ];
 
-describe("A failover, when", { skip: why !== undefined }, () => {
-  // Most of their time they wait, so they do that together.
-  const seed = String(Date.now());
-  const trials = why === undefined
-    ? cases.map((one) => runTrial({ ...one, seed, streams: 20 }))
-    : [];
-  for (const trial of trials) trial.catch(() => {}); // each test looks at its own
-  for (const [nth, { scenario }] of cases.entries()) {
-    it(scenario, async () => {
-      const { faults, acknowledged, lost } = await trials[nth]!;
-      assert.deepEqual(faults, []);
-      assert.ok(acknowledged > 300);
-      if (scenario === "lost-row") assert.ok(lost > 0, "Expected a loss");
-    });
-  }
-});
+describe(
+  "A failover loses no acknowledged write",
+  { skip: why !== undefined },
+  () => {
+    // The trials mostly wait, so they run at the same time.
+    const seed = String(Date.now());
+    const trials = why === undefined
+      ? cases.map((one) => runTrial({ ...one, seed, streams: 20 }))
+      : [];
+    for (const trial of trials) trial.catch(() => {}); // each test awaits its own
+    for (const [nth, { scenario }] of cases.entries()) {
+      it(`that the standby has, in the scenario ${scenario}`, async () => {
+        const { faults, acknowledged, lost } = await trials[nth]!;
+        assert.deepEqual(faults, []);
+        assert.ok(acknowledged > 300);
+        if (scenario === "lost-row") assert.ok(lost > 0, "Expected a loss");
+      });
+    }
+  },
+);
 
 const stream = parseStreamId("20" + "0".repeat(62));
 const create: Operation = { stream, kind: "create", block: [1, 0] };
@@ -74,7 +79,7 @@ const state = (events: number[], candidates: number[] = []): State => ({
   candidates: candidates.map((id) => [1, id]),
 });
 
-/** A ledger of these calls; those with a question mark are of unknown outcome. */
+/** A ledger of these calls; a question mark means an unknown outcome. */
 function ledgerOf(...operations: (Operation | [Operation, "?"])[]) {
   const ledger = new FailoverLedger();
   for (const [call, one] of operations.entries()) {
@@ -86,7 +91,7 @@ function ledgerOf(...operations: (Operation | [Operation, "?"])[]) {
 }
 
 describe("The ledger of failovers", () => {
-  it("finds nothing lost where all is there", () => {
+  it("finds no loss if every write is there", () => {
     const ledger = ledgerOf(create, event(0), [event(1), "?"]);
     ledger.observe(stream, state([10, 11]));
     ledger.countUnknown();
@@ -94,13 +99,13 @@ describe("The ledger of failovers", () => {
     assert.deepEqual(ledger.counts.unknown, { there: 1, absent: 0 });
   });
 
-  it("counts the last writes of a stream that are lost", () => {
+  it("counts the lost last writes of a stream", () => {
     const ledger = ledgerOf(create, event(0), event(1), event(2));
     ledger.observe(stream, state([10]));
     assert.deepEqual(ledger.findings.lost, [event(1), event(2)]);
   });
 
-  it("counts lost writes before others that are there", () => {
+  it("counts a lost write before one that is there", () => {
     const ledger = ledgerOf(create, candidate(5), candidate(6), event(0));
     ledger.observe(stream, state([10], [5]));
     assert.deepEqual(ledger.findings.lost, [candidate(6)]);
@@ -116,7 +121,7 @@ describe("The ledger of failovers", () => {
     assert.deepEqual(deleted.findings.lost, [remove]);
   });
 
-  it("tells a stale read from a loss", () => {
+  it("distinguishes a stale read from a loss", () => {
     const ledger = ledgerOf(create, event(0), event(1));
     assert.equal(ledger.look(stream, state([10])), false);
     ledger.observe(stream, state([10, 11]));
@@ -124,7 +129,7 @@ describe("The ledger of failovers", () => {
     assert.deepEqual(ledger.findings.lost, []);
   });
 
-  it("counts a loss that a read has shown, once", () => {
+  it("counts a loss once, even if a read has already shown it", () => {
     const ledger = ledgerOf(create, event(0), event(1));
     ledger.look(stream, state([10]));
     assert.equal(ledger.look(stream, state([10])), true);
@@ -132,7 +137,7 @@ describe("The ledger of failovers", () => {
     assert.deepEqual(ledger.findings.lost, [event(1)]);
   });
 
-  it("counts what a read has shown of an unknown outcome, and is gone", () => {
+  it("counts a write of unknown outcome that a read has shown and that is gone", () => {
     const ledger = ledgerOf(create, [event(0), "?"]);
     ledger.look(stream, state([10]));
     ledger.observe(stream, state([]));
@@ -142,7 +147,7 @@ describe("The ledger of failovers", () => {
     assert.deepEqual(ledger.counts.unknown, { there: 0, absent: 1 });
   });
 
-  it("finds what nobody wrote, and a failed write that is there", () => {
+  it("finds a failed write that is there", () => {
     const ledger = ledgerOf(create);
     ledger.begin(7, event(0));
     ledger.end(7, "failed");
@@ -158,7 +163,7 @@ describe("Calls at both servers", () => {
     endedAt: number,
   ): Answered => ({ kind: "read", server, startedAt, endedAt });
 
-  it("are those that begin at the old one after one has ended at the new", () => {
+  it("are those that begin at the old one after a call has ended at the new one", () => {
     const late = answered("old", 7, 8);
     const answers = [
       answered("old", 1, 9),

@@ -1,4 +1,7 @@
-/** A url of several hosts, and a disk that is full. */
+/**
+ * A URL with two hosts, on two real servers without replication: a store finds
+ * the one that takes writes, and moves there. A full disk, real and simulated.
+ */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
@@ -22,7 +25,7 @@ const event = new Uint8Array([2]);
 const settings = { fsync: "off" };
 const run = promisify(execFile);
 
-/** One url for both, as libpq has it: the first that takes writes. */
+/** A URL for both in libpq's form, which wants the first that takes writes. */
 function urlOf(first: CrashServer, second: CrashServer): string {
   const url = first.url.replace(
     `:${first.port}/`,
@@ -37,7 +40,7 @@ function open(url: string, schema = "failover") {
     schema,
     partitions: 1,
     startupDelayMs: 0,
-    // No worker's, which would notice when it is asked next, a minute later.
+    // No session for a worker: it would notice a move only a minute later.
     maxConnections: 4,
   });
 }
@@ -51,7 +54,7 @@ async function isUsing(server: CrashServer): Promise<boolean> {
   return Number(row?.n) > 0;
 }
 
-/** Whether somebody owns a schema on the server. */
+/** Whether any store owns a schema on the server. */
 async function isLocked(server: CrashServer): Promise<boolean> {
   const [row] = await server.query(
     "SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory'",
@@ -59,8 +62,8 @@ async function isLocked(server: CrashServer): Promise<boolean> {
   return Number(row?.n) > 0;
 }
 
-describe("A url of two hosts", () => {
-  it("leads to the second when the first is dead or read-only", async () => {
+describe("A URL with two hosts", () => {
+  it("leads to the second host if the first is dead or read-only", async () => {
     await using first = await CrashServer.start({ settings });
     await using second = await CrashServer.start({ settings });
     const url = urlOf(first, second);
@@ -77,10 +80,10 @@ describe("A url of two hosts", () => {
     assert.ok(await isUsing(second));
   });
 
-  it("leads an open store to the second: owner, reads and writes", async () => {
+  it("leads an open store's owner, reads and writes to the second host", async () => {
     await using first = await CrashServer.start({ settings });
     await using stack = new AsyncDisposableStack();
-    // The place of the second, where nobody listens as yet.
+    // The second server, whose port is still closed.
     await using place = await CrashServer.start({ settings });
     await place.stop();
     const storage = stack.use(await open(urlOf(first, place)));
@@ -93,9 +96,9 @@ describe("A url of two hosts", () => {
     await storage.writeEvent(id, 1n, 1, event);
     await untilSeen(() => isLocked(first)); // the owner is back, too
     await place.restart();
-    // Its sessions stay, but take no writes any more.
+    // Its sessions stay open, but take no more writes.
     await first.set("default_transaction_read_only", "on");
-    // The copy was made before that event.
+    // The second server was copied before the event in slot 1.
     await Promise.all(
       Array.from(
         { length: 8 },
@@ -106,11 +109,11 @@ describe("A url of two hosts", () => {
     await untilSeen(() => isLocked(place)); // the owner moved, too
     assert.equal(await eventsOn(place, id), 9);
     assert.equal(await eventsOn(first, id), 2);
-    // Another starter is heard of on the second host.
+    // On the second host the store is notified of another starter.
     await using next = await open(place.url);
     await aborted(storage.signal);
     await next.writeEvent(id, 1n, 9, event);
-    // And when it dies altogether, nothing holds.
+    // The death of the first server no longer matters.
     await first.crash();
     await next.writeEvent(id, 1n, 10, event);
   });
@@ -124,7 +127,7 @@ async function eventsOn(server: CrashServer, id: StreamId): Promise<number> {
   return Number(row?.n);
 }
 
-/** Every session notices when it is asked next; the owner's asks by itself. */
+/** Each session notices at its next call; the owner's makes calls by itself. */
 async function untilUnused(
   server: CrashServer,
   storage: { getLastMiniblockNumber(id: StreamId): Promise<bigint> },
@@ -146,7 +149,7 @@ const canMount = process.platform === "linux" && process.geteuid?.() === 0 &&
     () => false,
   );
 
-/** A disk of 6 MB; needs root. */
+/** Mounts a disk of 6 MB, which needs root. */
 async function mountTmpfs(
   owner = 0,
 ): Promise<AsyncDisposable & { path: string }> {
@@ -177,8 +180,8 @@ const isFull = (error: unknown): true => {
   return true;
 };
 
-describe("A server that says that its disk is full", () => {
-  it("is believed, and forgiven when there is room again", async () => {
+describe("A server that reports a full disk", () => {
+  it("fails writes with disk_full until it accepts them again", async () => {
     await using test = await openTestStorage({ partitions: 1 });
     const { storage, schema, url } = test;
     const ids = Array.from({ length: 4 }, () => newStreamId());
@@ -200,16 +203,16 @@ describe("A server that says that its disk is full", () => {
   });
 });
 
-describe("A disk that is full", {
+describe("A full disk", {
   skip: canMount ? false : "needs root and Linux, to mount a small one",
 }, () => {
-  it("is told as such, and forgotten when there is room again", async () => {
+  it("fails writes with disk_full until there is room", async () => {
     const stack = new AsyncDisposableStack();
     await using _ = stack;
     const server = await CrashServer.start({ settings });
     const owner = (await stat(server.dataDir)).uid;
     const disk = await mountTmpfs(owner);
-    // Before the disk goes, the server has to leave it.
+    // The server must be removed before its disk.
     stack.use(disk);
     stack.use(server);
     const ballast = join(disk.path, "ballast");

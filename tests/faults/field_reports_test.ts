@@ -1,6 +1,7 @@
 /**
- * Conditions that operators of such systems have reported in public, made for
- * real. docs/field_reports.md names the reports and says what happens.
+ * Conditions that operators of such systems have reported in public, reproduced
+ * with real servers, proxies and disks. docs/field_reports.md names the reports
+ * and says what the store does.
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -53,7 +54,7 @@ async function refusal(opening: Promise<unknown>): Promise<StreamStorageError> {
   return error;
 }
 
-/** Tries until the work succeeds; what it is told meanwhile passes by itself. */
+/** Retries the work until it succeeds; every error must allow a retry. */
 async function persist<T>(work: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
@@ -65,7 +66,7 @@ async function persist<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Writers that go on, each on a stream of its own, whatever they are told. */
+/** Writers, each with a stream of its own, that continue after every error. */
 class Writers {
   readonly acknowledged = new Map<StreamId, number>();
   readonly errors: StreamStorageError[] = [];
@@ -98,7 +99,7 @@ class Writers {
       } catch (error) {
         assert.ok(isStreamStorageError(error), String(error));
         this.errors.push(error);
-        // A write whose outcome is unknown may be there.
+        // A write with an unknown outcome may have been stored.
         if (error.outcome === "unknown") {
           slot = (await persist(() => storage.debugReadStreamStatistics(id)))
             .minipoolEvents;
@@ -119,7 +120,7 @@ async function assertStored(
   }
 }
 
-describe("A server", () => {
+describe("A store works with a server that", () => {
   it("ends idle sessions (idle_session_timeout)", async () => {
     await using server = await CrashServer.start({
       settings: { fsync: "off" },
@@ -130,11 +131,11 @@ describe("A server", () => {
     url.username = url.password = "idle";
     const events: string[] = [];
     const logger: Logger = ({ code }) => void events.push(code);
-    // A busy machine may be idle for that long between two steps of opening.
+    // On a busy machine, opening may pause for that long between two steps.
     await using storage = await persist(() => open(url.href, { logger }));
     const id = newStreamId();
     await storage.createStreamStorage(id, genesis);
-    // For five times as long as the server lets sessions be idle by default.
+    // Every session was idle for five times as long as this server allows.
     const rested = `SELECT count(*) > 1
         AND bool_and(state_change < now() - interval '1 s') AS ok
       FROM pg_stat_activity WHERE usename = 'idle'`;
@@ -147,7 +148,7 @@ describe("A server", () => {
     assert.ok(!events.includes("ownership_session_lost"));
   });
 
-  it("has locks for few tables only (max_locks_per_transaction)", async () => {
+  it("has few locks (max_locks_per_transaction), even with 256 partitions", async () => {
     await using server = await CrashServer.start({
       settings: {
         fsync: "off",
@@ -161,14 +162,14 @@ describe("A server", () => {
     assert.equal((await storage.getStreams()).length, 1);
   });
 
-  it("has a full queue of notifications: what is open goes on", async () => {
+  it("has a full queue of notifications, although no new store opens", async () => {
     await using server = await CrashServer.start({
       settings: { fsync: "off", max_notify_queue_pages: "64" },
     });
     await using storage = await open(server.url);
     const id = newStreamId();
     await storage.createStreamStorage(id, genesis);
-    // A session that listens and never ends its transaction, and a talker.
+    // One session listens and never ends its transaction; another one notifies.
     const held = new pg.Client({ connectionString: server.url });
     held.on("error", () => {});
     await held.connect();
@@ -186,19 +187,19 @@ describe("A server", () => {
       const error = await refusal(open(server.url));
       assert.equal(error.details.sqlState, "54000", String(error));
       assert.match(error.message, /too many notifications/);
-      // The owner is still the owner.
+      // The failed opening took nothing from the owner.
       await storage.writeEvent(id, 1n, 1, event);
       assert.equal(storage.signal.aborted, false);
     } finally {
       await held.end();
     }
-    // Since PostgreSQL 13 nothing else shortens a queue that is full.
+    // Since PostgreSQL 13 only a call like this one shortens a full queue.
     await server.query("SELECT pg_notification_queue_usage()");
     await using next = await open(server.url);
     assert.equal((await next.debugReadStreamStatistics(id)).minipoolEvents, 2);
   });
 
-  it("has its sessions ended all the time (pg_terminate_backend)", async () => {
+  it("ends all sessions again and again (pg_terminate_backend)", async () => {
     await using server = await CrashServer.start({
       settings: { fsync: "off" },
     });
@@ -217,7 +218,7 @@ describe("A server", () => {
     assert.equal(storage.signal.aborted, false);
   });
 
-  it("gets another password, and the old one back", async () => {
+  it("changes the role's password, once the old one is back", async () => {
     await using server = await CrashServer.start({
       settings: { fsync: "off" },
     });
@@ -232,7 +233,8 @@ describe("A server", () => {
     await server.query(
       "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'rotated'",
     );
-    // What was under way may end as a lost connection; then it is told.
+    // A write in flight may fail with a lost connection. A later one reports the
+    // refused login.
     for (;;) {
       const error = await refusal(storage.writeEvent(id, 1n, 0, event));
       assert.notEqual(error.outcome, "committed");
@@ -258,15 +260,17 @@ const whyNoDisk = process.platform === "linux" && process.getuid?.() === 0
   ? undefined
   : "a small disk needs Linux and root";
 
-describe("A disk", () => {
-  it("that is full, and has room again", { skip: whyNoDisk }, async () => {
+describe("A store on a disk", () => {
+  it("that is full fails writes with disk_full until there is room", {
+    skip: whyNoDisk,
+  }, async () => {
     const disk = mkdtempSync(join(tmpdir(), "stream-storage-disk-"));
     execFileSync("mount", ["-t", "tmpfs", "-o", "size=48m", "none", disk]);
     try {
       await using server = await CrashServer.start({
         settings: { fsync: "off" },
       });
-      // A tablespace: were the log's disk full, the server itself would stop.
+      // A tablespace, because the server stops if the disk of its log is full.
       const [owner] = await server.query(
         "SELECT (pg_stat_file('base')).isdir AS is_dir",
       );
@@ -279,7 +283,7 @@ describe("A disk", () => {
       await using storage = await open(server.url);
       const id = newStreamId();
       await storage.createStreamStorage(id, genesis);
-      // Random, or the server would compress them.
+      // Random bytes, because the server would compress others.
       const large = Uint8Array.from(
         { length: 1_000_000 },
         () => Math.random() * 256,
@@ -292,7 +296,7 @@ describe("A disk", () => {
       assert.equal(error.details.reason, "disk_full");
       assert.equal(error.outcome, "rolled_back");
       assert.ok(error.retryable);
-      // Reads go on, and the data are as they were acknowledged.
+      // Reads work, and return exactly the acknowledged events.
       const stored = await storage.readStreamFromLastSnapshot(id, 0);
       assert.equal(stored.minipoolEnvelopes.length, slot);
       execFileSync("mount", ["-o", "remount,size=96m", disk]);
@@ -304,7 +308,7 @@ describe("A disk", () => {
   });
 });
 
-describe("What stands in between", () => {
+describe("A store works behind a proxy or pooler that", () => {
   it("cuts idle connections (HAProxy)", { skip: whyNoHaProxy() }, async () => {
     await using proxy = await startHaProxy(await testDatabaseUrl(), {
       idleMs: 300,
@@ -356,7 +360,7 @@ describe("What stands in between", () => {
     await assertStored(storage, writers);
   });
 
-  it("shares sessions, and prepared statements were left on", async () => {
+  it("shares sessions only if prepared statements are off", async () => {
     await using pooler = await startPgBouncer(await testDatabaseUrl());
     const error = await refusal(openTestStorage({
       url: pooler.url,
@@ -367,7 +371,7 @@ describe("What stands in between", () => {
     assert.match(error.message, /preparedStatements: must be false/);
   });
 
-  it("lets a third of the logins hang", async () => {
+  it("lets a third of all logins hang", async () => {
     const target = new URL(await testDatabaseUrl());
     const sockets = new Set<Socket>();
     let accepted = 0;
@@ -401,7 +405,7 @@ describe("What stands in between", () => {
       }
       await writers.end();
       await assertStored(test.storage, writers);
-      // What drops the schema logs in once.
+      // Only one login drops the schema, and it must not hang.
       isOver = true;
     } finally {
       for (const socket of sockets) socket.destroy();

@@ -1,7 +1,7 @@
 /**
- * The same as faults/leaks_test.ts, told by Deno's own sanitizers: a store that was
- * closed leaves no operation, socket or timer. Bun has none, so nothing is
- * registered there.
+ * Deno's own sanitizers find no operation, socket or timer that a closed store
+ * has left. Bun has no sanitizers, so this file has no test there; leaks_test.ts
+ * runs under both.
  */
 import assert from "node:assert/strict";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
@@ -33,7 +33,7 @@ const cases: Record<string, (url: string) => Promise<void>> = {
     controller.abort();
     await assert.rejects(read);
   },
-  "a store whose backends were killed": async (url) => {
+  "a store whose sessions were terminated": async (url) => {
     await using test = await openTestStorage({ url });
     const { storage, schema } = test;
     const id = newStreamId();
@@ -79,7 +79,7 @@ if ("Deno" in globalThis) {
   const url = await testDatabaseUrl();
   for (const [name, run] of Object.entries(cases)) {
     Deno.test({
-      name: `Nothing is left of ${name}`,
+      name: `Closing leaves nothing of ${name}`,
       sanitizeOps: true,
       sanitizeResources: true,
       sanitizeExit: true,

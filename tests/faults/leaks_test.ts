@@ -1,6 +1,7 @@
 /**
- * A store that was closed leaves nothing behind: a process whose only work it
- * was ends by itself. A socket, timer or listener that stays would keep it.
+ * A closed store leaves nothing behind: a process that only opened and closed
+ * one ends by itself. A socket, timer or listener that stayed would keep it
+ * alive.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -14,8 +15,8 @@ const script = fileURLToPath(
   new URL("../support/programs/open_and_close.ts", import.meta.url),
 );
 
-describe("After close", () => {
-  it("a process ends by itself", async () => {
+describe("A process that has closed its store", () => {
+  it("ends by itself", async () => {
     const args = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
     const child = spawn(process.execPath, [...args, script], {
       env: { ...process.env, STREAM_STORAGE_TEST_URL: await testDatabaseUrl() },

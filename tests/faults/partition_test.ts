@@ -1,8 +1,8 @@
 /**
- * A late copy of a lost write, delivered by the kernel itself: a partition eats
- * a write on its way, the store gives its connection up, and the kernel goes on
- * sending what the closed socket still holds until it is delivered, after later
- * writes were acknowledged. Nothing of that may change what they have left.
+ * Late copies of lost writes, delivered by the kernel. A partition of a real
+ * network drops a write on its way, and the store gives its connection up. The
+ * kernel keeps sending what the closed socket holds, and delivers it after later
+ * writes were acknowledged. A late copy must not change their result.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -30,13 +30,13 @@ interface Stored {
   minipool: [generation: number, slot: number][];
 }
 
-/** A write that is lost, and what is acknowledged after it. */
+/** A write that is lost, and the calls that are acknowledged after it. */
 interface Case {
   name: string;
   type?: "media";
   before: Call[];
   lost: Call;
-  /** Steps; the calls of each are made at the same time. */
+  /** Steps, one after the other; the calls of a step are made at once. */
   after: Call[][];
   left: Stored | undefined;
 }
@@ -51,7 +51,7 @@ const minipool = (generation: number, events: number): Stored["minipool"] =>
 
 const create: Call = { kind: "create" };
 const remove: Call = { kind: "delete" };
-/** Blocks 1 to 9, the last one's snapshot lets all others be trimmed. */
+/** Blocks 0 to 9. The last one has a snapshot, so all others may be trimmed. */
 const tenBlocks: Call[] = [
   create,
   { kind: "blocks", first: 1, last: 8, snapshot: false },
@@ -111,17 +111,17 @@ const cases: Case[] = [
   },
 ];
 
-/** How much of the network is cut. */
+/** How much of the network is cut, and when it heals. */
 const partitions = {
-  "of the one connection, healed after the later writes": "connection",
-  "of everything, healed before the write is tried again": "network",
+  "of one connection that heals after the later writes": "connection",
+  "of the whole network that heals before the retry": "network",
 } as const;
 type Partition = typeof partitions[keyof typeof partitions];
 
 const schemaOf = (nth: number) => `partition_${nth}`;
 const limitMs = 20_000;
 
-/** Looks until it is true, a few times a second: each look starts a process. */
+/** Polls with a pause, because each poll starts a process. */
 async function until(
   what: string,
   isTrue: () => Promise<boolean>,
@@ -141,7 +141,7 @@ class Ground implements AsyncDisposable {
   #server!: FarServer;
   #stores!: RemoteStores;
 
-  /** Where each store's session for writes comes from. */
+  /** The local port of each store's session for writes. */
   #ports: number[] = [];
 
   static async open(): Promise<Ground> {
@@ -165,8 +165,7 @@ class Ground implements AsyncDisposable {
         operationTimeoutMs: 1000,
       }),
     );
-    // So many connections make one session for writes, which the first write
-    // opens, and one for reads.
+    // The first write opens the only session for writes of its store.
     const first = newStreamId();
     for (const nth of cases.keys()) {
       const calls = [{ kind: "create", stream: first }] as const;
@@ -179,18 +178,22 @@ class Ground implements AsyncDisposable {
     await this.#stack[Symbol.asyncDispose]();
   }
 
-  /** Makes calls of a case, one after the other, until each is acknowledged. */
+  /** Makes a case's steps; retries each call until it is acknowledged. */
   async acknowledged(nth: number, steps: Call[][]): Promise<void> {
     for (const step of steps) {
       await this.#stores.acknowledged(schemaOf(nth), this.#calls(nth, step));
     }
   }
 
-  /** Loses a write of each case, as the partition has it, and goes on. */
+  /** Loses a write of each case in the partition, and makes the later calls. */
   async lose(partition: Partition): Promise<void> {
     const ports = this.#ports;
-    assert.deepEqual(await this.#writePorts(), ports, "Expected the same ones");
-    // Only writes: of one that reads first it is the write that is lost.
+    assert.deepEqual(
+      await this.#writePorts(),
+      ports,
+      "Expected no new session",
+    );
+    // Only sessions for writes: an operation that reads first loses its write.
     await this.#network.drop(ports);
     const lost = cases.map(({ lost }, nth) =>
       this.#stores.call(schemaOf(nth), this.#calls(nth, [lost]))
@@ -233,7 +236,7 @@ class Ground implements AsyncDisposable {
     );
   }
 
-  /** One of each store; reads have not begun yet, or come from later ports. */
+  /** One port a store: the oldest session without the owner's lock. */
   async #writePorts(): Promise<number[]> {
     const ports: number[] = [];
     for (const nth of cases.keys()) {
@@ -249,7 +252,7 @@ class Ground implements AsyncDisposable {
     return ports;
   }
 
-  /** The ports of the far side that have sent what has not arrived. */
+  /** The ports whose sockets hold bytes that have not arrived. */
   async #unsent(): Promise<Set<number>> {
     const sockets = await this.#network.sockets();
     return new Set(
@@ -257,7 +260,7 @@ class Ground implements AsyncDisposable {
     );
   }
 
-  /** Waits until the kernels have nothing left of what was lost. */
+  /** Waits until the kernel has delivered all lost bytes. */
   async #delivered(): Promise<void> {
     const ports = this.#ports;
     await until("the kernel to deliver what was lost", async () => {
@@ -290,23 +293,31 @@ for (const [name, partition] of Object.entries(partitions)) {
     after(() => ground?.[Symbol.asyncDispose]());
 
     for (const [nth, { name, left }] of cases.entries()) {
-      it(`loses ${name}${note}`, { skip }, async () => {
-        assert.deepEqual(await ground.stored(nth), left);
-      });
+      it(
+        `does no harm with a late copy of ${name}${note}`,
+        { skip },
+        async () => {
+          assert.deepEqual(await ground.stored(nth), left);
+        },
+      );
     }
   });
 }
 
-describe("What was acknowledged is kept", () => {
-  it(`when the network is cut under load${note}`, { skip }, async () => {
-    const report = await crashNetwork({
-      victim: "network",
-      kills: 3,
-      seed: String(Date.now()),
-      streams: 12,
-    });
-    assert.equal(report.kills, 3);
-    assert.equal(report.checks.rounds, 3);
-    assert.ok(report.calls.acknowledged >= 3);
-  });
+describe("An acknowledged write", () => {
+  it(
+    `is kept when the network is cut under load${note}`,
+    { skip },
+    async () => {
+      const report = await crashNetwork({
+        victim: "network",
+        kills: 3,
+        seed: String(Date.now()),
+        streams: 12,
+      });
+      assert.equal(report.kills, 3);
+      assert.equal(report.checks.rounds, 3);
+      assert.ok(report.calls.acknowledged >= 3);
+    },
+  );
 });

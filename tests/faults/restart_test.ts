@@ -1,6 +1,7 @@
 /**
- * The server goes away and comes back: what callers are told meanwhile, and
- * that everything goes on by itself. How much outlives it: faults/crash_test.ts.
+ * A real server stops, crashes, refuses or forgets its clients: which errors the
+ * callers get meanwhile, and that the store recovers by itself. crash_test.ts
+ * proves that acknowledged writes are kept.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -28,7 +29,7 @@ let server: CrashServer;
 let schemas = 0;
 
 before(async () => {
-  // A write must not get lost by itself, but it need not wait for the disk.
+  // Only the process dies, not the machine, so writes need not reach the disk.
   server = await CrashServer.start({ settings: { fsync: "off" } });
 });
 after(async () => await server?.[Symbol.asyncDispose]());
@@ -53,7 +54,7 @@ async function eventsOf(
   return (await storage.debugReadStreamStatistics(id)).minipoolEvents;
 }
 
-/** What callers may be told while the server is away. */
+/** Checks that callers may get this error while the server is away. */
 function assertAway(error: unknown): asserts error is StreamStorageError {
   assert.ok(isStreamStorageError(error), String(error));
   assert.match(error.code, /^(UNAVAILABLE|DEADLINE_EXCEEDED)$/);
@@ -61,7 +62,10 @@ function assertAway(error: unknown): asserts error is StreamStorageError {
   assert.notEqual(error.outcome, "committed");
 }
 
-/** Writes one event after the other; believes what it is told, and checks. */
+/**
+ * Writes one event after the other. After an unknown outcome it reads whether
+ * the event is there.
+ */
 class Caller {
   readonly counts = { acknowledged: 0, failed: 0 };
   readonly #storage: PostgresStreamStorage;
@@ -88,7 +92,7 @@ class Caller {
     }
   }
 
-  /** There wholly or not at all. */
+  /** The event must be there completely or not at all. */
   async #find(): Promise<void> {
     for (;;) {
       try {
@@ -107,9 +111,9 @@ class Caller {
   }
 }
 
-describe("A server that is restarted", () => {
+describe("A server that restarts", () => {
   for (const how of ["stop", "crash"] as const) {
-    it(`(${how}) under load: callers are told the truth, then it goes on`, async () => {
+    it(`after a ${how} under load causes only retryable errors, and no wrong result`, async () => {
       await using storage = await open({ retry: { attempts: 2 } });
       const callers = Array.from({ length: 6 }, () => new Caller(storage));
       await Promise.all(callers.map((caller) => caller.start()));
@@ -129,7 +133,7 @@ describe("A server that is restarted", () => {
         }
       };
       await more("acknowledged", 20);
-      // Who is told nothing certain writes no more until it can look.
+      // After an unknown outcome a caller writes nothing until it can read.
       const noticed = more("failed", callers.length);
       await server[how]();
       await noticed;
@@ -142,7 +146,7 @@ describe("A server that is restarted", () => {
     });
   }
 
-  it("hides a short absence from callers", async () => {
+  it("quickly is not noticed by callers", async () => {
     await using storage = await open();
     const id = newStreamId();
     await storage.createStreamStorage(id, genesis);
@@ -153,7 +157,7 @@ describe("A server that is restarted", () => {
     assert.equal(await eventsOf(storage, id), 1);
   });
 
-  it("can be left for good while it is away", async () => {
+  it("does not hold up a store that is closed meanwhile", async () => {
     const storage = await open({ operationTimeoutMs: 1000 });
     const id = newStreamId();
     await storage.createStreamStorage(id, genesis);
@@ -169,7 +173,7 @@ describe("A server that is restarted", () => {
     await server.restart();
   });
 
-  it("lets nobody write whose ownership has gone meanwhile", async () => {
+  it("accepts no write from a store that lost its ownership meanwhile", async () => {
     await using proxy = await startProxy(server.url);
     await using storage = await open({ url: proxy.url });
     const id = newStreamId();
@@ -178,7 +182,7 @@ describe("A server that is restarted", () => {
     proxy.refuse(true);
     await server.crash();
     await server.restart();
-    // Before the store is back, and nobody is there to hear of it.
+    // The store is not connected, so it gets no notification of the new owner.
     await server.query(
       `DELETE FROM ${schema}.singlenodekey;
        INSERT INTO ${schema}.singlenodekey
@@ -199,7 +203,7 @@ describe("A server that is restarted", () => {
     assert.equal(row?.n, 1);
   });
 
-  it("is not met by a storm of connections", async () => {
+  it("is not flooded with connections", async () => {
     await using storage = await open({
       maxConnections: 20,
       operationTimeoutMs: 2000,
@@ -212,7 +216,7 @@ describe("A server that is restarted", () => {
     });
     door.listen(server.port, "127.0.0.1");
     await once(door, "listening");
-    // Nobody gets in, however many ask again and again.
+    // Every connection is refused, and callers keep trying.
     const started = performance.now();
     const callers = Array.from({ length: 200 }, async () => {
       while (performance.now() - started < 2000) {
@@ -227,7 +231,7 @@ describe("A server that is restarted", () => {
     door.close();
     await once(door, "close");
     const seconds = (performance.now() - started) / 1000;
-    // Pools and the owner: some at once, then each less than 2 a second.
+    // Both pools and the owner try some at once, then fewer than 2 a second each.
     assert.ok(attempts.length >= 3, `${attempts.length} attempts`);
     assert.ok(
       attempts.length <= 20 + 30 + 8 * seconds,
@@ -250,16 +254,16 @@ function assertAwayThen(error: unknown): true {
   return true;
 }
 
-describe("A server whose client is gone without a word", {
+describe("A server whose client vanishes silently", {
   skip: existsSync("/proc/net/tcp") ? false : "needs Linux",
 }, () => {
-  it("asks for it within seconds, and not in two hours", async () => {
+  it("probes for the client within seconds, not after two hours", async () => {
     await using storage = await open();
     await storage.createStreamStorage(newStreamId(), genesis);
     await storage.getStreamsNumber();
     let timers: number[] = [];
-    // The owner's session, a writer's and a reader's at least. One whose last answer
-    // was not confirmed yet has another timer for a moment.
+    // At least the sessions of the owner, of writes and of reads. For a moment,
+    // a session whose last reply is unconfirmed has another timer.
     await untilSeen(async () => {
       timers = await keepaliveTimers(server.port);
       return timers.length >= 3;
@@ -268,7 +272,7 @@ describe("A server whose client is gone without a word", {
   });
 });
 
-/** Every session of the server, and for how long it may be silent yet. */
+/** For each session of the server, the seconds until its next keepalive. */
 async function keepaliveTimers(port: number): Promise<number[]> {
   const [, ...lines] = (await readFile("/proc/net/tcp", "utf8")).trim()
     .split("\n");
@@ -279,14 +283,14 @@ async function keepaliveTimers(port: number): Promise<number[]> {
     const isServer = Number.parseInt(local!.split(":")[1]!, 16) === port;
     if (!isServer || state !== "01") continue;
     const [kind, when] = timer!.split(":");
-    // Anything but a keepalive timer is shorter.
+    // Other timers are shorter.
     if (kind === "02") timers.push(Number.parseInt(when!, 16) / 100);
   }
   return timers;
 }
 
-describe("A server that lives but refuses", () => {
-  it("ends all sessions at once, again and again: nobody is told", async () => {
+describe("A server that runs but refuses", () => {
+  it("and ends all sessions again and again causes no error", async () => {
     await using storage = await open();
     const ids = Array.from({ length: 8 }, () => newStreamId());
     await Promise.all(
@@ -307,7 +311,7 @@ describe("A server that lives but refuses", () => {
     assert.equal(storage.signal.aborted, false);
   });
 
-  it("has too many connections: says so, and goes on when there is room", async () => {
+  it("new connections makes an opening fail, while an open store still works", async () => {
     await using small = await CrashServer.start({
       settings: { max_connections: "8", superuser_reserved_connections: "0" },
     });
@@ -323,7 +327,7 @@ describe("A server that lives but refuses", () => {
     {
       await using others = new AsyncDisposableStack();
       await occupy(small.url, others);
-      // What it has got it keeps, and works with.
+      // The open store keeps its sessions and works with them.
       await Promise.all(
         Array.from(
           { length: 10 },
@@ -349,7 +353,7 @@ async function occupy(
   const { default: pg } = await import("pg");
   for (let taken = 0;; taken++) {
     const client = new pg.Client({ connectionString: url });
-    client.on("error", () => {}); // its end is no matter
+    client.on("error", () => {}); // how it ends does not matter
     try {
       await client.connect();
     } catch {

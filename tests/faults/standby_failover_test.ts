@@ -1,7 +1,7 @@
 /**
- * A failover that lost commits, with a real standby: what the store believed of
- * its streams was true on the server that died, and is not on the one that took
- * over. Nothing may be deleted, accepted or refused because of it.
+ * A failover to a real standby that lacks the last commits. What the store
+ * remembers about its streams was true on the dead server and is false on the
+ * new one. It must not delete, accept or refuse anything because of it.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -31,25 +31,25 @@ const open = (url: string) =>
     ...ground,
     startupDelayMs: 0,
     maxConnections: 4,
-    // No worker: each test says itself when something is trimmed.
+    // No worker: each test decides when to trim.
     workerConcurrency: 0,
-    // Time enough to find the other server, also on a slow machine.
+    // Leaves time to find the other server, also on a slow machine.
     operationTimeoutMs: 30_000,
     trimming: { historyMiniblocks: { channel: 3n } },
     quotas: { minipoolBytes: 10_000, blocksSinceSnapshot: 10 },
   });
 
-/** What is believed of a stream, and how it stops being true. */
+/** A memory of a stream that the failover makes false. */
 interface Belief {
-  /** On both servers. */
+  /** Makes what both servers will have. */
   replicated(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
-  /** Acknowledged, and on the primary only. */
+  /** Makes what is acknowledged, but only on the primary. */
   lost(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
-  /** After the failover. */
+  /** Checks the store after the failover. */
   after(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
 }
 
-/** Adds the blocks behind the last one, in the place of an empty minipool. */
+/** Adds the blocks after the last one; the minipool must be empty. */
 async function add(
   storage: PostgresStreamStorage,
   id: StreamId,
@@ -64,7 +64,7 @@ async function add(
   );
 }
 
-/** Plain blocks from 1 to 10, the last with a snapshot, but for those given. */
+/** Blocks 1 to 10, the last with a snapshot; the given ones replace theirs. */
 function upToSnapshot(...others: MiniblockDescriptor[]): MiniblockDescriptor[] {
   return run(1, 10).map((number) =>
     others.find((other) => other.number === number) ??
@@ -109,13 +109,13 @@ const beliefs: Record<string, Belief> = {
     replicated: create,
     lost: async (storage, id) => {
       await add(storage, id, upToSnapshot(legacyBlock(5)));
-      // The blocks are read, and what they hold is remembered.
+      // This reads the blocks and remembers which hold a snapshot.
       assert.deepEqual(await snapshotsOf(storage, id), [0n, 5n, 10n]);
     },
     after: async (storage, id) => {
       await add(storage, id, upToSnapshot(blockBy(2, 5)));
-      // Block 5 would be the nearest snapshot that keeps three blocks. It is
-      // none any more, so the genesis is, and all from there on is needed.
+      // Block 5 was the nearest snapshot that keeps three blocks. The new block
+      // 5 has none, so the genesis is the nearest, and every block is needed.
       const report = await storage.maintenance.trimStreams({ streamId: id });
       assert.deepEqual(report.refusals, []);
       assert.equal(report.miniblocks, 0);
@@ -150,7 +150,7 @@ const beliefs: Record<string, Belief> = {
       const report = await storage.maintenance.trimStreams({ streamId: id });
       assert.deepEqual(report.refusals, []);
       assert.equal(await firstOf(storage, id), 5n);
-      // The invariants' checker sees no legacy snapshot.
+      // The checker of invariants does not know legacy snapshots.
       await add(storage, id, [snapshotBlock(11)]);
     },
   },
@@ -283,7 +283,7 @@ async function assertAllInvariants(pair: ReplicatedPair): Promise<void> {
 }
 
 for (const order of ["primary first", "standby first"] as const) {
-  describe(`After a failover that lost commits (url: ${order}), the store does not go by`, () => {
+  describe(`After a failover that lost commits (URL: ${order}), the store does not rely on`, () => {
     let pair: ReplicatedPair;
     let storage: PostgresStreamStorage;
     const ids = new Map<string, StreamId>();
@@ -314,7 +314,7 @@ for (const order of ["primary first", "standby first"] as const) {
           await belief.after(storage, id);
           await assertAllInvariants(pair);
         } finally {
-          // One that is broken is not the next test's affair.
+          // A broken stream must not fail the next test's check.
           await storage.deleteStream(id);
         }
       });
@@ -322,11 +322,10 @@ for (const order of ["primary first", "standby first"] as const) {
   });
 }
 
-describe("Transaction numbers that a failover has set back", () => {
+describe("Transaction numbers that a failover sets back", () => {
   /**
-   * The new primary gives the numbers of lost transactions to others. A row
-   * that was locked last by one of these looks as if the lost one had been the
-   * last.
+   * The new primary reuses the numbers of lost transactions. A row that such a
+   * transaction locked last looks as if the lost one had locked it last.
    */
   const order: HostOrder = "primary first";
   const at = `FROM ${ground.schema}.es WHERE stream_id =`;
@@ -352,7 +351,7 @@ describe("Transaction numbers that a failover has set back", () => {
     await create(storage, id);
     await storage.writeEvent(id, 1n, 0, bytes("kept"));
     await pair.cut();
-    // The store's own return to the new primary needs some of the numbers.
+    // The store's reconnection to the new primary needs some of the numbers.
     for (let n = 0; n < 50; n++) {
       await pair.primary.query("SELECT pg_current_xact_id()");
     }
@@ -361,7 +360,7 @@ describe("Transaction numbers that a failover has set back", () => {
       `SELECT xmax::text, ctid::text ${at} '${id}'`,
     );
     await pair.failOver();
-    // The owner is back, so no transaction of its return comes in between.
+    // The store has reconnected, so it starts no transaction meanwhile.
     assert.equal(await storage.getLastMiniblockNumber(id), 0n);
     await useUp(pair, BigInt(String(xmax)));
     await pair.standby.query(
