@@ -1,6 +1,7 @@
 /**
- * Deno's own OpenTelemetry, for real: scripts/observe.ts runs as a process of
- * its own and sends to a receiver here. Under Bun too it is Deno that runs it.
+ * Deno's built-in OpenTelemetry: scripts/observe.ts runs as a Deno process, also
+ * when Bun runs this file, and exports to a receiver here. Everything that the
+ * tables name arrives.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -30,7 +31,7 @@ const script = fileURLToPath(
   new URL("../../scripts/observe.ts", import.meta.url),
 );
 
-/** Nothing of the script's is tried again, or goes to object storage. */
+/** The script causes no retry, and uses no object storage. */
 const unused: readonly MetricDefinition[] = [
   metrics.transactionRetries,
   metrics.objectStorageDuration,
@@ -44,8 +45,8 @@ const expected = Object.values<MetricDefinition>(metrics)
 const spanKindClient = 3;
 const statusError = 2;
 
-describe("Under Deno's own OpenTelemetry", () => {
-  it("metrics, spans and log events arrive as the tables say", async () => {
+describe("Deno's own OpenTelemetry", () => {
+  it("exports metrics, spans and log events as the tables describe them", async () => {
     await using receiver = await startOtlpReceiver();
     const deno = "Deno" in globalThis ? process.execPath : "deno";
     const login = loginOf(await testDatabaseUrl());
@@ -72,7 +73,7 @@ describe("Under Deno's own OpenTelemetry", () => {
     const isOver = () => child.exitCode !== null;
     const isThere = ({ name }: MetricDefinition) => receiver.metrics.has(name);
     await until(() => isOver() || (endpoint !== "" && expected.every(isThere)));
-    assert.ok(!isOver(), "The script ended by itself");
+    assert.ok(!isOver(), "Expected the script to run until its input ends");
     const scrape = await (await fetch(endpoint)).text();
     child.stdin.end();
     assert.deepEqual(await exit, [0, null]);

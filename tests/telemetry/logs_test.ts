@@ -1,4 +1,7 @@
-/** Log events: each once per cause, however many calls meet it. */
+/**
+ * Log events: each is logged once a cause, however many calls the cause affects.
+ * Outages happen on a real server behind a proxy.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { toStorageError } from "../../src/database/failures.ts";
@@ -22,7 +25,7 @@ import { until } from "../support/until.ts";
 const data = new Uint8Array([1]);
 const genesis = { number: 0n, data, snapshot: data };
 
-/** A logger that keeps what it hears. */
+/** A logger that keeps its events. */
 function captureLog() {
   const events: LogEvent[] = [];
   const logger: Logger = (event) => events.push(event);
@@ -39,7 +42,7 @@ function telemetryOf(logger: Logger, hasRoom = () => true): StoreTelemetry {
   return telemetry;
 }
 
-/** The end of a write transaction. */
+/** Ends a write transaction, with this error if there is one. */
 function endWrite(telemetry: StoreTelemetry, error?: StreamStorageError): void {
   telemetry.transactions.ended({
     name: "writeEvent",
@@ -57,7 +60,7 @@ function endCall(telemetry: StoreTelemetry, error?: unknown): void {
 }
 
 describe("An outage", () => {
-  it("of 1000 calls is one event when it begins and one when it ends", async () => {
+  it("that fails 1000 calls is logged when it begins and when it ends", async () => {
     const log = captureLog();
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
@@ -82,7 +85,7 @@ describe("An outage", () => {
     const ends = await Promise.allSettled(calls);
     assert.ok(ends.every(({ status }) => status === "rejected"));
     assert.deepEqual(log.of("database_available"), []);
-    // The lock's session has a second failed attempt, of which nobody hears.
+    // The lock session fails a second time, which must not be logged again.
     await until(() => log.of("ownership_session_retry").length > 0);
     const before = proxy.counts.attempts;
     await until(() => proxy.counts.attempts > before);
@@ -92,7 +95,7 @@ describe("An outage", () => {
     for (const code of new Set(log.codes())) {
       assert.equal(log.of(code).length, 1, code);
     }
-    // Depends on whether a write had been sent.
+    // This event depends on whether a write had been sent.
     const codes = log.codes().filter((code) =>
       code !== "ownership_epoch_raised"
     );
@@ -115,7 +118,7 @@ describe("An outage", () => {
     assert.ok(Number(back?.details?.["failedAttempts"]) >= 1);
   });
 
-  it("is none when only connections end, which is told once", async () => {
+  it("is not logged if only connections are lost, which is logged once", async () => {
     const log = captureLog();
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
@@ -135,7 +138,7 @@ describe("An outage", () => {
     assert.deepEqual(log.of("database_unavailable"), []);
   });
 
-  it("is not told of the connections that close ends", async () => {
+  it("is not logged when closing ends the connections", async () => {
     const log = captureLog();
     const test = await openTestStorage({ logger: log.logger });
     await test.storage.createStreamStorage(newStreamId(), genesis);
@@ -144,8 +147,8 @@ describe("An outage", () => {
   });
 });
 
-describe("Told once, with what it has cost", () => {
-  it("writes that the database refuses", () => {
+describe("One event each, with what it cost, reports", () => {
+  it("that the database refuses writes, and that it accepts them again", () => {
     for (const sqlState of ["25006", "53100", "53200", "53000", "53400"]) {
       const log = captureLog();
       const telemetry = telemetryOf(log.logger);
@@ -163,7 +166,7 @@ describe("Told once, with what it has cost", () => {
     }
   });
 
-  it("full queues, until they are half empty", () => {
+  it("that queues are full, and that there is room again", () => {
     for (const reason of ["pool_queue_full", "write_queue_full"]) {
       const log = captureLog();
       let hasRoom = false;
@@ -186,7 +189,7 @@ describe("Told once, with what it has cost", () => {
     }
   });
 
-  it("calls whose outcome the outage left unknown", () => {
+  it("an outage, with the number of calls whose outcome it left unknown", () => {
     const log = captureLog();
     const telemetry = telemetryOf(log.logger);
     const error = new StreamStorageError({
@@ -215,7 +218,7 @@ describe("Told once, with what it has cost", () => {
 });
 
 describe("Ownership that passes to another instance", () => {
-  it("is told by both, and ends the state of the former owner", async () => {
+  it("is logged by both, and the former owner reports that it has stopped", async () => {
     const [former, next] = [captureLog(), captureLog()];
     await using test = await openTestStorage({
       logger: former.logger,
@@ -256,13 +259,13 @@ describe("A logger", () => {
     rejects: () => Promise.reject(fault()),
   };
   for (const [how, logger] of Object.entries(faulty)) {
-    it(`that ${how} harms no call`, async () => {
+    it(`that ${how} makes no call fail`, async () => {
       await using test = await openTestStorage({ logger });
       await test.storage.createStreamStorage(newStreamId(), genesis);
     });
   }
 
-  it("gets the level and, by default, the meaning from the table", () => {
+  it("gets the event's level and meaning from the table", () => {
     const log = captureLog();
     telemetryOf(log.logger).log.emit("overloaded");
     assert.deepEqual(log.events, [{

@@ -1,4 +1,7 @@
-/** Metrics as an OpenTelemetry SDK and `storage.metrics()` get them. */
+/**
+ * Metrics of a store on a real server, as an OpenTelemetry SDK collects them and
+ * as `storage.metrics()` returns them, compared with the table of metrics.
+ */
 import { metrics as api } from "@opentelemetry/api";
 import {
   DataPointType,
@@ -80,7 +83,7 @@ function recordAll(telemetry: StoreTelemetry): void {
   });
 }
 
-/** The point of a metric whose attributes include these. */
+/** The value of the metric's only point with these attributes. */
 function pointOf(
   collected: Map<string, MetricData>,
   { name }: MetricDefinition,
@@ -100,7 +103,7 @@ function countOf(...args: Parameters<typeof pointOf>): number {
   return (pointOf(...args) as Histogram | undefined)?.count ?? 0;
 }
 
-/** A gauge of the store itself, by one of its attributes. */
+/** A value from `storage.metrics()`, by some of its attributes. */
 function gaugeOf(
   storage: PostgresStreamStorage,
   definition: MetricDefinition,
@@ -117,7 +120,7 @@ describe("Metrics through an OpenTelemetry SDK", () => {
   const sdk: InMemoryTelemetry = installTelemetry();
   after(() => sdk[Symbol.asyncDispose]());
 
-  it("arrive as the table says, all of them", async () => {
+  it("all arrive as the table describes them", async () => {
     await loadOpenTelemetry();
     const telemetry = new StoreTelemetry({
       database: "db",
@@ -243,7 +246,7 @@ describe("Metrics through an OpenTelemetry SDK", () => {
     assert.equal(owner("stopped"), 0);
   });
 
-  it("move with the pools and the queue, and come back", async () => {
+  it("rise with the use of the pools and the queue, and fall again", async () => {
     await using test = await openTestStorage();
     const { storage, schema } = test;
     const ids = Array.from({ length: 8 }, newStreamId);
@@ -256,7 +259,7 @@ describe("Metrics through an OpenTelemetry SDK", () => {
     await session.script(
       `BEGIN; LOCK TABLE "${schema}".singlenodekey IN ACCESS EXCLUSIVE MODE`,
     );
-    // Too large to share a transaction: one is under way in each of two slots.
+    // Too large for a shared transaction, so each of two slots runs one write.
     const large = new Uint8Array(100_000);
     const block = { number: 1n, data: large, hash: new Uint8Array(32) };
     const writes = ids.map((id) => storage.writeMiniblockCandidate(id, block));
@@ -269,7 +272,7 @@ describe("Metrics through an OpenTelemetry SDK", () => {
     assert.ok(slots.some(({ value }) => value === 2));
     await session.script("ROLLBACK");
     await Promise.all(writes);
-    // The transaction slot is freed just after its writes are settled.
+    // A transaction slot is freed just after its writes have settled.
     await until(() => gaugeOf(storage, metrics.queueBusySlots) === 0);
     assert.equal(gaugeOf(storage, metrics.queueWrites), 0);
     assert.equal(gaugeOf(storage, metrics.queueSize), 0);
@@ -280,7 +283,7 @@ describe("Metrics through an OpenTelemetry SDK", () => {
     assert.equal(gaugeOf(storage, metrics.connectionLimit, write), 2);
   });
 
-  it("count attempts and retries by their cause", async () => {
+  it("count attempts, and retries by their cause", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({ url: proxy.url });
     const { storage } = test;
@@ -295,7 +298,7 @@ describe("Metrics through an OpenTelemetry SDK", () => {
     assert.equal(gaugeOf(storage, metrics.transactionRetries, cause), 1);
   });
 
-  it("of a closed store are reported to the end, then no more", async () => {
+  it("of a closed store keep their counts, and lose their gauges", async () => {
     const { storage, schema, ...test } = await openTestStorage();
     const id = newStreamId();
     await storage.createStreamStorage(id, genesis);
@@ -322,8 +325,8 @@ describe("Metrics through an OpenTelemetry SDK", () => {
   });
 });
 
-describe("Of a store that is gone", () => {
-  it("no callback is left, whether it was opened or not", async () => {
+describe("A store that is closed, or failed to open,", () => {
+  it("leaves no callback with OpenTelemetry", async () => {
     const registered = new Set<unknown>();
     const noop = api.getMeterProvider().getMeter("");
     const meter = Object.create(noop, {

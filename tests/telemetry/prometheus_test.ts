@@ -1,4 +1,7 @@
-/** Metrics in Prometheus' text format, without any SDK. */
+/**
+ * Metrics in Prometheus' text format, read back by a strict parser, and the
+ * handler that serves them. No SDK is involved.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { metrics } from "../../src/telemetry/names.ts";
@@ -17,7 +20,7 @@ import { openTestStorage } from "../support/storage.ts";
 const data = new Uint8Array([1]);
 
 describe("Prometheus' text", () => {
-  it("of a store is well formed and tells what it did", async () => {
+  it("of a store is well formed and counts its calls", async () => {
     await using test = await openTestStorage();
     const { storage, schema } = test;
     const id = newStreamId();
@@ -50,7 +53,7 @@ describe("Prometheus' text", () => {
     assert.equal(owner?.value, 1);
   });
 
-  it("escapes what stands in labels", () => {
+  it("has escapes in the values of labels", () => {
     const schema = 'quote " slash \\ line \n end';
     const telemetry = new StoreTelemetry({ database: "d", schema });
     telemetry.batchSizes()(1e6);
@@ -69,7 +72,7 @@ describe("Prometheus' text", () => {
     );
   });
 
-  it("of two stores has each family once", () => {
+  it("of two stores contains each family once", () => {
     const stores = ["one", "two"].map((schema) => {
       const telemetry = new StoreTelemetry({ database: "d", schema });
       telemetry.close();
@@ -107,7 +110,7 @@ describe("Prometheus' text", () => {
     }
   });
 
-  it("is refused by the parser when it is not well formed", () => {
+  it("is refused by this test's parser if it is malformed", () => {
     const bad: Record<string, string> = {
       "no end": "# HELP a b\n# TYPE a gauge\na 1",
       "no TYPE": "a 1\n",

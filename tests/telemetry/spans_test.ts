@@ -1,4 +1,4 @@
-/** Spans as an OpenTelemetry SDK gets them. */
+/** The spans of a store on a real server, as an OpenTelemetry SDK gets them. */
 import {
   context,
   type Span,
@@ -22,7 +22,7 @@ import { openTestStorage } from "../support/storage.ts";
 const secret = new TextEncoder().encode("the-payload-of-a-stream");
 const genesis = { number: 0n, data: secret, snapshot: secret };
 
-/** Runs the body below a span of its own. */
+/** Runs the body inside a span of its own. */
 async function below<T>(
   name: string,
   body: (parent: Span) => Promise<T>,
@@ -50,7 +50,7 @@ describe("A call's span", () => {
   const sdk: InMemoryTelemetry = installTelemetry();
   after(() => sdk[Symbol.asyncDispose]());
 
-  it("is the client's, below the caller's, and says what is in the table", async () => {
+  it("is a client span inside the caller's, with the attributes of the table", async () => {
     await using test = await openTestStorage();
     const { storage, schema } = test;
     const id = newStreamId();
@@ -123,7 +123,7 @@ describe("A call's span", () => {
     assert.equal(blocks.attributes[attributes.errorType], "INVALID_ARGUMENT");
   });
 
-  it("has an event for each retry, on the call that was tried again", async () => {
+  it("has an event for each retry of its own call", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({ url: proxy.url });
     const { storage } = test;
@@ -132,7 +132,7 @@ describe("A call's span", () => {
       await storage.createStreamStorage(id, genesis);
     }
     sdk.takeSpans();
-    // Both fail in the batch that the first of them has started.
+    // The first write starts a batch, in which both fail.
     let cuts = 0;
     proxy.setRule(({ side, type }) =>
       side === "backend" && type === "Z" && cuts++ < 3

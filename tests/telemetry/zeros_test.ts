@@ -1,6 +1,7 @@
 /**
- * Numbers that are there before anything happens, so that the first event of a
- * kind is an increase; and those that take a query.
+ * Series that exist at 0 before their first event, so that a monitor sees the
+ * first event as an increase; counts of streams, which take a query; and metrics
+ * of the server and of connections. On a real server.
  */
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
@@ -40,12 +41,12 @@ import { openTestStorage } from "../support/storage.ts";
 import { until } from "../support/until.ts";
 
 type Same<A, B> = [A] extends [B] ? [B] extends [A] ? true : false : false;
-/** What PostgreSQL has beside every reader, but for what takes no signal. */
+/** The calls that only PostgreSQL's readers have, without those that read no table. */
 type PostgresReads = Exclude<
   keyof PostgresStreamReader,
   keyof StreamReader | "schema" | "partitions" | "health" | "metrics"
 >;
-/** The others have no transaction. */
+/** The calls of `maintenance` that have a transaction. */
 type Maintains = Exclude<keyof StreamMaintenance, "workers" | "updateTrimming">;
 
 const areRead: Same<typeof postgresReads[number], PostgresReads> = true;
@@ -56,13 +57,13 @@ const areActions: Same<typeof objectStorageActions[number], ObjectStoreAction> =
 const data = new Uint8Array([1, 2, 3]);
 const genesis = { number: 0n, data };
 
-/** What can't be known before: SQLSTATEs, and the server. */
+/** Metrics whose labels can't be known before: SQLSTATEs, and the server. */
 const open: ReadonlySet<MetricDefinition> = new Set([
   metrics.transactionRetries,
   metrics.serverInfo,
 ]);
 
-/** Every series by its labels, with its number of events or its value. */
+/** Every series by name and labels, with its value or its number of events. */
 function seriesOf(families: MetricFamily[]): Map<string, number> {
   const all = families.flatMap(({ definition, samples }) =>
     samples.map(({ attributes: labels, value }) => {
@@ -73,7 +74,7 @@ function seriesOf(families: MetricFamily[]): Map<string, number> {
     })
   ).filter(([definition, labels]) =>
     !open.has(definition) &&
-    // Of failed calls there is a counter by code.
+    // Failed calls have a counter by code instead.
     (definition !== metrics.operationDuration ||
       labels[attributes.errorType] === undefined)
   );
@@ -83,7 +84,7 @@ function seriesOf(families: MetricFamily[]): Map<string, number> {
   ]));
 }
 
-/** A sample of a family, by some of its attributes. */
+/** The value of a metric's sample, by some of its attributes. */
 function valueOf(
   source: { metrics(): MetricFamily[] },
   definition: MetricDefinition,
@@ -113,12 +114,12 @@ async function readAll(storage: PostgresStreamReader, id: StreamId) {
   for await (const _ of storage.streamMiniblocks(id, 0n, 1n));
 }
 
-describe("A series is there at 0", () => {
-  it("under the names of all calls", () => {
+describe("A series", () => {
+  it("exists for the name of every call, as the types prove", () => {
     assert.ok(areRead && areMaintained && areActions);
   });
 
-  it("before its first event, whatever a store does", async () => {
+  it("of a store exists before its first event, whatever the store does", async () => {
     await using test = await openTestStorage();
     const { storage } = test;
     const before = seriesOf(storage.metrics());
@@ -153,7 +154,7 @@ describe("A series is there at 0", () => {
     assert.equal(ofCode("INTERNAL"), 0);
   });
 
-  it("of a reader, too, which has nothing of what writes", async () => {
+  it("of a reader exists before its first event, and none is about writes", async () => {
     await using test = await openTestStorage();
     const { url, schema } = test;
     const id = newStreamId();
@@ -171,7 +172,7 @@ describe("A series is there at 0", () => {
     assert.equal(size, BigInt(data.length));
   });
 
-  it("and takes three lines of a scrape, if it is a histogram's", async () => {
+  it("of an empty histogram takes three lines of a scrape", async () => {
     await using test = await openTestStorage();
     const text = prometheusText(test.storage);
     const families = parsePrometheus(text);
@@ -210,8 +211,8 @@ describe("An OpenTelemetry SDK", () => {
   });
 });
 
-describe("Streams are counted", () => {
-  it("by type, once somebody has looked", async () => {
+describe("The count of streams", () => {
+  it("is made by type, after the metrics were read once", async () => {
     await using test = await openTestStorage({ workerConcurrency: 1 });
     const { storage } = test;
     const digits = () => newStreamId().slice(2);
@@ -231,7 +232,7 @@ describe("Streams are counted", () => {
     assert.equal(valueOf(storage, metrics.mediaWaiting), undefined);
   });
 
-  it("only while somebody looks, and a hundredth of the time", async () => {
+  it("is made only while metrics are read, for a hundredth of the time", async () => {
     const registry = new Registry({});
     const counts = new StreamCounts(registry);
     let woken = 0;
@@ -272,8 +273,8 @@ describe("Streams are counted", () => {
   });
 });
 
-describe("Beside them", () => {
-  it("stand the server and the waits for connections", async () => {
+describe("A store's metrics", () => {
+  it("name the server, and count the waits for connections", async () => {
     await using test = await openTestStorage();
     const { storage } = test;
     const id = newStreamId();
@@ -296,7 +297,7 @@ describe("Beside them", () => {
     assert.match(String(labels[attributes.systemId]), /^\d+$/);
   });
 
-  it("stands why connections ended, and only a loss is logged", async () => {
+  it("count the ends of connections by cause, of which only a loss is logged", async () => {
     const logged: string[] = [];
     await using test = await openTestStorage({
       maxConnections: 8,
@@ -329,7 +330,7 @@ describe("Beside them", () => {
     assert.ok(logged.includes("connection_lost"));
   });
 
-  it("stands what a stream takes in the database", async () => {
+  it("are complemented by the size of a stream's blocks in the database", async () => {
     await using test = await openTestStorage();
     const { storage } = test;
     const id = newStreamId();
