@@ -1,6 +1,6 @@
 /**
- * The dashboard and the alert rules of docs/examples/ ask for metrics, labels
- * and values that there are.
+ * The dashboard, the alert rules and the Kubernetes manifest of docs/examples/
+ * use only metrics, labels, values and paths that the store has.
  */
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
@@ -46,17 +46,17 @@ for (const metric of Object.values<MetricDefinition>(metrics)) {
 }
 const allLabels = new Set([...series.values()].flatMap((set) => [...set]));
 
-/** The words that the store gives to attributes as values. */
+/** The source code, which contains every value that an attribute can have. */
 const words = readdirSync(join(root, "src"), { recursive: true }).map(String)
   .filter((path) => path.endsWith(".ts"))
   .map((path) => readDocument(`src/${path}`)).join("\n");
 
-/** Fails when an expression asks for what no store has. */
+/** Checks that a store has every series, label and value of an expression. */
 function checkExpression(expression: string): void {
   const names = [...expression.matchAll(/\b(?:stream_storage|db_client)_\w+/g)]
     .map(([name]) => name).filter((name) => !allLabels.has(name));
   assert.ok(names.length > 0, expression);
-  for (const name of names) assert.ok(series.has(name), `there is no ${name}`);
+  for (const name of names) assert.ok(series.has(name), `There is no ${name}`);
   for (
     const [, name, matchers] of expression.matchAll(/(\w+)\{([^}]*)\}/g)
   ) {
@@ -80,14 +80,14 @@ function checkExpression(expression: string): void {
   }
 }
 
-/** The labels between two braces in a text. */
+/** Checks the labels between double braces in a text. */
 function checkLabels(text: string): void {
   for (const [, label] of text.matchAll(/\{\{ ?(?:\$labels\.)?(\w+) ?\}\}/g)) {
-    assert.ok(allLabels.has(label!), `${text}: there is no label ${label}`);
+    assert.ok(allLabels.has(label!), `${text}: There is no label ${label}`);
   }
 }
 
-/** Deno has no parser of YAML. */
+/** Only Bun has a YAML parser. */
 const yaml = (globalThis as {
   Bun?: { YAML: { parse(text: string): unknown } };
 }).Bun?.YAML;
@@ -95,7 +95,7 @@ const yaml = (globalThis as {
 describe("The dashboard", () => {
   const shown = panels.filter(({ type }) => type !== "row");
 
-  it("asks for metrics and labels that there are", () => {
+  it("uses only metrics and labels that exist", () => {
     assert.ok(shown.length > 15);
     for (const { title, targets = [] } of shown) {
       assert.ok(targets.length > 0, title);
@@ -113,7 +113,7 @@ describe("The dashboard", () => {
     }
   });
 
-  it("has places and numbers that no two panels share", () => {
+  it("has no two panels with the same place or number", () => {
     assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length);
     for (const [i, { gridPos: a, title }] of panels.entries()) {
       assert.ok(a.x + a.w <= 24, title);
@@ -129,7 +129,7 @@ describe("The dashboard", () => {
 describe("The alert rules", () => {
   const rules = alerts.split(/^ {6}- alert: /m).slice(1);
 
-  it("ask for metrics and labels that there are", () => {
+  it("use only metrics and labels that exist", () => {
     assert.ok(rules.length > 5);
     for (const rule of rules) {
       const [, expression] = /^ {8}expr:(?: >-)?\s([^]*?)^ {8}\w/m.exec(rule) ??
@@ -140,7 +140,7 @@ describe("The alert rules", () => {
     }
   });
 
-  it("say how urgent they are, and what to look at", () => {
+  it("say how urgent they are, and what to check", () => {
     const names = rules.map((rule) => rule.split("\n")[0]);
     assert.equal(new Set(names).size, rules.length);
     for (const rule of rules) {
@@ -161,40 +161,44 @@ describe("The alert rules", () => {
 describe("The Kubernetes manifest", () => {
   const text = readDocument("docs/examples/kubernetes.yaml");
 
-  it("asks the paths that the health handler answers", () => {
+  it("probes the paths that the health handler answers", () => {
     const paths = [...text.matchAll(/^ +path: (\S+)$/gm)].map(([, at]) => at!);
     assert.deepEqual(paths, ["/readyz", "/livez"]);
     for (const path of paths) assert.ok(words.includes(`"${path}"`), path);
   });
 
-  it("is YAML of three resources", { skip: yaml === undefined }, () => {
-    const resources = text.split(/^---$/m).map((part) =>
-      yaml!.parse(part) as { kind: string; apiVersion: string; spec?: Spec }
-    );
-    assert.deepEqual(
-      resources.map(({ kind }) => kind),
-      ["Secret", "Deployment", "Service"],
-    );
-    const { replicas, strategy, selector, template } = resources[1]!.spec!;
-    const [container, ...others] = template.spec.containers;
-    assert.equal(others.length, 0);
-    // A rollout that keeps a pod ready would wait for ever.
-    assert.equal(strategy.rollingUpdate.maxUnavailable, replicas);
-    const { matchLabels } = selector as { matchLabels: unknown };
-    assert.deepEqual(template.metadata.labels, matchLabels);
-    assert.deepEqual(resources[2]!.spec!.selector, matchLabels);
-    const [port] = container!.ports;
-    for (const probe of ["readinessProbe", "livenessProbe"] as const) {
-      assert.equal(container![probe].httpGet.port, port!.name);
-    }
-  });
+  it(
+    "is YAML with three matching resources",
+    { skip: yaml === undefined },
+    () => {
+      const resources = text.split(/^---$/m).map((part) =>
+        yaml!.parse(part) as { kind: string; apiVersion: string; spec?: Spec }
+      );
+      assert.deepEqual(
+        resources.map(({ kind }) => kind),
+        ["Secret", "Deployment", "Service"],
+      );
+      const { replicas, strategy, selector, template } = resources[1]!.spec!;
+      const [container, ...others] = template.spec.containers;
+      assert.equal(others.length, 0);
+      // A rollout that keeps a pod ready would wait for ever.
+      assert.equal(strategy.rollingUpdate.maxUnavailable, replicas);
+      const { matchLabels } = selector as { matchLabels: unknown };
+      assert.deepEqual(template.metadata.labels, matchLabels);
+      assert.deepEqual(resources[2]!.spec!.selector, matchLabels);
+      const [port] = container!.ports;
+      for (const probe of ["readinessProbe", "livenessProbe"] as const) {
+        assert.equal(container![probe].httpGet.port, port!.name);
+      }
+    },
+  );
 });
 
 interface Probe {
   httpGet: { path: string; port: string };
 }
 
-/** What the manifest has, as far as it is looked at. */
+/** The fields of the manifest that the tests use. */
 interface Spec {
   replicas: number;
   strategy: { rollingUpdate: { maxUnavailable: number } };

@@ -1,8 +1,8 @@
 /**
- * The runbook of docs/operations.md: every command is run, in the order of the
- * document, on a server of its own. What is printed is compared with what stands
- * there but for numbers, times and names. With UPDATE_GOLDEN set it is written into
- * the document, to be looked at and committed.
+ * Runs every command of the runbook docs/operations.md in order, on a real server
+ * of its own. Compares the output with the document, except for numbers, times
+ * and names. UPDATE_GOLDEN writes the output into the document; read it before
+ * you commit it.
  */
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
@@ -40,7 +40,7 @@ const environment = { ...process.env };
 
 const sql = (text: string) => queryOnce(server.url, text);
 
-/** What has happened before a block, by the name that the document gives it. */
+/** Events that happen before a block, by the document's names for them. */
 const events: Record<string, () => Promise<unknown>> = {
   "the owner has died": () =>
     sql(`INSERT INTO ${schema}.singlenodekey VALUES
@@ -85,7 +85,7 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** A space with snapshots, and two smaller streams. */
+/** Stores a space with snapshots, and two smaller streams. */
 async function fill(): Promise<void> {
   await using storage = await openStreamStorage({
     url: server.url,
@@ -98,7 +98,7 @@ async function fill(): Promise<void> {
   ) {
     const block = (number: number) => ({
       number: BigInt(number),
-      // What could be compressed would be smaller on disk.
+      // Random data, because the server would compress any other.
       data: crypto.getRandomValues(new Uint8Array(10_000)),
       ...(number % 10 === 0 && { snapshot: new Uint8Array(5000).fill(1) }),
     });
@@ -117,7 +117,7 @@ async function fill(): Promise<void> {
   await sql("VACUUM ANALYZE");
 }
 
-/** A block of the document, its commands and what they print. */
+/** A block of the document: its commands, and what they print. */
 interface Block {
   event: string | undefined;
   commands: { line: string; output: string }[];
@@ -139,19 +139,19 @@ describe("docs/operations.md", () => {
   const document = readDocument(path);
   const blocks = blocksOf(document);
 
-  it("has commands", () => {
+  it("has at least ten blocks of commands", () => {
     assert.ok(blocks.length >= 10, `${blocks.length} blocks`);
   });
 
   for (const { event, commands } of blocks) {
     if (event !== undefined) {
-      it(`then ${event}`, async () => {
+      it(`goes on when ${event}`, async () => {
         assert.ok(Object.hasOwn(events, event), event);
         await events[event]!();
       });
     }
     for (const command of commands) {
-      it(`$ ${command.line}`, async () => {
+      it(`shows the output of: ${command.line}`, async () => {
         const printed = await run(command.line);
         if (process.env.UPDATE_GOLDEN) command.output = printed;
         else assert.equal(shapeOf(printed), shapeOf(command.output));
@@ -159,7 +159,7 @@ describe("docs/operations.md", () => {
     }
   }
 
-  it("is written with UPDATE_GOLDEN", () => {
+  it("is rewritten under UPDATE_GOLDEN", () => {
     if (!process.env.UPDATE_GOLDEN) return;
     let nth = 0;
     const text = document.replace(fence, (whole, _event, old) => {
@@ -177,7 +177,7 @@ describe("docs/operations.md", () => {
   });
 });
 
-/** Runs a command in this process, which is quicker; knows `| grep -v WORDS`. */
+/** Runs a command in this process, which is faster; knows `| grep -v WORDS`. */
 async function run(line: string): Promise<string> {
   const [command, filter] = line.split(" | grep -v ");
   const [name, ...args] = command!.split(" ");
@@ -199,7 +199,7 @@ async function run(line: string): Promise<string> {
     await runProgram(args);
   } finally {
     stdout.write = write;
-    // As many as commands would be too many for one process.
+    // Each command adds a listener; so many would cause a warning.
     for (const each of stdout.listeners("error")) {
       if (!listeners.includes(each)) stdout.off("error", each as () => void);
     }
@@ -213,11 +213,11 @@ async function run(line: string): Promise<string> {
   return printed.split("\n").filter((each) => !without.test(each)).join("\n");
 }
 
-/** Without what differs from run to run: numbers, times, names, wrapping. */
+/** The text without what differs between runs: numbers, times, names, wrapping. */
 function shapeOf(text: string): string {
   return text
     .replaceAll(/\n {12,}(?=\S)/g, " ")
-    // What limits a server, and what a runtime asks for, is not the document's.
+    // The server's limit and the runtime's permissions depend on the machine.
     .replace(/ in addition to its round trip[\s\S]*/, "")
     .replace(/This runtime needs none|Deno allows what .*/, "ALLOWED")
     .replaceAll(/\bconnections?\b/g, "connections")

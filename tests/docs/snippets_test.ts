@@ -1,12 +1,12 @@
 /**
- * Every TypeScript snippet of README.md, docs/ and doc comments is type-checked
- * and run, every command of their shell snippets exists, and every link leads
- * somewhere.
+ * Type-checks and runs every TypeScript snippet of README.md, docs/ and doc
+ * comments. Checks that every command in their shell snippets exists, and that
+ * every link has a target.
  *
  * A snippet is a module, or a piece of a program that may use the names of
- * `Surroundings` without declaring them. What `console.log(…); // text` prints
- * is compared with the text. `<!-- snippet: types only, REASON -->` before a
- * snippet leaves it at the type check.
+ * `Surroundings` without declaring them. After `console.log(…); // text` the
+ * test compares the output with the text. A snippet after `<!-- snippet: types
+ * only, REASON -->` is only type-checked.
  */
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -46,14 +46,17 @@ const blocks = [...documentPaths(), ...commentedPaths()].flatMap(codeBlocks);
 const snippets = blocks.filter(({ language }) => language === "ts");
 const isDeno = "Deno" in globalThis;
 
-/** Doc comments that are left at the type check, where a mark would show. */
+/**
+ * Doc comments whose snippets are only type-checked. A mark in a doc comment
+ * would be visible.
+ */
 const typesOnly = new Map([
-  ["src/embedded/mod.ts", "the quick start has run such a server"],
+  ["src/embedded/mod.ts", "the quick start runs such a server"],
   ["src/operator/cluster/move_store.ts", "it needs a cluster"],
   ["src/testing/contract.ts", "it registers tests"],
 ]);
 
-/** The place of a block, to be found again. */
+/** Where a block stands, for messages and names. */
 const placeOf = ({ path, line }: CodeBlock) => `${path}:${line}`;
 
 let dir: string;
@@ -112,7 +115,7 @@ describe("The documentation's snippets", () => {
     };
   }
 
-  it("have the types that they seem to have", { skip: !isDeno }, async () => {
+  it("pass the type check", { skip: !isDeno }, async () => {
     const files = snippets.map(fileOf);
     const config = join(root, "deno.json");
     await runCommand(
@@ -128,8 +131,8 @@ describe("The documentation's snippets", () => {
     const isLeft = block.mark.startsWith("types only, ") ||
       typesOnly.has(block.path);
     if (isLeft) continue;
-    it(`run: ${placeOf(block)}`, async () => {
-      assert.equal(block.mark, "", "an unknown mark");
+    it(`run without an error: ${placeOf(block)}`, async () => {
+      assert.equal(block.mark, "", "Expected no mark but `types only`");
       const observed = new Observed();
       const module = await import(pathToFileURL(fileOf(block)).href);
       await module.run(await surroundings(observed));
@@ -156,7 +159,7 @@ describe("The documentation's commands", () => {
         .map((text) => ({ place: placeOf(block), text }))
     );
 
-  it("are tasks that exist, with options that they know", () => {
+  it("call tasks that exist, with options that exist", () => {
     for (const { place, text } of commands) {
       const [, task, rest = ""] = /\bdeno task (?:--\S+ )?([a-z:-]+)(.*)/
         .exec(text) ?? [];
@@ -170,7 +173,7 @@ describe("The documentation's commands", () => {
     }
   });
 
-  it("are programs that exist", () => {
+  it("call programs that exist", () => {
     for (const { place, text } of commands) {
       for (const [path] of text.matchAll(/\b(scripts|bench|tests)\/\S+\.ts/g)) {
         assert.ok(existsSync(join(root, path)), `${place}: ${path}`);
@@ -178,7 +181,7 @@ describe("The documentation's commands", () => {
     }
   });
 
-  it("stand in the text as they are called", () => {
+  it("name tasks that exist in prose, too", () => {
     for (const path of documentPaths()) {
       for (const [, task] of proseOf(path).matchAll(/`deno task ([a-z:-]+)/g)) {
         assert.ok(task! in tasks, `${path}: there is no task ${task}`);
@@ -188,7 +191,7 @@ describe("The documentation's commands", () => {
 });
 
 describe("The documentation's links", () => {
-  it("lead to files and headings that are there", () => {
+  it("lead to files and headings that exist", () => {
     for (const path of documentPaths()) {
       for (const [, link] of proseOf(path).matchAll(/\]\(([^)\s]+)\)/g)) {
         if (/^https?:/.test(link!)) continue;

@@ -1,7 +1,7 @@
 /**
- * The tables of README.md and docs/ against the code: operations, options with
- * their defaults, error codes, faults, workers; and that tests exist that they
- * name.
+ * The tables of docs/ agree with the code: operations, options with their
+ * defaults, error codes, faults and workers. The tests that the pages name exist,
+ * README.md is short, and its picture shows the saved benchmark run.
  */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
@@ -29,7 +29,7 @@ function namesIn(path: string, ...titles: string[]): string[] {
     .flatMap(([name]) => codeWords(name!)).sort();
 }
 
-/** The members that an interface of ours declares itself. */
+/** The members that one of our interfaces declares itself. */
 function membersOf(path: string, name: string): string[] {
   const source = readDocument(path);
   const body = source.split(
@@ -40,7 +40,7 @@ function membersOf(path: string, name: string): string[] {
   return Array.from(members, ([, member]) => member!);
 }
 
-/** The words of a type that is a union of strings. */
+/** The members of a type that is a union of strings. */
 function wordsOf(path: string, name: string): string[] {
   const [, union = ""] = new RegExp(`^export type ${name} =([^]*?);$`, "m")
     .exec(readDocument(path)) ?? [];
@@ -61,7 +61,7 @@ const openStorage: Declared = [
   "PostgresStreamStorage",
 ];
 
-describe("The reference", () => {
+describe("docs/reference.md", () => {
   const members = [reader, storage, openReader, openStorage].flatMap(
     ([path, name]) =>
       membersOf(path, name).map((member) => ({
@@ -74,7 +74,7 @@ describe("The reference", () => {
   const namesOf = (some: typeof members) =>
     some.map(({ member }) => member).sort();
 
-  it("has every operation, which takes a signal", () => {
+  it("lists every operation", () => {
     const operations = members.filter((one) => one.isOperation);
     assert.ok(operations.length > 25);
     assert.deepEqual(namesIn(reference, "Operations"), namesOf(operations));
@@ -88,12 +88,12 @@ describe("The reference", () => {
     assert.deepEqual(marked.sort(), namesOf(reading));
   });
 
-  it("has every other member of an open store, which takes none", () => {
+  it("lists every other member of an open store", () => {
     const others = members.filter((one) => !one.isOperation);
     assert.deepEqual(namesIn(reference, "The store itself"), namesOf(others));
   });
 
-  it("has every error code, and every field", () => {
+  it("lists every error code, and every field of an error", () => {
     const file = "src/storage/errors.ts";
     const codes = wordsOf(file, "StreamStorageErrorCode");
     assert.ok(codes.length > 10);
@@ -103,7 +103,7 @@ describe("The reference", () => {
     assert.deepEqual(namesIn(reference, "Errors"), fields.sort());
   });
 
-  it("names functions that the package exports", () => {
+  it("names only functions that the package exports", () => {
     const [, list = ""] = /exports pure functions:([^]*?)\n\n/
       .exec(readDocument(reference)) ?? [];
     const exported = readDocument("mod.ts");
@@ -114,7 +114,7 @@ describe("The reference", () => {
   });
 });
 
-describe("The reference's options", () => {
+describe("The options in docs/reference.md", () => {
   const tables = [
     "Where the database is",
     "The schema and its owner",
@@ -124,7 +124,7 @@ describe("The reference's options", () => {
   const rows = tables.flatMap((title) => tableOf(reference, title));
   const file = "src/postgres/options.ts";
 
-  it("are all there are", () => {
+  it("are complete", () => {
     const options = membersOf(file, "StreamStorageOptions")
       .filter((name) => name !== "retry");
     const retry = membersOf(file, "RetryPolicy").map((name) => `retry.${name}`);
@@ -134,7 +134,7 @@ describe("The reference's options", () => {
     );
   });
 
-  /** What holds when nothing else is told, by the option's name. */
+  /** The defaults by the option's name. */
   function defaults(): Record<string, unknown> {
     const { target, retry, lockWaitMs, ...others } = resolveOptions({
       user: "user",
@@ -156,7 +156,7 @@ describe("The reference's options", () => {
     };
   }
 
-  it("have the defaults that are told", () => {
+  it("show the real defaults", () => {
     const actual = defaults();
     for (const [name, documented] of rows) {
       const [option = ""] = codeWords(name!);
@@ -169,10 +169,10 @@ describe("The reference's options", () => {
     }
   });
 
-  /** Given above, or different each time. */
+  /** Options that `defaults` gives, or that differ each time. */
   const ownWords = ["user", "schema", "instanceId"];
 
-  it("are told a default where they have one", () => {
+  it("show a default wherever there is one", () => {
     const actual = defaults();
     for (const [name, documented] of rows) {
       const [option = ""] = codeWords(name!);
@@ -189,7 +189,7 @@ describe("The reference's options", () => {
 });
 
 describe("Doc comments", () => {
-  // deno doc shows of an interface only what it declares itself.
+  // `deno doc` shows only the members that an interface declares itself.
   it("link to the interfaces that an interface extends", () => {
     const inheritance: [Declared, Declared[]][] = [
       [storage, [reader]],
@@ -207,8 +207,8 @@ describe("Doc comments", () => {
   });
 });
 
-describe("A reader's options", () => {
-  it("have the defaults that are told", () => {
+describe("A reader's options in docs/reference.md", () => {
+  it("are complete, and show the real defaults", () => {
     const { target, ...others } = resolveReaderOptions({
       user: "user",
       schema: "schema",
@@ -232,7 +232,7 @@ describe("A reader's options", () => {
 });
 
 describe("Other tables", () => {
-  it("name the workers that run, and all that maintenance offers", async () => {
+  it("name the workers, and every method of maintenance", async () => {
     await using test = await openTestStorage({
       workerConcurrency: 1,
       mediaStorage: {
@@ -254,13 +254,13 @@ describe("Other tables", () => {
     assert.deepEqual(names, [...workers, ...methods].sort());
   });
 
-  it("have every fault that a test can ask for", () => {
+  it("list every fault that a test can ask for", () => {
     const faults = wordsOf("src/testing/faults.ts", "Fault");
     assert.ok(faults.length > 3);
     assert.deepEqual(namesIn("docs/testing.md", "Faults"), faults.sort());
   });
 
-  it("name tests that are there", () => {
+  it("name only tests that exist", () => {
     for (const path of documentPaths()) {
       for (
         const [, test] of proseOf(path).matchAll(
@@ -272,15 +272,15 @@ describe("Other tables", () => {
     }
   });
 
-  it("fit a terminal on the first page", () => {
+  it("and lines of README.md fit a terminal, on one page", () => {
     const lines = readDocument("README.md").split("\n");
     assert.ok(lines.length <= 220, `${lines.length} lines`);
     for (const line of lines) assert.ok(line.length <= 100, line);
   });
 });
 
-describe("The picture on the first page", () => {
-  it("is that of the saved run", async () => {
+describe("The picture in README.md", () => {
+  it("shows the saved benchmark run", async () => {
     const { overviewChart } = await import("../../bench/report/overview.ts");
     const run = JSON.parse(
       readFileSync(join(root, "bench/results.json"), "utf8"),

@@ -1,4 +1,7 @@
-/** The lists of metrics, spans and log events in docs/ are those in force. */
+/**
+ * docs/observability.md lists exactly the metrics, spans and log events of the
+ * code's tables, and the code uses every entry of the tables.
+ */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -19,12 +22,12 @@ const page = "docs/observability.md";
 const code = (text: string) => `\`${text}\``;
 const list = (names: readonly string[]) => names.map(code).join(", ");
 
-/** The sentence that lists attributes, where there are any. */
+/** The sentence that lists attributes, if there are any. */
 const by = (attributes: readonly string[]) =>
   attributes.length === 0 ? "" : ` By ${list(attributes)}.`;
 
-describe("The page on observability", () => {
-  it("has every metric", () => {
+describe("docs/observability.md", () => {
+  it("lists every metric", () => {
     assertGenerated(
       page,
       "metrics",
@@ -37,7 +40,7 @@ describe("The page on observability", () => {
     );
   });
 
-  it("has every span and its events", () => {
+  it("lists every span and its events", () => {
     assertGenerated(
       page,
       "spans",
@@ -56,7 +59,7 @@ describe("The page on observability", () => {
     );
   });
 
-  it("has every log event", () => {
+  it("lists every log event", () => {
     assertGenerated(
       page,
       "log events",
@@ -69,7 +72,7 @@ describe("The page on observability", () => {
   });
 });
 
-describe("The tables", () => {
+describe("The tables of telemetry", () => {
   const src = join(root, "src");
   const sources = readdirSync(src, { recursive: true, encoding: "utf8" })
     .filter((file) =>
@@ -77,13 +80,13 @@ describe("The tables", () => {
     )
     .map((file) => readFileSync(join(src, file), "utf8")).join("\n");
 
-  it("have no log event that nothing tells", () => {
+  it("have no log event that the code never logs", () => {
     for (const name of Object.keys(logEvents)) {
       assert.ok(sources.includes(`"${name}"`), name);
     }
   });
 
-  it("have no metric that nothing records, and no attribute without use", () => {
+  it("have no metric and no attribute that the code never uses", () => {
     for (const key of Object.keys(metrics)) {
       assert.match(sources, new RegExp(`metrics\\.${key}\\b`));
     }
@@ -92,7 +95,7 @@ describe("The tables", () => {
     }
   });
 
-  it("name what is not a convention below one prefix", () => {
+  it("give one prefix to every name that is not a convention's", () => {
     const conventions = /^(db|error|network|server)\./;
     const names = [
       ...Object.values(metrics).map(({ name }) => name),

@@ -1,6 +1,7 @@
 /**
- * What `import "@towns/stream-storage"` loads before anything is called: a new
- * package in it, or all of the PostgreSQL store, costs every program its time.
+ * The modules that importing the package loads before any call, as Deno reports
+ * them. A new package among them, or the PostgreSQL store, would make every
+ * program start slower.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -15,7 +16,7 @@ interface Dependency {
   code?: { specifier: string };
 }
 
-/** All modules that a module imports, and those that they import. */
+/** All modules that a module imports, directly or indirectly. */
 function loadedBy(entry: string): string[] {
   const { stdout, stderr } = spawnSync(
     process.execPath,
@@ -39,22 +40,25 @@ function loadedBy(entry: string): string[] {
   return [...found];
 }
 
-/** Only Deno tells what it would load. */
+/** Only Deno can report what it would load. */
 const itInDeno = "Deno" in globalThis ? it : () => {};
 
-itInDeno("Importing loads one package, and nothing of PostgreSQL", () => {
-  const loaded = loadedBy("mod.ts");
-  const packages = loaded.filter((specifier) => specifier.startsWith("npm:"))
-    .map((specifier) => specifier.replace(/^npm:\/?(@?[^@]+)@.*/, "$1"));
-  assert.deepEqual(packages, ["@bufbuild/protobuf"]);
-  assert.deepEqual(
-    loaded.filter((specifier) => /src\/(postgres|database)/.test(specifier)),
-    [],
-  );
-  assert.ok(loaded.length > 10, `Only ${loaded.length} modules were found`);
-});
+itInDeno(
+  "Importing the package loads one other package, and not the PostgreSQL store",
+  () => {
+    const loaded = loadedBy("mod.ts");
+    const packages = loaded.filter((specifier) => specifier.startsWith("npm:"))
+      .map((specifier) => specifier.replace(/^npm:\/?(@?[^@]+)@.*/, "$1"));
+    assert.deepEqual(packages, ["@bufbuild/protobuf"]);
+    assert.deepEqual(
+      loaded.filter((specifier) => /src\/(postgres|database)/.test(specifier)),
+      [],
+    );
+    assert.ok(loaded.length > 10, `Found only ${loaded.length} modules`);
+  },
+);
 
-itInDeno("Opening a reader loads nothing of what writes", () => {
+itInDeno("Opening a reader loads no module that writes", () => {
   const loaded = loadedBy("src/postgres/open_reader.ts");
   assert.deepEqual(
     loaded.filter((specifier) =>
@@ -62,5 +66,5 @@ itInDeno("Opening a reader loads nothing of what writes", () => {
     ),
     [],
   );
-  assert.ok(loaded.length > 50, `Only ${loaded.length} modules were found`);
+  assert.ok(loaded.length > 50, `Found only ${loaded.length} modules`);
 });

@@ -1,6 +1,6 @@
 /**
- * What a program must be allowed, and that nothing of its environment counts:
- * the flags in docs/connecting.md are these.
+ * The permissions that a program needs under Deno, which are the flags in
+ * docs/connecting.md; and environment variables, of which none affects a store.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -23,7 +23,7 @@ const embeddedFlags = [
   "--allow-env=PATH,TMPDIR,TMP,TEMP,NODE_V8_COVERAGE",
 ];
 
-/** Every variable that libpq or pg knows, each set to what would do harm. */
+/** Every variable that libpq or pg knows, with a value that would do harm. */
 const poison: Record<string, string> = {
   NODE_PG_FORCE_NATIVE: "1",
   PGAPPNAME: "poison",
@@ -101,7 +101,7 @@ after(async () => {
   await session.close();
 });
 
-describe("the environment", () => {
+describe("The environment", () => {
   it("has no effect on a store", async () => {
     const env = { ...process.env, ...poison };
     const args = await storeArguments();
@@ -109,11 +109,11 @@ describe("the environment", () => {
   });
 });
 
-/** Bun has no permissions. */
+/** Only Deno has permissions. */
 const describeInDeno = isDeno ? describe : () => {};
 
-describeInDeno("permissions under Deno", () => {
-  it("are the server's address for a store", async () => {
+describeInDeno("The permissions under Deno", () => {
+  it("that a store needs are only the server's address", async () => {
     const args = await storeArguments();
     const server = new URL(args[0]!);
     const flags = [
@@ -123,14 +123,14 @@ describeInDeno("permissions under Deno", () => {
     assertEnded(await run("open_write_read", { flags, args }), "1 1");
   });
 
-  it("are a few more for the embedded server", async () => {
+  it("that the embedded server needs are a few more", async () => {
     const flags = ["--no-prompt", ...embeddedFlags];
-    // The tests' own may lie below /dev, which asks for every permission.
+    // The tests' folder may be below /dev, where Deno wants every permission.
     const env = { ...process.env, TMPDIR: "/tmp" };
     assertEnded(await run("start_embedded", { flags, env }), "started");
   });
 
-  it("that are missing are told by name", async () => {
+  it("that are missing are named in the error", async () => {
     const args = await storeArguments();
     const flags = ["--no-prompt", "--allow-net=192.0.2.1"];
     const ended = await run("open_write_read", { flags, args });

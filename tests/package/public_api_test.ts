@@ -1,6 +1,6 @@
 /**
- * The specified interface, spelled out once more: `deno check` fails when a
- * signature differs from it in either direction.
+ * The specified interface, written out a second time. `deno check` fails if a
+ * signature of the package differs from it, in either direction.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -200,7 +200,7 @@ type SpecifiedType =
 
 type Same<A, B> = [A] extends [B] ? [B] extends [A] ? true : false : false;
 
-/** A method more or less, or with other parameters, is another interface. */
+/** True for each method that both interfaces have with the same signature. */
 type SameMethods<A, B> = {
   [K in keyof A | keyof B]: K extends keyof A & keyof B
     ? A[K] extends (...args: infer P) => infer R
@@ -219,7 +219,7 @@ const types: Same<StreamType, SpecifiedType> = true;
 const functions: SpecifiedFunctions = api;
 
 describe("The public interface", () => {
-  it("has the specified functions, at run time too", () => {
+  it("has the specified functions, also at run time", () => {
     assert.ok(methods && block && range && codes && types);
     for (
       const name of [

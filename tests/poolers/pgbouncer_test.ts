@@ -1,4 +1,7 @@
-/** What a store does behind a real PgBouncer, and what it refuses. */
+/**
+ * A store behind a real PgBouncer: it works in session mode, and in transaction
+ * mode with an ownershipUrl that goes to the server; it refuses what would break.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgError } from "../../src/database/pg_error.ts";
@@ -40,7 +43,7 @@ async function serverPids(pooler: PgBouncer): Promise<number[]> {
   return rows.map(({ remote_pid }) => Number(remote_pid));
 }
 
-/** Writes to many streams at once, in order within each. */
+/** Creates 40 streams and writes to all at once, in order within each. */
 async function writeMany(
   { storage }: TestStreamStorage,
   events: number,
@@ -80,7 +83,7 @@ async function refusal(options: StreamStorageOptions) {
     assert.ok(isStreamStorageError(error));
     return error;
   }
-  assert.fail("It was opened");
+  assert.fail("Expected the store not to open");
 }
 
 async function hasSchema(schema: string): Promise<boolean> {
@@ -91,8 +94,8 @@ async function hasSchema(schema: string): Promise<boolean> {
   return rows.length > 0;
 }
 
-describe("ownership through PgBouncer", () => {
-  it("is refused in transaction mode, before anything is written", async () => {
+describe("Ownership through PgBouncer", () => {
+  it("is refused in transaction mode before anything is written", async () => {
     await using pooler = await startPgBouncer(await testDatabaseUrl());
     const schema = "pgbouncer_refused";
     const error = await refusal({ url: pooler.url, schema });
@@ -100,7 +103,7 @@ describe("ownership through PgBouncer", () => {
     assert.equal(error.details.reason, "transaction_pooler");
     assert.equal(error.operation, "openStreamStorage");
     assert.ok(!await hasSchema(schema));
-    // Nor does a probe stay behind on the sessions that others get.
+    // The probe has left nothing on a session that other clients get.
     await using session = await testSession({ url: pooler.url });
     assert.deepEqual(
       await session.script("SELECT pg_listening_channels()"),
@@ -108,7 +111,7 @@ describe("ownership through PgBouncer", () => {
     );
   });
 
-  it("is refused when the pooler's sessions take turns", async () => {
+  it("is refused if the pooler uses its sessions in turn", async () => {
     await using pooler = await startPgBouncer(await testDatabaseUrl(), {
       server_round_robin: 1,
     });
@@ -124,7 +127,7 @@ describe("ownership through PgBouncer", () => {
     assert.equal(error.details.reason, "transaction_pooler");
   });
 
-  it("is refused as ownershipUrl, too", async () => {
+  it("is refused in transaction mode for ownershipUrl, too", async () => {
     await using pooler = await startPgBouncer(await testDatabaseUrl());
     const error = await refusal({
       url: await testDatabaseUrl(),
@@ -134,7 +137,7 @@ describe("ownership through PgBouncer", () => {
     assert.equal(error.details.reason, "transaction_pooler");
   });
 
-  it("works in session mode, takeover included", async () => {
+  it("works in session mode, and so does a takeover", async () => {
     await using pooler = await startPgBouncer(await testDatabaseUrl(), {
       pool_mode: "session",
     });
@@ -150,7 +153,7 @@ describe("ownership through PgBouncer", () => {
     assert.equal(await successor.getStreamsNumber(), 0);
   });
 
-  it("is refused when the addresses lead to different databases", async () => {
+  it("is refused if url and ownershipUrl lead to different databases", async () => {
     const url = await testDatabaseUrl();
     await using pooler = await startPgBouncer(url);
     await using test = await openTestStorage();
@@ -173,8 +176,8 @@ describe("ownership through PgBouncer", () => {
   });
 });
 
-describe("the options for poolers", () => {
-  it("name what is wrong and show no password", async () => {
+describe("Errors in the options for poolers", () => {
+  it("name each option that is wrong, and show no password", async () => {
     const error = await refusal({
       url: "postgresql://user:hush@localhost/db",
       ownershipUrl: "mysql://user:hush@localhost/db",
@@ -190,7 +193,7 @@ describe("the options for poolers", () => {
   });
 });
 
-describe("a store behind PgBouncer in transaction mode", () => {
+describe("A store behind PgBouncer in transaction mode", () => {
   for (const max_prepared_statements of [0, 100]) {
     const name = `max_prepared_statements = ${max_prepared_statements}`;
     it(`serves many streams over few connections, ${name}`, async (t) => {
@@ -215,7 +218,7 @@ describe("a store behind PgBouncer in transaction mode", () => {
     });
   }
 
-  it("has its settings in each transaction and leaves none", async () => {
+  it("applies its settings in each transaction, and leaves none behind", async () => {
     await using pooler = await startPgBouncer(await testDatabaseUrl(), {
       default_pool_size: 1,
     });
@@ -236,14 +239,14 @@ describe("a store behind PgBouncer in transaction mode", () => {
       "off",
       "off",
     ]);
-    // The only session of the pooler, as its next user finds it.
+    // The next client gets the only session that the pooler has.
     await using next = await testSession({ url: pooler.url });
     const left = await next.script(`SELECT ${settingsSeen}`);
     const own = await session.script(`SELECT ${settingsSeen}`);
     assert.deepEqual(left, own);
   });
 
-  it("shortens the timeout of a flush that is late, and only its", async () => {
+  it("shortens the timeout of a late flush, and of no other", async () => {
     await using pooler = await startPgBouncer(await testDatabaseUrl(), {
       default_pool_size: 1,
     });
@@ -268,7 +271,7 @@ describe("a store behind PgBouncer in transaction mode", () => {
     assert.deepEqual(second.rows, [["9s", "7ms"]]);
   });
 
-  it("goes on when the pooler's connections are killed", async () => {
+  it("recovers when the pooler's connections are killed", async () => {
     await using pooler = await startPgBouncer(await testDatabaseUrl(), {
       default_pool_size: 2,
     });
@@ -284,7 +287,7 @@ describe("a store behind PgBouncer in transaction mode", () => {
     assert.ok(!test.storage.signal.aborted);
   });
 
-  it("goes on when the pooler is killed and started again", async () => {
+  it("recovers when the pooler is killed and restarted", async () => {
     await using pooler = await startPgBouncer(await testDatabaseUrl());
     await using test = await openBehind(pooler, {
       operationTimeoutMs: 30_000,
@@ -297,7 +300,7 @@ describe("a store behind PgBouncer in transaction mode", () => {
     assert.ok(!test.storage.signal.aborted);
   });
 
-  it("tells that the pooler or the server is away", async () => {
+  it("fails with UNAVAILABLE while the pooler or the server is away", async () => {
     await using pooler = await startPgBouncer(await testDatabaseUrl(), {
       default_pool_size: 1,
       query_wait_timeout: 1,
@@ -329,7 +332,7 @@ const settingsSeen = [
   "jit",
 ].map((name) => `current_setting('${name}') AS ${name}`).join(", ");
 
-/** Notes the settings of the transaction that creates a stream. */
+/** Records the settings of the transaction that creates a stream. */
 function watchSettings(schema: string): string {
   return `CREATE TABLE ${schema}.seen AS SELECT ${settingsSeen} LIMIT 0;
     CREATE FUNCTION ${schema}.watch() RETURNS trigger LANGUAGE plpgsql AS $$

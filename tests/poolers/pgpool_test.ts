@@ -1,6 +1,7 @@
 /**
- * Behind a real pgpool-II. In its raw mode version 4.3 keeps a transaction open on
- * the server's session: all goes well there, and nothing is ever committed.
+ * A store behind a real pgpool-II. In raw mode, version 4.3 keeps a transaction
+ * open on the server's session: every statement succeeds, and nothing is ever
+ * committed. The store must notice that.
  */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
@@ -23,12 +24,12 @@ import {
 const genesis = { number: 0n, data: new Uint8Array([1]) };
 const event = new Uint8Array([2]);
 
-describe("pgpool-II", { skip: whyNoPgPool() }, () => {
+describe("A store behind pgpool-II", { skip: whyNoPgPool() }, () => {
   let server: EmbeddedPostgres;
 
   before(async () => {
     server = await startEmbeddedPostgres({ settings: testServerSettings });
-    // pgpool-II knows no password for SCRAM.
+    // pgpool-II has no password for SCRAM.
     const [shown] = await queryOnce(server.url, "SHOW hba_file");
     await writeFile(String(shown!.hba_file), "host all all all trust\n");
     await queryOnce(server.url, "SELECT pg_reload_conf()");
@@ -48,7 +49,7 @@ describe("pgpool-II", { skip: whyNoPgPool() }, () => {
     });
   }
 
-  /** Each write that was acknowledged is there, or the opening was refused. */
+  /** Checks that acknowledged writes are stored, unless the store refuses. */
   async function tryOut(mode: PgPoolMode): Promise<"works" | "refused"> {
     await using pool = await startPgPool(server.url, mode);
     const schema = `pgpool_${mode}`;
@@ -74,11 +75,11 @@ describe("pgpool-II", { skip: whyNoPgPool() }, () => {
     return "works";
   }
 
-  it("in raw mode loses nothing that was acknowledged", async () => {
+  it("in raw mode refuses to open, or loses no acknowledged write", async () => {
     await tryOut("raw");
   });
 
-  it("in streaming replication mode works", async () => {
+  it("works in streaming replication mode", async () => {
     assert.equal(await tryOut("streaming_replication"), "works");
   });
 });

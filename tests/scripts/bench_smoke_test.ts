@@ -1,5 +1,7 @@
-/** That the benchmarks run and leave the rows they should; never how fast. */
-
+/**
+ * A short run of the benchmarks on a real server: they measure every workload and
+ * leave the right rows. No test looks at how fast they are.
+ */
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { findTools, type Tools } from "../../bench/limits/tools.ts";
@@ -12,7 +14,7 @@ import { judge } from "../../bench/rounds.ts";
 import { runBenchmark } from "../../bench/run.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 
-describe("benchmarks", () => {
+describe("The benchmarks", () => {
   let result: BenchResult;
   let tools: Tools;
 
@@ -20,14 +22,14 @@ describe("benchmarks", () => {
     tools = await findTools();
     const args = ["--smoke", "--scale"];
     const url = await testDatabaseUrl();
-    // Each batch is checked against the tables and throws if rows are wrong.
+    // The run itself checks the tables after each batch, and throws.
     result = await runBenchmark(readOptions([`--url=${url}`, ...args])!, {
       partitions: 2,
       onProgress: () => {},
     });
   });
 
-  it("measures every variant of every workload", () => {
+  it("measure every variant of every workload", () => {
     const measured = result.workloads.flatMap(({ id, variants }) =>
       variants.map(({ name, rounds }) => ({ id, name, rounds }))
     );
@@ -42,7 +44,7 @@ describe("benchmarks", () => {
     }
   });
 
-  it("has a ratio for every goal whose tools are there", () => {
+  it("have a ratio for every goal whose tools are there", () => {
     const names = [tools.pgbench ? "" : "pgbench", tools.psql ? "" : "psql"];
     for (const { id, ratios } of result.workloads) {
       assert.ok(ratios.length > 0, id);
@@ -53,7 +55,7 @@ describe("benchmarks", () => {
     }
   });
 
-  it("reports as text, as a chart and in the README", () => {
+  it("report as text, as a chart and in README", () => {
     const titles = result.workloads.map(({ title }) => title);
     const text = textReport(result);
     const svg = chart(result);
@@ -72,11 +74,11 @@ describe("benchmarks", () => {
   });
 });
 
-describe("judge", () => {
+describe("The verdict on a goal", () => {
   const rounds = (...figures: number[]) =>
     figures.map((operationsPerSecond) => ({ operationsPerSecond }));
 
-  it("takes the median of the rounds' own ratios", () => {
+  it("uses the median of the rounds' own ratios", () => {
     const variants = [
       { name: "a", rounds: rounds(10, 90, 40) },
       { name: "b", rounds: rounds(10, 10, 10) },
@@ -94,7 +96,7 @@ describe("judge", () => {
     );
   });
 
-  it("turns ratios of time around", () => {
+  it("inverts ratios of time", () => {
     const variants = [
       { name: "much", rounds: rounds(50) },
       { name: "little", rounds: rounds(100) },
@@ -104,7 +106,7 @@ describe("judge", () => {
     assert.equal(judge({ ...time, atMost: 1.9 }, variants).holds, false);
   });
 
-  it("says nothing of what was not measured", () => {
+  it("is missing if a variant was not measured", () => {
     const goal = {
       of: "a",
       to: "b",
@@ -119,8 +121,8 @@ describe("judge", () => {
   });
 });
 
-describe("options of the benchmark", () => {
-  it("refuses what makes no sense", () => {
+describe("The options of the benchmarks", () => {
+  it("are refused if they make no sense", () => {
     for (const option of ["--rounds=0", "--seconds=x", "--url=", "--fast"]) {
       assert.throws(() => readOptions([option]), option);
     }

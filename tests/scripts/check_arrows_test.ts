@@ -1,3 +1,4 @@
+/** The check of imports finds every import that breaks a rule, and no other. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -27,7 +28,7 @@ const goodTree = {
   "cli/main.ts": 'import { open } from "../postgres/store.ts";\n',
 };
 
-/** Each file breaks one rule, in the line that its name ends with. */
+/** Each file breaks one rule, in the line whose number ends its name. */
 const badTree = {
   "storage/model_1.ts": 'import "../telemetry/names.ts";\n',
   "storage/rules_4.ts":
@@ -77,8 +78,8 @@ async function withTree(
   }
 }
 
-describe("check_arrows", () => {
-  it("has rules for nothing but what exists", () => {
+describe("The check of imports", () => {
+  it("has rules only for files and folders that exist", () => {
     const src = new URL("../../src/", import.meta.url);
     const missing = named.filter((path) => !existsSync(new URL(path, src)));
     assert.deepEqual(missing, []);
@@ -103,7 +104,7 @@ describe("check_arrows", () => {
     });
   });
 
-  it("finds what programs and tests may not share, with its line", async () => {
+  it("finds what programs and tests must not share, with its line", async () => {
     await withTree(projectTree, (root) => {
       const found = findBadSharing(root);
       assert.deepEqual(
@@ -116,7 +117,7 @@ describe("check_arrows", () => {
     });
   });
 
-  it("fails as a command, naming file, line and rule", async () => {
+  it("fails as a command, and names file, line and rule", async () => {
     const files = Object.entries(badTree)
       .map(([file, text]) => [`src/${file}`, text]);
     const tree = { ...projectTree, ...Object.fromEntries(files) };

@@ -1,3 +1,4 @@
+/** The check of retired words finds them in every kind of text and name. */
 import assert from "node:assert/strict";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -70,7 +71,7 @@ describe("The check of retired words", () => {
     assert.equal(found.find(({ word }) => word === "blick")?.instead, "notify");
   });
 
-  it("refuses a glossary whose table it cannot read", () => {
+  it("refuses a glossary whose table it can't read", () => {
     assert.throws(() => readRetiredWords("# Glossary\n"), /Expected a table/);
     const empty = glossary.replace("| everywhere ", "| everywhre");
     assert.throws(() => readRetiredWords(empty), /Expected words and places/);
@@ -78,7 +79,7 @@ describe("The check of retired words", () => {
 });
 
 describe("The names of a file", () => {
-  it("are what stands outside comments, strings and templates", () => {
+  it("are the code outside comments, strings and templates", () => {
     const source = [
       "const a = `b ${c(`d ${e} {`, { f: 1 })} g`; // h",
       'const i = "j\\" k" + \'l\' / m; /* n',

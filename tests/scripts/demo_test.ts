@@ -1,3 +1,7 @@
+/**
+ * The demo: its history has everything that can be stored, its verifier notices
+ * one wrong byte in a real store, and the program cleans up however it ends.
+ */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -20,14 +24,14 @@ import { openTestStorage } from "../support/storage.ts";
 import { untilSeen } from "../support/until.ts";
 import { root } from "../support/root.ts";
 
-describe("demo", () => {
-  describe("history", historyTests);
-  describe("verifier", verifierTests);
-  describe("program", programTests);
+describe("The demo", () => {
+  describe("has a history that", historyTests);
+  describe("has a verifier that", verifierTests);
+  describe("is a program that", programTests);
 });
 
 function historyTests(): void {
-  it("is the same for the same seed only", () => {
+  it("is the same only for the same seed", () => {
     const [first, again, other] = ["1", "1", "2"].map((seed) =>
       historyOf(seed).map(({ expected }) => expected)
     );
@@ -35,7 +39,7 @@ function historyTests(): void {
     assert.notDeepEqual(first, other);
   });
 
-  it("has streams of every type and everything that can be stored", () => {
+  it("contains streams of every type and everything that can be stored", () => {
     const histories = historyOf("1");
     const types = histories.map(({ expected }) =>
       expected.streamId.slice(0, 2)
@@ -53,12 +57,12 @@ function historyTests(): void {
     const largest = Math.max(
       ...all.flatMap(({ blocks }) => blocks.map(({ data }) => data.length)),
     );
-    assert.ok(largest > 490_000 && largest < 510_000, `Largest is ${largest}`);
+    assert.ok(largest > 490_000 && largest < 510_000, `${largest} bytes`);
   });
 }
 
 function verifierTests(): void {
-  it("notices one byte that differs, wherever it is stored", async () => {
+  it("notices one wrong byte, wherever it is stored", async () => {
     await using test = await openTestStorage();
     const { storage, schema, url } = test;
     const history = historyWithEverything();
@@ -95,7 +99,7 @@ function verifierTests(): void {
     }
   });
 
-  it("notices an event, a block or a stream too much or missing", async () => {
+  it("notices an event, a block or a stream that is missing or too much", async () => {
     const history = historyWithEverything();
     const { streamId } = history.expected;
     const wrongs: ((storage: MemoryStreamStorage) => Promise<unknown>)[] = [
@@ -158,7 +162,7 @@ function programTests(): void {
     assert.equal(await exists(url, schema), false);
   });
 
-  it("fails when a stored byte differs, and cleans up", async () => {
+  it("fails if a stored byte differs, and cleans up", async () => {
     const url = await testDatabaseUrl();
     const schema = newSchema();
     const run = await runDemo(on(url, schema, "--corrupt", "--json"));
@@ -167,12 +171,12 @@ function programTests(): void {
     assert.equal(await exists(url, schema), false);
   });
 
-  it("cleans up when it is interrupted", async () => {
+  it("cleans up if it is interrupted", async () => {
     const url = await testDatabaseUrl();
     const schema = newSchema();
     const run = runDemo(on(url, schema));
     await untilSeen(async () => {
-      assert.equal(run.child.exitCode, null, "Ended without a schema");
+      assert.equal(run.child.exitCode, null, "Expected the demo to run");
       return await exists(url, schema);
     });
     run.child.kill("SIGINT");
@@ -184,7 +188,7 @@ function programTests(): void {
     assert.equal(await exists(url, schema), false);
   });
 
-  it("leaves a schema alone that was there before", async () => {
+  it("refuses and keeps a schema that was there before", async () => {
     await using test = await openTestStorage();
     const { url, schema } = test;
     const run = await runDemo(on(url, schema, "--json"));
@@ -200,7 +204,7 @@ function programTests(): void {
   });
 }
 
-/** A stream with snapshots, events and a candidate waiting. */
+/** A stream with snapshots, events in the minipool and a candidate. */
 function historyWithEverything(): StreamHistory {
   const history = historyOf("1").find(({ expected, note }) =>
     note === undefined && expected.minipool.length > 0 &&
@@ -234,14 +238,14 @@ function runDemo(
   child.stdout?.setEncoding("utf8").on("data", (text) => output.stdout += text);
   child.stderr?.setEncoding("utf8").on("data", (text) => output.stderr += text);
   const ended = once(child, "close").then(([code, signal]) => ({
-    // Deno tells 130 as a signal when it sent that signal itself.
+    // Deno reports a signal instead of 130 if it sent that signal itself.
     code: code ?? 128 + constants.signals[signal as NodeJS.Signals],
     ...output,
   }));
   return Object.assign(ended, { child });
 }
 
-/** What a run is given. */
+/** The arguments and the environment of a run. */
 interface Command {
   args: string[];
   env?: Record<string, string>;

@@ -1,9 +1,10 @@
+/** The gate counts tests in the JUnit reports of Deno and Bun, which differ. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { countTests } from "../../scripts/junit.ts";
 
-describe("countTests", () => {
-  it("counts cases and failed hooks, not groups, in Deno's report", () => {
+describe("The gate's count of tests", () => {
+  it("includes cases and failed hooks, but no groups, of Deno's report", () => {
     const report = `<testsuites name="deno test" tests="9" failures="5">
       <testcase name="a" classname="x_test.ts">
         <failure message="2 test steps failed">2 test steps failed.</failure>
@@ -24,7 +25,7 @@ describe("countTests", () => {
     assert.deepEqual(countTests(report), { passed: 3, failed: 2, skipped: 1 });
   });
 
-  it("counts the cases in Bun's report", () => {
+  it("includes the cases of Bun's report", () => {
     const report = `<testsuites name="bun test" tests="3" failures="1">
       <testsuite name="x_test.ts"><testsuite name="a">
         <testcase name="one" classname="a" file="x_test.ts" />
@@ -36,7 +37,7 @@ describe("countTests", () => {
     assert.deepEqual(countTests(report), { passed: 1, failed: 1, skipped: 1 });
   });
 
-  it("counts nothing in an empty report", () => {
+  it("is 0 for an empty report", () => {
     assert.deepEqual(countTests(""), { passed: 0, failed: 0, skipped: 0 });
   });
 });

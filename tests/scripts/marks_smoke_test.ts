@@ -1,5 +1,7 @@
-/** That the marks are measured, row by row; never how fast. */
-
+/**
+ * A short run of the marks on a real server: every figure is measured. No test
+ * looks at how fast anything is.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";

@@ -1,6 +1,6 @@
 /**
- * Nothing that is secret is ever shown by an opening that fails: because of its
- * options, the login, the way there, the schema. See security/operations_test.ts.
+ * An opening that fails because of its options, the login, the network or the
+ * schema shows no secret. operations_test.ts says where the search looks.
  */
 import { after, before, describe } from "node:test";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
@@ -85,7 +85,7 @@ describe("No secret is shown by an opening that fails", () => {
     }
   });
 
-  sweep("because of the login or the way there", async () => {
+  sweep("because of the login or the network", async () => {
     const { url, schema } = store;
     const wrong = new URL(url);
     wrong.password = search.invent("a wrong password");
@@ -102,7 +102,7 @@ describe("No secret is shown by an opening that fails", () => {
       "TLS refused": { url, ssl: "require" },
       "a TLS key that is none": { url, ssl: { mode: "verify-full", ...tls } },
     };
-    // A server that trusts everybody lets this one in.
+    // A server that trusts everybody accepts this password.
     search.see(
       "wrong password",
       await failure({ url: wrong.href, schema, migrate: "check" })

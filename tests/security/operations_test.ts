@@ -1,11 +1,10 @@
 /**
- * Nothing that is secret is ever shown: every operation of the interface, in
- * every kind of trouble, and then a look through all errors, logs, metrics,
- * spans, the ring, what can be inspected and the process list. Here what callers
- * do and what the database does; security/buckets_test.ts and
- * security/openings_test.ts have the rest.
+ * A store shows no secret, whatever its callers and the database do. Each test
+ * calls every operation in one kind of trouble, and then searches all errors,
+ * logs, metrics, spans, the ring of transactions, what can be inspected and the
+ * process list. buckets_test.ts and openings_test.ts do the rest.
  *
- * Secret are passwords, keys, tokens and whatever callers store.
+ * Secrets are passwords, keys, tokens and the data that callers store.
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
@@ -43,7 +42,7 @@ const search = new SecretSearch();
 const sweep = sweepBy(search);
 
 describe("The search for secrets", () => {
-  it("are found in every form", () => {
+  it("finds a secret in every form", () => {
     const own = new SecretSearch();
     const secret = own.invent("it");
     const bytes = new TextEncoder().encode(`ab${secret}cd`);
@@ -85,7 +84,7 @@ describe("No secret is shown by a store", () => {
     await telemetry?.[Symbol.asyncDispose]();
   });
 
-  it("every operation is called here", () => {
+  it("because these tests call every operation", () => {
     const operations = operationsOf(store.storage).sort();
     assert.deepEqual(Object.keys(calls).sort(), operations);
   });
@@ -129,7 +128,7 @@ describe("No secret is shown by a store", () => {
         }
       }
     }
-    assert.ok(refused > 500, `Only ${refused} were refused`);
+    assert.ok(refused > 500, `Only ${refused} calls were refused`);
     await store.look("arguments that make no sense");
   });
 
@@ -176,7 +175,7 @@ describe("No secret is shown by a store", () => {
     }
   });
 
-  sweep("when the server takes too long, or goes away", async () => {
+  sweep("when the server takes too long or goes away", async () => {
     const { admin, schema, proxy, url } = store;
     const options: Partial<StreamStorageOptions> = {
       url: proxy.url,
@@ -193,14 +192,14 @@ describe("No secret is shown by a store", () => {
       ...options as StreamStorageOptions,
       logger: (event) => void events.push(event),
     });
-    // The store before has lost its schema to this one.
+    // The first store has lost its schema to this one.
     await store.callAll("ownership lost", streams);
     search.see("ownership lost", store.storage.signal.reason);
     const callAll = async (situation: string, signal?: AbortSignal) => {
       const names = operationsOf(slow).filter((name) => !endings.has(name));
       await Promise.all(names.map((name) => {
         const args = calls[name]!.args(streams.get(name)!, store.content);
-        // Maintenance is more patient than calls.
+        // Maintenance waits longer than calls do.
         const given = signal && name.startsWith("maintenance.")
           ? withSignal(name, args, signal)
           : args;

@@ -1,6 +1,6 @@
 /**
- * What PostgreSQL's own log shows of what is stored, and the settings of
- * docs/security.md that keep it out, at a server that logs all it can.
+ * The log of a real server that logs all it can shows stored data when it refuses
+ * a row. The settings in docs/security.md keep the data out, and each is needed.
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -19,7 +19,7 @@ const docs = readFileSync(
   new URL("../../docs/security.md", import.meta.url),
   "utf8",
 );
-/** As the page has them, for the role `towns_run`. */
+/** The settings on the page, for the role `towns_run`. */
 const advice = /```sql\n([^`]*ALTER ROLE towns_run SET log_[^`]*)```/.exec(docs)
   ?.[1];
 
@@ -38,7 +38,7 @@ describe("The server's log", () => {
   });
   after(() => server?.close());
 
-  /** The settings, without some. */
+  /** The settings on the page, without some. */
   const settingsBut = (...left: string[]) => {
     assert.ok(
       advice !== undefined,
@@ -76,10 +76,10 @@ describe("The server's log", () => {
   }
 });
 
-/** What refuses a row: a CHECK quotes it, a trigger quotes nothing. */
+/** What refuses a row: the server quotes the row for a CHECK only. */
 type Refusal = "check" | "trigger";
 
-/** Writes as the role, and is refused; what the log has of it then. */
+/** Makes a refused write as the role; returns the content found in the log. */
 async function contentInLog(
   admin: string,
   { role, settings, by }: {
@@ -131,7 +131,10 @@ async function contentInLog(
   return search.take();
 }
 
-/** The log is written by a process of its own: until our mark is in it. */
+/**
+ * The log so far. Another process writes it, so this waits until our mark is in
+ * the log.
+ */
 async function logUpToNow(url: string): Promise<string> {
   const mark = crypto.randomUUID();
   await queryOnce(url, `SELECT '${mark}'`);
