@@ -13,8 +13,11 @@ import { ConnectionClosedError } from "./login_error.ts";
 import { terminate } from "./messages.ts";
 import { checkHandshake, handshakeError, tlsOptions } from "./tls.ts";
 
-/** As much as a kernel delivers at once; fits into a core's own cache. */
-const readBytes = 64 * 1024;
+/**
+ * With pieces of 64 KiB, every sixth block of 10 KB is split between two, and a
+ * large read takes an eighth more processor time of the client.
+ */
+const readBytes = 256 * 1024;
 
 /** See the head of this file. */
 export class Line {
