@@ -74,7 +74,7 @@ export const commands: readonly ListedCommand[] = [
   },
   {
     name: "move",
-    summary: "move a store to another worker of its cluster",
+    summary: "move a store to another worker node of its cluster",
     load: () => import("./commands/move.ts"),
   },
   {

@@ -21,12 +21,13 @@ export interface CoordinatorOptions {
 }
 
 /**
- * Runs `work` on the session. If that session is with a worker of a cluster,
- * runs it on a new session with the coordinator, and closes that.
+ * Runs `work` on the session. If that session is with a worker node of a
+ * cluster, runs it on a new session with the coordinator, and closes that.
  *
  * @throws {StreamStorageError} BAD_CONFIG, `cluster_schema_not_distributed`:
- *   the schema would stay on the coordinator, while the store is on a worker;
- *   `cluster_needs_coordinator`: the worker does not know its coordinator.
+ *   the schema would stay on the coordinator, while the store is on a worker
+ *   node; `cluster_needs_coordinator`: the worker node does not know its
+ *   coordinator.
  */
 export async function onCoordinator<T>(
   { place, schema, session, connect }: CoordinatorOptions,
@@ -40,8 +41,8 @@ export async function onCoordinator<T>(
     throw refusal(
       "cluster_schema_not_distributed",
       `Schema ${quoted(schema)} is not distributed, and this server is a ` +
-        "worker of a cluster: set citus.enable_schema_based_sharding = on for " +
-        "the database, or give the coordinator's address",
+        "worker node of a cluster: set citus.enable_schema_based_sharding = " +
+        "on for the database, or give the coordinator's address",
       { schema },
     );
   }

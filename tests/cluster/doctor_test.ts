@@ -87,7 +87,7 @@ const traps: Trap[] = [
   {
     title: "an unknown coordinator",
     make: ["SELECT citus_remove_node('127.0.0.1', PORT)"],
-    finds: /^fail cluster: The workers don't know the coordinator/,
+    finds: /^fail cluster: The worker nodes don't know the coordinator/,
     mend: ["SELECT citus_set_coordinator_host('127.0.0.1', PORT)"],
   },
 ];

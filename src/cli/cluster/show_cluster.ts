@@ -1,4 +1,4 @@
-/** Shows a cluster's workers and the stores on them, as tables. */
+/** Shows a cluster's worker nodes and the stores on them, as tables. */
 
 import type {
   ClusterStatus,
@@ -8,7 +8,7 @@ import { workerName } from "../../operator/cluster/cluster.ts";
 import type { Cli } from "../cli.ts";
 import { formatBytes, formatCount, formatShare } from "../format.ts";
 
-/** Shows where each store is, and how much each worker has. */
+/** Shows where each store is, and how much each worker node has. */
 export async function showCluster(
   cli: Cli,
   { workers, stores }: ClusterStatus,
@@ -17,7 +17,7 @@ export async function showCluster(
     await cli.table({
       columns: [
         { head: "Schema", shrinks: true },
-        { head: "Worker" },
+        { head: "Worker node" },
         { head: "Tables", align: "right" },
         { head: "On disk", align: "right" },
       ],
@@ -33,7 +33,7 @@ export async function showCluster(
   const sum = workers.reduce((sum, { bytes }) => sum + Number(bytes), 0);
   await cli.table({
     columns: [
-      { head: "Worker", shrinks: true },
+      { head: "Worker node", shrinks: true },
       { head: "State" },
       { head: "Stores", align: "right" },
       { head: "On disk", align: "right" },

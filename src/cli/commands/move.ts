@@ -1,4 +1,4 @@
-/** `move`: moves a store to another worker of its cluster. */
+/** `move`: moves a store to another worker node of its cluster. */
 
 import {
   type MoveReport,

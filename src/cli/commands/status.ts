@@ -111,7 +111,7 @@ async function showFacts(cli: Cli, status: StoreStatus): Promise<void> {
     ["Partitions", String(partitions ?? "not stored")],
     ...(status.placement === null
       ? []
-      : [["Worker", placementText(status.placement)] as [string, string]]),
+      : [["Worker node", placementText(status.placement)] as [string, string]]),
     ["Owner", ownerText(cli, status)],
     ["Lock", lockText(status)],
   ];
@@ -133,7 +133,7 @@ function lockText(
   { lockHolders, server, placement }: StoreStatus,
 ): string {
   if (server.isStandby) return "not visible on a standby";
-  if (placement?.isHere === false) return "seen on its worker only";
+  if (placement?.isHere === false) return "seen on its worker node only";
   if (lockHolders === undefined) return "unknown: this role may not look";
   if (lockHolders.length === 0) return "free";
   return lockHolders.map(({ pid, role, application }) =>

@@ -27,7 +27,10 @@ async function showServers(cli: Cli, plan: FleetPlan): Promise<void> {
   const standbys = servers - ones;
   const kinds = [
     ...(coordinator === null ? [] : ["a coordinator"]),
-    plural(workers.length, coordinator === null ? "plain server" : "worker"),
+    plural(
+      workers.length,
+      coordinator === null ? "plain server" : "worker node",
+    ),
     ...(standbys === 0 ? [] : [plural(standbys, "standby", "standbys")]),
   ];
   await cli.print(
@@ -137,7 +140,7 @@ async function showMoves(
   });
   if (addWorkerSeconds !== null) {
     await cli.print(
-      `One more worker: ${
+      `One more worker node: ${
         formatDuration(addWorkerSeconds)
       } to move its share, ` +
         "one store after the other",

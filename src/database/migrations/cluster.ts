@@ -85,7 +85,8 @@ export function assertCoordinator(
   throw refusal(
     "cluster_needs_coordinator",
     `Schema ${quoted(schema)} can be changed only by the cluster's ` +
-      "coordinator, but this server is a worker: give the coordinator's address",
+      "coordinator, but this server is a worker node: give the coordinator's " +
+      "address",
     { schema },
   );
 }
@@ -135,7 +136,7 @@ export async function planCluster(
     throw refusal(
       "cluster_has_no_workers",
       `Schema ${quoted(schema)} is to be distributed, but no server of the ` +
-        "cluster may hold it: add a worker with citus_add_node, or set " +
+        "cluster may hold it: add a worker node with citus_add_node, or set " +
         "citus.enable_schema_based_sharding = off for the database",
       { schema },
     );

@@ -83,8 +83,8 @@ export function placementOf(
 }
 
 /**
- * Returns the workers of a Citus cluster and the stores on them; null on a
- * plain server. If a worker can't be reached, its sizes are null.
+ * Returns the worker nodes of a Citus cluster and the stores on them; null on a
+ * plain server. If a worker node can't be reached, its sizes are null.
  *
  * ```ts
  * import { clusterStatus } from "@towns/stream-storage/operator";
@@ -128,7 +128,7 @@ function workersOf(cluster: Cluster): ClusterWorker[] {
   });
 }
 
-/** A worker's name, as people write it. */
+/** A worker node's name, as people write it. */
 export function workerName({ host, port }: WorkerPlace): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,4 +1,6 @@
-/** Queries of a Citus cluster's own tables, which a plain server does not have. */
+/**
+ * Queries of a Citus cluster's own tables, which a plain server does not have.
+ */
 
 import { statement } from "../../database/statement.ts";
 
@@ -25,8 +27,8 @@ export const selectNodes = statement({
 
 /**
  * The stores of the cluster: schema, the group that has it, the number of its
- * tables there, and their bytes. Citus asks all workers for sizes; one that is
- * down yields null.
+ * tables there, and their bytes. Citus asks all worker nodes for sizes; one
+ * that is down yields null.
  */
 export const selectPlacements = statement({
   text: `SELECT n.nspname::pg_catalog.text, p.groupid, pg_catalog.count(*),
@@ -79,7 +81,7 @@ export const selectSchemaExists = statement({
 });
 
 /**
- * Moves schema $1 to the worker $2, $3 in mode $4, and returns when it is
+ * Moves schema $1 to the worker node $2, $3 in mode $4, and returns when it is
  * there.
  */
 export const moveSchema = statement({
@@ -93,8 +95,8 @@ export const moveSchema = statement({
 });
 
 /**
- * The progress of the move of schema $1: bytes on the old worker, bytes on the
- * new one, and the present step in Citus's words.
+ * The progress of the move of schema $1: bytes on the old worker node, bytes on
+ * the new one, and the present step in Citus's words.
  */
 export const selectMoveProgress = statement({
   text: `SELECT pg_catalog.sum(p.source_shard_size)::pg_catalog.int8,

@@ -1,5 +1,5 @@
 /**
- * Moves a store's schema from one worker of a Citus cluster to another.
+ * Moves a store's schema from one worker node of a Citus cluster to another.
  *
  *     plan → move (one statement) → moved
  *              │ the signal aborts, or the statement fails
@@ -25,7 +25,7 @@ import { type MoveMode, type MovePlan, planMove } from "./plan_move.ts";
 
 /** The progress of a move. */
 export interface MoveProgress {
-  /** Bytes on the new worker. */
+  /** Bytes on the new worker node. */
   done: bigint;
   /** Bytes to be copied; undefined until Citus reports them. */
   total: bigint | undefined;
@@ -38,8 +38,8 @@ export interface MoveStoreOptions extends ServerOptions {
   /** The store's schema. */
   schema: string;
   /**
-   * The new worker, as `HOST:PORT` with the name that the cluster's servers
-   * use. The host alone is enough if only one worker has it.
+   * The new worker node, as `HOST:PORT` with the name that the cluster's
+   * servers use. The host alone is enough if only one worker node has it.
    */
   to: string;
   /**
@@ -56,15 +56,15 @@ export interface MoveStoreOptions extends ServerOptions {
 export interface MoveReport {
   /** The store's schema. */
   schema: string;
-  /** The worker that had the store, as `HOST:PORT`. */
+  /** The worker node that had the store, as `HOST:PORT`. */
   from: string;
-  /** The worker that has the store now. */
+  /** The worker node that has the store now. */
   to: string;
   /** The mode of the move. */
   mode: MoveMode;
   /**
-   * Bytes of its tables and indexes before the move; null if its worker was not
-   * reached.
+   * Bytes of its tables and indexes before the move; null if its worker node
+   * was not reached.
    */
   bytes: bigint | null;
   /** Seconds that the move took. */
@@ -82,10 +82,10 @@ const citusModes = {
 } as const satisfies Record<MoveMode, string>;
 
 /**
- * Moves a store to another worker of its cluster while the store is used. The
- * address must be the coordinator's. If the signal aborts, the store stays
+ * Moves a store to another worker node of its cluster while the store is used.
+ * The address must be the coordinator's. If the signal aborts, the store stays
  * where it was, unless the move has been committed already. `details.worker` of
- * the error names the worker that has the store.
+ * the error names the worker node that has the store.
  *
  * ```ts
  * import { moveStore } from "@towns/stream-storage/operator";

@@ -31,16 +31,19 @@ export interface MovePlan {
   from: ClusterNode;
   to: ClusterNode;
   /**
-   * Bytes of the store's tables and indexes; null if its worker was not
+   * Bytes of the store's tables and indexes; null if its worker node was not
    * reached.
    */
   bytes: bigint | null;
 }
 
-/** The wanted move: store, worker and mode. */
+/** The wanted move: store, worker node and mode. */
 export interface MoveWish {
   schema: string;
-  /** The worker, as `HOST:PORT`; the host alone if it has only one worker. */
+  /**
+   * The worker node, as `HOST:PORT`; the host alone if it has only one worker
+   * node.
+   */
   to: string;
   mode: MoveMode;
 }
@@ -85,13 +88,13 @@ export async function planMove(
   return { schema, mode, from, to: target, bytes: store.bytes };
 }
 
-/** Refuses a worker, because only the coordinator can move a store. */
+/** Refuses a worker node, because only the coordinator can move a store. */
 function refuseWorker({ nodes }: Cluster): void {
   if (nodes.some(({ isHere, group }) => isHere && group === 0)) return;
   const coordinator = nodes.find(({ group }) => group === 0);
   const where = coordinator === undefined ? "" : ` ${workerName(coordinator)}`;
   throw refusal("not_the_coordinator", {
-    message: `Expected the cluster's coordinator${where}, found a worker`,
+    message: `Expected the cluster's coordinator${where}, found a worker node`,
   });
 }
 
@@ -105,9 +108,11 @@ function targetOf({ nodes }: Cluster, to: string): ClusterNode {
   if (target === undefined || others.length > 0) {
     throw refusal("unknown_worker", {
       message:
-        `Expected a worker as HOST:PORT, found ${
+        `Expected a worker node as HOST:PORT, found ${
           found.length === 0 ? "no" : found.length
-        } such workers; the cluster has ${workers.slice(0, 8).join(", ")}` +
+        } such worker nodes; the cluster has ${
+          workers.slice(0, 8).join(", ")
+        }` +
         (workers.length > 8 ? " and others" : ""),
       details: { workers },
     });
@@ -116,16 +121,17 @@ function targetOf({ nodes }: Cluster, to: string): ClusterNode {
   if (!target.isActive) {
     throw refusal("worker_not_active", {
       code: "FAILED_PRECONDITION",
-      message: `Worker ${worker} is not active: the cluster does not use it, ` +
-        "see citus_activate_node",
+      message:
+        `Worker node ${worker} is not active: the cluster does not use ` +
+        "it, see citus_activate_node",
       details: { worker },
     });
   }
   if (!target.takesStores) {
     throw refusal("worker_takes_no_stores", {
       code: "FAILED_PRECONDITION",
-      message: `${worker} takes no stores: its property shouldhaveshards is ` +
-        "false, see citus_set_node_property",
+      message: `Worker node ${worker} takes no stores: its property ` +
+        "shouldhaveshards is false, see citus_set_node_property",
       details: { worker },
     });
   }

@@ -1,4 +1,4 @@
-/** A Citus cluster's workers, and the stores on them. */
+/** A Citus cluster's worker nodes, and the stores on them. */
 
 /** A server of a cluster, by the name that the cluster's servers use. */
 export interface WorkerPlace {
@@ -16,7 +16,9 @@ export interface ClusterWorker extends WorkerPlace {
   takesStores: boolean;
   /** The number of stores that live there. */
   stores: bigint;
-  /** Bytes of their tables and indexes. Null: the worker was not reached. */
+  /**
+   * Bytes of their tables and indexes. Null: the worker node was not reached.
+   */
   bytes: bigint | null;
 }
 
@@ -26,7 +28,7 @@ export interface PlacedStore extends WorkerPlace {
   schema: string;
   /** The number of its tables there. */
   tables: bigint;
-  /** Bytes of its tables and indexes. Null: the worker was not reached. */
+  /** Bytes of its tables and indexes. Null: the worker node was not reached. */
   bytes: bigint | null;
 }
 

@@ -1,4 +1,4 @@
-/** Reads the tables of a store that lives on a worker of the cluster. */
+/** Reads the tables of a store that lives on a worker node of the cluster. */
 
 import { bind } from "../../database/statement.ts";
 import { askWorker, shardFamilies } from "../status/status_sql.ts";
@@ -18,7 +18,7 @@ type Row = [
 ];
 
 /**
- * The families of tables, the largest first; none if the worker can't be
+ * The families of tables, the largest first; none if the worker node can't be
  * reached.
  */
 export async function tablesOnWorker(

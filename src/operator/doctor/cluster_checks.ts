@@ -27,7 +27,7 @@ export const cluster: Check = {
     const [isCoordinator, distributes, walLevel] = state!;
     const workers = servers.filter(([, , isIt]) => !isIt);
     if (workers.length === 0 && isCoordinator) {
-      return [ok("Citus without workers: as a plain server")];
+      return [ok("Citus without worker nodes: as a plain server")];
     }
     const results: Result[] = [];
     const behind = servers.filter(([, , , isSynced]) => !isSynced);
@@ -41,7 +41,7 @@ export const cluster: Check = {
     }
     if (workers.length === servers.length) {
       results.push(fail(
-        "The workers don't know the coordinator: they can't migrate",
+        "The worker nodes don't know the coordinator: they can't migrate",
         "SELECT citus_set_coordinator_host('its name', its port) on it.",
       ));
     }
@@ -59,7 +59,7 @@ export const cluster: Check = {
       ));
     }
     if (results.length > 0) return results;
-    return [ok(`${workers.length} workers, all with the catalogue`)];
+    return [ok(`${workers.length} worker nodes, all with the catalogue`)];
   },
 };
 
@@ -121,7 +121,7 @@ async function ofPlainSchema(
 ): Promise<Result> {
   const [{ rows }] = await ask([bind(selectServers)]);
   if (rows.every(([, , isCoordinator]) => isCoordinator)) {
-    return ok("Not distributed: there are no workers");
+    return ok("Not distributed: there are no worker nodes");
   }
   return warn(
     `Schema ${quoted(schema)} is not distributed: it stays on one server`,

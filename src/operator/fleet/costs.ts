@@ -17,7 +17,7 @@ export interface Measured<T> {
 }
 
 /** The machine on which all times were measured; other servers are faster. */
-const machine = "both workers on the same 2 busy cores and one disk";
+const machine = "both worker nodes on the same 2 busy cores and one disk";
 
 /** PostgreSQL 18.4 and, for moves, Citus 13.2.2 on PostgreSQL 15. */
 export const costs = {
@@ -91,7 +91,8 @@ export const costs = {
   clusterConnections: {
     what: "connections of the cluster itself, on each server",
     value: 8,
-    how: "pg_stat_activity of a coordinator and two workers that do nothing",
+    how:
+      "pg_stat_activity of a coordinator and two worker nodes that do nothing",
   },
   logicalMove: {
     what: "a move that copies while the store is used",

@@ -65,7 +65,7 @@ export interface FleetPlan {
   /** What each store needs on its own server, and how long a move takes. */
   stores: PlannedStore[];
   /**
-   * Seconds to move its share of the stores to one more worker, one store after
+   * Seconds to move its share of the stores to one more worker node, one after
    * the other.
    */
   addWorkerSeconds: number | null;

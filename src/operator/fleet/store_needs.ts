@@ -21,7 +21,7 @@ export interface Needs {
   catalogueBytes: number;
 }
 
-/** How long a store's move to another worker takes. */
+/** How long a store's move to another worker node takes. */
 export interface MoveTimes {
   /** Seconds of a move while the store is used. */
   logicalSeconds: number;

@@ -16,7 +16,10 @@ export const setLockTimeout = statement({
   once: true,
 });
 
-/** Version, database, whether it is a standby, start, connections and their limit. */
+/**
+ * Version, database, whether it is a standby, start, connections and their
+ * limit.
+ */
 export const selectServer = statement({
   text: `SELECT pg_catalog.current_setting('server_version'),
       pg_catalog.current_database()::pg_catalog.text,
@@ -150,9 +153,9 @@ export const selectExactFamilies = selectFamilies(exactBytes);
 export const selectEstimatedFamilies = selectFamilies(estimatedBytes);
 
 /**
- * The same query for a store on a worker of a cluster, with its result as text
- * in one column, to be sent there by another server. Sessions on the worker see
- * the shards. %L is the schema.
+ * The same query for a store on a worker node of a cluster, with its result as
+ * text in one column, to be sent there by another server. Sessions on the
+ * worker node see the shards. %L is the schema.
  */
 export const shardFamilies =
   `SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
@@ -180,8 +183,8 @@ export const shardFamilies =
     GROUP BY family ORDER BY pg_catalog.sum(heap) DESC, family) AS families`;
 
 /**
- * Sends the query $1, with $2 in it, to the worker $3, $4. There is no row if
- * the worker can't be reached.
+ * Sends the query $1, with $2 in it, to the worker node $3, $4. There is no row
+ * if the worker node can't be reached.
  */
 export const askWorker = statement({
   text: `SELECT result FROM pg_catalog.run_command_on_workers(

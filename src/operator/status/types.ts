@@ -108,8 +108,8 @@ export interface StoreStatus {
   owner: OwnerFacts | null | undefined;
   /**
    * The holders of the owner's lock. Undefined if it can't be seen: on a
-   * standby, and in a cluster from any server except the worker that has the
-   * store.
+   * standby, and in a cluster from any server except the worker node that has
+   * the store.
    */
   lockHolders: LockHolder[] | undefined;
   /** Other sessions in this database. */
