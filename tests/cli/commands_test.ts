@@ -232,7 +232,7 @@ describe("bad input", () => {
       assertRefused(["list", "--gap"], 2, /Unknown option --gap.*--gaps\?/),
       assertRefused(["list", secret], 2, /Expected 0 arguments/),
       assertRefused(["list", "--type", secret], 2, /Expected one of space, /),
-      assertRefused(["inspect", "ffff", ...at], 2, /stream_not_found/),
+      assertRefused(["inspect", "ff".repeat(16), ...at], 2, /stream_not_found/),
       assertRefused(["status", "--schema", "none"], 2, /schema_not_found/),
       assertRefused(["status"], 2, /Expected a server: --url/, {}),
       assertRefused(["status"], 3, /connection_failed/, away),
