@@ -5,7 +5,7 @@ import type { StreamId } from "../../storage/stream_id.ts";
 /** How serious a finding is. A note describes something unusual but allowed. */
 export type FindingSeverity = "error" | "warning" | "note";
 
-/** The kinds of findings; docs/operations.md describes each. */
+/** The kinds of findings; docs/runbook.md describes each. */
 export type FindingCode =
   | "no_blocks"
   | "snapshot_pointer"

@@ -1,8 +1,8 @@
 /**
- * Runs every command of the runbook docs/operations.md in order, on a real server
- * of its own. Compares the output with the document, except for numbers, times
- * and names. UPDATE_GOLDEN writes the output into the document; read it before
- * you commit it.
+ * Runs every command of docs/runbook.md, in the order of the page, on a server of
+ * its own, and compares what it prints with the page, without numbers, times and
+ * names. With UPDATE_GOLDEN set, the test writes the output into the page, for you
+ * to read and commit.
  */
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ import { queryOnce } from "../support/database.ts";
 import { readDocument } from "../support/docs/documents.ts";
 import { root } from "../support/root.ts";
 
-const path = "docs/operations.md";
+const path = "docs/runbook.md";
 const schema = "node";
 
 const idOf = (head: string, body: string, bytes: number) =>
@@ -135,7 +135,7 @@ function blocksOf(document: string): Block[] {
   }));
 }
 
-describe("docs/operations.md", () => {
+describe("docs/runbook.md", () => {
   const document = readDocument(path);
   const blocks = blocksOf(document);
 
