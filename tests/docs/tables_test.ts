@@ -260,6 +260,32 @@ describe("Other tables", () => {
     assert.deepEqual(namesIn("docs/testing.md", "Faults"), faults.sort());
   });
 
+  it("name every task that is not a step of the gate", () => {
+    const steps = ["fmt", "lint", "check", "arrows", "doc", "publish-dry"];
+    const { tasks } = JSON.parse(readDocument("deno.json"));
+    const pages = [...documentPaths(), "bench/README.md"].map(readDocument);
+    const named = new Set(
+      pages.flatMap((page) =>
+        Array.from(page.matchAll(/deno task ([\w:-]+)/g), ([, task]) => task!)
+      ),
+    );
+    assert.deepEqual(
+      Object.keys(tasks).filter((task) => !named.has(task)),
+      steps,
+    );
+  });
+
+  it("of the index name every page", () => {
+    const index = readDocument("docs/README.md");
+    const pages = documentPaths().filter((path) =>
+      /^docs\/(?!README)/.test(path)
+    );
+    assert.ok(pages.length > 10);
+    for (const path of pages) {
+      assert.ok(index.includes(`](${path.slice("docs/".length)})`), path);
+    }
+  });
+
   it("name only tests that exist", () => {
     for (const path of documentPaths()) {
       for (
