@@ -24,7 +24,7 @@ export class PreparedStatements implements BudgetMember {
   readonly #budget: PreparedBudget;
   readonly #onClosable: () => void;
   readonly #byText = new Map<string, Prepared>();
-  /** Names that the server may know, and that nobody uses any more. */
+  /** Names that the server may know, but that no statement has any more. */
   #toClose: string[] = [];
   /** Of those that were sent without a name, the number of the last use. */
   readonly #seen = new Map<string, number>();

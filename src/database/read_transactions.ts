@@ -71,8 +71,8 @@ export interface ReadTransactionsOptions {
   /**
    * The server's statement timeout in milliseconds. A read canceled sooner was
    * in the way of a standby's recovery, and is retried. By default canceled
-   * reads are not retried: where nothing recovers, somebody canceled them on
-   * purpose.
+   * reads are not retried, because where nothing recovers, an operator has
+   * canceled them.
    */
   canceledSoonerMs?: number;
   /** Keeps reads away from locked tables. */

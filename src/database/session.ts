@@ -381,7 +381,7 @@ export class Session implements AsyncDisposable {
   }
 
   #feed(chunk: Buffer): void {
-    // After the session was given up, nobody reads what comes.
+    // Once the session is given up, no call waits for what comes.
     if (!this.usable) return;
     this.#options.traffic?.received.add(chunk.length);
     this.#answers.feed(chunk);

@@ -59,8 +59,9 @@ export interface StreamStorageOptions {
    * Never shown in an error or a log. For passwords that last for minutes, give
    * a function. The store calls it at each login for which the server wants a
    * password. The function should keep its result, because many logins may come
-   * at once. Its time is the connection's, `connect_timeout` of the url or
-   * operationTimeoutMs. If it fails, calls are `UNAVAILABLE`; a
+   * at once. It counts towards the time for connecting: `connect_timeout` of the
+   * url (default 10 seconds), or, if that is less, the part of
+   * operationTimeoutMs that each host has. If it fails, calls are `UNAVAILABLE`; a
    * `StreamStorageError` that it throws is passed on. Applies to `url` and
    * `ownershipUrl` where these have no password.
    */

@@ -197,7 +197,7 @@ export const metrics = {
     kind: "counter",
     unit: "{connection}",
     description:
-      "Connections that ended before the store: idle (for long), spare (another store needed it), refused (the server refused one to another pool) or lost",
+      "Connections that closed before the store did: idle (for long), spare (another store needed it), refused (the server refused one to another pool) or lost",
     attributes: [a.pool, a.connectionEnd],
   },
   networkIo: {
@@ -264,7 +264,7 @@ export const metrics = {
     kind: "updowncounter",
     unit: "{stream}",
     description:
-      "Streams by type; counted in the background, only while somebody collects metrics",
+      "Streams by type; counted in the background, only while metrics are collected",
     attributes: [a.streamType],
   },
   workerDuration: {

@@ -10,10 +10,7 @@ import type { Worker, WorkerReport } from "./worker.ts";
  */
 const share = 1 / 100;
 
-/**
- * Counts the streams while somebody collects metrics; otherwise it does
- * nothing.
- */
+/** Counts the streams while metrics are collected; otherwise does nothing. */
 export class StreamCounter implements Worker<WorkerReport> {
   readonly name = "stream_counter";
   readonly #store: Store;

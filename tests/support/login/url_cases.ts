@@ -1,26 +1,27 @@
 /**
- * Connection URLs, with libpq's result and ours. tests/login/libpq_test.ts
- * checks both, and docs/connection_url.md shows them.
+ * Connection URLs, with the answers of libpq and of the store.
+ * tests/login/libpq_test.ts asks both, and docs/connection_url.md shows them.
  *
- * The server at port 5432 has TLS and lets each role in as its name says, with
- * the password `geheim`. The server at port 5433 has no TLS. Port 1 has none.
+ * The server at port 5432 has TLS. It accepts each role by the method in the
+ * role's name, with the password `geheim`. The server at port 5433 has no TLS.
+ * No server listens at port 1.
  */
 import type { UrlOutcome } from "./url_outcome.ts";
 
-/** A URL and the result of opening it. */
+/** A URL, and the result of opening it. */
 export interface UrlCase {
   url: string;
   libpq: UrlOutcome;
-  /** Our result if it is another one, and why. */
+  /** The store's answer where it differs, and why it does. */
   ours?: UrlOutcome;
   why?: string;
-  /** The first major version of libpq that has this result. */
+  /** The first major version of libpq that gives this answer. */
   since?: number;
-  /** A setting whose value the result shows, too. */
+  /** A setting that the answer includes. */
   setting?: string;
 }
 
-/** Stands before the URL of a case that begins with `?`. */
+/** The URL to which a case that begins with `?` is added. */
 export const usual = "postgresql://by_scram:geheim@localhost:5432/postgres";
 
 const asTls = "by_scram@postgres, TLS";
@@ -34,7 +35,7 @@ function all(outcome: UrlOutcome, urls: readonly string[]): UrlCase[] {
   return urls.map((url) => ({ url, libpq: outcome }));
 }
 
-/** Cases with the same result. */
+/** URLs to which libpq and the store give the same answer. */
 export const sameCases: Readonly<Record<string, readonly UrlCase[]>> = {
   "User, password, hosts and database": [
     ...all(asTls, [
@@ -239,42 +240,42 @@ export const sameCases: Readonly<Record<string, readonly UrlCase[]>> = {
   ],
 };
 
-/** A parameter that libpq knows. We refuse it, since we would not follow it. */
+/** A parameter that libpq knows and the store refuses rather than ignores. */
 function unknown(query: string, since?: number): UrlCase {
   return {
     url: query,
     libpq: asTls,
     ours: badUrl,
-    why: "not supported, and never ignored",
+    why: "not supported; ignoring it could remove a protection",
     ...(since === undefined ? {} : { since }),
   };
 }
 
-/** Cases with different results. */
+/** URLs to which the store's answer differs. */
 export const otherCases: readonly UrlCase[] = [
   {
     url: "postgresql://localhost:5432/postgres",
     libpq: badLogin,
     ours: badUrl,
-    why: "a URL must name a user; libpq takes the system's",
+    why: "the URL must name a user; libpq takes the name of the system's user",
   },
   {
     url: "postgresql://by_scram:geh@eim@localhost:5432/postgres",
     libpq: badServer,
     ours: badUrl,
-    why: "libpq takes a part of the password for the host",
+    why: "libpq takes a part of the password for a host",
   },
   {
     url: "?sslmode=allow",
     libpq: asClear,
     ours: asTls,
-    why: "TLS is tried first, as with prefer",
+    why: "the store tries TLS first, as with prefer",
   },
   {
     url: "?sslmode=prefer&sslrootcert=/certs/other_ca.crt",
     libpq: asClear,
     ours: asTls,
-    why: "prefer does not insist on the certificate, but TLS still helps",
+    why: "prefer does not insist on the certificate, so the session keeps TLS",
   },
   {
     url: "?sslmode=require&sslrootcert=/certs/missing.crt",
@@ -287,46 +288,48 @@ export const otherCases: readonly UrlCase[] = [
       "postgresql://by_cert@localhost:5432/postgres?sslmode=require&sslcert=/certs/missing.crt&sslkey=/certs/client.key",
     libpq: badLogin,
     ours: badEncryption,
-    why: "the same; libpq goes on without the file",
+    why: "a file that the URL names must exist; libpq goes on without it",
   },
   {
     url:
       "postgresql://by_cert@localhost:5432/postgres?sslmode=require&sslcert=/certs/client.crt&sslkey=/certs/shared.key",
     libpq: badEncryption,
     ours: "by_cert@postgres, TLS",
-    why: "Kubernetes mounts secrets as files that others may read",
+    why:
+      "other users may read the key, as they may in a secret that Kubernetes mounts",
   },
   {
     url:
       "postgresql://by_cert@localhost:5432/postgres?sslmode=require&sslcert=/certs/client.crt",
     libpq: badEncryption,
     ours: badUrl,
-    why: "reported before anything is sent",
+    why:
+      "the certificate needs a key; the store says so before it sends anything",
   },
   {
     url: "?gssencmode=require",
     libpq: badEncryption,
     ours: badUrl,
-    why: "GSSAPI is not supported; reported before anything is sent",
+    why: "the store has no GSSAPI, and says so before it sends anything",
   },
   {
     url: "?target_session_attrs=read-only",
     libpq: badServer,
     ours: badUrl,
-    why: "it would say nothing about the server; see standby",
+    why: "a primary can be read-only, too; standby means a standby",
   },
   {
     url: "?connect_timeout=-1",
     libpq: asTls,
     ours: badUrl,
-    why: "nothing waits for ever",
+    why: "it means no limit, and the store waits for nothing without one",
   },
   {
     url:
       "postgresql://by_scram@localhost:5432/postgres?passfile=/certs/missing",
     libpq: badLogin,
     ours: badUrl,
-    why: "the store reads no password files; see the option password",
+    why: "the store reads passwords from no file; use the option password",
   },
   unknown("?hostaddr=127.0.0.1"),
   unknown("?keepalives_count=3"),
