@@ -1,4 +1,7 @@
-/** Idle sessions end, and stores that share a limit keep it. */
+/**
+ * Pools end their idle sessions, and pools and stores that share a connection
+ * limit never exceed it. Against a real server.
+ */
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -38,14 +41,14 @@ function poolOf(options: Partial<PoolOptions> = {}): Pool {
   });
 }
 
-/** So many at the same time. */
+/** Runs so many calls at the same time. */
 async function burst(pool: Pool, calls: number, seconds = 0.05): Promise<void> {
   await Promise.all(
     Array.from({ length: calls }, () => pool.run(work(seconds), "read")),
   );
 }
 
-/** A limit, pools of it, and the most that they ever had together. */
+/** Makes pools with one limit, and counts the most sessions that they had. */
 function sharing(max: number, pools: number, options: Partial<PoolOptions>) {
   const limit = new ConnectionLimit(max);
   const places = placesOf(limit);
@@ -80,7 +83,7 @@ function sharing(max: number, pools: number, options: Partial<PoolOptions>) {
 const keeping = { withinMs: 10_000 };
 
 describe("Idle sessions of a pool", () => {
-  it("end after a while, all but one, and come back when they are needed", async () => {
+  it("end after a while, all but one, and are opened again when they are needed", async () => {
     const pool = poolOf({ idleTimeoutMs: 200 });
     await burst(pool, 8);
     assert.equal(pool.state.open, 4);
@@ -90,10 +93,10 @@ describe("Idle sessions of a pool", () => {
     await pool.close(1000);
   });
 
-  it("that are used now and then stay", async () => {
+  it("stay open if they are used now and then", async () => {
     const pool = poolOf({ idleTimeoutMs: 1500, max: 2 });
     await burst(pool, 2);
-    // Each has work of its own kind, so both are used again and again.
+    // Each session has its own kind of work, so both are used repeatedly.
     const end = performance.now() + 2000;
     await pool.run(work(), "write");
     while (performance.now() < end) {
@@ -115,7 +118,7 @@ describe("A connection limit", () => {
     }
   });
 
-  it("is kept by bursts of all, of which each goes on", async () => {
+  it("holds in bursts of all pools, and each pool makes progress", async () => {
     await using shared = sharing(8, 5, { max: 4 });
     const letGo = await shared.places.keep(5, keeping);
     await Promise.all(shared.pools.map((pool) => burst(pool, 20)));
@@ -124,7 +127,7 @@ describe("A connection limit", () => {
     letGo();
   });
 
-  it("goes to who needs it: first what is idle, then what others have more of", async () => {
+  it("gives places to the pools that need them: idle ones, then those of larger pools", async () => {
     await using shared = sharing(8, 4, { max: 6 });
     const letGo = await shared.places.keep(4, keeping);
     const [first, second, third, fourth] = shared.pools as [
@@ -139,10 +142,10 @@ describe("A connection limit", () => {
     };
     await burst(first, 20);
     assert.equal(first.held, 5);
-    // One that was idle for a second gives back all that it does not need.
+    // A pool that was idle for a second gives back all places that it can.
     const working = [keepBusy(second)];
     await until(() => second.held === 5 && first.held === 1);
-    // Who is at work gives from what he has more.
+    // A busy pool gives the places that it has more than the others.
     working.push(...[first, third, fourth].map(keepBusy));
     await until(() => shared.pools.every(({ held }) => held === 2));
     isOver = true;
@@ -151,7 +154,7 @@ describe("A connection limit", () => {
     letGo();
   });
 
-  it("keeps places for a store that comes, or tells that there are none", async () => {
+  it("reserves places for a store that opens, or fails with a typed error", async () => {
     await using shared = sharing(6, 1, { max: 6 });
     const [pool] = shared.pools as [Pool];
     const letGo = await shared.places.keep(1, keeping);
@@ -167,7 +170,7 @@ describe("A connection limit", () => {
       return true;
     };
     await assert.rejects(shared.places.keep(2, keeping), noRoom);
-    // One that is busy for longer than the newcomer waits.
+    // The pool is busy for longer than the opening waits.
     const busy = burst(pool, 2, 1);
     await until(() => pool.state.idle === 0 && pool.state.open === 2);
     await assert.rejects(shared.places.keep(1, { withinMs: 50 }), noRoom);
@@ -184,7 +187,7 @@ describe("A connection limit", () => {
     assert.equal(shared.places.taken, 0);
   });
 
-  it("holds through bursts and losses at random", async () => {
+  it("holds in random bursts with random losses of sessions", async () => {
     const sessions = new Set<Session>();
     await using shared = sharing(9, 5, {
       max: 5,
@@ -223,12 +226,12 @@ describe("A connection limit", () => {
     await Promise.all([...storms, losses]);
     assert.ok(most > 5 && most <= 9, `${most} sessions`);
     assert.ok(lost > 0);
-    // Everybody goes on.
+    // Every pool still works.
     await Promise.all(shared.pools.map((pool) => burst(pool, 10)));
     letGo();
   });
 
-  it("is not used up by sessions that could not be opened, or broke", async () => {
+  it("is not used up by sessions that could not be opened", async () => {
     let isBroken = true;
     await using shared = sharing(4, 2, {
       max: 4,
@@ -283,7 +286,7 @@ describe("Ten stores of one process", () => {
     }));
   }
 
-  it("keep a limit in a burst, and few connections after it", async () => {
+  it("stay within a limit during a burst, and keep few connections after it", async () => {
     const connectionLimit = new ConnectionLimit(44);
     const options = {
       connectionLimit,
@@ -309,10 +312,10 @@ describe("Ten stores of one process", () => {
     await watching;
     // No worker runs, so ten of the places stay empty.
     assert.ok(most > 30 && most <= 34, `${most} connections`);
-    // The owner's, and one for each kind of work.
+    // What stays is the lock session, and one session for each kind of work.
     while (await connections() > 30) await delay(20);
 
-    // There is room for a reader and none for another store, until one goes.
+    // There is room for a reader, but for another store only after one closes.
     const { url, schema, storage } = opened[0]!;
     await using reader = await openStreamReader({
       url,
@@ -329,8 +332,10 @@ describe("Ten stores of one process", () => {
     await open();
     assert.equal(placesOf(connectionLimit).taken, 41);
   });
+});
 
-  it("can't be fewer than one", async () => {
+describe("A store with a connection limit", () => {
+  it("can't be opened if the limit is too small for one store", async () => {
     const options = { connectionLimit: new ConnectionLimit(2) };
     await assert.rejects(
       openTestStorage(options),
@@ -339,7 +344,7 @@ describe("Ten stores of one process", () => {
     assert.equal(placesOf(options.connectionLimit).taken, 0);
   });
 
-  it("which can't be opened keep no places", async () => {
+  it("leaves no places taken if it can't be opened", async () => {
     const connectionLimit = new ConnectionLimit(5);
     const url = new URL(await testDatabaseUrl());
     url.pathname = "/no_such_database";

@@ -1,4 +1,7 @@
-/** One server, on one timeline, for all sessions: src/database/current_server.ts. */
+/**
+ * All sessions of a store are on one server and one timeline, here with fake
+ * sessions: src/database/current_server.ts.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
@@ -16,7 +19,7 @@ const [first, second] = [
   { host: "second", port: 2 },
 ];
 
-/** A session of which only its end matters. */
+/** A session that can only end. */
 class FakeSession {
   inFlight = 0;
   receivedAt = 0;
@@ -62,8 +65,8 @@ function fakeServer() {
   return { server, moves, admit };
 }
 
-describe("The server of a store", () => {
-  it("is told by a real one", async () => {
+describe("The facts of a server", () => {
+  it("are read from a real one", async () => {
     await using session = await testSession();
     const facts = await factsOf(session);
     const { system, timeline, takesWrites, version } = facts;
@@ -73,7 +76,7 @@ describe("The server of a store", () => {
     assert.equal(takesWrites, true);
   });
 
-  it("may not tell where it is, as a managed one", async () => {
+  it("lack the timeline if the server hides it, as managed ones do", async () => {
     const { server, admit } = fakeServer();
     admit(at(3));
     const answers = [
@@ -99,19 +102,21 @@ describe("The server of a store", () => {
     server.follow(facts, second);
     assert.equal(server.timeline, 3);
   });
+});
 
-  it("is another cluster's once the store has gone there", () => {
+describe("The current server of a store", () => {
+  it("is of another cluster after the store has moved there", () => {
     const { server, moves, admit } = fakeServer();
     const before = admit(at(3));
     const { numbering } = server;
     server.relocate(second);
     assert.notEqual(server.numbering, numbering);
     assert.equal(server.timeline, undefined);
-    // An answer from the last one comes late.
+    // A session of the last server comes late.
     assert.throws(() => admit(at(3), first), WrongServerError);
     admit(at(1, { system: "7400" }), second);
     assert.deepEqual([server.system, server.timeline], ["7400", 1]);
-    assert.equal(before.destroyed, undefined, "what it has to do, it does");
+    assert.equal(before.destroyed, undefined, "It can't finish its work");
     assert.deepEqual(moves, []);
     admit(at(2, { system: "7400" }), second);
     assert.deepEqual(moves, [{ from: 1, to: 2 }]);
@@ -134,7 +139,7 @@ describe("The server of a store", () => {
     assert.equal(next.destroyed, undefined);
   });
 
-  it("takes no session on a lower timeline, or to another cluster", () => {
+  it("refuses sessions on a lower timeline, or of another cluster", () => {
     const { moves, admit } = fakeServer();
     admit(at(4));
     assert.throws(() => admit(at(3)), WrongServerError);
@@ -142,7 +147,7 @@ describe("The server of a store", () => {
     assert.deepEqual(moves, []);
   });
 
-  it("moves when it only hears of a higher one", () => {
+  it("moves if only a survey reports a higher timeline", () => {
     const { server, moves, admit } = fakeServer();
     const session = admit(at(1));
     server.follow(at(2), second);
@@ -151,7 +156,7 @@ describe("The server of a store", () => {
     assert.throws(() => server.follow(at(1), first), WrongServerError);
   });
 
-  it("is not where a standby is, which has no timeline of its own", () => {
+  it("does not move to a standby, which has no timeline of its own", () => {
     const { server, moves, admit } = fakeServer();
     admit(at(3));
     admit(at(undefined), second);
@@ -166,7 +171,7 @@ describe("The server of a store", () => {
     assert.deepEqual(server.ordered([first, second]), [second, first]);
   });
 
-  it("falls silent for all idle sessions that were not heard from since", async () => {
+  it("ends the idle sessions that received nothing since one fell silent", async () => {
     const { admit } = fakeServer();
     const [silent, idle, recent, busy] = [
       admit(at(1)),

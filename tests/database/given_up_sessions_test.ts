@@ -1,6 +1,6 @@
 /**
- * Sessions of the server that stay behind: a store never has more than it may,
- * whatever its server waits for, and its pools share what there is.
+ * Given-up sessions stay on a real server until it ends them. A store never has
+ * more than its pools may have, and its pools share the sessions that they get.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -18,7 +18,7 @@ import {
 import { testSession } from "../support/sessions.ts";
 import { untilSeen } from "../support/until.ts";
 
-describe("A store whose server", () => {
+describe("Sessions on a server", () => {
   let server: CrashServer;
   before(async () => {
     server = await CrashServer.start();
@@ -42,7 +42,7 @@ describe("A store whose server", () => {
     });
   }
 
-  /** Sessions that the server has of a store. */
+  /** How many sessions of a store the server has. */
   async function sessions(): Promise<number> {
     const [row] = await server.query(
       `SELECT count(*) FROM pg_stat_activity
@@ -58,7 +58,7 @@ describe("A store whose server", () => {
     await server.query("SELECT pg_reload_conf()");
   }
 
-  it("waits for its standby keeps no more sessions than its pool has", async () => {
+  it("that waits for its standby are hardly more than the pool's limit", async () => {
     await server.query("CREATE TABLE waited (id int)");
     await setStandby("nobody");
     const max = 2;
@@ -77,7 +77,7 @@ describe("A store whose server", () => {
       counts.push(await sessions());
     });
     await Promise.all(writes);
-    // One more may have been asked for, to find out.
+    // The pool may have one more, with which it tries the server again.
     assert.ok(Math.max(...counts) <= max + 1, `Sessions: ${counts}`);
     await setStandby("");
     await pool.run([insert], "write");
@@ -85,7 +85,7 @@ describe("A store whose server", () => {
     await untilSeen(async () => await sessions() === 0);
   });
 
-  it("takes fewer sessions than its pools would have serves all of them", async () => {
+  it("that admits fewer than the store's limit serve all of its pools", async () => {
     const role = `few_${randomUUID().slice(0, 8)}`;
     await server.query(
       `CREATE ROLE ${role} LOGIN PASSWORD '${role}' CONNECTION LIMIT 2`,
@@ -101,7 +101,7 @@ describe("A store whose server", () => {
       await storage.createStreamStorage(id, snapshotBlock(0));
       await storage.getLastMiniblockNumber(id);
     }
-    // Both at once, and neither for ever.
+    // Both pools need sessions now, and neither may wait for ever.
     await Promise.all(ids.map(async (id) => {
       await storage.writeEvent(id, 1n, 0, new Uint8Array([1]));
       await storage.getLastMiniblockNumber(id);

@@ -1,4 +1,7 @@
-/** Asking all hosts at once: src/database/host_survey.ts. */
+/**
+ * A survey asks all hosts of a URL at once, here a real server and proxies that
+ * refuse or are silent: src/database/host_survey.ts.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
@@ -20,7 +23,7 @@ const behaviour = {
 async function surveyOf(urls: readonly string[], takesWrites = true) {
   const real = parseConnectionUrl(await testDatabaseUrl());
   const hosts = urls.flatMap((url) => parseConnectionUrl(url).hosts);
-  // The proxy can't read along otherwise.
+  // The proxy can't read messages that are encrypted.
   const ssl = { mode: "disable" } as const;
   const sessionAttrs = takesWrites ? "read-write" : "any";
   const target: ConnectionTarget = { ...real, hosts, sessionAttrs, ssl };
@@ -34,7 +37,7 @@ const once = { withinMs: 0 };
 const patiently = { withinMs: 30_000 };
 
 describe("A survey of hosts", () => {
-  it("finds the one that answers, whichever does not", async () => {
+  it("finds the host that answers among those that do not", async () => {
     const url = await testDatabaseUrl();
     await using refusing = await startProxy(url);
     refusing.refuse(true);
@@ -50,7 +53,7 @@ describe("A survey of hosts", () => {
     assert.deepEqual(found, parseConnectionUrl(url).hosts[0]);
   });
 
-  it("is needed only where there is a choice", async () => {
+  it("is needed only if the store writes and has several hosts", async () => {
     const url = await testDatabaseUrl();
     const cases = [
       { urls: [url], takesWrites: true, isNeeded: false },
@@ -63,12 +66,12 @@ describe("A survey of hosts", () => {
     }
   });
 
-  it("is over where the hosts are servers of a cluster", async () => {
+  it("ends if the hosts are servers of a cluster", async () => {
     const url = await testDatabaseUrl();
     await using proxy = await startProxy(url);
     proxy.refuse(true);
     const { survey } = await surveyOf([proxy.url, proxy.url]);
-    // As it turns out while a store is opened there.
+    // An opening finds this out while it waits for a host.
     const reached = survey.reach(patiently, () => Promise.resolve("reached"));
     survey.end();
     assert.equal(survey.isNeeded, false);
@@ -94,7 +97,7 @@ describe("A survey of hosts", () => {
     );
   });
 
-  it("tries again what fails because its server goes away, and nothing else", async () => {
+  it("repeats an opening that lost its server, but no other failure", async () => {
     const url = await testDatabaseUrl();
     const { survey } = await surveyOf([url, url]);
     let tries = 0;

@@ -1,4 +1,7 @@
-/** An opening that waits for the owner's lock says for whom. */
+/**
+ * An opening that waits for the owner's lock reports the sessions that hold it,
+ * as far as its role may see them on a real server.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
@@ -17,12 +20,13 @@ import { until } from "../support/until.ts";
 const holdersIn = (event: LogEvent) =>
   event.details?.["holders"] as LockHolder[];
 
-describe("The owner's lock in another's hands", () => {
-  it("is told, with who holds it, until it is free", async () => {
+describe("The owner's lock, held by other sessions,", () => {
+  it("is reported with its holders", async () => {
     await using roles = await installRoles();
     const { schema, urls } = roles;
     const key = schemaLockId(schema);
-    // Any login may do it; one that reads, and one of the store's own role.
+    // Any login may hold the lock: here a reader's, and one of the store's
+    // role.
     await using outside = await openSession(urls.read);
     await using relative = await openSession(urls.run);
     const [[othersPid], [relativesPid]] = await Promise.all(
@@ -54,7 +58,7 @@ describe("The owner's lock in another's hands", () => {
     assert.equal(byPid.size, 2);
     assert.equal(own!.application, 'nobody\'s "tool"');
     assert.match(own!.since!, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
-    // Of another role the server tells less, and the message says so.
+    // The server shows less of another role's session, and the message says so.
     assert.match(other!.role!, /^read "\w+"\\u\{a\}/);
     assert.equal(other!.since, null);
     const { message } = first!;
@@ -65,14 +69,14 @@ describe("The owner's lock in another's hands", () => {
     );
     assert.doesNotMatch(message, /\p{Cc}/u);
     assert.ok(Number(first!.details!["waitedMs"]) >= 5000);
-    // Nothing is in the way any more.
+    // The lock is free now, so the store opens.
     for (const session of [outside, relative]) {
       await session.script(`SELECT pg_advisory_unlock_shared(${key})`);
     }
     await (await opened).close();
   });
 
-  it("is told after a moment, when it changes, and once a minute", async () => {
+  it("is reported after 5 s, when its holders change, and once a minute", async () => {
     const url = await testDatabaseUrl();
     const schema = `held_${crypto.randomUUID()}`;
     const key = schemaLockId(schema);
@@ -98,7 +102,7 @@ describe("The owner's lock in another's hands", () => {
     await first.script(`SELECT pg_advisory_unlock_shared(${key})`);
     await waitUntil(90_000);
     assert.deepEqual(reported, [[5000, 2], [20_000, 1], [80_000, 1]]);
-    // Another has taken it between our try and our look, or nobody has it.
+    // The try failed, but the look finds no holder: the lock is just changing.
     await second.script(`SELECT pg_advisory_unlock_shared(${key})`);
     await waitUntil(300_000);
     assert.equal(reported.length, 3);

@@ -1,84 +1,20 @@
+/**
+ * A pool over a real server: its bounds, deadlines and signals, and how it
+ * closes. pool_connections_test.ts is about connections that fail.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { ConnectionLostError } from "../../src/database/pg_error.ts";
-import { Pool, type PoolOptions } from "../../src/database/pool.ts";
+import type { ConnectionLostError } from "../../src/database/pg_error.ts";
 import type { Session } from "../../src/database/session.ts";
 import { bind, type Bound, statement } from "../../src/database/statement.ts";
 import { testDatabaseUrl } from "../support/database.ts";
-import { type FakeServer, fakeServer } from "../support/fake_server.ts";
 import { startProxy } from "../support/network/proxy.ts";
-import { terminate, testSession } from "../support/sessions.ts";
+import { failure, gate, here, testPool } from "../support/pools.ts";
+import { testSession } from "../support/sessions.ts";
 import { until, untilSeen } from "../support/until.ts";
 
-const processId = statement({
-  text: "SELECT pg_backend_pid()",
-  columns: ["int4"],
-});
-
-interface TestPool extends AsyncDisposable {
-  pool: Pool;
-  /** Every session that was ever opened. */
-  sessions: Session[];
-  /** Connections that were asked for. */
-  readonly attempts: number;
-}
-
-function testPool(options: Partial<PoolOptions> = {}): TestPool {
-  const sessions: Session[] = [];
-  let attempts = 0;
-  const connect = options.connect ?? (() => testSession());
-  const pool = new Pool({
-    max: 2,
-    depth: 1,
-    maxWaiting: 100,
-    acquireTimeoutMs: 10_000,
-    reconnect: { minDelayMs: 5, maxDelayMs: 50 },
-    ...options,
-    connect: async () => {
-      attempts++;
-      const session = await connect();
-      sessions.push(session);
-      return session;
-    },
-  });
-  return {
-    pool,
-    sessions,
-    get attempts() {
-      return attempts;
-    },
-    [Symbol.asyncDispose]: () => pool.close(1000),
-  };
-}
-
-/** A lock of the server; what waits for it is under way until `open`. */
-async function gate() {
-  const session = await testSession();
-  const key = BigInt(session.processId) + 2n ** 40n;
-  await session.script(`SELECT pg_advisory_lock(${key})`);
-  const pass = statement({
-    text: "SELECT pg_backend_pid() FROM pg_advisory_xact_lock_shared($1)",
-    params: ["int8"],
-    columns: ["int4"],
-  });
-  return {
-    pass: [bind(pass, key)] as const,
-    open: () => session.script("SELECT pg_advisory_unlock_all()"),
-    [Symbol.asyncDispose]: () => session.close(),
-  };
-}
-
-const here = [bind(processId)] as const;
-
-async function failure(promise: Promise<unknown>): Promise<unknown> {
-  return await promise.then(
-    () => assert.fail("Expected it to fail"),
-    (error) => error,
-  );
-}
-
-describe("The bounds of a pool", () => {
-  it("opens a session only when all are busy, up to the limit", async () => {
+describe("A pool", () => {
+  it("opens a session only if all are busy, up to its limit", async () => {
     await using held = await gate();
     await using test = testPool({ max: 3, depth: 2 });
     const { pool } = test;
@@ -98,7 +34,7 @@ describe("The bounds of a pool", () => {
     assert.equal(test.attempts, 3);
   });
 
-  it("gives a session what it has prepared, also before earlier calls", async () => {
+  it("gives a session work that it has prepared, even before earlier calls", async () => {
     await using held = await gate();
     await using test = testPool({ max: 1 });
     const { pool } = test;
@@ -116,11 +52,11 @@ describe("The bounds of a pool", () => {
     ];
     await held.open();
     await Promise.all([first, ...calls]);
-    // It goes after a few of them, not after all.
+    // The new statement runs after a few of the known ones, not after all.
     assert.equal(order.indexOf("new"), 8);
   });
 
-  it("gives an idle session what it has prepared", async () => {
+  it("prefers the idle session that has prepared the work", async () => {
     await using held = await gate();
     await using test = testPool({ max: 2 });
     const { pool } = test;
@@ -179,7 +115,7 @@ describe("The bounds of a pool", () => {
     await first;
   });
 
-  it("does not begin work after its own deadline", async () => {
+  it("does not begin work after the work's own deadline", async () => {
     await using held = await gate();
     await using test = testPool({ max: 1 });
     const { pool } = test;
@@ -193,7 +129,7 @@ describe("The bounds of a pool", () => {
     await first;
   });
 
-  it("the server ends what is under way at its deadline", async () => {
+  it("has the server end work at its deadline", async () => {
     await using held = await gate();
     await using test = testPool({ max: 1 });
     const latest = performance.now() + 200;
@@ -206,8 +142,8 @@ describe("The bounds of a pool", () => {
   });
 });
 
-describe("A signal", () => {
-  it("ends the waiting of reads and writes", async () => {
+describe("The signal of a pool's work", () => {
+  it("ends the wait of reads and writes", async () => {
     await using held = await gate();
     await using test = testPool({ max: 1 });
     const { pool } = test;
@@ -228,7 +164,7 @@ describe("A signal", () => {
     await first;
   });
 
-  it("gives a read up; its session ends it and is used again", async () => {
+  it("gives up a read, whose session ends it and is used again", async () => {
     await using held = await gate();
     await using test = testPool({ max: 1 });
     const { pool } = test;
@@ -245,7 +181,7 @@ describe("A signal", () => {
     assert.equal(test.attempts, 1);
   });
 
-  it("does not give a write up that was sent", async () => {
+  it("does not give up a write that was sent", async () => {
     await using held = await gate();
     await using test = testPool({ max: 1 });
     const { pool } = test;
@@ -257,7 +193,7 @@ describe("A signal", () => {
     assert.equal((await write)[0].rows.length, 1);
   });
 
-  it("is not listened to any more after the work", async () => {
+  it("has no listeners left after the work", async () => {
     await using test = testPool();
     const { signal } = new AbortController();
     const listeners = new Set<unknown>();
@@ -280,199 +216,8 @@ describe("A signal", () => {
   });
 });
 
-describe("A pool that can't connect", () => {
-  it("tells its callers and holds off before the next attempt", async () => {
-    await using proxy = await startProxy(await testDatabaseUrl());
-    await using test = testPool({
-      max: 5,
-      connect: () => testSession({ url: proxy.url }),
-      reconnect: { minDelayMs: 20, maxDelayMs: 100 },
-    });
-    const { pool } = test;
-    proxy.refuse(true);
-    const first = await Promise.all(
-      Array.from({ length: 50 }, () => failure(pool.run(here, "write"))),
-    );
-    for (const error of first) {
-      assert.ok(error instanceof ConnectionLostError && !error.sent);
-    }
-    const burst = test.attempts;
-    assert.ok(burst <= 5, `${burst} attempts at once`);
-    // Ten callers who come back at once whenever they are refused.
-    const started = performance.now();
-    const callers = Array.from({ length: 10 }, async () => {
-      while (test.attempts < burst + 4) await failure(pool.run(here, "write"));
-    });
-    await Promise.all(callers);
-    // Half of 40, 80, 100 and 100 ms at least, less what timers are early.
-    assert.ok(performance.now() - started >= 156);
-    proxy.refuse(false);
-    await pool.run(here, "write");
-    assert.equal(test.attempts, burst + 5);
-  });
-
-  it("goes on with the sessions that it has", async () => {
-    const last = Promise.withResolvers<Session>();
-    let opened = 0;
-    await using held = await gate();
-    await using test = testPool({
-      connect: () => opened++ === 0 ? testSession() : last.promise,
-    });
-    const { pool } = test;
-    const first = pool.run(held.pass, "write");
-    await until(() => pool.state.open === 1);
-    const second = pool.run(here, "write");
-    await until(() => opened === 2);
-    last.reject(new ConnectionLostError("Refused", false));
-    await until(() => pool.state.connecting === 0);
-    assert.equal(pool.state.waiting, 1);
-    await held.open();
-    await Promise.all([first, second]);
-  });
-
-  it("holds off when connections break before they answer", async () => {
-    await using proxy = await startProxy(await testDatabaseUrl());
-    await using test = testPool({
-      max: 1,
-      connect: () => testSession({ url: proxy.url }),
-      reconnect: { minDelayMs: 20, maxDelayMs: 100 },
-    });
-    proxy.setRule(() => "cut-before");
-    const started = performance.now();
-    for (let i = 0; i < 4; i++) await failure(test.pool.run(here, "write"));
-    assert.equal(test.attempts, 4);
-    assert.ok(performance.now() - started >= 106);
-    proxy.setRule(undefined);
-    await test.pool.run(here, "write");
-  });
-});
-
-describe("A session of a pool that is lost", () => {
-  it("while idle is replaced, and nobody notices", async () => {
-    await using test = testPool({ max: 1 });
-    const { pool, sessions } = test;
-    await pool.run(here, "write");
-    await terminate(sessions[0]!.processId);
-    await sessions[0]!.closed;
-    await pool.run(here, "write");
-    assert.equal(test.attempts, 2);
-    assert.equal(pool.state.open, 1);
-  });
-
-  it("takes only its own work with it", async () => {
-    await using held = await gate();
-    await using test = testPool({ max: 1 });
-    const { pool, sessions } = test;
-    await pool.run(here, "write");
-    const broken = failure(pool.run(held.pass, "write"));
-    const waiting = [0, 1, 2].map(() => pool.run(here, "write"));
-    await terminate(sessions[0]!.processId);
-    assert.ok((await broken as ConnectionLostError).sent);
-    await Promise.all(waiting);
-  });
-});
-
-describe("A session of a pool that is given up", () => {
-  it("keeps its place until the server lets go, and one more finds out", async () => {
-    const servers: FakeServer[] = [];
-    await using test = testPool({
-      max: 2,
-      connect: async () => {
-        const server = await fakeServer({ answerTimeoutMs: 60_000 });
-        servers.push(server);
-        return server.session;
-      },
-    });
-    const { pool, sessions } = test;
-    const giveUp = async (nth: number) => {
-      await until(() => sessions[nth]?.inFlight === 1);
-      sessions[nth]!.giveUp("No answer");
-    };
-    const runs = [0, 1, 2, 3].map(() => failure(pool.run(here, "write")));
-    await Promise.all([giveUp(0), giveUp(1)]);
-    // Two are still at the server: one more, no matter how many wait.
-    await giveUp(2);
-    await until(() => pool.state.open === 0);
-    await Promise.all(servers.map(({ left }) => left));
-    assert.deepEqual([test.attempts, pool.state.waiting], [3, 1]);
-    servers[0]!.end();
-    await giveUp(3);
-    for (const error of await Promise.all(runs)) {
-      assert.ok(error instanceof ConnectionLostError && error.sent);
-    }
-    for (const server of servers) await server[Symbol.asyncDispose]();
-  });
-
-  it("is followed by a delay, as a refusal is", async () => {
-    await using test = testPool({
-      max: 1,
-      reconnect: { minDelayMs: 60_000, maxDelayMs: 60_000 },
-    });
-    const { pool, sessions } = test;
-    await pool.run(here, "write");
-    sessions[0]!.giveUp("No answer");
-    await sessions[0]!.released;
-    const signal = AbortSignal.timeout(100);
-    await failure(pool.run(here, "write", signal));
-    assert.equal(test.attempts, 1);
-  });
-});
-
-describe("A pool that gives way", () => {
-  it("ends an idle session, or else the next that is done", async () => {
-    await using held = await gate();
-    await using test = testPool({ max: 2 });
-    const { pool, sessions } = test;
-    const runs = [0, 1].map(() => pool.run(held.pass, "write"));
-    await until(() => pool.state.open === 2);
-    // Not the same one twice, and none that is not there.
-    const leaving = [pool.giveWay(), pool.giveWay()];
-    assert.ok(leaving.every((one) => one !== undefined));
-    assert.equal(pool.giveWay(), undefined);
-    await held.open();
-    await Promise.all([...runs, ...leaving]);
-    await pool.run(here, "write");
-    assert.ok(sessions.slice(0, 2).every(({ usable }) => !usable));
-    await pool.giveWay();
-    assert.equal(pool.state.open, 0);
-  });
-
-  it("does so for one that gets no session, which waits for it", async () => {
-    await using other = testPool({ max: 1 });
-    await other.pool.run(here, "read");
-    const full = Object.assign(new Error("Full"), { code: "53300" });
-    let asked = 0;
-    await using test = testPool({
-      connect: async () => {
-        if (other.pool.state.open > 0) {
-          throw new ConnectionLostError("Refused", false, full);
-        }
-        return await testSession();
-      },
-      makeRoom: () => {
-        asked++;
-        return other.pool.giveWay();
-      },
-    });
-    await Promise.all([0, 1, 2].map(() => test.pool.run(here, "write")));
-    assert.equal(other.pool.state.open, 0);
-    assert.equal(asked, 1);
-  });
-
-  it("is asked in vain without a session", async () => {
-    await using other = testPool();
-    const full = Object.assign(new Error("Full"), { code: "53300" });
-    const refusal = new ConnectionLostError("Refused", false, full);
-    await using test = testPool({
-      connect: () => Promise.reject(refusal),
-      makeRoom: () => other.pool.giveWay(),
-    });
-    assert.equal(await failure(test.pool.run(here, "write")), refusal);
-  });
-});
-
 describe("Closing a pool", () => {
-  it("ends what was accepted and refuses what comes", async () => {
+  it("finishes accepted work and refuses later work", async () => {
     await using held = await gate();
     const test = testPool({ max: 1 });
     const { pool } = test;
@@ -487,7 +232,7 @@ describe("Closing a pool", () => {
     assert.equal(pool.state.open, 0);
   });
 
-  it("breaks what does not end in time", async () => {
+  it("breaks the work that does not end in time", async () => {
     await using held = await gate();
     const test = testPool({ max: 1 });
     const { pool } = test;
@@ -502,7 +247,7 @@ describe("Closing a pool", () => {
     assert.equal(test.sessions[0]!.usable, false);
   });
 
-  it("waits no longer than it may for a server that is gone", async () => {
+  it("waits for a silent server only as long as it may", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     const test = testPool({ connect: () => testSession({ url: proxy.url }) });
     await Promise.all([0, 1].map(() => test.pool.run(here, "read")));
@@ -513,7 +258,7 @@ describe("Closing a pool", () => {
     assert.ok(took >= 190 && took < 5000, `Took ${took} ms`);
   });
 
-  it("closes a session that comes too late", async () => {
+  it("closes a session that connects too late", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     const late = Promise.withResolvers<Session>();
     const test = testPool({ connect: () => late.promise });

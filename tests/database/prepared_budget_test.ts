@@ -1,4 +1,7 @@
-/** What several sessions keep prepared shares one bound. */
+/**
+ * The prepared statements of several sessions on a real server share one budget
+ * of memory.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PreparedBudget } from "../../src/database/prepared_budget.ts";
@@ -15,14 +18,14 @@ const nth = (n: number) =>
   bind(statement({ text: `SELECT ${n}`, columns: ["int4"] }));
 
 describe("A budget of prepared statements", () => {
-  it("closes on an idle session what another one needs the room for", async () => {
+  it("closes an idle session's statements if another session needs the room", async () => {
     const budget = budgetOf(4);
     await using idle = await testSession({ budget });
     await using busy = await testSession({ budget });
     await idle.run([0, 1, 2, 3].map(nth));
     const { receivedAt } = idle;
     for (let i = 0; i < 2; i++) await busy.run([4, 5, 6].map(nth));
-    // Nobody asks it for anything: it is estimated to close them.
+    // The idle session has no work: it gets an answer because it closes them.
     await until(() => idle.receivedAt > receivedAt && idle.inFlight === 0);
     assert.equal(idle.preparedOf([0, 1, 2, 3].map(nth)), 0);
     const left = await idle.script("SELECT name FROM pg_prepared_statements");
@@ -30,7 +33,7 @@ describe("A budget of prepared statements", () => {
     assert.equal(busy.preparedOf([4, 5, 6].map(nth)), 3);
   });
 
-  it("keeps what is used often, whatever is used once", async () => {
+  it("keeps statements that are used often, whatever is used once", async () => {
     await using session = await testSession({ budget: budgetOf(4) });
     for (let n = 0; n < 50; n++) {
       await session.run([nth(0), nth(1), nth(100 + n)]);
@@ -39,11 +42,11 @@ describe("A budget of prepared statements", () => {
     const [row] = await session.script(
       "SELECT max(substr(name, 2)::int) FROM pg_prepared_statements",
     );
-    // Once there was no room, what was used once was not prepared.
+    // Once the room was full, statements that were used once were not prepared.
     assert.ok(Number(row![0]) <= 4, row![0]!);
   });
 
-  it("has the room again of a session that is gone", async () => {
+  it("regains the room of a session that closes", async () => {
     const budget = new PreparedBudget();
     const session = await testSession({ budget });
     await session.run([0, 1, 2].map(nth));
@@ -52,7 +55,7 @@ describe("A budget of prepared statements", () => {
     assert.equal(budget.bytes, 0);
   });
 
-  it("takes a statement for about as large as the server has it", async () => {
+  it("estimates about the memory that the server needs for a statement", async () => {
     await using test = await openTestStorage({ partitions: 1 });
     await using session = await openSession(test.url);
     await session.script(

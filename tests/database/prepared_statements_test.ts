@@ -1,4 +1,7 @@
-/** What the server keeps prepared is what the session knows of, and no more. */
+/**
+ * A real server keeps prepared the statements that the session knows of, and no
+ * others: the session closes the statements that it forgets.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgError } from "../../src/database/pg_error.ts";
@@ -11,7 +14,7 @@ const nth = (n: number) =>
 const nonsense = (n = 0) =>
   statement({ text: `SELECT nothing FROM nowhere_${n}` });
 
-/** The texts of what the server has prepared. */
+/** The texts of the statements that the server has prepared. */
 async function prepared(session: Session): Promise<string[]> {
   const rows = await session.script(
     "SELECT statement FROM pg_prepared_statements ORDER BY 1",
@@ -25,8 +28,8 @@ async function refused(answer: Promise<unknown>): Promise<PgError> {
   return error;
 }
 
-describe("Prepared statements that are forgotten", () => {
-  it("are not those that were parsed before one that can't be", async () => {
+describe("The prepared statements of a server", () => {
+  it("include those that were parsed before one that can't be", async () => {
     await using session = await testSession();
     const known = [0, 1, 2].map(nth);
     await session.run(known.map((each) => bind(each)));
@@ -37,14 +40,14 @@ describe("Prepared statements that are forgotten", () => {
       await session.run(known.map((each) => bind(each)));
     }
     const texts = await prepared(session);
-    // Those in front of nonsense were parsed, those behind were not.
+    // The statements before the nonsense were parsed, those after it were not.
     assert.equal(texts.length, 3 + 50);
     assert.equal(new Set(texts).size, texts.length);
     await session.run([bind(nth(149)), bind(nth(249))]);
     assert.equal((await prepared(session)).length, 3 + 50 + 1);
   });
 
-  it("are closed when all have to be renewed", async () => {
+  it("are closed if all have to be parsed again", async () => {
     await using table = await testTable("value varchar(5)");
     await using session = await testSession();
     const select = statement({
@@ -63,7 +66,7 @@ describe("Prepared statements that are forgotten", () => {
     assert.equal((await prepared(session)).length, all.length);
   });
 
-  it("are closed when there are too many, also where some can't be parsed", async () => {
+  it("are closed if there are too many, even while others can't be parsed", async () => {
     await using session = await testSession({ budget: budgetOf(4) });
     for (let n = 0; n < 50; n++) {
       for (let i = 0; i < 2; i++) {
@@ -75,7 +78,7 @@ describe("Prepared statements that are forgotten", () => {
     assert.ok(left.includes("SELECT 49"), left.join());
   });
 
-  it("are none that the same run needs", async () => {
+  it("are closed only after the run that needs them", async () => {
     await using session = await testSession({ budget: budgetOf(2) });
     const run = [0, 1, 2, 3].map((n) => bind(nth(n)));
     for (let i = 0; i < 3; i++) {
@@ -91,11 +94,11 @@ describe("Prepared statements that are forgotten", () => {
     assert.deepEqual(await prepared(session), ["SELECT 4"]);
   });
 
-  it("are not all, for one that a run before could not parse", async () => {
+  it("stay if the run before could not parse another one", async () => {
     await using session = await testSession();
     await session.run([bind(nth(0))]);
     const first = refused(session.run([bind(nonsense())]));
-    // Sent when nonsense was believed to be prepared.
+    // Sent while the session took the nonsense as prepared.
     const second = refused(session.run([bind(nonsense())]));
     assert.equal((await first).sqlState, "42P01");
     assert.equal((await second).sqlState, "26000");
@@ -103,7 +106,7 @@ describe("Prepared statements that are forgotten", () => {
     assert.deepEqual(await prepared(session), ["SELECT 0", "SELECT 1"]);
   });
 
-  it("are those that are rare: they are planned anew at each run", async () => {
+  it("include none of the rare ones, which are parsed at each run", async () => {
     await using session = await testSession();
     const rare = statement({ text: "SELECT 7", columns: ["int4"], once: true });
     for (let i = 0; i < 3; i++) {
@@ -113,7 +116,7 @@ describe("Prepared statements that are forgotten", () => {
     assert.deepEqual(await prepared(session), ["SELECT 0"]);
   });
 
-  it("are parsed anew when the server has lost them", async () => {
+  it("are parsed again if the server has lost them", async () => {
     await using session = await testSession();
     const both = [bind(nth(0)), bind(nth(1))];
     await session.run(both);

@@ -1,4 +1,7 @@
-/** A role and a database whose settings are made for other programs. */
+/**
+ * A role of a real server whose settings are made for other programs: the store
+ * sets what it needs, and works.
+ */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
@@ -15,7 +18,9 @@ import { untilSeen } from "../support/until.ts";
 const bytes = (text: string) => new TextEncoder().encode(text);
 const genesis = { number: 0n, data: bytes("genesis") };
 
-/** A name that depends on the encoding and on how literals are read. */
+/**
+ * A name whose meaning depends on the encoding and on the syntax of literals.
+ */
 const schema = `Rôle's "q" \\ é`;
 const quoted = `"${schema.replaceAll('"', '""')}"`;
 
@@ -40,7 +45,7 @@ const settings: Record<string, string> = {
   jit: "on",
 };
 
-/** What a session has that writes. */
+/** The settings of a session that writes. */
 const expected: Record<string, string> = {
   statement_timeout: "5s",
   lock_timeout: "500ms",
@@ -54,14 +59,14 @@ const expected: Record<string, string> = {
 };
 
 interface Ground extends AsyncDisposable {
-  /** How the role logs in. */
+  /** The login of the role. */
   url: string;
-  /** How an administrator does. */
+  /** The login of an administrator. */
   adminUrl: string;
   admin: Session;
 }
 
-/** A role with these settings, and a database of its own. */
+/** Makes a role with these settings, and its own database. */
 async function hostileRole(): Promise<Ground> {
   const name = `hostile_${randomUUID().replaceAll("-", "")}`;
   const url = new URL(await testDatabaseUrl());
@@ -95,7 +100,7 @@ async function hostileRole(): Promise<Ground> {
   };
 }
 
-/** Every session of the role has been idle for longer than it may be. */
+/** Waits until every session of the role was idle for longer than it may be. */
 async function allIdle({ admin }: Ground): Promise<void> {
   await untilSeen(async () => {
     const [[are] = []] = await admin.script(
@@ -108,7 +113,7 @@ async function allIdle({ admin }: Ground): Promise<void> {
   });
 }
 
-/** Resolves when one after the other two statements have waited for a lock. */
+/** Waits until two statements, one after the other, have waited for a lock. */
 async function waitsAgain(watcher: Session, query: string): Promise<void> {
   const seen = new Set<string | null>();
   while (seen.size < 2) {
@@ -122,7 +127,7 @@ async function waitsAgain(watcher: Session, query: string): Promise<void> {
 }
 
 describe("A role with settings of its own", () => {
-  it("installs, owns and uses a store as any other", async () => {
+  it("installs, owns and uses a store like any other role", async () => {
     await using ground = await hostileRole();
     const { url, admin } = ground;
     const events: string[] = [];
@@ -135,7 +140,7 @@ describe("A role with settings of its own", () => {
       workerConcurrency: 0,
       maxConnections: 3,
       logger: ({ code }) => events.push(code),
-      // Longer than the server would wait, for the statement and for the next one.
+      // Longer than the server would wait, for this statement and for the next.
       beforeMigration: async (session) => {
         for (const each of [session, admin]) {
           await each.script("SELECT pg_sleep(0.4)");
@@ -178,7 +183,7 @@ describe("A role with settings of its own", () => {
     await migrateDown(session, { schema, to: 8 });
   });
 
-  it("has none of them where they matter", async () => {
+  it("writes with the store's settings, where they matter", async () => {
     await using ground = await hostileRole();
     const { url, admin } = ground;
     await using storage = await openStreamStorage({
@@ -208,7 +213,7 @@ describe("A role with settings of its own", () => {
     );
     const { transaction_timeout: timeout, ...others } = found;
     assert.deepEqual(others, expected);
-    // Null: an earlier release does not know it.
+    // An earlier release does not know the setting, and returns null.
     assert.ok(timeout === "0" || timeout === null);
   });
 });

@@ -1,6 +1,7 @@
 /**
- * The server's own word: an answer that does not fit its question is none, and
- * one that does not come to its end is waited for no longer than so long.
+ * Answers of a scripted server: an answer that does not fit its question ends
+ * the session, and an answer without an end is bounded in time and size. Some
+ * tests of transactions and cancellation need a real server.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -25,7 +26,7 @@ import { untilSeen } from "../support/until.ts";
 const one = statement({ text: "SELECT 1", columns: ["int4"], once: true });
 const kept = statement({ text: "SELECT 1", columns: ["int4"] });
 
-/** What a question fails with: a lost connection, and an unknown outcome. */
+/** The error of a run, which must be a lost connection with unknown outcome. */
 async function lost(answer: Promise<unknown>): Promise<ConnectionLostError> {
   const error = await answer.then(
     () => assert.fail("Expected no answer"),
@@ -38,15 +39,15 @@ async function lost(answer: Promise<unknown>): Promise<ConnectionLostError> {
 
 describe("An answer that does not fit", () => {
   const answers = {
-    "from inside of a transaction": [
+    "from inside a transaction": [
       parsed,
       bound,
       int4Row(),
       done,
       ready("T"),
     ],
-    "from inside of a failed transaction": [report("E", "25P02"), ready("E")],
-    "with a status that there is not": [
+    "from inside a failed transaction": [report("E", "25P02"), ready("E")],
+    "with a status that does not exist": [
       parsed,
       bound,
       int4Row(),
@@ -56,21 +57,21 @@ describe("An answer that does not fit", () => {
     "without a status": [parsed, bound, int4Row(), done, message("Z")],
     "without a result": [parsed, bound, ready()],
     "without the end of its rows": [parsed, bound, int4Row(), ready()],
-    "with a result too many": [parsed, bound, int4Row(), done, done, ready()],
-    "that says no transaction after BEGIN": [
+    "with one result too many": [parsed, bound, int4Row(), done, done, ready()],
+    "that reports no transaction after BEGIN": [
       parsed,
       bound,
       message("C", "BEGIN\0"),
       ready(),
     ],
-    "with a row of no columns, say -1": [message("D", "\xff\xff"), ready()],
+    "with a row of -1 columns": [message("D", "\xff\xff"), ready()],
     "with a message that is too long": [
       Uint8Array.from([0x4e, 0x3f, 0xff, 0xff, 0xff, 0]),
     ],
     "with a notification without an end": [message("A", "\0\0\0\x01channel")],
   };
   for (const [name, messages] of Object.entries(answers)) {
-    it(`${name} is no acknowledgement`, async () => {
+    it(`${name} acknowledges nothing`, async () => {
       await using server = await fakeServer();
       const { session } = server;
       session.onNotification(() => {});
@@ -85,7 +86,7 @@ describe("An answer that does not fit", () => {
     });
   }
 
-  it("is noticed in the section that parses, too", async () => {
+  it("acknowledges nothing in the section that parses, either", async () => {
     await using server = await fakeServer();
     const answer = server.session.run([bind(kept)]);
     server.say(parsed, ready("T"), bound, int4Row(), done, ready());
@@ -93,12 +94,12 @@ describe("An answer that does not fit", () => {
   });
 
   const unasked = {
-    "an answer": [ready()],
-    "a row": [int4Row()],
-    "a result": [done],
+    answer: [ready()],
+    row: [int4Row()],
+    result: [done],
   };
   for (const [name, messages] of Object.entries(unasked)) {
-    it(`and ${name} that nobody asked for ends the session`, async () => {
+    it(`ends the session if it is a ${name} without a question`, async () => {
       await using server = await fakeServer();
       server.say(...messages);
       await server.session.closed;
@@ -107,7 +108,7 @@ describe("An answer that does not fit", () => {
     });
   }
 
-  it("is told from a fitting one", async () => {
+  it("is not confused with notices and parameters around one that fits", async () => {
     await using server = await fakeServer();
     const answer = server.session.run([bind(kept), bind(one)]);
     server.say(report("N", "01000"), message("S", "TimeZone\0UTC\0"));
@@ -118,7 +119,7 @@ describe("An answer that does not fit", () => {
   });
 });
 
-describe("A transaction of one's own", () => {
+describe("A transaction that the caller began", () => {
   const command = (text: string) => bind(statement({ text, once: true }));
 
   async function assertOutside(session: Session): Promise<void> {
@@ -129,7 +130,7 @@ describe("A transaction of one's own", () => {
     assert.ok(session.usable);
   }
 
-  it("may last longer than a flush, and be failed, and ended", async () => {
+  it("may last longer than a flush, fail, and end", async () => {
     await using table = await testTable("id int4");
     await using session = await testSession();
     const insert = `INSERT INTO ${table.name} VALUES (1)`;
@@ -150,7 +151,7 @@ describe("A transaction of one's own", () => {
     assert.deepEqual(rows, [["4"]]);
   });
 
-  it("ends with a COMMIT that is refused", async () => {
+  it("ends even if its COMMIT is refused", async () => {
     await using table = await testTable(
       "id int4 UNIQUE DEFERRABLE INITIALLY DEFERRED",
     );
@@ -168,7 +169,7 @@ describe("A transaction of one's own", () => {
 });
 
 describe("An answer without an end", () => {
-  /** Says this again and again, until the session breaks. */
+  /** Sends these messages repeatedly, until the session breaks. */
   async function endless(
     messages: (nth: number) => Uint8Array[],
   ): Promise<{ error: ConnectionLostError; session: Session }> {
@@ -191,27 +192,27 @@ describe("An answer without an end", () => {
     notifications: message("A", "\0\0\0\x01channel\0payload\0"),
   };
   for (const [name, each] of Object.entries(besides)) {
-    it(`of ${name} is none`, async () => {
+    it(`that consists of ${name} is given up`, async () => {
       const { error, session } = await endless(() => [each]);
       assert.match(error.message, /No answer from the server/);
-      // It spoke: that is no reason to doubt others.
+      // The server sent something, so the other sessions are not in question.
       assert.equal(session.silentSince, undefined);
       assert.equal(session.isGivenUp, true);
     });
   }
 
-  it("of rows has a limit of time", async () => {
+  it("that consists of rows is bounded in time", async () => {
     const { session } = await endless(() => [int4Row()]);
     assert.equal(session.isGivenUp, true);
   });
 
-  it("of one row has a limit of time", async () => {
+  it("that consists of one row is bounded in time", async () => {
     const row = Uint8Array.from([0x44, 0, 1, 0, 0, 0, 1, 0, 0, 0xf0, 0]);
     const { session } = await endless((nth) => nth === 1 ? [row] : [bound]);
     assert.equal(session.isGivenUp, true);
   });
 
-  it("of rows has a limit of size", () => {
+  it("that consists of rows is bounded in size", () => {
     const exchange = new Exchange({
       bound: [bind(one)],
       names: [""],
@@ -225,7 +226,7 @@ describe("An answer without an end", () => {
     assert.throws(() => rows(1, 256 * 1024 * 1024), RangeError);
   });
 
-  it("of results of a script has a limit of size", () => {
+  it("that consists of a script's results is bounded in size", () => {
     const exchange = new Exchange({
       bound: undefined,
       names: [],
@@ -239,9 +240,9 @@ describe("An answer without an end", () => {
   });
 });
 
-describe("A session that can't do its work", () => {
+describe("A session that reports an error", () => {
   for (const sqlState of ["25006", "42P05", "08P01", "XX000"]) {
-    it(`ends with what is under way, after ${sqlState}`, async () => {
+    it(`finishes its current work and ends, after ${sqlState}`, async () => {
       await using server = await fakeServer();
       const { session } = server;
       const refused = session.run([bind(one)]);
@@ -255,7 +256,7 @@ describe("A session that can't do its work", () => {
     });
   }
 
-  it("goes on after other errors", async () => {
+  it("goes on, after any other error", async () => {
     await using server = await fakeServer();
     const refused = server.session.run([bind(one)]);
     server.say(report("E", "42501"), ready());
@@ -265,7 +266,7 @@ describe("A session that can't do its work", () => {
 });
 
 describe("A session that is given up", () => {
-  it("has its work canceled, and is left when the server lets go", async () => {
+  it("has its work canceled, and is released when the server ends it", async () => {
     await using server = await fakeServer();
     const { session } = server;
     const answer = lost(session.run([bind(one)]));
@@ -277,13 +278,13 @@ describe("A session that is given up", () => {
     await server.left;
     assert.equal(isReleased, false);
     assert.equal(server.cancels, 1);
-    // What it still says has no reader.
+    // Later answers are ignored.
     server.say(parsed, bound, int4Row(), done, ready());
     server.end();
     await session.released;
   });
 
-  it("is canceled again while the server does not let go", async () => {
+  it("is canceled again while the server does not end it", async () => {
     await using server = await fakeServer();
     const answer = lost(server.session.run([bind(one)]));
     server.session.giveUp("Enough");
@@ -295,7 +296,7 @@ describe("A session that is given up", () => {
     await server.session.released;
   });
 
-  it("is just dropped when the server takes no cancel request", async () => {
+  it("is dropped if the server accepts no cancel request", async () => {
     await using server = await fakeServer({ takesCancels: false });
     const answer = lost(server.session.run([bind(one)]));
     server.session.giveUp("Enough");
@@ -303,7 +304,7 @@ describe("A session that is given up", () => {
     await server.session.released;
   });
 
-  it("stops what the server does for it", async () => {
+  it("stops the statement that a real server runs for it", async () => {
     await using other = await testSession();
     const session = await testSession();
     const { processId } = session;

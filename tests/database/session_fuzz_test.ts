@@ -1,4 +1,7 @@
-/** What a server may answer to a session: anything; without a socket. */
+/**
+ * A session without a socket gets random damaged conversations as the server's
+ * answers: each call ends with its result or a typed error.
+ */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
@@ -17,7 +20,7 @@ const select = statement({
 });
 const noRows = statement({ text: "UPDATE t SET a = 1" });
 
-/** A session whose other side is the test. */
+/** A session that gets its bytes from the test. */
 function scriptedSession(): { session: Session; feed(bytes: Buffer): void } {
   let take: (chunk: Buffer) => void = () => {};
   const socket = {
@@ -59,7 +62,7 @@ function row(...columns: (Buffer | null)[]): Buffer {
 const ready = message("Z", "I");
 const complete = (tag: string) => message("C", `${tag}\0`);
 
-/** The answers to three questions, each by itself: see `ask`. */
+/** Answers, good and bad, to the questions of `ask`. */
 const answers: Record<string, Buffer[]> = {
   rows: [
     message("1", ""),
@@ -93,8 +96,8 @@ function ask(session: Session): Promise<unknown>[] {
   return [both(), both(), session.script("SELECT 1")];
 }
 
-describe("A session", () => {
-  it("answers what it is answered", async () => {
+describe("A session without a socket", () => {
+  it("passes answers on to its callers", async () => {
     const { session, feed } = scriptedSession();
     const asked = ask(session);
     feed(
@@ -107,7 +110,7 @@ describe("A session", () => {
     await Promise.all(asked);
   });
 
-  it("in 2500 damaged conversations answers or fails by a typed error", async () => {
+  it("answers or fails with a typed error, in 2500 damaged conversations", async () => {
     const conversation = fc.record({
       order: fc.array(
         fc.constantFrom(...Object.keys(answers)),
@@ -147,7 +150,7 @@ describe("A session", () => {
     );
   });
 
-  it("takes no row that has less than no columns", async () => {
+  it("refuses a row with a negative number of columns", async () => {
     const { session, feed } = scriptedSession();
     const asked = session.script("SELECT 1");
     feed(

@@ -1,3 +1,7 @@
+/**
+ * A session that loses its connection, behind a proxy or on a real server: its
+ * calls fail at once, and its caller knows whether they were sent.
+ */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
@@ -20,7 +24,7 @@ const sleep = statement({
   columns: ["text"],
 });
 
-/** What the promise rejects with; it must be a lost connection. */
+/** The error of the promise, which must be a lost connection. */
 async function lost(promise: Promise<unknown>): Promise<ConnectionLostError> {
   const error = await promise.then(
     () => assert.fail("Expected a lost connection"),
@@ -31,7 +35,7 @@ async function lost(promise: Promise<unknown>): Promise<ConnectionLostError> {
 }
 
 describe("A session that loses its connection", () => {
-  it("says so when it was idle", async () => {
+  it("refuses later calls if it was idle", async () => {
     const session = await testSession();
     await terminate(session.processId);
     await session.closed;
@@ -43,7 +47,7 @@ describe("A session that loses its connection", () => {
     await session.close();
   });
 
-  it("fails all that is under way, and nobody else", async () => {
+  it("fails its calls in flight, but not those of another session", async () => {
     await using other = await testSession();
     const session = await testSession();
     const runs = [
@@ -62,7 +66,7 @@ describe("A session that loses its connection", () => {
   });
 
   for (const side of ["frontend", "backend"] as const) {
-    it(`fails what is under way when it is cut at a ${side} message`, async () => {
+    it(`fails the call in flight if it is cut at a ${side} message`, async () => {
       await using proxy = await startProxy(await testDatabaseUrl());
       for (const when of ["before", "after"] as const) {
         const session = await testSession({ url: proxy.url });
@@ -76,7 +80,7 @@ describe("A session that loses its connection", () => {
     });
   }
 
-  it("does not keep what was answered before the cut from its caller", async () => {
+  it("still returns an answer that came before the cut", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     const session = await testSession({ url: proxy.url });
     void proxy.cutAt({ side: "backend", type: "Z", nth: 2, when: "after" });
@@ -106,7 +110,7 @@ describe("A session whose server is silent", () => {
     await session.close();
   });
 
-  it("is not given up while answers come, or nothing was asked", async () => {
+  it("is not given up while answers come, or while it has no question", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using session = await testSession({
       url: proxy.url,
@@ -114,7 +118,7 @@ describe("A session whose server is silent", () => {
     });
     await session.run([bind(sleep, 0.3)]);
     await session.run([bind(sleep, 0.3)]);
-    // Each message is late, none by too much.
+    // Each message is late, but not by too much.
     proxy.setRule(({ side }) =>
       side === "backend" ? { delayMs: 150 } : "forward"
     );
@@ -122,12 +126,12 @@ describe("A session whose server is silent", () => {
     assert.equal(session.usable, true);
   });
 
-  it("is not silent while this process sleeps", async () => {
+  it("does not count the time in which this process is stopped", async () => {
     await using session = await testSession({ answerTimeoutMs: 200 });
     await session.run([bind(one)]);
     const answer = session.run([bind(one)]);
     await setImmediate();
-    // As one that was stopped: its timers are due before it reads.
+    // Like a process that was stopped: its timers are due before it reads.
     const awake = performance.now() + 400;
     while (performance.now() < awake);
     assert.deepEqual((await answer)[0].rows, [[1]]);
@@ -143,8 +147,10 @@ describe("A session whose server is silent", () => {
     await session.close();
     assert.equal(session.usable, false);
   });
+});
 
-  it("that talks another protocol is refused", async () => {
+describe("A session whose server breaks the protocol", () => {
+  it("fails with the fault as the cause", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     const session = await testSession({ url: proxy.url });
     proxy.setRule(({ bytes, type }) => {
@@ -158,7 +164,7 @@ describe("A session whose server is silent", () => {
 });
 
 describe("Closing a session", () => {
-  it("lets work under way end first", async () => {
+  it("waits for the calls in flight", async () => {
     const session = await testSession();
     const answered = session.run([bind(sleep, 0.05)]);
     const asked = session.run([bind(one)]);
@@ -168,7 +174,7 @@ describe("Closing a session", () => {
     assert.equal((await lost(session.run([bind(one)]))).sent, false);
   });
 
-  it("leaves no connection, and can be done twice", async () => {
+  it("leaves no connection, and may be repeated", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     const session = await testSession({ url: proxy.url });
     assert.equal(proxy.open, 1);
@@ -208,7 +214,7 @@ describe("Connecting a session", () => {
     assert.equal(error.sent, false);
   });
 
-  it("takes no read-only server where writes are wanted", async () => {
+  it("refuses a read-only server if writes are wanted", async () => {
     const wanted = await target([0], { sessionAttrs: "read-write" });
     await using session = await connectSession(wanted, {}, options);
     assert.equal(session.usable, true);
@@ -217,7 +223,7 @@ describe("Connecting a session", () => {
     assert.equal(error.sent, false);
   });
 
-  it("gives a server that never answers up, and leaves no socket", async () => {
+  it("gives up a server that never answers, and leaves no socket", async () => {
     const server = createServer();
     const ended = new Promise<void>((resolve) => {
       server.on("connection", (socket: Socket) => {

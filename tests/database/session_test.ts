@@ -1,3 +1,7 @@
+/**
+ * A session on a real server: values, pipelined runs, COPY, prepared statements
+ * and notifications.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
@@ -37,7 +41,7 @@ function patterned(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (i * 31 + i / 251) & 255);
 }
 
-describe("Types of a session", () => {
+describe("A session's values", () => {
   const samples: [PgType, string, unknown[]][] = [
     ["bool", "bool", [true, false, null]],
     ["int2", "int2", [-32768, -1, 0, 32767, null]],
@@ -62,7 +66,7 @@ describe("Types of a session", () => {
     ["int8[]", "int8[]", [[], [-(2n ** 63n), 0n, 2n ** 63n - 1n]]],
   ];
   for (const [type, sql, values] of samples) {
-    it(`${sql} comes back as it went`, async () => {
+    it(`of type ${sql} return as they were sent`, async () => {
       await using session = await testSession();
       const query = echo(`${type}?` as PgType, sql);
       for (const value of values) {
@@ -75,7 +79,7 @@ describe("Types of a session", () => {
     });
   }
 
-  it("arrays of ids and bytes arrive item by item", async () => {
+  it("in arrays of ids and bytes arrive item by item", async () => {
     await using session = await testSession();
     const ids = statement({
       text: "SELECT * FROM unnest($1::char(4)[])",
@@ -112,7 +116,7 @@ describe("Types of a session", () => {
     assert.deepEqual(found, [[7], [2 ** 40]]);
   });
 
-  it("bytes of any size come back as they went", async () => {
+  it("of bytes return as they were sent, in any size", async () => {
     await using session = await testSession();
     const query = echo("bytea", "bytea");
     const mega = 1024 * 1024;
@@ -124,7 +128,7 @@ describe("Types of a session", () => {
     }
   });
 
-  it("many rows of random values come back as they went", async () => {
+  it("return as they were sent in many random rows", async () => {
     await using session = await testSession();
     const query = statement({
       text: "SELECT $1::int8, $2::text, $3::bytea, $4::bool",
@@ -133,7 +137,7 @@ describe("Types of a session", () => {
     });
     const row = fc.tuple(
       fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
-      // The server takes no zero character in a text.
+      // The server refuses a zero character in a text.
       fc.option(
         fc.string({ unit: "grapheme" }).map((s) => s.replaceAll("\0", "")),
       ),
@@ -152,8 +156,8 @@ describe("Types of a session", () => {
   });
 });
 
-describe("Runs of a session", () => {
-  it("runs that are pipelined are answered in order", async () => {
+describe("A session", () => {
+  it("answers pipelined runs in order", async () => {
     await using session = await testSession();
     const query = echo("int4", "int4");
     const settled: number[] = [];
@@ -167,7 +171,7 @@ describe("Runs of a session", () => {
     assert.equal(session.inFlight, 0);
   });
 
-  it("a statement loses its indentation, and nothing that is quoted", () => {
+  it("sends a statement without its indentation, but keeps quoted text", () => {
     const { text } = statement({
       text: `SELECT '  it''s\n  me'
         FROM "a  ""b""\n  c".d`,
@@ -175,18 +179,18 @@ describe("Runs of a session", () => {
     assert.equal(text, `SELECT '  it''s\n  me' FROM "a  ""b""\n  c".d`);
   });
 
-  it("what the network does not take yet arrives as it was given", async () => {
+  it("sends values as they were given, even while the network is slow", async () => {
     await using session = await testSession();
     await using holder = await testSession();
     await checkUnread(session, holder);
   });
 
-  it("an empty run is answered too", async () => {
+  it("answers an empty run", async () => {
     await using session = await testSession();
     assert.deepEqual(await session.run([]), []);
   });
 
-  it("an error rolls its run back, skips the rest, and leaves the others alone", async () => {
+  it("rolls back the run of an error, skips its rest, and runs the others", async () => {
     await using table = await testTable("id int4 PRIMARY KEY");
     await using session = await testSession();
     const insert = statement({
@@ -210,7 +214,7 @@ describe("Runs of a session", () => {
     assert.deepEqual(ids, [["1"], ["4"]]);
   });
 
-  it("a statement that can't be parsed fails its run only", async () => {
+  it("fails only the run of a statement that can't be parsed", async () => {
     await using session = await testSession();
     const nonsense = statement({ text: "SELECT nothing FROM nowhere" });
     for (const once of [true, false]) {
@@ -220,7 +224,7 @@ describe("Runs of a session", () => {
       ]);
       assert.ok(failed.status === "rejected");
       assert.equal((failed.reason as PgError).sqlState, "42P01");
-      // It may stand on a statement that was not parsed any more.
+      // The run may rely on a statement that the failed run did not parse.
       if (after.status === "rejected") {
         assert.ok((after.reason as PgError).isStalePlan);
       }
@@ -228,7 +232,7 @@ describe("Runs of a session", () => {
     }
   });
 
-  it("a value that can't be written breaks the session, not the process", async () => {
+  it("breaks, but not the process, if a value can't be written", async () => {
     await using session = await testSession();
     const query = echo("int8", "int8");
     await assert.rejects(session.run([bind(query, 2n ** 63n)]), RangeError);
@@ -236,7 +240,7 @@ describe("Runs of a session", () => {
     await assert.rejects(session.run([bind(one)]), ConnectionLostError);
   });
 
-  it("scripts return text and fail without harm", async () => {
+  it("returns the text of a script, and survives one that fails", async () => {
     await using session = await testSession();
     const [rows, failed, run] = await Promise.allSettled([
       session.script("SELECT 1, NULL, 'x'; SELECT true WHERE false"),
@@ -248,7 +252,7 @@ describe("Runs of a session", () => {
     assert.equal(run.status, "fulfilled");
   });
 
-  it("settings hold for the session", async () => {
+  it("has the settings that it was opened with", async () => {
     await using session = await testSession({
       settings: {
         default_transaction_isolation: "repeatable read",
@@ -262,7 +266,7 @@ describe("Runs of a session", () => {
   });
 });
 
-describe("COPY of a session", () => {
+describe("A session's COPY", () => {
   const types = ["int4", "bytea?"] as const;
   const copyTo = (table: string) =>
     statement({ text: `COPY ${table} FROM STDIN (FORMAT binary)` });
@@ -297,7 +301,7 @@ describe("COPY of a session", () => {
     assert.deepEqual((await session.run([bind(select)]))[0].rows, rows);
   });
 
-  it("takes no rows at all", async () => {
+  it("may have no rows at all", async () => {
     await using table = await testTable("id int4, data bytea");
     await using session = await testSession();
     const [{ count }] = await session.run([
@@ -306,7 +310,7 @@ describe("COPY of a session", () => {
     assert.equal(count, 0);
   });
 
-  it("that fails midway rolls back, and the session goes on", async () => {
+  it("is rolled back if it fails midway, and the session goes on", async () => {
     await using table = await testTable("id int4 PRIMARY KEY, data bytea");
     await using session = await testSession();
     const copy = copyTo(table.name);
@@ -325,7 +329,7 @@ describe("COPY of a session", () => {
     assert.equal(await countOf(table.name), 400);
   });
 
-  it("behind a failed statement is skipped with all its rows", async () => {
+  it("is skipped with all its rows after a failed statement", async () => {
     await using table = await testTable("id int4 PRIMARY KEY, data bytea");
     await using session = await testSession();
     const rows: [number, Uint8Array][] = [[1, patterned(100_000)]];
@@ -341,7 +345,7 @@ describe("COPY of a session", () => {
   });
 });
 
-describe("Prepared statements of a session", () => {
+describe("A session's prepared statements", () => {
   const nth = (n: number) =>
     statement({ text: `SELECT ${n}`, columns: ["int4"] });
   const listPrepared = statement({
@@ -360,13 +364,13 @@ describe("Prepared statements of a session", () => {
     return rows.map(([text]) => text);
   }
 
-  it("are bounded: the least used go first, for one that is used again", async () => {
+  it("are bounded: one that is used again replaces those used least", async () => {
     const used = [0, 1, 2, 0, 3, 3, 4];
     const prepared = await preparedAfter(
       { budget: budgetOf(3) },
       used.map((n) => [bind(nth(n))]),
     );
-    // Some more than had to, lest each new one looks for an old one.
+    // More are closed than necessary, so that not each new one closes another.
     assert.deepEqual(prepared, ["SELECT 0", "SELECT 3", "SELECT 4"]);
   });
 
@@ -376,12 +380,12 @@ describe("Prepared statements of a session", () => {
     assert.equal(prepared.length, 4);
   });
 
-  it("are parsed once when they stand twice in a run", async () => {
+  it("are parsed once if they occur twice in a run", async () => {
     const prepared = await preparedAfter({}, [[bind(one), bind(one)]]);
     assert.deepEqual(prepared, ["SELECT 1"]);
   });
 
-  it("are not made when they are not wanted", async () => {
+  it("do not exist if the session or the statement forbids them", async () => {
     const { once: _, ...rare } = { ...nth(7) };
     const runs = [[bind(one)], [bind(one), bind(nth(2))]];
     assert.deepEqual(
@@ -392,7 +396,7 @@ describe("Prepared statements of a session", () => {
     assert.deepEqual(await preparedAfter({}, once), []);
   });
 
-  it("are renewed when their plan is out of date", async () => {
+  it("are renewed if their plan is out of date", async () => {
     await using table = await testTable("value varchar(5)");
     await using session = await testSession();
     const select = statement({
@@ -406,7 +410,7 @@ describe("Prepared statements of a session", () => {
     assert.equal((await session.run([bind(one), bind(select)])).length, 2);
   });
 
-  it("are renewed when the server has lost them", async () => {
+  it("are renewed if the server has lost them", async () => {
     await using session = await testSession();
     await session.run([bind(one)]);
     await session.script("DEALLOCATE ALL");
@@ -416,8 +420,8 @@ describe("Prepared statements of a session", () => {
   });
 });
 
-describe("Notifications of a session", () => {
-  it("come with channel, payload and sender, idle or not", async () => {
+describe("A session's notifications", () => {
+  it("arrive with channel, payload and sender, whether it is idle or not", async () => {
     await using listener = await testSession();
     await using sender = await testSession();
     const received: Notification[] = [];

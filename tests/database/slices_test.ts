@@ -1,5 +1,6 @@
 /**
- * What is large is taken in slices, between which everything else has its turn.
+ * Large work, be it many calls or many rows, is done in slices, and the event
+ * loop serves other work in between. The last test needs a real server.
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
@@ -29,7 +30,7 @@ async function turnsUntil(promise: Promise<unknown>): Promise<number> {
 }
 
 describe("Many calls at once", () => {
-  it("go on in order, some in each turn", async () => {
+  it("begin in order, some in each turn", async () => {
     const intake = new Intake();
     const begun: number[] = [];
     const call = (n: number) =>
@@ -43,7 +44,7 @@ describe("Many calls at once", () => {
     await nextTurn();
     const later = begun.length - atOnce;
     assert.ok(later < 5000, `${later} have begun in a turn`);
-    // Those that come meanwhile come after those that wait.
+    // A later call comes after those that wait.
     calls.push(call(10_000));
     const turns = await turnsUntil(Promise.all(calls));
     assert.ok(turns > 2, `They took ${turns} turns`);
@@ -52,14 +53,14 @@ describe("Many calls at once", () => {
     assert.deepEqual(await Promise.all(calls), all);
   });
 
-  it("are not overtaken by those that the last of them make", async () => {
+  it("are not overtaken by a call that one of the last of them makes", async () => {
     const intake = new Intake();
     const begun: number[] = [];
     let last: Promise<number> | undefined;
     const call = (n: number): Promise<number> =>
       intake.pass(() => {
         begun.push(n);
-        // The last of a burst go on together with this one.
+        // The rest of the burst still waits when this call is made.
         if (n === 2990) last = call(3000);
         return Promise.resolve(n);
       });
@@ -68,7 +69,7 @@ describe("Many calls at once", () => {
     assert.deepEqual(begun, Array.from({ length: 3001 }, (_, n) => n));
   });
 
-  it("a few begin at once, however many there were before", async () => {
+  it("begin at once if they are few, however many there were before", async () => {
     const intake = new Intake();
     const body = () => Promise.resolve();
     await Promise.all(Array.from({ length: 5000 }, () => intake.pass(body)));
@@ -87,7 +88,7 @@ describe("Many calls at once", () => {
     }
   });
 
-  it("keep the error that each fails with", async () => {
+  it("fail each with its own error", async () => {
     const intake = new Intake();
     const calls = Array.from(
       { length: 3000 },
@@ -111,12 +112,12 @@ describe("A COPY of many rows", () => {
   ): [string, bigint, Uint8Array, Uint8Array | null] => [
     "0".repeat(64),
     BigInt(n),
-    // Some are handed to the socket as they are.
+    // The large ones reach the socket without a copy.
     new Uint8Array(n % 100 === 0 ? 10_000 : n % 50).fill(n),
     n % 3 === 0 ? null : new Uint8Array([n]),
   ];
 
-  it("is the same bytes, encoded in slices", async () => {
+  it("has the same bytes if it is encoded in slices", async () => {
     const rows = Array.from({ length: 5000 }, (_, n) => rowOf(n));
     const encoding = copyManyIn(copy, types, rows, new Slices(-1));
     const turns = await turnsUntil(encoding);
@@ -134,7 +135,7 @@ describe("A COPY of many rows", () => {
     assert.ok(sent.equals(Buffer.concat(atOnce.take())));
   });
 
-  it("is left to the flush when there are few", async () => {
+  it("is encoded with the flush if its rows are few", async () => {
     const bound = await copyManyIn(copy, types, [rowOf(1)]);
     assert.equal(bound.encodedCopy, undefined);
     assert.deepEqual(bound.copy?.rows, [rowOf(1)]);
@@ -148,7 +149,7 @@ describe("A call of many blocks", () => {
   });
   after(() => test[Symbol.asyncDispose]());
 
-  it("writes and reads them as ever", async () => {
+  it("writes and reads them like a small one", async () => {
     const { storage } = test;
     const id = newStreamId();
     await storage.createStreamStorage(id, snapshotBlock(0));

@@ -1,7 +1,7 @@
 /**
- * A server that waits for a synchronous standby which never comes: a commit whose
- * wait is canceled, or whose session is ended, must not be acknowledged, although
- * its rows are there.
+ * A real server waits for a synchronous standby that never comes. If the wait
+ * of a commit is canceled, or its session is ended, the commit must not be
+ * acknowledged, although its rows are there.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -45,7 +45,7 @@ describe("A commit that waits for a standby", () => {
     while (names !== "" && !await commitWaits());
   }
 
-  /** Whether the setting is in force; sessions that wait are let go. */
+  /** Whether the setting is in force; ends the waits that it finds. */
   async function commitWaits(): Promise<boolean> {
     let isDone = false;
     const commit = server
@@ -57,7 +57,7 @@ describe("A commit that waits for a standby", () => {
     return hasWaited;
   }
 
-  /** Sessions whose commit waits; ends the wait in this way. */
+  /** Ends the wait of each waiting commit in this way; returns their number. */
   async function end(how: "cancel" | "terminate"): Promise<number> {
     const rows = await server.query(
       `SELECT pg_${how}_backend(pid) FROM pg_stat_activity
@@ -66,7 +66,7 @@ describe("A commit that waits for a standby", () => {
     return rows.length;
   }
 
-  it("is not acknowledged when the wait was canceled", async () => {
+  it("is not acknowledged if the wait was canceled", async () => {
     await using session = await testSession({ url: server.url });
     const isOne = { text: "CREATE TABLE waited (id int)", once: true };
     await setStandby("nobody");
@@ -77,7 +77,7 @@ describe("A commit that waits for a standby", () => {
     );
     while (await end("cancel") === 0);
     await lost;
-    // It is there all the same, and the session goes on.
+    // The table exists nevertheless, and the session goes on.
     assert.ok(session.usable);
     await session.script("SELECT FROM waited");
     await setStandby("");
@@ -103,13 +103,13 @@ describe("A commit that waits for a standby", () => {
   };
   for (const how of ["cancel", "terminate"] as const) {
     for (const [name, write] of Object.entries(writes)) {
-      it(`is not told of as ${name} before another commit has waited, after ${how}`, async () => {
+      it(`is not acknowledged as ${name} before a later commit has waited, after ${how}`, async () => {
         const id = newStreamId();
         await storage.createStreamStorage(id, snapshotBlock(0));
         await setStandby("nobody");
         let isDone = false;
         const written = write(id).then(() => isDone = true);
-        // The write itself, then what would tell of it.
+        // The waits of the write, and of the commits that would confirm it.
         for (let ended = 0; ended < 3;) ended += await end(how);
         assert.equal(isDone, false);
         await setStandby("");

@@ -1,4 +1,4 @@
-/** The ring of recent transactions, by the store's own methods. */
+/** The ring of recent transactions, as such and through a store's methods. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { newStreamId } from "../../src/testing/contract/support.ts";
@@ -8,7 +8,7 @@ const data = new Uint8Array([1]);
 const genesis = { number: 0n, data, snapshot: data };
 
 describe("The ring of recent transactions", () => {
-  it("is off until it is wanted, and forgets when it is not", async () => {
+  it("records nothing while it is off, and forgets when it is switched off", async () => {
     await using test = await openTestStorage({ ephemeralSweepIntervalMs: 0 });
     const { storage } = test;
     const id = newStreamId();
@@ -38,7 +38,7 @@ describe("The ring of recent transactions", () => {
     assert.deepEqual(storage.dumpTxTracker(), []);
   });
 
-  it("is on from the start by an option, and keeps the last 1024 events", async () => {
+  it("is on from the start if an option says so, and keeps the last 1024 events", async () => {
     await using test = await openTestStorage({
       debugTransactions: true,
       ephemeralSweepIntervalMs: 0,

@@ -1,6 +1,6 @@
 /**
- * Sessions that live and can't do their work: inside of a transaction that
- * somebody else has begun, or read-only since they began.
+ * Sessions that live but can't do their work, on a real server: they are inside
+ * a transaction that a proxy has begun, or read-only since their start.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -39,7 +39,7 @@ describe("A proxy that has a transaction open", () => {
     });
   }
 
-  it("acknowledges nothing of a store that is open", async () => {
+  it("gets no write of an open store acknowledged", async () => {
     const direct = await testDatabaseUrl();
     await using proxy = await startBegunProxy(direct);
     proxy.isOn = false;
@@ -64,14 +64,14 @@ describe("A proxy that has a transaction open", () => {
       assert.ok(isStreamStorageError(call.reason), String(call.reason));
     }
     proxy.isOn = false;
-    // It is known at last what became of them: nothing.
+    // The store can look the writes up now, and finds that none was done.
     await storage.createStreamStorage(id, snapshotBlock(0));
     await storage.writeEvent(known, 1n, 0, new Uint8Array([1]));
   });
 });
 
 describe("A database that was read-only for a while", () => {
-  it("is written to again, and left without a trace", async () => {
+  it("is written to again, and keeps no row of the store's ownership", async () => {
     const direct = await testDatabaseUrl();
     const name = `read_only_${randomUUID().slice(0, 8)}`;
     await queryOnce(direct, `CREATE DATABASE ${name}`);
@@ -94,7 +94,7 @@ describe("A database that was read-only for a while", () => {
       );
     await create();
     await setReadOnly("on");
-    // All come back while it is read-only: that of the lock, too.
+    // All sessions reconnect while it is read-only, including the lock session.
     const { rows } = await endSessions(direct, name);
     assert.ok(rows.length >= 2);
     await assert.rejects(create(), (error) => isStreamStorageError(error));

@@ -1,3 +1,7 @@
+/**
+ * The codec of the protocol against a plain one, written here, over random
+ * messages and sizes.
+ */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { describe, it } from "node:test";
@@ -5,20 +9,7 @@ import fc from "fast-check";
 import { BackendReader } from "../../src/database/wire/backend.ts";
 import { FrontendWriter } from "../../src/database/wire/frontend.ts";
 import { decoderOf, type PgType } from "../../src/database/wire/types.ts";
-
-/** A message as the protocol has it: letter, length, body. */
-function message(letter: string, body: Buffer): Buffer {
-  const head = Buffer.alloc(5);
-  head.write(letter, "latin1");
-  head.writeInt32BE(4 + body.length, 1);
-  return Buffer.concat([head, body]);
-}
-
-function int32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32BE(value);
-  return bytes;
-}
+import { int32, message } from "../support/login/server.ts";
 
 function int16(value: number): Buffer {
   const bytes = Buffer.alloc(2);
@@ -39,7 +30,7 @@ function dataRow(columns: (Uint8Array | null)[]): Buffer {
   );
 }
 
-/** What a reader tells, in order. */
+/** What a reader returns, in order. */
 type Received = { row: unknown[] } | { letter: string; body: string };
 
 function read(chunks: Iterable<Buffer>, columns: PgType[]): Received[] {
@@ -55,7 +46,7 @@ function read(chunks: Iterable<Buffer>, columns: PgType[]): Received[] {
       }),
   });
   for (const chunk of chunks) {
-    // The socket's buffer is used again: nothing may keep a view of it.
+    // The socket reuses its buffer, so no value may keep a view of it.
     const shared = Buffer.from(chunk);
     reader.feed(shared);
     shared.fill(0xee);
@@ -72,7 +63,7 @@ function split(bytes: Buffer, cuts: number[]): Buffer[] {
   );
 }
 
-/** Bytes whose every position tells itself apart. */
+/** Bytes that differ at every position, so that a shift is noticed. */
 function patterned(length: number, seed = 1): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (i * 31 + i / 251 + seed) & 255);
 }
@@ -242,7 +233,7 @@ describe("FrontendWriter", () => {
     }
   }
 
-  it("refuses an id that is not ASCII, whose size would be another", () => {
+  it("refuses an id that is not ASCII, because its size would differ", () => {
     for (const id of ["é", "\u0080", "🙂"]) {
       assert.throws(
         () => new FrontendWriter().bindExecute("", ["bpchar"], [id]),
@@ -301,7 +292,7 @@ describe("FrontendWriter", () => {
     ]);
   }
 
-  it("writes any sequence of messages of any size, and nothing over what has not left", () => {
+  it("writes messages of any size, and overwrites no bytes that were not sent", () => {
     const flush = fc.record({
       items: fc.array(fc.oneof(bound, copied, parsed), { maxLength: 5 }),
       left: fc.boolean(),
@@ -334,10 +325,10 @@ describe("FrontendWriter", () => {
     );
   });
 
-  it("writes again where it wrote before, once that has left", () => {
+  it("reuses its memory once the bytes were sent", () => {
     const writer = new FrontendWriter();
     const memory = () => {
-      // As much as a full load of events, in some chunks.
+      // As many bytes as a full batch of events, in several chunks.
       for (let nth = 0; nth < 40; nth++) write(writer, large);
       return new Set(writer.take().map(({ buffer }) => buffer));
     };
@@ -353,7 +344,7 @@ describe("FrontendWriter", () => {
     assert.deepEqual(memory(), first);
   });
 
-  it("does not write over what was not taken", () => {
+  it("overwrites no bytes that were not taken", () => {
     const writer = new FrontendWriter();
     writer.sync();
     writer.reuse();
@@ -361,7 +352,7 @@ describe("FrontendWriter", () => {
   });
 
   it("writes values that end where a chunk of memory ends", () => {
-    // 64 KB are reserved at a time; values below 8 KB are copied into them.
+    // The writer reserves 64 KB at a time, and copies values below 8 KB there.
     for (let size = 3960; size < 4110; size++) {
       const writer = new FrontendWriter();
       const items = Array.from({ length: 9 }, () => ({
