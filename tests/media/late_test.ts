@@ -47,7 +47,7 @@ function s3Ground(server: S3Server): Ground {
 }
 
 for (const conditions of ["kept", "ignored", "refused"] as Conditions[]) {
-  describe(`On S3 with conditions ${conditions}, no harm does a late`, () => {
+  describe(`A late request to S3 with conditions ${conditions}`, () => {
     let server: S3Server;
     before(async () => {
       server = await startS3Server();
@@ -58,7 +58,7 @@ for (const conditions of ["kept", "ignored", "refused"] as Conditions[]) {
   });
 }
 
-describe("On GCS no harm does a late", () => {
+describe("A late request to GCS", () => {
   let server: GcsServer;
   before(async () => {
     server = await startGcsServer();

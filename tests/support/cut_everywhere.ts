@@ -9,17 +9,17 @@ import { openSession } from "./migration_connection.ts";
 import { type Proxy, type Side, startProxy } from "./network/proxy.ts";
 import { openTestStorage } from "./storage.ts";
 
-/** A write, what it needs before, and what must be stored after. */
+/** A write, its preparation, and the check of what it stores. */
 export interface Case {
   options?: Partial<StreamStorageOptions>;
-  /** One in so many cuts, others every time; default all. */
+  /** Makes only one in so many cuts, at random. Default: all. */
   oneIn?: number;
   prepare?(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
   write(storage: PostgresStreamStorage, id: StreamId): Promise<unknown>;
   check(storage: PostgresStreamStorage, id: StreamId): Promise<void>;
 }
 
-/** Messages of a side while the write runs undisturbed. */
+/** Counts each side's messages while the write runs undisturbed. */
 async function countMessages(
   proxy: Proxy,
   run: () => Promise<unknown>,
@@ -35,9 +35,9 @@ async function countMessages(
 }
 
 /**
- * Runs the write once for each of its messages, with the connection cut before
- * or after that one. It must succeed each time, be stored once, and leave the
- * invariants whole.
+ * Runs the write twice for each of its messages, with the connection cut before
+ * and after the message. The write must succeed each time, be stored once, and
+ * keep the invariants.
  */
 export async function assertSurvivesCuts(
   { options, oneIn = 1, prepare, write, check }: Case,
@@ -46,7 +46,7 @@ export async function assertSurvivesCuts(
   await using test = await openTestStorage({
     ...options,
     url: proxy.url,
-    // One connection and one partition, so that every run is alike.
+    // With one connection and one partition, all runs send the same messages.
     maxConnections: 3,
     partitions: 1,
     retry: { minDelayMs: 1, maxDelayMs: 10 },
@@ -58,7 +58,7 @@ export async function assertSurvivesCuts(
     await prepare?.(storage, id);
     return id;
   };
-  // Twice, so that every statement is prepared when it is counted.
+  // The first run prepares the statements; the second one is counted.
   await write(storage, await fresh());
   const measured = await fresh();
   const counts = await countMessages(proxy, () => write(storage, measured));

@@ -1,18 +1,18 @@
-/** Damage to what a server says. */
+/** Random damage to bytes that a server sends. */
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 
-/** What may happen to bytes on their way, or in a server. */
+/** Generates a kind of damage and its place. */
 export const damage = fc.record({
   kind: fc.constantFrom("flip", "insert", "remove", "repeat", "cut", "long"),
   at: fc.nat(),
   size: fc.integer({ min: 1, max: 12 }),
   byte: fc.nat(255),
 });
-/** One such thing. */
+/** One kind of damage at one place. */
 export type Damage = typeof damage extends fc.Arbitrary<infer T> ? T : never;
 
-/** The bytes after it. */
+/** The damaged bytes. */
 export function damaged(
   bytes: Buffer,
   { kind, at, size, byte }: Damage,
@@ -34,7 +34,7 @@ export function damaged(
     case "cut":
       return Buffer.from(before);
     case "long": {
-      // A length of a message, mostly.
+      // Where a message has its length, if it is the first one.
       const copy = Buffer.from(bytes);
       if (copy.length >= 5) copy.writeInt32BE(at | 0, 1);
       return copy;

@@ -3,8 +3,8 @@ import pg from "pg";
 import { startEmbeddedPostgres } from "../../src/embedded/mod.ts";
 
 /**
- * The tests' data are thrown away, so no test server waits for the disk. What
- * a killed server process has written survives all the same.
+ * Test servers do not wait for the disk, because their data are thrown away. The
+ * data still outlive a killed server process.
  */
 export const testServerSettings: Record<string, string> = {
   fsync: "off",
@@ -15,8 +15,8 @@ export const testServerSettings: Record<string, string> = {
 let embedded: Promise<string> | undefined;
 
 /**
- * The url of the tests' server: STREAM_STORAGE_TEST_URL, or else an embedded
- * server that is started once and ends with this process.
+ * The URL of the tests' server: STREAM_STORAGE_TEST_URL, or that of an embedded
+ * server, which starts once and ends with this process.
  */
 export function testDatabaseUrl(): Promise<string> {
   const given = process.env.STREAM_STORAGE_TEST_URL;
@@ -31,7 +31,7 @@ export async function queryOnce(
   sql: string,
 ): Promise<Record<string, unknown>[]> {
   const client = new pg.Client({ connectionString: url });
-  client.on("error", () => {}); // the query itself tells
+  client.on("error", () => {}); // the query fails, too
   await client.connect();
   try {
     return (await client.query(sql)).rows;

@@ -1,5 +1,4 @@
 /** A schema with streams of every kind, for tests of the operator's tools. */
-
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
 import { Catalog } from "../../src/postgres/catalog.ts";
 import { partitionSuffix, type StreamId } from "../../src/storage/stream_id.ts";
@@ -13,7 +12,7 @@ import { openSession } from "./migration_connection.ts";
 import { chain, type ChainOptions } from "./protocol_blocks.ts";
 import { openTestStorage } from "./storage.ts";
 
-/** The streams, by what is special about them. */
+/** The streams, by the property for which they exist. */
 export type EveryKind = Record<
   | "regular"
   | "fresh"
@@ -28,7 +27,7 @@ export type EveryKind = Record<
   | "archive"
   | "unwritten"
   | "another"
-  /** Not made: an id for rows of no stream. */
+  /** An id without a stream, for stray rows. */
   | "nobody",
   StreamId
 >;
@@ -41,25 +40,26 @@ export interface FilledSchema extends AsyncDisposable {
   /** The streams of each copy. */
   copies: EveryKind[];
   /**
-   * Runs SQL in which `@` stands for the schema, and `{name}` for the suffix of
-   * the partition of the stream of this name, `'name'` in quotes for its id.
+   * Runs SQL. In it, `@` stands for the schema, `{name}` for the suffix of the
+   * named stream's partition, and `'name'` for the stream's id.
    */
   sql(text: string, copy?: number): Promise<(string | null)[][]>;
   /**
-   * Puts every row back as it was when this was made. What was not changed stays
-   * untouched: which transaction wrote a row tells something of its stream.
+   * Restores every row that has changed since the schema was filled. It leaves
+   * the others alone, because some tools look at the transaction that wrote a
+   * row.
    */
   restore(): Promise<void>;
 }
 
-/** Makes streams of every kind in a schema of its own, so many of each. */
+/** Makes `count` copies of the streams of every kind, in a schema of its own. */
 export async function fillSchema(count = 1): Promise<FilledSchema> {
   await using stack = new AsyncDisposableStack();
   const test = stack.use(await openTestStorage({ partitions: 2 }));
   const { url, schema, storage } = test;
   const partitions = storage.partitions;
-  // One after the other: streams that are created at once share a transaction,
-  // which hides that an archive stream's row is made in another way.
+  // One after the other. Streams that are created at once share a transaction,
+  // which would hide that an archive stream's row is made in another way.
   const copies: EveryKind[] = [];
   while (copies.length < count) copies.push(await makeEveryKind(test));
   await storage.close();
@@ -188,7 +188,7 @@ async function seal(
   await storage.normalizeEphemeralStream(id);
 }
 
-/** What the commit of a move into object storage leaves; no object is there. */
+/** Leaves the rows of a move into object storage, without making an object. */
 async function moveOutside(
   { url, schema, storage }: TestStreamStorage,
   id: StreamId,

@@ -1,8 +1,9 @@
 import { inspect } from "node:util";
 
 /**
- * All that a log could show of an error: what `inspect` shows, its stack, its
- * properties as JSON, hidden ones too, and the same of every cause.
+ * All text that a log could show for an error: its message, its stack, its
+ * properties as JSON, hidden ones included, what `inspect` shows, and the same
+ * for every cause.
  */
 export function everyText(error: unknown): string {
   const texts = [inspect(error, { depth: Infinity, showHidden: true })];

@@ -3,7 +3,7 @@ import { schemaLockId } from "../../src/storage/stream_id.ts";
 import { testDatabaseUrl } from "./database.ts";
 import { openSession } from "./migration_connection.ts";
 
-/** What an instance of the existing system does, by hand. */
+/** An instance of the existing node, played by its statements. */
 export class ExistingNode implements AsyncDisposable {
   readonly #session: Session;
   readonly #schema: string;
@@ -17,7 +17,7 @@ export class ExistingNode implements AsyncDisposable {
     });
   }
 
-  /** One that listens, or does so only later, as nodes do. */
+  /** Starts a node, which listens at once or only later, as real ones do. */
   static async start(
     schema: string,
     { listens = true } = {},
@@ -28,7 +28,7 @@ export class ExistingNode implements AsyncDisposable {
     return node;
   }
 
-  /** The server's process of its session. */
+  /** The process id of its session on the server. */
   get processId(): number {
     return this.#session.processId;
   }
@@ -53,19 +53,19 @@ export class ExistingNode implements AsyncDisposable {
     return row?.[0] === "t";
   }
 
-  /** As nodes do: polls until the lock is free. */
+  /** Waits for the lock. */
   async lock(): Promise<void> {
     await this.#session.script(
       `SELECT pg_advisory_lock(${schemaLockId(this.#schema)})`,
     );
   }
 
-  /** Fulfilled by the next notification for the schema. */
+  /** Resolves at the next notification for the schema. */
   notified(): Promise<void> {
     return new Promise((resolve) => this.#notify = resolve);
   }
 
-  /** Fulfilled when a notification finds another row than the node's own. */
+  /** Resolves when a notification comes and the row is not the node's own. */
   async overtaken(): Promise<void> {
     for (;;) {
       const notified = this.notified();

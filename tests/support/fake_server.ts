@@ -1,31 +1,30 @@
-/** A session whose server says what a test wants, and only that. */
-
+/** A session whose server sends what a test wants, and only that. */
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import type { SessionAttrs } from "../../src/database/session_attrs.ts";
 import { Session, type SessionOptions } from "../../src/database/session.ts";
 
-/** Both ends of it. */
+/** Both ends of the connection. */
 export interface FakeServer extends AsyncDisposable {
   session: Session;
-  /** Says so many messages, in one write. */
+  /** Sends these messages in one write. */
   say(...messages: Uint8Array[]): void;
-  /** Cancel requests that were made. */
+  /** The number of cancel requests. */
   readonly cancels: number;
   /** Closes the server's end. */
   end(): void;
-  /** Fulfilled when the client has said goodbye or closed its end. */
+  /** Resolves when the client has terminated or closed its end. */
   left: Promise<void>;
 }
 
-/** How the session is, and whether the server takes cancel requests. */
+/** The session's options, and whether the server accepts cancel requests. */
 export interface FakeServerOptions extends Partial<SessionOptions> {
   takesCancels?: boolean;
   attrs?: SessionAttrs;
 }
 
-/** Connects a session, which is logged in already. */
+/** Connects a session that is already logged in. */
 export async function fakeServer(
   { takesCancels = true, attrs = "any", ...options }: FakeServerOptions = {},
 ): Promise<FakeServer> {

@@ -1,6 +1,6 @@
 /**
- * The database of a real Go node, and what the node itself reads from it. Both
- * are in the folder that projects share, beside this repository where it is.
+ * The database of a real Go node, and the results of the node's own reads. Both
+ * are in the folder that projects share, which may stand beside this repository.
  */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
@@ -25,19 +25,19 @@ const read = (name: string) =>
 /** SQL that makes the node's schema. */
 export const nodeDump = (): string => read("go_node.sql.gz");
 
-/** What the node reads: by call, what it returns or the code of its error. */
+/** The node's reads: for each call its result, or the code of its error. */
 export interface NodeReads {
   streams: Record<string, StreamId>;
   reads: Record<string, { ok?: unknown; err?: string }>;
 }
 
-/** The node's own reads. */
+/** Loads the node's own reads. */
 export const nodeReads = (): NodeReads =>
   JSON.parse(read("go_node_reads.json.gz"));
 
 const longestShown = 45;
 
-/** Bytes as the fixture has them. */
+/** Bytes in the fixture's form. */
 function shown(bytes: Uint8Array): string {
   if (bytes.length <= longestShown) {
     return Buffer.from(bytes).toString("base64");
@@ -132,7 +132,7 @@ const calls: Record<string, Call> = {
     Promise.resolve(partitionSuffix(id, Number(partitions))),
 };
 
-/** What a reader makes of one of the node's calls. */
+/** A reader's result of one of the node's calls. */
 export async function readAsNode(
   reader: StreamReader,
   { streams }: NodeReads,
@@ -155,14 +155,14 @@ async function resultOf(
   if (start === "streamsNumber") return await reader.getStreamsNumber();
   if (start === "streams") {
     const ids = await reader.getStreams();
-    // The fixture took the ids for base64.
+    // The fixture's maker read the ids as base64.
     return ids.map((id) => shown(new Uint8Array(Buffer.from(id, "base64"))));
   }
   const id = Object.values(streams).find((id) => id.startsWith(start!))!;
   return await calls[name!]!(reader, id, args);
 }
 
-/** Null stands for an empty list. */
+/** Replaces null by an empty list where our result has a list, as Go does. */
 export function withLists(value: unknown, ours: unknown): unknown {
   if (value === null && Array.isArray(ours)) return [];
   if (Array.isArray(value) && Array.isArray(ours)) {

@@ -3,14 +3,14 @@ import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 
-/** Whether there is a golden file of this name, or one is to be written. */
+/** Whether the golden file exists, or is about to be written. */
 export function hasGolden(name: string): boolean {
   return Boolean(process.env.UPDATE_GOLDEN) || existsSync(fileOf(name));
 }
 
 /**
- * Compares a text with the file of this name in `tests/golden`. With
- * UPDATE_GOLDEN set it is written first, to be looked at and committed.
+ * Compares a text with the file of this name in `tests/golden`. UPDATE_GOLDEN
+ * writes the file first; read it before you commit it.
  */
 export async function assertGolden(name: string, text: string): Promise<void> {
   if (process.env.UPDATE_GOLDEN) await writeFile(fileOf(name), text);

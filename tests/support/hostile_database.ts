@@ -1,30 +1,30 @@
 /**
- * A database in which somebody with no more than CREATE on it, and on `public`,
- * has made whatever could be taken for a thing of PostgreSQL's: operators,
- * functions, types, casts, collations and views. Each of them, when it runs,
- * counts in a sequence, which no rollback undoes, and fails with the name of the
- * role that ran it.
+ * A database full of traps. An attacker with only CREATE on it and on `public`
+ * has made operators, functions, types, casts, collations and views that an
+ * unqualified name could find instead of PostgreSQL's own. A trap that runs
+ * increments a sequence, which no rollback undoes, and fails with the name of
+ * the role that ran it.
  */
 import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { quoteIdentifier } from "../../src/database/migrations/sql_text.ts";
 import { queryOnce, testDatabaseUrl } from "./database.ts";
 
-/** See the file's head. */
+/** The hostile database, and ways into it. */
 export interface HostileDatabase extends AsyncDisposable {
-  /** The administrator's. */
+  /** The administrator's URL. */
   url: string;
-  /** A role's url: one as every other, one whose path leads to traps first. */
+  /** URLs of an ordinary role, and of one whose search path begins with traps. */
   urls: { plain: string; steered: string };
   /** The names of the roles. */
   roles: { plain: string; steered: string };
-  /** A path of traps that are not operators, before pg_catalog. */
+  /** A search path with traps, but no operators, before pg_catalog. */
   namesFirst: string;
-  /** How often a trap has run. */
+  /** The number of times that a trap has run. */
   traps(): Promise<number>;
 }
 
-/** Types of our statements' operands, and some that those could be cast to. */
+/** Types of our statements' operands, and types to which they could be cast. */
 const types = [
   '"char"',
   ...["bool", "int2", "int4", "int8", "float8", "numeric", "text", "varchar"],
@@ -59,7 +59,7 @@ const functionNames = [
   ...["set_config", "sha256", "sum", "to_regclass", "unnest"],
 ];
 
-/** Makes it on the tests' server; takes a few seconds. */
+/** Makes the database on the tests' server, which takes a few seconds. */
 export async function makeHostileDatabase(): Promise<HostileDatabase> {
   const server = await testDatabaseUrl();
   const mark = randomUUID().replaceAll("-", "").slice(0, 12);
@@ -77,7 +77,7 @@ export async function makeHostileDatabase(): Promise<HostileDatabase> {
     return url.href;
   };
   await queryOnce(server, `CREATE DATABASE ${database}`);
-  // As PostgreSQL 14 and those before it came.
+  // The default of PostgreSQL 14 and earlier.
   const everybody = `GRANT CREATE ON SCHEMA public TO PUBLIC`;
   await queryOnce(urlOf(), everybody);
   for (const role of [mallory, roles.plain, roles.steered]) {
@@ -114,7 +114,7 @@ export async function makeHostileDatabase(): Promise<HostileDatabase> {
   };
 }
 
-/** As the one who lays them: in "$user", which is free to be taken, and public. */
+/** Makes the traps as the attacker: in "$user", whose name is free, and public. */
 async function layTraps(
   url: string,
   user: string,
@@ -155,7 +155,7 @@ async function makeSchema(client: pg.Client, name: string): Promise<void> {
 const list = (items: readonly string[]) =>
   `ARRAY[${items.map((item) => `'${item}'`).join(", ")}]`;
 
-/** A type by which every other one is cast in vain, and what operators run. */
+/** A type to which all others are cast implicitly, and the operators' functions. */
 function operands(): string {
   return `DO $do$ DECLARE l pg_catalog.text; r pg_catalog.text; BEGIN
     FOREACH l IN ARRAY ${list(types)} LOOP
@@ -197,7 +197,7 @@ function operatorsIn(schema: string): string {
   END $do$`;
 }
 
-/** Functions, types, views and a collation. */
+/** Traps that are functions, types, views and a collation. */
 function namesIn(schema: string): string {
   const signatures = [
     "",
@@ -232,7 +232,7 @@ function namesIn(schema: string): string {
   END $do$`;
 }
 
-/** What pg_temp could hold where another client used the session before. */
+/** Traps in pg_temp, where an earlier client of a pooled session left them. */
 export const temporaryTraps: readonly string[] = [
   ...viewNames.map((name) =>
     `CREATE TEMPORARY VIEW ${quoteIdentifier(name)} AS

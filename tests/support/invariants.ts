@@ -12,9 +12,9 @@ export interface Ground {
 }
 
 /**
- * Checks the invariants of the contract in SQL, over every stream of a schema:
- * each broken one is a line in the error. A legacy snapshot is not looked for:
- * streams that rely on one are left to the caller.
+ * Checks the invariants of the contract in SQL, over every stream of a schema.
+ * The error has a line for each broken one. SQL can't see legacy snapshots, so
+ * no stream may rely on one.
  */
 export async function assertInvariants(
   session: Session,
@@ -31,7 +31,7 @@ export async function assertInvariants(
   );
   for (const suffix of partitionSuffixes(partitions)) {
     const t = catalog.tablesAt(suffix);
-    // Of a stream in object storage only the places are here.
+    // Of a stream in object storage the database has only the blocks' places.
     const blocks = !suffix.startsWith("m")
       ? t.miniblocks
       : `(SELECT stream_id, seq_num FROM ${t.miniblocks} UNION ALL

@@ -11,24 +11,24 @@ import { openSession } from "./migration_connection.ts";
 import { plant } from "./plant.ts";
 import { openTestStorage } from "./storage.ts";
 
-/** A store with a look behind it, for tests of the workers. */
+/** A store whose rows and log a test can see, for tests of the workers. */
 export interface MaintenanceStore extends AsyncDisposable {
-  /** The open one; another one after `reopen`. */
+  /** The open store; `reopen` replaces it. */
   storage: PostgresStreamStorage;
   test: TestStreamStorage;
-  /** What was logged. */
+  /** The events that were logged. */
   events: LogEvent[];
-  /** Resolves when something was logged that fits, or has been. */
+  /** Resolves with the first event that fits, past or future. */
   logged(fits: (event: LogEvent) => boolean): Promise<LogEvent>;
-  /** Runs SQL in which @ stands for the schema. */
+  /** Runs SQL in which `@` stands for the schema. */
   sql(text: string): Promise<(string | null)[][]>;
   plant(streamId: StreamId, rows: PlantedStream): Promise<void>;
   assertInvariants(): Promise<void>;
-  /** Opens the schema again; the store that is open is left as it is. */
+  /** Opens another store on the schema; does not close the open one. */
   reopen(options?: Partial<StreamStorageOptions>): Promise<void>;
 }
 
-/** Opens a store; nothing runs by itself unless the options say so. */
+/** Opens a store without workers, unless the options want some. */
 export async function openMaintenanceStore(
   options: Partial<StreamStorageOptions> = {},
 ): Promise<MaintenanceStore> {
@@ -51,9 +51,9 @@ export async function openMaintenanceStore(
       if (past !== undefined) return Promise.resolve(past);
       const { promise, resolve, reject } = Promise.withResolvers<LogEvent>();
       listeners.add((event) => fits(event) && resolve(event));
-      // Only so that a test which waits in vain fails instead of hanging.
+      // A test that waits in vain must fail instead of hanging.
       const timer = setTimeout(
-        () => reject(new Error("Nothing was logged that fits")),
+        () => reject(new Error("Expected an event that fits")),
         45_000,
       );
       return promise.finally(() => clearTimeout(timer));

@@ -5,8 +5,7 @@ import { openSession } from "./migration_connection.ts";
 import { type Ground, plant } from "./plant.ts";
 
 /**
- * Deletes a stream as a node does: from the tables that it knows, which are none
- * of our own.
+ * Deletes a stream as a node does: from the node's tables, but not from our own.
  */
 export async function nodeDeletes(
   { url, schema, partitions }: Ground,
@@ -23,7 +22,7 @@ export async function nodeDeletes(
   );
 }
 
-/** Deletes a stream and makes another one of the same id, as a node does. */
+/** Deletes a stream and creates another under its id, as a node does. */
 export async function nodeRemakes(
   ground: Ground,
   streamId: StreamId,
@@ -34,8 +33,8 @@ export async function nodeRemakes(
 }
 
 /**
- * Moves the blocks of a stream out of the database as a node does; the object is
- * the caller's to store. Returns what is to be in it.
+ * Moves the blocks of a stream out of the database as a node does. Returns the
+ * bytes of the object, which the caller must store.
  */
 export async function nodeOffloads(
   { url, schema, partitions }: Ground,

@@ -1,10 +1,10 @@
 /**
- * The protocol of src/database/ownership.ts without code and without a
- * server: what instances do, what PostgreSQL guarantees, and what may go
- * wrong, as steps that can come in any order.
+ * A model of the protocol in src/database/ownership.ts. The actions of instances,
+ * the guarantees of PostgreSQL and the mishaps are steps that can come in any
+ * order. No code of the store and no server is involved.
  *
- * What the server does with an instance's transaction goes on while the
- * instance itself is frozen or dead; only what it hears and decides does not.
+ * While an instance is frozen or dead, the server still executes the instance's
+ * transactions. Only what the instance receives and decides waits.
  */
 
 /** The rules of the protocol; without one of them it must break. */
@@ -19,15 +19,15 @@ export interface Rules {
   fenceLocks: boolean;
   /** The table is read again after a reconnection. */
   lookAfterReconnection: boolean;
-  /** The table is read again by a new owner, who heard nothing before. */
+  /** A new owner reads the table again, since it ignored earlier notifications. */
   lookAsOwner: boolean;
   /** A starter waits for the advisory lock. */
   waitForLock: boolean;
-  /** An overtaken instance releases the advisory lock by itself. */
+  /** A replaced instance releases the advisory lock by itself. */
   releaseWhenStopped: boolean;
-  /** A row says when it was written: the same name is not the same instance. */
+  /** A row has a time, which tells two instances of the same name apart. */
   rowHasTime: boolean;
-  /** One that stands by replaces only the rows that it found with the lock. */
+  /** An instance that stood by replaces only rows that it found with the lock. */
   standbyYields: boolean;
 }
 
@@ -45,7 +45,7 @@ export const allRules: Rules = {
   standbyYields: true,
 };
 
-/** Of several instances, as when one is started again. */
+/** The number of names; instances share them, as after a restart. */
 const names = 4;
 
 type Phase =
@@ -61,7 +61,7 @@ type Phase =
   | "waiting"
   | "delayed"
   | "confirmed"
-  // And then.
+  // Afterwards.
   | "owner"
   | "stopping"
   | "stopped"
@@ -74,13 +74,13 @@ export interface Instance {
   /** Its lock session is connected. */
   session: boolean;
   listening: boolean;
-  /** It has something to look at the table for. */
+  /** It has a reason to read the table. */
   alarmed: boolean;
-  /** Its lock session is new, and the lock not back. */
+  /** Its lock session is new and does not have the lock yet. */
   recovering: boolean;
   frozen: boolean;
   hasClosed: boolean;
-  /** It stood by, and took the lock when these were the rows. */
+  /** The rows when it took the lock, if it stood by. */
   found: number[] | undefined;
 }
 
@@ -90,8 +90,8 @@ interface Write {
 }
 
 /**
- * What a step is: the course of things, which comes about by itself; a choice,
- * such as to start or to write; or a mishap.
+ * The kinds of steps: `course` happens by itself, `choice` is a decision such as
+ * to start or to write, and `mishap` is neither.
  */
 export type StepKind = "course" | "choice" | "mishap";
 
@@ -106,20 +106,20 @@ export class Violation extends Error {
   override name = "Violation";
 }
 
-/** Everything there is. */
+/** The instances, the table, the lock, and the writes on the server. */
 export class World {
   readonly instances: Instance[];
-  /** The table, as it is committed. */
+  /** The committed rows of the table. */
   rows: number[] = [];
-  /** Who holds the advisory lock. */
+  /** The instance that holds the advisory lock. */
   lock: number | undefined;
-  /** Whose rows were written, in this order. */
+  /** The instances whose rows were written, in order. */
   readonly started: number[] = [];
   commits = 0;
   readonly trace: string[] = [];
   readonly #rules: Rules;
   #tableLock: number | undefined;
-  /** Rows that a starter has deleted and not committed. */
+  /** Rows whose deletion a starter has not committed yet. */
   #deleting = new Map<number, number[]>();
   #writes: Write[] = [];
 
@@ -138,7 +138,7 @@ export class World {
     }));
   }
 
-  /** Takes one of the possible steps of these kinds; false without any. */
+  /** Takes one of the possible steps of these kinds; false if there is none. */
   step(nth: number, kinds: readonly StepKind[]): boolean {
     const steps = this.#steps().filter(({ kind }) => kinds.includes(kind));
     const step = steps[nth % steps.length];
@@ -149,7 +149,7 @@ export class World {
     return true;
   }
 
-  /** Lets everything take its course until nothing is left to do. */
+  /** Takes steps of the course until none is left, and checks the end. */
   settle(): void {
     for (const instance of this.instances) instance.frozen = false;
     for (let steps = 0; this.step(steps, ["course"]); steps++) {
@@ -188,7 +188,7 @@ export class World {
     ];
   }
 
-  /** From nothing to being the owner. */
+  /** The steps from idle to being the owner. */
   #starting(one: Instance): Step[] {
     const { id, phase } = one;
     const step = (
@@ -255,7 +255,7 @@ export class World {
     one.listening = this.#rules.listenFirst;
   }
 
-  /** No starter has come since it took the lock. */
+  /** Whether no starter has come since the instance took the lock. */
   #isAsFound({ found }: Instance): boolean {
     return found === undefined ||
       this.rows.every((row) => found.includes(row));
@@ -283,7 +283,7 @@ export class World {
   }
 
   #tryLock(one: Instance, then: "owner" | "delayed"): void {
-    // At the first try the row was written just before.
+    // Before the first try it has just written the row.
     if (then === "delayed" && !this.#isOurs(one)) {
       one.phase = "stopping";
       return;
@@ -295,13 +295,13 @@ export class World {
     else one.phase = "delayed";
   }
 
-  /** Nothing that was heard before is remembered. */
+  /** It forgets earlier notifications. */
   #becomeOwner(one: Instance): void {
     one.phase = "owner";
     one.alarmed = this.#rules.lookAsOwner;
   }
 
-  /** What an owner does, and one that was. */
+  /** The steps of an owner, and of an instance that was one. */
   #owning(one: Instance): Step[] {
     const { id, phase } = one;
     const steps: Step[] = [];
@@ -358,7 +358,7 @@ export class World {
     this.#endSession(one);
   }
 
-  /** What nobody chooses. */
+  /** The mishaps of an instance. */
   #mishaps(one: Instance): Step[] {
     const { id, phase } = one;
     const steps: Step[] = [];
@@ -368,7 +368,7 @@ export class World {
     if (one.session) {
       add("loses its session", () => {
         this.#endSession(one);
-        // Whoever has not got there yet gives up.
+        // An instance that is not the owner yet gives up.
         if (phase !== "owner" && phase !== "stopping") this.#die(one);
       });
     }
@@ -383,7 +383,7 @@ export class World {
     one.phase = "dead";
   }
 
-  /** Its transaction is rolled back, its lock is free. */
+  /** Ends the session: rolls its transaction back and frees its lock. */
   #endSession(one: Instance): void {
     this.#endStart(one);
     one.session = false;
@@ -393,7 +393,7 @@ export class World {
     if (this.lock === one.id) this.lock = undefined;
   }
 
-  /** Writes that were sent go on by themselves. */
+  /** The server's steps with writes that were sent. */
   #serverSteps(): Step[] {
     return this.#writes.flatMap((write): Step[] => {
       const one = this.instances[write.by]!;
@@ -414,7 +414,7 @@ export class World {
             return;
           }
           this.#forget(write);
-          // As soon as it hears of it.
+          // The refusal is a reason to read the table.
           if (one.phase === "owner") one.alarmed = true;
         },
       }];
@@ -444,7 +444,7 @@ export class World {
       : row % names === one.id % names;
   }
 
-  /** A write that has passed the fence keeps the row. */
+  /** Whether a write that has passed the fence keeps the row. */
   #isHeld(row: number): boolean {
     return this.#rules.fenceLocks &&
       this.#writes.some(({ by, isFenced }) => by === row && isFenced);

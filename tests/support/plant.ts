@@ -4,14 +4,14 @@ import { bytesToHex, type StreamId } from "../../src/storage/stream_id.ts";
 import type { PlantedStream } from "../../src/testing/contract/suite.ts";
 import { openSession } from "./migration_connection.ts";
 
-/** Where rows are planted. */
+/** The tables that get the rows. */
 export interface Ground {
   url: string;
   schema: string;
   partitions: number;
 }
 
-/** Puts raw rows into the tables, past the store and its rules. */
+/** Inserts raw rows into the tables, without the store and its rules. */
 export async function plant(
   { url, schema, partitions }: Ground,
   streamId: StreamId,

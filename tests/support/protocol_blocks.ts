@@ -1,11 +1,10 @@
-/** Blocks as the protocol has them: with hashes that fit, and a chain. */
-
+/** Blocks in the protocol's format, with correct hashes, which form a chain. */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { eventHash } from "../../src/operator/verify/deep/protocol_hash.ts";
 import type { MiniblockDescriptor } from "../../src/storage/model.ts";
 import { bytes } from "../../src/testing/contract/support.ts";
 
-/** What a chain of blocks is made of. */
+/** The properties of a chain of blocks. */
 export interface ChainOptions {
   /** Number of the first block. Default 0. */
   first?: number;
@@ -14,9 +13,9 @@ export interface ChainOptions {
   snapshots?: readonly number[];
   /** Blocks with a snapshot inside. */
   legacy?: readonly number[];
-  /** A media stream of so many chunks. */
+  /** The number of chunks, if it is a media stream. */
   chunks?: number;
-  /** Bytes of each event. */
+  /** The size of each event's payload. */
   eventBytes?: number;
 }
 

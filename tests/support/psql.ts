@@ -1,10 +1,10 @@
-/** psql, to ask libpq what it makes of an address. */
+/** Runs psql, to see what libpq does with a connection URL. */
 import { execFile, spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 
-/** Debian's versions are directories; `psql` on its path is a script. */
+/** Debian has a directory for each version; its `psql` on the path is a script. */
 const packages = "/usr/lib/postgresql";
 
 function find(): string {
@@ -16,26 +16,26 @@ function find(): string {
 
 const program = find();
 
-/** libpq's major version; undefined where there is none. */
+/** libpq's major version; undefined if psql is missing. */
 export const psqlVersion = ((): number | undefined => {
   const { stdout } = spawnSync(program, ["--version"], { encoding: "utf8" });
   const [, major] = /\) (\d+)/.exec(stdout ?? "") ?? [];
   return major === undefined ? undefined : Number(major);
 })();
 
-/** Why it can't be asked; undefined if it can. */
+/** Why psql can't be used; undefined if it can. */
 export const whyNoPsql: string | undefined = psqlVersion === undefined
   ? "psql is missing: apt-get install postgresql-client"
   : undefined;
 
-/** What it says: the first row, with `|` between columns, or its error. */
+/** psql's first row, with `|` between columns, or its error. */
 export function askPsql(
   url: string,
   sql: string,
   home: string,
 ): Promise<{ row: string } | { error: string }> {
   const args = ["-X", "-A", "-t", "-w", "-d", url, "-c", sql];
-  // Nothing of the user's: neither variables nor files of libpq's.
+  // libpq must not find the user's own variables and files.
   const env = { PATH: process.env.PATH, LC_ALL: "C", HOME: home };
   return new Promise((resolve) => {
     execFile(

@@ -2,7 +2,7 @@ import { isOperationName, isWrite } from "../../src/storage/operations.ts";
 import type { StreamReader } from "../../src/storage/stream_reader.ts";
 import type { StreamStorage } from "../../src/storage/stream_storage.ts";
 
-/** Writes go to the store and reads to the reader; closing closes both. */
+/** A store that sends reads to the reader instead; closing closes both. */
 export function readThrough(
   storage: StreamStorage,
   reader: StreamReader,

@@ -8,21 +8,21 @@ import type { SessionSettings } from "../../src/database/transaction_settings.ts
 import { schemaLockId } from "../../src/storage/stream_id.ts";
 import { testDatabaseUrl } from "./database.ts";
 
-/** How a test's session differs from an ordinary one. */
+/** Options of a test's session. */
 export interface TestSessionOptions extends Partial<SessionOptions> {
   /** Default: the tests' server. */
   url?: string;
   settings?: SessionSettings;
 }
 
-/** A budget with room for so many statements as short as `SELECT 1`. */
+/** A budget that has room for this many statements as short as `SELECT 1`. */
 export function budgetOf(statements: number): PreparedBudget {
   const one = new PreparedBudget();
   new PreparedStatements(one).add("SELECT 1");
   return new PreparedBudget(one.bytes * statements);
 }
 
-/** Opens a session; it waits 10 seconds for an answer. */
+/** Opens a session that waits at most 10 seconds for an answer. */
 export async function testSession(
   { url, settings, ...options }: TestSessionOptions = {},
 ): Promise<Session> {
@@ -34,7 +34,7 @@ export async function testSession(
   });
 }
 
-/** A table of a test, dropped when it is disposed of. */
+/** A test's table, which is dropped when it is disposed of. */
 export interface TestTable extends AsyncDisposable {
   name: string;
 }
@@ -53,7 +53,7 @@ export async function testTable(columns: string): Promise<TestTable> {
   };
 }
 
-/** Ends a session from the outside, and waits until the server has done it. */
+/** Terminates a session, and waits until the server has done so. */
 export async function terminate(processId: number): Promise<void> {
   await using session = await testSession();
   await session.script(`SELECT pg_terminate_backend(${processId}, 10000)`);
@@ -73,7 +73,7 @@ export async function lockHolders(
   return found.map(([pid]) => pid!);
 }
 
-/** Resolves when the session waits for a lock of another session. */
+/** Resolves when the session waits for another session's lock. */
 export async function blocked(processId: number): Promise<void> {
   await using session = await testSession();
   for (;;) {

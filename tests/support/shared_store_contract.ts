@@ -14,18 +14,18 @@ import { emptyTables } from "./empty_tables.ts";
 import { plant } from "./plant.ts";
 import { testSession } from "./sessions.ts";
 
-/** What {@linkcode sharedStoreContract} opens its stores with. */
+/** The options with which {@linkcode sharedStoreContract} opens its stores. */
 export type SharedStoreOptions = StreamStorageOptions & {
   partitions: number;
-  /** An administrator's url of the same database. Default: the tests' server. */
+  /** An administrator's URL of the same database. Default: the tests' server. */
   administrator?: string;
-  /** What the tests get for a store. Default: the store itself. */
+  /** Wraps the store for the tests. Default: the store itself. */
   through?: (storage: PostgresStreamStorage) => Promise<StreamStorage>;
 };
 
 /**
- * Registers the contract over stores on one schema that is there already. All
- * tests but those that close it share one store, whose tables are emptied.
+ * Registers the contract for stores on one existing schema. The tests share one
+ * store until one of them closes it. The tables are emptied after each test.
  */
 export function sharedStoreContract(
   prepare: (cleanUp: AsyncDisposableStack) => Promise<SharedStoreOptions>,

@@ -1,10 +1,10 @@
 /**
- * A primary with an asynchronous standby (streaming replication), and the
- * failover that loses commits: replication is cut, what is acknowledged from
- * then on is on the primary only, the primary dies, the standby is promoted.
+ * A primary with an asynchronous standby (streaming replication), and a failover
+ * that loses commits. A test cuts replication, so that later commits are only on
+ * the primary. Then the primary dies, and the standby is promoted.
  *
- * Nothing but the embedded binaries is needed. They have no `pg_basebackup`,
- * so the standby begins as a copy of the primary's data while that is stopped.
+ * The embedded binaries are enough. They have no `pg_basebackup`, so the standby
+ * starts as a copy of the stopped primary's data.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -17,19 +17,19 @@ import { CrashServer } from "./servers/crash_server.ts";
 import { writeAs } from "./servers/write_as.ts";
 import { queryOnce } from "./database.ts";
 
-/** Which host of the url comes first; the primary is the one that will die. */
+/** Which host of the URL comes first; the primary is the one that will die. */
 export type HostOrder = "primary first" | "standby first";
 
-/** How long the servers have to reach a state, in ms. */
+/** How long a server may take to reach a state, in ms. */
 const limitMs = 30_000;
 
 const settings = {
   fsync: "off",
-  // It takes transaction numbers, which a test has to foresee.
+  // It uses transaction numbers, which a test has to predict.
   autovacuum: "off",
-  // The primary keeps what the standby has not asked for yet.
+  // The primary keeps the log that the standby has not fetched yet.
   wal_keep_size: "64MB",
-  // The standby asks a primary that is not there yet again at once.
+  // The standby quickly tries again to reach a primary that is not up yet.
   wal_retrieve_retry_interval: "50ms",
 };
 
@@ -43,7 +43,7 @@ export class ReplicatedPair implements AsyncDisposable {
     this.standby = standby;
   }
 
-  /** Starts both; resolves when the standby has all that the primary has. */
+  /** Starts both; resolves when the standby has caught up. */
   static async start(): Promise<ReplicatedPair> {
     await using stack = new AsyncDisposableStack();
     const primary = stack.use(await CrashServer.start({ settings }));
@@ -56,7 +56,7 @@ export class ReplicatedPair implements AsyncDisposable {
     return pair;
   }
 
-  /** One url for both, as libpq has it: the one that takes writes. */
+  /** A URL for both in libpq's form, which wants the one that takes writes. */
   url(order: HostOrder): string {
     const [own, other] = [this.primary.port, this.standby.port];
     const hosts = order === "primary first"
@@ -66,7 +66,7 @@ export class ReplicatedPair implements AsyncDisposable {
     return `${url}&target_session_attrs=read-write`;
   }
 
-  /** Waits until the standby has replayed all that is committed by now. */
+  /** Waits until the standby has replayed every commit made so far. */
   async catchUp(): Promise<void> {
     const [row] = await this.primary.query(
       "SELECT pg_current_wal_flush_lsn()::text AS lsn",
@@ -78,9 +78,9 @@ export class ReplicatedPair implements AsyncDisposable {
   }
 
   /**
-   * Ends replication behind all that is committed by now, so that what follows
-   * is on the primary only. The standby forgets where its primary is, because
-   * it would repair a mere loss of the connection at once.
+   * Ends replication after every commit made so far. Later ones are only on the
+   * primary. The standby forgets its primary's address, because it would restore
+   * a lost connection at once.
    */
   async cut(): Promise<void> {
     await this.catchUp();
@@ -96,7 +96,7 @@ export class ReplicatedPair implements AsyncDisposable {
     );
   }
 
-  /** The primary dies and stays dead; resolves when the standby takes writes. */
+  /** Kills the primary for good; resolves when the standby takes writes. */
   async failOver(): Promise<void> {
     await this.primary.crash();
     const [row] = await this.standby.query("SELECT pg_promote() AS promoted");
@@ -113,9 +113,9 @@ export class ReplicatedPair implements AsyncDisposable {
 
 /** The server that is a standby until it is promoted. */
 export class Standby implements AsyncDisposable {
-  /** Where it listens, on 127.0.0.1. */
+  /** Its port on 127.0.0.1. */
   readonly port: number;
-  /** With the primary's login. */
+  /** Its URL, with the primary's login. */
   readonly url: string;
   readonly #base: string;
   readonly #server: PlainServer;
@@ -127,11 +127,11 @@ export class Standby implements AsyncDisposable {
     this.#base = base;
   }
 
-  /** Starts a standby of the server, which is stopped. */
+  /** Starts a standby of a server that is stopped. */
   static async of(primary: CrashServer): Promise<Standby> {
     const base = await mkdtemp(join(tmpdir(), "stream-storage-standby-"));
     try {
-      // Root's server runs as another user, who has to get in.
+      // Under root the server runs as another user, who needs access.
       await chmod(base, 0o755);
       const dataDir = join(base, "data");
       await copyData(primary, dataDir);
@@ -155,25 +155,25 @@ export class Standby implements AsyncDisposable {
   }
 }
 
-/** Makes a copy of the primary's data that is a standby's. */
+/** Copies the primary's data, and makes the copy a standby's. */
 async function copyData(primary: CrashServer, data: string): Promise<void> {
-  // As `cp` keeps owners, which Node's own copy does not.
+  // `cp` keeps owners; Node's copy function does not.
   await promisify(execFile)("cp", ["-a", primary.dataDir, data]);
   const { username, password } = new URL(primary.url);
   const conninfo = `host=127.0.0.1 port=${primary.port} user=${username} ` +
     `password=${password} sslmode=disable`;
-  // Not on the command line, where `cut` could not change it.
+  // A setting on the command line could not be changed by `cut`.
   const user = await ownerOf(data);
   await writeAs(
     user,
     join(data, "postgresql.auto.conf"),
     `primary_conninfo = '${conninfo}'\n`,
   );
-  // Its owner removes the file when it is promoted.
+  // The server removes the file when it is promoted, so it must own the file.
   await writeAs(user, join(data, "standby.signal"), "");
 }
 
-/** Asks the server until the condition holds. */
+/** Polls the server until the condition holds. */
 async function untilTrue(
   server: { query(sql: string): Promise<Record<string, unknown>[]> },
   sql: string,

@@ -1,9 +1,9 @@
-/** Which statements were sent, and what each of them refers to. */
+/** Collects the statements that sessions send, and finds what they refer to. */
 import type pg from "pg";
 import { FrontendWriter } from "../../src/database/wire/frontend.ts";
 import { baseType, type PgType } from "../../src/database/wire/types.ts";
 
-/** The statements that any session of this process sends, with their types. */
+/** Collects the statements, with their types, of all sessions of this process. */
 export class SentStatements implements Disposable {
   readonly texts = new Map<string, readonly PgType[]>();
   readonly #undo: () => void;
@@ -30,17 +30,17 @@ export class SentStatements implements Disposable {
   }
 }
 
-/** What the grammar makes of it, whatever is on the path. */
+/** Names that the grammar defines, so no search path can change their meaning. */
 const ownToGrammar = new Set([
   ...["any", "array", "coalesce", "extract", "greatest", "least", "nullif"],
-  // Of several arrays; of one it is a function by that name.
+  // With several arrays it is syntax; with one it is a function.
   "unnest",
 ]);
 const grammarTypes = new Set([
   ...["bigint", "boolean", "float", "int", "numeric", "timestamp"],
 ]);
 
-/** Functions and types that are named without their schema. */
+/** Functions and types that a statement names without a schema. */
 export function unqualifiedNames(text: string): string[] {
   const code = text.replaceAll(/"(?:[^"]|"")*"|'(?:[^']|'')*'/g, '""');
   const functions = [...code.matchAll(/(?<![.\w"])([a-z_]\w*)\(/g)]
@@ -51,9 +51,9 @@ export function unqualifiedNames(text: string): string[] {
 }
 
 /**
- * What a statement refers to outside pg_catalog, by the dependencies that the
- * server writes down when it makes a function of it: `schema type name`. What is
- * PostgreSQL's own is none.
+ * The things outside pg_catalog to which a statement refers, as `schema type
+ * name`. They are the dependencies that the server records for a function with
+ * the statement as its body; it records none on things of its own.
  */
 export async function dependenciesOf(
   client: pg.Client,

@@ -42,7 +42,7 @@ const suffix = "r00";
 /** Only media partitions have tables of blocks in object storage. */
 const mediaModules = new Set(["external", "offloading"]);
 
-/** Each by its name, in one partition; without those that copy rows. */
+/** The statements by name, in one partition, without those that copy rows. */
 export function statements(
   schema: string,
   own: OwnTables = "current",
@@ -53,7 +53,7 @@ export function statements(
       if (typeof make !== "function" || make.length !== 1) return [];
       const partition = mediaModules.has(file) ? "m00" : suffix;
       const made = catalog.at(partition, make as never) as Statement | string;
-      if (typeof made === "string") return []; // a part of others
+      if (typeof made === "string") return []; // a part of other statements
       return made.text.startsWith("COPY") ? [] : [[`${file}.${name}`, made]];
     })
   );

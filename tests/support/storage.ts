@@ -6,8 +6,8 @@ import {
 import { testDatabaseUrl } from "./database.ts";
 
 /**
- * A store on the tests' server, in a schema of its own; nothing runs in its
- * background unless the options say so.
+ * Opens a store on the tests' server, in a schema of its own, without workers
+ * unless the options want some.
  */
 export async function openTestStorage(
   options: Partial<StreamStorageOptions> = {},

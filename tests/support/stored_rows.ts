@@ -1,8 +1,8 @@
 import type { Session } from "../../src/database/session.ts";
 
 /**
- * Every row of every table of a schema, with what no content shows: where it is,
- * and which transactions wrote and locked it last.
+ * Every row of every table of a schema, with its place and with the transactions
+ * that last wrote and locked it, which no content shows.
  */
 export async function storedRows(
   session: Session,

@@ -6,7 +6,7 @@ interface Timer {
   callback(): void;
 }
 
-/** A clock that stands still until it is told; chance is always one half. */
+/** A clock that moves only when a test says so; its random number is 0.5. */
 export class TestClock implements Clock {
   #now = 0;
   readonly #timers = new Set<Timer>();
@@ -31,7 +31,7 @@ export class TestClock implements Clock {
       .sort((a, b) => a - b);
   }
 
-  /** Lets time pass, timer by timer, and what they began settle in between. */
+  /** Lets time pass, timer by timer; what a timer starts settles before the next. */
   async pass(milliseconds: number): Promise<void> {
     const until = this.#now + milliseconds;
     for (;;) {

@@ -1,6 +1,6 @@
 /**
- * The rules of trimming once more, said as plainly as they can be, over
- * streams that are small enough to be held as a list.
+ * The rules of trimming a second time, as plainly as possible, over streams that
+ * are lists.
  */
 import fc from "fast-check";
 import type { TrimmingOptions } from "../../src/postgres/trimming_options.ts";
@@ -18,7 +18,7 @@ export interface ModelBlock {
   snapshot: "none" | "beside" | "inside";
 }
 
-/** A stream with the rules to trim it by. */
+/** A stream, and the rules by which it is trimmed. */
 export interface TrimmingCase {
   blocks: ModelBlock[];
   latest: bigint;
@@ -28,14 +28,14 @@ export interface TrimmingCase {
   batchSize: number;
 }
 
-/** What is left of a stream; undefined: it is refused. */
+/** What trimming leaves of a stream. */
 export interface Outcome {
   numbers: bigint[];
-  /** Blocks that have their snapshot beside them. */
+  /** Blocks that still have a snapshot beside them. */
   beside: bigint[];
 }
 
-/** What is left, by the rules. */
+/** What the rules leave of the stream; undefined if trimming must refuse it. */
 export function expectedOutcome(stream: TrimmingCase): Outcome | undefined {
   const { blocks, latest, history, retention, target } = stream;
   const starts = blocks.filter(({ number }, i) =>
@@ -95,7 +95,7 @@ export function rowsOf({ blocks, latest }: TrimmingCase): PlantedStream {
   };
 }
 
-/** The options that say the same, for streams of this type. */
+/** The options that express the case's rules for channels. */
 export function optionsOf(
   { history, retention, batchSize }: TrimmingCase,
 ): TrimmingOptions {
@@ -106,11 +106,11 @@ export function optionsOf(
   };
 }
 
-/** Streams as they are, and as they should not be. */
+/** Generates valid streams, and streams that trimming must refuse. */
 export const trimmingCases: fc.Arbitrary<TrimmingCase> = fc.record({
   first: fc.constantFrom(0n, 1n, 7n, 95n),
   length: fc.integer({ min: 1, max: 420 }),
-  /** From which block on snapshots are beside the data. */
+  /** The part of the blocks before snapshots stand beside the data. */
   modern: fc.double({ min: 0, max: 1, noNaN: true }),
   every: fc.integer({ min: 1, max: 60 }),
   dice: fc.infiniteStream(fc.integer({ min: 0, max: 99 })),
@@ -130,7 +130,7 @@ export const trimmingCases: fc.Arbitrary<TrimmingCase> = fc.record({
       : "beside",
   }));
   const marked = blocks.filter(({ snapshot }) => snapshot !== "none");
-  // Mostly the last one; a stream without any has none since its genesis.
+  // Mostly the last snapshot; the genesis if the stream has none.
   const latest = marked.at(roll() < 80 ? -1 : -2) ?? marked[0];
   if (latest === undefined && first > 0n) blocks[0]!.snapshot = "beside";
   const run = latest?.number ?? first;
@@ -138,7 +138,7 @@ export const trimmingCases: fc.Arbitrary<TrimmingCase> = fc.record({
     blocks.unshift({ number: 0n, snapshot: "beside" });
   }
   if (shape === "gap" && length > 4) {
-    // Below the latest snapshot, so that the stream can be served.
+    // The gap is below the latest snapshot, so the stream can still be read.
     const at = blocks.findIndex(({ number }) => number === run) - 1;
     if (at > 1) blocks.splice(at, 1);
   }

@@ -1,11 +1,11 @@
 import { setImmediate, setTimeout as delay } from "node:timers/promises";
 
-/** A condition that holds for a moment only, soon after a call, is not missed. */
+/** For this long, polling misses no condition that holds only for a moment. */
 const everyTurnMs = 5;
 
 /**
- * Resolves when the condition holds: looks at every turn of the event loop at
- * first, then every millisecond, or what is waited for would not get a processor.
+ * Resolves when the condition holds. It polls at every turn of the event loop at
+ * first, then every millisecond, to leave the processor to the awaited work.
  */
 export async function until(condition: () => boolean): Promise<void> {
   const restful = performance.now() + everyTurnMs;
@@ -15,8 +15,8 @@ export async function until(condition: () => boolean): Promise<void> {
 }
 
 /**
- * The same of a condition that takes a look at a server. It leaves the server
- * some rest, which has work to do before the condition can hold.
+ * The same for a condition that queries a server. The pauses leave the server
+ * time for the awaited work.
  */
 export async function untilSeen(
   isSeen: () => Promise<boolean>,

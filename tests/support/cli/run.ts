@@ -9,11 +9,12 @@ export const cliFile = fileURLToPath(
   new URL("../../../src/cli/main.ts", import.meta.url),
 );
 
-/** The words that run it, before its own arguments. */
+/** The command that runs it, before its own arguments. */
 export const cliCommand: string[] = [
   process.execPath,
   "run",
-  // As it is, for several at once would wait for each other to look at it.
+  // Without checks of types and packages: several commands at once would wait
+  // for each other's.
   ...("Deno" in globalThis
     ? ["-A", "--no-check", "--node-modules-dir=manual"]
     : []),
@@ -27,15 +28,15 @@ export interface Ended {
   stderr: string;
 }
 
-/** A command that runs. */
+/** A running command. */
 export interface RunningCommand {
-  /** Resolves when a text was printed that matches; rejects if it ends before. */
+  /** Resolves when the output matches; rejects if the command ends before. */
   printed(pattern: RegExp): Promise<void>;
   interrupt(): void;
   ended: Promise<Ended>;
 }
 
-/** The environment without what is set on this machine. */
+/** The environment without the settings of this machine. */
 export function cleanEnvironment(
   more: Record<string, string> = {},
 ): Record<string, string | undefined> {
@@ -47,7 +48,7 @@ export function cleanEnvironment(
   return { ...rest, PGPASSFILE: "/nonexistent/pgpass", NO_COLOR: "1", ...more };
 }
 
-/** Starts a command in a folder; the address goes by the environment. */
+/** Starts a command in a folder; URLs must go into the environment. */
 export function startCli(
   args: readonly string[],
   env: Record<string, string> = {},
@@ -78,13 +79,13 @@ export function startCli(
         };
         onOutput();
         void ended.then((end) =>
-          reject(new Error(`It ended: ${JSON.stringify(end)}`))
+          reject(new Error(`Expected ${pattern}, found ${JSON.stringify(end)}`))
         );
       }),
   };
 }
 
-/** Runs a command. */
+/** Runs a command to its end. */
 export async function runCli(
   args: readonly string[],
   env: Record<string, string> = {},

@@ -1,4 +1,4 @@
-/** A real terminal of a given size, of which a test sees what a person would. */
+/** A real terminal of a given size; a test sees in it what a person would. */
 import assert from "node:assert/strict";
 import { execFile, execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 const run = promisify(execFile);
 
-/** Whether there is one; a test without it is skipped by name. */
+/** Whether tmux is installed; without it, tests are skipped by name. */
 export const hasTmux = (() => {
   try {
     execFileSync("tmux", ["-V"], { stdio: "ignore" });
@@ -23,7 +23,7 @@ export class Tmux implements AsyncDisposable {
 
   private constructor() {}
 
-  /** Starts a shell that knows these variables. */
+  /** Starts a shell with these variables. */
   static async start(
     { columns, rows }: { columns: number; rows: number },
     env: Record<string, string>,
@@ -53,23 +53,23 @@ export class Tmux implements AsyncDisposable {
     await this.#tmux("resize-window", ...size);
   }
 
-  /** What is on the screen. */
+  /** The text on the screen. */
   async screen(): Promise<string> {
     return await this.#tmux("capture-pane", "-p");
   }
 
-  /** The same with colours as escapes. */
+  /** The text on the screen, with colours as escapes. */
   async colours(): Promise<string> {
     return await this.#tmux("capture-pane", "-p", "-e");
   }
 
-  /** The lines that were printed: one that the terminal has wrapped is whole. */
+  /** The printed lines; a line that the terminal has wrapped is one line. */
   async lines(): Promise<string[]> {
     const text = await this.#tmux("capture-pane", "-p", "-J");
     return text.trimEnd().split("\n").map((line) => line.trimEnd());
   }
 
-  /** Waits until the screen shows it, and returns what it shows then. */
+  /** Waits until the screen matches, and returns its text. */
   async shows(pattern: RegExp): Promise<string> {
     const deadline = performance.now() + 60_000;
     for (;;) {

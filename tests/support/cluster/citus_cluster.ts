@@ -1,11 +1,11 @@
 /**
- * A Citus cluster: a coordinator, and workers that hold the schemas. Citus is in
- * no package registry, so the programs are those of a server that has it, whose
- * directory `STREAM_STORAGE_CITUS_PGBIN` names. Where the variable is not set,
- * the tests that need a cluster are reported as not run ({@linkcode describeOnCluster}).
+ * A Citus cluster: a coordinator, and workers that hold the schemas. No package
+ * registry has Citus, so `STREAM_STORAGE_CITUS_PGBIN` must name the directory of
+ * a server with it. Without the variable, tests that need a cluster are reported
+ * as not run ({@linkcode describeOnCluster}).
  *
- * Everybody on this machine gets in without a password. All data are in a
- * temporary directory and go with the cluster, at the latest with our process.
+ * Everybody on this machine can log in without a password. All data are in a
+ * temporary directory. The servers end with our process at the latest.
  */
 import { existsSync } from "node:fs";
 import { chown, mkdtemp, rm } from "node:fs/promises";
@@ -16,7 +16,7 @@ import { describe, it } from "node:test";
 import { serverAccount } from "../servers/debian.ts";
 import { CitusNode, type CitusPlace } from "./citus_node.ts";
 
-/** Names the directory of the programs. */
+/** The variable that names the directory of the programs. */
 export const citusVariable = "STREAM_STORAGE_CITUS_PGBIN";
 
 /** Why there can be no cluster here; undefined if there can. */
@@ -28,8 +28,8 @@ export function whyNoCitus(): string | undefined {
 }
 
 /**
- * A `describe` that needs a cluster. Without one a single case is left, skipped,
- * whose name says so: of a skipped group Bun would not say a word.
+ * A `describe` that needs a cluster. Without a cluster it has a single skipped
+ * case whose name says so, because Bun does not report a skipped group.
  */
 export function describeOnCluster(name: string, cases: () => void): void {
   const why = whyNoCitus();
@@ -39,31 +39,31 @@ export function describeOnCluster(name: string, cases: () => void): void {
 
 /** How a cluster starts. */
 export interface CitusClusterOptions {
-  /** How many servers besides the coordinator. Default: 2. */
+  /** The number of workers. Default: 2. */
   workers?: number;
-  /** Settings of every server. Commits wait for the disk unless these say no. */
+  /** Settings of every server. By default commits wait for the disk. */
   settings?: Readonly<Record<string, string>>;
 }
 
 const ownSettings = {
   shared_preload_libraries: "citus",
-  // Transactions over several servers need it.
+  // Needed for transactions over several servers.
   max_prepared_transactions: "200",
-  // Moves copy by logical replication, with workers on both sides.
+  // Moves use logical replication, which has workers on both sides.
   wal_level: "logical",
   max_worker_processes: "32",
   max_logical_replication_workers: "16",
   max_connections: "300",
   shared_buffers: "32MB",
   wal_retrieve_retry_interval: "50ms",
-  // Else the servers want TLS of each other.
+  // By default the servers require TLS from each other.
   "citus.node_conninfo": "sslmode=prefer",
   "citus.enable_statistics_collection": "off",
 };
 
 /**
- * Starts a plain server of the same programs and settings, to compare a cluster
- * with.
+ * Starts a plain server with the same programs and settings, for comparison with
+ * a cluster.
  */
 export async function startPlainServer(): Promise<
   AsyncDisposable & { url: string }
@@ -83,7 +83,7 @@ export async function startPlainServer(): Promise<
 
 /** A running cluster; see the file's head. */
 export class CitusCluster implements AsyncDisposable {
-  /** Takes changes of schemas; has no shards. */
+  /** The server that takes changes of schemas; it has no shards. */
   readonly coordinator: CitusNode;
   /** The servers that hold the schemas. */
   readonly workers: readonly CitusNode[];
@@ -131,12 +131,12 @@ export class CitusCluster implements AsyncDisposable {
     return [this.coordinator, ...this.workers];
   }
 
-  /** Runs SQL on the coordinator, on a session of its own; the rows. */
+  /** Runs SQL on the coordinator, on a session of its own; returns the rows. */
   query(sql: string): Promise<Record<string, unknown>[]> {
     return this.coordinator.query(sql);
   }
 
-  /** The server that holds a distributed schema, as the coordinator has it. */
+  /** The server that holds a distributed schema, according to the coordinator. */
   async ownerOf(schema: string): Promise<CitusNode> {
     const [row] = await this.query(
       `SELECT DISTINCT n.nodeport

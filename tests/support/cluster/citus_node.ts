@@ -1,7 +1,7 @@
 /**
- * One server of a Citus cluster. Its port stays the same whatever becomes of it:
- * the other servers know it by that. It can be stopped, killed and started
- * again, and have a standby that takes its place.
+ * One server of a Citus cluster. It can be stopped, killed and restarted, and a
+ * standby can take its place. Its port always stays the same, because the other
+ * servers know it by its port.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,7 +19,7 @@ export interface CitusPlace {
   programs: string;
   /** A directory of the cluster's own, which the account may change. */
   base: string;
-  /** Who runs the servers; undefined stands for whoever runs this process. */
+  /** The account that runs the servers; undefined: the one of this process. */
   account: Account | undefined;
   /** Settings of every server. */
   settings: Readonly<Record<string, string>>;
@@ -28,7 +28,7 @@ export interface CitusPlace {
 /** How long a server may take to start, or to reach a state, in ms. */
 const limitMs = 60_000;
 
-/** Runs the server until its input ends, as it does when our process ends. */
+/** Runs the server until the script's input ends, at the latest with our process. */
 const script = `
 server=$1 data=$2 log=$3
 shift 3
@@ -40,7 +40,7 @@ kill -s QUIT "$pid"
 wait "$pid"
 `;
 
-/** Root's surroundings, and ours, are not for the server's programs. */
+/** The server's programs get neither root's folder nor our environment. */
 const surroundings = {
   cwd: "/",
   env: { PATH: "/usr/bin:/bin", TZ: "UTC", LC_ALL: "C" },
@@ -48,9 +48,9 @@ const surroundings = {
 
 /** See the file's head. */
 export class CitusNode implements AsyncDisposable {
-  /** "coordinator", "worker_1", …: of its directory. */
+  /** The name of its directory: "coordinator", "worker_1", … */
   readonly name: string;
-  /** Where it listens, on 127.0.0.1. */
+  /** Its port on 127.0.0.1. */
   readonly port: number;
   readonly #place: CitusPlace;
   #run: Run | undefined;
@@ -65,7 +65,7 @@ export class CitusNode implements AsyncDisposable {
     this.#data = join(place.base, name);
   }
 
-  /** Makes an empty server and starts it, with the extension unless it is plain. */
+  /** Makes an empty server and starts it, with Citus unless it is plain. */
   static async start(
     place: CitusPlace,
     name: string,
@@ -81,32 +81,32 @@ export class CitusNode implements AsyncDisposable {
     return node;
   }
 
-  /** Of a superuser. */
+  /** A superuser's URL. */
   get url(): string {
     return `postgresql://postgres@127.0.0.1:${this.port}/postgres?sslmode=disable`;
   }
 
-  /** What the server has logged so far. */
+  /** The server's log so far. */
   get log(): Promise<string> {
     return textOf(`${this.#data}.log`);
   }
 
-  /** Runs SQL on a session of its own; the rows. */
+  /** Runs SQL on a session of its own; returns the rows. */
   query(sql: string): Promise<Record<string, unknown>[]> {
     return queryOnce(this.url, sql);
   }
 
-  /** Asks until the condition holds. */
+  /** Polls until the condition holds. */
   async until(condition: string): Promise<void> {
     await untilTrue(this.url, condition);
   }
 
-  /** Starts the server, which is stopped or dead, on its data and port. */
+  /** Starts the stopped or dead server again, on the same data and port. */
   async restart(): Promise<void> {
     this.#run = await Run.start(this.#place, this.#data, this.port);
   }
 
-  /** A fast shutdown: sessions are ended, work under way is rolled back. */
+  /** Makes a fast shutdown, which ends sessions and rolls their work back. */
   async stop(): Promise<void> {
     await this.#run?.stop("SIGINT");
   }
@@ -117,8 +117,8 @@ export class CitusNode implements AsyncDisposable {
   }
 
   /**
-   * Starts a standby, and resolves when it follows. Commits wait for it from
-   * then on, unless it is asynchronous.
+   * Starts a standby. Resolves when it follows; from then on commits wait for it
+   * unless it is asynchronous.
    */
   async startStandby({ asynchronous = false } = {}): Promise<void> {
     const data = `${this.#data}_standby_${++this.#standbys}`;
@@ -139,8 +139,8 @@ export class CitusNode implements AsyncDisposable {
   }
 
   /**
-   * The server dies and stays dead; its standby comes up at the same port and
-   * is promoted. Resolves when it takes writes.
+   * Kills the server for good, starts its standby on the same port and promotes
+   * it. Resolves when the standby takes writes.
    */
   async failOver(): Promise<void> {
     const standby = this.#standby;
@@ -152,7 +152,7 @@ export class CitusNode implements AsyncDisposable {
     await this.restart();
     await this.query("SELECT pg_promote()");
     await this.until("NOT pg_is_in_recovery()");
-    // Its settings are a copy of the other's, and nobody follows it.
+    // It has the old server's settings, but no standby that commits could await.
     await this.query("ALTER SYSTEM RESET synchronous_standby_names");
     await this.query("SELECT pg_reload_conf()");
   }
@@ -172,7 +172,7 @@ export class CitusNode implements AsyncDisposable {
   }
 }
 
-/** A server from its start to its end. */
+/** One run of a server, from its start to its end. */
 class Run {
   readonly data: string;
   readonly #shell: ChildProcess;
@@ -182,7 +182,7 @@ class Run {
     this.#shell = shell;
   }
 
-  /** Resolves when the server takes connections, as a standby too. */
+  /** Resolves when the server takes connections, also as a standby. */
   static async start(
     place: CitusPlace,
     data: string,
@@ -194,7 +194,7 @@ class Run {
       port: String(port),
       unix_socket_directories: "",
     };
-    // Of a server that was killed; it would be taken for the new one's.
+    // A killed server leaves this file, which would pass for the new server's.
     await rm(join(data, "postmaster.pid"), { force: true });
     const shell = spawn("/bin/sh", [
       ...["-c", script, "citus-node", join(place.programs, "postgres")],
@@ -203,21 +203,21 @@ class Run {
     ], {
       ...surroundings,
       ...place.account,
-      detached: true, // Ctrl-C is for the tests, whose end ends the server
+      detached: true, // Ctrl-C must reach only the tests, whose end ends it
       stdio: ["pipe", "ignore", "ignore"],
     });
-    shell.stdin?.on("error", () => {}); // its end tells
+    shell.stdin?.on("error", () => {}); // the shell's exit is noticed, too
     const run = new Run(data, shell);
     if (await run.#isReady()) return run;
     await run.stop("SIGQUIT");
     throw new Error(`A server does not start:\n${await textOf(`${data}.log`)}`);
   }
 
-  /** Ends the server by this signal, SIGKILL for all of its processes. */
+  /** Ends the server by this signal; SIGKILL goes to all of its processes. */
   async stop(signal: "SIGINT" | "SIGQUIT" | "SIGKILL"): Promise<void> {
     const pid = Number((await this.#state())[0]);
     if (pid > 0) {
-      // The parent first: it would start others, or tell the clients something.
+      // The parent stops first, or it would start processes and inform clients.
       if (signal === "SIGKILL") kill(pid, "SIGSTOP");
       const family = [pid, ...await childrenOf(pid)];
       if (signal === "SIGKILL") family.forEach((each) => kill(each, signal));
@@ -243,7 +243,7 @@ class Run {
     return false;
   }
 
-  /** The lines of the server's own file, none when it does not run. */
+  /** The lines of postmaster.pid; none if the server does not run. */
   async #state(): Promise<string[]> {
     return (await textOf(join(this.data, "postmaster.pid"))).split("\n");
   }
@@ -261,7 +261,7 @@ async function untilTrue(url: string, condition: string): Promise<void> {
   }
 }
 
-/** Empty while there is no such file. */
+/** The file's text; empty if there is no file. */
 async function textOf(path: string): Promise<string> {
   return await readFile(path, "utf8").catch(() => "");
 }

@@ -1,7 +1,7 @@
 import { openStreamStorage } from "../../../mod.ts";
 import type { CitusCluster } from "./citus_cluster.ts";
 
-/** Makes an empty store's schema that is distributed. */
+/** Makes the schema of an empty store, and distributes it. */
 export async function distributedSchema(
   cluster: CitusCluster,
   schema: string,

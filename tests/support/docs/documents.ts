@@ -1,9 +1,8 @@
-/** The Markdown that users read: what stands in it, for tests that compare. */
+/** The Markdown that users read, and its parts, for tests that compare them. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../root.ts";
 
-/** The repository. */
 /** A fenced block of code. */
 export interface CodeBlock {
   /** The document's path in the repository. */
@@ -34,8 +33,8 @@ export function readDocument(path: string): string {
 }
 
 /**
- * The modules whose doc comments users read: not those of the folder database,
- * of which few types are public.
+ * The modules whose doc comments users read: all except those in `database/`,
+ * which has few public types.
  */
 export function commentedPaths(): string[] {
   const src = readdirSync(join(root, "src"), { recursive: true }).map(String)
@@ -48,7 +47,7 @@ export function commentedPaths(): string[] {
 export function codeBlocks(path: string): CodeBlock[] {
   const text = readDocument(path);
   const lines = (path.endsWith(".ts")
-    // What is no comment stays as an empty line, so that lines keep numbers.
+    // Other lines become empty, so that lines keep their numbers.
     ? text.replace(/^(?! *\*(?: |$)).*$/gm, "").replace(/^ *\* ?/gm, "")
     : text).split("\n");
   const blocks: CodeBlock[] = [];
@@ -56,7 +55,7 @@ export function codeBlocks(path: string): CodeBlock[] {
     const [, indent, language] = /^( *)```(\w*)/.exec(lines[at]!) ?? [];
     if (indent === undefined) continue;
     const end = lines.indexOf(`${indent}\`\`\``, at + 1);
-    if (end < 0) throw new Error(`${path}:${at + 1}: the fence does not end`);
+    if (end < 0) throw new Error(`${path}:${at + 1}: Expected a closing fence`);
     const before = lines.slice(0, at).findLast((line) => line.trim() !== "");
     blocks.push({
       path,

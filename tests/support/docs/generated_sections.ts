@@ -1,5 +1,5 @@
 /**
- * Parts of a document that are written from the code, between the comments
+ * Sections of a document that are generated from the code. They stand between
  * `<!-- generated: NAME -->` and `<!-- end -->`.
  */
 import assert from "node:assert/strict";
@@ -11,17 +11,17 @@ import { root } from "../root.ts";
 
 /** An entry of a generated list. */
 export interface Entry {
-  /** What it is, in code style. */
+  /** The entry's name, shown in code style. */
   name: string;
-  /** What kind it is, right behind the name. */
+  /** Its kind, which follows the name. */
   kind: string;
-  /** A sentence, or several. */
+  /** Its description, in sentences. */
   text: string;
 }
 
 /**
- * Compares a section with the list of these entries. With UPDATE_GOLDEN set it
- * is written first, to be looked at and committed.
+ * Compares a section with the list of these entries. UPDATE_GOLDEN writes the
+ * section instead; read it before you commit it.
  */
 export function assertGenerated(
   path: string,
@@ -57,7 +57,7 @@ function listOf(entries: readonly Entry[]): string {
   ].join("\n") + "\n";
 }
 
-/** At most 80 columns, following lines indented below the item's text. */
+/** Wraps an item at 80 columns, with its text indented. */
 function wrapped(item: string): string {
   const lines: string[] = [];
   let line = "";

@@ -1,7 +1,7 @@
 /**
- * A program that starts an embedded server and prints its url, for tests of
- * what becomes of the server. Arguments: `stay` or `leave` (end without
- * closing), and optionally a dataDir.
+ * A program that starts an embedded server and prints its URL. Tests look at what
+ * happens to the server when the program ends. Arguments: `stay`, or `leave` to
+ * end without closing, and optionally a dataDir.
  */
 import process from "node:process";
 import { startEmbeddedPostgres } from "../../../src/embedded/mod.ts";

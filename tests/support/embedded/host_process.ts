@@ -11,21 +11,21 @@ export const hostScript = "tests/support/embedded/embedded_host.ts";
 /** A program with an embedded server. */
 export interface Host {
   process: ChildProcess;
-  /** Rejects, with what the host complained of, when there is none. */
+  /** The server's URL; rejects with the host's errors if there is none. */
   url: Promise<string>;
   ended: Promise<unknown[]>;
 }
 
 const running = new Set<ChildProcess>();
 
-/** Ends the hosts that a failed test has left. */
+/** Kills the hosts that a failed test has left. */
 export function killHosts(): void {
   for (const host of running) host.kill("SIGKILL");
 }
 
 /**
- * Runs `embedded_host.ts` in a process group of its own: with the runtime of
- * these tests, or with the one in `cwd` if `cwd` is a staged copy.
+ * Runs `embedded_host.ts` in a process group of its own, with the runtime of
+ * these tests, or with the runtime in `cwd` if `cwd` is a staged copy.
  */
 export function startHost(
   args: string[],
@@ -41,7 +41,7 @@ export function startHost(
       ...user,
       cwd,
       env: isStaged
-        // Caches of the user who owns the copy; the tests' own may be closed.
+        // The copy's owner may have no access to the tests' caches.
         ? { ...process.env, HOME: cwd, DENO_DIR: join(cwd, ".deno") }
         : process.env,
       detached: true,
@@ -54,8 +54,8 @@ export function startHost(
   host.stderr?.on("data", (data) => complaints += data);
   const url = new Promise<string>((resolve, reject) => {
     host.stdout?.once("data", (data) => resolve(String(data).trim()));
-    host.once("close", () => reject(new Error(`No url: ${complaints}`)));
+    host.once("close", () => reject(new Error(`No URL: ${complaints}`)));
   });
-  url.catch(() => {}); // some tests do not look at it
+  url.catch(() => {}); // some tests do not await it
   return { process: host, url, ended };
 }

@@ -2,16 +2,16 @@ import { readdir, readFile } from "node:fs/promises";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 
-/** The shortest step of a start lasts longer. */
+/** Shorter than any step of a start. */
 const pauseMs = 20;
 
-/** What all processes but this one show of themselves, from now until the end. */
+/** Collects what all other processes show of themselves, until `end`. */
 export class ProcessSweep {
   readonly #seen = new Set<string>();
   readonly #done: Promise<void>;
   #isOver = false;
 
-  /** Begins to look. */
+  /** Starts to look. */
   constructor() {
     this.#done = this.#look();
   }
@@ -26,12 +26,12 @@ export class ProcessSweep {
   async #look(): Promise<void> {
     let isLast = false;
     do {
-      isLast = this.#isOver; // once more after the end was asked for
+      isLast = this.#isOver; // looks once more after `end` was called
       const pids = (await readdir("/proc"))
         .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
       const texts = pids.flatMap((pid) =>
         ["cmdline", "environ"].map((name) =>
-          // It has ended, or is another user's.
+          // The process has ended, or belongs to another user.
           readFile(`/proc/${pid}/${name}`, "latin1").catch(() => "")
         )
       );

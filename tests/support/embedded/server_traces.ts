@@ -22,8 +22,8 @@ async function commandsOfProc(): Promise<string[]> {
 }
 
 /**
- * The shared memory that the server of `dataDir` holds: ids of System V
- * segments and paths of POSIX segments. Empty where the system has no /proc.
+ * The shared memory of the server of `dataDir`: the ids of its System V segments
+ * and the paths of its POSIX segments. Empty if the system has no /proc.
  */
 export async function sharedMemoryOf(dataDir: string): Promise<string[]> {
   if (!existsSync("/proc/sysvipc/shm")) return [];

@@ -1,12 +1,11 @@
 /**
- * Explores a model exhaustively: every state that its steps can reach from the
- * first one, breadth first, so that the trace to a violation is the shortest.
+ * Explores a model exhaustively: all states that its steps can reach from the
+ * first one. It goes breadth first, so the trace to a violation is the shortest.
  */
-
 /** One step out of a state. */
 export interface Step<State> {
   name: string;
-  /** It may never come, so that nothing may depend on it. */
+  /** The step may never come, so nothing may depend on it. */
   isFault: boolean;
   next: State;
   /** The invariant that this step breaks. */
@@ -19,7 +18,7 @@ export interface Model<State> {
   steps(state: State): Step<State>[];
   /** Equal for equal states only. */
   key(state: State): string;
-  /** Nothing is left to be done here. */
+  /** Whether nothing is left to do in the state. */
   isAtRest(state: State): boolean;
 }
 
@@ -32,17 +31,17 @@ export interface Exploration {
   violation?: { broken: string; trace: string[] };
 }
 
-/** The invariant that from every state some steps without a fault lead to rest. */
+/** The invariant that some path without faults leads from every state to rest. */
 export const comesToRest = "it comes to rest";
 
-/** Explores until an invariant is broken that is not among `ignored`. */
+/** Explores until a step breaks an invariant that is not among `ignored`. */
 export function explore<State>(
   model: Model<State>,
   ignored: readonly string[] = [],
 ): Exploration {
   const ids = new Map([[model.key(model.first), 0]]);
   const parents = [0];
-  /** Steps without a fault, from and to in turns. */
+  /** The steps without a fault, as pairs of states, from and to. */
   const edges: number[] = [];
   const resting: number[] = [];
   let [level, steps, depth, from] = [[model.first], 0, 0, 0];
@@ -98,7 +97,7 @@ function traceOf<State>(
     const step = model.steps(state).find(({ next }) =>
       model.key(next) === keys[to]
     );
-    if (step === undefined) throw new Error("A step differs when it is redone");
+    if (step === undefined) throw new Error("Expected the same steps again");
     state = step.next;
     return step.name;
   });
@@ -110,7 +109,7 @@ function firstWithoutRest(
   edges: readonly number[],
   resting: readonly number[],
 ): number | undefined {
-  // The predecessors of a state lie side by side, from its start to the next's.
+  // A state's predecessors stand together, from its start to the next state's.
   const starts = new Uint32Array(states + 1);
   for (let at = 1; at < edges.length; at += 2) starts[edges[at]! + 1]!++;
   for (let id = 0; id < states; id++) starts[id + 1]! += starts[id]!;

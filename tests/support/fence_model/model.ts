@@ -1,21 +1,21 @@
 /**
- * Re-fencing without code and without a server. The owner's reaction to a lost
- * answer, PostgreSQL's guarantees (fence_model_server.ts) and the network's
- * faults are steps that can come in any order. States are small and immutable,
- * so that explore.ts can visit every one of them.
+ * A model of re-fencing. The owner's reaction to a lost answer, PostgreSQL's
+ * guarantees (server.ts) and the network's faults are steps that can come in any
+ * order. States are small and immutable, so explore.ts can visit all of them. No
+ * code of the store and no server is involved.
  *
- * The hardest case is modelled throughout:
- * - All instances have the same name, so that only times tell their rows apart.
- * - A write sets its stream's value unconditionally, so that a late one always
- *   destroys what came after it.
- * - A successor is the owner as soon as its row is in; it waits for no lock.
+ * The model always assumes the hardest case:
+ * - All instances have the same name, so only times tell their rows apart.
+ * - A write sets its stream's value unconditionally, so a late one always destroys
+ *   later writes.
+ * - A successor is the owner as soon as its row is committed; it waits for no
+ *   lock.
  *
  * An instance that freezes or dies needs no step of its own: its steps do not
- * come, while the server and the network go on. The model assumes that the server
- * ends every transaction some day whose client is gone; without that, a re-fence
- * waits for its lock for ever.
+ * come, while the server's and the network's do. The model assumes that the
+ * server eventually ends every transaction whose client is gone. Otherwise a
+ * re-fence would wait for its lock for ever.
  */
-
 import type { Model } from "./explore.ts";
 import { FenceServer, flushName } from "./server.ts";
 import {
@@ -44,10 +44,10 @@ import {
   type Write,
 } from "./state.ts";
 
-/** Above every time. */
+/** Higher than every time. */
 const highest = 255;
 
-/** The protocol within bounds, as a model to explore. */
+/** The protocol, within bounds, as a model to explore. */
 export class FenceModel implements Model<State> {
   readonly first: State;
   readonly #rules: Rules;
@@ -101,7 +101,7 @@ export class FenceModel implements Model<State> {
     return keyOf(state);
   }
 
-  /** The steps that an instance takes by itself. */
+  /** The steps of an instance itself. */
   #instance(state: State, one: Instance, id: number): Step[] {
     if (one.phase === "idle") {
       const next = patch(state, id, { phase: "starting" });
@@ -155,7 +155,7 @@ export class FenceModel implements Model<State> {
     return step(`${id} re-fences ${epoch}`, send(next, flush));
   }
 
-  /** The steps with the first write of a stream that is not yet settled. */
+  /** The steps with a stream's first write that is not settled. */
   #write(state: State, one: Instance, at: Place): Step[] {
     const { id, stream, nth } = at;
     const { status, epoch } = one.streams[stream]![nth]!;
@@ -190,12 +190,12 @@ export class FenceModel implements Model<State> {
     return status === "lost" ? this.#afterLoss(state, at, isFixed) : steps;
   }
 
-  /** A write is fixed once a re-fence has come after its last flush. */
+  /** A write is fixed once a re-fence has followed its last flush. */
   #afterLoss(state: State, at: Place, isFixed: boolean): Step[] {
     const { refenceBeforeLook, refenceBeforeRetry, lookBeforeRetry } =
       this.#rules;
     const name = nameOf(at);
-    // At its deadline, and the database is out of reach.
+    // Its deadline comes while the database is out of reach.
     const steps = [this.#settle(state, at, "unknown", `${name} is given up`)];
     if (isFixed || !refenceBeforeLook) {
       steps.push(...this.#look(state, at, state.values));
@@ -207,7 +207,7 @@ export class FenceModel implements Model<State> {
     return steps;
   }
 
-  /** The rows tell whether a lost write was done. */
+  /** Finds out from the rows whether a lost write was done. */
   #look(state: State, at: Place, values: readonly number[]): Step[] {
     const { base, top } = state.instances[at.id]!;
     const name = `${nameOf(at)} is looked for`;
@@ -221,7 +221,7 @@ export class FenceModel implements Model<State> {
     return [step(`${name}: not done`, next)];
   }
 
-  /** A lost write may still commit, or the row has another time than known. */
+  /** Whether a lost write may still commit, or the row has an unknown time. */
   #isInDoubt(one: Instance): boolean {
     return one.isRefused ||
       one.streams.some((writes) => this.#hasDoubt(one, writes));
@@ -252,7 +252,7 @@ export class FenceModel implements Model<State> {
     };
   }
 
-  /** For good: a write without an answer is unknown, one not sent is not done. */
+  /** Stops for good. Writes in flight are unknown, and unsent ones have failed. */
   #stop(state: State, id: number, why: string): Step[] {
     if (!this.#rules.stopWhenRowGone) return [];
     const streams = state.instances[id]!.streams.map((writes) =>
@@ -277,7 +277,7 @@ export class FenceModel implements Model<State> {
     return [{ ...step(`${why} and stops`, next), broken }];
   }
 
-  /** An answer comes, or is lost. */
+  /** The answer to a flush arrives, or is lost. */
   #sender(state: State, flush: Flush): Step[] {
     const steps: Step[] = [];
     if (flush.stage === "done" || flush.stage === "refused") {
@@ -306,12 +306,12 @@ export class FenceModel implements Model<State> {
       case "refence":
         return next;
       case "takeover":
-        // It does not know its row: it gives up.
+        // The instance does not know its row, so it gives up.
         return patch(next, flush.by, { phase: "stopped" });
     }
   }
 
-  /** No flush that was in flight reaches the new primary. */
+  /** A failover. No flush in flight reaches the new primary. */
   #failover(state: State): Step[] {
     const [row] = state.rows;
     if (state.failoversLeft === 0 || !state.isRefenceLast) return [];
@@ -330,11 +330,11 @@ export class FenceModel implements Model<State> {
     return [step(name, { ...next, flushes: [] }, true)];
   }
 
-  /** An answer arrives; a flush that was refused has certainly done nothing. */
+  /** An answer arrives. A refused flush has certainly done nothing. */
   #receive(state: State, flush: Flush): Step[] {
     const { by, kind, stage } = flush;
     const one = state.instances[by]!;
-    const name = `${by} hears of ${flushName(flush)}`;
+    const name = `${by} gets the answer to ${flushName(flush)}`;
     if (kind === "takeover") {
       return [step(name, patch(state, by, { phase: "owner" }))];
     }
@@ -357,7 +357,7 @@ export class FenceModel implements Model<State> {
     const { by, epoch } = flush;
     const refenced = step(name, patch(state, by, { epoch, isRefused: false }));
     if (this.#rules.lookTakesNewSnapshot) return refenced;
-    // The look is a part of the re-fence and has its snapshot.
+    // Here the look is part of the re-fence and has its snapshot.
     const { streams } = state.instances[by]!;
     return streams.reduce((last, writes, stream) => {
       const nth = writes.findIndex(({ status }) => status === "lost");

@@ -1,11 +1,10 @@
 /**
- * PostgreSQL's part in fence_model.ts: the locks of the owner's row, the fence,
- * the commit.
+ * PostgreSQL's part of the model of re-fencing: the locks of the owner's row, the
+ * fence and the commit.
  *
- * A flush that waits for a row lock has no step until the lock is free. It then
- * sees the row as it is at that moment, as under READ COMMITTED.
+ * A flush that waits for a row lock has no step until the lock is free. Then it
+ * sees the row's present version, as under READ COMMITTED.
  */
-
 import {
   type Flush,
   invariants,
@@ -24,7 +23,7 @@ import {
   step,
 } from "./state.ts";
 
-/** The server's steps with a flush, in an order that it does not choose. */
+/** The server's steps with a flush, which can come in any order. */
 export class FenceServer {
   readonly #rules: Rules;
   readonly #times: readonly number[];
@@ -59,7 +58,7 @@ export class FenceServer {
     return [commit, step(`${name} is rolled back`, aborted)];
   }
 
-  /** Waits for a change of the row, and looks at it then. */
+  /** Waits until no change of the row is pending, and then checks the row. */
   #fence(state: State, flush: Flush, isFault: boolean): Step[] {
     if (hasExclusiveLock(state)) return [];
     const { fenceComparesEpoch } = this.#rules;
@@ -73,7 +72,7 @@ export class FenceServer {
     return [{ ...step(`${name} passes the fence`, next, isFault), broken }];
   }
 
-  /** Waits for those who share the row, then changes it. */
+  /** Waits for the transactions that share the row, and then changes it. */
   #lockRow(state: State, flush: Flush, isFault: boolean): Step[] {
     if (hasExclusiveLock(state) || this.#hasShareLock(state)) return [];
     const { refenceNeverInserts } = this.#rules;
@@ -119,7 +118,7 @@ export class FenceServer {
     return { ...step(name, { ...ended, rows }), broken };
   }
 
-  /** The successor's row replaces all others; its answer tells the time. */
+  /** The successor's row replaces all others. It learns its time by the answer. */
   #takeOver(state: State, flush: Flush): State {
     const last = Math.max(0, ...state.rows.map(({ epoch }) => epoch));
     const epoch = this.#rules.successorIsApart
@@ -130,7 +129,7 @@ export class FenceServer {
   }
 }
 
-/** The flush does nothing; its sender, if it still waits, gets an answer. */
+/** The flush does nothing. Its sender gets an answer if it still waits. */
 function refuse(state: State, flush: Flush, isFault: boolean): Step {
   const next = patchFlush(
     state,
@@ -140,7 +139,7 @@ function refuse(state: State, flush: Flush, isFault: boolean): Step {
   return step(`${flushName(flush)} finds no row of its own`, next, isFault);
 }
 
-/** The write is done; no earlier or later step may forbid that. */
+/** The write commits; the step is broken if an invariant forbids that. */
 function commitWrite(state: State, flush: Flush, name: string): Step {
   const place = placeOf(flush);
   const { by, stream, nth } = flush;
@@ -163,7 +162,7 @@ function commitWrite(state: State, flush: Flush, name: string): Step {
   return { ...step(name, next), broken };
 }
 
-/** A re-fence changes this row. */
+/** Whether a re-fence changes this row. */
 const isChanged = ({ epoch }: Row, { from, to }: Flush) =>
   from <= epoch && epoch <= to;
 
@@ -173,7 +172,7 @@ const hasExclusiveLock = ({ flushes }: State) =>
 const isRefenceWithSnapshot = ({ kind }: Flush, rules: Rules) =>
   kind === "refence" && !rules.lookTakesNewSnapshot;
 
-/** For traces. */
+/** The name of a flush in traces. */
 export function flushName(flush: Flush): string {
   const { by, kind, epoch, isAwaited } = flush;
   const what = kind === "write"

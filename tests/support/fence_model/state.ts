@@ -1,8 +1,7 @@
 /**
- * The model of re-fencing (fence_model.ts): its rules, the invariants, the bounds
- * and the states.
+ * The parts of the model of re-fencing (model.ts): the rules, the invariants, the
+ * bounds and the states.
  */
-
 import type { Step as ModelStep } from "./explore.ts";
 
 /** The rules of the protocol; without one of them it must break. */
@@ -73,19 +72,19 @@ export const allRules: Rules = {
   successorIsApart: true,
 };
 
-/** They hold in every state. */
+/** The invariants, which hold in every state. */
 export const invariants = {
-  /** No write commits that was settled, or that a later one followed. */
+  /** No write commits after it has settled, or after a later write. */
   settledIsFinal: "a settled write is final",
-  /** A write is reported as done only if it is, as not done only if not. */
+  /** A write is reported as done only if it was, and as failed only if not. */
   reportsAreTrue: "a report is true",
   /** No write commits twice. */
   onlyOnce: "a write is done once",
   /** No write of a former owner commits beside its successor's row. */
   formerOwnersAreOut: "a former owner writes nothing",
-  /** No instance stops that has not been replaced. */
+  /** No instance stops before it was replaced. */
   ownerGoesOn: "an owner goes on",
-  /** No write that follows a re-fence is let through before it. */
+  /** No write that follows a re-fence passes the fence before it. */
   refenceIsNext: "a re-fence waits only for older writes",
   /** The table has one row. */
   oneRow: "there is one row",
@@ -93,24 +92,25 @@ export const invariants = {
   epochGrows: "the epoch grows",
 } as const;
 
-/** How far the exploration goes. */
+/** The bounds of the exploration. */
 export interface Bounds {
   /**
-   * When each instance's row is written. A successor's time may be an earlier
-   * one, by another clock; 0 is none, and there are fewer re-fences than 16.
+   * The times of the instances' first rows. A successor's may be earlier, because
+   * its clock is another one. They are above 0 and 16 apart, because each of the
+   * fewer than 16 re-fences adds 1.
    */
   times: readonly number[];
-  /** Writes of each instance: how many to each stream. */
+  /** For each instance the number of its writes to each stream. */
   writes: readonly (readonly number[])[];
-  /** Lost answers of writes, re-fences and takeovers together. */
+  /** The number of lost answers, of writes, re-fences and takeovers together. */
   losses: number;
-  /** Lost flushes that the network holds back and may deliver at any time. */
+  /** The number of lost flushes that the network may deliver at any time. */
   late: number;
-  /** Failovers to a standby that lacks only the last re-fence. */
+  /** The number of failovers to a standby that lacks only the last re-fence. */
   failovers: number;
 }
 
-/** How far a write has come. */
+/** The state of a write in its instance. */
 export type Status =
   // It was never sent.
   | "waiting"
@@ -123,7 +123,7 @@ export type Status =
   | "failed"
   | "unknown";
 
-/** All of them, for the key. */
+/** All statuses, for the key. */
 export const statuses: Status[] = [
   "waiting",
   "again",
@@ -134,25 +134,25 @@ export const statuses: Status[] = [
   "unknown",
 ];
 
-/** An instance's knowledge of a write, and whether it was done. */
+/** What an instance knows about a write, and whether the write was done. */
 export interface Write {
   status: Status;
-  /** Of its last flush. */
+  /** The epoch of its last flush. */
   epoch: number;
   isCommitted: boolean;
 }
 
-/** How far an instance has come. */
+/** The state of an instance. */
 export type Phase = "idle" | "starting" | "owner" | "stopped";
-/** All of them, for the key. */
+/** All phases, for the key. */
 export const phases: Phase[] = ["idle", "starting", "owner", "stopped"];
 
 /** One process. */
 export interface Instance {
   phase: Phase;
-  /** The time of its row at first. */
+  /** The first time of its row. */
   base: number;
-  /** The time that its writes send, the last one acknowledged. */
+  /** The time that its writes send: the last one that was acknowledged. */
   epoch: number;
   /** The highest time that it has sent. */
   top: number;
@@ -163,7 +163,7 @@ export interface Instance {
 
 /** The purpose of a flush. */
 export type Kind = "write" | "refence" | "takeover";
-/** All of them, for the key. */
+/** All kinds, for the key. */
 export const kinds: Kind[] = ["write", "refence", "takeover"];
 /** Where a flush is. */
 export type Stage =
@@ -176,7 +176,7 @@ export type Stage =
   // Its answer is on its way.
   | "done"
   | "refused";
-/** All of them, for the key. */
+/** All stages, for the key. */
 export const stages: Stage[] = [
   "network",
   "arrived",
@@ -185,7 +185,7 @@ export const stages: Stage[] = [
   "refused",
 ];
 
-/** One transaction, sent at once. */
+/** One transaction. */
 export interface Flush {
   by: number;
   kind: Kind;
@@ -194,7 +194,7 @@ export interface Flush {
   epoch: number;
   /** The lowest time that a re-fence changes. */
   from: number;
-  /** The highest one. */
+  /** The highest time that a re-fence changes. */
   to: number;
   stage: Stage;
   /** Its sender still waits for the answer. */
@@ -211,10 +211,10 @@ export interface Row {
   epoch: number;
 }
 
-/** Everything there is. */
+/** A state of the whole model. */
 export interface State {
   rows: readonly Row[];
-  /** The last write of each stream, by `rankOf`; 0: none. */
+  /** The last write of each stream, by `rankOf`; 0 means none. */
   values: readonly number[];
   instances: readonly Instance[];
   flushes: readonly Flush[];
@@ -228,29 +228,29 @@ export interface State {
 /** A step of this model. */
 export type Step = ModelStep<State>;
 
-/** A write as the value of its stream; 0 is none. */
+/** The value that a write gives to its stream; never 0. */
 export const rankOf = ({ id, nth }: Place) => id * 8 + nth + 1;
 
-/** A stream's value is from a later write of the same instance. */
+/** Whether a stream's value is from a later write of the same instance. */
 export const isLaterThan = (value: number, place: Place) =>
   value > rankOf(place) && value < rankOf({ ...place, nth: 7 });
 
-/** It was reported to the caller. */
+/** Whether the write was reported to the caller. */
 export const isSettled = ({ status }: Write) =>
   status === "done" || status === "failed" || status === "unknown";
 
-/** One write of all. */
+/** Identifies a write. */
 export interface Place {
   id: number;
   stream: number;
   nth: number;
 }
 
-/** For traces: instance, stream, number. */
+/** The name of a write in traces: instance, stream, number. */
 export const nameOf = ({ id, stream, nth }: Place) =>
   `${id}'s write ${"ab"[stream]}${nth + 1}`;
 
-/** The place of a flush that is a write. */
+/** The write of a flush. */
 export const placeOf = ({ by, stream, nth }: Flush): Place => ({
   id: by,
   stream,
@@ -264,14 +264,14 @@ export const step = (name: string, next: State, isFault = false): Step => ({
   next,
 });
 
-/** The only row has a time within these. */
+/** Whether there is one row, with a time within these. */
 export function isOurs({ rows }: State, from: number, to: number): boolean {
   const [row, second] = rows;
   return row !== undefined && second === undefined && from <= row.epoch &&
     row.epoch <= to;
 }
 
-/** The state with an instance that has changed. */
+/** The state with a changed instance. */
 export function patch(
   state: State,
   id: number,
@@ -284,7 +284,7 @@ export function patch(
   return { ...state, instances };
 }
 
-/** The state with a write that has changed. */
+/** The state with a changed write. */
 export function patchWrite(
   state: State,
   { id, stream, nth }: Place,
@@ -296,7 +296,7 @@ export function patchWrite(
   return patch(state, id, { streams: streams.with(stream, changed) });
 }
 
-/** The state with a flush that has changed, or is no more. */
+/** The state with a changed flush, or without it. */
 export function patchFlush(
   state: State,
   flush: Flush,
@@ -330,8 +330,8 @@ export function send(
 }
 
 /**
- * The state after a sender has given its flush up: the server goes on with what
- * it has begun, the network may deliver late what it has not.
+ * The state after a sender has given up its flush. The server still executes a
+ * flush that has arrived, and the network may deliver one late that has not.
  */
 export function abandon(state: State, flush: Flush, isLate: boolean): State {
   const isGone = flush.stage === "done" || flush.stage === "refused" ||
@@ -339,7 +339,7 @@ export function abandon(state: State, flush: Flush, isLate: boolean): State {
   return patchFlush(state, flush, isGone ? undefined : { isAwaited: false });
 }
 
-/** Whether it matters any more when a write was sent. */
+/** Whether a flush of the write may exist, so that its epoch matters. */
 const hasFlush = (status: Status) =>
   status === "sent" || status === "lost" || status === "unknown";
 

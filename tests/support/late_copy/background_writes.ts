@@ -1,13 +1,14 @@
 /**
- * Writes of the background, called for: they can be lost as well, and delete
- * more than most. The twin does the same by an operation of `StreamStorage`.
+ * Writes of the background workers, called by hand. They can be lost, too, and
+ * delete more than most. On the twin an operation of `StreamStorage` does the
+ * same.
  */
 import type { StreamMaintenance } from "../../../src/postgres/maintenance.ts";
 import type { TrimmingOptions } from "../../../src/postgres/trimming_options.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import type { Facts, WriteOperation } from "./write_calls.ts";
 
-/** Write nothing, or need object storage, which is not tried here. */
+/** Calls that write nothing, or need object storage, which is not tried here. */
 const NOT_TRIED = [
   "updateTrimming",
   "workers",
@@ -24,20 +25,20 @@ export type BackgroundOperation = Exclude<
 
 interface BackgroundWrite {
   /**
-   * What does the same on the twin, with its arguments behind the stream's id;
-   * undefined when nothing is to be done.
+   * The operation that does the same on the twin, and its arguments after the
+   * stream's id; undefined if there is nothing to do.
    */
   onTwin(
     facts: Facts | undefined,
   ): { operation: WriteOperation; args: unknown[] } | undefined;
-  /** The same by the store's maintenance. */
+  /** The call of the store's maintenance. */
   onStore(maintenance: StreamMaintenance, id: StreamId): Promise<unknown>;
 }
 
-/** The rules by which the stores trim, when called for. */
+/** The rules by which the stores trim. */
 export const TRIMMING: TrimmingOptions = { historyMiniblocks: { default: 1n } };
 
-/** Every write of the background that is tried. */
+/** Every background write that is tried. */
 export const BACKGROUND_WRITES: {
   readonly [Name in BackgroundOperation]: BackgroundWrite;
 } = {

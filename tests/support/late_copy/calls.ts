@@ -1,4 +1,4 @@
-/** Writes as values: to be made on a store and on its twin, and shown. */
+/** Writes as values, to make on a store and on its twin, and to print. */
 import type { PostgresStreamStorage } from "../../../src/postgres/postgres_stream_storage.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
@@ -17,21 +17,21 @@ import {
 /** One write to a stream. */
 export interface WriteCall {
   operation: WriteOperation | BackgroundOperation;
-  /** Which way of the operation it is. */
+  /** The variant of the operation. */
   variant: string;
-  /** Behind the stream's id. */
+  /** The arguments after the stream's id. */
   args: readonly unknown[];
 }
 
-/** A call that may be possible, and what it does to the twin. */
+/** A call that may be possible, and its effect on the twin. */
 export interface PossibleCall {
   call: WriteCall;
-  /** Whether writes to other streams may go with it. */
+  /** Whether it may share a batch with writes to other streams. */
   sharesBatches: boolean;
   onTwin(twin: StreamStorage, id: StreamId): Promise<Outcome>;
 }
 
-/** Every way of every write operation of `StreamStorage`. */
+/** Every variant of every write operation of `StreamStorage`. */
 export function allVariants(): {
   operation: WriteOperation;
   variant: WriteVariant<WriteOperation>;
@@ -44,7 +44,7 @@ export function allVariants(): {
   );
 }
 
-/** All first writes that these facts allow, `tag` in their payloads. */
+/** All first writes that these facts allow, with `tag` in their payloads. */
 export function possibleFirst(
   facts: Facts | undefined,
   tag: string,
@@ -55,7 +55,7 @@ export function possibleFirst(
   ];
 }
 
-/** The same for later writes, which need not be large, nor the background's. */
+/** All later writes that these facts allow; none is large or of the background. */
 export function possibleLater(
   facts: Facts | undefined,
   tag: string,
@@ -107,7 +107,7 @@ export async function makeCall(
   return { value: await onStore(storage.maintenance, id) };
 }
 
-/** A call as its operation and its way. */
+/** A call as its operation and its variant. */
 export function showCall(
   { operation, variant }: Omit<WriteCall, "args">,
 ): string {

@@ -1,8 +1,8 @@
 /**
- * What is tried: from each of a few streams each write that it accepts, and
- * behind that each sequence of later writes. None is listed by hand:
- * `MemoryStreamStorage`, the twin that passes the same contract, says what a
- * stream accepts, and which sequences leave the same behind.
+ * Generates the combinations to try: for each of a few streams each write that it
+ * accepts, and after it each sequence of later writes. No combination is listed
+ * by hand. `MemoryStreamStorage`, the twin that passes the same contract, decides
+ * which writes a stream accepts, and which sequences have the same effect.
  */
 import { MemoryStreamStorage } from "../../../src/memory/memory_stream_storage.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
@@ -18,11 +18,11 @@ import { PREPARED_STREAMS, type PreparedName } from "./prepared_streams.ts";
 import { describeContent, factsOf } from "./stream_content.ts";
 
 /**
- * What goes with the lost write. Issued in the same turn: nothing; writes to
- * other streams, in the same batch if it is shared; writes that take the other
- * transaction slots; or the first later write to the same stream. Or the next
- * flush that the owner sends is lost as well, whatever it is for, and comes
- * late behind the first.
+ * What happens together with the lost write. In the same turn the caller issues
+ * nothing else; writes to other streams, which share the batch if they can;
+ * writes that take the other transaction slots; or the first later write to the
+ * same stream. Or the owner's next flush of any kind is lost, too, and arrives
+ * late after the first.
  */
 export type Scenario =
   | "alone"
@@ -31,47 +31,47 @@ export type Scenario =
   | "the next write"
   | "the next flush";
 
-/** One thing to try: the first write is lost and comes late. */
+/** A combination: the first write is lost and arrives late. */
 export interface Combination {
   prepared: PreparedName;
   scenario: Scenario;
   first: WriteCall;
-  /** What is acknowledged before the late copy arrives, in order. */
+  /** The writes that are acknowledged before the late copy arrives, in order. */
   later: readonly WriteCall[];
-  /** What is stored when all were acknowledged; see `describeContent`. */
+  /** The content when all were acknowledged; see `describeContent`. */
   content: string;
   /**
-   * Whether the stream would accept the first write then, were it a new one:
-   * the checks of the write itself do not stop the late copy.
+   * Whether the stream would then accept the first write again. If so, the
+   * write's own checks do not stop its late copy.
    */
   isAcceptable: boolean;
 }
 
-/** How much is generated. */
+/** The extent of the combinations. */
 export interface GenerateOptions {
-  /** Later writes at most. */
+  /** The largest number of later writes. */
   depth: number;
   /**
-   * Also several later writes after which the write's own checks stop the late
-   * copy. Default false: behind a single one that is tried, too.
+   * Whether to include several later writes even if the write's own checks then
+   * stop the late copy. Default false: only single later writes include that.
    */
   everything?: boolean;
 }
 
-/** A stream as the twin has it. */
+/** A stream of the twin. */
 interface TwinStream {
   storage: MemoryStreamStorage;
   streamId: StreamId;
 }
 
-/** Some calls, and what stands behind them. */
+/** A sequence of calls, and the stream and its content after them. */
 interface Sequence {
   calls: readonly WriteCall[];
   content: string;
   stream: TwinStream;
 }
 
-/** All combinations, those of one prepared stream and first write together. */
+/** All combinations, grouped by prepared stream and first write. */
 export async function combinations(
   { depth, everything = false }: GenerateOptions,
 ): Promise<Combination[]> {
@@ -104,8 +104,8 @@ export function show(
 }
 
 /**
- * One later write says enough about other streams. Of one kind callers issue
- * two writes at once; something else has to follow them.
+ * With other streams, one later write is enough. Callers issue two writes at once
+ * only if both are of one kind, and then another write has to follow.
  */
 function scenariosOf(
   { call, sharesBatches }: PossibleCall,
@@ -131,8 +131,9 @@ async function preparedTwin(name: PreparedName): Promise<TwinStream> {
 }
 
 /**
- * Breadth first. Of sequences of the same operations that leave the same
- * content, one is kept: they differ in the order of writes that do not meet.
+ * The sequences, breadth first. Keeps one of all sequences with the same
+ * operations and the same content, which differ only in the order of independent
+ * writes.
  */
 async function sequences(
   stream: TwinStream,
@@ -159,13 +160,13 @@ async function sequences(
   return all;
 }
 
-/** The payloads tell which step wrote them, which is not the question. */
+/** The key leaves out which step wrote a payload. */
 function keyOf(calls: readonly WriteCall[], content: string): string {
   const step = /6c61746572203\d/g; // "later 1"
   return `${calls.map(showCall).sort()}|${content.replaceAll(step, "")}`;
 }
 
-/** Whether the same call could be made again. */
+/** Whether the stream accepts the same call again. */
 async function accepts(
   { storage, streamId }: TwinStream,
   { onTwin }: PossibleCall,
@@ -173,7 +174,7 @@ async function accepts(
   return "value" in await onTwin(storage.clone(), streamId);
 }
 
-/** The writes that a stream accepts now, each with what it leaves behind. */
+/** The writes that a stream accepts now, each with the stream after it. */
 async function accepted(
   stream: TwinStream,
   possibleCalls: typeof possibleFirst,

@@ -1,10 +1,10 @@
-/** Writes to other streams, issued together with the one that is lost. */
+/** Writes to other streams that are issued together with the lost one. */
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
 import { bytes, snapshotBlock } from "../../../src/testing/contract/support.ts";
 import type { Scenario } from "./combinations.ts";
 
-/** The streams that they are about, new ones for each combination. */
+/** The other streams, which are new for each combination. */
 export type Others = readonly [StreamId, StreamId, StreamId];
 
 type OtherCall = (
@@ -12,18 +12,18 @@ type OtherCall = (
   [a, b, c]: Others,
 ) => Promise<unknown>;
 
-/** What becomes of the other streams. */
+/** The writes to the other streams. */
 export interface Elsewhere {
   before: readonly OtherCall[];
-  /** In one turn with the write that is lost. */
+  /** Issued in the same turn as the lost write. */
   at: readonly OtherCall[];
-  /** Makes room for what was lost with it. */
+  /** Later writes, after which late copies of the earlier ones would fit. */
   later: readonly OtherCall[];
 }
 
 const nothing: Elsewhere = { before: [], at: [], later: [] };
 
-/** Small ones, which share a batch. */
+/** Small writes, which share a batch. */
 const inOneBatch: Elsewhere = {
   before: [
     (s, [a]) => s.createStreamStorage(a, snapshotBlock(0)),
@@ -51,8 +51,8 @@ const inOneBatch: Elsewhere = {
 const large = { number: 0n, data: new Uint8Array(66_000).fill(121) };
 
 /**
- * Large ones: each has a transaction of its own, and is under way when the
- * answer of the lost write is missed.
+ * Large writes. Each has a transaction of its own, which is in flight when the
+ * owner misses the answer to the lost write.
  */
 const inOtherSlots: Elsewhere = {
   before: [],
@@ -68,7 +68,7 @@ const inOtherSlots: Elsewhere = {
   ],
 };
 
-/** The writes elsewhere that this scenario stands for. */
+/** The writes to other streams in this scenario. */
 export function elsewhereOf(scenario: Scenario): Elsewhere {
   if (scenario === "other streams") return inOneBatch;
   if (scenario === "other slots") return inOtherSlots;

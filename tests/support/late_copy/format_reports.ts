@@ -1,4 +1,4 @@
-/** Reports of late copies as a table, with what to look at below. */
+/** Prints reports of late copies as a table, with details below. */
 import type { LateCopyReport } from "./run_late_copies.ts";
 
 const COLUMNS = [
@@ -10,7 +10,7 @@ const COLUMNS = [
   "changed acknowledged state",
 ] as const;
 
-/** The table, the writes that did harm, examples, and what says nothing. */
+/** The table, the harmful writes, examples, and combinations that went wrong. */
 export function formatReports(reports: readonly LateCopyReport[]): string {
   const rows = reports.map((report) => [
     report.setting,

@@ -1,6 +1,6 @@
 /**
- * The thirteen kinds of combinations that lost acknowledged data when a write
- * was fenced by its owner alone, and not by a moment in the owner's life.
+ * The thirteen kinds of combinations that lost acknowledged data before the fence
+ * compared the epoch, when it compared only the owner.
  */
 import { showCall } from "./calls.ts";
 import type { Combination } from "./combinations.ts";
@@ -8,10 +8,10 @@ import type { PreparedName } from "./prepared_streams.ts";
 
 interface KnownLoss {
   name: string;
-  /** Which streams it is about; default all. */
+  /** The prepared streams; default all. */
   prepared?: readonly PreparedName[];
   first: RegExp;
-  /** The later writes, all of them. */
+  /** One pattern for each later write. */
   later: readonly RegExp[];
 }
 
@@ -19,7 +19,7 @@ const deleted = /^deleteStream/;
 const created = /^createStreamStorage/;
 const rebuiltAlike: readonly RegExp[] = [deleted, created];
 
-/** See the file's head. */
+/** The kinds; see the file's head. */
 export const KNOWN_LOSSES: readonly KnownLoss[] = [
   { name: "deleted, then created", first: deleted, later: [created] },
   {

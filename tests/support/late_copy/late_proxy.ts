@@ -1,5 +1,6 @@
 /**
- * A proxy before a PostgreSQL server that delivers one flush of a client late.
+ * A proxy in front of a PostgreSQL server that delivers one flush of a client
+ * late.
  *
  * ```ts
  * await using proxy = await startLateProxy(url);
@@ -9,14 +10,14 @@
  * await late.deliver(); // the first DELETE reaches the server only now
  * ```
  *
- * The flush that is held back vanishes, and its client's connection breaks: to
- * the client it is a write whose answer was lost. The connection to the server
- * stays open, so that the server executes the flush when it is delivered, as it
- * does with what a kernel retransmits for a process that has closed its socket.
+ * When the proxy holds a flush back, it breaks the client's connection. To the
+ * client the flush is a write whose answer was lost. The connection to the server
+ * stays open, so the server executes the flush when the proxy delivers it. The
+ * same happens to data that a kernel retransmits for a process that has closed
+ * its socket.
  *
  * Only whole flushes pass, up to the Sync at which the server commits.
  */
-
 import type { Buffer } from "node:buffer";
 import { once } from "node:events";
 import {
@@ -33,40 +34,40 @@ import {
   type WireMessageBytes,
 } from "../network/proxied_connection.ts";
 
-/** What the server made of a late copy. */
+/** The server's answer to a late copy. */
 export type LateAnswer =
   | { end: "executed" }
   | { end: "refused"; reason: string }
-  /** The session ended without an answer: the copy may not have arrived. */
+  /** The session ended without an answer, so the copy may not have arrived. */
   | { end: "lost" };
 
-/** Whether this is the flush to hold back. */
+/** Decides whether a flush is to be held back. */
 export type FlushMatcher = (messages: readonly Buffer[]) => boolean;
 
-/** A flush that is to be held back, or is. */
+/** A flush that was requested to be held back. */
 export interface LateFlush {
-  /** Whether it came, so that its client was cut off. */
+  /** Whether the flush came, and its client was cut off. */
   readonly isHeld: boolean;
-  /** The flushes that matched so far, those that passed included. */
+  /** The number of flushes that matched so far, including those that passed. */
   readonly matched: number;
-  /** Sends it to the server and waits for the answer. */
+  /** Sends the flush to the server and waits for the answer. */
   deliver(): Promise<LateAnswer>;
 }
 
 /** A running proxy. */
 export interface LateProxy extends AsyncDisposable {
-  /** The server's url by way of this proxy. */
+  /** The server's URL through this proxy. */
   readonly url: string;
   /**
-   * Holds back the nth flush from now on that matches, and no later one; 0 only
-   * counts. Of several that are asked for, the earlier ones take first.
+   * Holds back the nth matching flush from now on, and no later one; 0 only
+   * counts. Earlier requests take precedence.
    */
   hold(matches: FlushMatcher, nth: number): LateFlush;
-  /** Forgets what was asked for, held back or not. */
+  /** Forgets all requests, and the flushes that are held back. */
   reset(): void;
 }
 
-/** A flush that contains each of the texts somewhere in its messages. */
+/** Matches a flush whose messages contain each of the texts. */
 export function matchesFlush(...texts: string[]): FlushMatcher {
   return (messages) =>
     texts.every((text) => messages.some((message) => message.includes(text)));
@@ -155,7 +156,9 @@ class WaitingFlush implements LateFlush {
   }
 
   deliver(): Promise<LateAnswer> {
-    if (this.#connection === undefined) throw new Error("Nothing is held back");
+    if (this.#connection === undefined) {
+      throw new Error("Expected a held flush");
+    }
     return this.#connection.deliver();
   }
 }
@@ -163,11 +166,11 @@ class WaitingFlush implements LateFlush {
 interface LateConnectionListener {
   /** Whether this flush is to be held back. */
   isToHold(messages: readonly Buffer[]): boolean;
-  /** Nothing is left of the connection. */
+  /** Both sides of the connection have closed. */
   closed(): void;
 }
 
-/** Messages of the client behind which the server answers without more. */
+/** Messages of the client after which the server answers at once. */
 const ENDS_FLUSH = new Set(["S", "Q", "H", "X", "F"]);
 
 /** One client with its session on the server. */
@@ -178,7 +181,7 @@ class LateConnection {
   #isLoggedIn = false;
   #flush: Buffer[] = [];
   #held: readonly Buffer[] | undefined;
-  /** Flushes that the server has yet to answer with a ReadyForQuery. */
+  /** Flushes that the server has not yet answered with a ReadyForQuery. */
   #unanswered = 0;
   #isClosed = false;
   #answered: ((answer: LateAnswer) => void) | undefined;
@@ -196,7 +199,7 @@ class LateConnection {
       const isClient = side === "frontend";
       const socket = isClient ? client : server;
       const split = messageSplitter(side);
-      socket.on("error", () => {}); // its end tells
+      socket.on("error", () => {}); // the socket's close is noticed, too
       socket.on("data", (chunk: Buffer) => {
         for (const message of split(chunk)) {
           if (isClient) this.#fromClient(message);
@@ -208,7 +211,7 @@ class LateConnection {
     }
   }
 
-  /** Sends what is held back; see `LateFlush`. */
+  /** Sends the held flush; see `LateFlush`. */
   deliver(): Promise<LateAnswer> {
     const { promise, resolve } = Promise.withResolvers<LateAnswer>();
     if (this.#isClosed) {
@@ -253,7 +256,7 @@ class LateConnection {
     }
   }
 
-  /** While a copy is held back, its session on the server lasts. */
+  /** Ends the server's session, unless it still needs it for a held copy. */
   #clientEnded(): void {
     if (this.#held === undefined) this.#server.end();
   }
@@ -279,7 +282,7 @@ class LateConnection {
   }
 }
 
-/** The SQLSTATE of an error, with the reason that a check of ours gave. */
+/** The SQLSTATE of an error, with the reason if one of our checks gave it. */
 function reasonOf(bytes: Buffer): string {
   const fields = readErrorFields(bytes, 5, bytes.length);
   const reason = /"reason" ?: ?"(\w+)"/.exec(fields.get("M") ?? "")?.[1];

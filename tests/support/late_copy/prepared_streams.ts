@@ -1,4 +1,4 @@
-/** The streams that a lost write finds. */
+/** The streams to which the lost writes go. */
 import type { StreamId, StreamType } from "../../../src/storage/stream_id.ts";
 import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
 import {
@@ -38,11 +38,11 @@ const grown: readonly PrepareStep[] = [
   (s, id) => s.writeMiniblockCandidate(id, candidate(6)),
 ];
 
-/** A store that sees a write refused forgets what it knew of the minipool. */
+/** A refused write makes a store forget what it knows about the minipool. */
 const forget: PrepareStep = (s, id) =>
   s.writeEvent(id, 5n, 99, bytes("refused")).catch(() => {});
 
-/** By name: every kind of stream, and every way to know its minipool. */
+/** Every kind of stream, and every state of the minipool cache, by name. */
 export const PREPARED_STREAMS = {
   unknown: { type: "media", steps: [] },
   new: { type: "space", steps: [create] },
@@ -88,5 +88,5 @@ export const PREPARED_STREAMS = {
   },
 } as const satisfies Record<string, PreparedStream>;
 
-/** The name of a stream that a lost write finds. */
+/** The name of a prepared stream. */
 export type PreparedName = keyof typeof PREPARED_STREAMS;

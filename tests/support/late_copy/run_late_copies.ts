@@ -1,4 +1,4 @@
-/** Many combinations in one setting, and what became of them in numbers. */
+/** Runs many combinations in one setting, and counts the results. */
 import { isStreamStorageError } from "../../../src/storage/errors.ts";
 import { showCall } from "./calls.ts";
 import { type Combination, show } from "./combinations.ts";
@@ -10,26 +10,26 @@ import {
   tryCombination,
 } from "./try_combination.ts";
 
-/** What became of a setting's combinations. */
+/** The results of a setting's combinations. */
 export interface LateCopyReport {
   setting: SettingName;
-  /** Combinations tried: each flush of a first write counts. */
+  /** Combinations that were tried; each flush of a first write counts. */
   combinations: number;
   /** Copies that were held back, their clients cut off. */
   heldBack: number;
-  /** Late copies that the server executed, with effect or without. */
+  /** Late copies that the server executed, with or without effect. */
   executed: number;
   /** Late copies that the server refused. */
   refused: number;
-  /** Why it refused them. */
+  /** The reasons why it refused them. */
   refusals: Record<string, number>;
   /** Combinations whose acknowledged state a late copy changed. */
   changed: number;
-  /** The same by the lost write: how many of how many. */
+  /** The same by lost write: how many of how many. */
   changedBy: Record<string, { changed: number; of: number }>;
-  /** The first few of them, with what changed. */
+  /** The first few, with what changed. */
   examples: string[];
-  /** Combinations that say nothing, because something else went wrong. */
+  /** Combinations that prove nothing, because something else went wrong. */
   broken: string[];
   elapsedMs: number;
 }
@@ -43,9 +43,9 @@ export interface LateCopyRun {
 }
 
 const maxExamples = 20;
-/** Rows removed until then slow the looks down. */
+/** More dead rows would slow the comparisons down. */
 const vacuumEvery = 500;
-/** Nothing will come of the rest. */
+/** With so many, the rest would prove nothing, either. */
 const maxBroken = 20;
 
 /** Runs the combinations one after another on one store. */
@@ -67,7 +67,7 @@ export async function runLateCopies(
           const result = await tryCombination(store, combination, nth);
           note(report, combination, nth, result);
         } catch (error) {
-          // A conflict of higher isolation levels had made it one flush more.
+          // The count was one too high, from a retry after a conflict.
           const isFewer = nth > 1 && error instanceof CombinationError &&
             await countFlushes(store, combination) < nth;
           if (!isFewer) throw error;
@@ -91,7 +91,7 @@ export async function runLateCopies(
   return report;
 }
 
-/** Whether no late copy changed anything, and each one counts. */
+/** Whether no late copy changed anything, and nothing else went wrong. */
 export function isClean({ changed, broken }: LateCopyReport): boolean {
   return changed === 0 && broken.length === 0;
 }
@@ -112,7 +112,7 @@ function emptyReport(setting: SettingName): LateCopyReport {
   };
 }
 
-/** What decides how many flushes the first write takes. */
+/** The parts of a combination that decide how many flushes its first write has. */
 function keyOf({ prepared, scenario, first }: Combination): string {
   return [prepared, scenario, showCall(first)].join("|");
 }

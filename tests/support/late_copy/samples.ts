@@ -1,4 +1,4 @@
-/** A part of all combinations, chosen by a seed. */
+/** A sample of all combinations, chosen by a seed. */
 import { createHash } from "node:crypto";
 import { type Combination, show } from "./combinations.ts";
 import { combinationsOf, KNOWN_LOSSES } from "./known_losses.ts";
@@ -6,9 +6,8 @@ import { combinationsOf, KNOWN_LOSSES } from "./known_losses.ts";
 const ofEachScenario = 3;
 
 /**
- * One combination of each known kind of loss, three of each scenario, and as
- * many others as asked for. The same seed chooses the same ones, whatever is
- * added to the rest.
+ * One combination of each known kind of loss, three of each scenario, and `size`
+ * others. A seed chooses the same ones even after others were added.
  */
 export function sampleOf(
   all: readonly Combination[],

@@ -1,4 +1,4 @@
-/** Where late copies are tried: isolation levels, and ways to the server. */
+/** The settings in which late copies are tried: isolation levels and poolers. */
 import type { Session } from "../../../src/database/session.ts";
 import type { StreamStorageOptions } from "../../../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../../../src/postgres/postgres_stream_storage.ts";
@@ -10,15 +10,15 @@ import { TRIMMING } from "./background_writes.ts";
 import { type LateProxy, startLateProxy } from "./late_proxy.ts";
 import { StoredState } from "./stored_state.ts";
 
-/** Names the owner in the fence of every write, so that one is known by it. */
+/** The owner's name, which the fence of every write contains. */
 export const LATE_COPY_OWNER = "late-copy-owner";
 
-/** A store whose writes can be delivered late. */
+/** A store, and a proxy that can deliver its writes late. */
 export interface LateCopyStore extends AsyncDisposable {
   storage: PostgresStreamStorage;
   schema: string;
   proxy: LateProxy;
-  /** Straight to the server. */
+  /** A session without proxy and pooler. */
   session: Session;
   state: StoredState;
 }
@@ -27,11 +27,11 @@ interface Setting {
   isolationLevel?: StreamStorageOptions["isolationLevel"];
   /** PgBouncer's mode, if it is between the store and the server. */
   pooler?: "transaction" | "session";
-  /** Where the proxy is: before the pooler, or else before the server. */
+  /** Whether the proxy is in front of the pooler, or else of the server. */
   isBeforePooler?: boolean;
 }
 
-/** By name. */
+/** The settings by name. */
 export const LATE_COPY_SETTINGS = {
   "read committed": {},
   "repeatable read": { isolationLevel: "repeatable read" },
@@ -53,7 +53,7 @@ export const LATE_COPY_SETTINGS = {
 /** The name of a setting. */
 export type SettingName = keyof typeof LATE_COPY_SETTINGS;
 
-/** All names, in the order in which they are shown. */
+/** All names, in the order of reports. */
 export const SETTING_NAMES = Object.keys(LATE_COPY_SETTINGS) as SettingName[];
 
 /** Opens a store in a schema of its own, behind a proxy of its own. */
@@ -71,7 +71,7 @@ export async function openLateCopyStore(
       // Three transaction slots.
       maxConnections: 7,
       instanceId: LATE_COPY_OWNER,
-      // A slow machine is no change of what was acknowledged.
+      // A slow machine must not make a write fail.
       operationTimeoutMs: 30_000,
       trimming: TRIMMING,
       retry: { attempts: 20, minDelayMs: 1, maxDelayMs: 20 },
@@ -93,7 +93,7 @@ export async function openLateCopyStore(
   };
 }
 
-/** The proxy, and the url by which the store comes through it. */
+/** The proxy, and the URL through it. */
 async function openPath(
   stack: AsyncDisposableStack,
   direct: string,

@@ -7,7 +7,7 @@ import { runLateCopies } from "./run_late_copies.ts";
 import { sampleOf } from "./samples.ts";
 import type { SettingName } from "./settings.ts";
 
-/** STREAM_STORAGE_LATE_COPY_SEED and _SIZE take another sample. */
+/** STREAM_STORAGE_LATE_COPY_SEED and _SIZE choose another sample. */
 const {
   STREAM_STORAGE_LATE_COPY_SEED: seed = "20261130",
   STREAM_STORAGE_LATE_COPY_SIZE: size = "25",
@@ -20,7 +20,7 @@ export function allCombinations(): Promise<Combination[]> {
   return generated ??= combinations({ depth: 2 });
 }
 
-/** A test for each setting; the sample's seed is in its name. */
+/** Defines a test for each setting, with the sample's seed in its title. */
 export function lateCopyTests(settings: readonly SettingName[]): void {
   for (const setting of settings) {
     it(`changes nothing: ${setting}, seed ${seed}`, async () => {

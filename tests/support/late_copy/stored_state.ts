@@ -1,22 +1,22 @@
-/** All that a schema stores, as text to be compared. */
+/** Everything that a schema stores, as text to compare. */
 import {
   quoteIdentifier,
   quoteLiteral,
 } from "../../../src/database/migrations/sql_text.ts";
 import type { Session } from "../../../src/database/session.ts";
 
-/** The owner's row changes with the moment in the owner's life. */
+/** The owner's row changes with every re-fence, so it is not compared. */
 const OWNERS_TABLE = "singlenodekey";
 
 interface Table {
   name: string;
-  /** The name with its schema, quoted. */
+  /** The quoted name, with its schema. */
   sql: string;
-  /** Had rows before any stream was written. */
+  /** Whether it had rows before any stream was written. */
   isFilled: boolean;
 }
 
-/** Looks at the tables of one schema, and empties them. */
+/** Reads and empties the tables of one schema. */
 export class StoredState {
   readonly #session: Session;
   readonly #vacuum: string;
@@ -29,8 +29,8 @@ export class StoredState {
   }
 
   /**
-   * To be opened before anything is written: what has rows already is no
-   * stream's, and stays.
+   * Opens it. Must be called before any stream is written, because tables that
+   * already have rows are never emptied.
    */
   static async open(session: Session, schema: string): Promise<StoredState> {
     const rows = await session.script(
@@ -49,24 +49,24 @@ export class StoredState {
     return new StoredState(session, tables);
   }
 
-  /** One line for each row of each table, sorted. */
+  /** A line for each row of each table, sorted. */
   async lines(): Promise<string[]> {
     const rows = await this.#session.script("EXECUTE look");
     return rows.map(([line]) => line!).sort();
   }
 
-  /** Removes every stream, behind the store's back. */
+  /** Removes every stream without the store's knowledge. */
   async empty(): Promise<void> {
     await this.#session.script("EXECUTE empty");
   }
 
-  /** Frees the room of what was removed, so that looks stay fast. */
+  /** Frees the space of removed rows, so that reads stay fast. */
   async vacuum(): Promise<void> {
     await this.#session.script(this.#vacuum);
   }
 }
 
-/** Thousands of times each: to plan them took longer than to run them. */
+/** Each statement runs thousands of times, and planning would cost more. */
 function prepareSql(tables: readonly Table[]): string {
   const looks = tables.map(({ name, sql }) =>
     `SELECT ${quoteLiteral(name)} || ' ' || left(row::text, 200) || ' ' ||
@@ -78,7 +78,7 @@ function prepareSql(tables: readonly Table[]): string {
     PREPARE empty AS WITH ${deletions.join(", ")} SELECT`;
 }
 
-/** What is gone, behind a minus, and what is new, behind a plus. */
+/** The lines that are gone, with a minus, and new ones, with a plus. */
 export function changesOf(before: string[], after: string[]): string[] {
   const [old, now] = [new Set(before), new Set(after)];
   return [

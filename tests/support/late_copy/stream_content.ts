@@ -1,4 +1,4 @@
-/** What a store says of a stream: to find writes that fit, and to compare. */
+/** A stream's content as a store reports it, to find writes and to compare. */
 import { isStreamStorageError } from "../../../src/storage/errors.ts";
 import { bytesToHex, type StreamId } from "../../../src/storage/stream_id.ts";
 import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
@@ -15,7 +15,7 @@ async function contentOf(storage: StreamStorage, streamId: StreamId) {
   }
 }
 
-/** What decides which writes are accepted; undefined: the stream is unknown. */
+/** The facts that decide which writes a stream accepts; undefined: no stream. */
 export async function factsOf(
   storage: StreamStorage,
   streamId: StreamId,
@@ -34,8 +34,8 @@ export async function factsOf(
 }
 
 /**
- * All that is stored of a stream as a text without its id, so that a store can
- * be compared with its twin. Long payloads begin with what tells them apart.
+ * A stream's whole content as a text without its id, to compare a store with its
+ * twin. Long payloads are cut, because they differ at their start.
  */
 export async function describeContent(
   storage: StreamStorage,

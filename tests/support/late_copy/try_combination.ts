@@ -1,6 +1,6 @@
 /**
- * One combination on a store: the first write is sent and lost, sent again and
- * acknowledged; the later ones are acknowledged; then the first copy arrives.
+ * Tries one combination on a store. The first write is sent, lost, sent again and
+ * acknowledged. The later writes are acknowledged. Then the first copy arrives.
  */
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
@@ -20,22 +20,22 @@ import { LATE_COPY_OWNER, type LateCopyStore } from "./settings.ts";
 import { changesOf } from "./stored_state.ts";
 import { describeContent } from "./stream_content.ts";
 
-/** What became of the late copies of a combination. */
+/** The result of a combination. */
 export interface LateCopyResult {
-  /** What the server made of each copy that was held back. */
+  /** The server's answer to each copy that was held back. */
   answers: LateAnswer[];
-  /** Rows that differ from those before the first one came. */
+  /** Rows that changed after the first late copy came. */
   changes: string[];
 }
 
-/** A combination did not go as it must before the late copy counts. */
+/** A combination went wrong before its late copy arrived. */
 export class CombinationError extends Error {
   override readonly name = "CombinationError";
 }
 
 /**
- * The number of flushes that the first write takes, undisturbed. Each of them
- * can be the one that is lost. Of two writes it is the first flush, which has
+ * The number of flushes of the undisturbed first write. Each of them can be lost.
+ * Of two writes that are issued together only the first flush is lost, which has
  * both if they share a batch.
  */
 export async function countFlushes(
@@ -54,7 +54,7 @@ export async function countFlushes(
 /**
  * Tries the combination with the nth flush of the first write held back.
  *
- * @throws {CombinationError} a write was not acknowledged, or nothing was held.
+ * @throws {CombinationError} if a write was not acknowledged or no flush held.
  */
 export async function tryCombination(
   { storage, proxy, state }: LateCopyStore,
@@ -78,20 +78,20 @@ export async function tryCombination(
   const answers: LateAnswer[] = [];
   for (const flush of late) answers.push(await flush.deliver());
   const after = await state.lines();
-  // Nothing of what came late has taken the schema from its owner.
+  // No late copy may have taken the schema from its owner.
   await storage.createStreamArchiveStorage(newStreamId());
   await state.empty();
   return { answers, changes: changesOf(before, after) };
 }
 
-/** Whatever the owner sends as a write when it misses the first answer. */
+/** Matches the owner's next write of any kind after the held one. */
 function behind(late: LateFlush): FlushMatcher {
   const isOwners = matchesFlush(LATE_COPY_OWNER);
   return (messages) => late.isHeld && isOwners(messages);
 }
 
 interface Streams {
-  /** The one that the combination is about. */
+  /** The prepared stream. */
   id: StreamId;
   others: Others;
 }
@@ -108,13 +108,13 @@ async function prepare(
   return { id, others };
 }
 
-/** Writes the first as its scenario says; returns what is yet to be written. */
+/** Makes the first write as the scenario says; returns the remaining writes. */
 async function writeFirst(
   storage: PostgresStreamStorage,
   { scenario, first, later }: Combination,
   { id, others }: Streams,
 ): Promise<readonly WriteCall[]> {
-  // In one turn, so that they are dispatched together.
+  // Issue them in one turn, so that they are dispatched together.
   const isBoth = scenario === "the next write";
   const writes = (isBoth ? [first, later[0]!] : [first])
     .map((call) => write(storage, id, call));
@@ -140,7 +140,7 @@ async function write(
   );
 }
 
-/** All that was acknowledged must be there, once. */
+/** Checks that every acknowledged write is stored once. */
 async function assertContent(
   storage: StreamStorage,
   id: StreamId,
@@ -149,7 +149,7 @@ async function assertContent(
   const found = await describeContent(storage, id);
   if (found === content) return;
   throw new CombinationError(
-    `Expected what was acknowledged, ${content}, found ${found}`,
+    `Expected the acknowledged content ${content}, found ${found}`,
   );
 }
 

@@ -1,8 +1,8 @@
 /**
- * Every write operation of `StreamStorage` as calls that fit what is stored.
+ * Calls of every write operation of `StreamStorage` that fit a stream's content.
  *
- * `WRITE_VARIANTS` has an entry for each of them, so a new one does not compile
- * until the harness covers it.
+ * `WRITE_VARIANTS` must have an entry for each operation, so a new operation does
+ * not compile until the harness covers it.
  */
 import type { MiniblockDescriptor } from "../../../src/storage/model.ts";
 import type { ArgumentsOf, NameOf } from "../../../src/storage/operations.ts";
@@ -15,7 +15,7 @@ import {
 /** The methods that write, by name. */
 export type WriteOperation = NameOf<"writes">;
 
-/** What is stored of a stream that is known. */
+/** What is stored of an existing stream. */
 export interface Facts {
   isEphemeral: boolean;
   latest: bigint;
@@ -27,18 +27,18 @@ export interface Facts {
   events: number | undefined;
 }
 
-/** One way to call a write operation. */
+/** A variant of a call of a write operation. */
 export interface WriteVariant<Name extends WriteOperation> {
-  /** What tells it from the operation's other ways. */
+  /** Its name among the operation's variants. */
   name: string;
   /**
-   * Larger than what shares a transaction. After a lost write it would do
-   * nothing that the small one does not.
+   * Whether it is too large for a shared transaction. As a later write, it would
+   * do nothing that a small one does not.
    */
   isLarge?: boolean;
   /**
-   * The arguments behind the stream id, with `tag` in whatever is stored;
-   * undefined when no such call can succeed.
+   * The arguments after the stream id, with `tag` in every payload; undefined if
+   * no such call can succeed.
    */
   args(facts: Facts | undefined, tag: string): ArgumentsOf<Name> | undefined;
 }
@@ -47,7 +47,7 @@ type Variants = {
   readonly [Name in WriteOperation]: readonly WriteVariant<Name>[];
 };
 
-/** Every way of every write operation that the harness tries. */
+/** Every variant of every write operation that the harness tries. */
 export const WRITE_VARIANTS: Variants = {
   createStreamStorage: [
     { name: "with a snapshot", args: genesis(withSnapshot) },
@@ -179,7 +179,7 @@ function withSnapshot(number: bigint, tag: string): MiniblockDescriptor {
   };
 }
 
-/** Too large to share a transaction. */
+/** A block that is too large for a shared transaction. */
 function large(number: bigint, tag: string): MiniblockDescriptor {
   return { number, data: largeBytes(`${number} ${tag}`) };
 }
@@ -218,7 +218,7 @@ function newStreamFrom(first: bigint, make: BlockMaker) {
       : undefined;
 }
 
-/** Known streams, with blocks that begin so far above the last. */
+/** Rebuilds existing streams, with blocks that begin `ahead` of the last one. */
 function extended(ahead: bigint, make: BlockMaker) {
   return (facts: Facts | undefined, tag: string): Reinitialization => {
     const last = facts?.numbers.at(-1);
@@ -260,14 +260,14 @@ function swap(
   };
 }
 
-/** From block 0 to the last one: only what is missing is added. */
+/** The blocks below the last one, of which the store adds the missing ones. */
 function backfill(make: BlockMaker) {
   return (
     facts: Facts | undefined,
     tag: string,
   ): [MiniblockDescriptor[]] | undefined => {
     const end = facts?.numbers.at(-1);
-    // Nothing missing, nothing done.
+    // If no block is missing, the call would do nothing.
     if (end === undefined || BigInt(facts!.numbers.length) > end) return;
     const length = Number(end > 12n ? 12n : end);
     const first = end - BigInt(length);
@@ -307,7 +307,7 @@ function candidate(make: BlockMaker) {
 
 type Trimming = ArgumentsOf<"trimStream"> | undefined;
 
-/** Clears older snapshots, too, if any are left. */
+/** Trims, and clears older snapshots if any are left. */
 function trimming(to: (facts: Facts) => bigint) {
   return (facts: Facts | undefined): Trimming => {
     const first = facts?.numbers[0];

@@ -1,8 +1,8 @@
 /**
- * What is used of Google Cloud Storage, in memory and strictly: service
- * accounts whose assertions must be signed by their key, access tokens, and
- * the XML API with its checksums, generations, preconditions, and its rules of
- * multipart uploads, which take no preconditions.
+ * A strict double of Google Cloud Storage in memory, as far as the store uses it:
+ * service accounts whose assertions must be signed by their key, access tokens,
+ * and the XML API with checksums, generations, preconditions, and multipart
+ * uploads, which take no preconditions.
  */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
@@ -21,28 +21,28 @@ import {
   startRawServer,
 } from "./raw_http.ts";
 
-/** The server, and how to be let in. */
+/** The server, and the credentials for it. */
 export interface GcsServer extends AsyncDisposable {
   options: GcsOptions & { credentials: ServiceAccount };
-  /** A service account as Google hands it out. */
+  /** A service account in Google's format. */
   credentials: Record<string, string>;
   readonly objects: Map<string, Uint8Array>;
-  /** Uploads that were begun and neither finished nor given up. */
+  /** Uploads that were begun, and neither finished nor aborted. */
   readonly uploads: Map<string, unknown>;
-  /** Tokens that were given out. */
+  /** The number of tokens that were issued. */
   tokensGiven: number;
-  /** Holds back what fits; resolves with the first of it. */
+  /** Holds back requests that fit; resolves with the first one. */
   hold(holding: Holding): Promise<HeldRequest>;
-  /** Requests so far: `PUT /media/a/b?partNumber=1`. */
+  /** The requests so far, such as `PUT /media/a/b?partNumber=1`. */
   readonly requests: string[];
-  /** Instead of the server's own reply; set by tests. */
+  /** Set by tests: may reply instead of the server. */
   interfere:
     | ((
       request: RawRequest,
       answer: () => Promise<RawReply>,
     ) => RawReply | Promise<RawReply | NoReply> | undefined)
     | undefined;
-  /** From now on no token holds that was given out before. */
+  /** Invalidates all tokens that were issued so far. */
   revoke(): void;
 }
 
@@ -55,7 +55,7 @@ interface Upload {
   parts: Map<number, { bytes: Uint8Array; etag: string }>;
 }
 
-/** Parts are at least `minPartBytes`, but for the last. */
+/** Starts the server. All parts except the last need `minPartBytes`. */
 export async function startGcsServer(
   { minPartBytes = 1024, pageSize = 2 } = {},
 ): Promise<GcsServer> {
@@ -318,7 +318,7 @@ function factsOf(bytes: Uint8Array): Record<string, string> {
 let lastGeneration = 1_000_000;
 const generations = new WeakMap<Uint8Array, number>();
 
-/** The number of this object, which no other one has had or will have. */
+/** The object's generation, which no other object ever has. */
 function generationOf(bytes: Uint8Array): number {
   let generation = generations.get(bytes);
   if (generation === undefined) {

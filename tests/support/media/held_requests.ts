@@ -1,31 +1,31 @@
 /**
- * Requests that a network or a proxy holds back: the client's connection
- * breaks, or hangs, and the request reaches the server when a test says so.
+ * Requests that a network or a proxy holds back. The client's connection breaks
+ * or hangs, and the request reaches the server when a test says so.
  */
 import type { NoReply, RawReply, RawRequest } from "./raw_http.ts";
 
-/** A request that the server has not seen yet. */
+/** A request that the server has not received yet. */
 export interface HeldRequest {
   request: RawRequest;
-  /** The server gets it now. */
+  /** Gives the request to the server. */
   deliver(): Promise<RawReply>;
-  /** Its client, which has hung so far, loses the connection. */
+  /** Breaks the connection of the client, which has hung so far. */
   disconnect(): void;
 }
 
-/** How requests are held back. */
+/** Which requests are held back, and how. */
 export interface Holding {
   fits(request: RawRequest): boolean;
-  /** How many of them; default 1. */
+  /** The number of requests; default 1. */
   times?: number;
-  /** What the client sees; default a reset connection. */
+  /** What the client sees; by default a reset connection. */
   client?: NoReply;
 }
 
-/** The server's own execution. */
+/** Executes a request on the server. */
 export type Execute = (request: RawRequest) => Promise<RawReply>;
 
-/** Holds requests back before a server. */
+/** Holds requests back in front of a server. */
 export class HeldRequests {
   readonly #execute: Execute;
   readonly #holdings: (Holding & { left: number; take: Take })[] = [];
@@ -34,7 +34,7 @@ export class HeldRequests {
     this.#execute = execute;
   }
 
-  /** Holds back what fits; resolves with the first of it. */
+  /** Holds back requests that fit; resolves with the first one. */
   hold(holding: Holding): Promise<HeldRequest> {
     const { promise, resolve } = Promise.withResolvers<HeldRequest>();
     this.#holdings.push({
@@ -45,7 +45,7 @@ export class HeldRequests {
     return promise;
   }
 
-  /** What the client of a request gets that is held back. */
+  /** What the client gets if the request is held back; else undefined. */
   intercept(request: RawRequest): Promise<NoReply> | undefined {
     const holding = this.#holdings.find(({ left, fits }) =>
       left > 0 && fits(request)

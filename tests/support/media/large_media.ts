@@ -7,7 +7,7 @@ import { openTestStorage } from "../storage.ts";
 
 const chunkBytes = 500_000;
 
-/** Moves a stream of so many megabytes to and fro, in a process of its own. */
+/** Moves a stream of this many megabytes and back, in a process of its own. */
 export async function runLargeMedia(
   megabytes: number,
 ): Promise<LargeMediaReport & { expectedBytes: number }> {
@@ -39,7 +39,7 @@ export async function runLargeMedia(
     ],
   );
   const { code, printed } = await ended;
-  if (code !== 0) throw new Error(`The program ended with ${code}`);
+  if (code !== 0) throw new Error(`Expected exit code 0, found ${code}`);
   const expectedBytes = genesis.data.length + chunks * chunkBytes;
   return { ...JSON.parse(printed), expectedBytes };
 }

@@ -1,8 +1,8 @@
 /**
- * A program that moves a large media stream to object storage, reads it back
- * and brings it back, while the store goes on serving; it prints, as JSON, how
- * its memory grew. Arguments: url, schema, the bucket's options as JSON, the
- * ids of a small stream and of the large one.
+ * A program that offloads a large media stream, reads it and rehydrates it, while
+ * the store serves other calls. It prints as JSON how its memory grew. Arguments:
+ * url, schema, the bucket's options as JSON, the ids of a small stream and of the
+ * large one.
  */
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
@@ -22,12 +22,12 @@ import { takeArguments } from "../programs/program_arguments.ts";
 export interface LargeMediaReport {
   blocks: number;
   bytes: number;
-  /** Resident memory once a small stream has gone the same way. */
+  /** Resident memory after a small stream was moved in the same way. */
   idleBytes: number;
-  /** Of resident memory, at most, by what was going on. */
+  /** The largest growth of resident memory in each phase. */
   grownBytes: Record<"offload" | "read" | "rehydrate", number>;
   seconds: Record<"offload" | "read" | "rehydrate", number>;
-  /** Events that were written and streams that were read meanwhile. */
+  /** The other calls that were served meanwhile. */
   served: { writes: number; reads: number };
 }
 
@@ -50,18 +50,20 @@ async function readBack(streamId: StreamId): Promise<void> {
   read = { blocks: 0, bytes: 0 };
   for await (const block of storage.streamMiniblocks(streamId, 0n, 2n ** 62n)) {
     if (block.number !== BigInt(read.blocks)) {
-      throw new Error(`Block ${read.blocks} is due, received ${block.number}`);
+      throw new Error(
+        `Expected block ${read.blocks}, received ${block.number}`,
+      );
     }
     const { data } = block;
     if (block.number > 0n && !isChunk(data, Number(block.number))) {
-      throw new Error(`Block ${block.number} is not what was written`);
+      throw new Error(`Expected block ${block.number} as it was written`);
     }
     read.blocks++;
     read.bytes += data.length;
   }
 }
 
-/** Compares with what `chunk` makes, without making it: memory is watched. */
+/** Whether `chunk` makes these bytes; makes no copy, since memory is measured. */
 function isChunk(data: Uint8Array, number: number): boolean {
   for (let i = 0; i < data.length; i++) {
     if (data[i] !== (i * 7 + number * 13) % 251) return false;
@@ -75,7 +77,7 @@ const steps = {
   rehydrate: (streamId: StreamId) => maintenance.rehydrateMedia(streamId),
 };
 
-/** Writes and reads other streams until it is told to stop. */
+/** Writes and reads other streams until the signal. */
 async function serve(signal: AbortSignal): Promise<void> {
   const id = newStreamId();
   await storage.createStreamStorage(id, snapshotBlock(0));
@@ -91,7 +93,7 @@ async function serve(signal: AbortSignal): Promise<void> {
 }
 
 for (const step of Object.values(steps)) await step(parseStreamId(small!));
-await delay(500); // for the runtime to give back what it can
+await delay(500); // lets the runtime return memory
 const idleBytes = process.memoryUsage().rss;
 const report: LargeMediaReport = {
   ...read,

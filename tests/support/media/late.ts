@@ -1,7 +1,7 @@
 /**
- * The tests of requests that change an object and are executed late, for any
- * bucket: after the stream was made anew and moved again, by this process,
- * another one or a new owner.
+ * The tests, for any bucket, of requests that change an object and that the
+ * bucket executes late: after the stream was created and moved again by this
+ * process, by another one or by a new owner.
  */
 import assert from "node:assert/strict";
 import { it } from "node:test";
@@ -18,28 +18,28 @@ import { letNamesRest, mediaBlocks, newMediaId, sealMedia } from "./streams.ts";
 import type { RawRequest } from "./raw_http.ts";
 import { openTestStorage } from "../storage.ts";
 
-/** A bucket, and the test's hand on the way to it. */
+/** A bucket, and the test's control over the way to it. */
 export interface Ground {
   options(): MediaStorageOptions;
   hold(holding: Holding): Promise<HeldRequest>;
   requests(): string[];
-  /** The bucket's clock goes ahead. */
+  /** Advances the bucket's clock. */
   advance(ms: number): void;
-  /** Answers what fits instead of the server; undefined: no more. */
+  /** Refuses the requests that fit; undefined ends that. */
   refuse(fits: ((request: RawRequest) => boolean) | undefined): void;
 }
 
-/** A request that deletes an object. */
+/** Whether a request deletes an object. */
 export const isDelete = ({ method, url }: RawRequest) =>
   method === "DELETE" && !url.searchParams.has("uploadId");
-/** One that makes an object of a single part. */
+/** Whether a request makes an object of a single part. */
 export const isPut = ({ method, url }: RawRequest) =>
   method === "PUT" && !url.searchParams.has("partNumber");
-/** One that makes an object of its parts. */
+/** Whether a request makes an object of its parts. */
 export const isComplete = ({ method, url }: RawRequest) =>
   method === "POST" && url.searchParams.has("uploadId");
 
-/** The same number of blocks and bytes, other content. */
+/** As many blocks and bytes, with other content. */
 function otherBlocks(blocks: MiniblockDescriptor[]): MiniblockDescriptor[] {
   return blocks.map((block, i) =>
     i === 0
@@ -48,7 +48,7 @@ function otherBlocks(blocks: MiniblockDescriptor[]): MiniblockDescriptor[] {
   );
 }
 
-/** Opens the schema again; the store that is open is left as it is. */
+/** Opens another store on the schema; does not close the open one. */
 function openAgain(
   { url, schema }: TestStreamStorage,
   ground: Ground,
@@ -62,7 +62,7 @@ function openAgain(
   });
 }
 
-/** Moves streams, and waits where it must without losing mover. */
+/** Moves streams; where a name must rest, it advances the bucket's clock. */
 class Mover {
   readonly #advance: (ms: number) => void;
   rests = 0;
@@ -81,7 +81,7 @@ class Mover {
       assert.equal(error.details["reason"], "object_name_rests");
       assert.ok(error.retryable);
       const ms = Number(error.details["retryAfterMs"]);
-      assert.ok(ms > 900_000 && ms <= 960_000, `It rests for ${ms} ms`);
+      assert.ok(ms > 900_000 && ms <= 960_000, `The name rests for ${ms} ms`);
       this.rests++;
       this.#advance(ms + 1000);
       await move();
@@ -91,7 +91,7 @@ class Mover {
   }
 }
 
-/** Reads the stream and compares. */
+/** Reads the stream and compares it with the blocks. */
 export async function assertWhole(
   storage: PostgresStreamStorage,
   id: StreamId,
@@ -110,12 +110,12 @@ export async function assertWhole(
   }
 }
 
-/** As `deepEqual`, but fast for megabytes. */
+/** Does what `deepEqual` does, but fast for megabytes. */
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** Changes of objects that are not struck out. */
+/** The recorded changes of objects that the bucket may still execute. */
 export function changesOf(
   { url, schema }: TestStreamStorage,
 ): Promise<unknown[]> {
@@ -125,7 +125,7 @@ export function changesOf(
   );
 }
 
-/** Defines the tests. Whether names rest here: S3 needs that, GCS does not. */
+/** Defines the tests; `rests` says whether names rest, as S3 needs it. */
 export function lateRequestsDoNoHarm(
   ground: () => Ground,
   { rests }: { rests: boolean },
@@ -139,7 +139,7 @@ export function lateRequestsDoNoHarm(
   }
 
   for (const what of ["the same", "other"]) {
-    it(`DELETE, after a stream of ${what} bytes was made anew`, async () => {
+    it(`to DELETE does no harm after a stream of ${what} bytes was created again`, async () => {
       const { test, mover, id } = await opened();
       await using _ = test;
       const { storage } = test;
@@ -156,7 +156,7 @@ export function lateRequestsDoNoHarm(
     });
   }
 
-  it("DELETE, after the stream was brought back and moved again", async () => {
+  it("to DELETE does no harm after the stream was rehydrated and moved again", async () => {
     const { test, mover, id } = await opened();
     await using _ = test;
     const { storage } = test;
@@ -171,11 +171,11 @@ export function lateRequestsDoNoHarm(
   });
 
   const uploads = [
-    ["PUT", isPut, small],
-    ["request to finish an upload", isComplete, inParts],
+    ["to PUT", isPut, small],
+    ["to finish an upload", isComplete, inParts],
   ] as const;
   for (const [what, fits, blocksOf] of uploads) {
-    it(`${what} that was tried again, after other bytes were moved`, async () => {
+    it(`${what} does no harm after a retry and a move of other bytes`, async () => {
       const { test, mover, id } = await opened();
       await using _ = test;
       const { storage } = test;
@@ -190,7 +190,7 @@ export function lateRequestsDoNoHarm(
       await assertWhole(storage, id, others);
     });
 
-    it(`${what} of a move that was given up`, async () => {
+    it(`${what} does no harm after its move was given up`, async () => {
       const { test, mover, id } = await opened();
       await using _ = test;
       const { storage } = test;
@@ -210,7 +210,7 @@ export function lateRequestsDoNoHarm(
       assert.equal(mover.rests, rests ? 1 : 0);
     });
 
-    it(`${what}, while the name is uploaded to by a new owner`, async () => {
+    it(`${what} does no harm while a new owner uploads to the same name`, async () => {
       const { test, mover, id } = await opened();
       await using _ = test;
       const others = otherBlocks(blocksOf());
@@ -233,7 +233,7 @@ export function lateRequestsDoNoHarm(
     });
   }
 
-  it("DELETE, across restarts between all steps", async () => {
+  it("to DELETE does no harm with restarts between all steps", async () => {
     const { test, mover, id } = await opened();
     await using _ = test;
     const others = otherBlocks(small());
@@ -256,7 +256,7 @@ export function lateRequestsDoNoHarm(
     assert.equal(mover.rests, rests ? 1 : 0);
   });
 
-  it("DELETE of a former owner", async () => {
+  it("to DELETE does no harm if a former owner sent it", async () => {
     const { test, mover, id } = await opened();
     await using _ = test;
     const others = otherBlocks(small());
@@ -277,11 +277,11 @@ export function lateRequestsDoNoHarm(
     await assertWhole(owner, id, others);
   });
 
-  it("cleaning up of a former owner, which sends nothing", async () => {
+  it("is not even sent when a former owner gives its move up", async () => {
     const { test, mover, id } = await opened();
     await using _ = test;
     await sealMedia(test.storage, small(), id);
-    // Its object is uploaded, and read back when the other one takes over.
+    // The owner has uploaded the object and reads it back when it is replaced.
     const held = ground().hold({
       fits: ({ method }) => method === "GET",
       client: "hang",
@@ -300,12 +300,12 @@ export function lateRequestsDoNoHarm(
     await assertWhole(owner, id, small());
   });
 
-  it("and what it has left behind is removed when it is due", async () => {
+  it("may leave an object behind, which is removed when it is due", async () => {
     const { test, mover, id } = await opened();
     await using _ = test;
     const { storage } = test;
     const { maintenance } = storage;
-    // A server that knows no conditions says so the first time.
+    // Now the store knows whether the server supports conditions.
     const other = await sealMedia(storage);
     await mover.move(storage, other);
     await sealMedia(storage, small(), id);
@@ -314,14 +314,14 @@ export function lateRequestsDoNoHarm(
     await assert.rejects(maintenance.offloadMedia({ streamId: id }));
     ground().refuse(undefined);
     await storage.deleteStream(id);
-    // Its object is looked for, and not there yet.
+    // The store looks for the object, which is not there yet.
     await maintenance.offloadMedia();
     assert.equal((await (await held).deliver()).status, 200);
     const unused = async () =>
       (await maintenance.reconcileMedia({ dryRun: true })).unused;
     assert.equal(await unused(), 1);
     await maintenance.offloadMedia();
-    assert.equal(await unused(), 1, "It is not due yet");
+    assert.equal(await unused(), 1, "The object is not due yet");
     assert.equal((await changesOf(test)).length, 1);
     await letNamesRest(test);
     await maintenance.offloadMedia();
@@ -330,7 +330,7 @@ export function lateRequestsDoNoHarm(
     assert.equal(mover.rests, 0);
   });
 
-  it("and nothing is left of a move whose requests were all answered", async () => {
+  it("is not expected after a move whose requests were all answered", async () => {
     const { test, mover, id } = await opened();
     await using _ = test;
     const { storage } = test;

@@ -1,33 +1,33 @@
 /**
- * An HTTP server over plain sockets, one request a connection: it can end a
- * reply wherever a test wants, which no HTTP library lets one do.
+ * An HTTP server over plain sockets, with one request a connection. It can end a
+ * reply at any byte, which HTTP libraries do not allow.
  */
 import { createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 
-/** A request as it came. */
+/** A request. */
 export interface RawRequest {
   method: string;
-  /** Path and query, as sent. */
+  /** Path and query as the client sent them. */
   target: string;
   url: URL;
   headers: Headers;
   body: Uint8Array<ArrayBuffer>;
 }
 
-/** A reply, or what happens instead of one. */
+/** A reply, which may be cut. */
 export interface RawReply {
   status: number;
   headers?: Record<string, string>;
   body?: Uint8Array | string;
-  /** The length that the head tells; default the true one, null: none. */
+  /** The length in the head: by default the true one; null means none. */
   contentLength?: number | null;
-  /** After that many bytes of the body; default all, then the end. */
+  /** Where the body is cut, and how; by default it is complete. */
   cut?: { after: number; by: "end" | "reset" | "hang" };
 }
 
-/** Nothing is answered at all. */
+/** What happens instead of a reply. */
 export type NoReply = "reset" | "hang";
 
 /** A server on a port of its own. */

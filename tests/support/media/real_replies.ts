@@ -1,15 +1,15 @@
-/** Replies as real stores write them, to be served as they are or spoilt. */
+/** Replies in the words of real object stores, to serve as they are or damaged. */
 import type { RawReply, RawRequest } from "./raw_http.ts";
 
 const ids = ["a", "b", "c"].map((part) => `ff${part.repeat(62)}`);
 
-/** The names that the pages list, in this order. */
+/** The names on the pages, in order. */
 export const listedNames: readonly string[] = ids.map((id) => `s/${id}`);
 
 const document = (body: string) =>
   `<?xml version="1.0" encoding="UTF-8"?>\n${body}`;
 
-/** A page of S3; `token`: another one follows. */
+/** A page of S3's listing; with a `token` another page follows. */
 export function s3Page(
   names: readonly string[] = listedNames,
   token?: string,
@@ -33,7 +33,7 @@ export function s3Page(
   );
 }
 
-/** The same of Google's. */
+/** A page of Google's listing. */
 export function gcsPage(
   names: readonly string[] = listedNames,
   token?: string,
@@ -54,7 +54,7 @@ export function gcsPage(
     ).join("") + "</ListBucketResult>";
 }
 
-/** An error as both write it. */
+/** An error in the form of both. */
 export function errorDocument(code: string): string {
   return document(
     `<Error><Code>${code}</Code><Message>It &amp; its like: no.</Message>` +
@@ -62,7 +62,7 @@ export function errorDocument(code: string): string {
   );
 }
 
-/** The answer to the beginning of an upload in parts. */
+/** The reply to the start of an upload in parts. */
 export const begun: string = document(
   `<InitiateMultipartUploadResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` +
     "<Bucket>media</Bucket><Key>s/a</Key>" +
@@ -70,7 +70,7 @@ export const begun: string = document(
     "</InitiateMultipartUploadResult>",
 );
 
-/** The answer to its end. S3 sends blanks while it works. */
+/** The reply to its end. S3 sends blanks while it works. */
 export const finished: string = document(
   "   \n  <CompleteMultipartUploadResult>" +
     "<Location>http://media/s/a</Location><Bucket>media</Bucket>" +
@@ -93,7 +93,7 @@ export const token: string = JSON.stringify({
   token_type: "Bearer",
 });
 
-/** What the store answers well to a request. */
+/** The store's successful reply to a request. */
 export function wellAnswered(
   provider: "s3" | "gcs",
   { method, url, headers }: Pick<RawRequest, "method" | "url" | "headers">,

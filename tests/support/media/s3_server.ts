@@ -21,35 +21,35 @@ import {
   startRawServer,
 } from "./raw_http.ts";
 
-/** What happens to a request: as usual, or something else. */
+/** Decides what happens to a request. */
 export type Interference = (
   request: RawRequest,
-  /** The server's own reply. */
+  /** Gets the server's own reply. */
   answer: () => Promise<RawReply>,
 ) => Promise<RawReply | NoReply> | undefined;
 
-/** What a server does about `If-Match` and `If-None-Match`. */
+/** How a server treats `If-Match` and `If-None-Match`. */
 export type Conditions = "kept" | "ignored" | "refused";
 
-/** An S3 server that checks signatures, and the layer of faults before it. */
+/** An S3 server that checks signatures, behind a layer that makes faults. */
 export interface S3Server extends AsyncDisposable {
   options: S3Place & S3Credentials;
-  /** Requests so far: `PUT /media/a/b?partNumber=1`. */
+  /** The requests so far, such as `PUT /media/a/b?partNumber=1`. */
   readonly requests: string[];
-  /** Set by tests. */
+  /** Set by tests, to change what happens to requests. */
   interfere: Interference | undefined;
-  /** Default: kept. */
+  /** How the server treats conditions. Default: kept. */
   conditions: Conditions;
-  /** Holds back what fits; resolves with the first of it. */
+  /** Holds back requests that fit; resolves with the first one. */
   hold(holding: Holding): Promise<HeldRequest>;
   /**
-   * Its clock goes ahead. Clients are taken to have the same clock but for the
-   * dates of requests that change an object, which they take from here.
+   * Advances the server's clock. It affects only the dates of requests that
+   * change an object; otherwise clients count as having the same clock.
    */
   advance(ms: number): void;
 }
 
-/** Starts the server; its data go with it. */
+/** Starts the server; disposing of it removes its data. */
 export async function startS3Server(): Promise<S3Server> {
   const directory = await mkdtemp(join(tmpdir(), "stream-storage-s3-"));
   const bucket = "media-tests";
@@ -125,7 +125,7 @@ function isChange({ method, url: { searchParams } }: RawRequest): boolean {
     !searchParams.has("uploadId");
 }
 
-/** As S3 refuses what was signed more than 15 minutes ago. */
+/** S3's refusal of requests that were signed more than 15 minutes ago. */
 function tooLate(request: RawRequest, aheadMs: number): RawReply | undefined {
   if (!isChange(request)) return undefined;
   const signed = (request.headers.get("x-amz-date") ?? "").replace(
@@ -136,7 +136,7 @@ function tooLate(request: RawRequest, aheadMs: number): RawReply | undefined {
   return age > 900_000 ? fault(403, "RequestTimeTooSkewed") : undefined;
 }
 
-/** The server behind has a clock of its own. */
+/** The server behind has a clock of its own, so sign the request again. */
 async function resigned(
   request: RawRequest,
   aheadMs: number,
@@ -189,8 +189,8 @@ async function unmet(
 }
 
 /**
- * A page of a listing, in order: the server behind takes names as they come
- * from a directory, and Bun gives them in none.
+ * Sorts a page of a listing. The server behind lists names in the order of the
+ * directory, which is random under Bun.
  */
 function inOrder(reply: RawReply): RawReply {
   const { body } = reply;
@@ -213,7 +213,7 @@ function fault(status: number, code: string): RawReply {
   return { status, body: `<Error><Code>${code}</Code></Error>` };
 }
 
-/** With the headers as they are: the signature covers the host, too. */
+/** Forwards the headers unchanged, because the signature covers the host, too. */
 async function forward(
   port: number,
   { method, target, headers, body }: RawRequest,

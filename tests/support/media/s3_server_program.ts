@@ -1,7 +1,6 @@
 /**
- * A program that serves the S3 protocol and checks every signature: s3rver,
- * in a process of its own. Arguments: the directory for its data, the bucket.
- * Prints its port.
+ * A program that runs s3rver, a server of the S3 protocol that checks every
+ * signature. Arguments: the directory for its data, the bucket. Prints its port.
  */
 import process from "node:process";
 import S3rver from "@20minutes/s3rver";
@@ -18,6 +17,6 @@ const server = new S3rver({
 });
 const { port } = await server.run();
 process.stdout.write(`${port}\n`);
-// Ends with whoever started it.
+// Ends with the process that started it.
 process.stdin.on("end", () => process.exit());
 process.stdin.resume();

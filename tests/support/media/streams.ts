@@ -18,14 +18,14 @@ import { queryOnce } from "../database.ts";
 import type { GcsServer } from "./gcs_server.ts";
 import type { S3Server } from "./s3_server.ts";
 
-/** A media stream's id that no test has used. */
+/** A new media stream's id. */
 export function newMediaId(): StreamId {
   const id = crypto.getRandomValues(new Uint8Array(32));
   id[0] = 0xff;
   return parseStreamId(id);
 }
 
-/** The option for a store that uses the server. */
+/** The option for a store that uses the S3 server. */
 export function onS3(
   { options }: S3Server,
   more: { migrateExisting?: boolean } = {},
@@ -34,7 +34,7 @@ export function onS3(
   return { provider: "s3", ...given, endpoint: given.endpoint!, ...more };
 }
 
-/** The same for Google's. */
+/** The option for a store that uses Google's double. */
 export function onGcs(
   { options, credentials }: GcsServer,
   more: { migrateExisting?: boolean } = {},
@@ -44,8 +44,9 @@ export function onGcs(
 }
 
 /**
- * As if so much time had passed since the last request that changed an object.
- * Requests that are held back are to be delivered as much later.
+ * Makes the store believe that this much time has passed since the last request
+ * that changed an object. Before a held request is delivered, the bucket's clock
+ * must advance as much.
  */
 export async function letNamesRest(
   { url, schema }: TestStreamStorage,
@@ -61,14 +62,14 @@ export async function letNamesRest(
   return ms;
 }
 
-/** Bytes that differ from those of other numbers. */
+/** Bytes that differ for each number. */
 export function chunk(number: bigint | number, size = 1000): Uint8Array {
   const data = new Uint8Array(size);
   for (let i = 0; i < size; i++) data[i] = (i * 7 + Number(number) * 13) % 251;
   return data;
 }
 
-/** The blocks of a whole media stream. */
+/** The blocks of a complete media stream. */
 export function mediaBlocks(
   { chunks = 3, chunkBytes = 1000, snapshot = "snapshot" }: {
     chunks?: number;
@@ -101,7 +102,7 @@ export async function sealMedia(
   return id;
 }
 
-/** What every read of a stream gives, or how it fails. */
+/** The results of all reads of a stream, or their errors. */
 export async function everyRead(
   storage: StreamReader,
   id: StreamId,
@@ -118,7 +119,7 @@ export async function everyRead(
   ];
   const calls: (() => Promise<unknown>)[] = [
     ...operationNames("reads")
-      // The one that tells where the blocks are.
+      // The only read whose result depends on where the blocks are.
       .filter((name) => name !== "streamMiniblocksStoredLocation")
       .map((name) => () => callSample(storage, name, id)),
     () => storage.readStreamFromLastSnapshot(id, 0),

@@ -1,5 +1,4 @@
 /** A migrated schema with three roles that have the rights of printGrants. */
-
 import { randomUUID } from "node:crypto";
 import {
   dropSchema,
@@ -11,28 +10,28 @@ import type { Session } from "../../../src/database/session.ts";
 import { testDatabaseUrl } from "../database.ts";
 import { openSession } from "../migration_connection.ts";
 
-/** Which of the three. */
+/** The name of a role. */
 export type RoleName = "migrate" | "run" | "read";
 
 const roleNames: RoleName[] = ["migrate", "run", "read"];
 
-/** What a test of the roles works with. */
+/** The schema, the roles, and their rights. */
 export interface RolesFixture extends AsyncDisposable {
   schema: string;
   partitions: number;
   /** An administrator's session. */
   admin: Session;
-  /** The script. */
+  /** The script of printGrants. */
   grants: string;
-  /** The quoted names. */
+  /** The quoted names of the roles. */
   names: Record<RoleName, string>;
-  /** How each logs in. */
+  /** The roles' URLs. */
   urls: Record<RoleName, string>;
   /** Runs the script as psql does, statement by statement. */
   grant(session?: Session): Promise<void>;
 }
 
-/** Makes the roles; names like theirs must not break out of their quotes. */
+/** Makes the roles, with names that would break out of wrong quotes. */
 export async function makeRoles(): Promise<RolesFixture> {
   const url = await testDatabaseUrl();
   const admin = await openSession(url);
@@ -81,7 +80,7 @@ export async function makeRoles(): Promise<RolesFixture> {
   };
 }
 
-/** The same for a new installation: grants, `migrate up`, grants again. */
+/** Makes a new installation: grants, `migrate up`, grants again. */
 export async function installRoles(): Promise<RolesFixture> {
   const roles = await makeRoles();
   await roles.grant();

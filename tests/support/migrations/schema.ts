@@ -1,5 +1,4 @@
-/** A schema of its own for a test of the migrations, dropped afterwards. */
-
+/** A schema for a test of migrations, which is dropped afterwards. */
 import { randomUUID } from "node:crypto";
 import type { Session } from "../../../src/database/session.ts";
 import {
@@ -11,7 +10,7 @@ import {
 import { testDatabaseUrl } from "../database.ts";
 import { openSession } from "../migration_connection.ts";
 
-/** The tables of our own track, version 1 and later. */
+/** The tables of our own track, from version 1 on. */
 export const ownTables = [
   "@.stream_storage_ephemeral",
   "@.stream_storage_trimming",
@@ -22,7 +21,7 @@ export const ownTables = [
   "@.stream_storage_deletions",
 ];
 
-/** What a test of the migrations works with. */
+/** The schema, and what a test of migrations needs around it. */
 export interface MigrationFixture {
   url: string;
   schema: string;
@@ -33,7 +32,7 @@ export interface MigrationFixture {
   sql(text: string): Promise<(string | null)[][]>;
 }
 
-/** Gives `body` a session and the name of a schema that does not exist. */
+/** Calls `body` with a session and the name of a schema that does not exist. */
 export async function withMigrationSchema(
   body: (fixture: MigrationFixture) => Promise<void>,
 ): Promise<void> {

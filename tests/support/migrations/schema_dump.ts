@@ -1,12 +1,11 @@
 /** A schema's definition as text, read from the catalog. */
-
 import type { MigrationConnection } from "../../../src/database/migrations/mod.ts";
 import { quoteLiteral } from "../../../src/database/migrations/sql_text.ts";
 
 /**
- * One line for each table, column, constraint, index, trigger and function,
- * sorted by table, the same on every PostgreSQL since 15. The schema's name
- * must need no quotes; it is left out.
+ * A line for each table, column, constraint, index, trigger and function, sorted
+ * by table. It is the same on every PostgreSQL since 15. It leaves out the
+ * schema's name, which must need no quotes.
  */
 export async function dumpSchema(
   connection: MigrationConnection,
@@ -16,7 +15,8 @@ export async function dumpSchema(
   return rows.map(([line]) => line!.replaceAll(`${schema}.`, ""));
 }
 
-// NOT NULL is told with the column: as a constraint only newer servers know it.
+// NOT NULL is shown with the column, because only newer servers have it as a
+// constraint.
 const dumpSql = (schema: string) =>
   `WITH relations AS (
   SELECT c.oid, c.relname, c.relkind, c.reloptions, c.relreplident

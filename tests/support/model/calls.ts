@@ -1,25 +1,25 @@
-/** Calls of a store as values: to be made, compared and printed. */
+/** Calls of a store as values, to make, compare and print. */
 import { isStreamStorageError } from "../../../src/storage/errors.ts";
 import type { OperationName } from "../../../src/storage/operations.ts";
 import { bytesToHex, type StreamId } from "../../../src/storage/stream_id.ts";
 import type { StreamStorage } from "../../../src/storage/stream_storage.ts";
 import { collect } from "../../../src/testing/contract/support.ts";
 
-/** One call; its arguments need not be what the operation takes. */
+/** A call, whose arguments may have wrong types. */
 export interface Call {
   operation: OperationName;
   args: readonly unknown[];
 }
 
-/** What became of a call, to be compared as a whole. */
+/** The result or error of a call, to compare. */
 export type Outcome = { value: unknown } | { error: unknown };
 
-/** Makes a call and waits for its end. */
+/** Makes a call and waits for its outcome. */
 export async function perform(
   storage: StreamStorage,
   { operation, args }: Call,
 ): Promise<Outcome> {
-  // Arguments of the wrong type are part of what is tried.
+  // Arguments of wrong types are tried, too.
   const method = storage[operation] as (...args: readonly unknown[]) => unknown;
   try {
     const result = method.apply(storage, [...args]);
@@ -33,17 +33,17 @@ export async function perform(
   }
 }
 
-/** Everything of an error that the contract fixes: all but its text. */
+/** The parts of an error that the contract fixes: all except its text. */
 function plainError(error: unknown): unknown {
   if (!isStreamStorageError(error)) return { foreign: String(error) };
   const { code, operation, details, retryable, outcome } = error;
   return { code, operation, details, retryable, outcome };
 }
 
-/** Names of the streams of a sequence, for what is printed. */
+/** Names for the streams of a sequence in printed code. */
 export type Names = ReadonlyMap<unknown, string>;
 
-/** The call as a line of code. */
+/** A call as a line of code. */
 export function showCall({ operation, args }: Call, names: Names): string {
   return `s.${operation}(${args.map((arg) => show(arg, names)).join(", ")})`;
 }
@@ -84,7 +84,7 @@ function showBytes(value: Uint8Array): string {
     : `hexToBytes("${bytesToHex(value)}")`;
 }
 
-/** The stream that a call is about, if its id is one. */
+/** The stream of a call, if its first argument is an id. */
 export function streamOf({ args }: Call): StreamId | undefined {
   const [streamId] = args;
   return typeof streamId === "string" ? streamId as StreamId : undefined;

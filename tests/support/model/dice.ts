@@ -5,12 +5,12 @@ import {
   mediaGenesis,
 } from "../../../src/testing/contract/support.ts";
 
-/** Rolls that a call is made from; each is 0 to 99. */
+/** The number of rolls for a call; each roll is 0 to 99. */
 export const ROLLS = 24;
 
 /**
- * Makes choices from rolls. The first choice is the usual one: rolls of 0,
- * which shrinking leads to and which follow the last roll, choose it.
+ * Makes choices from rolls. The first choice is the usual one: a roll of 0
+ * chooses it. Shrinking leads to rolls of 0, and they follow the last roll.
  */
 export class Dice {
   readonly #rolls: readonly number[];
@@ -18,7 +18,7 @@ export class Dice {
   #at = 0;
   #payloads = 0;
 
-  /** `label` makes payloads differ from those of other calls. */
+  /** `label` makes the payloads unique to this call. */
   constructor(rolls: readonly number[], label: string) {
     this.#rolls = rolls;
     this.#label = label;
@@ -28,34 +28,34 @@ export class Dice {
     return this.#rolls[this.#at++] ?? 0;
   }
 
-  /** Each choice as often as the others. */
+  /** Makes each choice with equal chance. */
   pick<T>(...choices: [T, ...T[]]): T {
     return choices[Math.floor(this.#roll() * choices.length / 100)]!;
   }
 
-  /** The usual choice three times in four. */
+  /** Makes the usual choice three times in four. */
   mostly<T>(usual: T, ...others: [T, ...T[]]): T {
     const roll = this.#roll() - 75;
     return roll < 0 ? usual : others[Math.floor(roll * others.length / 25)]!;
   }
 
-  /** Once in so many times, up to 50. */
+  /** Returns true once in this many times, up to 50. */
   rarely(times: number): boolean {
     return this.#roll() >= 100 - Math.round(100 / times);
   }
 
-  /** An integer from 0 to `max`, small ones as often as others. */
+  /** An integer from 0 to `max`, with equal chance. */
   upTo(max: number): number {
     return Math.floor(this.#roll() * (max + 1) / 100);
   }
 
-  /** A payload that no other call has; now and then a large one. */
+  /** A payload that no other call has, sometimes a large one. */
   payload(kind: string): Uint8Array {
     if (this.rarely(30)) return new Uint8Array(this.pick(3000, 70_000)).fill(7);
     return bytes(`${kind} ${this.#label}.${this.#payloads++}`);
   }
 
-  /** A block with or without a snapshot, now and then one that is refused. */
+  /** A block with or without a snapshot, sometimes an invalid one. */
   block(number: bigint): MiniblockDescriptor {
     const legacy = this.legacyBlock(number);
     return this.mostly<() => MiniblockDescriptor>(
@@ -81,11 +81,11 @@ export class Dice {
 
   /** A block with a snapshot inside its data. */
   legacyBlock(number: bigint): MiniblockDescriptor {
-    // A number behind the greatest is tried, too.
+    // The number may be above the greatest valid one.
     return { ...legacyBlock(BigInt.asIntN(64, number)), number };
   }
 
-  /** So many blocks from `first` on, now and then with a gap. */
+  /** This many blocks from `first` on, sometimes with a gap. */
   blocks(first: bigint, count: number): MiniblockDescriptor[] {
     const gapAt = this.rarely(20) ? this.upTo(count) : count;
     return Array.from(
@@ -118,7 +118,7 @@ const BAD: [unknown, ...unknown[]] = [
   {},
 ];
 
-/** The value with something in it replaced by what hardly fits. */
+/** The value, with something in it replaced by something unlikely to fit. */
 export function spoil(value: unknown, dice: Dice): unknown {
   const isOpen = typeof value === "object" && value !== null &&
     !(value instanceof Uint8Array);

@@ -1,7 +1,8 @@
 /**
- * The four invariants of the contract for streams that only operations have
- * touched, in SQL over all partitions. Beside them: every row is of a stream
- * and in the partition of its id, and ephemeral streams, no others, have an age.
+ * The four invariants of the contract in SQL, over all partitions, for streams
+ * that only operations have changed. Further rules: every row belongs to a stream
+ * and is in the partition of its id, and exactly the ephemeral streams have an
+ * age.
  */
 import type { Session } from "../../../src/database/session.ts";
 import { partitionSuffixes } from "../../../src/database/migrations/plan.ts";
@@ -11,7 +12,7 @@ import { hasLegacySnapshot } from "../../../src/storage/miniblock_proto.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import type { Ground } from "../invariants.ts";
 
-/** Finds what of these streams breaks an invariant, a line each. */
+/** Finds the invariants that these streams break, a line for each. */
 export type InvariantCheck = (
   streamIds: readonly StreamId[],
 ) => Promise<string[]>;
@@ -32,7 +33,7 @@ export function invariantCheck(
   return async (streamIds) => {
     const suffixes = streamIds.map((id) => catalog.tablesOf(id).suffix);
     const [{ rows }] = await session.run([bind(select, streamIds, suffixes)]);
-    // SQL can't look into a block: those rows are only suspects.
+    // SQL can't read a block, so these rows are only suspects.
     return rows.filter(([, , data]) =>
       data === null || !hasLegacySnapshot(data)
     )
@@ -98,8 +99,8 @@ function violations(tables: readonly StreamTables[]): string {
 }
 
 /**
- * Rules over the row of a stream joined with its last run of blocks and its
- * minipool. A stream without a minipool is an archive, unless it is ephemeral.
+ * Rules over the row of a stream, joined with its last run of blocks and its
+ * minipool. A stream without a minipool is an archive or ephemeral.
  */
 const RULES: Readonly<Record<string, string>> = {
   "no miniblock": "last IS NULL AND (ephemeral OR size > 0 OR latest <> 0)",

@@ -1,7 +1,7 @@
 /**
- * Model checking: random sequences of operations on a store over PostgreSQL
- * and on `MemoryStreamStorage`, which must not differ in any result, error or
- * content, with the invariants checked in SQL after every step.
+ * Model checking. Random sequences of operations run on a store over PostgreSQL
+ * and on `MemoryStreamStorage`. Both must have the same results, errors and
+ * content. SQL checks the invariants after every step.
  */
 import fc from "fast-check";
 import { quoteIdentifier } from "../../../src/database/migrations/sql_text.ts";
@@ -19,23 +19,23 @@ import { sequences, type Step } from "./steps.ts";
 import { plant } from "../plant.ts";
 import { openTestStorage } from "../storage.ts";
 
-/** How much is checked. */
+/** The extent of a check. */
 export interface ModelOptions {
-  /** Default random. */
+  /** Default: random. */
   seed?: number | undefined;
-  /** Of a failure, with its seed: runs only that sequence. */
+  /** The path of a failure: with its seed, only that sequence runs. */
   path?: string | undefined;
-  /** Sequences. */
+  /** The number of sequences. */
   runs: number;
-  /** Steps of a sequence at most. */
+  /** The largest number of steps of a sequence. */
   maxSteps: number;
-  /** Milliseconds after which no other sequence is begun. */
+  /** Milliseconds after which no further sequence starts. */
   timeLimitMs?: number;
   /** Called after each sequence. */
   onProgress?: (counts: ModelCounts) => void;
 }
 
-/** What was checked. */
+/** Counts of what was checked. */
 export interface ModelCounts {
   sequences: number;
   steps: number;
@@ -44,14 +44,14 @@ export interface ModelCounts {
 
 const partitions = 2;
 
-/** How long a sequence that fails is made smaller. */
+/** How long the check tries to reduce a failing sequence. */
 const reduceMs = 30_000;
 
 /**
  * Runs the check in a schema of its own.
  *
- * @throws {Error} with the seed, the path and the smallest sequence found that
- *   fails, as code.
+ * @throws {Error} if a sequence fails, with the seed, the path, and the smallest
+ *   failing sequence found, as code.
  */
 export async function checkModel(options: ModelOptions): Promise<ModelCounts> {
   const { seed, path, runs, maxSteps, timeLimitMs, onProgress } = options;
@@ -109,7 +109,7 @@ interface ModelGround extends AsyncDisposable {
 
 async function openGround(): Promise<ModelGround> {
   await using stack = new AsyncDisposableStack();
-  // A slow machine is no difference.
+  // A slow machine must not cause a difference.
   const options = { partitions, operationTimeoutMs: 60_000 };
   const test = stack.use(await openTestStorage(options));
   const { url, schema } = test;

@@ -1,6 +1,6 @@
 /**
- * How a call of each operation is made up, from rolls and from what is stored:
- * mostly one that succeeds, else one that just misses.
+ * Makes up a call of each operation from rolls and from what is stored: mostly
+ * one that succeeds, else one that almost does.
  */
 import { hashOf, MAX_NUMBER } from "../../../src/testing/contract/support.ts";
 import {
@@ -22,7 +22,7 @@ export interface StreamFacts {
   snapshots: bigint[];
   /** Events in the minipool. */
   events: number;
-  /** The slot behind the newest event. */
+  /** The slot after the last event. */
   nextSlot: number;
   candidates: { number: bigint; hash: Uint8Array }[];
 }
@@ -34,7 +34,7 @@ export type ReadOperation = NameOf<"reads">;
 /** Operations that write to one stream, by name. */
 export type WriteOperation = NameOf<"writes">;
 
-/** Makes the arguments behind the stream id. */
+/** Makes the arguments after the stream id. */
 export type ArgumentMaker = (dice: Dice, facts: StreamFacts) => unknown[];
 
 /** The operations that write to one stream. */
@@ -145,7 +145,7 @@ export const WRITES = {
     ),
 } satisfies Record<WriteOperation, ArgumentMaker>;
 
-/** The operations that read one stream; what is not here is made as its sample. */
+/** Reads of one stream with arguments; the others are made from their samples. */
 const READS_WITH_ARGUMENTS: Partial<Record<ReadOperation, ArgumentMaker>> = {
   readMiniblockCandidate: (dice, facts) => {
     const stored = facts.candidates[dice.upTo(facts.candidates.length - 1)];
@@ -174,7 +174,7 @@ export const READS = {
   ...READS_WITH_ARGUMENTS,
 } as Record<ReadOperation, ArgumentMaker>;
 
-/** The operations that are about all streams; `known` are the ids there are. */
+/** The operations on all streams; `known` are the existing ids. */
 export const LISTS = {
   getStreams: (dice: Dice, known: StreamId[]): unknown[] => {
     const after = dice.pick(undefined, known[0], known.at(-1));

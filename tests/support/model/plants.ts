@@ -9,7 +9,7 @@ import {
 } from "../../../src/testing/contract/support.ts";
 import type { Dice } from "./dice.ts";
 
-/** Rows as an older node, or a broken one, may have left them. */
+/** Rows that an older node, or a broken one, may have left. */
 export function plantedRows(dice: Dice): PlantedStream {
   const numbers = dice.pick(
     run(0, 3),

@@ -1,21 +1,21 @@
 import type { Intent, Step } from "./steps.ts";
 
-/** A sequence that fails, and how. */
+/** A failing sequence, and its error. */
 export interface Failing {
   steps: readonly Step[];
   error: unknown;
 }
 
 /**
- * Leaves out of a failing sequence what it fails without: steps, many at a
- * time before single ones, then calls that are issued together, then what the
- * calls are made from. Ends when nothing can go any more, or after a time.
+ * Removes from a failing sequence what the failure does not need: first steps,
+ * many at a time before single ones, then calls that are issued together, then
+ * rolls. Ends when nothing more can be removed, or after a time.
  *
- * Each attempt runs a sequence against the server, and most of what a random
- * one has in it is needed for nothing: fast-check's own shrinking, which knows
- * no order of what to try, takes minutes.
+ * Each attempt runs a sequence against the server, and a random sequence contains
+ * much that the failure does not need. fast-check's own shrinking, which does not
+ * know what to try first, takes minutes.
  *
- * @param run Runs a sequence; the error if it fails.
+ * @param run Runs a sequence; returns the error if it fails.
  */
 export async function reduceSequence(
   found: Failing,
@@ -34,7 +34,7 @@ export async function reduceSequence(
   for (let before = Infinity; sizeOf(best.steps) < before;) {
     before = sizeOf(best.steps);
     for (let n = best.steps.length; n >= 1; n = Math.floor(n / 2)) {
-      // From the end: what comes behind the failure goes at once.
+      // It goes from the end, because the steps after the failure go first.
       for (let at = best.steps.length - n; at > -n; at -= n) {
         await fails(best.steps.toSpliced(Math.max(at, 0), n));
       }
@@ -42,7 +42,7 @@ export async function reduceSequence(
     for (let at = best.steps.length - 1; at >= 0; at--) {
       for (let n = 0; n < variantsOf(best.steps[at]!).length;) {
         const variant = variantsOf(best.steps[at]!)[n]!;
-        // After a success the smaller step has variants of its own.
+        // After a success, try the variants of the smaller step.
         if (!await fails(best.steps.with(at, variant))) n++;
       }
     }
@@ -50,7 +50,7 @@ export async function reduceSequence(
   return best;
 }
 
-/** Smaller steps, the smallest first. */
+/** The smaller variants of a step, the smallest first. */
 function variantsOf(step: Step): Step[] {
   switch (step.kind) {
     case "call":
@@ -85,7 +85,7 @@ function smallerIntents(intent: Intent): Intent[] {
   return smallerRolls(intent.rolls).map((rolls) => ({ ...intent, rolls }));
 }
 
-/** Rolls of 0, which are as good as none, choose what is usual. */
+/** Shorter rolls, and rolls of 0, which are the same as none. */
 function smallerRolls(rolls: readonly number[]): number[][] {
   if (rolls.length === 0) return [];
   const half = Math.floor(rolls.length / 2);
@@ -97,7 +97,7 @@ function smallerRolls(rolls: readonly number[]): number[][] {
   ];
 }
 
-/** Smaller for everything that is left out. */
+/** The size of a sequence, which everything in it increases. */
 function sizeOf(steps: readonly Step[]): number {
   return JSON.stringify(steps).replaceAll(/\b0\b/g, "").length;
 }

@@ -1,4 +1,4 @@
-/** Runs a sequence on both stores and compares them after each step. */
+/** Runs a sequence on both stores, and compares them after each step. */
 import { isDeepStrictEqual } from "node:util";
 import {
   type MemoryStreamStorage,
@@ -30,11 +30,11 @@ import { type Intent, ORIGINS, type Step } from "./steps.ts";
 
 /** The store that is checked against the model. */
 export interface Subject {
-  /** The store as it is open at the moment. */
+  /** The store that is open at the moment. */
   readonly storage: StreamStorage;
   plant(streamId: StreamId, rows: PlantedStream): Promise<void>;
   reopen(takeOver: boolean): Promise<void>;
-  /** The invariants of these streams. */
+  /** Checks the invariants of these streams. */
   check: InvariantCheck;
 }
 
@@ -48,7 +48,7 @@ interface Run {
   model: MemoryStreamStorage;
   ids: readonly StreamId[];
   names: Names;
-  /** What was done, as code. */
+  /** The steps so far, as code. */
   lines: string[];
   /** Streams with rows that no operation would leave. */
   unsound: Set<StreamId>;
@@ -56,7 +56,7 @@ interface Run {
   calls: number;
 }
 
-/** Ids for the streams of one sequence. */
+/** Makes ids for the streams of one sequence. */
 export function sequenceIds(): StreamId[] {
   return [
     newStreamId("space"),
@@ -69,7 +69,7 @@ export function sequenceIds(): StreamId[] {
 /**
  * Runs the steps on the subject and on an empty model.
  *
- * @throws {ModelError} with the sequence as code, and what differs.
+ * @throws {ModelError} if they differ, with the sequence as code.
  */
 export async function runSequence(
   subject: Subject,
@@ -114,7 +114,7 @@ async function runStep(run: Run, step: Step): Promise<Set<StreamId>> {
   }
 }
 
-/** A read beside a write of the same stream may see it done or not. */
+/** Drops reads of a stream that a call at the same time writes. */
 function withoutRaces(intents: readonly Intent[]): Intent[] {
   const written = new Set(
     intents.filter(({ operation }) => operation in WRITES)
@@ -125,7 +125,7 @@ function withoutRaces(intents: readonly Intent[]): Intent[] {
   );
 }
 
-/** The model has them one after another, the subject all at once. */
+/** Makes the calls one after another on the model, at once on the subject. */
 async function runCalls(
   run: Run,
   intents: readonly Intent[],
@@ -233,7 +233,7 @@ async function plant(
   if ((await factsOf(model, streamId)).isKnown) {
     await runCalls(run, [{ operation: "deleteStream", stream, rolls: [] }]);
   }
-  // The left-overs of an earlier stream may still be there.
+  // Rows of an earlier stream of this id may still be there.
   if (run.unsound.has(streamId)) return new Set();
   const rows = plantedRows(new Dice(rolls, `p${lines.length}`));
   lines.push(`await plant(${show(streamId, names)}, ${show(rows, names)});`);

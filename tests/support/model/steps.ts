@@ -9,13 +9,13 @@ import {
   WRITES,
 } from "./operations.ts";
 
-/** How many streams a sequence is about. */
+/** The number of streams of a sequence. */
 export const STREAMS = 4;
 
-/** What a call is made up from once it is its turn. */
+/** The plan of a call, which is made up when its turn comes. */
 export interface Intent {
   operation: WriteOperation | ReadOperation | ListOperation;
-  /** Which stream. */
+  /** The number of the stream. */
   stream: number;
   rolls: number[];
 }
@@ -24,18 +24,18 @@ export interface Intent {
 export type Step =
   /** One call. */
   | { kind: "call"; intent: Intent }
-  /** Calls that are issued together. */
+  /** Calls that are issued at once. */
   | { kind: "batch"; intents: Intent[] }
-  /** Rows that are put into the tables of an unknown stream. */
+  /** Raw rows that are inserted for a stream that does not exist. */
   | { kind: "plant"; stream: number; rolls: number[] }
-  /** The store is closed and opened again, or taken over by another. */
+  /** Closes and opens the store again, or lets another one take over. */
   | { kind: "reopen"; takeOver: boolean };
 
 const writes = Object.keys(WRITES) as WriteOperation[];
 const reads = Object.keys(READS) as ReadOperation[];
 const lists = Object.keys(LISTS) as ListOperation[];
 
-/** What lives on a stream, more often than what is done to it once. */
+/** The operations of a stream's life, which come more often than others. */
 const usual: WriteOperation[] = [
   "writeEvent",
   "writeMiniblocks",
@@ -44,13 +44,13 @@ const usual: WriteOperation[] = [
   "writeEphemeralMiniblock",
 ];
 const frequent: WriteOperation[] = [...usual, ...usual, ...writes]
-  // It breaks streams, and what is broken is not checked any more.
+  // This operation breaks streams, and broken ones are no longer checked.
   .filter((operation) => operation !== "debugDeleteMiniblocks");
 
 const rolls = fc.array(fc.nat(99), { maxLength: ROLLS, size: "max" });
 const stream = fc.nat(STREAMS - 1);
 
-/** The stream that is most likely one for the operation; see ORIGINS. */
+/** The stream that most likely fits the operation; see ORIGINS. */
 const homes: Partial<Record<Intent["operation"], number>> = {
   writeArchiveMiniblocks: 2,
   getMaxArchivedMiniblockNumber: 2,
@@ -59,7 +59,7 @@ const homes: Partial<Record<Intent["operation"], number>> = {
   readEphemeralMiniblockNums: 3,
 };
 
-/** What an unknown stream most likely becomes, by its place. */
+/** The operations that most likely create each stream, by its number. */
 export const ORIGINS: readonly [WriteOperation, ...WriteOperation[]][] = [
   ["createStreamStorage"],
   ["createStreamStorage", "reinitializeStreamStorage"],
@@ -123,7 +123,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-/** Sequences of at most so many steps. */
+/** Generates sequences of at most this many steps. */
 export function sequences(maxSteps: number): fc.Arbitrary<Step[]> {
   return fc.array(step, { maxLength: maxSteps, size: "max" });
 }

@@ -1,9 +1,8 @@
 /**
- * A proxy that opens a transaction on each session of the server before it gives
- * the session to its client, as pgpool-II may: all goes well, and nothing is ever
- * committed.
+ * A proxy that opens a transaction on each session of the server before its
+ * client gets the session, as pgpool-II may. Every statement succeeds, and
+ * nothing is ever committed.
  */
-
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import {
@@ -21,7 +20,7 @@ const begin = Buffer.from("Q\0\0\0\x0aBEGIN\0", "latin1");
 /** The proxy; made by `startBegunProxy`. */
 export class BegunProxy implements AsyncDisposable {
   readonly url: string;
-  /** Whether transactions are opened; of connections that are made from now. */
+  /** Whether new connections get an open transaction. */
   isOn = true;
   readonly #listener: Server;
   readonly #sockets = new Set<Socket>();
@@ -65,7 +64,7 @@ export class BegunProxy implements AsyncDisposable {
     }
   }
 
-  /** Keeps the login's last message back until the transaction is open. */
+  /** Holds the login's last message back until the transaction is open. */
   #beginAfterLogin(client: Socket, server: Socket): void {
     let rest = Buffer.alloc(0);
     let loggedIn: Buffer | undefined;
@@ -91,7 +90,7 @@ export class BegunProxy implements AsyncDisposable {
   }
 }
 
-/** Starts one on a free port of the loopback address. */
+/** Starts a proxy on a free port of the loopback address. */
 export async function startBegunProxy(url: string): Promise<BegunProxy> {
   const listener = createServer();
   listener.listen(0, "127.0.0.1");

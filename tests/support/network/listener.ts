@@ -1,25 +1,25 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
 
-/** Takes a port of the loopback address, 0 for any free one. */
+/** Listens on a port of the loopback address; 0 means any free one. */
 export async function listen(port: number): Promise<Server> {
   const server = createServer().listen(port, "127.0.0.1");
   await once(server, "listening");
   return server;
 }
 
-/** The port that a listener has. */
+/** The port of a listener. */
 export function portOf(server: Server): number {
   return (server.address() as AddressInfo).port;
 }
 
-/** Gives the port back. */
+/** Closes a listener, which frees its port. */
 export async function close(server: Server): Promise<void> {
   server.close();
   await once(server, "close");
 }
 
-/** A port of the loopback address that nobody has at the moment. */
+/** A port of the loopback address that is free at the moment. */
 export async function freePort(): Promise<number> {
   const listener = await listen(0);
   const port = portOf(listener);
@@ -27,7 +27,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Whether somebody takes connections at a port of the loopback address. */
+/** Whether anything accepts connections at a port of the loopback address. */
 export function takesConnections(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1");

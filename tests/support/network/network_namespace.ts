@@ -1,16 +1,16 @@
 /**
- * A network of a test's own, whose middle can lose what passes:
+ * A network of a test's own, with a router that can lose packets:
  *
  *     the machine ── router ── far side
  *
  * The router and the far side are network namespaces of Linux. A server on the
- * machine listens on `serverAddress`; a process that is started on the far side
- * reaches it there and nothing else. What the router drops it drops silently, in
- * both directions, as a partition does; the kernels of both ends go on sending
- * it again, also for sockets that their processes have closed.
+ * machine listens on `serverAddress`, which is all that a process on the far side
+ * can reach. The router drops packets silently and in both directions, as a
+ * partition does. The kernels of both ends keep sending them again, also for
+ * sockets that their processes have closed.
  *
- * Needs root, the right to make namespaces, and iproute2 (`ip`, `ss`). Of the
- * machine itself only one interface and its addresses are used, which go with
+ * Needs root, the right to make namespaces, and iproute2 (`ip`, `ss`). On the
+ * machine itself it makes only one interface with its addresses, which goes with
  * the router.
  */
 import { execFile } from "node:child_process";
@@ -20,7 +20,7 @@ import { promisify } from "node:util";
 
 /** A TCP socket of the far side. */
 export interface FarSocket {
-  /** As `ss` has it: ESTAB, FIN-WAIT-1, … */
+  /** The state in the words of `ss`: ESTAB, FIN-WAIT-1, … */
   state: string;
   localPort: number;
   /** Bytes that the other end has not acknowledged. */
@@ -31,8 +31,8 @@ export interface FarSocket {
 export type Dropped = "everything" | readonly number[];
 
 /**
- * Why no such network can be made here; undefined if one can. Tells it on
- * standard error as well, since a test that is left out is soon forgotten.
+ * Why no such network can be made here; undefined if one can. Also prints the
+ * reason on standard error, because a skipped test is soon forgotten.
  */
 export async function whyNoNetwork(): Promise<string | undefined> {
   try {
@@ -51,7 +51,7 @@ export async function whyNoNetwork(): Promise<string | undefined> {
 
 /** See the file's head. */
 export class LossyNetwork implements AsyncDisposable {
-  /** Of the machine, as the far side sees it. */
+  /** The machine's address on the far side. */
   readonly serverAddress: string;
   readonly #name: string;
   #dropped: Dropped = [];
@@ -61,7 +61,7 @@ export class LossyNetwork implements AsyncDisposable {
     this.serverAddress = serverAddress;
   }
 
-  /** Makes the network, and removes those of processes that are gone. */
+  /** Makes the network, and removes the networks of processes that have ended. */
   static async create(): Promise<LossyNetwork> {
     await removeStale();
     const net = await freeNet();
@@ -78,21 +78,21 @@ export class LossyNetwork implements AsyncDisposable {
     }
   }
 
-  /** The addresses of the network, as `pg_hba.conf` has it. */
+  /** The addresses of the network, in the form of `pg_hba.conf`. */
   get range(): string {
     return this.serverAddress.replace(/\d+$/, "0/29");
   }
 
-  /** A command that runs another one on the far side, by the same process id. */
+  /** A command that runs another one on the far side, with the same process id. */
   get onFarSide(): string[] {
     return [ipProgram, "netns", "exec", this.#farSide];
   }
 
-  /** Drops these packets from now on, and no others any more. */
+  /** Drops exactly these packets from now on. */
   async drop(dropped: Dropped): Promise<void> {
     const old = rulesFor(this.#dropped);
     const rules = rulesFor(dropped);
-    // The new ones first: nothing may slip through in between.
+    // The new rules come first, so that no packet slips through in between.
     const change = [
       ...rules.filter((rule) => !old.includes(rule)).map((r) => `add ${r}`),
       ...old.filter((rule) => !rules.includes(rule)).map((r) => `del ${r}`),
@@ -116,11 +116,11 @@ export class LossyNetwork implements AsyncDisposable {
     });
   }
 
-  /** Removes the network; what runs on the far side must have ended. */
+  /** Removes the network. Processes on the far side must have ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     await removeNamespace(this.#farSide);
     await removeNamespace(this.#router);
-    await ip(`link del ${this.#name}`).catch(() => {}); // it went with its peer
+    await ip(`link del ${this.#name}`).catch(() => {}); // gone with its peer
   }
 
   get #router(): string {
@@ -159,7 +159,7 @@ export class LossyNetwork implements AsyncDisposable {
 
 const run = promisify(execFile);
 
-/** Debian puts them where only administrators look. */
+/** Debian installs the programs outside of an ordinary user's path. */
 const find = (name: string) =>
   ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map((dir) => `${dir}/${name}`)
     .find(existsSync) ?? name;
@@ -167,9 +167,9 @@ const ipProgram = find("ip");
 const ss = find("ss");
 const prefix = "lossy-";
 /**
- * As data centres have it. A write fits into one packet: of two the second
- * would be lost for good, since the server's answer to the first reaches a
- * socket that is closed, and the kernel then resets the connection.
+ * The size in data centres. A write must fit into one packet: the server's
+ * answer to a first packet would reach a closed socket, the kernel would reset
+ * the connection, and the second packet would be lost for good.
  */
 const mtu = 9000;
 let made = 0;
@@ -186,7 +186,7 @@ function rulesFor(dropped: Dropped): string[] {
   ]);
 }
 
-/** Of the range that is for tests of networks (RFC 2544), eight addresses. */
+/** Eight free addresses in the range for tests of networks (RFC 2544). */
 async function freeNet(): Promise<string> {
   const used = await ip("-o -4 addr show");
   for (let n = 0; n < 1000; n++) {
@@ -205,5 +205,5 @@ async function removeStale(): Promise<void> {
 }
 
 async function removeNamespace(name: string): Promise<void> {
-  await ip(`netns del ${name}`).catch(() => {}); // it was never made
+  await ip(`netns del ${name}`).catch(() => {}); // perhaps it was never made
 }

@@ -2,11 +2,11 @@ import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import type { Side, Verdict, WireMessage } from "./proxy.ts";
 
-/** What a connection tells its proxy. */
+/** What a connection reports to its proxy. */
 export interface ConnectionListener {
   number: number;
   verdict(message: Omit<WireMessage, "nth">): Verdict;
-  /** A message came, `isAnswer` to a burst of the other side. */
+  /** A message came; `isAnswer` if it is the first after the other side's. */
   seen(side: Side, type: string, isAnswer: boolean): void;
   /** One side was closed. */
   closed(): void;
@@ -35,7 +35,7 @@ export class ProxiedConnection {
     for (const side of ["frontend", "backend"] as const) {
       const split = messageSplitter(side);
       const socket = this.#sockets[side];
-      socket.on("error", () => {}); // its end tells
+      socket.on("error", () => {}); // the socket's close is noticed, too
       socket.on("data", (chunk: Buffer) => {
         this.#queues[side].push(...split(chunk));
         this.#advance(side);
@@ -54,7 +54,7 @@ export class ProxiedConnection {
     return !this.#isCut && this.#closed.size === 0;
   }
 
-  /** Whether the server has not yet ended the session although its client is gone. */
+  /** Whether the client is gone and the server has not ended the session yet. */
   get isEnding(): boolean {
     const isLeft = this.#isCut ||
       (this.#closed.has("frontend") && !this.#muted);
@@ -67,8 +67,8 @@ export class ProxiedConnection {
   }
 
   /**
-   * Closes both sides. The server gets what was written to it and then the
-   * end, which it sees when it reads next.
+   * Closes both sides. The server gets the bytes that were written to it, and
+   * sees the end when it reads next.
    */
   cut(): void {
     if (this.#isCut) return;
@@ -93,10 +93,10 @@ export class ProxiedConnection {
     }
   }
 
-  /** What is held up goes first. */
+  /** Ends a side after the messages that are held up for it. */
   #hangUp(side: Side): void {
     this.#hungUp.add(side);
-    // Behind a dead router nobody hears of the other's end.
+    // Behind a dead router neither end notices that the other has closed.
     if (this.#muted || this.#held.has(side)) return;
     this.#sockets[other(side)].end();
   }
@@ -144,7 +144,7 @@ function other(side: Side): Side {
   return side === "frontend" ? "backend" : "frontend";
 }
 
-/** A whole message, its letter and its length included. */
+/** A whole message, including its letter and its length. */
 export interface WireMessageBytes {
   type: string;
   bytes: Buffer;

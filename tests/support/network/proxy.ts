@@ -1,19 +1,19 @@
 /**
- * A proxy before a PostgreSQL server that reads along and can break things at
- * an exact message.
+ * A proxy in front of a PostgreSQL server. It counts messages, and can break the
+ * connection at an exact message.
  *
  * ```ts
  * await using proxy = await startProxy(await testDatabaseUrl());
  * await using test = await openTestStorage({ url: proxy.url });
  * proxy.cutAt({ side: "backend", nth: 3, when: "before" });
- * await test.storage.writeEvent(id, 1n, 0, envelope); // tried again
+ * await test.storage.writeEvent(id, 1n, 0, envelope); // is retried
  * await proxy.settled(); // the server has ended the session that was cut
  * ```
  *
- * It forwards whole messages only, so that a cut never falls inside one. TLS
- * is off: the url says `sslmode=disable`. A rule sees the messages after each
- * connection's login, in the order in which they pass; faults of the login are
- * made with `refuse` and `silence`.
+ * It forwards only whole messages, so a cut never falls inside one. TLS is off:
+ * the URL contains `sslmode=disable`. A rule sees the messages after each
+ * connection's login, in the order in which they pass. For faults of the login
+ * use `refuse` and `silence`.
  */
 
 import type { Buffer } from "node:buffer";
@@ -28,27 +28,26 @@ import {
 import { parseConnectionUrl } from "../../../src/database/connection_target.ts";
 import { ProxiedConnection } from "./proxied_connection.ts";
 
-/** Who sent a message: the client is the frontend, the server the backend. */
+/** The sender of a message: the client is the frontend, the server the backend. */
 export type Side = "frontend" | "backend";
 
-/** A message that passes, after its connection's login. */
+/** A message after its connection's login. */
 export interface WireMessage {
   side: Side;
   /** The protocol's letter: `P`arse, `B`ind, `S`ync, `Z` ready for query, … */
   type: string;
-  /** The whole message. Only to be looked at while the rule runs. */
+  /** The whole message, valid only while the rule runs. */
   bytes: Buffer;
-  /** Which connection, from 1. */
+  /** The number of the connection, from 1. */
   connection: number;
-  /** Which message of this side since the rule was set, from 1. */
+  /** The number of this side's message since the rule was set, from 1. */
   nth: number;
 }
 
 /**
- * What becomes of a message: `cut-before` closes both sides after all that
- * came before it was delivered, `cut-after` delivers it too; `swallow` makes
- * it vanish; a delay, or an event that is waited for, holds up all that follows
- * on its side.
+ * What happens to a message. `cut-before` delivers all earlier messages and
+ * closes both sides; `cut-after` delivers the message, too. `swallow` drops it. A
+ * delay, or a promise to wait for, also holds up the later messages of its side.
  */
 export type Verdict =
   | "forward"
@@ -61,13 +60,13 @@ export type Verdict =
 /** Decides about each message. */
 export type Rule = (message: WireMessage) => Verdict;
 
-/** What has passed since the last `resetCounts`. */
+/** Counts since the last `resetCounts`. */
 export interface ProxyCounts {
-  /** Connections that were asked for, refused ones included. */
+  /** Attempts to connect, including refused ones. */
   attempts: number;
-  /** Bursts of the client that the server answered. */
+  /** Changes from the client's messages to the server's. */
   roundTrips: number;
-  /** Syncs and simple queries: what the server answers with a `Z`. */
+  /** Syncs and simple queries, which the server answers with a `Z`. */
   syncs: number;
   /** Messages by side and letter. */
   messages: Record<Side, Record<string, number>>;
@@ -75,17 +74,17 @@ export interface ProxyCounts {
 
 /** A running proxy. */
 export interface Proxy extends AsyncDisposable {
-  /** The server's url by way of this proxy. */
+  /** The server's URL through this proxy. */
   readonly url: string;
-  /** Connections to clients that are open. */
+  /** The number of open connections to clients. */
   readonly open: number;
   readonly counts: ProxyCounts;
   resetCounts(): void;
-  /** Sets what decides about messages; `nth` starts again from 1. */
+  /** Sets the rule for messages; `nth` starts again from 1. */
   setRule(rule: Rule | undefined): void;
   /**
-   * Cuts one connection at the nth message of a side from now on, or at the
-   * nth of one letter. Resolves when it was cut.
+   * Cuts one connection at the nth message of a side from now on, or at the nth
+   * message with a letter. Resolves after the cut.
    */
   cutAt(
     at: {
@@ -100,8 +99,8 @@ export interface Proxy extends AsyncDisposable {
   /** Whether new connections are closed at once. */
   refuse(isOn: boolean): void;
   /**
-   * Whether everything is swallowed, as behind a dead router: connections
-   * stay open, and those that lived through it say nothing ever again.
+   * Whether every message is dropped, as behind a dead router. Connections stay
+   * open; those that were open meanwhile stay silent for ever.
    */
   silence(isOn: boolean): void;
   /** Resolves when the server has ended all sessions whose clients are gone. */
@@ -204,7 +203,7 @@ class RunningProxy implements Proxy {
 
   #accept(client: Socket): void {
     this.#counts.attempts++;
-    client.on("error", () => {}); // its end tells
+    client.on("error", () => {}); // the socket's close is noticed, too
     if (this.#refusing) {
       client.destroy();
       return;

@@ -1,4 +1,4 @@
-/** Serves with the runtime's own server, as users would. */
+/** Serves with the runtime's own HTTP server, as users would. */
 export function serve(
   handler: (request: Request) => Response | Promise<Response>,
 ): {

@@ -1,4 +1,4 @@
-/** A HAProxy of a test's own in front of a server, ended with the test. */
+/** A test's own HAProxy in front of a server. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -10,14 +10,14 @@ import { freePort, takesConnections } from "../network/listener.ts";
 
 /** A running HAProxy. */
 export interface HaProxy extends AsyncDisposable {
-  /** The server's url through it. */
+  /** The server's URL through it. */
   url: string;
 }
 
-/** Debian puts it where only administrators look. */
+/** Debian installs it outside of an ordinary user's path. */
 const environment = { PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
 
-/** Why there is none here; undefined if there is. */
+/** Why HAProxy can't be used; undefined if it can. */
 export function whyNoHaProxy(): string | undefined {
   const { status } = spawnSync("haproxy", ["-v"], { env: environment });
   return status === 0
@@ -25,7 +25,7 @@ export function whyNoHaProxy(): string | undefined {
     : "HAProxy is missing: apt-get install haproxy";
 }
 
-/** Starts it; connections that are idle for so long are cut, as it does. */
+/** Starts HAProxy, which cuts connections that are idle for this long. */
 export async function startHaProxy(
   serverUrl: string,
   { idleMs }: { idleMs: number },

@@ -1,8 +1,7 @@
 /**
- * A PgBouncer of a test's own in front of the tests' server: on a free port of
- * the loopback address, with a configuration of its own, ended with the test.
+ * A test's own PgBouncer in front of the tests' server, on a free port of the
+ * loopback address, with a configuration of its own.
  */
-
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -13,22 +12,22 @@ import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { freePort, takesConnections } from "../network/listener.ts";
 
-/** PgBouncer's settings by name, beyond those that a test always needs. */
+/** PgBouncer's settings by name, besides those that every test needs. */
 export type PgBouncerSettings = Readonly<Record<string, string | number>>;
 
 /** A running PgBouncer. */
 export interface PgBouncer extends AsyncDisposable {
-  /** The server's url through it. */
+  /** The server's URL through it. */
   url: string;
-  /** The same for its console, the database `pgbouncer`. */
+  /** The URL of its console, the database `pgbouncer`. */
   consoleUrl: string;
-  /** Kills it, whatever is under way, and starts it again on its port. */
+  /** Kills it, also in the middle of work, and restarts it on the same port. */
   restart(): Promise<void>;
-  /** Kills it; nobody answers on its port any more. */
+  /** Kills it; its port is closed afterwards. */
   kill(): Promise<void>;
 }
 
-/** Where it is; `.ci/run` sees to it that it is there. */
+/** The program, which `.ci/run` installs. */
 const program = process.env.STREAM_STORAGE_PGBOUNCER ?? "pgbouncer";
 
 /** PgBouncer's version as a number: 1.18 is 118. */
@@ -46,18 +45,18 @@ export async function pgBouncerVersion(): Promise<number> {
   return Number(major) * 100 + Number(minor);
 }
 
-/** Debian puts it where only administrators look. */
+/** Debian installs it outside of an ordinary user's path. */
 const environment = {
   ...process.env,
   PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin`,
 };
 
-/** Starts PgBouncer in front of the server at the url. */
+/** Starts PgBouncer in front of the server at the URL. */
 export async function startPgBouncer(
   serverUrl: string,
   settings: PgBouncerSettings = {},
 ): Promise<PgBouncer> {
-  await pgBouncerVersion(); // tells if there is none
+  await pgBouncerVersion(); // throws if PgBouncer is missing
   const directory = await mkdtemp(join(tmpdir(), "pgbouncer-"));
   const user = serverUser();
   const port = await freePort();
@@ -69,7 +68,7 @@ export async function startPgBouncer(
     `"${server.username}" "${decodeURIComponent(server.password)}"\n`,
   );
   if (user !== undefined) {
-    // The directory last: from then on its user may put links into it.
+    // The directory comes last: afterwards its user could put links into it.
     for (const path of [ini, join(directory, "users.txt"), directory]) {
       await chown(path, user.uid, user.gid);
     }
@@ -129,7 +128,7 @@ function configuration(
   ].join("\n");
 }
 
-/** It refuses to run as root. */
+/** The user for PgBouncer, which refuses to run as root. */
 function serverUser(): { uid: number; gid: number } | undefined {
   return process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : undefined;
 }

@@ -1,4 +1,4 @@
-/** A pgpool-II of a test's own in front of a server, ended with the test. */
+/** A test's own pgpool-II in front of a server. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -8,19 +8,19 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort, takesConnections } from "../network/listener.ts";
 
-/** How it sees its servers; pgpool's `backend_clustering_mode`. */
+/** pgpool-II's `backend_clustering_mode`. */
 export type PgPoolMode = "raw" | "streaming_replication";
 
 /** A running pgpool-II. */
 export interface PgPool extends AsyncDisposable {
-  /** The server's url through it. */
+  /** The server's URL through it. */
   url: string;
 }
 
-/** Debian puts it where only administrators look. */
+/** Debian installs it outside of an ordinary user's path. */
 const environment = { PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
 
-/** Why there is none here; undefined if there is. */
+/** Why pgpool-II can't be used; undefined if it can. */
 export function whyNoPgPool(): string | undefined {
   const { status } = spawnSync("pgpool", ["--version"], { env: environment });
   return status === 0
@@ -28,7 +28,7 @@ export function whyNoPgPool(): string | undefined {
     : "pgpool-II is missing: apt-get install pgpool2";
 }
 
-/** Starts it in front of a server that lets everybody in. */
+/** Starts pgpool-II in front of a server that trusts everybody. */
 export async function startPgPool(
   serverUrl: string,
   mode: PgPoolMode,
@@ -68,7 +68,7 @@ export async function startPgPool(
   const user = process.getuid?.() === 0
     ? { uid: 65534, gid: 65534 }
     : undefined;
-  // Last, so that root writes nothing where somebody else may.
+  // This comes last, so that root never writes where another user may.
   if (user !== undefined) await chown(directory, user.uid, user.gid);
   const child = spawn("pgpool", [
     "-n",
@@ -94,7 +94,7 @@ export async function startPgPool(
   return {
     url: url.href,
     [Symbol.asyncDispose]: async () => {
-      // At once: its children end with it, and give back what they share.
+      // A fast shutdown: its children end, too, and free their shared memory.
       child.kill("SIGINT");
       await ended;
       await rm(directory, { recursive: true });

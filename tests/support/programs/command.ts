@@ -8,20 +8,20 @@ const main = fileURLToPath(
   new URL("../../../src/cli/main.ts", import.meta.url),
 );
 
-/** How it ended, and what it printed. */
+/** How the command ended, and what it printed. */
 export interface CommandResult {
   code: number | null;
   stdout: string;
   stderr: string;
 }
 
-/** What starts it, as a shell would be told. */
+/** The program and arguments that start it. */
 export function commandOf(permissions: string[] = ["-A"]): string[] {
   const deno = ["run", "--no-check", ...permissions];
   return [process.execPath, ..."Deno" in globalThis ? deno : ["run"], main];
 }
 
-/** Runs a command; the address is in its environment. */
+/** Runs a command, with the URL in its environment. */
 export function runCommand(
   args: string[],
   { url, env = {}, permissions }: {
@@ -44,7 +44,7 @@ export function runCommand(
   return { child, ended: promise };
 }
 
-/** Deno's `node:child_process` takes a code above 128 for a signal. */
+/** The exit code; Deno's `node:child_process` reports one above 128 as a signal. */
 function codeOf({ exitCode, signalCode }: ChildProcess): number | null {
   if (exitCode !== null || signalCode === null) return exitCode;
   return 128 + constants.signals[signalCode];

@@ -1,7 +1,7 @@
 /**
- * A program that reads a stream with `streamMiniblocks` and prints, as JSON,
- * what it read and how its memory grew: in a process of its own, where nothing
- * else leaves memory behind. Arguments: url, schema, stream id.
+ * A program that reads a stream with `streamMiniblocks`, and prints as JSON what
+ * it read and how its memory grew. In a process of its own, no other work uses
+ * memory. Arguments: url, schema, stream id.
  */
 import process from "node:process";
 import { openStreamStorage } from "../../../src/open_stream_storage.ts";
@@ -12,7 +12,7 @@ import { takeArguments } from "./program_arguments.ts";
 export interface ReadReport {
   blocks: number;
   bytes: number;
-  /** Of resident memory, from the first fifth of the blocks on. */
+  /** Growth of resident memory after the first fifth of the blocks. */
   grownBytes: number;
 }
 
@@ -30,7 +30,7 @@ const all = storage.streamMiniblocks(parseStreamId(id!), 0n, 2n ** 62n);
 for await (const { number, data } of all) {
   const view = new DataView(data.buffer);
   if (number !== BigInt(report.blocks) || view.getBigUint64(0) !== number) {
-    throw new Error(`Block ${report.blocks} is due, received ${number}`);
+    throw new Error(`Expected block ${report.blocks}, received ${number}`);
   }
   report.blocks++;
   report.bytes += data.length;

@@ -3,7 +3,8 @@ import { newStreamId } from "../../../src/testing/contract/support.ts";
 import { openSession } from "../migration_connection.ts";
 import { openTestStorage } from "../storage.ts";
 
-// The work of faults/leaks_test.ts: use a store, kill its connections, close it.
+// The program of faults/leaks_test.ts uses a store, kills its connections, and
+// closes it.
 const data = new Uint8Array([1]);
 const test = await openTestStorage();
 const { storage, schema } = test;

@@ -2,7 +2,7 @@ import { newStreamId } from "../../../src/testing/contract/support.ts";
 import { openStreamStorage } from "../../../mod.ts";
 import { takeArguments } from "./program_arguments.ts";
 
-// What a program does that has only the permissions of package/permissions_test.ts.
+// A program that gets only the permissions in package/permissions_test.ts.
 const [url = "", schema = ""] = await takeArguments();
 const data = new Uint8Array([1]);
 const streamId = newStreamId();

@@ -1,17 +1,17 @@
 /**
- * The arguments of a program of these tests. Those with an address or a key
- * come on standard input: everybody on the machine can read a command line.
+ * The arguments of a test's program that contain a URL or a key. They come on
+ * standard input, because everybody on the machine can read a command line.
  */
 import type { ChildProcess } from "node:child_process";
 import process from "node:process";
 
-/** Hands them over; the program's input ends with them. */
+/** Sends the arguments and ends the program's input. */
 export function giveArguments(child: ChildProcess, args: string[]): void {
-  child.stdin!.on("error", () => {}); // it has ended, and its end tells
+  child.stdin!.on("error", () => {}); // the program's exit is noticed, too
   child.stdin!.end(JSON.stringify(args));
 }
 
-/** Takes them, in the program. */
+/** Reads the arguments, in the program. */
 export async function takeArguments(): Promise<string[]> {
   let text = "";
   for await (const chunk of process.stdin.setEncoding("utf8")) text += chunk;

@@ -4,10 +4,10 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { giveArguments } from "./program_arguments.ts";
 
-/** A program that runs by itself. */
+/** A running program. */
 export interface Running {
   process: ChildProcess;
-  /** Resolves when it has ended, with what it printed. */
+  /** Resolves when the program ends, with what it printed. */
   ended: Promise<{ code: number | null; printed: string }>;
 }
 

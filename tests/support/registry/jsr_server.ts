@@ -1,11 +1,11 @@
-/** A registry that speaks JSR's protocol and has this package alone. */
+/** A registry that speaks JSR's protocol and has only this package. */
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { configuration } from "./published_files.ts";
 
-/** Serves until it is disposed of; `url` is what JSR_URL is to be. */
+/** Serves until it is disposed of; JSR_URL must be its `url`. */
 export async function startJsrServer(
   files: ReadonlyMap<string, string>,
 ): Promise<AsyncDisposable & { url: string }> {

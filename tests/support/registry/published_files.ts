@@ -1,4 +1,4 @@
-/** What is published, as JSR would hold it. */
+/** The published package in the forms of JSR and npm. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { runCommand } from "./run_command.ts";
 import { root } from "../root.ts";
 
-/** What counts here of deno.json. */
+/** The fields of deno.json that tests use. */
 export interface PackageConfiguration {
   name: string;
   version: string;
@@ -19,13 +19,13 @@ export const configuration: PackageConfiguration = JSON.parse(
   readFileSync(join(root, "deno.json"), "utf8"),
 );
 
-/** A specifier in its quotes, and what stands before it; no comment is crossed. */
+/** A quoted specifier and the import before it, but never across a comment. */
 const specifiers =
   /(^(?:import|export)\b(?:(?!\/\*)[^;"])*?\bfrom\s+|^import\s+|\bimport\(\s*)"([^"]+)"/gm;
 
 /**
- * The published files by their paths, with specifiers as `deno publish` leaves
- * them: the package's own import map is gone, and no user's map may be needed.
+ * The published files by path, with specifiers as `deno publish` rewrites them.
+ * They must work without the package's import map and without a user's.
  */
 export async function publishedFiles(): Promise<Map<string, string>> {
   const listing = await runCommand(
@@ -48,7 +48,7 @@ function rewritten(path: string, content: string): string {
     const target = /^(\.|node:|npm:)/.test(specifier)
       ? specifier
       : mapped(specifier);
-    assert.ok(target, `${path} imports ${specifier}: nothing maps it`);
+    assert.ok(target, `${path} imports ${specifier}, which has no mapping`);
     return `${before}"${target}"`;
   });
 }
@@ -60,7 +60,7 @@ function mapped(specifier: string): string | undefined {
   return name && target + specifier.slice(name.length);
 }
 
-/** The package as npm users of JSR get it: a tarball of JavaScript and types. */
+/** Makes the package for npm: a tarball of JavaScript and types. */
 export async function packForNpm(file: string): Promise<void> {
   await runCommand("deno", [
     "pack",

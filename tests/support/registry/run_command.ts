@@ -3,10 +3,10 @@ import { once } from "node:events";
 import process from "node:process";
 import { text } from "node:stream/consumers";
 
-/** How long any command may take, the network included. */
+/** How long a command may take, including the network. */
 const deadlineMs = 240_000;
 
-/** Runs a command; rejects with all that it said unless it succeeds. */
+/** Runs a command; rejects with all of its output unless it succeeds. */
 export async function runCommand(
   command: string,
   args: string[],

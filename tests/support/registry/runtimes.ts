@@ -1,6 +1,6 @@
 /**
- * Runtimes of other versions than these tests', from npm, kept where `.ci/run`
- * keeps its tools.
+ * Other versions of the runtimes than these tests', from npm, in the folder
+ * where `.ci/run` keeps its tools.
  */
 import { accessSync, constants, existsSync, mkdtempSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
@@ -9,13 +9,13 @@ import { join } from "node:path";
 import process from "node:process";
 import { runCommand } from "./run_command.ts";
 
-/** A runtime of npm's, and one of its versions. */
+/** A runtime that npm has, and a version. */
 export interface RuntimeVersion {
   name: "bun" | "deno" | "node";
   version: string;
 }
 
-/** The program of a runtime, which is installed unless it is there. */
+/** The program of a runtime, which is installed if it is missing. */
 export async function installRuntime(
   { name, version }: RuntimeVersion,
 ): Promise<string> {
@@ -23,7 +23,7 @@ export async function installRuntime(
   const program = join(dir, "node_modules", ".bin", name);
   if (existsSync(program)) return program;
   await mkdir(toolsCache(), { recursive: true });
-  // Beside, then renamed: what is there is complete.
+  // Install elsewhere and rename, so that an existing folder is complete.
   const made = mkdtempSync(join(toolsCache(), "new-"));
   const args = ["install", "--prefix", made, "--no-save", "--no-audit"];
   await runCommand("npm", [...args, "--no-fund", `${name}@${version}`], {
@@ -32,14 +32,14 @@ export async function installRuntime(
   try {
     await rename(made, dir);
   } catch (error) {
-    // Others may have been faster.
+    // Another process may have been faster.
     await rm(made, { recursive: true });
     if (!existsSync(program)) throw error;
   }
   return program;
 }
 
-/** As `.ci/run` has it. */
+/** The folder that `.ci/run` uses. */
 function toolsCache(): string {
   const home = process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
   const name = `stream-storage-tools-${process.getuid?.()}`;

@@ -1,4 +1,4 @@
-/** One call of every operation of the interface, with content that is secret. */
+/** A call of every operation of the interface, with secret content. */
 import type { PostgresStreamStorage } from "../../../src/postgres/postgres_stream_storage.ts";
 import {
   type OperationName,
@@ -12,7 +12,7 @@ import {
   sampleStreamOf,
 } from "../../../src/testing/samples.ts";
 
-/** What an operation needs to succeed. */
+/** The kind of stream that an operation needs to succeed. */
 export type Kind = SampleStream | "sealed" | "external";
 
 /** How an operation is called. */
@@ -39,10 +39,10 @@ const samples = Object.fromEntries(
   operationNames().map((name) => [name, sample(name)]),
 );
 
-/** By the operation's name; those of maintenance behind a dot. */
+/** The calls by the operation's name; maintenance has `maintenance.` before it. */
 export const calls: Readonly<Record<string, Call>> = {
   ...samples,
-  // A block of a known upload takes another way than the first one.
+  // A later block of an upload takes another path than the first one.
   writeEphemeralMiniblock: call("upload", (id, data) => [
     id,
     { number: 3n, data, snapshot: data },
@@ -76,7 +76,7 @@ export const calls: Readonly<Record<string, Call>> = {
     () => [{ dryRun: true }],
   ),
   "maintenance.workers": maintenance("unknown"),
-  // They take away what the others need.
+  // The next three take away streams, or the store, that other calls need.
   "maintenance.sweepEphemeralStreams": maintenance(
     "unknown",
     () => [{ ttlMs: 0 }],
@@ -85,13 +85,13 @@ export const calls: Readonly<Record<string, Call>> = {
   close: maintenance("unknown"),
 };
 
-/** After these, nothing else can be called. */
+/** Calls after which no other call is possible. */
 export const endings: ReadonlySet<string> = new Set([
   "releaseOwnership",
   "close",
 ]);
 
-/** The operations that a store has, whoever has added them. */
+/** All operations of a store, inherited ones included. */
 export function operationsOf(storage: PostgresStreamStorage): string[] {
   const methods = (of: object) =>
     Object.entries(Object.getOwnPropertyDescriptors(of))
@@ -104,13 +104,13 @@ export function operationsOf(storage: PostgresStreamStorage): string[] {
   ];
 }
 
-/** The nearest first; a store inherits what a reader can do. */
+/** An object's prototypes, the nearest first. A store inherits from a reader. */
 function prototypesOf(object: object): object[] {
   const next = Object.getPrototypeOf(object) as object;
   return next === Object.prototype ? [] : [next, ...prototypesOf(next)];
 }
 
-/** Calls an operation; what it yields is collected. */
+/** Calls an operation, and collects what it yields. */
 export async function invoke(
   storage: PostgresStreamStorage,
   name: string,
@@ -129,7 +129,7 @@ export async function invoke(
     : result;
 }
 
-/** Makes what an operation needs. */
+/** Makes a stream of a kind. */
 export async function prepare(
   storage: PostgresStreamStorage,
   kind: Kind,

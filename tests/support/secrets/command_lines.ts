@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 
-/** What everybody can see of every process that there is; Linux has it. */
+/** The command lines of all processes, which everybody can read on Linux. */
 export function commandLines(): string[] {
   if (!existsSync("/proc/self/cmdline")) return [];
   const processes = readdirSync("/proc").filter((name) => /^\d+$/.test(name));

@@ -1,16 +1,16 @@
-/** Looks for secrets in whatever a store shows, in every form they may take. */
+/** Searches everything that a store shows for secrets, in every form. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { inspect } from "node:util";
 
-/** Secrets, by what they are, and all that was looked through for them. */
+/** Known secrets by name, and the places where they were found. */
 export class SecretSearch {
-  /** What each secret looks like, in text of which white space was taken. */
+  /** The forms of each secret, for text without white space. */
   readonly #forms = new Map<string, string[]>();
   readonly #found = new Set<string>();
   #texts = 0;
 
-  /** Makes a secret: letters and digits, which no encoding of text changes. */
+  /** Makes a secret of letters and digits, which no encoding of text changes. */
   invent(what: string): string {
     const noise = crypto.randomUUID().replaceAll("-", "");
     const secret = `Mark${noise.slice(0, 20)}`;
@@ -18,9 +18,9 @@ export class SecretSearch {
     return secret;
   }
 
-  /** Adds one that others have made. */
+  /** Adds a secret that was made elsewhere. */
   add(what: string, secret: string): void {
-    assert.ok(secret.length >= 20, `${what} is too short to be told apart`);
+    assert.ok(secret.length >= 20, `${what} is too short to be unique`);
     const bytes = Buffer.from(secret);
     this.#forms.set(what, [
       secret.replaceAll(/\s/g, ""),
@@ -31,12 +31,12 @@ export class SecretSearch {
     ]);
   }
 
-  /** How many values were looked through. */
+  /** The number of texts that were searched. */
   get texts(): number {
     return this.#texts;
   }
 
-  /** Looks through a value, as people and programs may see it. */
+  /** Searches a value in every way in which people and programs may see it. */
   see(where: string, value: unknown): void {
     for (const text of viewsOf(value)) this.#look(where, text);
   }
@@ -46,7 +46,7 @@ export class SecretSearch {
     assert.deepEqual(this.take(), []);
   }
 
-  /** What was found since the last time. */
+  /** The findings since the last time. */
   take(): string[] {
     const found = [...this.#found];
     this.#found.clear();
@@ -55,7 +55,7 @@ export class SecretSearch {
 
   #look(where: string, text: string): void {
     this.#texts++;
-    // Bytes are shown with blanks between them, or with their indices.
+    // Bytes may be shown with blanks between them, or with their indices.
     const close = text.replaceAll(/\s/g, "").replaceAll(/"?\d+"?:(?=\d)/g, "");
     for (const [what, forms] of this.#forms) {
       if (forms.some((form) => close.includes(form))) {
@@ -65,7 +65,7 @@ export class SecretSearch {
   }
 }
 
-/** What is the same wherever in a longer text the bytes begin. */
+/** The parts of the base64 form that do not depend on the bytes before. */
 function base64Cores(bytes: Buffer): string[] {
   return [0, 1, 2].map((offset) => {
     const shifted = Buffer.concat([Buffer.alloc(offset), bytes]);
@@ -78,7 +78,7 @@ interface Inspector {
   inspect(value: unknown, options: Record<string, unknown>): string;
 }
 
-/** Whatever turns a value into text, on its way to a log or a screen. */
+/** The texts that logs and screens may make of a value. */
 function* viewsOf(value: unknown): Generator<string> {
   yield* typeof value === "string" ? [value] : [];
   const { Deno, Bun } = globalThis as { Deno?: Inspector; Bun?: Inspector };
@@ -107,7 +107,7 @@ function* viewsOf(value: unknown): Generator<string> {
     try {
       yield view() ?? "";
     } catch {
-      // It can't be shown in this way, so nobody sees it.
+      // The value has no text of this kind.
     }
   }
   yield* errorsBelow(value);
@@ -117,7 +117,7 @@ function plain(_: string, value: unknown): unknown {
   return typeof value === "bigint" ? String(value) : value;
 }
 
-/** The parts of errors that are not shown by themselves. */
+/** The errors inside a value, which other views may leave out. */
 function* errorsBelow(value: unknown, depth = 0): Generator<string> {
   if (!(value instanceof Error) || depth > 16) return;
   for (const name of Object.getOwnPropertyNames(value)) {
@@ -126,7 +126,7 @@ function* errorsBelow(value: unknown, depth = 0): Generator<string> {
     try {
       yield JSON.stringify(part, plain) ?? "";
     } catch {
-      // Refers to itself.
+      // The value refers to itself.
     }
     for (const error of [part].flat()) yield* errorsBelow(error, depth + 1);
   }

@@ -1,4 +1,4 @@
-/** A store that is full of secrets, and everything that it shows. */
+/** A store full of secrets, and a search through everything that it shows. */
 import type { Buffer } from "node:buffer";
 import { dropSchema } from "../../../src/database/migrations/mod.ts";
 import { quoteIdentifier } from "../../../src/database/migrations/sql_text.ts";
@@ -24,33 +24,33 @@ import {
 import { commandLines } from "./command_lines.ts";
 import type { SecretSearch } from "./search.ts";
 
-/** What a test of secrets works with. */
+/** The store, and what a test of secrets needs around it. */
 export interface SecretStore extends AsyncDisposable {
   storage: PostgresStreamStorage;
   schema: string;
   /** A superuser's session. */
   admin: Session;
-  /** Between the store and its server. */
+  /** The proxy between the store and its server. */
   proxy: Proxy;
-  /** The store's login, with its password, past the proxy. */
+  /** A URL with the store's login and password that bypasses the proxy. */
   url: string;
   content: Uint8Array;
-  /** Makes a stream for each operation, while everything is in order. */
+  /** Makes a stream for each operation, before any trouble. */
   streams(): Promise<Map<string, StreamId>>;
   /**
-   * Calls every operation but `close` and looks through what it throws; returns
-   * the names of those that succeeded.
+   * Calls every operation except those that end the store, and searches their
+   * errors. Returns the names of those that succeeded.
    */
   callAll(
     situation: string,
     streams: Map<string, StreamId>,
     signal?: AbortSignal,
   ): Promise<string[]>;
-  /** Looks through all that the store tells about itself. */
+  /** Searches everything that the store shows about itself. */
   look(situation: string): Promise<void>;
 }
 
-/** Opens one for a role whose password is a secret. */
+/** Opens a store for a role whose password is a secret. */
 export async function openSecretStore(
   search: SecretSearch,
   telemetry: InMemoryTelemetry,
@@ -79,7 +79,7 @@ export async function openSecretStore(
     logger: (event) => void events.push(event),
     ...options,
   });
-  // Long enough to be cut by whatever shortens: then its beginning shows.
+  // So long that any code that shortens text would cut it and show its start.
   const content = bytes(search.invent("content").repeat(9));
   const look = async (situation: string) => {
     const where = (what: string) => `${situation}, ${what}`;
@@ -119,7 +119,7 @@ export async function openSecretStore(
       const succeeded: string[] = [];
       for (const operation of operationsOf(storage)) {
         if (endings.has(operation)) continue;
-        // It forgets what is yet to be looked at.
+        // This operation clears the ring, so search the ring before.
         if (operation === "disableTxTracker") await look(situation);
         const given = calls[operation]!.args(streams.get(operation)!, content);
         const args = signal ? withSignal(operation, given, signal) : given;
@@ -157,7 +157,7 @@ export function withSignal(
   return takesOne ? [{ ...first, signal }] : [...args, { signal }];
 }
 
-/** Whatever a caller of plain JavaScript may pass by mistake, with content. */
+/** Values with content that a caller of plain JavaScript may pass by mistake. */
 export function mistakes(content: Uint8Array): unknown[] {
   const text = new TextDecoder().decode(content);
   return [
@@ -175,7 +175,7 @@ export function mistakes(content: Uint8Array): unknown[] {
   ];
 }
 
-/** Of a reply that sends back whatever came, a bucket's favourite trick. */
+/** The text of a reply that sends the whole request back. */
 export function echoOf(
   { headers, body }: { headers: Headers; body: Buffer | Uint8Array },
 ): string {

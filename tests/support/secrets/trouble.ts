@@ -1,4 +1,4 @@
-/** What the tests of secrets have in common. */
+/** Shared parts of the tests of secrets. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { openStreamStorage } from "../../../src/open_stream_storage.ts";
@@ -7,7 +7,7 @@ import { isStreamStorageError } from "../../../src/storage/errors.ts";
 import { type GcsServer, startGcsServer } from "../media/gcs_server.ts";
 import type { SecretSearch } from "./search.ts";
 
-/** A test that looks, and after which nothing may have been found. */
+/** Defines tests that must search something, and must not find a secret. */
 export function sweepBy(
   search: SecretSearch,
 ): (name: string, body: () => Promise<void>) => void {
@@ -38,7 +38,7 @@ export function withPort(url: string, port: number): string {
   return changed.href;
 }
 
-/** What an opening throws; an error that nobody made if it succeeds. */
+/** The error of an opening, which must fail with one of ours. */
 export async function failure(options: unknown): Promise<unknown> {
   try {
     await using _ = await openStreamStorage(options as StreamStorageOptions);
@@ -46,5 +46,5 @@ export async function failure(options: unknown): Promise<unknown> {
     assert.ok(isStreamStorageError(error), String(error));
     return error;
   }
-  assert.fail("The store was opened");
+  assert.fail("Expected the store not to open");
 }

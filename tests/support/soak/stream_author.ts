@@ -10,7 +10,7 @@ import {
   newStreamId,
 } from "../../../src/testing/contract/support.ts";
 
-/** What the soak's quotas are, so that the author knows what to expect. */
+/** The soak's quotas, by which the author knows what to expect. */
 export const soakQuotas = {
   minipoolEvents: 40,
   minipoolBytes: 10_000,
@@ -19,26 +19,26 @@ export const soakQuotas = {
 };
 
 /**
- * Writes one stream, alone, and knows what must be stored: everything that was
- * acknowledged, but for old blocks, of which the trimmer takes.
+ * The only writer of a stream. It knows what must be stored: every acknowledged
+ * write, except old blocks that the trimmer may remove.
  */
 export class StreamAuthor {
   readonly id: StreamId = newStreamId("channel");
   readonly #random: Random;
-  /** Which stream of the id it is. */
+  /** The number of streams that this id has had. */
   #life = 0;
   last = -1n;
   latest = 0n;
   #events: Uint8Array[] = [];
   #payloads = 0;
-  /** Checks that were made. */
+  /** The number of checks made. */
   checks = 0;
 
   constructor(random: Random) {
     this.#random = random;
   }
 
-  /** One random thing. */
+  /** Takes one random step. */
   async step(storage: StreamStorage): Promise<void> {
     const random = this.#random;
     if (this.last < 0n) return await this.#create(storage);
@@ -52,7 +52,7 @@ export class StreamAuthor {
     else await this.#remove(storage);
   }
 
-  /** Whatever is served must be what was acknowledged. */
+  /** Checks that reads return what was acknowledged. */
   async check(storage: StreamStorage): Promise<void> {
     if (this.last < 0n) return;
     const preceding = this.#random.between(0, 20);
@@ -60,17 +60,17 @@ export class StreamAuthor {
     const { miniblocks, snapshotMiniblockOffset, minipoolEnvelopes } = view;
     const marked = miniblocks[snapshotMiniblockOffset]!;
     assert.equal(marked.number, this.latest);
-    if (this.latest > 0n) assert.ok(marked.snapshot, "the latest is there");
+    if (this.latest > 0n) assert.ok(marked.snapshot, "no latest snapshot");
     this.#checkRun(miniblocks);
     assert.deepEqual(minipoolEnvelopes, this.#events);
     const [range, ...others] = await storage.getMiniblockNumberRanges(this.id);
-    assert.deepEqual(others, [], "one run");
+    assert.deepEqual(others, [], "more than one run");
     const stored = await storage.readMiniblocks(
       this.id,
       range!.startInclusive,
       this.last + 1n,
     ).catch((error) => {
-      // The trimmer has cut in between.
+      // The trimmer has removed them meanwhile.
       if (error.code !== "MINIBLOCKS_NOT_FOUND") throw error;
       return { miniblocks };
     });
@@ -205,7 +205,7 @@ export class StreamAuthor {
     this.#events = [];
   }
 
-  /** Only blocks that are stored, or the trimmer would find a gap. */
+  /** Adds blocks right before the stored ones, or the trimmer would find a gap. */
   async #backfill(storage: StreamStorage): Promise<void> {
     if (this.latest >= this.last) return;
     await storage.writePrecedingMiniblocks(this.id, [

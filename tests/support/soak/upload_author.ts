@@ -9,19 +9,19 @@ import {
   newStreamId,
 } from "../../../src/testing/contract/support.ts";
 
-/** Uploads files while the sweeper takes what is not complete soon enough. */
+/** Uploads files while the sweeper removes those that are not complete in time. */
 export class UploadAuthor {
   readonly #random: Random;
-  /** Complete uploads, which nobody may remove, and their chunks. */
+  /** Complete uploads, which must stay, and their numbers of chunks. */
   readonly sealed = new Map<StreamId, number>();
-  /** Uploads that were left half done or swept. */
+  /** The number of uploads that were abandoned or swept. */
   abandoned = 0;
 
   constructor(random: Random) {
     this.#random = random;
   }
 
-  /** One upload; whether it is complete is a matter of chance and of time. */
+  /** Makes one upload, which chance or the sweeper may leave incomplete. */
   async step(storage: StreamStorage): Promise<void> {
     const random = this.#random;
     const id = newStreamId("media");
@@ -45,7 +45,7 @@ export class UploadAuthor {
       await storage.normalizeEphemeralStream(id);
       this.sealed.set(id, chunks);
     } catch (error) {
-      // Swept, wholly or before its last chunks, which began another one.
+      // The sweeper took the upload, or its start, so that the rest began anew.
       const codes = ["NOT_FOUND", "MINIBLOCKS_STORAGE_FAILURE", "INTERNAL"];
       if (!isStreamStorageError(error) || !codes.includes(error.code)) {
         throw error;
@@ -54,7 +54,7 @@ export class UploadAuthor {
     }
   }
 
-  /** The last complete uploads, or all, are there as they were written. */
+  /** Checks the last `count` complete uploads. */
   async check(storage: StreamStorage, count = 100): Promise<void> {
     for (const [id, chunks] of [...this.sealed].slice(-count)) {
       const { miniblocks } = await storage.readMiniblocks(

@@ -1,8 +1,8 @@
 /**
- * Writers and readers of many streams, with all workers at work behind them,
- * options that change all the time, and restarts in between. What was
- * acknowledged must be there, but for what the rules let go, and the invariants
- * must hold at every restart.
+ * Writers and readers of many streams, with all workers running, options that
+ * change all the time, and restarts. Acknowledged writes must be stored unless
+ * the rules let a worker remove them, and the invariants must hold at every
+ * restart.
  */
 import assert from "node:assert/strict";
 import { Random } from "../random.ts";
@@ -15,38 +15,39 @@ import {
 import { soakQuotas, StreamAuthor } from "./stream_author.ts";
 import { UploadAuthor } from "./upload_author.ts";
 
-/** How much is done. */
+/** The extent of the soak. */
 export interface WorkersSoakOptions {
   seed: string;
-  /** Streams that are written at a time, and as many files uploaded. */
+  /** The number of streams written at a time, and of files uploaded. */
   authors: number;
-  /** Steps of each author between two restarts. */
+  /** The number of each author's steps between two restarts. */
   steps: number;
-  /** Restarts; more while `goesOn` says so. */
+  /** The number of restarts; more while `goesOn` says so. */
   rounds: number;
   goesOn?: () => boolean;
   onRound?: (counts: WorkersSoakCounts) => void;
 }
 
-/** What was done. */
+/** Counts of what was done. */
 export interface WorkersSoakCounts {
   rounds: number;
   steps: number;
   checks: number;
   sealed: number;
   abandoned: number;
-  /** Streams that workers have dealt with. */
+  /** Streams that the sweeper has removed. */
   swept: number;
   trimmed: number;
 }
 
 /**
- * By rounds: uploads are swept while they are written, which is what is tested,
- * or in peace, so that some are complete on the slowest machine.
+ * The ages by round. Short ones let the sweeper remove uploads while they are
+ * written, which is the test. Long ones let some uploads complete, even on the
+ * slowest machine.
  */
 const ttls = [20, 600_000, 5, 100];
 
-/** Runs it in a schema of its own; throws what was wrong. */
+/** Runs the soak in a schema of its own; throws if anything is wrong. */
 export async function soakWorkers(
   options: WorkersSoakOptions,
 ): Promise<WorkersSoakCounts> {
@@ -116,7 +117,7 @@ async function runRound(
   await meddling;
 }
 
-/** Something that an operator may do at any time. */
+/** Does something that an operator may do at any time. */
 async function meddle(
   maintenance: StreamMaintenance,
   random: Random,
@@ -129,7 +130,7 @@ async function meddle(
       const report = await maintenance.trimStreams({
         dryRun: random.chance(50),
       });
-      // There never is a gap, whatever happens at the same time.
+      // Concurrent work never makes a gap.
       assert.deepEqual(report.refusals, []);
       for (const { reason } of report.failures) {
         assert.match(reason, /^(stream_changed|stream_not_found)$/);
@@ -154,7 +155,7 @@ function trimmingOf(random: Random): TrimmingOptions {
   };
 }
 
-/** Whether the log tells of anything that should not be. */
+/** Checks that the log has no unexpected events. */
 function assertNothingWrong({ events }: MaintenanceStore): void {
   const wrong = events.filter(({ level, code, details }) => {
     const first = details?.["first"] as { reason?: string } | undefined;
@@ -166,7 +167,7 @@ function assertNothingWrong({ events }: MaintenanceStore): void {
   assert.deepEqual(wrong, []);
 }
 
-/** When all is quiet, nothing is left that the rules let go. */
+/** Checks at rest that nothing is left that the rules let workers remove. */
 async function checkEnd(
   store: MaintenanceStore,
   streams: readonly StreamAuthor[],
@@ -183,20 +184,27 @@ async function checkEnd(
   await maintenance.sweepEphemeralStreams({ ttlMs: 0 });
   await maintenance.trimStreams();
   const again = await maintenance.trimStreams();
-  assert.equal(again.trimmed, 0, "it converges");
+  assert.equal(again.trimmed, 0, "a second run still trims");
   for (const { id, last, latest } of streams) {
     if (last < 0n) continue;
     const [range, ...others] = await storage.getMiniblockNumberRanges(id);
     assert.deepEqual(others, []);
     const { startInclusive: start, snapshotSeqNums: snapshots } = range!;
-    assert.ok(start === 0n || snapshots.includes(start), "cut at a snapshot");
+    assert.ok(
+      start === 0n || snapshots.includes(start),
+      "no snapshot at the cut",
+    );
     const droppable = snapshots.filter((n) =>
       n > start && n <= latest - history
     );
-    assert.deepEqual(droppable, [], "history");
+    assert.deepEqual(droppable, [], "too much history");
     const old = snapshots.filter((n) => n <= last - 100n && n !== latest);
     const intervals = old.map((n) => n / retention);
-    assert.equal(new Set(intervals).size, intervals.length, "retention");
+    assert.equal(
+      new Set(intervals).size,
+      intervals.length,
+      "too many snapshots",
+    );
   }
   const sealed = uploads.reduce((sum, { sealed }) => sum + sealed.size, 0);
   const alive = streams.filter(({ last }) => last >= 0n).length;

@@ -39,7 +39,7 @@ export interface InMemoryTelemetry extends AsyncDisposable {
   takeSpans(): ReadableSpan[];
 }
 
-/** Installs it; a store that is opened from now on uses it. */
+/** Installs the SDK; stores that are opened from now on use it. */
 export function installTelemetry(): InMemoryTelemetry {
   const reader = new PulledReader();
   const meterProvider = new MeterProvider({ readers: [reader] });

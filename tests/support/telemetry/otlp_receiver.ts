@@ -1,4 +1,4 @@
-/** Takes what an OpenTelemetry SDK sends by OTLP over HTTP, as JSON. */
+/** Receives what an OpenTelemetry SDK exports by OTLP over HTTP, as JSON. */
 import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -40,10 +40,10 @@ export interface OtlpLog {
   body: { stringValue?: string };
 }
 
-/** A running receiver and all that it was sent. */
+/** A running receiver, and everything that it has received. */
 export interface OtlpReceiver extends AsyncDisposable {
   readonly url: string;
-  /** By name, as they came last. */
+  /** The last version of each metric, by name. */
   readonly metrics: Map<string, OtlpMetric>;
   readonly spans: OtlpSpan[];
   readonly logs: OtlpLog[];
@@ -92,7 +92,7 @@ async function textOf(request: IncomingMessage): Promise<string> {
   return text;
 }
 
-/** The points of a metric, of whatever kind it is. */
+/** The points of a metric of any kind. */
 export function pointsOf(metric: OtlpMetric): OtlpPoint[] {
   return (metric.sum ?? metric.gauge ?? metric.histogram)?.dataPoints ?? [];
 }

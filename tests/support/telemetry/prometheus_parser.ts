@@ -1,8 +1,7 @@
 /**
- * Reads Prometheus' text format 0.0.4 and refuses whatever is not exactly it:
- * a family's HELP and TYPE stand before all its samples and once, labels are
- * escaped, no sample stands twice, buckets grow up to `+Inf`, which is the
- * count.
+ * Parses Prometheus' text format 0.0.4 and refuses every deviation. A family's
+ * HELP and TYPE come once, before its samples; labels are escaped; no sample
+ * comes twice; buckets grow up to `+Inf`, which equals the count.
  */
 
 /** A sample's labels and its value. */
@@ -110,7 +109,7 @@ function checkFamily(name: string, { type, samples }: PrometheusFamily): void {
   const seen = new Set<string>();
   for (const sample of samples) {
     const key = seriesOf(sample, [sample.name, "le"]);
-    if (seen.has(key)) throw new Error(`${key} stands twice`);
+    if (seen.has(key)) throw new Error(`${key} comes twice`);
     seen.add(key);
     if (type === "counter" && !(sample.value >= 0)) {
       throw new Error(`${key} is ${sample.value}`);

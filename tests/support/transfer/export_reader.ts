@@ -1,12 +1,12 @@
 /**
- * Reads an export by docs/export-format.md, and by nothing else of ours: that
- * this is possible shows that the page is complete.
+ * Reads an export by docs/export-format.md, and uses no code of the package. This
+ * shows that the page is complete.
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-/** A stream, as the file has it. */
+/** A stream of the file. */
 export interface ExportedStream {
   id: string;
   kind: number;
@@ -41,7 +41,7 @@ const block = (bytes: Uint8Array) => {
 const hex = (bytes: Uint8Array) =>
   [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** The header and the streams of a file that is not compressed. */
+/** Reads the header and the streams of an uncompressed file. */
 export function readByDoc(path: string) {
   const file = new Uint8Array(readFileSync(path));
   const view = new DataView(file.buffer, file.byteOffset, file.length);

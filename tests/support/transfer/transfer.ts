@@ -1,5 +1,4 @@
-/** Places to move streams between, for tests of transfers. */
-
+/** Stores and folders for tests of transfers. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,17 +14,17 @@ import type { DebugReadStreamDataResult } from "../../../src/storage/model.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import { openTestStorage } from "../storage.ts";
 
-/** A schema that nobody owns. */
+/** A schema without an owner. */
 export interface EmptyStore extends AsyncDisposable {
   url: string;
   schema: string;
-  /** As an owner is told. */
+  /** The options that open or name it. */
   place: { url: string; schema: string; startupDelayMs: number };
-  /** Works with a store on it, which is closed then. */
+  /** Opens a store on it for `work`, and closes the store. */
   with<T>(work: (storage: PostgresStreamStorage) => Promise<T>): Promise<T>;
 }
 
-/** Makes one. */
+/** Makes an empty store. */
 export async function emptyStore(
   options: Partial<StreamStorageOptions> = {},
 ): Promise<EmptyStore> {
@@ -49,7 +48,7 @@ export async function emptyStore(
   };
 }
 
-/** A directory that goes with all that is in it. */
+/** A directory that is removed with its content. */
 export async function temporaryDirectory(): Promise<
   AsyncDisposable & { path: string; file(name: string): string }
 > {
@@ -61,7 +60,7 @@ export async function temporaryDirectory(): Promise<
   };
 }
 
-/** What differs between two stores, by stream. */
+/** The differences between two stores, by stream. */
 export async function differences(
   left: { url: string; schema: string },
   right: { url: string; schema: string },
@@ -77,7 +76,7 @@ export async function differences(
   return found;
 }
 
-/** Collects what is told. */
+/** Collects reported problems. */
 export function problems(): {
   found: Record<string, StreamProblem["problem"]>;
   onProblem: (problem: StreamProblem) => void;
@@ -89,7 +88,7 @@ export function problems(): {
   };
 }
 
-/** Everything that a store has of a stream; undefined if there is none. */
+/** Everything that a store has of a stream; undefined if it has none. */
 export async function contentsOf(
   storage: PostgresStreamStorage,
   streamId: StreamId,

@@ -2,7 +2,7 @@ import type { Proxy } from "../network/proxy.ts";
 
 /**
  * Counts how often statements are bound through the proxy, by a piece of their
- * text. They stay prepared: their names tell them apart.
+ * text. A prepared statement is bound by name, so it remembers names.
  */
 export class BindCounts<K extends string> {
   readonly #pieces: Record<K, string>;
@@ -23,7 +23,7 @@ export class BindCounts<K extends string> {
     });
   }
 
-  /** Since the last reset. */
+  /** The count since the last reset. */
   of(kind: K): number {
     return this.#counts.get(kind) ?? 0;
   }

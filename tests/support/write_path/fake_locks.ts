@@ -1,11 +1,11 @@
 import type { QueueLocks } from "../../../src/postgres/write_path/write_queue_options.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 
-/** Locks of tables, each stream being a partition of its own. */
+/** Locks of tables, where each stream has a partition of its own. */
 export class FakeLocks implements QueueLocks {
-  /** What is locked, whether the queue knows of it or not. */
+  /** The locked partitions, whether or not the queue knows of them. */
   readonly held = new Set<StreamId>();
-  /** How often was asked. */
+  /** The number of looks at the locks. */
   looks = 0;
   #known = new Map<StreamId, number>();
   #listener = () => {};
@@ -27,7 +27,7 @@ export class FakeLocks implements QueueLocks {
     this.#listener = listener;
   };
 
-  /** The lock is given back, and that is noticed. */
+  /** Frees the locks, and lets the queue notice that. */
   free(...streamIds: StreamId[]): Promise<void> {
     for (const id of streamIds) this.held.delete(id);
     return this.look();

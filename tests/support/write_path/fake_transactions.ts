@@ -9,49 +9,49 @@ import type {
 } from "../../../src/postgres/write_path/queued_write.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 
-/** A transaction that is under way, and how it ends. */
+/** A transaction in flight, whose end the test decides. */
 export interface FakeTransaction {
   /** The streams that are locked. */
   streamIds: readonly StreamId[];
   /** The names of the writes, in order. */
   names: readonly string[];
   kind: "shared" | "alone";
-  /** Whether a write that runs alone was told that it may be done already. */
+  /** Whether a write that runs alone may already have been committed. */
   isInDoubt: boolean;
-  /** Commits; without `done`, the writes that are named do nothing. */
+  /** Commits; the writes named in `without` do nothing. */
   commit(options?: { without?: readonly string[] }): void;
-  /** Fails, wholly. */
+  /** Fails as a whole. */
   fail(error: Error): void;
 }
 
-/** How a fake write differs from a small one that can share. */
+/** How a fake write differs from a small one that can share a transaction. */
 export interface FakeWriteOptions {
   bytes?: number;
-  /** Always a transaction of its own. */
+  /** It always needs a transaction of its own. */
   solo?: boolean;
-  /** The only one of its stream in a transaction. */
+  /** A transaction can have no other write to its stream. */
   single?: boolean;
-  /** Of the background, and so always a transaction of its own. */
+  /** It is a background write, which needs a transaction of its own. */
   background?: boolean;
   signal?: AbortSignal;
 }
 
-/** Error of a transaction whose answer was lost. */
+/** The error of a transaction whose answer was lost. */
 export class UnknownOutcome extends Error {}
 
-/** Error of a transaction that needs a lock which somebody else holds. */
+/** The error of a transaction that needs a lock of another session. */
 export class Locked extends Error {}
 
-/** Takes the place of the database below a write queue. */
+/** Replaces the database below a write queue. */
 export class FakeTransactions {
-  /** The transactions under way, the oldest first. */
+  /** The transactions in flight, the oldest first. */
   readonly inFlight: FakeTransaction[] = [];
-  /** All that ever began. */
+  /** All transactions so far. */
   readonly begun: FakeTransaction[] = [];
-  /** Names of shared writes that did nothing, with how many later ones did. */
+  /** Shared writes that did nothing, with the number of later ones that did. */
   readonly explained: [name: string, later: number][] = [];
 
-  /** For the queue's options. */
+  /** The option of the queue that runs a batch. */
   readonly runBatch = (
     writes: readonly BatchedWrite[],
   ): Promise<Result[]> => {
@@ -69,7 +69,7 @@ export class FakeTransactions {
     );
   };
 
-  /** A write whose promise gives its name. */
+  /** Makes a write whose promise resolves to its name. */
   write(
     streamId: StreamId,
     name: string,
@@ -95,7 +95,7 @@ export class FakeTransactions {
           bind: () => ({ bound: bind(statement({ text: name })) }),
           explain: (later) => {
             this.explained.push([name, later]);
-            // As the store's own: the reason shows when it runs alone.
+            // Like a real write, it finds its reason by running alone.
             if (single) return runAlone(false);
             return Promise.reject(new Error(`${name} is refused`));
           },

@@ -1,4 +1,4 @@
-/** The embedded server as snippets get it: real, and known as that. */
+/** The embedded server for snippets: a real one, whose URL is registered. */
 import { startEmbeddedPostgres as start } from "../../../../src/embedded/mod.ts";
 import { realUrls } from "./package.ts";
 

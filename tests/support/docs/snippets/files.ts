@@ -1,7 +1,7 @@
-/** Files that snippets read: certificates, keys. Nothing is read here. */
+/** The files that snippets read: made-up certificates and keys. */
 import { certificates } from "../../login/certificates.ts";
 
-/** A certificate, or a service account for what is JSON. */
+/** Returns a service account for a JSON file, a certificate for any other. */
 export async function readFile(
   path: string | URL,
   _encoding: "utf8",

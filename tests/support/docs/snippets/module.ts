@@ -1,11 +1,11 @@
-/** A snippet of the documentation as a module that can be checked and run. */
+/** Turns a snippet of the documentation into a module to check and run. */
 import { pathToFileURL } from "node:url";
 import { join } from "node:path";
 import { configuration } from "../../registry/published_files.ts";
 import type { CodeBlock } from "../documents.ts";
 import { root } from "../../root.ts";
 
-/** What stands in place of modules that reach out of the test. */
+/** Replacements for modules that would reach outside the test. */
 const doubles: Record<string, string> = {
   ".": "package.ts",
   "./embedded": "embedded.ts",
@@ -31,7 +31,7 @@ export function moduleOf(block: CodeBlock): string {
   const types = pathToFileURL(
     join(root, "tests/support/docs/snippets/surroundings.ts"),
   );
-  // A block of its own: a snippet may declare what it could also be given.
+  // A block, because a snippet may declare a name that `Surroundings` has, too.
   return `// ${block.path}:${block.line}
 import type { Surroundings } from ${JSON.stringify(types.href)};
 ${imports.join("\n")}
@@ -46,7 +46,7 @@ ${body}
 `;
 }
 
-/** What a snippet may use without declaring it; see `Surroundings`. */
+/** The names that a snippet may use without a declaration; see `Surroundings`. */
 const surroundingNames = [
   "url",
   "schema",
@@ -61,7 +61,7 @@ const surroundingNames = [
   "console",
 ];
 
-/** What `console.log` is to print, as the comments behind the calls say. */
+/** The output that the comments after calls of `console.log` announce. */
 export function expectedOutput(block: CodeBlock): string[] {
   const calls = block.text.matchAll(/^\s*console\.log\(.*\); \/\/ (.+)$/gm);
   return Array.from(calls, ([, text]) => text!);

@@ -1,7 +1,7 @@
 /**
- * The package as snippets of the documentation get it. Their options are checked
- * as they stand; where an address is only an example, a store opens on the tests'
- * server instead, one after another in one schema, and a reader on the tests' store.
+ * The package for snippets. It checks their options as they are. If the URL is
+ * only an example, a store opens on the tests' server instead, where all stores
+ * share a schema one after another, and a reader reads the tests' own store.
  */
 import {
   openStreamReader as openReader,
@@ -14,13 +14,13 @@ import { testDatabaseUrl } from "../../database.ts";
 
 export * from "../../../../mod.ts";
 
-/** Addresses of servers that are there. */
+/** The URLs of servers that exist. */
 export const realUrls = new Set<string>();
 
 /** Schemas that snippets have made on the tests' server. */
 export const madeSchemas = new Set<string>();
 
-/** The schema of the store that readers read, and that of snippets' own stores. */
+/** The schema that readers read, and the schema of snippets' own stores. */
 export const schemas = { readable: "", own: "" };
 
 export const openStreamStorage: typeof open = async (options) => {
@@ -35,7 +35,7 @@ export const openStreamStorage: typeof open = async (options) => {
     partitions: 1,
     startupDelayMs: 0,
     ...others,
-    // The example's schema was migrated by hand.
+    // The example assumes a schema that was migrated by hand.
     ...(options.migrate === undefined || isReal ? {} : { migrate: "apply" }),
     url: address,
     schema: its,

@@ -1,11 +1,11 @@
-/** `node:process` as snippets get it: they may not end the tests. */
+/** `node:process` for snippets, which must not end the tests. */
 import { testDatabaseUrl } from "../../database.ts";
 
 const address = await testDatabaseUrl();
 const listeners: (() => void)[] = [];
 
 export default {
-  /** Every variable holds the address of the tests' server. */
+  /** Every variable holds the URL of the tests' server. */
   env: new Proxy({} as Record<string, string | undefined>, {
     get: () => address,
   }),
@@ -15,7 +15,7 @@ export default {
   },
 };
 
-/** The signal for which a snippet waits: it lets go of its store. */
+/** Sends the signal on which a snippet closes its store. */
 export function endProgram(): void {
   for (const listener of listeners.splice(0)) listener();
 }

@@ -1,4 +1,4 @@
-/** What a snippet of the documentation may use without declaring it. */
+/** The names that a snippet may use without a declaration. */
 import { format } from "node:util";
 import type {
   MiniblockDescriptor,
@@ -6,22 +6,22 @@ import type {
   StreamId,
 } from "../../../../mod.ts";
 
-/** A handler of requests, as `Deno.serve` and `Bun.serve` take one. */
+/** A handler of requests, for `Deno.serve` and `Bun.serve`. */
 type Handler = (request: Request) => Response | Promise<Response>;
 
-/** The names; those of runtimes and of the console are doubles. */
+/** The names. The runtimes and the console are replacements. */
 export interface Surroundings {
-  /** The address of a server. */
+  /** The URL of a server. */
   url: string;
-  /** The name of a schema that nobody owns. */
+  /** The name of a schema without an owner. */
   schema: string;
   /** An open store. */
   storage: PostgresStreamStorage;
-  /** A channel that has block 0, and a minipool that is empty. */
+  /** A channel with block 0 and an empty minipool. */
   streamId: StreamId;
-  /** A media stream, complete. */
+  /** A media stream with block 0. */
   mediaId: StreamId;
-  /** A block 0. */
+  /** The genesis of both streams. */
   genesis: MiniblockDescriptor;
   accessKeyId: string;
   secretAccessKey: string;
@@ -37,7 +37,7 @@ export interface Surroundings {
   console: { log(...values: unknown[]): void };
 }
 
-/** What a snippet has printed and served. */
+/** Records what a snippet prints and serves. */
 export class Observed {
   readonly lines: string[] = [];
   readonly #answers: Promise<Response>[] = [];
@@ -46,7 +46,7 @@ export class Observed {
     log: (...values) => this.lines.push(format(...values)),
   };
 
-  /** Nothing listens: the handler is asked once, as a scrape or a probe would. */
+  /** Opens no port. Calls the handler once, like a scrape or a probe. */
   serve(handler: Handler): unknown {
     const ask = async () => {
       const scrape = await handler(new Request("http://localhost/metrics"));
@@ -58,11 +58,11 @@ export class Observed {
     return {};
   }
 
-  /** Fails unless what the snippet serves answers. */
+  /** Throws unless every handler of the snippet has succeeded. */
   async checkAnswers(): Promise<void> {
     for (const answer of this.#answers) {
       const { status } = await answer;
-      if (status !== 200) throw new Error(`A handler answered ${status}`);
+      if (status !== 200) throw new Error(`Expected 200, found ${status}`);
     }
   }
 }

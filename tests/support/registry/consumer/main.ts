@@ -1,5 +1,5 @@
-// A host of the package: writes, reads and closes, and has its own copy of
-// OpenTelemetry's API, to which the spans of the store have to come.
+// A host that uses the package: it writes, reads and closes. It has its own copy
+// of OpenTelemetry's API, which must receive the store's spans.
 import process from "node:process";
 import { trace, type Tracer } from "@opentelemetry/api";
 import {
@@ -52,7 +52,7 @@ const [storage, isChecked] = await Promise.all([
     (error: unknown) => isStreamStorageError(error, "BAD_CONFIG"),
   ),
 ]);
-if (!isChecked) throw new Error("Opened, whatever its options are");
+if (!isChecked) throw new Error("Expected bad options to be refused");
 const inPostgres = await writeAndRead(storage);
 const counts = /duration_seconds_count.*writeEvent/.test(
   prometheusText(storage),

@@ -1,2 +1,2 @@
-// What the consumer's import map gives for p-retry: the package must not get it.
-throw new Error("The package was given its user's p-retry");
+// The consumer's import map maps p-retry to this file; the package must not.
+throw new Error("Expected the package to import its own p-retry");
