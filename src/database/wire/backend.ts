@@ -118,12 +118,18 @@ export class BackendReader {
 
   #fillRow(chunk: Buffer, from: number): number {
     const row = this.#partialRow!;
-    const at = row.fill(chunk, from);
+    const at = row.fill(this.#plain(chunk), from);
     if (row.complete) {
       this.#partialRow = undefined;
       this.#listener.row(row.values, row.bytes);
     }
     return at;
+  }
+
+  /** The same memory as a plain array, made once for all rows of a chunk. */
+  #plain(bytes: Buffer): Uint8Array {
+    if (bytes !== this.#source.bytes) this.#source = sourceOf(bytes);
+    return this.#source.plain;
   }
 
   #dispatch(bytes: Buffer, at: number, end: number): void {
@@ -132,10 +138,9 @@ export class BackendReader {
       this.#listener.message(code, bytes, at + headerBytes, end);
       return;
     }
-    if (bytes !== this.#source.bytes) this.#source = sourceOf(bytes);
     const decoders = this.#listener.rowDecoders();
     this.#listener.row(
-      decodeRow(this.#source, at + headerBytes, end, decoders),
+      decodeRow(bytes, this.#plain(bytes), at + headerBytes, end, decoders),
       end - at,
     );
   }
@@ -168,7 +173,8 @@ function sourceOf(bytes: Buffer): Source {
  * view of the Buffer, 100 blocks of 10 KB take a tenth more processor time.
  */
 function decodeRow(
-  { bytes, plain }: Source,
+  bytes: Buffer,
+  plain: Uint8Array,
   start: number,
   end: number,
   decoders: readonly Decoder[] | undefined,
@@ -209,17 +215,23 @@ function checkColumns(
   }
 }
 
-/** A row that comes in several chunks. */
+/**
+ * A row that comes in several chunks. Counts and length words are gathered as
+ * numbers: with a Buffer for each of them, reading rows of 10 KB in pieces of
+ * 64 KiB took a tenth more time.
+ */
 class PartialRow {
   readonly values: unknown[] = [];
   readonly bytes: number;
   readonly #decoders: readonly Decoder[] | undefined;
   #bytesLeft: number;
   #columns = -1;
-  /** The part being filled: the count, a length word or a column's bytes. */
-  #target: Buffer = Buffer.allocUnsafe(2);
+  /** The count or the length word that is being read, and its missing bytes. */
+  #number = 0;
+  #missing = 2;
+  /** The column that is being filled; undefined between two columns. */
+  #column: Uint8Array | undefined;
   #filled = 0;
-  #kind: "count" | "length" | "column" = "count";
 
   constructor(decoders: readonly Decoder[] | undefined, bodyBytes: number) {
     this.#decoders = decoders;
@@ -232,16 +244,13 @@ class PartialRow {
   }
 
   /** Reads the bytes of this row; returns where the next message starts. */
-  fill(chunk: Buffer, from: number): number {
+  fill(chunk: Uint8Array, from: number): number {
     let at = from;
     while (!this.complete && at < chunk.length) {
-      const wanted = this.#target.length - this.#filled;
-      const taken = Math.min(wanted, chunk.length - at);
-      chunk.copy(this.#target, this.#filled, at, at + taken);
-      this.#filled += taken;
-      this.#bytesLeft -= taken;
-      at += taken;
-      if (this.#filled === this.#target.length) this.#advance();
+      const column = this.#column;
+      at = column === undefined
+        ? this.#readNumber(chunk, at)
+        : this.#fillColumn(column, chunk, at);
     }
     if (this.complete && this.#bytesLeft !== 0) {
       throw new RangeError(
@@ -251,17 +260,24 @@ class PartialRow {
     return at;
   }
 
-  #advance(): void {
-    switch (this.#kind) {
-      case "count":
-        this.#columns = this.#target.readInt16BE(0);
-        checkColumns(this.#columns, this.#decoders);
-        return this.#expect("length", Buffer.allocUnsafe(4));
-      case "length":
-        return this.#startColumn(this.#target.readInt32BE(0));
-      case "column":
-        return this.#endColumn();
+  #readNumber(chunk: Uint8Array, from: number): number {
+    let at = from;
+    while (this.#missing > 0 && at < chunk.length) {
+      this.#number = this.#number << 8 | chunk[at++]!;
+      this.#missing--;
+      this.#bytesLeft--;
     }
+    if (this.#missing > 0) return at;
+    const number = this.#number;
+    this.#number = 0;
+    this.#missing = 4;
+    if (this.#columns >= 0) this.#startColumn(number);
+    else {
+      // Two bytes, as a signed integer.
+      this.#columns = number << 16 >> 16;
+      checkColumns(this.#columns, this.#decoders);
+    }
+    return at;
   }
 
   #startColumn(length: number): void {
@@ -272,28 +288,32 @@ class PartialRow {
     }
     if (length < 0) {
       this.values.push(null);
-      return this.#expect("length", this.#target);
+      return;
     }
     // Memory of its own, not of Node's pool: the caller gets the bytea.
-    const bytes = new Uint8Array(length);
-    this.#expect("column", Buffer.from(bytes.buffer));
-    if (length === 0) this.#endColumn();
+    const column = new Uint8Array(length);
+    this.#column = column;
+    this.#filled = 0;
+    if (length === 0) this.#endColumn(column);
   }
 
-  #endColumn(): void {
+  #fillColumn(column: Uint8Array, chunk: Uint8Array, from: number): number {
+    const wanted = column.length - this.#filled;
+    const taken = Math.min(wanted, chunk.length - from);
+    column.set(chunk.subarray(from, from + taken), this.#filled);
+    this.#filled += taken;
+    this.#bytesLeft -= taken;
+    if (taken === wanted) this.#endColumn(column);
+    return from + taken;
+  }
+
+  #endColumn(column: Uint8Array): void {
     const decode = this.#decoders?.[this.values.length] ?? decodeText;
-    const bytes = this.#target;
     this.values.push(
       decode === decodeBytes
-        ? new Uint8Array(bytes.buffer)
-        : decode(bytes, 0, bytes.length),
+        ? column
+        : decode(Buffer.from(column.buffer), 0, column.length),
     );
-    this.#expect("length", Buffer.allocUnsafe(4));
-  }
-
-  #expect(kind: "length" | "column", target: Buffer): void {
-    this.#kind = kind;
-    this.#target = target;
-    this.#filled = 0;
+    this.#column = undefined;
   }
 }
