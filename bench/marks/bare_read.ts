@@ -10,7 +10,7 @@ import { throughput } from "./clock.ts";
 import type { Measure, Place } from "./place.ts";
 
 /** `pg` logs in; from then on its socket is read here. */
-export async function bareReads({ url }: Place): Promise<Measure> {
+export async function bareReads({ url, serverCpu }: Place): Promise<Measure> {
   const client = new pg.Client(clientOptions(url));
   await client.connect();
   await client.query("CREATE TEMPORARY TABLE bare (data bytea)");
@@ -34,7 +34,7 @@ export async function bareReads({ url }: Place): Promise<Measure> {
       stream.on("data", onData);
       stream.write(query);
       return promise;
-    });
+    }, serverCpu);
 }
 
 /** A simple query. */

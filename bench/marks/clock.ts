@@ -1,7 +1,9 @@
 /** Time and CPU time of calls. */
 
+import { availableParallelism } from "node:os";
 import process from "node:process";
 import { times } from "../data.ts";
+import type { CpuMeter } from "../server_cpu.ts";
 import type { Figures } from "./place.ts";
 
 /** Leaves work out of the measurement; for one client only. */
@@ -9,13 +11,16 @@ export type Untimed = (work: () => Promise<unknown>) => Promise<void>;
 
 /**
  * How often so many clients get an answer, each of which makes one call after
- * another for some seconds, at least one; and the CPU time of this process.
+ * another for some seconds, at least one; the CPU time of this process; and, if
+ * it can be read, that of the server, which counts untimed work, too.
  */
 export async function throughput(
   clients: number,
   seconds: number,
   call: (untimed: Untimed) => Promise<unknown>,
+  serverCpu?: CpuMeter,
 ): Promise<Figures> {
+  const usedBefore = serverCpu?.() ?? 0;
   const clock = new Clock();
   let calls = 0;
   await Promise.all(times(clients, async () => {
@@ -25,8 +30,15 @@ export async function throughput(
     } while (clock.ms < seconds * 1000);
   }));
   const { ms, cpuMs } = clock;
-  return { perSecond: calls / ms * 1000, cpuMs: cpuMs / calls };
+  const client = { perSecond: calls / ms * 1000, cpuMs: cpuMs / calls };
+  if (serverCpu === undefined) return client;
+  const serverCpuMs = (serverCpu() - usedBefore) / 1000 / calls;
+  const mostPerSecond = cores * 1000 / (client.cpuMs + serverCpuMs);
+  return { ...client, serverCpuMs, mostPerSecond };
 }
+
+/** Client and server share them. */
+const cores = availableParallelism();
 
 /** Time and CPU time since it was made, less what was left out. */
 export class Clock {

@@ -3,6 +3,7 @@
 import type pg from "pg";
 import type { PostgresStreamStorage } from "../../mod.ts";
 import type { Catalog } from "../../src/postgres/catalog.ts";
+import type { CpuMeter } from "../server_cpu.ts";
 import type { MarkSizes } from "./sizes.ts";
 
 /** The environment variable in which the scripts of a side get their URL. */
@@ -16,6 +17,8 @@ export interface Place {
   url: string;
   /** A connection that does not go through the store. */
   direct: pg.Client;
+  /** Undefined where the server's processes can't be seen. */
+  serverCpu: CpuMeter | undefined;
   /** Knows the names of the tables. */
   catalog: Catalog;
   /** By this the store's connections are known to the server. */

@@ -58,7 +58,8 @@ function cellsOf(
 ): string[] {
   const valuesOf = (checkout: string) =>
     sides.find((side) => side.checkout === checkout)?.rounds
-      .map((round) => round[wanted.name]!) ?? [];
+      .map((round) => round[wanted.name])
+      .filter((value) => value !== undefined) ?? [];
   const [now = "", before] = checkouts;
   // What no checkout has to do with stands in the first column.
   const isOther = sides.every(({ checkout }) => !checkouts.includes(checkout));

@@ -14,6 +14,7 @@ import { pathToFileURL } from "node:url";
 import pg from "pg";
 import { Catalog } from "../../src/postgres/catalog.ts";
 import { clientOptions } from "../client.ts";
+import { serverCpu } from "../server_cpu.ts";
 import { type Measure, type Place, urlVariable } from "./place.ts";
 import { isSizeName, sizes } from "./sizes.ts";
 import { workerRows } from "./worker_rows.ts";
@@ -55,6 +56,7 @@ const place: Place = {
   },
   url: plainUrl,
   direct,
+  serverCpu: await serverCpu(direct),
   catalog: new Catalog(schema, partitions),
   applicationName,
   sizes: sizes[size],

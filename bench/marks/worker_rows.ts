@@ -54,6 +54,7 @@ async function blockReads(place: Place, clients: number): Promise<Measure> {
       clients,
       seconds,
       () => place.storage.readMiniblocks(next(), 0n, 100n),
+      place.serverCpu,
     );
 }
 
@@ -65,6 +66,7 @@ async function streamReads(place: Place): Promise<Measure> {
       32,
       seconds,
       () => place.storage.readStreamFromLastSnapshot(next(), 0),
+      place.serverCpu,
     );
 }
 

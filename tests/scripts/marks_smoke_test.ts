@@ -40,8 +40,10 @@ describe("The marks", () => {
       const rounds = sides.flatMap((side) => side.rounds);
       const isMissing = row.id.endsWith("-psql") && psql === undefined;
       assert.equal(rounds.length, isMissing ? 0 : 1, row.id);
-      for (const { name } of isMissing ? [] : row.figures) {
-        assert.ok(rounds[0]![name]! > 0, `${row.id}, ${name}`);
+      for (const { name, isOfServer } of isMissing ? [] : row.figures) {
+        const value = rounds[0]![name];
+        if (isOfServer && value === undefined) continue;
+        assert.ok(value! > 0, `${row.id}, ${name}`);
       }
     }
     for (const result of results) {
