@@ -10,8 +10,8 @@
  * A reader needs no more than this; a store adds its writes (transactions.ts).
  */
 
-import pRetry from "p-retry";
 import type { StreamStorageError } from "../storage/errors.ts";
+import { loadModule } from "../storage/load_module.ts";
 import type {
   TransactionMetrics,
   TransactionOutcome,
@@ -229,7 +229,10 @@ export class ReadTransactions {
   }
 }
 
-/** Prepares for retries only after a failure: few transactions have one. */
+/**
+ * Prepares for retries only after a failure, because few transactions have one:
+ * even the package that retries is loaded then.
+ */
 async function withRetries<T>(
   attempt: (nth: number) => Promise<T>,
   options: RetryOptions & {
@@ -245,6 +248,7 @@ async function withRetries<T>(
   } catch (error) {
     if (error instanceof RejectedError) throw error;
   }
+  const { default: pRetry } = await loadModule(() => import("p-retry"));
   return await pRetry((nth) => nth === 1 ? first : attempt(nth), {
     retries: attempts - 1,
     minTimeout: minDelayMs,

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { WireReader, WireType } from "./wire_reader.ts";
 
 const HASH_BYTES = 32;
 
@@ -89,8 +89,8 @@ function bytes(data: Uint8Array, fieldNo: number): Uint8Array | undefined {
 /** All length-delimited fields with this number, as views of `data`. */
 function fields(data: Uint8Array, fieldNo: number): Uint8Array[] {
   const found: Uint8Array[] = [];
-  const reader = new BinaryReader(data);
-  while (reader.pos < reader.len) {
+  const reader = new WireReader(data);
+  while (reader.hasMore) {
     const [number, wireType] = reader.tag();
     if (number === fieldNo && wireType === WireType.LengthDelimited) {
       found.push(reader.bytes());
@@ -104,11 +104,11 @@ function fields(data: Uint8Array, fieldNo: number): Uint8Array[] {
 /** A singular int32 field, 0 when it is absent. */
 function readInt32(data: Uint8Array, fieldNo: number): number {
   let value = 0;
-  const reader = new BinaryReader(data);
-  while (reader.pos < reader.len) {
+  const reader = new WireReader(data);
+  while (reader.hasMore) {
     const [number, wireType] = reader.tag();
     if (number === fieldNo && wireType === WireType.Varint) {
-      value = reader.int32();
+      value = reader.uint32() | 0;
     } else {
       reader.skip(wireType, number);
     }
