@@ -30,6 +30,7 @@ by round, in processes that are started once.
   --rounds N        rounds, 1 or more; default 7
   --seconds S       timed seconds of a measurement; default 0.6
   --json            print every round, a line of JSON for each row
+  --profile DIR     also a profile of each row of this checkout, and its picture
   --smoke           tiny sizes, to see that it runs
   --help            this text`;
 
@@ -40,6 +41,7 @@ interface Options {
   rounds: number;
   seconds: number;
   size: SizeName;
+  profile?: string;
   json: boolean;
   help: boolean;
 }
@@ -53,6 +55,7 @@ function readArguments(args: string[]): Options {
       runtime: { type: "string", default: "both" },
       rounds: { type: "string" },
       seconds: { type: "string" },
+      profile: { type: "string" },
       json: { type: "boolean", default: false },
       smoke: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -86,7 +89,9 @@ function readArguments(args: string[]): Options {
 
 const here = fileURLToPath(new URL("..", import.meta.url));
 
-async function run({ against, json, ...options }: Options): Promise<number> {
+async function run(
+  { against, json, profile, ...options }: Options,
+): Promise<number> {
   const checkouts: Checkout[] = [{ name: "now", directory: here }];
   if (against !== undefined) {
     checkouts.push({ name: "before", directory: against });
@@ -102,7 +107,14 @@ async function run({ against, json, ...options }: Options): Promise<number> {
   // What is measured is printed at once: a run takes long, and may be ended.
   const onResult = (result: RowResult) =>
     console.log(json ? JSON.stringify(result) : tableRow(result, names));
-  await runMarks({ ...options, url, checkouts, onProgress, onResult });
+  await runMarks({
+    ...options,
+    url,
+    checkouts,
+    profiles: profile,
+    onProgress,
+    onResult,
+  });
   return 0;
 }
 

@@ -4,6 +4,7 @@
  * falls on all of them.
  */
 import { libpqName, openLibpq } from "./libpq.ts";
+import { drawProfile } from "./pictures.ts";
 import type { Figures } from "./place.ts";
 import { type MarkRow, markRows } from "./rows.ts";
 import { openedSchema, type Runtime, Side } from "./side.ts";
@@ -22,6 +23,8 @@ export interface RunOptions {
   size: SizeName;
   /** Beginnings of the ids of the rows to measure; none for all. */
   only: string[];
+  /** A directory for profiles of the first checkout; see pictures.ts. */
+  profiles?: string | undefined;
   onProgress(text: string): void;
   /** A row is measured. */
   onResult(result: RowResult): void;
@@ -53,6 +56,8 @@ interface Participant {
   /** Whether the row is measured on this side. */
   does(row: MarkRow): boolean;
   measure(row: MarkRow, seconds: number): Promise<Figures | undefined>;
+  /** Saves a picture of what the row does on this side. */
+  draw?(row: MarkRow, seconds: number, directory: string): Promise<void>;
 }
 
 /** Measures the rows one after another; drops its schemas at the end. */
@@ -99,6 +104,15 @@ async function openSides(
         runtime,
         does: (row) => !isOfLibpq(row) && !(row.once && nth > 0),
         measure: (row, seconds) => side.measure(row.id, seconds),
+        ...(checkout === checkouts[0]!.name && {
+          draw: (row: MarkRow, seconds: number, profiles: string) =>
+            drawProfile(
+              profiles,
+              row,
+              runtime,
+              (path) => side.measure(row.id, seconds, path),
+            ),
+        }),
       });
     }
   }
@@ -112,7 +126,7 @@ function isOfLibpq({ id }: MarkRow): boolean {
 async function measureRow(
   row: MarkRow,
   all: readonly Participant[],
-  { rounds, seconds, onProgress }: RunOptions,
+  { rounds, seconds, profiles, onProgress }: RunOptions,
 ): Promise<RowResult> {
   const participants = all.filter((side) => side.does(row));
   const sides = participants.map(({ checkout, runtime }): SideResult => ({
@@ -121,24 +135,36 @@ async function measureRow(
     rounds: [],
   }));
   const failed = new Set<number>();
-  const turn = async (at: number) => {
+  const turn = async <T>(
+    at: number,
+    what: string,
+    work: (side: Participant) => Promise<T> | undefined,
+  ) => {
+    const { checkout, runtime } = sides[at]!;
     if (failed.has(at)) return undefined;
+    onProgress(`${row.id}, ${what}, ${checkout}, ${runtime}`);
     try {
-      return await participants[at]!.measure(row, seconds);
+      return await work(participants[at]!);
     } catch (error) {
       failed.add(at);
       onProgress(`${row.id}: ${(error as Error).message}\n`);
       return undefined;
     }
   };
+  const measure = (side: Participant) => side.measure(row, seconds);
   const isWarmedUp = !row.once && seconds > 0;
-  for (const at of isWarmedUp ? sides.keys() : []) await turn(at);
+  for (const at of isWarmedUp ? sides.keys() : []) {
+    await turn(at, "warm-up", measure);
+  }
   for (let round = 0; round < (row.once ? 1 : rounds); round++) {
     for (const at of order(sides.length, round)) {
-      const { checkout, runtime } = sides[at]!;
-      onProgress(`${row.id}, round ${round + 1}, ${checkout}, ${runtime}`);
-      const figures = await turn(at);
+      const figures = await turn(at, `round ${round + 1}`, measure);
       if (figures !== undefined) sides[at]!.rounds.push(figures);
+    }
+  }
+  if (profiles !== undefined && !row.once) {
+    for (const at of sides.keys()) {
+      await turn(at, "profile", (side) => side.draw?.(row, seconds, profiles));
     }
   }
   return { row, sides };

@@ -67,13 +67,22 @@ export class Side implements AsyncDisposable {
   }
 
   /**
-   * Measures a row.
+   * Measures a row; with a path, saves a profile of this there.
    *
-   * @throws {Error} the checkout can't do it, or the worker has ended.
+   * @throws {Error} the checkout can't do it, or the worker has ended; there is
+   *   no profile of a process that only opens a store.
    */
-  async measure(row: string, seconds: number): Promise<Figures> {
-    if (row === "open-process") return await this.#openOnce();
-    this.#child.stdin!.write(`${JSON.stringify({ row, seconds })}\n`);
+  async measure(
+    row: string,
+    seconds: number,
+    profilePath?: string,
+  ): Promise<Figures> {
+    if (row === "open-process") {
+      if (profilePath === undefined) return await this.#openOnce();
+      throw new Error(`${this.name}: a process that opens has no profile`);
+    }
+    const question = { row, seconds, profilePath };
+    this.#child.stdin!.write(`${JSON.stringify(question)}\n`);
     return await this.#answer();
   }
 

@@ -4,9 +4,11 @@
  *
  * Arguments: the checkout's directory, a schema, and `full` or `smoke`; the URL
  * is in the environment.
- * Each line of standard input is a row's id and the seconds to measure, each line
- * of standard output the figures, or the error, as JSON.
+ * Each line of standard input is a row's id, the seconds to measure, and perhaps
+ * a file for a profile of that time. Each line of standard output is the figures,
+ * or the error. Both are JSON.
  */
+import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -16,6 +18,7 @@ import { Catalog } from "../../src/postgres/catalog.ts";
 import { clientOptions } from "../client.ts";
 import { serverCpu } from "../server_cpu.ts";
 import { type Measure, type Place, urlVariable } from "./place.ts";
+import { profiled } from "./profile.ts";
 import { isSizeName, sizes } from "./sizes.ts";
 import { workerRows } from "./worker_rows.ts";
 
@@ -64,18 +67,28 @@ const place: Place = {
 
 const prepared = new Map<string, Promise<Measure>>();
 
-async function measure(row: string, seconds: number) {
+/** A question to this process. */
+interface Question {
+  row: string;
+  seconds: number;
+  profilePath?: string;
+}
+
+async function measure({ row, seconds, profilePath }: Question) {
   const prepare = workerRows[row];
   if (prepare === undefined) throw new Error(`Unknown row ${row}`);
   let ready = prepared.get(row);
   if (ready === undefined) prepared.set(row, ready = prepare(place));
-  return await (await ready)(seconds);
+  const measureRow = await ready;
+  if (profilePath === undefined) return await measureRow(seconds);
+  const { result, profile } = await profiled(() => measureRow(seconds));
+  await writeFile(profilePath, JSON.stringify(profile));
+  return result;
 }
 
 console.log("{}");
 for await (const line of createInterface({ input: process.stdin })) {
-  const { row, seconds } = JSON.parse(line);
-  const answer = await measure(row, seconds)
+  const answer = await measure(JSON.parse(line))
     .catch((error) => ({ error: String(error) }));
   console.log(JSON.stringify(answer));
 }

@@ -3,12 +3,16 @@
  * looks at how fast anything is.
  */
 import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { findTools } from "../../bench/limits/tools.ts";
 import { markRows } from "../../bench/marks/rows.ts";
 import { type RowResult, runMarks } from "../../bench/marks/run.ts";
 import { tableRow } from "../../bench/marks/table.ts";
+import { flameGraph } from "../../bench/report/flame_graph.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 
 const directory = fileURLToPath(new URL("../..", import.meta.url));
@@ -52,6 +56,32 @@ describe("The marks", () => {
     }
   });
 
+  it("draw what the thread of a row does", async (t) => {
+    const profiles = await mkdtemp(join(tmpdir(), "marks-"));
+    t.after(() => rm(profiles, { recursive: true }));
+    const runtime = "Deno" in globalThis ? "deno" : "bun";
+    const failures: string[] = [];
+    await runMarks({
+      url: await testDatabaseUrl(),
+      checkouts: [{ name: "now", directory }],
+      runtimes: [runtime],
+      rounds: 1,
+      seconds: 0.2,
+      size: "smoke",
+      only: ["read-100x10k-8"],
+      profiles,
+      onProgress: (text) => {
+        if (text.includes("Error")) failures.push(text);
+      },
+      onResult: () => {},
+    });
+    assert.deepEqual(failures, []);
+    const picture = join(profiles, `read-100x10k-8.${runtime}.svg`);
+    const svg = await readFile(picture, "utf8");
+    assert.match(svg, />readMiniblocks, 100 × 10 KB, 8 at once \(\w+\)</);
+    assert.match(svg, / · database\//);
+  });
+
   it("compare checkouts round by round", () => {
     const row = {
       id: "read",
@@ -76,5 +106,55 @@ describe("The marks", () => {
         "| 1.30 (1.30–2.00) | ratio ≥ 1.3 | yes |",
     );
     assert.match(table(20, 24, 12), /\*\*no\*\* \|$/);
+  });
+});
+
+describe("A flame graph", () => {
+  const url = "file:///store/src/database/wire/backend.ts";
+  const nodes = [
+    { id: 1, callFrame: { functionName: "(root)", url: "" }, children: [2, 4] },
+    {
+      id: 2,
+      callFrame: { functionName: "read", url: "" },
+      children: [3, 5, 7],
+    },
+    { id: 3, callFrame: { functionName: "feed", url } },
+    { id: 4, callFrame: { functionName: "(idle)", url: "" } },
+    { id: 5, callFrame: { functionName: "feed", url }, children: [6] },
+    { id: 6, callFrame: { functionName: "slice", url: "" } },
+    { id: 7, callFrame: { functionName: "a<b>&", url: "ext:net/a.js" } },
+  ];
+  const draw = (...samples: number[]) =>
+    flameGraph({ nodes, samples }, { title: "A < B", subtitle: "" });
+
+  it("merges a function's samples, and leaves out idle ones", () => {
+    const titles = Array.from(
+      draw(4, 3, 5, 6, 4, 7, 4).matchAll(/<g><title>(.*?)<\/title>/g),
+      ([, title]) => title,
+    );
+    assert.deepEqual(titles, [
+      "all samples, 100 %",
+      // The runtime's function that called it is passed over.
+      "read, 75 %",
+      "feed · database/wire/backend.ts, 75 %",
+      "slice, 25 %",
+      "a&lt;b>&amp; · ext:net/a.js, 25 %",
+    ]);
+  });
+
+  it("is a picture without samples, too", () => {
+    const svg = draw();
+    assert.match(svg, /<title>A &lt; B<\/title>/);
+    assert.match(svg, /all samples, 0 %/);
+    assert.doesNotMatch(svg, /NaN|Infinity/);
+  });
+
+  it("cuts a label to its box and to 80 letters", () => {
+    const functionName = "f".repeat(200);
+    const svg = flameGraph({
+      nodes: [{ id: 1, callFrame: { functionName, url: "" } }],
+      samples: [1],
+    }, { title: "", subtitle: "" });
+    assert.match(svg, />f{80}<\/text>/);
   });
 });
