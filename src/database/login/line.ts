@@ -11,6 +11,7 @@ import type { Address } from "../current_server.ts";
 import type { TlsSettings } from "./certificates.ts";
 import { ConnectionClosedError } from "./login_error.ts";
 import { terminate } from "./messages.ts";
+import { pauseIfTurnIsOver } from "./reading_turn.ts";
 import { checkHandshake, handshakeError, tlsOptions } from "./tls.ts";
 
 /**
@@ -123,6 +124,7 @@ export class Line {
   readonly #read = (chunk: Buffer): void => {
     try {
       this.#take(chunk);
+      pauseIfTurnIsOver(this.#socket, chunk.length);
     } catch (error) {
       this.destroy(error as Error);
     }
