@@ -12,6 +12,7 @@ import type {
 import {
   assembleMiniblocks,
   assembleStreamView,
+  descriptorOf,
   latestSnapshotOf,
   rangesOf,
 } from "../storage/rules.ts";
@@ -36,14 +37,14 @@ export function readStreamFromLastSnapshot(
   const start = latestSnapshotOf(latestSnapshot) - BigInt(numPreceding);
   const view = assembleStreamView(streamId, {
     latestSnapshot,
-    blocks: blocks.slice(lowerBound(blocks, start)),
+    blocks: blocks.slice(lowerBound(blocks, start))
+      .map((block) => copyDescriptor(descriptorOf(block))),
     lastBelow: blocks.at(-1)?.number,
     minipool,
     numPreceding,
   });
   return {
     ...view,
-    miniblocks: view.miniblocks.map(copyDescriptor),
     minipoolEnvelopes: view.minipoolEnvelopes.map(copyBytes),
   };
 }

@@ -102,8 +102,11 @@ export function assembleMiniblocks(
 export interface StreamRows {
   /** As stored; -1 means 0. */
   latestSnapshot: bigint;
-  /** All blocks from `latestSnapshot - numPreceding` on, ascending. */
-  blocks: readonly MiniblockRow[];
+  /**
+   * All blocks from `latestSnapshot - numPreceding` on, ascending, as callers
+   * get them.
+   */
+  blocks: readonly MiniblockDescriptor[];
   /** When `blocks` is empty: the last stored number, if any. */
   lastBelow?: bigint | undefined;
   /** All minipool rows by generation and slot. */
@@ -145,13 +148,10 @@ export function assembleStreamView(
     );
   }
   const start = latest - BigInt(stored.numPreceding);
-  const miniblocks = run.filter((row) => row.number >= start)
-    .map((row) => descriptorOf(row));
+  const skipped = start > first.number ? Number(start - first.number) : 0;
   return {
-    snapshotMiniblockOffset: Number(
-      latest - (start > first.number ? start : first.number),
-    ),
-    miniblocks,
+    snapshotMiniblockOffset: Number(latest - first.number) - skipped,
+    miniblocks: run.slice(skipped),
     minipoolEnvelopes: stored.minipool.slice(1)
       .map((row) => row.envelope ?? new Uint8Array()),
   };

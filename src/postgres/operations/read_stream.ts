@@ -1,11 +1,14 @@
 import { Slices } from "../../database/slices.ts";
 import { bind } from "../../database/statement.ts";
 import { streamNotFound } from "../../storage/contract_errors.ts";
-import type { ReadStreamFromLastSnapshotResult } from "../../storage/model.ts";
+import type {
+  MiniblockDescriptor,
+  ReadStreamFromLastSnapshotResult,
+} from "../../storage/model.ts";
 import {
   assembleStreamView,
+  descriptorOf,
   latestSnapshotOf,
-  type MiniblockRow,
   type MinipoolRow,
 } from "../../storage/rules.ts";
 import { miniblockSlot, selectStream } from "../sql/reading.ts";
@@ -42,14 +45,17 @@ async function readOnce(
   if (stream === undefined || stream[1] >= miniblockSlot) {
     throw streamNotFound(streamId);
   }
-  let blocks: MiniblockRow[] = [];
+  let blocks: MiniblockDescriptor[] = [];
   const minipool: MinipoolRow[] = [];
+  const isLong = rows.length > manyRows;
   const slices = new Slices();
+  // The turn in which the last rows came may have taken its time already.
+  if (isLong) await slices.next();
   for (let i = 1; i < rows.length; i++) {
     if (slices.isOver) await slices.next();
     const [number, slot, data, snapshot] = rows[i]!;
     if (slot === miniblockSlot) {
-      blocks.push({ number, data: data!, snapshot });
+      blocks.push(descriptorOf({ number, data: data!, snapshot }));
     } else {
       minipool.push({ generation: number, slot: Number(slot), envelope: data });
     }
@@ -62,9 +68,9 @@ async function readOnce(
       version,
     });
     if (found === moved) return moved;
-    blocks = found.blocks;
+    blocks = found.blocks.map((block) => descriptorOf(block));
   }
-  if (rows.length > manyRows) await slices.next();
+  if (isLong) await slices.next();
   return assembleStreamView(streamId, {
     latestSnapshot: stream[0],
     blocks,
@@ -74,7 +80,7 @@ async function readOnce(
   });
 }
 
-/** From this many rows on, they are assembled in a slice of their own. */
+/** From this many rows on, they are assembled in slices of their own. */
 const manyRows = 2000;
 
 /** The byte of `blockdata_ext` for blocks in the database. */
