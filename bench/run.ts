@@ -8,7 +8,6 @@ import type { BenchResult } from "./report/result.ts";
 import { type RunOptions, runRounds, type WorkloadResult } from "./rounds.ts";
 import { startServer } from "./server.ts";
 import { serverCpu } from "./server_cpu.ts";
-import { statementMemory } from "./statement_memory.ts";
 import { fullSizes, type Sizes, smokeSizes } from "./sizes.ts";
 import type { BenchOptions } from "./options.ts";
 import { openLoadedStores, scaleWorkloads } from "./workloads/scale.ts";
@@ -43,8 +42,7 @@ export async function runBenchmark(
     environment: await lookAround(url, options),
     rounds,
     seconds,
-    ...table,
-    workloads: [...table.workloads, ...scale],
+    workloads: [...table, ...scale],
   };
 }
 
@@ -52,20 +50,18 @@ async function measureTable(
   url: string,
   options: BenchOptions,
   context: RunContext,
-): Promise<Pick<BenchResult, "workloads" | "statementMemory">> {
+): Promise<WorkloadResult[]> {
   await using fixtures = await openFixtures({
     ...context,
     url,
     sizes: sizesOf(options),
     tools: await findTools(options.pgbin),
   });
-  const workloads = await measureAll(
+  return await measureAll(
     [...tableWorkloads(fixtures), ...growthWorkloads(fixtures)],
     options,
     { ...context, serverCpu: await serverCpu(fixtures.setup.direct) },
   );
-  if (options.only.length > 0) return { workloads };
-  return { workloads, statementMemory: await statementMemory(fixtures.setup) };
 }
 
 async function measureScale(

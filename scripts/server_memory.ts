@@ -17,21 +17,21 @@
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import pg from "pg";
-import {
-  openStreamStorage,
-  type PostgresStreamStorage,
-  type StreamId,
-} from "../mod.ts";
+import { openStreamStorage } from "../mod.ts";
 import { baseType } from "../src/database/wire/types.ts";
 import { searchPath } from "../src/database/search_path.ts";
 import { startEmbeddedPostgres } from "../src/embedded/mod.ts";
 import { parseArguments, runProgram } from "./arguments.ts";
 import {
+  callAllPartitions,
   dailyCalls,
   everyCall,
-  idsByPartition,
-  streamsOfEveryCall,
 } from "./server_memory/calls.ts";
+import {
+  type Connection,
+  connectionsOf,
+  kibibytesOf,
+} from "./server_memory/connections.ts";
 import { type Kind, Uses } from "./server_memory/uses.ts";
 
 const usage = `Usage: deno task server-memory [options]
@@ -87,39 +87,6 @@ function countOf(option: string, text: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number > 0) return number;
   throw new Error(`Expected a number above 0 after ${option}`);
-}
-
-/** Makes the calls in all partitions, with new streams in each round. */
-async function warmUp(
-  storage: PostgresStreamStorage,
-  { partitions, calls, rounds, clients }: Options,
-): Promise<void> {
-  const each = calls === "daily"
-    ? ([id]: readonly StreamId[]) => dailyCalls(storage, id!)
-    : (ids: readonly StreamId[]) => everyCall(storage, ids);
-  for (let round = 0; round < rounds; round++) {
-    const left = idsByPartition(partitions, streamsOfEveryCall);
-    await Promise.all(Array.from({ length: clients }, async () => {
-      for (let ids; (ids = left.pop()) !== undefined;) await each(ids);
-    }));
-  }
-}
-
-interface Connection {
-  pid: number;
-  kibibytes: number;
-}
-
-async function connectionsOf(back: pg.Client): Promise<Connection[]> {
-  const { rows } = await back.query<{ pid: number }>(
-    "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' " +
-      "AND pid <> pg_backend_pid()",
-  );
-  return await Promise.all(rows.map(async ({ pid }) => {
-    const rollup = await readFile(`/proc/${pid}/smaps_rollup`, "utf8");
-    const found = /^Pss_Anon:\s+(\d+) kB/m.exec(rollup);
-    return { pid, kibibytes: Number(found?.[1] ?? NaN) };
-  }));
 }
 
 const contexts =
@@ -245,8 +212,7 @@ function print(
       `| ${i + 1} | ${uses.preparedBy(pid)} | ${mib(kibibytes)} |`,
     );
   }
-  const sum = sorted.reduce((total, { kibibytes }) => total + kibibytes, 0);
-  console.log(`| all ${sorted.length} | | ${mib(sum)} |\n`);
+  console.log(`| all ${sorted.length} | | ${mib(kibibytesOf(sorted))} |\n`);
   let runs = 0;
   for (const kind of uses.kinds.values()) runs += kind.runs;
   console.log(
@@ -285,8 +251,10 @@ async function run(options: Options): Promise<number> {
   const schema = "server_memory";
   const uses = new Uses(schema);
   const { partitions, connections: maxConnections, unprepared } = options;
+  const named = new URL(url);
+  named.searchParams.set("application_name", schema);
   await using storage = await openStreamStorage({
-    url,
+    url: named.href,
     schema,
     partitions,
     maxConnections,
@@ -294,10 +262,16 @@ async function run(options: Options): Promise<number> {
     startupDelayMs: 0,
     operationTimeoutMs: 60_000,
   });
-  await warmUp(storage, options);
+  await callAllPartitions(
+    (ids) =>
+      options.calls === "daily"
+        ? dailyCalls(storage, ids[0]!)
+        : everyCall(storage, ids),
+    options,
+  );
   const back = new pg.Client({ connectionString: url });
   await back.connect();
-  const connections = await connectionsOf(back);
+  const connections = await connectionsOf(back, schema);
   await back.end();
   print(connections, uses, await memoryOfKinds(url, [...uses.kinds.values()]));
   return 0;

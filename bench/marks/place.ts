@@ -9,6 +9,11 @@ import type { MarkSizes } from "./sizes.ts";
 /** The environment variable in which the scripts of a side get their URL. */
 export const urlVariable = "STREAM_STORAGE_MARKS_URL";
 
+/** The schema of stores that are opened beside a worker's own. */
+export function otherSchema(schema: string): string {
+  return `${schema}_other`;
+}
+
 /** A store of one checkout, on a schema of its own. */
 export interface Place {
   readonly storage: PostgresStreamStorage;
@@ -21,8 +26,13 @@ export interface Place {
   serverCpu: CpuMeter | undefined;
   /** Knows the names of the tables. */
   catalog: Catalog;
-  /** By this the store's connections are known to the server. */
-  applicationName: string;
+  /**
+   * Opens another store, on another schema; the caller closes it. By the name,
+   * the server knows the store's connections.
+   */
+  openAnother(): Promise<
+    { storage: PostgresStreamStorage; applicationName: string }
+  >;
   sizes: MarkSizes;
 }
 

@@ -5,9 +5,9 @@
  */
 import { libpqName, openLibpq } from "./libpq.ts";
 import { drawProfile } from "./pictures.ts";
-import type { Figures } from "./place.ts";
+import { type Figures, otherSchema } from "./place.ts";
 import { type MarkRow, markRows } from "./rows.ts";
-import { openedSchema, type Runtime, Side } from "./side.ts";
+import { type Runtime, Side } from "./side.ts";
 import { type SizeName, sizes } from "./sizes.ts";
 import { dropBenchSchema } from "../setup.ts";
 
@@ -94,7 +94,7 @@ async function openSides(
       const name = `${checkout}, ${runtime}`;
       onProgress(`opening, ${name}`);
       const schema = `marks_${run}_${sides.length}`;
-      for (const one of [schema, openedSchema(schema)]) {
+      for (const one of [schema, otherSchema(schema)]) {
         stack.defer(() => dropBenchSchema(url, one));
       }
       const options = { name, runtime, checkout: directory, url, schema, size };

@@ -6,7 +6,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { type Figures, urlVariable } from "./place.ts";
+import { type Figures, otherSchema, urlVariable } from "./place.ts";
 import { type SizeName, sizes } from "./sizes.ts";
 
 /** Need not be on PATH. */
@@ -101,7 +101,7 @@ export class Side implements AsyncDisposable {
     const { stdout } = await runFile(program, [
       ...args,
       checkout,
-      openedSchema(schema),
+      otherSchema(schema),
       String(sizes[size].partitions),
       String(Date.now()),
     ], { env: withUrl(url) });
@@ -117,11 +117,6 @@ export class Side implements AsyncDisposable {
 /** Others can read the arguments of a process. */
 function withUrl(url: string): Record<string, string | undefined> {
   return { ...process.env, [urlVariable]: url };
-}
-
-/** The schema that processes open which open a store and end. */
-export function openedSchema(schema: string): string {
-  return `${schema}_open`;
 }
 
 /** The program and the arguments that run a script with a checkout's packages. */

@@ -17,7 +17,7 @@ import pg from "pg";
 import { Catalog } from "../../src/postgres/catalog.ts";
 import { clientOptions } from "../client.ts";
 import { serverCpu } from "../server_cpu.ts";
-import { type Measure, type Place, urlVariable } from "./place.ts";
+import { type Measure, otherSchema, type Place, urlVariable } from "./place.ts";
 import { profiled } from "./profile.ts";
 import { isSizeName, sizes } from "./sizes.ts";
 import { workerRows } from "./worker_rows.ts";
@@ -32,11 +32,8 @@ const { openStreamStorage }: typeof import("../../mod.ts") = await import(
   module
 );
 
-const applicationName = schema;
-const url = new URL(plainUrl);
-url.searchParams.set("application_name", applicationName);
 const options = {
-  url: url.href,
+  url: plainUrl,
   schema,
   partitions,
   startupDelayMs: 0,
@@ -57,11 +54,17 @@ const place: Place = {
     const { user, system } = process.cpuUsage(used);
     return { ms: performance.now() - since, cpuMs: (user + system) / 1000 };
   },
+  async openAnother() {
+    const applicationName = otherSchema(schema);
+    const url = new URL(plainUrl);
+    url.searchParams.set("application_name", applicationName);
+    const another = { ...options, url: url.href, schema: applicationName };
+    return { storage: await openStreamStorage(another), applicationName };
+  },
   url: plainUrl,
   direct,
   serverCpu: await serverCpu(direct),
   catalog: new Catalog(schema, partitions),
-  applicationName,
   sizes: sizes[size],
 };
 

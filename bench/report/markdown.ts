@@ -20,7 +20,6 @@ export function markdownReport(result: BenchResult): string {
     ...ratioTable(result),
     "",
     ...figureTable(result),
-    ...memoryTable(result),
   ].join("\n");
 }
 
@@ -72,18 +71,6 @@ function figureTable({ workloads }: BenchResult): string[] {
           }, ${microseconds(medians.serverCpuUs)}`;
         return `| ${title} | ${variant.name} | ${figures} |`;
       })
-    ),
-  ];
-}
-
-function memoryTable({ statementMemory = [] }: BenchResult): string[] {
-  if (statementMemory.length === 0) return [];
-  return [
-    "",
-    "| connection for | prepared statements | server memory |",
-    "| --- | ---: | ---: |",
-    ...statementMemory.map(({ title, statements, mebibytes }) =>
-      `| ${title} | ${statements} | ${figure(mebibytes)} MiB |`
     ),
   ];
 }

@@ -1,6 +1,5 @@
 import type { Environment } from "../environment.ts";
 import type { WorkloadResult } from "../rounds.ts";
-import type { StatementMemory } from "../statement_memory.ts";
 
 /** The result of a run, as `results.json` holds it. */
 export interface BenchResult {
@@ -8,6 +7,4 @@ export interface BenchResult {
   rounds: number;
   seconds: number;
   workloads: WorkloadResult[];
-  /** Absent if the options select rows. */
-  statementMemory?: StatementMemory[];
 }

@@ -30,22 +30,10 @@ export function textReport(result: BenchResult): string {
       : ["Commits did not wait for the disk: these figures mean nothing"]),
     "",
     ...workloads.flatMap(linesOf),
-    ...memoryLines(result),
     missed === 0
       ? "Every measured ratio reaches its goal"
       : `Ratios that miss their goal: ${missed}`,
   ].join("\n");
-}
-
-function memoryLines({ statementMemory = [] }: BenchResult): string[] {
-  if (statementMemory.length === 0) return [];
-  return [
-    "Server memory of a connection's prepared statements",
-    ...statementMemory.map(({ title, statements, mebibytes }) =>
-      `  ${title}: ${figure(mebibytes)} MiB for ${statements}`
-    ),
-    "",
-  ];
 }
 
 function linesOf(

@@ -48,6 +48,26 @@ function block(number: number, withSnapshot = false): MiniblockDescriptor {
 /** How many streams {@linkcode everyCall} needs. */
 export const streamsOfEveryCall = 5;
 
+/** In how many partitions calls are made, how often, and how many at a time. */
+export interface CallsInPartitions {
+  partitions: number;
+  rounds: number;
+  clients: number;
+}
+
+/** Makes the calls in each partition, on new streams in each round. */
+export async function callAllPartitions(
+  calls: (ids: readonly StreamId[]) => Promise<void>,
+  { partitions, rounds, clients }: CallsInPartitions,
+): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    const left = idsByPartition(partitions, streamsOfEveryCall);
+    await Promise.all(Array.from({ length: clients }, async () => {
+      for (let ids; (ids = left.pop()) !== undefined;) await calls(ids);
+    }));
+  }
+}
+
 /**
  * Makes the calls that a node makes all day: events, candidates, blocks, and
  * reads.
