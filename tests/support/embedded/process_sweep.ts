@@ -1,12 +1,17 @@
+import { readdirSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
-import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 
 /** Shorter than any step of a start. */
 const pauseMs = 20;
 
-/** Collects what all other processes show of themselves, until `end`. */
+/**
+ * Collects what every process that begins before `end` shows of itself. Processes
+ * that already run are left out: on a busy machine, one look at all of them takes
+ * longer than the shortest step of a start.
+ */
 export class ProcessSweep {
+  readonly #before = new Set(processes(readdirSync("/proc")));
   readonly #seen = new Set<string>();
   readonly #done: Promise<void>;
   #isOver = false;
@@ -27,8 +32,8 @@ export class ProcessSweep {
     let isLast = false;
     do {
       isLast = this.#isOver; // looks once more after `end` was called
-      const pids = (await readdir("/proc"))
-        .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
+      const pids = processes(await readdir("/proc"))
+        .filter((pid) => !this.#before.has(pid));
       const texts = pids.flatMap((pid) =>
         ["cmdline", "environ"].map((name) =>
           // The process has ended, or belongs to another user.
@@ -39,4 +44,8 @@ export class ProcessSweep {
       await delay(pauseMs);
     } while (!isLast);
   }
+}
+
+function processes(names: string[]): string[] {
+  return names.filter((name) => /^\d+$/.test(name));
 }
