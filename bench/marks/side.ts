@@ -97,7 +97,11 @@ export class Side implements AsyncDisposable {
   /** The schema is not the worker's: a store would have to be taken over. */
   async #openOnce(): Promise<Figures> {
     const { runtime, checkout, url, schema, size } = this.#options;
-    const [program, args] = commandOf(runtime, checkout, "open_once.ts");
+    const [program, args] = commandOf(runtime, checkout, "open_once.ts", [
+      // As a program that uses the package has it: before Deno loads a package,
+      // it looks at all in node_modules, and the checkout has 300 for its tests.
+      "--node-modules-dir=none",
+    ]);
     const { stdout } = await runFile(program, [
       ...args,
       checkout,
@@ -124,10 +128,11 @@ function commandOf(
   runtime: Runtime,
   checkout: string,
   script: string,
+  denoFlags: readonly string[] = [],
 ): [program: string, args: string[]] {
   const path = fileURLToPath(new URL(script, import.meta.url));
   const program = runtime === current ? process.execPath : runtime;
   if (runtime === "bun") return [program, ["run", path]];
   const config = `--config=${join(resolve(checkout), "deno.json")}`;
-  return [program, ["run", "-A", "--no-check", config, path]];
+  return [program, ["run", "-A", "--no-check", ...denoFlags, config, path]];
 }
