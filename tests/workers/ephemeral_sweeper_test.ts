@@ -1,3 +1,7 @@
+/**
+ * The sweeper on a real server removes uploads that were never sealed, and only
+ * those; a stuck or refused stream stops neither callers nor other streams.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { quoteIdentifier } from "../../src/database/migrations/sql_text.ts";
@@ -34,7 +38,7 @@ async function sql(
   );
 }
 
-/** Makes a stream older than it is. */
+/** Moves the stream's creation into the past. */
 async function age(
   test: TestStreamStorage,
   streamId: StreamId,
@@ -48,7 +52,7 @@ async function age(
   );
 }
 
-/** Resolves when a session of this name asks for a stream's lock, or has. */
+/** Resolves when a session of this name asks for a stream's lock, or has it. */
 async function lockWasWanted(
   { url }: TestStreamStorage,
   applicationName: string,
@@ -64,7 +68,7 @@ async function lockWasWanted(
   });
 }
 
-/** Resolves when somebody waits for an advisory lock. */
+/** Resolves when a session waits for the advisory lock. */
 async function advisoryLockIsWaitedFor(
   { url }: TestStreamStorage,
 ): Promise<void> {
@@ -90,8 +94,8 @@ function isError(code: string, reason: string) {
     error.operation === "sweepEphemeralStreams";
 }
 
-describe("Sweeping", () => {
-  it("removes old uploads whole, and nothing else", async () => {
+describe("The ephemeral sweeper", () => {
+  it("removes old uploads completely, and nothing else", async () => {
     await using test = await openTestStorage();
     const { storage } = test;
     const [old, late, young] = mediaIds(3) as [StreamId, StreamId, StreamId];
@@ -99,7 +103,7 @@ describe("Sweeping", () => {
     await storage.createStreamStorage(space, snapshotBlock(0));
     await storage.createEphemeralStreamStorage(old, mediaGenesis(2).genesis);
     await storage.writeEphemeralMiniblock(old, block(1));
-    // The first chunk that comes is not the first of the upload.
+    // The chunk that arrives first is not the first one of the upload.
     await storage.writeEphemeralMiniblock(late, block(7));
     await storage.createEphemeralStreamStorage(young, mediaGenesis(2).genesis);
     for (const id of [old, late]) await age(test, id, ttlMs);
@@ -134,7 +138,7 @@ describe("Sweeping", () => {
     assert.equal(again.removed, 0);
   });
 
-  it("takes another age when it is told", async () => {
+  it("uses the caller's age instead of its own", async () => {
     await using test = await openTestStorage({ ephemeralTtlMs: 1 });
     const { maintenance } = test.storage;
     const id = newStreamId("media");
@@ -147,7 +151,7 @@ describe("Sweeping", () => {
     assert.deepEqual(report.streamIds, [id]);
   });
 
-  it("takes no age from a clock that was ahead", async () => {
+  it("counts the age of an upload from the future as from now", async () => {
     await using test = await openTestStorage({ ephemeralSweepIntervalMs: 0 });
     const { maintenance } = test.storage;
     const ids = mediaIds(3) as [StreamId, StreamId, StreamId];
@@ -160,7 +164,7 @@ describe("Sweeping", () => {
       (await maintenance.sweepEphemeralStreams(options)).streamIds;
     assert.deepEqual(await sweep({ ttlMs: 0, dryRun: true }), ids);
     assert.deepEqual(await sweep({ ttlMs: 60_000_000 }), []);
-    // From that sweep on they grow old like all others.
+    // Since that sweep, these uploads grow old like all others.
     await age(test, ids[1], 60_000_000);
     assert.deepEqual(await sweep({ ttlMs: 60_000_000, dryRun: true }), [
       ids[1],
@@ -169,7 +173,7 @@ describe("Sweeping", () => {
     assert.deepEqual(await sweep({ ttlMs: 0 }), ids);
   });
 
-  it("ages survive a restart, and a node's uploads start theirs", async () => {
+  it("remembers ages across a restart, and begins those of a node's uploads", async () => {
     await using test = await openTestStorage();
     const { storage, url, schema } = test;
     const [ours, node, again] = mediaIds(3) as [StreamId, StreamId, StreamId];
@@ -193,7 +197,7 @@ describe("Sweeping", () => {
     const kept = await maintenance.sweepEphemeralStreams();
     assert.deepEqual([kept.removed, kept.firstSeen], [0, 0]);
     for (const id of [ours, node]) await age(test, id, 300_000);
-    // An age without its upload, as a node that sealed it has left it.
+    // A node that sealed its upload has left the age behind.
     await plant(ground, again, plantedStream(run(0, 3)));
     await sql(
       test,
@@ -208,14 +212,14 @@ describe("Sweeping", () => {
     );
   });
 
-  it("takes more than a page, and one failure stops no other", async () => {
+  it("removes more than a page of uploads, even if one can't be removed", async () => {
     await using test = await openTestStorage();
     const { storage } = test;
     const ids = mediaIds(230);
     await Promise.all(
       ids.map((id) => storage.writeEphemeralMiniblock(id, block(1))),
     );
-    // A node's trigger, or whatever else refuses this one.
+    // A trigger refuses to delete this stream.
     const bad = ids[100]!;
     await sql(
       test,
@@ -236,7 +240,7 @@ describe("Sweeping", () => {
     assert.deepEqual(await storage.getStreams(), [bad]);
   });
 
-  it("leaves alone what was sealed between the look and the lock", async () => {
+  it("spares uploads that are sealed or renewed between its look and its lock", async () => {
     const applicationName = `sweeper ${crypto.randomUUID()}`;
     await using test = await openTestStorage({ applicationName });
     const { storage, url } = test;
@@ -247,8 +251,8 @@ describe("Sweeping", () => {
       await storage.writeEphemeralMiniblock(id, block(1));
       await age(test, id, ttlMs);
     }
-    // Another session holds both rows, as one that seals and one that deletes
-    // and makes anew do; the sweep has listed both when it meets the locks.
+    // Another session locks both rows: it seals one stream, and creates the
+    // other again. The sweep has listed both streams when it meets the locks.
     await using other = await openSession(url);
     const schema = quoteIdentifier(test.schema);
     await other.script(`BEGIN;
@@ -271,7 +275,7 @@ describe("Sweeping", () => {
     assert.equal(await storage.isStreamEphemeral(sealed), false);
   });
 
-  it("keeps no caller waiting, however long a stream takes to go", async () => {
+  it("does not hold up callers while the removal of a stream is stuck", async () => {
     await using test = await openTestStorage({ maxConnections: 5 });
     const { storage, url } = test;
     const [slow] = mediaIds(1) as [StreamId];
@@ -306,7 +310,7 @@ describe("Sweeping", () => {
     assert.equal((await sweeping).removed, 1);
   });
 
-  it("is over when another instance owns the schema", async () => {
+  it("ends when another instance owns the schema", async () => {
     await using test = await openTestStorage({
       workerConcurrency: 1,
       ephemeralSweepIntervalMs: 1,
@@ -321,7 +325,7 @@ describe("Sweeping", () => {
     });
     await assert.rejects(
       test.storage.maintenance.sweepEphemeralStreams(),
-      // By the signal, or by the fence if that is met first.
+      // Either the signal or the fence stops the sweep.
       (error) =>
         isStreamStorageError(error, "RESOURCE_EXHAUSTED") &&
         error.details["reason"] === "ownership_lost",
@@ -329,7 +333,7 @@ describe("Sweeping", () => {
     await until(() => !test.storage.maintenance.workers()[0]!.running);
   });
 
-  it("checks its options and the life of the store", async () => {
+  it("refuses bad options, an aborted signal and a closed store", async () => {
     const test = await openTestStorage();
     const { maintenance } = test.storage;
     for (
@@ -383,8 +387,10 @@ describe("Sweeping", () => {
       [],
     );
   });
+});
 
-  it("nothing runs by itself unless it is asked to", async () => {
+describe("The workers of a store", () => {
+  it("are those that its options ask for", async () => {
     const names = async (workerConcurrency: number) => {
       await using test = await openTestStorage({
         workerConcurrency,

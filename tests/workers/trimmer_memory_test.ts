@@ -1,6 +1,6 @@
 /**
- * What the trimmer remembers of streams, and that it forgets. The tables are a
- * few figures here, so that a test sees which of them a run asks for.
+ * The trimmer remembers facts of streams, and forgets them when they may have
+ * changed. Its tables are scripted, so that a test sees what a run asks for.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -29,12 +29,13 @@ import { DueStreams } from "../../src/workers/due_streams.ts";
 /** A stream of blocks 0 to 600, the last with the only snapshot. */
 class Tables {
   readonly id = newStreamId("channel");
-  /** How many snapshots were written since it was trimmed. */
+  /** How many snapshots were written since the stream was trimmed. */
   snapshots = 1n;
-  /** From which block on snapshots to be cleared were looked for. */
+  /** The blocks from which on the trimmer has looked for snapshots to clear. */
   readonly clearedFrom: bigint[] = [];
-  /** How often the stream was looked at, and how often it was counted. */
+  /** How often the trimmer has looked at the stream. */
   looks = 0;
+  /** How often it has counted the stream's snapshots. */
   counts = 0;
   /** The data of the last block, if its snapshot is inside. */
   inside: Uint8Array | null = null;
@@ -67,7 +68,7 @@ class Tables {
           ...[this.inside === null, this.inside],
         ]];
       case this.#catalog.of(this.id, selectDataOf):
-        // By now its blocks are in object storage.
+        // The stream's blocks have moved to object storage meanwhile.
         return [];
       case this.#catalog.of(this.id, selectSnapshots):
         this.clearedFrom.push(values[1] as bigint);
@@ -99,8 +100,8 @@ const { signal } = new AbortController();
 
 const clearing = { activationFactor: 1, snapshotRetentionInterval: 150n };
 
-describe("Up to where the trimmer has cleared snapshots", () => {
-  /** A snapshot is written, and the stream is looked at. */
+describe("The block up to which the trimmer has cleared snapshots", () => {
+  /** Reports a snapshot, and lets the trimmer look at the stream. */
   async function trim(tables: Tables, trimmer: StreamTrimmer) {
     trimmer.snapshotWritten(tables.id);
     await trimmer.runOnce(signal);
@@ -125,7 +126,7 @@ describe("Up to where the trimmer has cleared snapshots", () => {
     assert.deepEqual(tables.clearedFrom, [0n, 450n, 450n, 0n, 450n, 0n]);
   });
 
-  it("is not remembered of a stream that changes meanwhile", async () => {
+  it("is not remembered if the stream changes meanwhile", async () => {
     const tables = new Tables();
     const trimmer = tables.trimmer(clearing);
     for (
@@ -143,8 +144,8 @@ describe("Up to where the trimmer has cleared snapshots", () => {
   });
 });
 
-describe("How many snapshots a stream has since it was trimmed", () => {
-  it("is counted anew when it was forgotten", async () => {
+describe("The number of a stream's snapshots since it was trimmed", () => {
+  it("is counted again if it was forgotten", async () => {
     const tables = new Tables();
     const trimmer = tables.trimmer({ ...clearing, activationFactor: 4 });
     const countsMade = async (): Promise<number> => {
@@ -153,7 +154,7 @@ describe("How many snapshots a stream has since it was trimmed", () => {
       await trimmer.runOnce(signal);
       return tables.counts - before;
     };
-    assert.equal(await countsMade(), 1, "not known yet");
+    assert.equal(await countsMade(), 1);
     assert.equal(await countsMade(), 0);
     trimmer.forget(tables.id);
     assert.equal(await countsMade(), 1);
@@ -162,11 +163,12 @@ describe("How many snapshots a stream has since it was trimmed", () => {
     tables.meanwhile = () => trimmer.forget(tables.id);
     trimmer.forget(tables.id);
     assert.equal(await countsMade(), 1);
-    assert.equal(await countsMade(), 1, "forgotten while it was counted");
+    // The stream was forgotten while it was counted.
+    assert.equal(await countsMade(), 1);
     assert.equal(tables.looks, 0);
   });
 
-  it("is not certain any more of those that are due", () => {
+  it("is no longer certain for due streams that were forgotten", () => {
     const due = new DueStreams();
     const [a, b] = ["a", "b"] as StreamId[] as [StreamId, StreamId];
     for (const id of [a, b]) due.snapshotWritten(id, 1);
@@ -183,19 +185,19 @@ describe("How many snapshots a stream has since it was trimmed", () => {
 });
 
 describe("A latest snapshot that is inside its block", () => {
-  it("is not missing in a stream that moves while it is looked at", async () => {
+  it("does not count as missing if the stream moves during the look", async () => {
     const tables = new Tables();
     tables.inside = legacyBlock(600).data;
     const trimmer = tables.trimmer(clearing);
     trimmer.snapshotWritten(tables.id);
     await trimmer.runOnce(signal);
     assert.equal(tables.looks, 1);
-    assert.deepEqual(tables.clearedFrom, [0n], "It was trimmed, not refused");
+    assert.deepEqual(tables.clearedFrom, [0n], "The stream was not trimmed");
   });
 });
 
 describe("A target that was reached", () => {
-  it("is looked at again when its cut may be lost", async () => {
+  it("is looked at again if its cut may be lost", async () => {
     const tables = new Tables();
     const trimmer = tables.trimmer({
       targets: [{ streamId: tables.id, miniblock: 0n }],

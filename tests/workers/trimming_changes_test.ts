@@ -1,6 +1,6 @@
 /**
- * What the trimmer holds true of a stream, or of its rules, ends with what
- * changes them.
+ * The trimmer forgets what it knows of a stream when the stream changes, and
+ * stops at once when its rules change. Against a real server.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -16,31 +16,30 @@ import {
   openMaintenanceStore,
 } from "../support/maintenance_store.ts";
 import { openSession } from "../support/migration_connection.ts";
+import { busy, trimmings } from "../support/trimming.ts";
 
-const busy = { workerConcurrency: 2, ephemeralSweepIntervalMs: 0 };
-
-/** Every tenth with a snapshot. */
+/** These blocks, of which every tenth has a snapshot. */
 function blocks(first: number, last: number) {
   return run(first, last).map((n) =>
     n % 10n === 0n ? snapshotBlock(n) : block(n)
   );
 }
 
-/** Waits until the trimmer has done all that a trimming would. */
+/** Waits until a dry run finds nothing to trim. */
 async function nothingIsLeft(store: MaintenanceStore): Promise<void> {
   for (;;) {
-    const looks = looksOf(store);
+    const looks = trimmings(store);
     const { maintenance } = store.storage;
     const { trimmed } = await maintenance.trimStreams({ dryRun: true });
     if (trimmed === 0) return;
-    await store.logged(() => looksOf(store) > looks);
+    await store.logged(() => trimmings(store) > looks);
   }
 }
 
 /** Adds the blocks up to this one, and waits until the trimmer has looked. */
 async function grow(store: MaintenanceStore, id: StreamId, last: number) {
   const { storage } = store;
-  const looks = looksOf(store);
+  const looks = trimmings(store);
   const first = await storage.getLastMiniblockNumber(id) + 1n;
   await storage.writeMiniblocks(
     id,
@@ -48,22 +47,16 @@ async function grow(store: MaintenanceStore, id: StreamId, last: number) {
     { generation: BigInt(last) + 1n, envelopes: [] },
     { generation: first, size: 0 },
   );
-  await store.logged(() => looksOf(store) > looks);
+  await store.logged(() => trimmings(store) > looks);
 }
 
-function looksOf({ events }: MaintenanceStore): number {
-  return events.filter(({ code, details }) =>
-    code === "worker_ran" && details?.["worker"] === "stream_trimmer"
-  ).reduce((sum, { details }) => sum + Number(details!["done"]), 0);
-}
-
-describe("Snapshots of a stream that has changed are cleared like others", () => {
+describe("The trimmer", () => {
   const ways: [
     string,
     (store: MaintenanceStore, id: StreamId) => Promise<unknown>,
   ][] = [
     [
-      "filled up below",
+      "filled below its first block",
       ({ storage }, id) => storage.writePrecedingMiniblocks(id, blocks(1, 299)),
     ],
     [
@@ -71,11 +64,11 @@ describe("Snapshots of a stream that has changed are cleared like others", () =>
       ({ storage }, id) =>
         storage.reinitializeStreamStorage(id, blocks(1, 620), 620n, true),
     ],
-    ["deleted and made anew", async (store, id) => {
+    ["deleted and created again", async (store, id) => {
       await store.storage.deleteStream(id);
       await store.storage.createStreamStorage(id, snapshotBlock(0));
     }],
-    ["made anew where another hand has deleted it", async (store, id) => {
+    ["created again after a node has deleted it", async (store, id) => {
       const { partitionSuffix: suffix } = await store.storage
         .debugReadStreamStatistics(id);
       for (
@@ -87,7 +80,7 @@ describe("Snapshots of a stream that has changed are cleared like others", () =>
     }],
   ];
   for (const [what, change] of ways) {
-    it(`when it is ${what}`, async () => {
+    it(`clears all snapshots that are due in a stream that was ${what}`, async () => {
       await using store = await openMaintenanceStore({
         ...busy,
         trimming: { activationFactor: 1, snapshotRetentionInterval: 100n },
@@ -114,7 +107,7 @@ describe("Snapshots of a stream that has changed are cleared like others", () =>
 
 describe("updateTrimming", () => {
   for (const who of ["the worker", "a caller"]) {
-    it(`stops what ${who} cuts by the old rules`, async () => {
+    it(`stops a trimming by ${who} that follows the old rules`, async () => {
       const rules = { historyMiniblocks: { default: 10n }, batchSize: 1 };
       await using store = await openMaintenanceStore({
         ...busy,
@@ -124,7 +117,7 @@ describe("updateTrimming", () => {
       const { maintenance } = storage;
       const id = newStreamId("channel");
       await storage.reinitializeStreamStorage(id, blocks(0, 90), 90n, false);
-      // The step that takes this block waits until the test lets it.
+      // The step that deletes this block waits until the test unlocks it.
       const { partitionSuffix } = await storage.debugReadStreamStatistics(id);
       await store.sql(
         `CREATE FUNCTION @.wait() RETURNS trigger LANGUAGE plpgsql AS
@@ -146,22 +139,22 @@ describe("updateTrimming", () => {
       const ends: string[] = [];
       const replaced = maintenance.updateTrimming({})
         .then(() => ends.push("replaced"));
-      // Time enough to resolve for one that does not wait.
+      // An update that does not wait has time enough to resolve.
       for (let n = 0; n < 5; n++) await holder.script(isWaited);
-      ends.push("let go");
+      ends.push("unlocked");
       await holder.script(`SELECT pg_advisory_unlock(hashtext('${id}'))`);
       await replaced;
-      assert.deepEqual(ends, ["let go", "replaced"]);
+      assert.deepEqual(ends, ["unlocked", "replaced"]);
       const first = async () =>
         (await storage.getMiniblockNumberRanges(id))[0]!.startInclusive;
       const left = await first();
-      assert.ok(left <= 6n, `cut on to ${left}`);
-      // Behind whatever is still under way.
+      assert.ok(left <= 6n, `Cut on to ${left}`);
+      // This call waits for any run that is still in flight.
       await maintenance.trimStreams();
       const report = await asked;
       assert.equal(await first(), left);
       if (report !== undefined) assert.equal(report.miniblocks, Number(left));
-      // The rest goes by rules that hold.
+      // The new rules remove the rest.
       await maintenance.updateTrimming({ ...rules, activationFactor });
       await maintenance.trimStreams();
       assert.equal(await first(), 80n);
@@ -170,7 +163,7 @@ describe("updateTrimming", () => {
 });
 
 describe("A target that was reached", () => {
-  it("is cut again when the stream was filled up below it", async () => {
+  it("is cut again if the stream is filled below it", async () => {
     const id = newStreamId("channel");
     await using store = await openMaintenanceStore(busy);
     const { storage } = store;
@@ -178,12 +171,12 @@ describe("A target that was reached", () => {
     await storage.maintenance.updateTrimming({
       targets: [{ streamId: id, miniblock: 255n }],
     });
-    await store.logged(() => looksOf(store) > 0);
+    await store.logged(() => trimmings(store) > 0);
     const first = async () =>
       (await storage.getMiniblockNumberRanges(id))[0]!.startInclusive;
     assert.equal(await first(), 250n);
     await storage.writePrecedingMiniblocks(id, blocks(230, 249));
-    await store.logged(() => looksOf(store) > 1);
+    await store.logged(() => trimmings(store) > 1);
     assert.equal(await first(), 250n);
   });
 });

@@ -1,7 +1,8 @@
 /**
- * The trimmer removes for good, so nothing goes for a reason that is no longer
- * true. The tests change the tables behind the store's back, as a failover does
- * that loses commits: the same stream and the same block numbers, other data.
+ * The trimmer removes nothing for a reason that is no longer true, because it
+ * can't restore anything. The tests change the tables of a real server behind
+ * the store's back, like a failover that loses commits: the same stream and the
+ * same block numbers have other data.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -21,12 +22,13 @@ import {
   openMaintenanceStore,
 } from "../support/maintenance_store.ts";
 
-/** Blocks 0 to 62, every tenth with a snapshot, which 60 has last. */
+/** Options of {@linkcode plantTenths}. */
 interface TenthStream {
-  /** Blocks that hold theirs inside; the others have it beside them. */
+  /** Blocks whose snapshots are inside their data, as legacy snapshots. */
   inside?: bigint[];
 }
 
+/** Makes a stream of blocks 0 to 62, of which every tenth has a snapshot. */
 async function plantTenths(
   store: MaintenanceStore,
   { inside = [] }: TenthStream = {},
@@ -51,7 +53,7 @@ async function firstOf({ storage }: MaintenanceStore, id: StreamId) {
   return miniblocks[0]!.number;
 }
 
-/** What `trimStreams` has found wrong with the stream. */
+/** The reason for which `trimStreams` refuses the stream. */
 async function refusalOf({ storage }: MaintenanceStore, streamId: StreamId) {
   const { refusals } = await storage.maintenance.trimStreams({ streamId });
   return refusals[0]?.reason;
@@ -68,13 +70,13 @@ describe("A legacy snapshot that the store remembers", () => {
     assert.deepEqual(range!.snapshotSeqNums, tenths);
     return { store, ...stream };
   };
-  /** The block now holds what block 1 holds: no snapshot. */
+  /** Gives the blocks the data of block 1, which has no snapshot. */
   const replaced = (table: string, numbers: bigint[]) =>
     `UPDATE ${table} SET blockdata =
         (SELECT blockdata FROM ${table} WHERE seq_num = 1)
       WHERE seq_num IN (${numbers})`;
 
-  it("is no reason to cut where the data no longer holds one", async () => {
+  it("is no reason to cut if the data no longer holds one", async () => {
     const { store, id, table } = await remembering(tenths);
     await using _ = store;
     await store.sql(replaced(table, [30n, 40n, 50n]));
@@ -84,7 +86,7 @@ describe("A legacy snapshot that the store remembers", () => {
     assert.deepEqual(range!.snapshotSeqNums, [20n, 60n]);
   });
 
-  it("leaves the genesis when it was the only one to cut at", async () => {
+  it("leaves the genesis in place if no snapshot is left to cut at", async () => {
     const { store, id, table } = await remembering(tenths);
     await using _ = store;
     await store.sql(replaced(table, [10n, 20n, 30n, 40n, 50n]));
@@ -93,7 +95,7 @@ describe("A legacy snapshot that the store remembers", () => {
     assert.equal(await firstOf(store, id), 0n);
   });
 
-  it("is not the latest one where the data no longer holds one", async () => {
+  it("does not count as the latest one if the data no longer holds one", async () => {
     const { store, id, table } = await remembering([60n]);
     await using _ = store;
     await store.sql(replaced(table, [60n]));
@@ -102,8 +104,8 @@ describe("A legacy snapshot that the store remembers", () => {
   });
 });
 
-describe("A step of a plan", () => {
-  /** Changes the tables once, behind the first step and in its transaction. */
+describe("A step of a trimming", () => {
+  /** Changes the tables once, after the first step and in its transaction. */
   const behindFirstStep = (table: string, change: string) =>
     `CREATE FUNCTION @.change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF pg_trigger_depth() = 1 THEN ${change}; END IF;
@@ -112,7 +114,10 @@ describe("A step of a plan", () => {
       CREATE TRIGGER change AFTER DELETE OR UPDATE ON ${table}
         FOR EACH STATEMENT EXECUTE FUNCTION @.change()`;
 
-  /** The change, which blocks hold their snapshot inside, what comes next. */
+  /**
+   * What has changed; the blocks with their snapshot inside; the change; and
+   * the reason or the first block of the next trimming.
+   */
   const changes: [string, bigint[], string, string | bigint][] = [
     [
       "the snapshot at the cut is gone",
@@ -159,7 +164,7 @@ describe("A step of a plan", () => {
       "unexpected_gap",
     ],
     [
-      "a block behind the cut is missing",
+      "a block above the cut is missing",
       [],
       "DELETE FROM @t WHERE seq_num = 55",
       "unexpected_gap",
@@ -168,7 +173,7 @@ describe("A step of a plan", () => {
   ];
 
   for (const [title, inside, change, next] of changes) {
-    it(`deletes nothing when ${title}`, async () => {
+    it(`deletes nothing if ${title}`, async () => {
       await using store = await openMaintenanceStore({
         trimming: { ...trimming, batchSize: 5 },
       });
@@ -184,7 +189,7 @@ describe("A step of a plan", () => {
       const stored = await store.sql(
         `SELECT min(seq_num) FROM ${table} WHERE seq_num > 2`,
       );
-      assert.deepEqual(stored, [["5"]], "only the first step was done");
+      assert.deepEqual(stored, [["5"]], "More than the first step was done");
       await store.sql(`DROP TRIGGER change ON ${table}`);
       if (typeof next === "string") {
         assert.equal(await refusalOf(store, id), next);
@@ -195,7 +200,7 @@ describe("A step of a plan", () => {
     });
   }
 
-  it("clears no snapshot for the sake of one that is gone", async () => {
+  it("clears no snapshot in favour of one that is gone", async () => {
     await using store = await openMaintenanceStore({
       trimming: { snapshotRetentionInterval: 100n, batchSize: 1 },
     });
@@ -211,7 +216,7 @@ describe("A step of a plan", () => {
     const { partitionSuffix } = await store.storage
       .debugReadStreamStatistics(id);
     const table = `@.miniblocks_${partitionSuffix}`;
-    // It goes behind the step that clears 110 for its sake.
+    // Snapshot 100 goes after the step that clears 110 in its favour.
     await store.sql(behindFirstStep(
       table,
       `UPDATE ${table} SET snapshot = NULL WHERE seq_num = 100 AND EXISTS (

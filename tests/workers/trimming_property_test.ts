@@ -1,6 +1,7 @@
 /**
- * The rules of trimming over random streams: what is left is what the rules
- * say, a dry run tells what then happens, and a second run finds nothing.
+ * The trimmer on a real server against a model of its rules, over random
+ * streams: the rest is what the rules say, a dry run predicts it, and a second
+ * run finds nothing to do.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -20,7 +21,7 @@ import {
   trimmingCases,
 } from "../support/trimming_model.ts";
 
-describe("Trimming random streams", () => {
+describe("Trimming a random stream", () => {
   let store: MaintenanceStore;
 
   before(async () => {
@@ -57,7 +58,8 @@ describe("Trimming random streams", () => {
     const old = await stored(streamId);
     const oldBytes = await bytesOf(streamId);
     const dry = await maintenance.trimStreams({ streamId, dryRun: true });
-    assert.deepEqual(await stored(streamId), old, "a dry run changes nothing");
+    const unchanged = await stored(streamId);
+    assert.deepEqual(unchanged, old, "The dry run changed the stream");
     const report = await maintenance.trimStreams({ streamId });
     assert.deepEqual({ ...dry, dryRun: false }, report);
 
@@ -72,7 +74,7 @@ describe("Trimming random streams", () => {
       assert.equal(oldBytes - await bytesOf(streamId), report.bytes);
       const gone = old.numbers.length - expected.numbers.length;
       assert.equal(report.miniblocks, gone);
-      // It can be served as before, from the same snapshot on.
+      // The stream is readable as before, from the same snapshot on.
       const { miniblocks, snapshotMiniblockOffset } = await store.storage
         .readStreamFromLastSnapshot(streamId, 0);
       assert.equal(
@@ -85,7 +87,7 @@ describe("Trimming random streams", () => {
     await store.storage.deleteStream(streamId);
   }
 
-  it("leaves what the rules say, and converges", async () => {
+  it("leaves what the rules say, and a second run finds nothing", async () => {
     await fc.assert(fc.asyncProperty(trimmingCases, check), {
       seed: 20261126,
       numRuns: 100,

@@ -1,3 +1,7 @@
+/**
+ * When a worker runs, stops, pauses and reports, with a clock and runs that the
+ * test controls.
+ */
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
 import { describe, it } from "node:test";
@@ -17,14 +21,14 @@ import { TestClock } from "../support/test_clock.ts";
 
 const nothing: WorkerReport = { done: 0, failed: 0, more: false };
 
-/** A run that is under way, and how it ends. */
+/** A run, which the test ends. */
 interface Run {
   signal: AbortSignal;
   resolve(report: WorkerReport): void;
   reject(error: unknown): void;
 }
 
-/** A worker whose runs end when the test says so, every 1000 ms. */
+/** Makes a worker that runs every 1000 ms, and whose runs the test ends. */
 function fixture(options: Partial<WorkerLoopOptions> = {}, name = "testing") {
   const clock = new TestClock();
   const begun: Run[] = [];
@@ -51,7 +55,7 @@ function fixture(options: Partial<WorkerLoopOptions> = {}, name = "testing") {
     onRun: (run) => runs.push(run),
     ...options,
   });
-  /** The run that began last ends. */
+  /** Ends the run that began last. */
   const end = async (how: WorkerReport | Error) => {
     const run = begun.at(-1)!;
     if (how instanceof Error) run.reject(how);
@@ -64,8 +68,8 @@ function fixture(options: Partial<WorkerLoopOptions> = {}, name = "testing") {
 const fault = () =>
   new StreamStorageError({ code: "UNAVAILABLE", message: "" });
 
-describe("The life of a worker", () => {
-  it("runs soon after the start, then an interval after each end", async () => {
+describe("A worker", () => {
+  it("runs soon after its start, then an interval after each end", async () => {
     const { loop, clock, begun, end } = fixture();
     loop.start();
     loop.start();
@@ -73,7 +77,7 @@ describe("The life of a worker", () => {
     await clock.pass(50);
     assert.equal(begun.length, 1);
     await clock.pass(3000);
-    assert.equal(begun.length, 1, "no run while one is under way");
+    assert.equal(begun.length, 1, "A second run began during the first");
     await end(nothing);
     assert.deepEqual(clock.timers, [1000]);
     await clock.pass(1000);
@@ -83,7 +87,7 @@ describe("The life of a worker", () => {
     assert.deepEqual(clock.timers, []);
   });
 
-  it("spreads the runs by a tenth of the interval", async () => {
+  it("varies the interval by up to a tenth", async () => {
     const clock = new TestClock();
     for (const [chance, delay] of [[0, 900], [0.999, 1100]] as const) {
       clock.random = () => chance;
@@ -97,10 +101,10 @@ describe("The life of a worker", () => {
     }
   });
 
-  it("is woken at once, but never runs twice at a time", async () => {
+  it("runs at once when it is woken, but never twice at a time", async () => {
     const { loop, clock, begun, end } = fixture();
     loop.wake();
-    assert.deepEqual(clock.timers, [], "not started");
+    assert.deepEqual(clock.timers, [], "It runs before its start");
     loop.start();
     loop.wake();
     await clock.pass(0);
@@ -111,13 +115,13 @@ describe("The life of a worker", () => {
     assert.equal(begun.length, 1);
     await end(nothing);
     await clock.pass(0);
-    assert.equal(begun.length, 2, "what came meanwhile is not forgotten");
+    assert.equal(begun.length, 2, "A wake during the run was forgotten");
     await end(nothing);
     assert.deepEqual(clock.timers, [1000]);
     await loop.stop();
   });
 
-  it("goes on at once when there is more to do", async () => {
+  it("runs again at once if there is more to do", async () => {
     const { loop, clock, begun, end } = fixture();
     loop.start();
     await clock.pass(50);
@@ -130,7 +134,7 @@ describe("The life of a worker", () => {
     await loop.stop();
   });
 
-  it("stop aborts a run and waits for its end, start begins anew", async () => {
+  it("aborts its run when it is stopped, waits for the end, and can start again", async () => {
     const { loop, clock, begun, end, runs } = fixture();
     loop.start();
     await clock.pass(50);
@@ -154,7 +158,7 @@ describe("The life of a worker", () => {
     await loop.stop();
   });
 
-  it("stop ends the wait for the others", async () => {
+  it("no longer waits for other workers when it is stopped", async () => {
     const gate = new Gate(1);
     const first = fixture({ gate });
     const second = fixture({ gate });
@@ -168,7 +172,7 @@ describe("The life of a worker", () => {
     await first.loop.stop();
   });
 
-  it("a run that lasts too long is aborted and has failed", async () => {
+  it("aborts a run that lasts too long, which then has failed", async () => {
     const { loop, clock, begun, end, events, runs } = fixture();
     loop.start();
     await clock.pass(50);
@@ -196,7 +200,7 @@ describe("The life of a worker", () => {
 });
 
 describe("A worker that ignores its signal", () => {
-  it("is told of and gives its place to others, but is not begun twice", async () => {
+  it("is reported and loses its place to others, but is not run twice", async () => {
     const gate = new Gate(1);
     const { loop, clock, begun, end, events, runs } = fixture({
       gate,
@@ -218,7 +222,7 @@ describe("A worker that ignores its signal", () => {
     assert.deepEqual(logged, [["worker_failed", "worker_goes_on"]]);
     assert.equal(loop.state.running, true);
 
-    // Every run has failed until it ends, and every call.
+    // Until the run ends, every later run and every call fails.
     await clock.pass(1000);
     assert.equal(begun.length, 1);
     assert.equal(loop.state.failuresInARow, 2);
@@ -255,7 +259,7 @@ describe("A worker that ignores its signal", () => {
     assert.deepEqual(clock.timers, []);
   });
 
-  it("is a call: it ends with the store, or for its caller", async () => {
+  it("does not keep a caller waiting who aborts, or when the store closes", async () => {
     const lost = new AbortController();
     const operations = {
       of: () => ({ run: (body: () => unknown) => body() }),
@@ -285,8 +289,8 @@ describe("A worker that ignores its signal", () => {
   });
 });
 
-describe("The circuit of a worker", () => {
-  /** Fails so many times, and gives the pauses in between. */
+describe("A worker whose runs fail", () => {
+  /** Lets so many runs fail, and returns the pauses after them. */
   async function fail(f: ReturnType<typeof fixture>, times: number) {
     const pauses: number[] = [];
     for (let i = 0; i < times; i++) {
@@ -297,7 +301,7 @@ describe("The circuit of a worker", () => {
     return pauses;
   }
 
-  it("opens after failures in a row and pauses ever longer", async () => {
+  it("opens its circuit after several in a row, and pauses longer each time", async () => {
     const f = fixture();
     f.loop.start();
     assert.deepEqual(await fail(f, 2), [1000, 1000]);
@@ -311,7 +315,7 @@ describe("The circuit of a worker", () => {
     await f.loop.stop();
   });
 
-  it("failures in a row are logged once, and that they are over", async () => {
+  it("logs failures in a row once, and their end", async () => {
     const f = fixture();
     f.loop.start();
     await fail(f, 2);
@@ -330,7 +334,7 @@ describe("The circuit of a worker", () => {
     await f.loop.stop();
   });
 
-  it("nothing wakes it while it is open; one success closes it", async () => {
+  it("can't be woken while its circuit is open, which one success closes", async () => {
     const f = fixture();
     f.loop.start();
     await fail(f, 3);
@@ -342,11 +346,12 @@ describe("The circuit of a worker", () => {
     assert.equal(f.events.at(-2)?.code, "worker_recovered");
     assert.deepEqual(f.clock.timers, [1000]);
     assert.equal(f.loop.state.circuit, "closed");
-    assert.deepEqual(await fail(f, 1), [1000], "counted from the start");
+    const pauses = await fail(f, 1);
+    assert.deepEqual(pauses, [1000], "Failures were not counted from zero");
     await f.loop.stop();
   });
 
-  it("streams that failed do not open it, and the first is told", async () => {
+  it("only for some streams keeps its circuit closed, and logs the first", async () => {
     const f = fixture({ failuresToOpen: 1 });
     f.loop.start();
     await f.clock.pass(50);
@@ -361,7 +366,7 @@ describe("The circuit of a worker", () => {
     await f.loop.stop();
   });
 
-  it("errors of others are told by their kind only", async () => {
+  it("logs a foreign error only by its kind", async () => {
     const f = fixture();
     f.loop.start();
     await f.clock.pass(50);
@@ -372,8 +377,8 @@ describe("The circuit of a worker", () => {
   });
 });
 
-describe("Work that is called for", () => {
-  it("waits for the run under way, and the next run for it", async () => {
+describe("A call of a worker", () => {
+  it("waits for the run in flight, and the next run waits for the call", async () => {
     const { loop, clock, begun, end } = fixture();
     loop.start();
     await clock.pass(50);
@@ -398,7 +403,7 @@ describe("Work that is called for", () => {
     await loop.stop();
   });
 
-  it("can be given up while it waits", async () => {
+  it("can be aborted while it waits", async () => {
     const { loop, clock, end } = fixture();
     loop.start();
     await clock.pass(50);
@@ -411,8 +416,8 @@ describe("Work that is called for", () => {
   });
 });
 
-describe("Gate", () => {
-  it("lets in so many, in order, and gives places back", async () => {
+describe("The gate of the workers", () => {
+  it("admits so many at a time, in order", async () => {
     const gate = new Gate(2);
     const { signal } = new AbortController();
     const inside: string[] = [];
@@ -440,7 +445,7 @@ describe("Gate", () => {
     await Promise.all(passes);
   });
 
-  it("a body that fails gives its place back", async () => {
+  it("frees the place of a body that fails", async () => {
     const gate = new Gate(1);
     const { signal } = new AbortController();
     await assert.rejects(
