@@ -1,3 +1,7 @@
+/**
+ * The checks of arguments in the corners that the contract's suite, which
+ * covers the arguments of each operation, can't reach.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
@@ -30,10 +34,8 @@ function refused(call: () => void, argument: string): void {
   });
 }
 
-// The suite in src/testing/contract covers the arguments of each operation;
-// these are the corners that it can't reach.
-describe("argument checks", () => {
-  it("take the bounds of every range", () => {
+describe("The checks of arguments", () => {
+  it("accept the bounds of every range", () => {
     checkWriteEvent(0n, 0, data);
     checkWriteEvent(MAX, Number.MAX_SAFE_INTEGER, data);
     checkTrimStream(MAX, [0n, MAX]);
@@ -73,7 +75,7 @@ describe("argument checks", () => {
     );
   });
 
-  it("tell the value received", () => {
+  it("name the received value in the error", () => {
     const cases: [() => void, RegExp][] = [
       [() => checkTrimStream(-1n, []), /0 to 2\^63 - 1, received -1$/],
       [() => checkReadStream(-1), /0 to 2\^53 - 1, received -1$/],

@@ -1,3 +1,6 @@
+/**
+ * The error class, and the errors of the contract: their form and their text.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as rules from "../../src/storage/contract_errors.ts";
@@ -21,7 +24,7 @@ describe("StreamStorageError", () => {
     assert.equal("cause" in error, false);
   });
 
-  it("carries what it is given", () => {
+  it("has the fields that it is made with", () => {
     const cause = new Error("below");
     const init = {
       code: "DB_OPERATION_FAILURE",
@@ -46,7 +49,7 @@ describe("StreamStorageError", () => {
     assert.equal(error.operation, "writeEvent");
   });
 
-  it("is told from others, by code", () => {
+  it("is recognised among other errors, and by its code", () => {
     const error = rules.closed();
     assert.equal(isStreamStorageError(error), true);
     assert.equal(isStreamStorageError(error, "FAILED_PRECONDITION"), true);
@@ -57,7 +60,7 @@ describe("StreamStorageError", () => {
   });
 });
 
-describe("the errors of the contract", () => {
+describe("The errors of the contract", () => {
   it("have a snake_case reason and a text in house style", () => {
     const errors = [
       rules.closed(),

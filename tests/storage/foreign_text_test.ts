@@ -1,3 +1,7 @@
+/**
+ * Text from outside, such as ids, names and a server's errors, can't forge log
+ * lines, control a terminal or flood a message.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { toStorageError } from "../../src/database/failures.ts";
@@ -11,12 +15,12 @@ import {
   quoted,
 } from "../../src/storage/foreign_text.ts";
 
-/** A forged line, a terminal's commands, text that runs backwards, half pairs. */
+/** A forged line, terminal commands, right-to-left marks, half a pair. */
 const hostile =
   '\n2026 LOG: "all is well"\r\x1b[2J\x07\0\x85\u2028\u202e\u200b\ufeff\ud800\x7f';
 const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
-describe("foreign text", () => {
+describe("Foreign text", () => {
   it("is escaped and shortened", () => {
     assert.equal(quoted("towns"), '"towns"');
     assert.equal(quoted('a "b" \\ c'), '"a \\"b\\" \\\\ c"');
@@ -37,8 +41,11 @@ describe("foreign text", () => {
   const echoes: [what: string, echo: (text: string) => unknown][] = [
     ["a stream id", (text) => thrownBy(() => checkStreamId(text))],
     ["a schema's name", (text) => thrownBy(() => assertSchemaName(text))],
-    ["a server's error", (text) => toStorageError(serverError(text))],
-    ["a server's error on its own", serverError],
+    [
+      "a server's error as a storage error",
+      (text) => toStorageError(serverError(text)),
+    ],
+    ["a server's error", serverError],
     ["an error of the system", (text) => toStorageError(new Error(text))],
     [
       "an object's name",
@@ -48,7 +55,7 @@ describe("foreign text", () => {
     ],
   ];
   for (const [what, echo] of echoes) {
-    it(`can't forge or flood a message as ${what}`, () => {
+    it(`can't forge or flood a message if it is ${what}`, () => {
       for (const text of [hostile, hostile + "x".repeat(2 ** 20)]) {
         const { message } = echo(text) as Error;
         assert.doesNotMatch(message, unprintable);
@@ -57,12 +64,12 @@ describe("foreign text", () => {
     });
   }
 
-  it("gives away little of what was passed as a stream id", () => {
+  it("is mostly left out of the error if it was passed as a stream id", () => {
     const { message } = thrownBy(() => checkStreamId("p".repeat(200))) as Error;
     assert.match(message, /received "p{16}…" of 200 characters$/);
   });
 
-  it("can't be just any SQLSTATE", () => {
+  it("counts as a SQLSTATE only if it has the form of one", () => {
     assert.equal(serverError("x", "23505").sqlState, "23505");
     for (const bad of ["", "2350", "235055", "23\n05", "abcde"]) {
       assert.equal(serverError("x", bad).sqlState, "XX000");
@@ -70,7 +77,7 @@ describe("foreign text", () => {
   });
 });
 
-/** As a server may send it, in every field that is kept. */
+/** An error with this text in every field that a server may fill. */
 function serverError(text: string, sqlState = "23514"): PgError {
   const fields = ["S", "V", "M", "D", "H", "W", "t", "n", "R"];
   const error = new PgError(
@@ -84,7 +91,7 @@ function serverError(text: string, sqlState = "23514"): PgError {
     const kept of [error.severity, error.table, error.constraint, error.routine]
   ) {
     assert.doesNotMatch(kept!, unprintable);
-    assert.ok(kept!.length < 700); // each character may become eight
+    assert.ok(kept!.length < 700); // Each character may become eight.
   }
   return error;
 }

@@ -1,3 +1,4 @@
+/** `formatMiniblocks` draws streams of the twin in memory. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
@@ -36,7 +37,7 @@ describe("formatMiniblocks", () => {
     );
   });
 
-  it("draws one line a run", async () => {
+  it("draws one line for each run", async () => {
     await using storage = new MemoryStreamStorage();
     plantMemoryStream(storage, id, {
       latestSnapshot: 5n,

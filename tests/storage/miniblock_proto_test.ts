@@ -1,3 +1,7 @@
+/**
+ * The few fields that the store reads of miniblocks, from the protocol's own
+ * blocks, from damaged ones, and from random bytes.
+ */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
@@ -34,9 +38,9 @@ function fixture(name: string): Uint8Array {
   return found.data;
 }
 
-describe("miniblocks of the protocol", () => {
+describe("Miniblocks of the protocol", () => {
   for (const { name, about, headerHash, data } of fixtures) {
-    it(`are read: ${name}`, () => {
+    it(`are read correctly: ${name}`, () => {
       assert.equal(hasLegacySnapshot(data), about.legacySnapshot);
       const inception = readMediaInception(data);
       assert.equal(inception?.chunkCount, about.mediaInceptionChunkCount);
@@ -47,7 +51,7 @@ describe("miniblocks of the protocol", () => {
     });
   }
 
-  it("give a hash of its own, also from a Buffer", () => {
+  it("give a hash with memory of its own, even from a Buffer", () => {
     const data = Buffer.from(fixture("media-genesis-3-chunks"));
     const hash = readMediaInception(data)?.headerHash;
     assert.equal(hash?.constructor, Uint8Array);
@@ -62,10 +66,10 @@ describe("miniblocks of the protocol", () => {
       fixture("space-no-snapshot"),
       fixture("space-legacy-snapshot"),
     ];
-    // A header twice is one header, in which the later event counts.
+    // Two headers are merged into one, in which the later event counts.
     assert.equal(hasLegacySnapshot(join(plain, snapshot)), true);
     assert.equal(hasLegacySnapshot(join(snapshot, plain)), false);
-    // Of the repeated events the first counts.
+    // Of repeated events, the first counts.
     const chunk = fixture("media-chunk-0");
     assert.equal(readMediaInception(join(genesis, chunk))?.chunkCount, 3);
     assert.equal(readMediaInception(join(chunk, genesis)), undefined);
@@ -83,7 +87,7 @@ describe("miniblocks of the protocol", () => {
     assert.equal(readMediaInception(data)?.chunkCount, 3);
   });
 
-  it("have a chunk count of 0 when the field is absent or of another type", () => {
+  it("have a chunk count of 0 if the field is absent or of another type", () => {
     const genesis = (inception: Uint8Array) => {
       const nest = (fieldNo: number, body: Uint8Array) =>
         new BinaryWriter().tag(fieldNo, WireType.LengthDelimited).bytes(body)
@@ -98,7 +102,7 @@ describe("miniblocks of the protocol", () => {
     }
   });
 
-  it("have nothing when they are cut", () => {
+  it("have neither a legacy snapshot nor an inception if they are cut", () => {
     for (const { data } of fixtures) {
       for (let length = 0; length < data.length; length++) {
         const cut = data.subarray(0, length);
@@ -108,7 +112,7 @@ describe("miniblocks of the protocol", () => {
     }
   });
 
-  it("never throw, whatever the bytes are", () => {
+  it("cause no exception, whatever their bytes are", () => {
     const damaged = fc.tuple(
       fc.constantFrom(...fixtures.map(({ data }) => data)),
       fc.array(fc.tuple(fc.nat(600), fc.nat(255)), { maxLength: 6 }),

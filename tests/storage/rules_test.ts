@@ -1,3 +1,6 @@
+/**
+ * Pure rules on numbers of blocks and snapshots, with examples and properties.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
@@ -39,24 +42,24 @@ describe("snapshotsToNullify", () => {
       100n,
       100n,
     ], [40n, 90n, 150n]],
-    ["looks at two snapshots, too", [0n, 999n, [0n, 1n], 100n, 0n], [1n]],
+    ["keeps one of two snapshots, too", [0n, 999n, [0n, 1n], 100n, 0n], [1n]],
     ["keeps all for interval 0", [0n, 1000n, [0n, 1n, 2n], 0n, 0n], []],
-    ["keeps all for a negative one", [0n, 9n, [0n, 1n, 2n], -1n, 0n], []],
+    ["keeps all for a negative interval", [0n, 9n, [0n, 1n, 2n], -1n, 0n], []],
     ["keeps a single snapshot", [0n, 1000n, [5n], 100n, 100n], []],
     ["keeps all for a reversed range", [9n, 8n, [0n, 1n, 2n], 100n, 0n], []],
     ["skips those before the range", [50n, 999n, [10n, 60n, 70n], 100n, 0n], [
       70n,
     ]],
-    ["takes a single block's range", [5n, 5n, [4n, 5n], 100n, 0n], []],
+    ["accepts a range of one block", [5n, 5n, [4n, 5n], 100n, 0n], []],
     [
-      "keeps the newest blocks'",
+      "keeps those of the newest blocks",
       [0n, 200n, [0n, 50n, 100n, 101n], 200n, 100n],
       [
         50n,
         100n,
       ],
     ],
-    ["keeps all of a range shorter than that", [
+    ["keeps all if the range is shorter than the newest blocks", [
       0n,
       90n,
       [0n, 50n, 60n],
@@ -111,7 +114,7 @@ describe("closestSnapshotMiniblock", () => {
     [-1n, undefined],
   ];
   for (const [at, expected] of cases) {
-    it(`at ${at} is ${expected}`, () => {
+    it(`is ${expected} at ${at}`, () => {
       assert.equal(closestSnapshotMiniblock(ranges, at), expected);
     });
   }
@@ -156,7 +159,7 @@ describe("miniblockIdsToRanges", () => {
     }
   });
 
-  it("gives maximal runs that cover exactly the ids", () => {
+  it("returns maximal runs that cover exactly the ids", () => {
     fc.assert(fc.property(
       fc.array(number),
       fc.nat(9),
@@ -203,7 +206,7 @@ describe("lastRun", () => {
 });
 
 describe("assembleMiniblocks", () => {
-  it("keeps snapshots that are not empty unless told otherwise", () => {
+  it("keeps snapshots, but leaves out empty ones", () => {
     const context = { from: 0n, hasBlockBefore: false, hasBlockBelow: false };
     const row = { number: 0n, data: new Uint8Array([1]) };
     const rows = [{ ...row, snapshot: new Uint8Array([2]) }];
@@ -218,7 +221,7 @@ describe("assembleMiniblocks", () => {
     }
   });
 
-  it("gives the same blocks in pages as at once", () => {
+  it("returns the same blocks in pages as at once", () => {
     fc.assert(fc.property(
       ascending,
       number,
@@ -258,7 +261,7 @@ describe("assembleMiniblocks", () => {
   });
 });
 
-/** The result, or the code and details of the error. */
+/** The result of the call, or the code and details of its error. */
 function attempt(call: () => unknown): unknown {
   try {
     return call();

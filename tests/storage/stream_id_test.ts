@@ -1,3 +1,7 @@
+/**
+ * Stream ids, their partitions, and names and locks of schemas, which must
+ * agree with those of existing nodes.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
@@ -36,7 +40,7 @@ const refused = (error: unknown) =>
   isStreamStorageError(error, "BAD_STREAM_ID");
 
 describe("parseStreamId", () => {
-  it("takes hex with and without 0x, any case, and bytes", () => {
+  it("accepts hex with and without 0x, in any case, and bytes", () => {
     const bytes = hexToBytes(HEX);
     for (
       const value of [
@@ -73,7 +77,7 @@ describe("parseStreamId", () => {
     }
   });
 
-  it("tells which rule an id breaks", () => {
+  it("names the rule that an id breaks", () => {
     const rules: [string, RegExp][] = [
       ["00".repeat(32), /must begin with the byte of a stream type/],
       [`${HEX.slice(0, 63)}1`, /must have only zeros from byte 21 on/],
@@ -96,7 +100,7 @@ describe("isStreamId", () => {
     }
   });
 
-  it("holds for what a node can read, as parseStreamId does", () => {
+  it("holds for the ids that nodes can read, as does parseStreamId", () => {
     const used = { dd: 9, "20": 32, "88": 32, "77": 32, ff: 32 } as const;
     const addressed = ["10", "a8", "a5", "a1", "ad"];
     fc.assert(fc.property(
@@ -126,7 +130,7 @@ describe("isStreamId", () => {
 });
 
 describe("streamType", () => {
-  it("is told by the first byte", () => {
+  it("reads the type from the first byte", () => {
     for (const { type, streamId } of vectors.suffixes) {
       assert.equal(streamType(streamId), type);
     }
@@ -154,7 +158,7 @@ describe("partitionSuffix", () => {
   });
 });
 
-describe("schema names and lock ids", () => {
+describe("Schema names and lock ids", () => {
   it("agree with the nodes", () => {
     assert.ok(vectors.schemaLockIds.length > 0);
     for (const { schema, lockId } of vectors.schemaLockIds) {

@@ -1,3 +1,6 @@
+/**
+ * The hash against published values, those of nodes, and a plain version of it.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
@@ -9,7 +12,7 @@ function hex(data: Uint8Array): string {
   return [high, low].map((word) => word.toString(16).padStart(8, "0")).join("");
 }
 
-/** XXH64 as its specification has it, in 64-bit arithmetic. */
+/** XXH64 in 64-bit arithmetic, as its specification describes it. */
 function reference(data: Uint8Array): string {
   const [p1, p2, p3, p4, p5] = [
     0x9e3779b185ebca87n,
