@@ -1,3 +1,7 @@
+/**
+ * A line pauses reading when its receiver has used up the turn of the event
+ * loop, with a plain and a TLS server that send as fast as they can.
+ */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
@@ -13,7 +17,7 @@ import { readTlsSettings } from "../../src/database/login/certificates.ts";
 import { Line } from "../../src/database/login/line.ts";
 
 const sentBytes = 8 * 1024 * 1024;
-/** As large as a whole piece under TLS. */
+/** The size of a whole piece under TLS. */
 const largeBytes = 16 * 1024;
 
 function send(socket: Socket): void {
@@ -32,13 +36,13 @@ async function startServer(kind: "plain" | "tls") {
   return server;
 }
 
-/** Decodes for so many milliseconds, as it were. */
+/** Keeps the event loop busy, as decoding would. */
 function work(ms: number): void {
   const until = performance.now() + ms;
   while (performance.now() < until);
 }
 
-/** Reads all that the server sends; returns the most large pieces of a turn. */
+/** Reads all bytes of the server; returns the most large pieces in one turn. */
 async function mostPieces(
   kind: "plain" | "tls",
   pieceMs: number,
@@ -75,7 +79,7 @@ describe("A line whose receiver takes long for each piece", () => {
     assert.ok(most <= 4, `${most} pieces were read in one turn`);
   });
 
-  it("does so under TLS, too", async () => {
+  it("pauses under TLS, too", async () => {
     const most = await mostPieces("tls", 6);
     assert.ok(most <= 4, `${most} pieces were read in one turn`);
   });

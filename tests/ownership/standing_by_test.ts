@@ -159,7 +159,7 @@ describe("An opening that waits", () => {
     await works(owner);
   });
 
-  it("follows if it is first of two, and the other follows it", async () => {
+  it("follows the owner if it is the first of two, and the other waits for it", async () => {
     const owner = await open();
     const both = await Promise.all([standBy(), standBy()]);
     await owner.close();

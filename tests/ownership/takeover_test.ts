@@ -144,7 +144,7 @@ describe("An owner under load", () => {
     });
   }
 
-  it("loses the schema to the next, four times, and the last one writes", async () => {
+  it("loses the schema to the next owner, four times, and the last one writes", async () => {
     await using first = await openTestStorage({ partitions: 2 });
     await using stack = new AsyncDisposableStack();
     await using watcher = await testSession({ url: first.url });

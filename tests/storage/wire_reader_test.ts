@@ -1,3 +1,7 @@
+/**
+ * The store's own reader of the wire format against the library's, over random
+ * messages and at the limits.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
@@ -11,7 +15,7 @@ interface Reader {
   skip(type: number, field: number): unknown;
 }
 
-/** What a reader finds in a message, up to what it refuses. */
+/** The fields that a reader finds in a message, up to one that it refuses. */
 function fieldsOf(reader: Reader, hasMore: () => boolean): unknown[] {
   const found: unknown[] = [];
   try {

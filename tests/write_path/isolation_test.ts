@@ -85,7 +85,7 @@ describe("An event that a foreign writer competes with", () => {
   }
 
   for (const isolationLevel of levels) {
-    it(`never takes the same slot as that writer's, at ${isolationLevel}`, async () => {
+    it(`never takes the slot of that writer's event, at ${isolationLevel}`, async () => {
       await using test = await openTestStorage({ isolationLevel });
       const { storage, schema } = test;
       const id = newStreamId();

@@ -209,8 +209,8 @@ describe("The write queue", () => {
   });
 });
 
-describe("The result of a shared transaction", () => {
-  it("differs for each write, in order", async () => {
+describe("A shared transaction", () => {
+  it("has a result of its own for each write, in order", async () => {
     const { submit, inFlight, database, settled } = fakeQueue();
     const writes = ["a0", "a1", "a2", "a3"].map((name) => submit(a, name));
     const neighbour = submit(b, "b0");
@@ -227,7 +227,7 @@ describe("The result of a shared transaction", () => {
     assert.deepEqual(done, ["a1", "a3", "b0"]);
   });
 
-  it("is a failure only of the bad write, because each then runs alone", async () => {
+  it("that fails has each write run alone, so that only the bad one fails", async () => {
     const { submit, inFlight, database } = fakeQueue();
     const [a0, a1, b0] = [submit(a, "a0"), submit(a, "a1"), submit(b, "b0")];
     void submit(b, "b1");
@@ -245,7 +245,7 @@ describe("The result of a shared transaction", () => {
     assert.deepEqual(await inFlight(), ["b1"]);
   });
 
-  it("leaves each write in doubt if it is unknown, and each then runs alone", async () => {
+  it("whose end is unknown leaves each write in doubt, and each runs alone", async () => {
     const { submit, inFlight, database } = fakeQueue();
     for (const name of ["a0", "a1"]) void submit(a, name);
     await inFlight();
