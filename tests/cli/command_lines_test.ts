@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
-import { testDatabaseUrl } from "../support/database.ts";
+import { testDatabaseUrl, uniqueName } from "../support/database.ts";
 import { loginOf } from "../support/login/login.ts";
 import { root } from "../support/root.ts";
 
@@ -63,7 +63,7 @@ describe("command lines", () => {
 });
 
 describe("src/cli/main.ts", () => {
-  const schema = `command_lines_${crypto.randomUUID().replaceAll("-", "")}`;
+  const schema = uniqueName("command_lines");
   let folder = "";
   let url = "";
   let password = "";

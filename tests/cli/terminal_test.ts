@@ -4,11 +4,11 @@
  * shown.
  */
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { displayWidth } from "../../src/cli/screen.ts";
 import { migrateStore, migrateStoreDown } from "../../src/operator/mod.ts";
+import { uniqueName } from "../support/database.ts";
 import { cliCommand } from "../support/cli/run.ts";
 import { type FilledSchema, fillSchema } from "../support/every_kind.ts";
 import { openSession } from "../support/migration_connection.ts";
@@ -69,7 +69,7 @@ describeInTmux("in a terminal", () => {
   }
 
   it("a bar shows part and time left, and disappears at the end", async () => {
-    const schema = `terminal_${randomUUID().replaceAll("-", "")}`;
+    const schema = uniqueName("terminal");
     const place = { url: filled.url, schema };
     await migrateStore({ ...place, partitions: 17 });
     await migrateStoreDown({ ...place, own: 3 });

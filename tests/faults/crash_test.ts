@@ -4,7 +4,6 @@
  * the ledger that decide this are tested with damage and false results.
  */
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
 import { crashServer } from "../../scripts/crash/crash_server.ts";
 import { crashWriter } from "../../scripts/crash/crash_writer.ts";
@@ -16,7 +15,7 @@ import { dropSchema } from "../../src/database/migrations/mod.ts";
 import { partitionSuffixes } from "../../src/database/migrations/plan.ts";
 import { Catalog, type StreamTables } from "../../src/postgres/catalog.ts";
 import { parseStreamId } from "../../src/storage/stream_id.ts";
-import { testDatabaseUrl } from "../support/database.ts";
+import { testDatabaseUrl, uniqueName } from "../support/database.ts";
 import { testSession } from "../support/sessions.ts";
 
 const seed = String(Date.now());
@@ -99,7 +98,7 @@ describe("The checker of crash runs", () => {
   it("finds what is lost, doubled, changed or added", async () => {
     await using session = await testSession();
     const url = await testDatabaseUrl();
-    const schema = `crash_${randomUUID().replaceAll("-", "")}`;
+    const schema = uniqueName("crash");
     await using _schema = {
       [Symbol.asyncDispose]: () => dropSchema(session, schema),
     };

@@ -20,6 +20,7 @@ import {
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
 import { assertInvariants } from "../support/invariants.ts";
+import { firstOf } from "../support/maintenance_store.ts";
 import { openSession } from "../support/migration_connection.ts";
 import { type HostOrder, ReplicatedPair } from "../support/standby.ts";
 
@@ -80,13 +81,6 @@ async function snapshotsOf(
   return ranges.flatMap(({ snapshotSeqNums }) => snapshotSeqNums);
 }
 
-async function firstOf(
-  storage: PostgresStreamStorage,
-  id: StreamId,
-): Promise<bigint | undefined> {
-  return (await storage.getMiniblockNumberRanges(id))[0]?.startInclusive;
-}
-
 const kilobyte = new Uint8Array(1000).fill(7);
 
 /** Adds events of 1000 bytes at these slots of generation 1. */
@@ -135,7 +129,7 @@ const beliefs: Record<string, Belief> = {
     after: async (storage, id) => {
       await add(storage, id, upToSnapshot(blockBy(2, 5)));
       await storage.maintenance.trimStreams();
-      assert.equal(await firstOf(storage, id), 0n);
+      assert.equal(await firstOf({ storage }, id), 0n);
     },
   },
   "no legacy snapshot in a lost block, so the new one's is found": {
@@ -149,7 +143,7 @@ const beliefs: Record<string, Belief> = {
       assert.deepEqual(await snapshotsOf(storage, id), [0n, 5n, 10n]);
       const report = await storage.maintenance.trimStreams({ streamId: id });
       assert.deepEqual(report.refusals, []);
-      assert.equal(await firstOf(storage, id), 5n);
+      assert.equal(await firstOf({ storage }, id), 5n);
       // The checker of invariants does not know legacy snapshots.
       await add(storage, id, [snapshotBlock(11)]);
     },

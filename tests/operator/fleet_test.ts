@@ -30,7 +30,11 @@ import {
 } from "../../scripts/server_memory/calls.ts";
 import { runCli } from "../support/cli/run.ts";
 import { assertGenerated } from "../support/docs/generated_sections.ts";
-import { queryOnce, testDatabaseUrl } from "../support/database.ts";
+import {
+  createTestDatabase,
+  queryOnce,
+  type TestDatabase,
+} from "../support/database.ts";
 import { openTestStorage } from "../support/storage.ts";
 
 const node: StoreGroup = {
@@ -222,23 +226,15 @@ describe("A fleet's plan", () => {
 });
 
 describe("A server, at three sizes,", () => {
+  let database: TestDatabase;
   let url = "";
-  const name = `fleet_${crypto.randomUUID().replaceAll("-", "")}`;
   before(async () => {
-    const server = await testDatabaseUrl();
-    // A server of its own, because the tables of other tests would be counted,
+    // A database of its own, because the tables of other tests would be counted,
     // too.
-    await queryOnce(server, `CREATE DATABASE ${name}`);
-    const its = new URL(server);
-    its.pathname = `/${name}`;
-    url = its.href;
+    database = await createTestDatabase();
+    ({ url } = database);
   });
-  after(async () => {
-    await queryOnce(
-      await testDatabaseUrl(),
-      `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`,
-    );
-  });
+  after(async () => await database?.[Symbol.asyncDispose]());
 
   for (const [partitions, count] of [[2, 2], [8, 1], [24, 1]] as const) {
     it(`has the planned tables and bytes for ${count} of ${partitions} partitions`, async () => {

@@ -5,20 +5,21 @@ import { limitOf } from "../../src/operator/bench/quick_bench.ts";
 import { quickBench } from "../../src/operator/mod.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
 import { runCommand } from "../support/programs/command.ts";
-import { queryOnce, testDatabaseUrl } from "../support/database.ts";
+import {
+  createTestDatabase,
+  queryOnce,
+  type TestDatabase,
+  uniqueName,
+} from "../support/database.ts";
 
-const database = `bench_${crypto.randomUUID().replaceAll("-", "")}`;
-let server: string;
+let database: TestDatabase;
 let url: string;
 
 before(async () => {
-  server = await testDatabaseUrl();
-  await queryOnce(server, `CREATE DATABASE ${database}`);
-  const its = new URL(server);
-  its.pathname = `/${database}`;
-  url = its.href;
+  database = await createTestDatabase();
+  ({ url } = database);
 });
-after(() => queryOnce(server, `DROP DATABASE ${database} WITH (FORCE)`));
+after(async () => await database?.[Symbol.asyncDispose]());
 
 async function schemas(): Promise<string[]> {
   const rows = await queryOnce(
@@ -80,7 +81,7 @@ describe("quickBench", () => {
   });
 
   it("makes no schema if the role may not", async () => {
-    const role = `nobody_${database}`;
+    const role = uniqueName("nobody");
     await queryOnce(url, `CREATE ROLE ${role} LOGIN PASSWORD 'of-a-test'`);
     const its = new URL(url);
     its.username = role;

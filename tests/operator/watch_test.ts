@@ -14,10 +14,10 @@ import { isStreamStorageError } from "../../src/storage/errors.ts";
 import { prometheusText } from "../../src/telemetry/prometheus.ts";
 import { newStreamId } from "../../src/testing/contract/support.ts";
 import { commandOf, runCommand } from "../support/programs/command.ts";
-import { queryOnce, testDatabaseUrl } from "../support/database.ts";
+import { queryOnce, testDatabaseUrl, uniqueName } from "../support/database.ts";
 import { hasTmux, Tmux } from "../support/cli/tmux.ts";
 
-const schema = `watched_${crypto.randomUUID().replaceAll("-", "")}`;
+const schema = uniqueName("watched");
 let url: string;
 let storage: Awaited<ReturnType<typeof openStreamStorage>>;
 const busy = newStreamId();
@@ -107,7 +107,7 @@ describe("watchStore", () => {
   });
 
   it("shows a reader everything that its role may see", async () => {
-    const role = `watcher_${crypto.randomUUID().replaceAll("-", "")}`;
+    const role = uniqueName("watcher");
     await queryOnce(
       url,
       `CREATE ROLE ${role} LOGIN PASSWORD 'of-a-test';

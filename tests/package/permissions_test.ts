@@ -4,11 +4,10 @@
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
 import process from "node:process";
 import { after, describe, it } from "node:test";
 import { dropSchema } from "../../src/database/migrations/mod.ts";
-import { testDatabaseUrl } from "../support/database.ts";
+import { testDatabaseUrl, uniqueName } from "../support/database.ts";
 import { openSession } from "../support/migration_connection.ts";
 import { giveArguments } from "../support/programs/program_arguments.ts";
 import { root } from "../support/root.ts";
@@ -90,7 +89,7 @@ const schemas: string[] = [];
 
 /** The arguments of open_write_read.ts, with a schema of its own. */
 async function storeArguments(): Promise<string[]> {
-  const schema = `permissions_${randomUUID().replaceAll("-", "")}`;
+  const schema = uniqueName("permissions");
   schemas.push(schema);
   return [await testDatabaseUrl(), schema];
 }

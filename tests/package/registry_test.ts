@@ -6,7 +6,6 @@
  * names and with the newest ones.
  */
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, symlinkSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,7 +15,7 @@ import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { dropSchema } from "../../src/database/migrations/mod.ts";
 import { binariesVersion } from "../../src/embedded/binaries.ts";
-import { testDatabaseUrl } from "../support/database.ts";
+import { testDatabaseUrl, uniqueName } from "../support/database.ts";
 import { openSession } from "../support/migration_connection.ts";
 import { startJsrServer } from "../support/registry/jsr_server.ts";
 import {
@@ -81,7 +80,7 @@ async function run(
   args: string[],
   options: Parameters<typeof runCommand>[2],
 ): Promise<string> {
-  const schema = `registry_${randomUUID().replaceAll("-", "")}`;
+  const schema = uniqueName("registry");
   schemas.push(schema);
   const words = [...args, await testDatabaseUrl(), schema];
   return (await runCommand(command, words, options)).trim();

@@ -14,7 +14,7 @@ import {
   type StreamStorageErrorCode,
 } from "../../src/storage/errors.ts";
 import { newStreamId } from "../../src/testing/contract/support.ts";
-import { testDatabaseUrl } from "../support/database.ts";
+import { testDatabaseUrl, uniqueName } from "../support/database.ts";
 import { startProxy } from "../support/network/proxy.ts";
 import { openTestStorage } from "../support/storage.ts";
 import { everyText } from "../support/every_text.ts";
@@ -165,7 +165,7 @@ describe("Opening a store", () => {
   });
 
   it("makes no schema if it is to check only", async () => {
-    const schema = `check_${crypto.randomUUID().replaceAll("-", "")}`;
+    const schema = uniqueName("check");
     const url = await testDatabaseUrl();
     const error = await failure(
       { url, schema, migrate: "check" },

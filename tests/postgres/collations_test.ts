@@ -3,11 +3,10 @@
  * bytes, however the locale sorts text.
  */
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
 import { parseStreamId, type StreamId } from "../../src/storage/stream_id.ts";
 import { block } from "../../src/testing/contract/support.ts";
-import { queryOnce, testDatabaseUrl } from "../support/database.ts";
+import { createTestDatabase } from "../support/database.ts";
 import { openTestStorage } from "../support/storage.ts";
 
 /** Locales that don't sort 0 to 9 and a to f by bytes, and what differs. */
@@ -17,26 +16,10 @@ const locales: Record<string, string> = {
   "en-u-kn-true": "digits in a row are a number",
 };
 
-/** Runs `body` on a database of its own that sorts text as the locale does. */
-async function withDatabase(
-  locale: string,
-  body: (url: string) => Promise<void>,
-): Promise<void> {
-  const server = await testDatabaseUrl();
-  const name = `locale_${randomUUID().replaceAll("-", "")}`;
-  await queryOnce(
-    server,
-    `CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'
-     LOCALE_PROVIDER icu ICU_LOCALE '${locale}'`,
-  );
-  try {
-    const url = new URL(server);
-    url.pathname = `/${name}`;
-    await body(url.href);
-  } finally {
-    await queryOnce(server, `DROP DATABASE ${name}`);
-  }
-}
+/** The clauses of a database that sorts text as the locale does. */
+const clausesFor = (locale: string) =>
+  `TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'
+   LOCALE_PROVIDER icu ICU_LOCALE '${locale}'`;
 
 const starts = ["00", "09", "0a", "10", "1f", "9", "aa", "ab", "a9", "d", "dd"]
   .concat(["de", "f", "fa", "fd", "ff", "ffa", "f9"]);
@@ -56,40 +39,42 @@ function sorted(ids: readonly StreamId[]): StreamId[] {
 
 for (const [locale, what] of Object.entries(locales)) {
   describe(`A database of locale ${locale}, where ${what}`, () => {
-    it("lists streams in the order of their ids' bytes", () =>
-      withDatabase(locale, async (url) => {
-        await using test = await openTestStorage({ url });
-        const { storage } = test;
-        const ids = [...idsOf("20"), ...idsOf("ff")];
-        for (const id of ids) await storage.createStreamStorage(id, block(0));
-        const expected = sorted(ids);
-        assert.deepEqual(await storage.getStreams(), expected);
-        const paged: StreamId[] = [];
-        for (let after: StreamId | undefined = undefined;;) {
-          const page: StreamId[] = await storage.getStreams({
-            limit: 5,
-            ...(after === undefined ? {} : { after }),
-          });
-          paged.push(...page);
-          if (page.length < 5) break;
-          after = page.at(-1);
-        }
-        assert.deepEqual(paged, expected);
-      }));
-
-    it("lists ephemeral streams in the order of their ids' bytes", () =>
-      withDatabase(locale, async (url) => {
-        await using test = await openTestStorage({ url });
-        const { storage } = test;
-        const ids = idsOf("ff");
-        for (const id of ids) {
-          await storage.createEphemeralStreamStorage(id, block(0));
-        }
-        const report = await storage.maintenance.sweepEphemeralStreams({
-          ttlMs: 0,
-          dryRun: true,
+    it("lists streams in the order of their ids' bytes", async () => {
+      await using database = await createTestDatabase(clausesFor(locale));
+      const { url } = database;
+      await using test = await openTestStorage({ url });
+      const { storage } = test;
+      const ids = [...idsOf("20"), ...idsOf("ff")];
+      for (const id of ids) await storage.createStreamStorage(id, block(0));
+      const expected = sorted(ids);
+      assert.deepEqual(await storage.getStreams(), expected);
+      const paged: StreamId[] = [];
+      for (let after: StreamId | undefined = undefined;;) {
+        const page: StreamId[] = await storage.getStreams({
+          limit: 5,
+          ...(after === undefined ? {} : { after }),
         });
-        assert.deepEqual(report.streamIds, sorted(ids));
-      }));
+        paged.push(...page);
+        if (page.length < 5) break;
+        after = page.at(-1);
+      }
+      assert.deepEqual(paged, expected);
+    });
+
+    it("lists ephemeral streams in the order of their ids' bytes", async () => {
+      await using database = await createTestDatabase(clausesFor(locale));
+      const { url } = database;
+      await using test = await openTestStorage({ url });
+      const { storage } = test;
+      const ids = idsOf("ff");
+      for (const id of ids) {
+        await storage.createEphemeralStreamStorage(id, block(0));
+      }
+      const report = await storage.maintenance.sweepEphemeralStreams({
+        ttlMs: 0,
+        dryRun: true,
+      });
+      assert.deepEqual(report.streamIds, sorted(ids));
+    });
   });
 }

@@ -4,14 +4,13 @@
  * folder that projects share, which holds the dump, is missing.
  */
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { after, before, describe, it } from "node:test";
 import { doctor } from "../../src/operator/mod.ts";
 import { openStreamReader, openStreamStorage } from "../../mod.ts";
 import { verify } from "../../src/operator/mod.ts";
 import { isStreamId } from "../../src/storage/stream_id.ts";
 import type { StreamReader } from "../../src/storage/stream_reader.ts";
-import { queryOnce, testDatabaseUrl } from "../support/database.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import {
   hasNodeFixture,
   nodeDump,
@@ -35,22 +34,16 @@ const differs: Record<string, string> = {
 const note = hasNodeFixture ? "" : " (NOT RUN)";
 
 describe(`A Go node's database${note}`, { skip: !hasNodeFixture }, () => {
-  let server: string;
+  let database: TestDatabase;
   let url: string;
-  const name = `go_node_${randomUUID().replaceAll("-", "")}`;
 
   before(async () => {
-    server = await testDatabaseUrl();
-    await queryOnce(server, `CREATE DATABASE ${name} TEMPLATE template0`);
-    const address = new URL(server);
-    address.pathname = `/${name}`;
-    url = address.href;
+    database = await createTestDatabase("TEMPLATE template0");
+    ({ url } = database);
     await using session = await openSession(url);
     await session.script(nodeDump());
   });
-  after(async () => {
-    await queryOnce(server, `DROP DATABASE IF EXISTS ${name}`);
-  });
+  after(async () => await database?.[Symbol.asyncDispose]());
 
   async function assertReadAsNode(reader: StreamReader): Promise<void> {
     const fixture = nodeReads();
@@ -95,7 +88,7 @@ describe(`A Go node's database${note}`, { skip: !hasNodeFixture }, () => {
     for (const id of ids) assert.equal(isStreamId(id), true, id);
   });
 
-  it("looks to a reader as to the node, and reading changes nothing", async () => {
+  it("looks the same to a reader as to the node, and reading changes nothing", async () => {
     const before = await contents();
     {
       await using reader = await openStreamReader({ url, schema: nodeSchema });
@@ -122,7 +115,7 @@ describe(`A Go node's database${note}`, { skip: !hasNodeFixture }, () => {
     assert.deepEqual(await contents(), before);
   });
 
-  it("looks to a store as to the node, and keeps its rows", async () => {
+  it("looks the same to a store as to the node, and keeps its rows", async () => {
     const rows = async () => {
       const all = await contents();
       const kept = [...all].filter(([table]) =>

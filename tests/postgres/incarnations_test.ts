@@ -17,6 +17,7 @@ import {
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
 import {
+  firstOf,
   type MaintenanceStore,
   openMaintenanceStore,
 } from "../support/maintenance_store.ts";
@@ -138,7 +139,7 @@ describe("A stream that a node has created again under an old id", () => {
       const blocks = run(0, 9).map((number) => snapshotBlock(number));
       await store.storage.reinitializeStreamStorage(id, blocks, 9n, false);
       await store.storage.maintenance.trimStreams({ streamId: id });
-      assert.equal(await firstOf(id), 8n);
+      assert.equal(await firstOf(store, id), 8n);
     }
     await whileNodeOwns(
       () =>
@@ -158,19 +159,12 @@ describe("A stream that a node has created again under an old id", () => {
         { generation: 10n, size: 0 },
       );
     }
-    await store.logged(({ code, details }) =>
-      code === "worker_ran" && details?.["worker"] === "stream_trimmer"
-    );
+    await store.ran("stream_trimmer");
     // The trimmer may have run before the last snapshot, or after it.
-    assert.notEqual(await firstOf(again), 0n);
-    assert.equal(await firstOf(same), 8n);
+    assert.notEqual(await firstOf(store, again), 0n);
+    assert.equal(await firstOf(store, same), 8n);
     await store.reopen();
   });
-
-  async function firstOf(id: StreamId): Promise<bigint> {
-    const [range] = await store.storage.getMiniblockNumberRanges(id);
-    return range!.startInclusive;
-  }
 
   it("is read from object storage with its own blocks, not the first one's", async () => {
     const id = newMediaId();
@@ -322,9 +316,7 @@ describe("A stream that a node has created again under an old id", () => {
       }
     }, { workerConcurrency: 1, ephemeralSweepIntervalMs: 0 });
     await wakeRemover();
-    await store.logged(({ code, details }) =>
-      code === "worker_ran" && details?.["worker"] === "stream_remover"
-    );
+    await store.ran("stream_remover");
     const all = [...ids, ...channels, ...kept];
     const left = (table: string) =>
       store.sql(`SELECT DISTINCT stream_id FROM @.stream_storage_${table}

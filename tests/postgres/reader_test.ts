@@ -28,6 +28,7 @@ import {
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../../src/testing/create_test_stream_storage.ts";
+import { uniqueName } from "../support/database.ts";
 import {
   everyRead,
   letNamesRest,
@@ -332,7 +333,7 @@ describe("A reader needs", () => {
 
   it("only SELECT on the node's tables", async () => {
     const { schema, url } = test;
-    const role = `reader_${crypto.randomUUID().replaceAll("-", "")}`;
+    const role = uniqueName("reader");
     const login = new URL(url);
     login.username = role;
     login.password = "reader";

@@ -21,8 +21,9 @@ import {
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
 import { settable } from "../../src/testing/mod.ts";
-import { queryOnce, testDatabaseUrl } from "../support/database.ts";
+import { queryOnce, testDatabaseUrl, uniqueName } from "../support/database.ts";
 import {
+  firstOf,
   type MaintenanceStore,
   openMaintenanceStore,
 } from "../support/maintenance_store.ts";
@@ -149,11 +150,6 @@ describe("Options that are functions", () => {
     return id;
   }
 
-  async function firstOf(id: StreamId): Promise<bigint> {
-    const [range] = await store.storage.getMiniblockNumberRanges(id);
-    return range!.startInclusive;
-  }
-
   it("set the age of ephemeral streams from the next run on", async () => {
     const { maintenance } = store.storage;
     const sweep = async () =>
@@ -195,7 +191,7 @@ describe("Options that are functions", () => {
     const id = await trimmedStream();
     const trim = async () => {
       await maintenance.trimStreams();
-      return await firstOf(id);
+      return await firstOf(store, id);
     };
     assert.equal(await trim(), 0n);
     trimming.set({ historyMiniblocks: { channel: 35n, default: 1n } });
@@ -220,10 +216,8 @@ describe("Options that are functions", () => {
       { generation: 62n, envelopes: [] },
       { generation: 61n, size: 0 },
     );
-    await store.logged(({ code, details }) =>
-      code === "worker_ran" && details?.["worker"] === "stream_trimmer"
-    );
-    assert.notEqual(await firstOf(id), 0n);
+    await store.ran("stream_trimmer");
+    assert.notEqual(await firstOf(store, id), 0n);
     await store.reopen();
   });
 
@@ -232,7 +226,7 @@ describe("Options that are functions", () => {
     const id = await trimmedStream();
     const trim = async () => {
       await maintenance.trimStreams({ streamId: id });
-      return await firstOf(id);
+      return await firstOf(store, id);
     };
     trimming.set({ historyMiniblocks: { channel: 1n } });
     await maintenance.updateTrimming({ historyMiniblocks: { channel: 35n } });
@@ -255,7 +249,7 @@ describe("Options that are functions", () => {
 });
 
 describe("Opening a store whose options are functions", () => {
-  const schema = `settings_${crypto.randomUUID().replaceAll("-", "")}`;
+  const schema = uniqueName("settings");
 
   it("reports every bad result at once, and makes nothing", async () => {
     const url = await testDatabaseUrl();

@@ -18,7 +18,7 @@ import {
   verifyStream,
   verifyStreams,
 } from "../../scripts/demo/verifier.ts";
-import { queryOnce, testDatabaseUrl } from "../support/database.ts";
+import { queryOnce, testDatabaseUrl, uniqueName } from "../support/database.ts";
 import { loginOf } from "../support/login/login.ts";
 import { openTestStorage } from "../support/storage.ts";
 import { untilSeen } from "../support/until.ts";
@@ -258,7 +258,7 @@ function on(address: string, schema: string, ...more: string[]): Command {
 }
 
 function newSchema(): string {
-  return `demo_test_${crypto.randomUUID().replaceAll("-", "")}`;
+  return uniqueName("demo_test");
 }
 
 async function exists(url: string, schema: string): Promise<boolean> {

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import process from "node:process";
 import pg from "pg";
 import { startEmbeddedPostgres } from "../../src/embedded/mod.ts";
@@ -25,7 +26,7 @@ export function testDatabaseUrl(): Promise<string> {
     .then(({ url }) => url);
 }
 
-/** Runs one statement on a connection of its own and returns the rows. */
+/** Runs SQL on a connection of its own; returns the last statement's rows. */
 export async function queryOnce(
   url: string,
   sql: string,
@@ -34,8 +35,35 @@ export async function queryOnce(
   client.on("error", () => {}); // the query fails, too
   await client.connect();
   try {
-    return (await client.query(sql)).rows;
+    const result: unknown = await client.query(sql);
+    const last = Array.isArray(result) ? result.at(-1) : result;
+    return (last as { rows: Record<string, unknown>[] }).rows;
   } finally {
     await client.end();
   }
+}
+
+/** A name that no other schema, database or role has. */
+export function uniqueName(prefix: string): string {
+  return `${prefix}_${randomUUID().replaceAll("-", "")}`;
+}
+
+/** A database of a test, which is dropped when it is disposed of. */
+export interface TestDatabase extends AsyncDisposable {
+  url: string;
+}
+
+/** Creates a database on the tests' server, with clauses of CREATE DATABASE. */
+export async function createTestDatabase(clauses = ""): Promise<TestDatabase> {
+  const server = await testDatabaseUrl();
+  const name = uniqueName("test");
+  await queryOnce(server, `CREATE DATABASE ${name} ${clauses}`);
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  return {
+    url: url.href,
+    [Symbol.asyncDispose]: async () => {
+      await queryOnce(server, `DROP DATABASE ${name} WITH (FORCE)`);
+    },
+  };
 }

@@ -20,6 +20,8 @@ export interface MaintenanceStore extends AsyncDisposable {
   events: LogEvent[];
   /** Resolves with the first event that fits, past or future. */
   logged(fits: (event: LogEvent) => boolean): Promise<LogEvent>;
+  /** Resolves with the event of a worker's first run, past or future. */
+  ran(worker: string): Promise<LogEvent>;
   /** Runs SQL in which `@` stands for the schema. */
   sql(text: string): Promise<(string | null)[][]>;
   plant(streamId: StreamId, rows: PlantedStream): Promise<void>;
@@ -58,6 +60,10 @@ export async function openMaintenanceStore(
       );
       return promise.finally(() => clearTimeout(timer));
     },
+    ran: (worker) =>
+      store.logged(({ code, details }) =>
+        code === "worker_ran" && details?.["worker"] === worker
+      ),
     sql: async (text) => {
       await using session = await openSession(url);
       return await session.script(
@@ -89,4 +95,13 @@ export async function openMaintenanceStore(
     },
   };
   return store;
+}
+
+/** The number of a stream's first block. */
+export async function firstOf(
+  { storage }: { storage: PostgresStreamStorage },
+  id: StreamId,
+): Promise<bigint> {
+  const [range] = await storage.getMiniblockNumberRanges(id);
+  return range!.startInclusive;
 }

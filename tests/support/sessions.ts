@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
 import { connectSession } from "../../src/database/driver.ts";
 import { PreparedBudget } from "../../src/database/prepared_budget.ts";
@@ -6,7 +5,7 @@ import { PreparedStatements } from "../../src/database/prepared_statements.ts";
 import type { Session, SessionOptions } from "../../src/database/session.ts";
 import type { SessionSettings } from "../../src/database/transaction_settings.ts";
 import { schemaLockId } from "../../src/storage/stream_id.ts";
-import { testDatabaseUrl } from "./database.ts";
+import { testDatabaseUrl, uniqueName } from "./database.ts";
 
 /** Options of a test's session. */
 export interface TestSessionOptions extends Partial<SessionOptions> {
@@ -41,7 +40,7 @@ export interface TestTable extends AsyncDisposable {
 
 /** Makes a table that every session can use. */
 export async function testTable(columns: string): Promise<TestTable> {
-  const name = `public.test_${randomUUID().replaceAll("-", "")}`;
+  const name = `public.${uniqueName("test")}`;
   await using session = await testSession();
   await session.script(`CREATE TABLE ${name} (${columns})`);
   return {

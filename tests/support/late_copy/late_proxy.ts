@@ -20,15 +20,10 @@
  */
 import type { Buffer } from "node:buffer";
 import { once } from "node:events";
-import {
-  type AddressInfo,
-  connect,
-  createServer,
-  type Server,
-  type Socket,
-} from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { parseConnectionUrl } from "../../../src/database/connection_target.ts";
 import { readErrorFields } from "../../../src/database/pg_error.ts";
+import { portOf, throughPort } from "../network/listener.ts";
 import {
   messageSplitter,
   type WireMessageBytes,
@@ -90,11 +85,7 @@ class RunningLateProxy implements LateProxy {
 
   constructor(url: string, server: Server) {
     this.#target = parseConnectionUrl(url).hosts[0]!;
-    const through = new URL(url);
-    const { port } = server.address() as AddressInfo;
-    through.host = `127.0.0.1:${port}`;
-    through.searchParams.set("sslmode", "disable");
-    this.url = through.href;
+    this.url = throughPort(url, portOf(server));
     this.#server = server;
     server.on("connection", (client) => this.#accept(client));
   }

@@ -1,5 +1,4 @@
 /** A schema for a test of migrations, which is dropped afterwards. */
-import { randomUUID } from "node:crypto";
 import type { Session } from "../../../src/database/session.ts";
 import {
   dropSchema,
@@ -7,7 +6,7 @@ import {
   type MigrateOptions,
   type MigrationReport,
 } from "../../../src/database/migrations/mod.ts";
-import { testDatabaseUrl } from "../database.ts";
+import { testDatabaseUrl, uniqueName } from "../database.ts";
 import { openSession } from "../migration_connection.ts";
 
 /** The tables of our own track, from version 1 on. */
@@ -38,7 +37,7 @@ export async function withMigrationSchema(
 ): Promise<void> {
   const url = await testDatabaseUrl();
   const session = await openSession(url);
-  const schema = `migrations_${randomUUID().replaceAll("-", "")}`;
+  const schema = uniqueName("migrations");
   try {
     await body({
       url,

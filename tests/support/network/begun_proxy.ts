@@ -5,14 +5,9 @@
  */
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
-import {
-  type AddressInfo,
-  connect,
-  createServer,
-  type Server,
-  type Socket,
-} from "node:net";
+import { connect, type Server, type Socket } from "node:net";
 import { parseConnectionUrl } from "../../../src/database/connection_target.ts";
+import { listen, portOf, throughPort } from "./listener.ts";
 
 const ready = 0x5a;
 const begin = Buffer.from("Q\0\0\0\x0aBEGIN\0", "latin1");
@@ -26,11 +21,7 @@ export class BegunProxy implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
 
   constructor(url: string, listener: Server) {
-    const through = new URL(url);
-    through.hostname = "127.0.0.1";
-    through.port = String((listener.address() as AddressInfo).port);
-    through.searchParams.set("sslmode", "disable");
-    this.url = through.href;
+    this.url = throughPort(url, portOf(listener));
     this.#listener = listener;
     const [target] = parseConnectionUrl(url).hosts;
     listener.on("connection", (client) => {
@@ -92,8 +83,5 @@ export class BegunProxy implements AsyncDisposable {
 
 /** Starts a proxy on a free port of the loopback address. */
 export async function startBegunProxy(url: string): Promise<BegunProxy> {
-  const listener = createServer();
-  listener.listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  return new BegunProxy(url, listener);
+  return new BegunProxy(url, await listen(0));
 }

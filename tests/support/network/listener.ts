@@ -38,3 +38,13 @@ export function takesConnections(port: number): Promise<boolean> {
     socket.once("error", () => resolve(false));
   });
 }
+
+/** A server's URL through a proxy at a port of the loopback address. */
+export function throughPort(url: string, port: number): string {
+  const through = new URL(url);
+  through.hostname = "127.0.0.1";
+  through.port = String(port);
+  // A proxy that reads the protocol needs it in clear.
+  through.searchParams.set("sslmode", "disable");
+  return through.href;
+}

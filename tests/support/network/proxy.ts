@@ -18,14 +18,9 @@
 
 import type { Buffer } from "node:buffer";
 import { once } from "node:events";
-import {
-  type AddressInfo,
-  connect,
-  createServer,
-  type Server,
-  type Socket,
-} from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { parseConnectionUrl } from "../../../src/database/connection_target.ts";
+import { portOf, throughPort } from "./listener.ts";
 import { ProxiedConnection } from "./proxied_connection.ts";
 
 /** The sender of a message: the client is the frontend, the server the backend. */
@@ -131,8 +126,7 @@ class RunningProxy implements Proxy {
 
   constructor(url: string, server: Server) {
     this.#target = parseConnectionUrl(url).hosts[0]!;
-    const { port } = server.address() as AddressInfo;
-    this.url = throughPort(url, port);
+    this.url = throughPort(url, portOf(server));
     this.#server = server;
     server.on("connection", (client) => this.#accept(client));
   }
@@ -255,12 +249,4 @@ function noCounts(): ProxyCounts {
     syncs: 0,
     messages: { frontend: {}, backend: {} },
   };
-}
-
-function throughPort(url: string, port: number): string {
-  const through = new URL(url);
-  through.hostname = "127.0.0.1";
-  through.port = String(port);
-  through.searchParams.set("sslmode", "disable");
-  return through.href;
 }

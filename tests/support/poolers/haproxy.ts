@@ -6,7 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
-import { freePort, takesConnections } from "../network/listener.ts";
+import {
+  freePort,
+  takesConnections,
+  throughPort,
+} from "../network/listener.ts";
 
 /** A running HAProxy. */
 export interface HaProxy extends AsyncDisposable {
@@ -55,10 +59,8 @@ backend servers
   });
   const ended = once(child, "exit");
   await listening(port, ended);
-  url.host = `127.0.0.1:${port}`;
-  url.searchParams.set("sslmode", "disable");
   return {
-    url: url.href,
+    url: throughPort(serverUrl, port),
     [Symbol.asyncDispose]: async () => {
       child.kill("SIGKILL");
       await ended;

@@ -10,7 +10,11 @@ import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { freePort, takesConnections } from "../network/listener.ts";
+import {
+  freePort,
+  takesConnections,
+  throughPort,
+} from "../network/listener.ts";
 
 /** PgBouncer's settings by name, besides those that every test needs. */
 export type PgBouncerSettings = Readonly<Record<string, string | number>>;
@@ -80,10 +84,8 @@ export async function startPgBouncer(
     await once(child, "exit");
   };
   const urlOf = (database: string) => {
-    const url = new URL(serverUrl);
-    url.host = `127.0.0.1:${port}`;
+    const url = new URL(throughPort(serverUrl, port));
     url.pathname = database;
-    url.searchParams.set("sslmode", "disable");
     return url.href;
   };
   return {

@@ -6,7 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
-import { freePort, takesConnections } from "../network/listener.ts";
+import {
+  freePort,
+  takesConnections,
+  throughPort,
+} from "../network/listener.ts";
 
 /** pgpool-II's `backend_clustering_mode`. */
 export type PgPoolMode = "raw" | "streaming_replication";
@@ -89,10 +93,8 @@ export async function startPgPool(
     if (isEnded) throw new Error(`pgpool-II did not start: ${log}`);
     await delay(10);
   }
-  url.host = `127.0.0.1:${port}`;
-  url.searchParams.set("sslmode", "disable");
   return {
-    url: url.href,
+    url: throughPort(serverUrl, port),
     [Symbol.asyncDispose]: async () => {
       // A fast shutdown: its children end, too, and free their shared memory.
       child.kill("SIGINT");

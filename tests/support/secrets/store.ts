@@ -9,7 +9,7 @@ import type { PostgresStreamStorage } from "../../../src/postgres/postgres_strea
 import type { StreamId } from "../../../src/storage/stream_id.ts";
 import { prometheusText } from "../../../src/telemetry/prometheus.ts";
 import { bytes } from "../../../src/testing/contract/support.ts";
-import { testDatabaseUrl } from "../database.ts";
+import { testDatabaseUrl, uniqueName } from "../database.ts";
 import type { InMemoryTelemetry } from "../telemetry/in_memory_telemetry.ts";
 import { openSession } from "../migration_connection.ts";
 import { type Proxy, startProxy } from "../network/proxy.ts";
@@ -58,7 +58,7 @@ export async function openSecretStore(
 ): Promise<SecretStore> {
   const direct = await testDatabaseUrl();
   const admin = await openSession(direct);
-  const name = `secrets_${crypto.randomUUID().replaceAll("-", "")}`;
+  const name = uniqueName("secrets");
   const password = search.invent("the password");
   const role = quoteIdentifier(name);
   await admin.script(`CREATE ROLE ${role} LOGIN PASSWORD '${password}'`);

@@ -11,11 +11,11 @@ import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import pg from "pg";
 import {
   type EmbeddedPostgres,
   startEmbeddedPostgres,
 } from "../../../src/embedded/mod.ts";
+import { queryOnce } from "../database.ts";
 
 /** How a {@linkcode CrashServer} starts. */
 export interface CrashServerOptions {
@@ -57,7 +57,7 @@ export class CrashServer implements AsyncDisposable {
     const server = new CrashServer(base, await freePort(), settings);
     try {
       await server.restart();
-      await runSql(
+      await queryOnce(
         server.#running!.url,
         `CREATE ROLE ${login} SUPERUSER LOGIN PASSWORD '${login}'; CHECKPOINT`,
       );
@@ -125,7 +125,7 @@ export class CrashServer implements AsyncDisposable {
 
   /** Runs SQL on a session of its own; the rows of the last statement. */
   query(sql: string): Promise<Record<string, unknown>[]> {
-    return runSql(this.url, sql);
+    return queryOnce(this.url, sql);
   }
 
   /**
@@ -149,23 +149,6 @@ export class CrashServer implements AsyncDisposable {
   async #postmaster(): Promise<number> {
     const path = join(this.dataDir, "postmaster.pid");
     return Number((await readFile(path, "utf8")).split("\n")[0]);
-  }
-}
-
-/** Runs SQL on a session of its own; the rows of the last statement. */
-async function runSql(
-  url: string,
-  sql: string,
-): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url });
-  client.on("error", () => {}); // the query fails, too
-  await client.connect();
-  try {
-    const result: unknown = await client.query(sql);
-    const last = Array.isArray(result) ? result.at(-1) : result;
-    return (last as { rows: Record<string, unknown>[] }).rows;
-  } finally {
-    await client.end();
   }
 }
 
