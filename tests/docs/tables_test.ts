@@ -297,16 +297,16 @@ describe("Other tables", () => {
       }
     }
   });
+});
 
-  it("and lines of README.md fit a terminal, on one page", () => {
+describe("README.md", () => {
+  it("is one page, whose lines fit a terminal", () => {
     const lines = readDocument("README.md").split("\n");
     assert.ok(lines.length <= 220, `${lines.length} lines`);
     for (const line of lines) assert.ok(line.length <= 100, line);
   });
-});
 
-describe("The picture in README.md", () => {
-  it("shows the saved benchmark run", async () => {
+  it("has a picture of the saved benchmark run", async () => {
     const { overviewChart } = await import("../../bench/report/overview.ts");
     const run = JSON.parse(
       readFileSync(join(root, "bench/results.json"), "utf8"),

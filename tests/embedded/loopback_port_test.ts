@@ -1,11 +1,12 @@
+/** The search for a free port of the loopback address, against takers of ports. */
 import assert from "node:assert/strict";
 import type { Server } from "node:net";
 import { describe, it } from "node:test";
 import { startOnLoopback } from "../../src/embedded/loopback_port.ts";
 import { close, listen, portOf } from "../support/network/listener.ts";
 
-describe("a free port", () => {
-  it("tries another port when a free one was taken meanwhile", async () => {
+describe("A start on a free port", () => {
+  it("tries another port if somebody took the first one meanwhile", async () => {
     const takers: Server[] = [];
     const failTwice = async (port: number) => {
       if (takers.length === 2) return port;

@@ -1,7 +1,7 @@
 /**
- * Attacks on the embedded server: by the user who runs it for root, by other
- * users who own a folder on the way, and by whoever can look at processes and
- * files.
+ * Attacks on the real embedded server: by the user who runs it for root, by users
+ * who own a folder on the path, by everybody who can see processes and files, and
+ * by the settings of an old data directory.
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -31,22 +31,22 @@ const needsRoot = { skip: isRoot ? false : "needs root" };
 const needsProc = {
   skip: existsSync("/proc/self/cmdline") ? false : "needs /proc",
 };
-/** Somebody who runs nothing here. */
+/** A user who runs nothing here. */
 const strangerId = 54_321;
 const canaryText = "what only root may read\n";
 
 let base: string;
 /** Where servers keep their temporary files. */
 let tmp: string;
-/** A file and a directory of root's, closed to everybody else. */
+/** A file and a directory that only root can read. */
 let canary: string;
 let canaryDir: string;
 let serverUser: ServerUser;
 const previousTmp = process.env.TMPDIR;
 
-describe("attacks on the embedded PostgreSQL", () => {
+describe("The embedded server withstands", () => {
   before(async () => {
-    // Not below the tests' TMPDIR: the server's user may not get in there.
+    // The server's user may have no access to the tests' TMPDIR.
     base = await fs.mkdtemp(
       join(memoryDirectory() ?? "/tmp", "embedded-attack-"),
     );
@@ -68,15 +68,15 @@ describe("attacks on the embedded PostgreSQL", () => {
     await fs.rm(base, { recursive: true, force: true });
   });
 
-  describe("by the server's user", serverUserTests);
-  describe("by the owner of a folder on the way", strangerTests);
-  describe("by reading along", readerTests);
-  describe("by what an old data directory says", oldDataTests);
+  describe("the server's user:", serverUserTests);
+  describe("the owner of a folder on the path:", strangerTests);
+  describe("a user who watches processes and files:", readerTests);
+  describe("an old data directory:", oldDataTests);
 });
 
 function serverUserTests(): void {
   it(
-    "a link in the data directory shows nothing of root's",
+    "a link in the data directory shows no file of root",
     needsRoot,
     async () => {
       const dataDir = join(base, "links");
@@ -97,7 +97,7 @@ function serverUserTests(): void {
     },
   );
 
-  it("a link as the data directory gives nothing away", needsRoot, async () => {
+  it("a link instead of the data directory is refused", needsRoot, async () => {
     const folder = await folderOf(serverUser!.uid, "link to root's");
     const dataDir = join(folder, "data");
     await asServerUser('ln -s "$1" "$2"', [canaryDir, dataDir]);
@@ -106,7 +106,7 @@ function serverUserTests(): void {
   });
 
   it(
-    "links that are planted during a start lead root nowhere",
+    "links that appear during a start lead root nowhere",
     needsRoot,
     async () => {
       const dataDir = join(base, "raced");
@@ -122,30 +122,35 @@ function serverUserTests(): void {
     },
   );
 
-  it("its copy of closed binaries stays root's", needsRoot, async () => {
-    const closed = join(base, "closed");
-    await fs.mkdir(closed, { mode: 0o700 });
-    const native = join(closed, "native");
-    await fs.cp(await locateBinaries(), native, { recursive: true });
-    const binaries = await usableBinaries(native, serverUser, tmp);
-    const copy = binaries.native;
-    try {
-      assert.notEqual(copy, native);
-      for (const name of await fs.readdir(copy, { recursive: true })) {
-        const { uid, mode } = await fs.lstat(join(copy, name));
-        assert.equal(uid, 0, name);
-        const isLink = (mode & 0o170000) === 0o120000;
-        assert.equal(isLink ? 0 : mode & 0o022, 0, name);
+  it(
+    "the server's copy of unreadable binaries belongs to root",
+    needsRoot,
+    async () => {
+      const closed = join(base, "closed");
+      await fs.mkdir(closed, { mode: 0o700 });
+      const native = join(closed, "native");
+      await fs.cp(await locateBinaries(), native, { recursive: true });
+      const binaries = await usableBinaries(native, serverUser, tmp);
+      const copy = binaries.native;
+      try {
+        assert.notEqual(copy, native);
+        for (const name of await fs.readdir(copy, { recursive: true })) {
+          const { uid, mode } = await fs.lstat(join(copy, name));
+          assert.equal(uid, 0, name);
+          const isLink = (mode & 0o170000) === 0o120000;
+          assert.equal(isLink ? 0 : mode & 0o022, 0, name);
+        }
+        const script =
+          'touch "$1/x" 2>&- && exit 1; "$1/bin/postgres" --version';
+        assert.match(await asServerUser(script, [copy]), /^postgres/);
+      } finally {
+        await binaries.release();
       }
-      const script = 'touch "$1/x" 2>&- && exit 1; "$1/bin/postgres" --version';
-      assert.match(await asServerUser(script, [copy]), /^postgres/);
-    } finally {
-      await binaries.release();
-    }
-    assert.equal(existsSync(copy), false);
-  });
+      assert.equal(existsSync(copy), false);
+    },
+  );
 
-  it("a folder of its own takes new data all the same", needsRoot, async () => {
+  it("a folder of that user can still hold new data", needsRoot, async () => {
     const folder = await folderOf(serverUser!.uid, "its own");
     const dataDir = join(folder, "deep", "data");
     await assertStarts({ dataDir });
@@ -154,7 +159,7 @@ function serverUserTests(): void {
 }
 
 function strangerTests(): void {
-  it("root makes nothing in a folder of somebody else", needsRoot, async () => {
+  it("root makes nothing in another user's folder", needsRoot, async () => {
     const folder = await folderOf(strangerId, "stranger's");
     const dataDir = join(folder, "data");
     const message = await assertNoHarm({ dataDir });
@@ -162,7 +167,7 @@ function strangerTests(): void {
     assert.deepEqual(await fs.readdir(folder), []);
   });
 
-  it("root takes no data directory of somebody else", needsRoot, async () => {
+  it("root accepts no data directory of another user", needsRoot, async () => {
     const dataDir = await folderOf(strangerId, "stranger's data");
     const message = await assertNoHarm({ dataDir });
     assert.match(
@@ -173,7 +178,7 @@ function strangerTests(): void {
   });
 
   it(
-    "a temporary folder that others can change is not used",
+    "a temporary folder that other users can change is not used",
     needsRoot,
     async () => {
       for (const [uid, mode] of [[strangerId, 0o1777], [0, 0o777]] as const) {
@@ -191,7 +196,7 @@ function strangerTests(): void {
     },
   );
 
-  it("a link of root's own is followed", needsRoot, async () => {
+  it("a link that belongs to root is followed", needsRoot, async () => {
     const real = join(base, "real");
     await fs.mkdir(real);
     await fs.symlink("real", join(base, "link"));
@@ -205,7 +210,7 @@ function strangerTests(): void {
 function readerTests(): void {
   const secret = "s3cret with 'quotes', \\slashes\\ and\nlines";
   const settings = { "my.secret": secret, work_mem: "5MB" };
-  /** No part of the secret that is long enough may be seen. */
+  /** Parts of the secret, of which none may be seen. */
   const traces = ["s3cret", "slashes"];
 
   it("no process shows a setting or the password", needsProc, async () => {
@@ -227,10 +232,10 @@ function readerTests(): void {
         assert.equal(seen.find((text) => text.includes(trace)), undefined);
       }
     }
-    assert.equal(initdbs, 2, "The sweep sees what runs during a start");
+    assert.equal(initdbs, 2, "Expected the sweep to see each initdb");
   });
 
-  it("files with secrets are their user's alone, and hold no password", async () => {
+  it("only their owner can read files with secrets, and none holds the password", async () => {
     await using server = await startEmbeddedPostgres({ settings });
     const [name = ""] = await fs.readdir(tmp);
     const run = join(tmp, name);
@@ -279,7 +284,7 @@ function readerTests(): void {
 }
 
 function oldDataTests(): void {
-  it("trust in its pg_hba.conf opens nothing, nor ALTER SYSTEM", async () => {
+  it("its pg_hba.conf and ALTER SYSTEM open no access", async () => {
     const dataDir = join(base, "trusting");
     const first = await startEmbeddedPostgres({ dataDir });
     const access = join(dataDir, "pg_hba.conf");
@@ -320,7 +325,7 @@ function oldDataTests(): void {
     await using server = await startEmbeddedPostgres({ dataDir });
     const { password } = new URL(server.url);
     const paths = [...await filesIn(dataDir), ...await filesIn(tmp)];
-    assert.ok(paths.some((path) => path.endsWith(".csv")), "It logs");
+    assert.ok(paths.some((path) => path.endsWith(".csv")), "Expected a log");
     for (const path of paths) {
       const text = await fs.readFile(path, "latin1");
       assert.equal(text.includes(password), false, path);
@@ -331,7 +336,7 @@ function oldDataTests(): void {
   });
 }
 
-/** What a server's user could put links in the place of. */
+/** Files that the server's user could replace with links. */
 const plantedNames = [
   "PG_VERSION",
   "postmaster.pid",
@@ -343,7 +348,7 @@ const plantedNames = [
   "base",
 ];
 
-/** Runs a script as the server's user, which must succeed. */
+/** Runs a script, which must succeed, as the server's user. */
 async function asServerUser(
   script: string,
   parameters: string[],
@@ -353,7 +358,7 @@ async function asServerUser(
   return answer.output;
 }
 
-/** Puts links to the canaries into the directories again and again. */
+/** Puts links to root's file and directory into the directories all the time. */
 function plantLinks(directories: string[]): ChildProcess {
   const script = `
     file=$1 dir=$2
@@ -392,7 +397,7 @@ async function folderOf(uid: number, name: string): Promise<string> {
   return folder;
 }
 
-/** Starts a server if that is possible; the message if it is not. */
+/** Tries to start a server, and checks root's file and directory afterwards. */
 async function assertNoHarm(options: EmbeddedPostgresOptions): Promise<string> {
   let message = "";
   try {
@@ -424,7 +429,7 @@ async function assertStarts(options: EmbeddedPostgresOptions): Promise<void> {
   assert.equal((await queryOnce(server.url, "SELECT 1")).length, 1);
 }
 
-/** Nobody comes in with another password, or with none. */
+/** Checks that wrong passwords are refused. */
 async function assertLocked(url: string, oldPassword: string): Promise<void> {
   for (const password of [oldPassword, "wrong"]) {
     const wrong = new URL(url);

@@ -1,3 +1,8 @@
+/**
+ * The real embedded server: its life, failed starts, the death of its host, its
+ * binaries, and the users who can run it. It never leaves a process, a file or
+ * shared memory behind.
+ */
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -38,13 +43,13 @@ const isRoot = process.geteuid?.() === 0;
 
 /** All files of these tests, made by `before`. */
 let base: string;
-/** Where servers keep their temporary files, so that they can be counted. */
+/** Where servers keep their temporary files, so that tests can find them. */
 let tmp: string;
 const previousTmp = process.env.TMPDIR;
 
-describe("embedded PostgreSQL", () => {
+describe("The embedded server", () => {
   before(async () => {
-    // Not below the tests' TMPDIR: the server's user may not get in there.
+    // The server's user may have no access to the tests' TMPDIR.
     base = await fs.mkdtemp(
       join(memoryDirectory() ?? "/tmp", "embedded-test-"),
     );
@@ -62,15 +67,15 @@ describe("embedded PostgreSQL", () => {
     await fs.rm(base, { recursive: true, force: true });
   });
 
-  describe("life cycle", lifeCycleTests);
-  describe("failed start", failedStartTests);
-  describe("end of the host", endOfHostTests);
-  describe("binaries", binariesTests);
-  describe("users", { skip: isRoot ? false : "needs root" }, userTests);
+  describe("in its life", lifeCycleTests);
+  describe("in a failed start", failedStartTests);
+  describe("at the end of its host", endOfHostTests);
+  describe("with its binaries", binariesTests);
+  describe("for users", { skip: isRoot ? false : "needs root" }, userTests);
 });
 
 function lifeCycleTests(): void {
-  it("starts within seconds and leaves nothing after close", async () => {
+  it("starts, and leaves nothing behind after it is closed", async () => {
     const accounts = await fs.readFile("/etc/passwd", "utf8");
     const server = await startEmbeddedPostgres();
     const memory = await sharedMemoryOf(await temporaryDataDir());
@@ -89,25 +94,25 @@ function lifeCycleTests(): void {
     assert.equal(await fs.readFile("/etc/passwd", "utf8"), accounts);
   });
 
-  it("closes while clients are connected and at the end of a block", async () => {
+  it("closes at the end of a block, even while clients are connected", async () => {
     let sleeping: Promise<unknown>;
     {
       await using server = await startEmbeddedPostgres();
       sleeping = queryOnce(server.url, "SELECT pg_sleep(60)");
-      sleeping.catch(() => {}); // looked at below
+      sleeping.catch(() => {}); // awaited below
       await waitUntil(async () => {
         const rows = await queryOnce(
           server.url,
           "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
         );
         return rows.length === 1;
-      }, "The query runs");
+      }, "The query to run");
     }
     await assert.rejects(sleeping);
     await assertNothingLeft();
   });
 
-  it("asks for the password", async () => {
+  it("refuses a wrong password", async () => {
     await using server = await startEmbeddedPostgres();
     const wrong = new URL(server.url);
     wrong.password = "wrong";
@@ -135,7 +140,7 @@ function lifeCycleTests(): void {
     );
   });
 
-  it("runs several servers at once", async () => {
+  it("runs beside other servers", async () => {
     const servers = await Promise.all([
       startEmbeddedPostgres(),
       startEmbeddedPostgres(),
@@ -146,7 +151,7 @@ function lifeCycleTests(): void {
     await assertNothingLeft();
   });
 
-  it("finds the data again on the same dataDir", async () => {
+  it("finds its data again in the same dataDir, which no second server can use", async () => {
     const dataDir = join(base, "kept data", "deep");
     const first = await startEmbeddedPostgres({ dataDir });
     await queryOnce(first.url, "CREATE UNLOGGED TABLE kept AS SELECT 42 AS n");
@@ -191,7 +196,7 @@ function failedStartTests(): void {
     }
   });
 
-  it("tells the server's last words and unmakes the new cluster", async () => {
+  it("shows the end of the server's log, and removes the new cluster", async () => {
     const dataDir = join(base, "was empty");
     await fs.mkdir(dataDir);
     const before = await fs.stat(dataDir);
@@ -223,7 +228,7 @@ function failedStartTests(): void {
     await close(blocker);
   });
 
-  it("refuses a dataDir that no cluster can live in", async () => {
+  it("refuses a dataDir that can't hold a cluster", async () => {
     const file = join(base, "file");
     await fs.writeFile(file, "");
     const full = join(base, "full");
@@ -247,11 +252,11 @@ function endOfHostTests(): void {
   for (
     const [how, end] of [
       ["is killed", (host: ChildProcess) => host.kill("SIGKILL")],
-      // What a terminal does on Ctrl-C: the signal to the whole group.
+      // On Ctrl-C a terminal sends the signal to the whole group.
       ["gets Ctrl-C", (host) => process.kill(-(host.pid ?? NaN), "SIGINT")],
     ] as [string, (host: ChildProcess) => void][]
   ) {
-    it(`leaves nothing when the host ${how}`, async () => {
+    it(`leaves nothing behind if the host ${how}`, async () => {
       const host = startHost(["stay"]);
       await host.url;
       const memory = await sharedMemoryOf(await temporaryDataDir());
@@ -260,12 +265,12 @@ function endOfHostTests(): void {
     });
   }
 
-  it("leaves nothing when the host is killed while it starts", async () => {
+  it("leaves nothing behind if the host is killed during the start", async () => {
     const dataDir = join(base, "interrupted");
     const host = startHost(["stay", dataDir]);
     await waitUntil(
       () => existsSync(join(dataDir, "PG_VERSION")),
-      "initdb is at work",
+      "initdb to work",
     );
     host.process.kill("SIGKILL");
     await assert.rejects(host.url);
@@ -285,7 +290,7 @@ function endOfHostTests(): void {
     ]);
   });
 
-  it("keeps no host alive that forgets to close", async () => {
+  it("does not keep a host alive that forgets to close it", async () => {
     const host = startHost(["leave"]);
     await host.url;
     assert.deepEqual(await host.ended, [0, null]);
@@ -294,7 +299,7 @@ function endOfHostTests(): void {
 }
 
 function binariesTests(): void {
-  it("names the platform that has none", async () => {
+  it("names the platform if it has none", async () => {
     await assert.rejects(
       locateBinaries("sunos-sparc"),
       (error) =>
@@ -305,7 +310,7 @@ function binariesTests(): void {
     );
   });
 
-  it("names the package that is not installed", async () => {
+  it("names the package if it is not installed", async () => {
     const other = process.platform === "darwin" ? "linux-ppc64" : "darwin-x64";
     await assert.rejects(
       locateBinaries(other, "file:///nowhere/module.ts"),
@@ -315,7 +320,7 @@ function binariesTests(): void {
     );
   });
 
-  it("has the version that deno.json pins", async () => {
+  it("uses the version that deno.json pins", async () => {
     const { imports } = JSON.parse(
       await fs.readFile(join(root, "deno.json"), "utf8"),
     );
@@ -326,7 +331,7 @@ function binariesTests(): void {
   });
 }
 
-/** With a copy of what runs, whose owner and rights are the test's own. */
+/** Tests with a copy of runtime, binaries and sources, whose owner they change. */
 function userTests(): void {
   let stage: string;
 
@@ -350,7 +355,7 @@ function userTests(): void {
     );
   });
 
-  it("tells that the binaries do not run on this system", async () => {
+  it("reports that the binaries do not run on this system", async () => {
     const bin = join(stage, "node_modules", packageName, "native", "bin");
     await fs.rename(join(bin, "postgres"), join(bin, "kept"));
     await fs.writeFile(join(bin, "postgres"), "#!/no/such/loader\n");
@@ -363,7 +368,7 @@ function userTests(): void {
     await assertNothingLeft();
   });
 
-  it("serves root from binaries that only root can read", async () => {
+  it("serves root with binaries that only root can read", async () => {
     await fs.chmod(stage, 0o700);
     const host = startHost(["stay"], { cwd: stage });
     assert.equal((await queryOnce(await host.url, "SELECT 1")).length, 1);
@@ -386,14 +391,14 @@ function userTests(): void {
     await assertNothingLeft();
   });
 
-  it("serves root on a dataDir of an ordinary user", async () => {
+  it("serves root with an ordinary user's dataDir", async () => {
     const dataDir = join(stage, "data");
     const server = await startEmbeddedPostgres({ dataDir });
     await server.close();
     assert.equal((await fs.stat(join(dataDir, "base"))).uid, 65534);
   });
 
-  it("refuses a dataDir that the server's user cannot reach", async () => {
+  it("refuses a dataDir that the server's user can't reach", async () => {
     const closed = join(base, "closed");
     await fs.mkdir(closed, { mode: 0o700 });
     const error = await failureOf({ dataDir: join(closed, "data") });
@@ -419,7 +424,7 @@ async function failureOf(
     assert.ok(isStreamStorageError(error), String(error));
     return error;
   }
-  return assert.fail("The server started");
+  return assert.fail("Expected the server not to start");
 }
 
 /** The data directory of the only server that runs in `tmp`. */
@@ -433,7 +438,7 @@ async function assertNothingLeft(memory: string[] = []): Promise<void> {
     async () =>
       (await fs.readdir(tmp)).length === 0 &&
       (await processesWith(tmp)).length === 0,
-    `Neither a file in ${tmp} nor a process is left`,
+    `Neither a file in ${tmp} nor a process`,
   );
   for (const segment of memory) {
     assert.equal(await isInMemory(segment), false, `${segment} is left`);
@@ -447,7 +452,7 @@ async function waitUntil(
 ): Promise<void> {
   const deadline = Date.now() + 20_000;
   while (!await holds()) {
-    assert.ok(Date.now() < deadline, `Waited in vain: ${what}`);
+    assert.ok(Date.now() < deadline, `Expected in time: ${what}`);
     await delay(10);
   }
 }

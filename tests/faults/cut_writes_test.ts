@@ -1,6 +1,7 @@
 /**
- * Connections that die at every message of a write. The call must succeed
- * all the same: what was done is recognised, what was not is done again.
+ * Cuts the connection to a real server at every message of a write. The call
+ * must still succeed: the store recognises a write that was done, and repeats
+ * one that was not. lost_answers_test.ts has further writes, and worse faults.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -8,14 +9,17 @@ import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_s
 import { isStreamStorageError } from "../../src/storage/errors.ts";
 import type { MiniblockDescriptor } from "../../src/storage/model.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
-import { newStreamId } from "../../src/testing/contract/support.ts";
-import { assertSurvivesCuts, type Case } from "../support/cut_everywhere.ts";
+import { bytes, newStreamId } from "../../src/testing/contract/support.ts";
+import {
+  assertSurvivesCuts,
+  type Case,
+  eventsOf,
+} from "../support/cut_everywhere.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 import { openSession } from "../support/migration_connection.ts";
 import { startProxy } from "../support/network/proxy.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-const bytes = (text: string) => new TextEncoder().encode(text);
 const genesis: MiniblockDescriptor = {
   number: 0n,
   data: bytes("genesis"),
@@ -25,13 +29,6 @@ const hash = new Uint8Array(32).fill(7);
 
 const create = (storage: PostgresStreamStorage, id: StreamId) =>
   storage.createStreamStorage(id, genesis);
-
-async function events(storage: PostgresStreamStorage, id: StreamId) {
-  const { minipoolEnvelopes } = await storage.readStreamFromLastSnapshot(id, 0);
-  return minipoolEnvelopes.map((envelope) =>
-    new TextDecoder().decode(envelope)
-  );
-}
 
 function blocks(count: number, size: number): MiniblockDescriptor[] {
   return Array.from({ length: count }, (_, i) => ({
@@ -56,7 +53,7 @@ function miniblocksCase(count: number, size: number): Case {
         envelopes: [bytes("new 0"), bytes("new 1")],
       }, { generation: 1n, size: 1 }),
     check: async (storage, id) => {
-      assert.deepEqual(await events(storage, id), ["new 0", "new 1"]);
+      assert.deepEqual(await eventsOf(storage, id), ["new 0", "new 1"]);
       const { miniblocks } = await storage.readMiniblocks(id, 1n, next);
       assert.deepEqual(miniblocks, given);
       assert.equal(await storage.getMiniblockCandidateCount(id, 1n), 0);
@@ -76,7 +73,7 @@ const cases: Record<string, Case> = {
     prepare: create,
     write: (storage, id) => storage.writeEvent(id, 1n, 0, bytes("one")),
     check: async (storage, id) =>
-      assert.deepEqual(await events(storage, id), ["one"]),
+      assert.deepEqual(await eventsOf(storage, id), ["one"]),
   },
   "writeEvent, several at once": {
     prepare: create,
@@ -88,11 +85,11 @@ const cases: Record<string, Case> = {
       ),
     check: async (storage, id) =>
       assert.deepEqual(
-        await events(storage, id),
+        await eventsOf(storage, id),
         [0, 1, 2, 3].map((slot) => `event ${slot}`),
       ),
   },
-  "writeEvent, to a minipool that is known": {
+  "writeEvent, to a cached minipool": {
     prepare: async (storage, id) => {
       await create(storage, id);
       await storage.writeEvent(id, 1n, 0, bytes("event 0"));
@@ -105,7 +102,7 @@ const cases: Record<string, Case> = {
       ),
     check: async (storage, id) =>
       assert.deepEqual(
-        await events(storage, id),
+        await eventsOf(storage, id),
         [0, 1, 2].map((slot) => `event ${slot}`),
       ),
   },
@@ -153,12 +150,13 @@ const cases: Record<string, Case> = {
   },
 };
 
-describe("A connection that dies in the middle of", () => {
+describe("A connection that is cut", () => {
   for (const [name, each] of Object.entries(cases)) {
-    it(`${name}, at every message`, () => assertSurvivesCuts(each));
+    it(`at any message does no harm to ${name}`, () =>
+      assertSurvivesCuts(each));
   }
 
-  it("a write, with a server that stays away, has an unknown outcome", async () => {
+  it("in a write leaves an unknown outcome if the server stays away", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -185,15 +183,17 @@ describe("A connection that dies in the middle of", () => {
     );
     proxy.refuse(false);
     proxy.setRule(undefined);
-    assert.deepEqual(await events(test.storage, id), ["lost"]);
+    assert.deepEqual(await eventsOf(test.storage, id), ["lost"]);
   });
+});
 
-  it("locks that somebody holds delay no other stream", async () => {
+describe("Locks that another session holds", () => {
+  it("delay no other stream", async () => {
     await using test = await openTestStorage();
     const { storage, schema } = test;
     const ids = Array.from({ length: 20 }, () => newStreamId());
     await Promise.all(ids.map((id) => create(storage, id)));
-    // More than there are transaction slots and connections.
+    // More streams than there are transaction slots and connections.
     const [held, free] = [ids.slice(0, 12), ids.slice(12)];
     await using holder = await openSession(test.url);
     await holder.script(
@@ -202,7 +202,7 @@ describe("A connection that dies in the middle of", () => {
     );
     const write = (id: StreamId, slot: number) =>
       storage.writeEvent(id, 1n, slot, bytes("x"));
-    // One by one, and then together with others.
+    // The first ones alone, and the rest together with others.
     const waiting: Promise<void>[] = [];
     for (const id of held.slice(0, 6)) {
       waiting.push(write(id, 0));
@@ -212,7 +212,7 @@ describe("A connection that dies in the middle of", () => {
     let isHeld = true;
     for (const each of waiting) void each.then(() => isHeld = false);
     await Promise.all(free.slice(1).map((id) => write(id, 0)));
-    // Nor those that never share.
+    // Writes that need a transaction of their own are not delayed, either.
     await storage.trimStream(free[1]!, 0n, []);
     await storage.deleteStream(free[2]!);
     assert.ok(isHeld);
@@ -220,7 +220,7 @@ describe("A connection that dies in the middle of", () => {
     await Promise.all(waiting);
   });
 
-  it("a lock that is not given back is told as such", async () => {
+  it("make writes fail with lock_timeout if they are never freed", async () => {
     await using test = await openTestStorage({ lockTimeoutMs: 50 });
     const { storage, schema } = test;
     const id = newStreamId();

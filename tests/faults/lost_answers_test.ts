@@ -1,4 +1,8 @@
-/** More writes at whose every message the connection dies, and worse faults. */
+/**
+ * Lost answers of writes on a real server. Further writes are cut at every
+ * message, as in cut_writes_test.ts; sessions end while they wait for a lock; and
+ * some outcomes can't be found out.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
@@ -7,12 +11,17 @@ import type { MiniblockDescriptor } from "../../src/storage/model.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import {
   assertFails,
+  bytes,
   mediaGenesis,
   newStreamId,
   plantedStream,
   run,
 } from "../../src/testing/contract/support.ts";
-import { assertSurvivesCuts, type Case } from "../support/cut_everywhere.ts";
+import {
+  assertSurvivesCuts,
+  type Case,
+  eventsOf,
+} from "../support/cut_everywhere.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 import { assertInvariants } from "../support/invariants.ts";
 import { plant } from "../support/plant.ts";
@@ -20,7 +29,6 @@ import { startProxy } from "../support/network/proxy.ts";
 import { terminate, testSession } from "../support/sessions.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-const bytes = (text: string) => new TextEncoder().encode(text);
 const genesis: MiniblockDescriptor = {
   number: 0n,
   data: bytes("genesis"),
@@ -36,18 +44,11 @@ function blocks(from: number, count: number): MiniblockDescriptor[] {
   }));
 }
 
-async function events(storage: PostgresStreamStorage, id: StreamId) {
-  const { minipoolEnvelopes } = await storage.readStreamFromLastSnapshot(id, 0);
-  return minipoolEnvelopes.map((envelope) =>
-    new TextDecoder().decode(envelope)
-  );
-}
-
 async function stored(storage: PostgresStreamStorage, id: StreamId) {
   return (await storage.debugReadStreamData(id)).miniblocks;
 }
 
-/** Events of many streams that share a transaction. */
+/** Events of several streams that share a transaction. */
 function sharedEvents(): Case {
   const neighbours = new Map<StreamId, StreamId[]>();
   return {
@@ -69,13 +70,13 @@ function sharedEvents(): Case {
     check: async (storage, id) => {
       for (const each of neighbours.get(id)!) {
         const expected = [0, 1].map((slot) => `${slot} of ${each}`);
-        assert.deepEqual(await events(storage, each), expected);
+        assert.deepEqual(await eventsOf(storage, each), expected);
       }
     },
   };
 }
 
-/** Streams whose rows are added together. */
+/** Streams that are created in one transaction. */
 function createdTogether(): Case {
   const together = new Map<StreamId, StreamId[]>();
   return {
@@ -152,13 +153,14 @@ const cases: Record<string, Case> = {
   },
 };
 
-describe("A connection that dies in the middle of", () => {
+describe("A connection that is cut", () => {
   for (const [name, each] of Object.entries(cases)) {
-    it(`${name}, at every message`, () => assertSurvivesCuts(each));
+    it(`at any message does no harm to ${name}`, () =>
+      assertSurvivesCuts(each));
   }
 });
 
-describe("A backend that is ended while its write waits for a lock", () => {
+describe("A session that is ended while its write waits for a lock", () => {
   const writes: Record<
     string,
     (storage: PostgresStreamStorage, id: StreamId) => Promise<void>
@@ -189,7 +191,7 @@ describe("A backend that is ended while its write waits for a lock", () => {
     deleteStream: (storage, id) => storage.deleteStream(id),
   };
   for (const [name, write] of Object.entries(writes)) {
-    it(`${name} is done once the lock is free`, async () => {
+    it(`leaves ${name} to be done when the lock is free`, async () => {
       await using test = await openTestStorage({
         retry: { minDelayMs: 1, maxDelayMs: 5 },
       });
@@ -211,7 +213,7 @@ describe("A backend that is ended while its write waits for a lock", () => {
         schema,
         partitions: storage.partitions,
       });
-      // Done once: the same again is refused, but for a trim of nothing.
+      // It was done once, so a repetition is refused, except for an empty trim.
       if (name === "trimStream") return;
       await assert.rejects(
         write(storage, id),
@@ -222,7 +224,7 @@ describe("A backend that is ended while its write waits for a lock", () => {
 });
 
 describe("A refusal whose answer was lost", () => {
-  it("is no success by a row that was there before", async () => {
+  it("is not taken for a success because of an older row", async () => {
     const url = await testDatabaseUrl();
     await using proxy = await startProxy(url);
     await using test = await openTestStorage({ url: proxy.url, partitions: 1 });
@@ -248,7 +250,7 @@ describe("A refusal whose answer was lost", () => {
 });
 
 describe("A write whose outcome can't be found out", () => {
-  it("is unknown when the look at the rows fails, too", async () => {
+  it("is reported as unknown if the look at the rows fails, too", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -259,13 +261,13 @@ describe("A write whose outcome can't be found out", () => {
     const { storage } = test;
     const id = newStreamId();
     await storage.createStreamStorage(id, genesis);
-    // From the third on an event has nothing to be prepared: one answer, which
-    // comes after the commit.
+    // The third event needs no preparation of statements, so it has one answer,
+    // which comes after the commit.
     for (const slot of [0, 1]) {
       await storage.writeEvent(id, 1n, slot, bytes(`${slot}`));
     }
-    // The answer is lost, the epoch is raised; from the look on the server is
-    // away.
+    // The answer is lost, and the store raises its epoch. When it looks at the
+    // rows, the server is away.
     let isLost = false;
     let isAway = false;
     proxy.setRule(({ side, type, bytes }) => {
@@ -285,10 +287,10 @@ describe("A write whose outcome can't be found out", () => {
     );
     assert.ok(isAway);
     proxy.setRule(undefined);
-    assert.deepEqual(await events(storage, id), ["0", "1", "lost"]);
+    assert.deepEqual(await eventsOf(storage, id), ["0", "1", "lost"]);
   });
 
-  it("is unknown when the server says nothing any more", async () => {
+  it("is reported as unknown if the server falls silent", async () => {
     await using proxy = await startProxy(await testDatabaseUrl());
     await using test = await openTestStorage({
       url: proxy.url,
@@ -311,9 +313,9 @@ describe("A write whose outcome can't be found out", () => {
   });
 });
 
-/** The process of a store that waits for a lock. */
+/** The process id of a store's session that waits for a lock. */
 async function waitingProcess(schema: string): Promise<number> {
-  // A session of its own: a transaction sees the activity of its first look.
+  // A new session, because a transaction keeps its first view of the activity.
   await using session = await testSession();
   for (;;) {
     const [row] = await session.script(

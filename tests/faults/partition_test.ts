@@ -60,49 +60,49 @@ const tenBlocks: Call[] = [
 
 const cases: Case[] = [
   {
-    name: "deleteStream, then created again with 100 events",
+    name: "deleteStream after a new creation and 100 events",
     before: [create, ...events(1, 1)],
     lost: remove,
     after: [[create], events(1, 100)],
     left: { blocks: [0], minipool: minipool(1, 100) },
   },
   {
-    name: "writeEvent, then deleted and created again",
+    name: "writeEvent after a deletion and a new creation",
     before: [create],
     lost: { kind: "event", generation: 1, slot: 0 },
     after: [[remove], [create]],
     left: { blocks: [0], minipool: minipool(1, 0) },
   },
   {
-    name: "writeMiniblocks, then deleted and created again",
+    name: "writeMiniblocks after a deletion and a new creation",
     before: [create, ...events(1, 1)],
     lost: { kind: "blocks", first: 1, last: 1, snapshot: false },
     after: [[remove], [create]],
     left: { blocks: [0], minipool: minipool(1, 0) },
   },
   {
-    name: "createStreamStorage, then deleted",
+    name: "createStreamStorage after a deletion",
     before: [],
     lost: create,
     after: [[remove]],
     left: undefined,
   },
   {
-    name: "trimStream, then backfilled",
+    name: "trimStream after a backfill",
     before: tenBlocks,
     lost: { kind: "trim", to: 5 },
     after: [[{ kind: "backfill", first: 0, last: 4 }]],
     left: { blocks: run(0, 9).map(Number), minipool: minipool(10, 0) },
   },
   {
-    name: "writePrecedingMiniblocks, then trimmed above",
+    name: "writePrecedingMiniblocks after a trim above it",
     before: [...tenBlocks, { kind: "trim", to: 5 }],
     lost: { kind: "backfill", first: 2, last: 4 },
     after: [[{ kind: "trim", to: 7 }]],
     left: { blocks: [7, 8, 9], minipool: minipool(10, 0) },
   },
   {
-    name: "writeEphemeralMiniblock, then deleted and uploaded again",
+    name: "writeEphemeralMiniblock after a deletion and a new upload",
     type: "media",
     before: [{ kind: "chunk", number: 0 }],
     lost: { kind: "chunk", number: 1 },
@@ -294,7 +294,7 @@ for (const [name, partition] of Object.entries(partitions)) {
 
     for (const [nth, { name, left }] of cases.entries()) {
       it(
-        `does no harm with a late copy of ${name}${note}`,
+        `does no harm by a late copy of ${name}${note}`,
         { skip },
         async () => {
           assert.deepEqual(await ground.stored(nth), left);

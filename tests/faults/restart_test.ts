@@ -289,7 +289,7 @@ async function keepaliveTimers(port: number): Promise<number[]> {
   return timers;
 }
 
-describe("A server that runs but refuses", () => {
+describe("A server that runs", () => {
   it("and ends all sessions again and again causes no error", async () => {
     await using storage = await open();
     const ids = Array.from({ length: 8 }, () => newStreamId());
@@ -311,7 +311,7 @@ describe("A server that runs but refuses", () => {
     assert.equal(storage.signal.aborted, false);
   });
 
-  it("new connections makes an opening fail, while an open store still works", async () => {
+  it("and has no connections left makes an opening fail, while an open store still works", async () => {
     await using small = await CrashServer.start({
       settings: { max_connections: "8", superuser_reserved_connections: "0" },
     });

@@ -43,15 +43,15 @@ const options = {
   answerTimeoutMs: 10_000,
 };
 
-interface FakeServer extends AsyncDisposable {
+interface ScriptedServer extends AsyncDisposable {
   port: number;
 }
 
 /** Calls `serve` with each connection and its number from 0. */
-async function fakeServer(
+async function scriptedServer(
   serve: (socket: Socket, nth: number) => void,
   path?: string,
-): Promise<FakeServer> {
+): Promise<ScriptedServer> {
   const sockets = new Set<Socket>();
   let count = 0;
   const server = createServer((socket) => {
@@ -123,7 +123,7 @@ describe("A hostile server", () => {
     for (const before of [Buffer.alloc(0), authenticationOk]) {
       for (const closes of [true, false]) {
         let nth = 0;
-        await using server = await fakeServer((socket) => {
+        await using server = await scriptedServer((socket) => {
           const bytes = Buffer.concat([before, kinds[nth++ % kinds.length]!]);
           socket.once("data", () => {
             socket.write(bytes);
@@ -146,7 +146,7 @@ describe("A hostile server", () => {
       return seed % max;
     };
     const valid = Buffer.concat([authenticationOk, greeting]);
-    await using server = await fakeServer((socket) => {
+    await using server = await scriptedServer((socket) => {
       const bytes = Buffer.from(valid);
       for (let i = noise(6); i >= 0; i--) {
         bytes[noise(bytes.length)] = noise(256);
@@ -172,7 +172,7 @@ describe("A hostile server", () => {
   it("can't hold up a login past its deadline, by dripping bytes or by silence", async () => {
     for (const kind of ["notices", "bytes", "silence"] as const) {
       const notice = errorResponse("00000", "wait", "N");
-      await using server = await fakeServer((socket) => {
+      await using server = await scriptedServer((socket) => {
         let at = 0;
         const timer = setInterval(() => {
           if (kind === "notices") socket.write(notice);
@@ -190,9 +190,9 @@ describe("A hostile server", () => {
     }
   });
 
-  it("is left at the header of a message of 2 GiB", async () => {
+  it("is disconnected at the header of a message of 2 GiB", async () => {
     const closed = Promise.withResolvers<void>();
-    await using server = await fakeServer((socket) => {
+    await using server = await scriptedServer((socket) => {
       socket.once(
         "data",
         () => socket.write(malformedLogins["2 GiB announced"]!),
@@ -216,7 +216,7 @@ describe("A hostile server", () => {
       [Buffer.from("HTTP/1.1 503\r\n\r\n"), "UNAVAILABLE", "connection_failed"],
     ];
     for (const [bytes, code, reason] of cases) {
-      await using server = await fakeServer((socket) => {
+      await using server = await scriptedServer((socket) => {
         socket.once("data", () => socket.end(bytes));
       });
       const error = await failure(connect(server.port, plain));
@@ -227,7 +227,7 @@ describe("A hostile server", () => {
   });
 
   it("makes openStreamStorage fail with a typed error", async () => {
-    await using server = await fakeServer((socket) => {
+    await using server = await scriptedServer((socket) => {
       socket.once("data", () => socket.write(authentication(7)));
     });
     const opening = openStreamStorage({
@@ -245,7 +245,7 @@ describe("A hostile server", () => {
     const [place] = parseConnectionUrl(await testDatabaseUrl()).hosts;
     let isStrange = false;
     const open = new Set<Socket>();
-    await using server = await fakeServer((socket) => {
+    await using server = await scriptedServer((socket) => {
       open.add(socket);
       if (isStrange) return void socket.write(authentication(7));
       const upstream = createConnection(place!.port, place!.host);
@@ -281,8 +281,8 @@ describe("A hostile server", () => {
     while (!await isWritten(test.storage, id, genesis));
   });
 
-  it("reaches the session with the first byte behind the login", async () => {
-    await using server = await fakeServer((socket) => {
+  it("that ends a session is noticed from the first byte after the login", async () => {
+    await using server = await scriptedServer((socket) => {
       const end = errorResponse("57P01", "the server goes");
       socket.once(
         "data",
@@ -301,8 +301,10 @@ describe("A server that answers the request for TLS", () => {
   const isQuestion = (bytes: Buffer) => bytes.length === 8;
 
   /** Calls `answer` at each request for TLS, and lets in clients without TLS. */
-  function tlsServer(answer: (socket: Socket) => void): Promise<FakeServer> {
-    return fakeServer((socket) => {
+  function tlsServer(
+    answer: (socket: Socket) => void,
+  ): Promise<ScriptedServer> {
+    return scriptedServer((socket) => {
       socket.once("data", (bytes: Buffer) => {
         if (isQuestion(bytes)) answer(socket);
         else socket.write(Buffer.concat([authenticationOk, greeting]));
@@ -325,7 +327,7 @@ describe("A server that answers the request for TLS", () => {
       const dir = join(parent, "p:r:i");
       await mkdir(dir);
       const first: number[] = [];
-      await using _ = await fakeServer((socket) => {
+      await using _ = await scriptedServer((socket) => {
         socket.once("data", (bytes: Buffer) => {
           first.push(bytes.length);
           socket.write(Buffer.concat([authenticationOk, greeting]));

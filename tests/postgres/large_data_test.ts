@@ -1,4 +1,7 @@
-/** Numbers, payloads, minipools and streams at the limits. */
+/**
+ * Numbers, payloads, minipools and streams at their limits, on a real server: all
+ * of it is stored and read, in bounded memory, and no read loads data in vain.
+ */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -31,14 +34,14 @@ import { untilSeen } from "../support/until.ts";
 
 const MB = 1024 * 1024;
 
-/** A payload of this size that differs from those of other numbers. */
+/** A payload of this size that differs for each number. */
 function payload(size: number, number: bigint | number): Uint8Array {
   const data = new Uint8Array(size).fill(Number(number) % 251);
   new DataView(data.buffer).setBigUint64(0, BigInt(number));
   return data;
 }
 
-/** Fills an archive stream with blocks from 0 on, many in a call. */
+/** Fills an archive stream with blocks from 0 on, many a call. */
 async function fillArchive(
   { storage }: TestStreamStorage,
   id: StreamId,
@@ -52,7 +55,7 @@ async function fillArchive(
   }
 }
 
-describe("Large data", () => {
+describe("A store with large data", () => {
   let test: TestStreamStorage;
   let session: Session;
 
@@ -71,7 +74,7 @@ describe("Large data", () => {
     await test[Symbol.asyncDispose]();
   });
 
-  it("takes numbers up to 2^63 - 1", async () => {
+  it("accepts numbers up to 2^63 - 1", async () => {
     const { storage } = test;
     const id = newStreamId();
     const last = MAX_NUMBER - 1n;
@@ -125,7 +128,7 @@ describe("Large data", () => {
     assert.deepEqual(rows, [[String(last)]]);
   });
 
-  it("takes envelopes of 1 MB, blocks and snapshots of 16 MB", async () => {
+  it("accepts envelopes of 1 MB, and blocks and snapshots of 16 MB", async () => {
     const { storage } = test;
     const id = newStreamId();
     const big = (number: bigint): MiniblockDescriptor => ({
@@ -277,7 +280,7 @@ describe("Large data", () => {
     assert.ok(grown < 64, `Memory grew by ${grown} MB`);
   });
 
-  it("reads no data from the disk that is not asked for", async () => {
+  it("reads no data from the disk that the caller does not want", async () => {
     const blockBytes = 50 * 1024;
     const [id, other] = [newStreamId(), newStreamId()];
     await using reader = await openReader(session, async (writer) => {
@@ -299,7 +302,7 @@ describe("Large data", () => {
       { startInclusive: 0n, endInclusive: 1999n, snapshotSeqNums: [] },
     ]);
 
-    // That there is a block before it costs nothing.
+    // To know that there is a block before it costs nothing.
     const one = await pagesOf(() => storage.readMiniblocks(id, 1000n, 1001n));
     assert.ok(one.data > 0 && one.data < 1.5 * dataPages, `${one.data} pages`);
 
@@ -320,19 +323,19 @@ describe("Large data", () => {
 /** Pages of 8 KB that the server has read. */
 interface PagesRead {
   streams: number;
-  /** Of the rows of blocks. */
+  /** Pages of the rows of blocks. */
   rows: number;
-  /** Of the table beside them, which holds large values. */
+  /** Pages of the TOAST table, which holds large values. */
   data: number;
 }
 
 interface Reader extends AsyncDisposable {
   storage: PostgresStreamStorage;
-  /** What the server read for a call. */
+  /** The pages that the server read for a call. */
   pagesOf(call: () => Promise<unknown>): Promise<PagesRead>;
 }
 
-/** A store with one connection that reads, and nothing else at work. */
+/** Opens a store with one connection for reads, and no other work. */
 async function openReader(
   session: Session,
   fill: (writer: TestStreamStorage) => Promise<void>,
@@ -344,7 +347,7 @@ async function openReader(
   const { url, schema } = writer;
   await fill(writer);
   await writer.storage.close();
-  // A server process tells at its end, if not before, what it has read.
+  // A server process reports its reads at its end at the latest.
   const isOver = async () => {
     const [row] = await session.script(
       `SELECT count(*) FROM pg_stat_activity
@@ -365,8 +368,9 @@ async function openReader(
   const pagesOfRead = async (): Promise<PagesRead> => {
     const before = await pagesRead(session, schema);
     for (;;) {
-      // Else it tells all at once when it ends a transaction, once in a
-      // second: this one reads the streams, and when that shows, all does.
+      // Otherwise it reports all its reads together at the end of a transaction,
+      // once a second. This call reads the streams; when that shows, all reads
+      // show.
       await storage.getStreamsNumber();
       const now = await pagesRead(session, schema);
       if (now.streams > before.streams) return now;
@@ -432,7 +436,7 @@ async function readLargeStream(
   return JSON.parse(printed);
 }
 
-/** As `deepEqual`, but prints no megabytes. */
+/** Does what `deepEqual` does, but prints no megabytes. */
 function assertSame(actual: unknown, expected: unknown): void {
-  assert.ok(isDeepStrictEqual(actual, expected), "Not what was written");
+  assert.ok(isDeepStrictEqual(actual, expected), "Expected what was written");
 }

@@ -1,6 +1,6 @@
 /**
- * What takes longer the larger a stream is goes in parts: each ends, and what
- * is done stays done.
+ * Work that grows with a stream's size goes in parts, on a real server. Each part
+ * is a short transaction, and a part that is done stays done.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -23,14 +23,14 @@ import {
   openMaintenanceStore,
 } from "../support/maintenance_store.ts";
 
-/** More than two statements remove. */
+/** More blocks than two statements remove. */
 const many = 25_000;
 
 function suffixOf({ storage }: MaintenanceStore, id: StreamId): string {
   return partitionSuffix(id, storage.partitions);
 }
 
-/** A regular stream of blocks `first` to `last`, planted. */
+/** Inserts the rows of a regular stream with blocks `first` to `last`. */
 async function plantMany(
   store: MaintenanceStore,
   id: StreamId,
@@ -49,7 +49,7 @@ async function plantMany(
     VALUES ('${id}', ${last + 1}, repeat('0', 64), 'old')`);
 }
 
-/** The rows of the stream: in es, blocks, minipool, candidates, deletions. */
+/** The stream's rows: in es, blocks, minipool, candidates and deletions. */
 async function rowsOf(
   store: MaintenanceStore,
   id: StreamId,
@@ -70,8 +70,8 @@ async function rowsOf(
 }
 
 /**
- * Deletes a stream so that what it has beside its row is not removed to the
- * end, as if the process had died: somebody holds its first block.
+ * Deletes a stream, but leaves a part of its blocks, as if the process had died:
+ * another session locks the first block.
  */
 async function deleteInPart(
   store: MaintenanceStore,
@@ -87,7 +87,7 @@ async function deleteInPart(
 
 const impatient = { operationTimeoutMs: 1500, lockTimeoutMs: 100 };
 
-/** How many transactions the calls have made, by their names. */
+/** The names of the transactions that the calls make. */
 async function transactionsOf(
   storage: PostgresStreamStorage,
   body: () => Promise<unknown>,
@@ -101,8 +101,8 @@ async function transactionsOf(
   return begun.map(({ name }) => name);
 }
 
-describe("Deleting a large stream", () => {
-  it("is one short transaction, and some for the rest", async () => {
+describe("The deletion of a large stream", () => {
+  it("takes one short transaction, and a few for the blocks", async () => {
     await using store = await openMaintenanceStore();
     const { storage } = store;
     const [small, large] = [newStreamId(), newStreamId()];
@@ -121,7 +121,7 @@ describe("Deleting a large stream", () => {
     assert.deepEqual(await rowsOf(store, large), [0, 0, 0, 0, 0]);
   });
 
-  it("is done before the rest has gone", async () => {
+  it("is done before its blocks are gone", async () => {
     await using store = await openMaintenanceStore(impatient);
     const { storage } = store;
     const id = newStreamId();
@@ -155,30 +155,26 @@ describe("Deleting a large stream", () => {
       await deleteInPart(store, id);
     }
     await store.reopen({ workerConcurrency: 1, operationTimeoutMs: 5000 });
-    const { details } = await store.logged(({ code, details }) =>
-      code === "worker_ran" && details?.["worker"] === "stream_remover"
-    );
+    const { details } = await store.ran("stream_remover");
     assert.equal(details?.["done"], 2);
     for (const id of ids) {
       assert.deepEqual(await rowsOf(store, id), [0, 0, 0, 0, 0]);
     }
   });
 
-  it("goes on in the background", async () => {
+  it("continues in the background", async () => {
     await using store = await openMaintenanceStore({ workerConcurrency: 1 });
     const id = newStreamId();
     await plantMany(store, id);
     const names = await transactionsOf(store.storage, async () => {
       await store.storage.deleteStream(id);
-      await store.logged(({ code, details }) =>
-        code === "worker_ran" && details?.["worker"] === "stream_remover"
-      );
+      await store.ran("stream_remover");
     });
     assert.equal(names.filter((name) => name === "deleteStream").length, 1);
     assert.deepEqual(await rowsOf(store, id), [0, 0, 0, 0, 0]);
   });
 
-  it("leaves nothing that an upload which expired would have", async () => {
+  it("by the sweeper leaves nothing, either", async () => {
     await using store = await openMaintenanceStore();
     const id = newStreamId("media");
     await plantMany(store, id);
@@ -207,7 +203,7 @@ const creations: Record<
 
 describe("What is left of a deleted stream", () => {
   for (const [name, create] of Object.entries(creations)) {
-    it(`${name} removes, and sees nothing of it`, async () => {
+    it(`is removed and never seen by ${name}`, async () => {
       await using store = await openMaintenanceStore(impatient);
       const { storage } = store;
       const id = newStreamId();
@@ -226,7 +222,7 @@ describe("What is left of a deleted stream", () => {
     });
   }
 
-  it("a node can't take for its own", async () => {
+  it("can't become part of a node's new stream", async () => {
     await using store = await openMaintenanceStore(impatient);
     for (const first of [0, 5]) {
       const id = newStreamId();
@@ -243,7 +239,7 @@ describe("What is left of a deleted stream", () => {
     }
   });
 
-  it("stays when a node has made the stream anew", async () => {
+  it("stays if a node has created the stream again", async () => {
     await using store = await openMaintenanceStore(impatient);
     const id = newStreamId();
     await plantMany(store, id, { first: 5 });
@@ -252,14 +248,12 @@ describe("What is left of a deleted stream", () => {
     await store.sql(`INSERT INTO @.es (stream_id, latest_snapshot_miniblock)
       VALUES ('${id}', 0)`);
     await store.reopen({ workerConcurrency: 1, operationTimeoutMs: 5000 });
-    await store.logged(({ code, details }) =>
-      code === "worker_ran" && details?.["worker"] === "stream_remover"
-    );
-    // But for the block that was added to keep the node off.
+    await store.ran("stream_remover");
+    // Only the block is gone that was added to stop nodes.
     assert.deepEqual(await rowsOf(store, id), [1, left! - 1, 0, 0, 0]);
   });
 
-  it("is no sign that a lost rebuild was done", async () => {
+  it("is not taken for a sign that a lost rebuild was done", async () => {
     await using store = await openMaintenanceStore();
     const { storage, test } = store;
     const id = newStreamId();
@@ -281,8 +275,8 @@ describe("What is left of a deleted stream", () => {
   });
 });
 
-describe("Removing many blocks", () => {
-  it("trimStream goes part by part", async () => {
+describe("The removal of many blocks", () => {
+  it("by trimStream goes in parts", async () => {
     await using store = await openMaintenanceStore();
     const { storage } = store;
     const id = newStreamId();
@@ -300,7 +294,7 @@ describe("Removing many blocks", () => {
     }]);
   });
 
-  it("trimStream that is given up has done a part", async () => {
+  it("by trimStream has done a part if it is given up", async () => {
     await using store = await openMaintenanceStore(impatient);
     const { storage } = store;
     const id = newStreamId();
@@ -321,7 +315,7 @@ describe("Removing many blocks", () => {
     assert.equal((await rowsOf(store, id))[1], 1);
   });
 
-  it("debugDeleteMiniblocks goes part by part", async () => {
+  it("by debugDeleteMiniblocks goes in parts", async () => {
     await using store = await openMaintenanceStore();
     const id = newStreamId();
     await plantMany(store, id);

@@ -1,6 +1,7 @@
 /**
- * Nothing that is secret is ever shown, whatever a bucket answers: it may send
- * back what it was sent, keys and tokens and content. See security/operations_test.ts.
+ * A store shows no secret, whatever a bucket replies, even if the reply repeats
+ * the keys, the tokens and the content of the request. operations_test.ts says
+ * where the search looks.
  */
 import { after, before, describe } from "node:test";
 import type { GcsServer } from "../support/media/gcs_server.ts";
@@ -37,7 +38,7 @@ describe("No secret is shown because of a bucket", () => {
 
   const accessKeyId = "AKIASECRETSTEST";
 
-  /** Replies that a broken bucket, or one that means harm, may give. */
+  /** Replies of a broken or malicious bucket. */
   const replies: Record<string, (request: RawRequest) => RawReply | "reset"> = {
     "sends everything back as its word": (request) => ({
       status: 403,
@@ -82,7 +83,7 @@ describe("No secret is shown because of a bucket", () => {
         },
       });
       const id = await prepare(store.storage, "sealed", store.content);
-      // To the end of all attempts where no reply says more.
+      // If the bucket hangs up, wait until the last attempt has failed.
       const patienceMs = what === "hangs up" ? 10_000 : 1000;
       const attempts: [name: string, ms: number, ...args: object[]][] = [
         ["maintenance.offloadMedia", patienceMs, { streamId: id }],

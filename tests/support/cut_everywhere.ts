@@ -80,3 +80,14 @@ export async function assertSurvivesCuts(
   await proxy.settled();
   await assertInvariants(session, { schema, partitions: storage.partitions });
 }
+
+/** The events in a stream's minipool, as text. */
+export async function eventsOf(
+  storage: PostgresStreamStorage,
+  id: StreamId,
+): Promise<string[]> {
+  const { minipoolEnvelopes } = await storage.readStreamFromLastSnapshot(id, 0);
+  return minipoolEnvelopes.map((envelope) =>
+    new TextDecoder().decode(envelope)
+  );
+}
