@@ -1,23 +1,29 @@
 /** Calls on streams with very many blocks. */
 
+import { setTimeout as delay } from "node:timers/promises";
 import { newStreamIds } from "../data.ts";
 import type { StreamId } from "../../mod.ts";
 import { Clock } from "./clock.ts";
 import { longestPause } from "./pauses.ts";
 import type { Figures, Place, PrepareRow } from "./place.ts";
 
-/** Each round makes a stream, which is not timed. */
+/** Only the calls are timed. */
 export const largeStreamRows: Record<string, PrepareRow> = {
-  "first-ranges": (place) =>
-    Promise.resolve(async () => {
-      const id = await insertStream(place, place.sizes.rangeBlocks, 64);
+  "first-ranges": async (place) => {
+    const id = await insertStream(place, place.sizes.rangeBlocks, 64);
+    return async () => {
+      // A store remembers what it has found in the blocks.
+      await place.reopen();
       const call = () => place.storage.getMiniblockNumberRanges(id);
       return await timed(() => untilAnswered(call));
-    }),
+    };
+  },
   "delete-large": (place) =>
     Promise.resolve(async () => {
       const id = await insertStream(place, place.sizes.deletedBlocks, 51_200);
-      return await timed(() => place.storage.deleteStream(id));
+      const figures = await timed(() => place.storage.deleteStream(id));
+      await untilRemoved(place, id);
+      return figures;
     }),
 };
 
@@ -68,4 +74,24 @@ async function insertStream(
   );
   await direct.query("COMMIT");
   return id;
+}
+
+/** How long the store may take to remove what a deleted stream has left. */
+const removalMs = 300_000;
+
+/** Returns when no row of the stream is left, and its space can be used again. */
+async function untilRemoved(
+  { direct, catalog }: Place,
+  id: StreamId,
+): Promise<void> {
+  const { miniblocks, deletions } = catalog.tablesOf(id);
+  const until = performance.now() + removalMs;
+  const isBeingRemoved = `SELECT 1 FROM ${deletions} WHERE stream_id = $1`;
+  while ((await direct.query(isBeingRemoved, [id])).rows.length > 0) {
+    if (performance.now() > until) {
+      throw new Error(`Expected the stream's rows gone in ${removalMs} ms`);
+    }
+    await delay(100);
+  }
+  await direct.query(`VACUUM ${miniblocks}`);
 }

@@ -275,6 +275,11 @@ function guardOf(home: Home): PoolGuard {
  * empty would be a sequential scan, and a prepared statement may keep that plan
  * long after the table has grown. Planning each call anew costs more than
  * running it. So plans are made once, generic, and never sequential.
+ *
+ * Nor do they read by a bitmap, which loses the order of the index. A generic
+ * plan expects few blocks between two numbers. So with some statistics, the
+ * server would read and sort all blocks up to the end of a stream for each page
+ * of it, which takes quadratic time.
  */
 export function sessionSettings(options: ReadingOptions): SessionSettings {
   return {
@@ -286,6 +291,7 @@ export function sessionSettings(options: ReadingOptions): SessionSettings {
     ...(options.isReadOnly && { default_transaction_read_only: "on" }),
     plan_cache_mode: "force_generic_plan",
     enable_seqscan: "off",
+    enable_bitmapscan: "off",
     jit: "off",
   };
 }

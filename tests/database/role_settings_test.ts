@@ -43,6 +43,7 @@ const settings: Record<string, string> = {
   extra_float_digits: "0",
   plan_cache_mode: "force_custom_plan",
   enable_seqscan: "on",
+  enable_bitmapscan: "on",
   enable_indexscan: "off",
   jit: "on",
 };
@@ -57,6 +58,7 @@ const expected: Record<string, string> = {
   client_encoding: "UTF8",
   plan_cache_mode: "force_generic_plan",
   enable_seqscan: "off",
+  enable_bitmapscan: "off",
   jit: "off",
 };
 
