@@ -46,7 +46,11 @@ async function untilAnswered(call: () => Promise<unknown>): Promise<void> {
   }
 }
 
-/** A stream of such a size is not written by calls, but by the server itself. */
+/**
+ * A stream of such a size is not written by calls, but by the server itself. A
+ * block of 64 bytes is a protobuf message with one field: one that is not would
+ * make the search for snapshots throw, and blocks are messages.
+ */
 async function insertStream(
   { direct, catalog }: Place,
   blocks: number,
@@ -62,7 +66,7 @@ async function insertStream(
   );
   await direct.query(
     `INSERT INTO ${miniblocks} (stream_id, seq_num, blockdata, snapshot)
-     SELECT $1, n, decode(repeat(md5(n::text), $3), 'hex'),
+     SELECT $1, n, '\\x0a3e' || substr(decode(repeat(md5(n::text), $3), 'hex'), 3),
        CASE WHEN n = 0 THEN '\\x07'::bytea END
      FROM generate_series(0, $2::int - 1) AS n`,
     [id, blocks, bytes / 16],

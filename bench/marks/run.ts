@@ -102,7 +102,7 @@ async function openSides(
       sides.push({
         checkout,
         runtime,
-        does: (row) => !isOfLibpq(row) && !(row.once && nth > 0),
+        does: (row) => !isOfLibpq(row) && !(row.inOneRuntime && nth > 0),
         measure: (row, seconds) => side.measure(row.id, seconds),
         ...(checkout === checkouts[0]!.name && {
           draw: (row: MarkRow, seconds: number, profiles: string) =>
@@ -152,7 +152,7 @@ async function measureRow(
     }
   };
   const measure = (side: Participant) => side.measure(row, seconds);
-  const isWarmedUp = !row.once && seconds > 0;
+  const isWarmedUp = !row.inOneRuntime && seconds > 0;
   for (const at of isWarmedUp ? sides.keys() : []) {
     await turn(at, "warm-up", measure);
   }
@@ -162,7 +162,7 @@ async function measureRow(
       if (figures !== undefined) sides[at]!.rounds.push(figures);
     }
   }
-  if (profiles !== undefined && !row.once) {
+  if (profiles !== undefined && !row.inOneRuntime) {
     for (const at of sides.keys()) {
       await turn(at, "profile", (side) => side.draw?.(row, seconds, profiles));
     }
