@@ -130,7 +130,7 @@ async function handshake(
   attempt: Attempt,
   kind: "plain" | "tls",
 ): Promise<Session> {
-  const { target, address, options } = attempt;
+  const { target, address } = attempt;
   const line = new Line(kind);
   const input = new LoginInput();
   line.receive((chunk) => input.push(chunk));
@@ -153,30 +153,42 @@ async function handshake(
       return await logInTo(line, input, attempt);
     };
     // The running work may be hashing, which does not notice a broken line.
-    const { processId, secretKey } = await Promise.race([work(), broken]);
-    const session: Session = new Session({
-      socket: line.socket,
-      receive: (take) => handOver(line, input, take),
-      end: () => line.end(),
-      cancel: (withinMs) => {
-        const ssl = line.isEncrypted ? target.ssl : undefined;
-        return requestCancel({ address, ssl, processId, secretKey }, withinMs);
-      },
-      processId,
-      secretKey,
-      attrs: target.sessionAttrs,
-    }, options);
-    line.onLost((error) => {
-      const cause = error instanceof LoginError ? error.cause : error;
-      session.fail(messageOf(cause), cause);
-    });
-    return session;
+    const key = await Promise.race([work(), broken]);
+    return sessionOn(line, input, { attempt, key });
   } catch (error) {
     line.destroy(error as Error);
     throw error;
   } finally {
     stopWaiting();
   }
+}
+
+/** The session on a line that is logged in. */
+function sessionOn(
+  line: Line,
+  input: LoginInput,
+  { attempt: { target, address, options }, key: { processId, secretKey } }: {
+    attempt: Attempt;
+    key: Awaited<ReturnType<typeof logInTo>>;
+  },
+): Session {
+  const session: Session = new Session({
+    socket: line.socket,
+    receive: (take) => handOver(line, input, take),
+    end: () => line.end(),
+    cancel: (withinMs) => {
+      const ssl = line.isEncrypted ? target.ssl : undefined;
+      return requestCancel({ address, ssl, processId, secretKey }, withinMs);
+    },
+    processId,
+    secretKey,
+    attrs: target.sessionAttrs,
+  }, options);
+  line.onLost((error) => {
+    const cause = error instanceof LoginError ? error.cause : error;
+    session.fail(messageOf(cause), cause);
+  });
+  return session;
 }
 
 async function encrypt(

@@ -180,31 +180,9 @@ function meaningOf(
   lacksPassword: boolean,
 ): Meaning {
   if (lost?.sent !== true) {
-    if (login !== undefined) {
-      return {
-        code: "BAD_CONFIG",
-        reason: login.fault,
-        message: "Login can't succeed with this configuration",
-      };
-    }
-    if (sqlState === "42501") {
-      return {
-        code: "BAD_CONFIG",
-        reason: "insufficient_privilege",
-        message: "Database role lacks a right, see `migrate grants`",
-      };
-    }
-    if (
-      isSetupFault(sqlState) || (lost !== undefined && isBadSetting(sqlState))
-    ) {
-      return {
-        code: "BAD_CONFIG",
-        reason: "login_refused",
-        message: "Database refused the login",
-      };
-    }
-    const known = meanings.get(sqlState ?? "");
-    if (known !== undefined) return known;
+    const meaning = meaningOfRefusal(sqlState, lost !== undefined, login) ??
+      meanings.get(sqlState ?? "");
+    if (meaning !== undefined) return meaning;
   }
   if (lost?.sent === false && lacksPassword) {
     return {
@@ -232,6 +210,36 @@ function meaningOf(
     reason: "database_error",
     message: "Database refused the work",
   };
+}
+
+/** What only another configuration, or another right, can mend. */
+function meaningOfRefusal(
+  sqlState: string | undefined,
+  isLost: boolean,
+  login: LoginError | undefined,
+): Meaning | undefined {
+  if (login !== undefined) {
+    return {
+      code: "BAD_CONFIG",
+      reason: login.fault,
+      message: "Login can't succeed with this configuration",
+    };
+  }
+  if (sqlState === "42501") {
+    return {
+      code: "BAD_CONFIG",
+      reason: "insufficient_privilege",
+      message: "Database role lacks a right, see `migrate grants`",
+    };
+  }
+  if (isSetupFault(sqlState) || (isLost && isBadSetting(sqlState))) {
+    return {
+      code: "BAD_CONFIG",
+      reason: "login_refused",
+      message: "Database refused the login",
+    };
+  }
+  return undefined;
 }
 
 /** As permanent as a wrong password. */

@@ -115,9 +115,8 @@ async function keepsItsSession(
   const listen = once(`LISTEN ${quoteIdentifier(channel)}`);
   const unlisten = once(`UNLISTEN ${quoteIdentifier(channel)}`);
   let isNotified = false;
-  const { promise: waited, resolve: stopWaiting } = Promise.withResolvers<
-    void
-  >();
+  const waited = Promise.withResolvers<void>();
+  const stopWaiting = waited.resolve;
   session.onNotification(({ channel: notified }) => {
     isNotified ||= notified === channel;
     if (isNotified) stopWaiting();
@@ -147,7 +146,7 @@ async function keepsItsSession(
       unlisten,
     ]);
     if (theirs?.[0] === own?.[0]) return false;
-    await waited;
+    await waited.promise;
     // The notification may have been delayed; the answer to this brings it.
     await session.run([unlisten]);
     return isNotified;

@@ -151,7 +151,7 @@ export class ReadTransactions {
     },
     attemptOnce: (deadline: number) => Promise<T>,
   ): Promise<T> {
-    const { retry, operationTimeoutMs, ring, metrics, canceledSoonerMs = 0 } =
+    const { retry, operationTimeoutMs, metrics, canceledSoonerMs = 0 } =
       this.#options;
     const { name, signal } = context;
     let failure: unknown;
@@ -162,10 +162,7 @@ export class ReadTransactions {
       const begun = performance.now();
       // A cancellation after that was due to the attempt's own timeout.
       soon = begun + Math.min(canceledSoonerMs, deadline - begun) * 0.75;
-      if (nth > 1) {
-        ring.record(name, context.tags ?? "", "retry");
-        metrics?.retried(name, nth, sqlStateOf(failure) ?? "connection_lost");
-      }
+      if (nth > 1) this.#retried(context, nth, failure);
       try {
         signal?.throwIfAborted();
         return await attemptOnce(deadline);
@@ -188,18 +185,41 @@ export class ReadTransactions {
       metrics?.ended({ name, mode, outcome: "committed", since: now });
       return result;
     } catch (error) {
-      if (error instanceof RejectedError) {
-        metrics?.ended({ name, mode, outcome: "rejected", since: now });
-        throw error;
-      }
-      const thrown = toStorageError(error, {
+      throw this.#failed(error, {
         unknownOutcome: isInDoubt(),
         signal,
+        run: { name, mode, since: now },
       });
-      const outcome = outcomeOf(thrown);
-      metrics?.ended({ name, mode, outcome, since: now, error: thrown });
-      throw thrown;
     }
+  }
+
+  #retried(
+    { name, tags = "" }: TransactionContext,
+    nth: number,
+    failure: unknown,
+  ): void {
+    const { ring, metrics } = this.#options;
+    ring.record(name, tags, "retry");
+    metrics?.retried(name, nth, sqlStateOf(failure) ?? "connection_lost");
+  }
+
+  /** Counts a failed transaction; returns what its caller gets. */
+  #failed(
+    error: unknown,
+    { run, ...found }: {
+      unknownOutcome: boolean;
+      signal: AbortSignal | undefined;
+      run: { name: string; mode: "read" | "write"; since: number };
+    },
+  ): RejectedError | StreamStorageError {
+    const { metrics } = this.#options;
+    if (error instanceof RejectedError) {
+      metrics?.ended({ ...run, outcome: "rejected" });
+      return error;
+    }
+    const thrown = toStorageError(error, found);
+    metrics?.ended({ ...run, outcome: outcomeOf(thrown), error: thrown });
+    return thrown;
   }
 
   /** Makes one attempt, and records it in the ring and the metrics. */

@@ -8,8 +8,8 @@
  * inside the signature. conditions.ts says how late copies of a change are
  * refused.
  *
- * The file is long because every request of the protocol is a method of one
- * class, with one client and one set of rules for replies.
+ * The file has more than 400 lines, because every request of the protocol is a
+ * method of one class, with one client and one set of rules for replies.
  */
 
 import { createHash } from "node:crypto";

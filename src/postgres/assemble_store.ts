@@ -47,29 +47,14 @@ export interface StoreParts {
 
 /** Makes a store, which starts to work at once; see the file's head. */
 export function assembleStore(parts: StoreParts): PostgresStreamStorage {
-  const { options, place, partitions, ownership, telemetry } = parts;
-  const { slots, readers, background } = sharesOf(options.maxConnections);
-  const writePool = poolOf(options, parts, {
-    name: "write",
-    max: slots,
-    depth: 1,
-  });
-  const core = makeReadCore(options, {
-    place,
-    telemetry,
-    partitions,
-    own: "current",
-    connections: readers,
-    openBucket: parts.openBucket,
-    lockPool: writePool,
-  });
-  core.ring.enabled = options.debugTransactions;
-  const ground: Ground = { options, core, ownership, writePool };
+  const { options, ownership, telemetry } = parts;
+  const ground = groundOf(parts);
+  const { core, writePool } = ground;
   const unqueued = storeWithoutQueue(ground);
   const writes = writeQueueOf(ground, unqueued);
   telemetry.watchQueue(writes, () => hasRoom(writes, [writePool, core.pool]));
   const store: Store = { ...unqueued, writes };
-  const workerPool = workerPoolOf(parts, background);
+  const workerPool = workerPoolOf(parts);
   const workers = parts.createWorkers({
     options,
     telemetry,
@@ -99,7 +84,8 @@ export function assembleStore(parts: StoreParts): PostgresStreamStorage {
 }
 
 /** The workers' own pool; undefined if they share the callers' connections. */
-function workerPoolOf(parts: StoreParts, max: number): Pool | undefined {
+function workerPoolOf(parts: StoreParts): Pool | undefined {
+  const { background: max } = sharesOf(parts.options.maxConnections);
   if (max === 0) return undefined;
   const options = patientOptions(parts.options);
   return poolOf(options, parts, { name: "background", max, depth: 1 });
@@ -111,6 +97,27 @@ interface Ground {
   core: ReadCore;
   ownership: Ownership;
   writePool: Pool;
+}
+
+function groundOf(parts: StoreParts): Ground {
+  const { options, place, partitions, ownership, telemetry } = parts;
+  const { slots, readers } = sharesOf(options.maxConnections);
+  const writePool = poolOf(options, parts, {
+    name: "write",
+    max: slots,
+    depth: 1,
+  });
+  const core = makeReadCore(options, {
+    place,
+    telemetry,
+    partitions,
+    own: "current",
+    connections: readers,
+    openBucket: parts.openBucket,
+    lockPool: writePool,
+  });
+  core.ring.enabled = options.debugTransactions;
+  return { options, core, ownership, writePool };
 }
 
 /** The store without the queue, whose batches work with the rest. */

@@ -207,7 +207,6 @@ export function poolOf(
   { telemetry, place }: { telemetry: StoreTelemetry; place: Place },
   { name, max, depth }: { name: string; max: number; depth: number },
 ): Pool {
-  const { retry, operationTimeoutMs } = options;
   const settings = {
     ...sessionSettings(options),
     ...(place.home.isDistributed && clusterSettings),
@@ -221,31 +220,29 @@ export function poolOf(
     traffic: telemetry.traffic(name),
     transactionSettings: isLasting ? undefined : settings,
   };
+  const connectTo = async (at: ConnectionTarget) => {
+    const target = shortened(at, options);
+    const session = await connectSession(target, ofSession, behaviour);
+    if (!isLasting) return session;
+    // A lasting session of the owner's has been checked for a pooler already.
+    if (options.isReadOnly) await assertDirect(session);
+    // Applied again, because a pooler may ignore settings sent at the start.
+    await applySettings(session, { ...ofSession, ...laterSettings });
+    return session;
+  };
   const pool: Pool = new Pool({
     connect: () =>
       telemetry.connect(
         name,
-        () =>
-          place.home.connect(options.target, async (at) => {
-            const target = shortened(at, options);
-            const session = await connectSession(target, ofSession, behaviour);
-            if (!isLasting) return session;
-            // A lasting session of the owner's has been checked for a pooler
-            // already.
-            if (options.isReadOnly) await assertDirect(session);
-            // Applied again, because a pooler may ignore settings sent at the
-            // start.
-            await applySettings(session, { ...ofSession, ...laterSettings });
-            return session;
-          }),
+        () => place.home.connect(options.target, connectTo),
         toStorageError,
       ),
     max,
     depth,
     maxWaiting: maxPoolWaiting,
     watcher: telemetry.connections(name),
-    acquireTimeoutMs: operationTimeoutMs,
-    reconnect: { minDelayMs: retry.minDelayMs, maxDelayMs: retry.maxDelayMs },
+    acquireTimeoutMs: options.operationTimeoutMs,
+    reconnect: options.retry,
     makeRoom: () => place.makeRoom(pool),
     idleTimeoutMs: options.idleTimeoutMs || Infinity,
     places: options.connectionLimit && placesOf(options.connectionLimit),

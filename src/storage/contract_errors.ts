@@ -2,7 +2,8 @@
  * One function for each rule of the contract that can be broken, so that every
  * implementation reports the same code, reason and details.
  *
- * One file, however long: it is a list, in which errors are looked up.
+ * The file has more than 400 lines, because it is a list, in which errors are
+ * looked up.
  *
  * In details, `expected` is what the caller gave or the number that was due,
  * `actual` is what is stored.

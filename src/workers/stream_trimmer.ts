@@ -1,3 +1,8 @@
+/**
+ * The worker that trims streams. The file has more than 400 lines, because all
+ * ways to find a stream share one memory of what is due.
+ */
+
 import { isDeepStrictEqual } from "node:util";
 import type {
   TrimReport,
@@ -62,8 +67,6 @@ export interface StreamTrimmerOptions {
  * many were reported, all streams are scanned. Targets are cut as soon as
  * possible: at the start, when they are set, and at each snapshot until one
  * reaches them.
- *
- * The file is long because all these ways share one memory of what is due.
  */
 export class StreamTrimmer implements Worker<WorkerReport> {
   readonly name = "stream_trimmer";

@@ -1,7 +1,9 @@
-import { bind } from "../../database/statement.ts";
+import { bind, type Bound } from "../../database/statement.ts";
 import { checkNewStreamId } from "../../storage/arguments.ts";
 import { streamExists } from "../../storage/contract_errors.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
+import type { Catalog } from "../catalog.ts";
 import { insertMiniblock } from "../sql/miniblocks.ts";
 import { insertMarker, insertMissingMarker } from "../sql/minipools.ts";
 import {
@@ -44,19 +46,7 @@ export async function createStreamStorage(
       }),
     },
     // Made only when they are needed, which is rare.
-    bound: () =>
-      Promise.resolve([
-        bind(catalog.of(streamId, insertStream), streamId, false),
-        noLeftovers(catalog, streamId),
-        bind(
-          catalog.of(streamId, insertMiniblock),
-          streamId,
-          0n,
-          genesis.data,
-          snapshot,
-        ),
-        bind(catalog.of(streamId, insertMarker), streamId, 1n),
-      ]),
+    bound: () => Promise.resolve(createdRows(catalog, streamId, genesis)),
     refused: async ({ figures }) => {
       isNew = false;
       if (figures["repairable"] && await repair(store, call, genesis)) return;
@@ -66,6 +56,26 @@ export async function createStreamStorage(
   });
   await writeStream(store, call, write);
   if (isNew) created?.();
+}
+
+/** The statements that create a stream of any size. */
+function createdRows(
+  catalog: Catalog,
+  streamId: StreamId,
+  genesis: MiniblockDescriptor,
+): Bound[] {
+  return [
+    bind(catalog.of(streamId, insertStream), streamId, false),
+    noLeftovers(catalog, streamId),
+    bind(
+      catalog.of(streamId, insertMiniblock),
+      streamId,
+      0n,
+      genesis.data,
+      snapshotOf(genesis),
+    ),
+    bind(catalog.of(streamId, insertMarker), streamId, 1n),
+  ];
 }
 
 /** Fills the empty genesis, in the turn of the call that has found it. */

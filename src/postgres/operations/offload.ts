@@ -20,7 +20,7 @@
  * exists and is verified.
  */
 
-import { bind } from "../../database/statement.ts";
+import { bind, type Bound } from "../../database/statement.ts";
 import {
   corruptStream,
   ephemeralStream,
@@ -35,6 +35,7 @@ import { fault } from "../../storage/fault.ts";
 import { hasLegacySnapshot } from "../../storage/miniblock_proto.ts";
 import { type StreamId, streamType } from "../../storage/stream_id.ts";
 import { checkSealable } from "../../storage/write_rules.ts";
+import type { Catalog } from "../catalog.ts";
 import type { Media } from "../media.ts";
 import {
   deleteExternal,
@@ -316,35 +317,11 @@ async function commit(
   // After a promotion, numbers of transactions are used again, and another
   // server has numbers of its own. So versions of blocks mean nothing there.
   if (store.server.numbering !== numbering) throw streamChanged(streamId);
-  const numbers = blocks.map(({ number }) => number);
-  const sizes = blocks.map(({ size }) => size);
   // Without the signal, because a commit in flight is never given up.
   await writeStream(store, { name, streamId }, {
     endsBeliefs: true,
     bound: [
-      bind(
-        catalog.of(streamId, checkMovable),
-        streamId,
-        numbers,
-        sizes,
-        blocks.map(({ version }) => version),
-      ),
-      bind(catalog.of(streamId, deleteExternal), streamId),
-      bind(catalog.of(streamId, deleteMediaBlocks), streamId),
-      bind(
-        catalog.of(streamId, insertExternal),
-        streamId,
-        numbers,
-        blocks.map(({ start }) => start),
-        sizes,
-      ),
-      bind(
-        catalog.of(streamId, insertMediaBlocks),
-        streamId,
-        numbers,
-        blocks.map(({ sha256 }) => sha256),
-        blocks.map(({ holdsSnapshot }) => holdsSnapshot ? 1n : 0n),
-      ),
+      ...placesInObject(catalog, streamId, blocks),
       bind(catalog.of(streamId, deleteMiniblocks), streamId),
       bind(catalog.of(streamId, updateLocation), streamId, media.location),
       bind(catalog.of(streamId, deleteTask), streamId),
@@ -352,6 +329,41 @@ async function commit(
     ],
     wasDone: async (look) => await findLocation(store, look) === media.location,
   });
+}
+
+/** The statements that check the blocks, and write where the object has them. */
+function placesInObject(
+  catalog: Catalog,
+  streamId: StreamId,
+  blocks: readonly Movable[],
+): Bound[] {
+  const numbers = blocks.map(({ number }) => number);
+  const sizes = blocks.map(({ size }) => size);
+  return [
+    bind(
+      catalog.of(streamId, checkMovable),
+      streamId,
+      numbers,
+      sizes,
+      blocks.map(({ version }) => version),
+    ),
+    bind(catalog.of(streamId, deleteExternal), streamId),
+    bind(catalog.of(streamId, deleteMediaBlocks), streamId),
+    bind(
+      catalog.of(streamId, insertExternal),
+      streamId,
+      numbers,
+      blocks.map(({ start }) => start),
+      sizes,
+    ),
+    bind(
+      catalog.of(streamId, insertMediaBlocks),
+      streamId,
+      numbers,
+      blocks.map(({ sha256 }) => sha256),
+      blocks.map(({ holdsSnapshot }) => holdsSnapshot ? 1n : 0n),
+    ),
+  ];
 }
 
 function notMovable(streamId: StreamId, reason: string): StreamStorageError {
