@@ -98,7 +98,7 @@ export class Baseline implements MeasuredStorage, AsyncDisposable {
   writeMiniblocks(
     streamId: StreamId,
     miniblocks: MiniblockDescriptor[],
-    { generation, envelopes }: NewMinipool,
+    newMinipool: NewMinipool,
     previous: PreviousMinipool,
   ): Promise<void> {
     return this.#transaction(streamId, async (t, run) => {
@@ -113,29 +113,7 @@ export class Baseline implements MeasuredStorage, AsyncDisposable {
       }
       const rows = await run(`slots_${t.suffix}`, selectSlots(t), [streamId]);
       checkMinipool(rows, previous.generation, previous.size ?? 0);
-      await run(
-        `empty_${t.suffix}`,
-        `DELETE FROM ${t.minipools} WHERE stream_id = $1`,
-        [streamId],
-      );
-      await run(`event_${t.suffix}`, insertEvents(t, 1), [
-        streamId,
-        generation,
-        -1,
-        null,
-      ]);
-      if (envelopes.length > 0) {
-        await run(
-          `events_${t.suffix}_${envelopes.length}`,
-          insertEvents(t, envelopes.length),
-          envelopes.flatMap((envelope, i) => [
-            ...(i === 0 ? [streamId] : []),
-            generation,
-            i,
-            asBuffer(envelope),
-          ]),
-        );
-      }
+      await replaceMinipool(t, run, streamId, newMinipool);
       await run(
         `blocks_${t.suffix}_${miniblocks.length}`,
         insertBlocks(t, miniblocks.length),
@@ -216,7 +194,7 @@ export class Baseline implements MeasuredStorage, AsyncDisposable {
     streamId: StreamId,
     body: (
       tables: StreamTables,
-      run: (name: string, text: string, values: unknown[]) => Promise<Row[]>,
+      run: Run,
     ) => Promise<T>,
   ): Promise<T> {
     const client = await this.#pool.connect();
@@ -236,6 +214,35 @@ export class Baseline implements MeasuredStorage, AsyncDisposable {
       throw error;
     }
   }
+}
+
+/** Runs a statement that is prepared under a name. */
+type Run = (name: string, text: string, values: unknown[]) => Promise<Row[]>;
+
+async function replaceMinipool(
+  t: StreamTables,
+  run: Run,
+  streamId: StreamId,
+  { generation, envelopes }: NewMinipool,
+): Promise<void> {
+  await run(
+    `empty_${t.suffix}`,
+    `DELETE FROM ${t.minipools} WHERE stream_id = $1`,
+    [streamId],
+  );
+  const marker = [streamId, generation, -1, null];
+  await run(`event_${t.suffix}`, insertEvents(t, 1), marker);
+  if (envelopes.length === 0) return;
+  await run(
+    `events_${t.suffix}_${envelopes.length}`,
+    insertEvents(t, envelopes.length),
+    envelopes.flatMap((envelope, i) => [
+      ...(i === 0 ? [streamId] : []),
+      generation,
+      i,
+      asBuffer(envelope),
+    ]),
+  );
 }
 
 const lock = (t: StreamTables) =>

@@ -15,7 +15,15 @@ import { checkModel, type ModelCounts } from "../tests/support/model/model.ts";
 
 const progressMs = 5000;
 
-async function main(): Promise<number> {
+interface SoakOptions {
+  seed: number;
+  minutes: number;
+  maxSteps: number;
+  path: string | undefined;
+}
+
+/** Undefined if an argument is no number that it may be. */
+function readOptions(): SoakOptions | undefined {
   const { values } = parseArguments({
     options: {
       minutes: { type: "string", default: "10" },
@@ -24,19 +32,22 @@ async function main(): Promise<number> {
       steps: { type: "string", default: "150" },
     },
   });
-  const [seed, minutes, maxSteps] = [
-    Number(values.seed ?? Math.floor(Math.random() * 2 ** 31)),
-    Number(values.minutes),
-    Number(values.steps),
-  ];
-  if (
-    !Number.isInteger(seed) || !(minutes > 0) || !Number.isInteger(maxSteps)
-  ) {
+  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
+  const [minutes, maxSteps] = [Number(values.minutes), Number(values.steps)];
+  const areValid = Number.isInteger(seed) && minutes > 0 &&
+    Number.isInteger(maxSteps);
+  return areValid ? { seed, minutes, maxSteps, path: values.path } : undefined;
+}
+
+async function main(): Promise<number> {
+  const options = readOptions();
+  if (options === undefined) {
     console.error(
       "Usage: soak.ts [--minutes N] [--seed N] [--path P] [--steps N]",
     );
     return 2;
   }
+  const { seed, minutes, maxSteps, path } = options;
   console.log(`Seed ${seed}, ${minutes} minutes`);
   const started = performance.now();
   let shown = started;
@@ -50,7 +61,7 @@ async function main(): Promise<number> {
     show(
       await checkModel({
         seed,
-        path: values.path,
+        path,
         runs: Number.MAX_SAFE_INTEGER,
         maxSteps,
         timeLimitMs: minutes * 60_000,

@@ -273,19 +273,15 @@ function growth(of: string, to: string, atMost?: number): Goal {
 
 /** Compares the store with itself with more rows or more connections. */
 export function growthWorkloads(fixtures: Fixtures): Workload[] {
-  const { store, sizes } = fixtures;
+  return [...withMoreRows(fixtures), withMoreConnections(fixtures)];
+}
+
+function withMoreRows({ store, sizes }: Fixtures): Workload[] {
   const { largeMinipool, longStream, calls } = sizes;
   const few = "minipool of 10";
   const many = `minipool of ${largeMinipool}`;
   const short = "10 blocks";
   const long = `${longStream} blocks`;
-  const usual = "10 connections";
-  const wide = `${sizes.manyConnections} connections`;
-  const load = {
-    clients: sizes.writers,
-    streamsPerClient: 1,
-    events: sizes.minipoolEvents,
-  };
   return [
     {
       id: "large-minipool",
@@ -318,18 +314,29 @@ export function growthWorkloads(fixtures: Fixtures): Workload[] {
       ],
       goals: [growth(long, short)],
     },
-    {
-      id: "connections",
-      title: `writeEvent, ${sizes.writers} streams, ` +
-        `${sizes.manyConnections} connections`,
-      unit: "events",
-      variants: [
-        eventWrites({ ...store, name: usual }, load),
-        withManyConnections(fixtures, wide, load),
-      ],
-      goals: [growth(wide, usual)],
-    },
   ];
+}
+
+function withMoreConnections(fixtures: Fixtures): Workload {
+  const { store, sizes } = fixtures;
+  const usual = "10 connections";
+  const wide = `${sizes.manyConnections} connections`;
+  const load = {
+    clients: sizes.writers,
+    streamsPerClient: 1,
+    events: sizes.minipoolEvents,
+  };
+  return {
+    id: "connections",
+    title: `writeEvent, ${sizes.writers} streams, ` +
+      `${sizes.manyConnections} connections`,
+    unit: "events",
+    variants: [
+      eventWrites({ ...store, name: usual }, load),
+      withManyConnections(fixtures, wide, load),
+    ],
+    goals: [growth(wide, usual)],
+  };
 }
 
 function withManyConnections(

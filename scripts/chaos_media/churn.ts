@@ -69,38 +69,18 @@ export async function runChurn(options: ChurnOptions): Promise<ChurnReport> {
     report.broken.push(text);
     options.onBroken?.(text);
   };
-  const started = performance.now();
-  const seen: Promise<void>[] = [];
-  const look = async (message: ChurnCounts & Memory) => {
-    const seconds = Math.round((performance.now() - started) / 1000);
-    const sample = { ...message, seconds, ...await lookAtServer(url, schema) };
-    report.samples.push(sample);
-    if (report.samples.length > maxSamples) report.samples.shift();
-    options.onSample?.(sample);
-  };
   const ids = idsOf(seed, streams);
   const place = { url, schema, mediaStorage: bucket.options, seed, ids };
   const task = { ...place, takeoverMs, sampleMs, maxStores };
-  const child = startChild<ChurnMessage>(
-    "churn_process.ts",
-    task satisfies ChurnTask,
-    (message) => {
-      if (message.what === "broken") broken(message.text);
-      else {
-        const { what: _what, ...counts } = message;
-        seen.splice(0, seen.length, Promise.all(seen).then(() => look(counts)));
-      }
+  await runChild(task, options.durationMs, {
+    broken,
+    look: async (message) => {
+      const sample = { ...message, ...await lookAtServer(url, schema) };
+      report.samples.push(sample);
+      if (report.samples.length > maxSamples) report.samples.shift();
+      options.onSample?.(sample);
     },
-  );
-  await Promise.race([pause(options.durationMs), child.ended]);
-  child.stop();
-  const late = setTimeout(() => {
-    broken("the process did not end within a minute");
-    child.kill();
-  }, 60_000);
-  await child.ended;
-  clearTimeout(late);
-  await Promise.all(seen);
+  });
   bucket.setFaults(0);
   await bucket.quiet();
   {
@@ -122,6 +102,40 @@ export async function runChurn(options: ChurnOptions): Promise<ChurnReport> {
   await using session = await openSession(url);
   await dropSchema(session, schema);
   return report;
+}
+
+/** Runs the process that works, and looks one after another at what it says. */
+async function runChild(
+  task: ChurnTask,
+  durationMs: number,
+  { broken, look }: {
+    broken(text: string): void;
+    look(counts: ChurnCounts & Memory & { seconds: number }): Promise<void>;
+  },
+): Promise<void> {
+  const started = performance.now();
+  let looked = Promise.resolve();
+  const child = startChild<ChurnMessage>(
+    "churn_process.ts",
+    task,
+    (message) => {
+      if (message.what === "broken") return broken(message.text);
+      const { what: _what, ...counts } = message;
+      looked = looked.then(() => {
+        const seconds = Math.round((performance.now() - started) / 1000);
+        return look({ ...counts, seconds });
+      });
+    },
+  );
+  await Promise.race([pause(durationMs), child.ended]);
+  child.stop();
+  const late = setTimeout(() => {
+    broken("the process did not end within a minute");
+    child.kill();
+  }, 60_000);
+  await child.ended;
+  clearTimeout(late);
+  await looked;
 }
 
 async function lookAtServer(

@@ -78,62 +78,70 @@ export async function startFaultyBucket(
   dialect: Dialect,
   random: Random,
 ): Promise<FaultyBucket> {
-  const { server, options, objects } = dialect === "s3"
-    ? await startS3Server().then((server) => ({
-      server,
-      options: onS3(server),
-      objects: openS3Bucket(server.options),
-    }))
-    : await startGcsServer({ pageSize: 3 }).then((server) => ({
-      server,
-      options: onGcs(server),
-      objects: openGcsBucket(server.options),
-    }));
-  const inFlight = new Set<Promise<unknown>>();
-  const track = <T>(running: Promise<T>): Promise<T> => {
-    inFlight.add(running);
-    running.finally(() => inFlight.delete(running)).catch(() => {});
-    return running;
-  };
-  const history: { pathname: string; text: string }[] = [];
-  const since = () => Math.round(performance.now());
-  let percent = 0;
-  const faults = faultsOf(random, track);
-  const kinds = Object.keys(faults);
-  let held: { method: string; isAfter: boolean; take(): void } | undefined;
-  const bucket: FaultyBucket = {
-    options,
-    objects,
-    setFaults: (value) => {
-      percent = value;
-    },
-    faults: Object.fromEntries(kinds.map((kind) => [kind, 0])),
-    requests: 0,
-    historyOf: (name) =>
-      history.filter(({ pathname }) => pathname.endsWith(name))
-        .map(({ text }) => text).slice(-40).join(", "),
-    holdNext: (method, isAfter) =>
-      new Promise((take) => {
-        held = { method, isAfter, take };
-      }),
-    quiet: async () => {
-      held = undefined;
-      while (inFlight.size > 0) await Promise.allSettled(inFlight);
-    },
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-  };
-  server.interfere = (
-    { method, url: { pathname } }: { method: string; url: URL },
-    execute: Answer,
-  ) => {
-    bucket.requests++;
-    const note = (what: string) => {
-      history.push({ pathname, text: `${since()} ${method} ${what}` });
-      if (history.length > maxNoted) history.shift();
-    };
+  const { server, options, objects } = await serverOf(dialect);
+  const requests = new Requests(random);
+  server.interfere = ({ method, url: { pathname } }, execute) => {
     // The server remembers all requests, which takes too much memory in an
     // hour.
     server.requests.length = 0;
+    return requests.handle(method, pathname, execute);
+  };
+  return {
+    options,
+    objects,
+    setFaults: (percent) => {
+      requests.percent = percent;
+    },
+    faults: requests.faults,
+    get requests() {
+      return requests.count;
+    },
+    historyOf: (name) => requests.historyOf(name),
+    holdNext: (method, isAfter) => requests.holdNext(method, isAfter),
+    quiet: () => requests.quiet(),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+async function serverOf(dialect: Dialect) {
+  if (dialect === "s3") {
+    const server = await startS3Server();
+    const objects = openS3Bucket(server.options);
+    return { server, options: onS3(server), objects };
+  }
+  const server = await startGcsServer({ pageSize: 3 });
+  const objects = openGcsBucket(server.options);
+  return { server, options: onGcs(server), objects };
+}
+
+/** What becomes of the bucket's requests. */
+class Requests {
+  count = 0;
+  /** How many of 100 requests fail. */
+  percent = 0;
+  /** Faults so far, by kind. */
+  readonly faults: Record<string, number>;
+  readonly #random: Random;
+  readonly #kinds: Record<string, Fault>;
+  readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #history: { pathname: string; text: string }[] = [];
+  #held: { method: string; isAfter: boolean; take(): void } | undefined;
+
+  constructor(random: Random) {
+    this.#random = random;
+    this.#kinds = faultsOf(random, (running) => this.#track(running));
+    this.faults = Object.fromEntries(
+      Object.keys(this.#kinds).map((kind) => [kind, 0]),
+    );
+  }
+
+  handle(
+    method: string,
+    pathname: string,
+    execute: Answer,
+  ): Promise<RawReply | NoReply> {
+    this.count++;
+    const note = (what: string) => this.#note(pathname, `${method} ${what}`);
     // The server is a package that leaves about one in ten thousand unanswered.
     const answer: Answer = async () => {
       const reply = await Promise.race([
@@ -143,22 +151,53 @@ export async function startFaultyBucket(
       note(typeof reply === "string" ? reply : String(reply.status));
       return reply;
     };
-    if (held?.method === method) {
-      const { isAfter, take } = held;
-      held = undefined;
+    if (this.#held?.method === method) {
       note("held");
-      const reply = isAfter ? answer() : undefined;
-      const effect = reply?.then(take) ?? Promise.resolve(take());
-      return track(
-        effect.then(() => pause(1000)).then(() => reply ?? answer()),
-      );
+      return this.#track(this.#hold(answer));
     }
-    const kind = kinds[random.between(0, kinds.length - 1)]!;
-    const ms = random.between(20, 300);
-    if (!random.chance(percent)) return track(answer());
-    bucket.faults[kind]!++;
+    const kinds = Object.keys(this.#kinds);
+    const kind = kinds[this.#random.between(0, kinds.length - 1)]!;
+    const ms = this.#random.between(20, 300);
+    if (!this.#random.chance(this.percent)) return this.#track(answer());
+    this.faults[kind]!++;
     note(kind);
-    return track(faults[kind]!(answer, ms));
-  };
-  return bucket;
+    return this.#track(this.#kinds[kind]!(answer, ms));
+  }
+
+  holdNext(method: string, isAfter: boolean): Promise<void> {
+    return new Promise((take) => {
+      this.#held = { method, isAfter, take };
+    });
+  }
+
+  async quiet(): Promise<void> {
+    this.#held = undefined;
+    while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
+  }
+
+  historyOf(name: string): string {
+    return this.#history.filter(({ pathname }) => pathname.endsWith(name))
+      .map(({ text }) => text).slice(-40).join(", ");
+  }
+
+  async #hold(answer: Answer): Promise<RawReply | NoReply> {
+    const { isAfter, take } = this.#held!;
+    this.#held = undefined;
+    const reply = isAfter ? await answer() : undefined;
+    take();
+    await pause(1000);
+    return reply ?? await answer();
+  }
+
+  #track<T>(running: Promise<T>): Promise<T> {
+    this.#inFlight.add(running);
+    running.finally(() => this.#inFlight.delete(running)).catch(() => {});
+    return running;
+  }
+
+  #note(pathname: string, what: string): void {
+    const ms = Math.round(performance.now());
+    this.#history.push({ pathname, text: `${ms} ${what}` });
+    if (this.#history.length > maxNoted) this.#history.shift();
+  }
 }

@@ -71,12 +71,9 @@ export async function judge(
   faults.push(...broken);
   const old = trial.oldCanBeAsked ? pair.primary : undefined;
   const both = split(await trial.probes.answers(pair.standby, old));
+  const { scenario, mode, order, variant, seed } = options;
   const outcome: Outcome = {
-    scenario: options.scenario,
-    mode: options.mode,
-    order: options.order,
-    variant: options.variant,
-    seed: options.seed,
+    ...{ scenario, mode, order, variant, seed },
     faults,
     acknowledged: account.acknowledgedWrites,
     reads: account.reads,
@@ -101,13 +98,15 @@ export async function judge(
     movedMs: trial.movedMs,
     openedMs: trial.openedMs,
     left,
-    events: countBy(
-      trial.stores.flatMap(({ events }) => events.map((e) => e.event.code)),
-    ),
+    events: countBy(eventsOf(trial)),
     elapsedMs: performance.now() - startedAt,
   };
   addFaults(trial, outcome, mayLose);
   return outcome;
+}
+
+function eventsOf({ stores }: Trial): string[] {
+  return stores.flatMap(({ events }) => events.map(({ event }) => event.code));
 }
 
 function addFaults(trial: Trial, outcome: Outcome, mayLose: boolean): void {

@@ -31,13 +31,10 @@ export async function fakeServer(
   const listener = createServer({ allowHalfOpen: true });
   listener.listen(0, "127.0.0.1");
   await once(listener, "listening");
-  const accepted = once(listener, "connection");
+  const accepted = once(listener, "connection") as Promise<[Socket]>;
   const { port } = listener.address() as AddressInfo;
   const socket = connect({ host: "127.0.0.1", port });
-  const [[server]] = await Promise.all([accepted, once(socket, "connect")]) as [
-    [Socket],
-    unknown,
-  ];
+  const [[server]] = await Promise.all([accepted, once(socket, "connect")]);
   server.on("error", () => {});
   server.resume();
   const left = new Promise<void>((resolve) => server.once("end", resolve));

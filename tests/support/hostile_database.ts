@@ -78,9 +78,9 @@ export async function makeHostileDatabase(): Promise<HostileDatabase> {
   };
   await queryOnce(server, `CREATE DATABASE ${database}`);
   // The default of PostgreSQL 14 and earlier.
-  const everybody = `GRANT CREATE ON SCHEMA public TO PUBLIC`;
-  await queryOnce(urlOf(), everybody);
-  for (const role of [mallory, roles.plain, roles.steered]) {
+  await queryOnce(urlOf(), "GRANT CREATE ON SCHEMA public TO PUBLIC");
+  const made = [mallory, roles.plain, roles.steered];
+  for (const role of made) {
     await queryOnce(
       server,
       `CREATE ROLE ${role} LOGIN PASSWORD '${password}';
@@ -88,11 +88,9 @@ export async function makeHostileDatabase(): Promise<HostileDatabase> {
     );
   }
   await layTraps(urlOf(mallory), roles.plain, names);
-  await queryOnce(
-    server,
-    `ALTER ROLE ${roles.steered}
-     SET search_path = ${roles.plain}, public, pg_catalog`,
-  );
+  const path = `${roles.plain}, public, pg_catalog`;
+  const steer = `ALTER ROLE ${roles.steered} SET search_path = ${path}`;
+  await queryOnce(server, steer);
   return {
     url: urlOf(),
     urls: { plain: urlOf(roles.plain), steered: urlOf(roles.steered) },
@@ -107,9 +105,7 @@ export async function makeHostileDatabase(): Promise<HostileDatabase> {
     },
     [Symbol.asyncDispose]: async () => {
       await queryOnce(server, `DROP DATABASE ${database} WITH (FORCE)`);
-      for (const role of [mallory, roles.plain, roles.steered]) {
-        await queryOnce(server, `DROP ROLE ${role}`);
-      }
+      for (const role of made) await queryOnce(server, `DROP ROLE ${role}`);
     },
   };
 }

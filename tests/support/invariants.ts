@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Session } from "../../src/database/session.ts";
 import { bind, statement } from "../../src/database/statement.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
-import { Catalog } from "../../src/postgres/catalog.ts";
+import { Catalog, type StreamTables } from "../../src/postgres/catalog.ts";
 import { partitionSuffixes } from "../../src/database/migrations/plan.ts";
 
 /** A store's tables. */
@@ -30,17 +30,25 @@ export async function assertInvariants(
     (id) => catalog.tablesOf(id).suffix,
   );
   for (const suffix of partitionSuffixes(partitions)) {
-    const t = catalog.tablesAt(suffix);
-    // Of a stream in object storage the database has only the blocks' places.
-    const blocks = !suffix.startsWith("m")
-      ? t.miniblocks
-      : `(SELECT stream_id, seq_num FROM ${t.miniblocks} UNION ALL
-          SELECT stream_id, seq_num FROM ${t.external})`;
-    const check = statement({
-      once: true,
-      params: ["bpchar[]"],
-      columns: ["text"],
-      text: `WITH streams AS (
+    const [{ rows }] = await session.run([
+      bind(checkOf(catalog.tablesAt(suffix)), streams.get(suffix) ?? []),
+    ]);
+    broken.push(...rows.map(([line]) => line));
+  }
+  assert.deepEqual(broken, []);
+}
+
+function checkOf(t: StreamTables) {
+  // Of a stream in object storage the database has only the blocks' places.
+  const blocks = !t.suffix.startsWith("m")
+    ? t.miniblocks
+    : `(SELECT stream_id, seq_num FROM ${t.miniblocks} UNION ALL
+        SELECT stream_id, seq_num FROM ${t.external})`;
+  return statement({
+    once: true,
+    params: ["bpchar[]"],
+    columns: ["text"],
+    text: `WITH streams AS (
         SELECT es.stream_id, es.ephemeral, es.latest_snapshot_miniblock AS latest,
           (SELECT max(seq_num) FROM ${blocks} b
             WHERE b.stream_id = es.stream_id) AS last,
@@ -71,11 +79,5 @@ export async function assertInvariants(
         FROM streams s WHERE latest > 0 AND (
           SELECT count(*) FROM ${t.miniblocks} b WHERE b.stream_id = s.stream_id
             AND seq_num >= latest) <> last - latest + 1`,
-    });
-    const [{ rows }] = await session.run([
-      bind(check, streams.get(suffix) ?? []),
-    ]);
-    broken.push(...rows.map(([line]) => line));
-  }
-  assert.deepEqual(broken, []);
+  });
 }

@@ -30,16 +30,36 @@ export interface MaintenanceStore extends AsyncDisposable {
   reopen(options?: Partial<StreamStorageOptions>): Promise<void>;
 }
 
+/** Collects events, and lets tests wait for one. */
+class Log {
+  readonly events: LogEvent[] = [];
+  readonly #listeners = new Set<(event: LogEvent) => void>();
+
+  readonly logger = (event: LogEvent): void => {
+    this.events.push(event);
+    for (const listener of this.#listeners) listener(event);
+  };
+
+  logged(fits: (event: LogEvent) => boolean): Promise<LogEvent> {
+    const past = this.events.find(fits);
+    if (past !== undefined) return Promise.resolve(past);
+    const { promise, resolve, reject } = Promise.withResolvers<LogEvent>();
+    this.#listeners.add((event) => fits(event) && resolve(event));
+    // A test that waits in vain must fail instead of hanging.
+    const timer = setTimeout(
+      () => reject(new Error("Expected an event that fits")),
+      45_000,
+    );
+    return promise.finally(() => clearTimeout(timer));
+  }
+}
+
 /** Opens a store without workers, unless the options want some. */
 export async function openMaintenanceStore(
   options: Partial<StreamStorageOptions> = {},
 ): Promise<MaintenanceStore> {
-  const events: LogEvent[] = [];
-  const listeners = new Set<(event: LogEvent) => void>();
-  const logger = (event: LogEvent) => {
-    events.push(event);
-    for (const listener of listeners) listener(event);
-  };
+  const log = new Log();
+  const { events, logger } = log;
   const test = await openTestStorage({ ...options, logger });
   const { url, schema } = test;
   const ground = { url, schema, partitions: test.storage.partitions };
@@ -48,18 +68,7 @@ export async function openMaintenanceStore(
     storage: test.storage,
     test,
     events,
-    logged: (fits) => {
-      const past = events.find(fits);
-      if (past !== undefined) return Promise.resolve(past);
-      const { promise, resolve, reject } = Promise.withResolvers<LogEvent>();
-      listeners.add((event) => fits(event) && resolve(event));
-      // A test that waits in vain must fail instead of hanging.
-      const timer = setTimeout(
-        () => reject(new Error("Expected an event that fits")),
-        45_000,
-      );
-      return promise.finally(() => clearTimeout(timer));
-    },
+    logged: (fits) => log.logged(fits),
     ran: (worker) =>
       store.logged(({ code, details }) =>
         code === "worker_ran" && details?.["worker"] === worker

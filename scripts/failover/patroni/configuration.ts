@@ -74,7 +74,6 @@ export function patroniConfiguration(
     binaries: string;
   },
 ): string {
-  const { superuser, replication, password } = roles;
   const address = addresses.member(name);
   const rest = `${address}:${ports.patroni}`;
   return JSON.stringify({
@@ -101,35 +100,43 @@ export function patroniConfiguration(
     postgresql: {
       listen: `${address}:${ports.postgres}`,
       connect_address: `${address}:${ports.postgres}`,
-      data_dir: `${dir}/data`,
       bin_dir: binaries,
-      pgpass: `${dir}/pgpass`,
-      authentication: {
-        superuser: { username: superuser, password },
-        replication: { username: replication, password },
-      },
-      pg_hba: [
-        "local all all trust",
-        "host all all 127.0.0.0/8 scram-sha-256",
-        "host replication all 127.0.0.0/8 scram-sha-256",
-      ],
-      parameters: {
-        unix_socket_directories: dir,
-        // The scenarios kill processes, never the kernel.
-        fsync: "off",
-        // In the data directory, because a killed server leaves it behind.
-        dynamic_shared_memory_type: "mmap",
-        wal_keep_size: "256MB",
-        max_connections: 100,
-        log_connections: "on",
-        log_line_prefix: "%m [%p] %a ",
-      },
-      // Otherwise a new standby would wait for a slow checkpoint.
-      basebackup: [{ checkpoint: "fast" }],
-      remove_data_directory_on_rewind_failure: true,
-      remove_data_directory_on_diverged_timelines: true,
+      ...serverIn(dir),
     },
   });
+}
+
+/** The settings of a member's server. */
+function serverIn(dir: string) {
+  const { superuser, replication, password } = roles;
+  return {
+    data_dir: `${dir}/data`,
+    pgpass: `${dir}/pgpass`,
+    authentication: {
+      superuser: { username: superuser, password },
+      replication: { username: replication, password },
+    },
+    pg_hba: [
+      "local all all trust",
+      "host all all 127.0.0.0/8 scram-sha-256",
+      "host replication all 127.0.0.0/8 scram-sha-256",
+    ],
+    parameters: {
+      unix_socket_directories: dir,
+      // The scenarios kill processes, never the kernel.
+      fsync: "off",
+      // In the data directory, because a killed server leaves it behind.
+      dynamic_shared_memory_type: "mmap",
+      wal_keep_size: "256MB",
+      max_connections: 100,
+      log_connections: "on",
+      log_line_prefix: "%m [%p] %a ",
+    },
+    // Otherwise a new standby would wait for a slow checkpoint.
+    basebackup: [{ checkpoint: "fast" }],
+    remove_data_directory_on_rewind_failure: true,
+    remove_data_directory_on_diverged_timelines: true,
+  };
 }
 
 const defaults = `global

@@ -21,44 +21,26 @@
  */
 import type { StreamId } from "../../../mod.ts";
 import { Ledger, type Outcome } from "../../crash/ledger.ts";
-import { applied, type Operation, type State } from "../../crash/operation.ts";
+import type { Operation, State } from "../../crash/operation.ts";
+import {
+  afterCall,
+  applier,
+  type Call,
+  countOf,
+  distinct,
+  type Entry,
+  type History,
+  historyOf,
+  type Item,
+  type Read,
+  same,
+  textOf,
+} from "./histories.ts";
 
 /** When acknowledged writes may be lost, by `performance.now()`. */
 export interface Window {
   from: number;
   until: number;
-}
-
-interface Call {
-  operation: Operation;
-  outcome?: Outcome;
-  endedAt: number;
-}
-
-/** A read of a stream; without a state it has not ended. */
-interface Read {
-  at: number;
-  found?: { state: State };
-}
-
-type Item = Call | Read;
-
-interface History {
-  phase: "whole" | "losing" | "resumed";
-  /** The state that callers see. */
-  state: State;
-  /** The state that survives; differs only in the phase `losing`. */
-  kept: State;
-  lost: Lost | undefined;
-  there: number;
-  absent: number;
-}
-
-/** The lost acknowledged calls, the last one first. */
-interface Lost {
-  call: Call;
-  count: number;
-  before: Lost | undefined;
 }
 
 /**
@@ -90,13 +72,6 @@ const searches: readonly Search[] = [
 
 /** The searches for a stream whose reads cannot be explained. */
 const searchesOfWrites = searches.map(({ loss }) => ({ loss, reads: false }));
-
-interface Entry {
-  histories: History[];
-  items: Item[];
-  /** One object for each state, so that states can be compared by identity. */
-  known: Map<string, State>;
-}
 
 /**
  * With more histories than these, the search stops and reports a contradiction.
@@ -312,101 +287,4 @@ function lineOf(item: Item): string {
   }
   const { operation: { stream: _, ...rest }, outcome, endedAt } = item;
   return `  ${outcome} at ${endedAt.toFixed()} ms ${JSON.stringify(rest)}`;
-}
-
-function historyOf(state: State): History {
-  const nothing = { lost: undefined, there: 0, absent: 0 };
-  return { phase: "whole", state, kept: state, ...nothing };
-}
-
-type Apply = (state: State) => State | "refused";
-
-/** Applies a call to states; computes each result once. */
-function applier(entry: Entry, item: Item): Apply {
-  const done = new Map<State, State | "refused">();
-  return (state) => {
-    if (!("operation" in item)) return state;
-    if (!done.has(state)) {
-      const changed = applied(state, item.operation);
-      done.set(
-        state,
-        changed === "refused" ? changed : canonical(entry, changed),
-      );
-    }
-    return done.get(state);
-  };
-}
-
-/**
- * Returns the histories after a call; none if the call cannot have ended this
- * way.
- */
-function afterCall(history: History, call: Call, apply: Apply): History[] {
-  const { outcome = "unknown" } = call;
-  if (outcome === "failed") return [history];
-  const changed = apply(history.state);
-  if (outcome === "acknowledged") {
-    return changed === "refused" ? [] : [advance(history, changed, call)];
-  }
-  // The caller of a lost call of unknown outcome knows nothing of its result.
-  const isLosing = history.phase === "losing";
-  const { there, absent } = history;
-  const without = isLosing ? history : { ...history, absent: absent + 1 };
-  if (changed === "refused") return [without];
-  const done = advance(history, changed);
-  return [without, isLosing ? done : { ...done, there: there + 1 }];
-}
-
-function advance(history: History, state: State, call?: Call): History {
-  if (history.phase !== "losing") return { ...history, state, kept: state };
-  if (call === undefined) return { ...history, state };
-  const lost = { call, count: countOf(history) + 1, before: history.lost };
-  return { ...history, state, lost };
-}
-
-function countOf({ lost }: History): number {
-  return lost?.count ?? 0;
-}
-
-function canonical(entry: Entry, state: State): State {
-  const text = textOf(state);
-  if (!entry.known.has(text)) entry.known.set(text, state);
-  return entry.known.get(text);
-}
-
-const texts = new WeakMap<object, string>();
-
-function textOf(state: State): string {
-  if (state === undefined) return "nothing";
-  let text = texts.get(state);
-  if (text === undefined) {
-    text = JSON.stringify(state);
-    texts.set(state, text);
-  }
-  return text;
-}
-
-function same(a: State, b: State): boolean {
-  return a === b || textOf(a) === textOf(b);
-}
-
-/**
- * Keeps one of the histories that have become equal: the one that lost least.
- */
-function distinct(histories: readonly History[]): History[] {
-  const numbers = new Map<State, number>();
-  const numberOf = (state: State) => {
-    if (!numbers.has(state)) numbers.set(state, numbers.size);
-    return numbers.get(state);
-  };
-  const best = new Map<string, History>();
-  for (const history of histories) {
-    const { phase, state, kept } = history;
-    const key = `${phase} ${numberOf(state)} ${numberOf(kept)}`;
-    const other = best.get(key);
-    if (other === undefined || countOf(history) < countOf(other)) {
-      best.set(key, history);
-    }
-  }
-  return [...best.values()];
 }

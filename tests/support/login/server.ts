@@ -95,23 +95,9 @@ export function scramTurns(options: ScramServerOptions): Turn[] {
         return errorResponse("28000", "SCRAM channel binding check failed");
       }
       const signed = `${clientFirst},${serverFirst},${withoutProof}`;
-      const salted = pbkdf2Sync(
-        options.password,
-        salt,
-        iterations,
-        32,
-        "sha256",
-      );
-      const clientKey = hmac(salted, "Client Key");
-      const stored = createHash("sha256").update(clientKey).digest();
-      const signature = hmac(stored, signed);
-      const shown = Buffer.from(proof, "base64")
-        .map((byte, i) => byte ^ signature[i]!);
-      const isRight = timingSafeEqual(
-        createHash("sha256").update(shown).digest(),
-        stored,
-      );
-      if (!isRight) return errorResponse("28P01");
+      const { password } = options;
+      const salted = pbkdf2Sync(password, salt, iterations, 32, "sha256");
+      if (!proves(salted, signed, proof)) return errorResponse("28P01");
       const own = hmac(hmac(salted, "Server Key"), signed);
       return Buffer.concat([
         authentication(12, `v=${own.toString("base64")}`),
@@ -120,6 +106,17 @@ export function scramTurns(options: ScramServerOptions): Turn[] {
       ]);
     },
   ];
+}
+
+/** Whether the proof shows that the client knows the password. */
+function proves(salted: Buffer, signed: string, proof: string): boolean {
+  const clientKey = hmac(salted, "Client Key");
+  const stored = createHash("sha256").update(clientKey).digest();
+  const signature = hmac(stored, signed);
+  const shown = Buffer.from(proof, "base64")
+    .map((byte, i) => byte ^ signature[i]!);
+  const found = createHash("sha256").update(shown).digest();
+  return timingSafeEqual(found, stored);
 }
 
 /** Logins with no password, with one in clear, and with one hashed by MD5. */

@@ -59,16 +59,7 @@ interface Upload {
 export async function startGcsServer(
   { minPartBytes = 1024, pageSize = 2 } = {},
 ): Promise<GcsServer> {
-  const { publicKey, privateKey } = await crypto.subtle.generateKey(
-    {
-      name: "RSASSA-PKCS1-v1_5",
-      modulusLength: 2048,
-      publicExponent: new Uint8Array([1, 0, 1]),
-      hash: "SHA-256",
-    },
-    true,
-    ["sign", "verify"],
-  );
+  const { publicKey, pem } = await makeKeys();
   const tokens = new Set<string>();
   const objects = new Map<string, Uint8Array>();
   const uploads = new Map<string, Upload>();
@@ -79,61 +70,27 @@ export async function startGcsServer(
     return await (held.intercept(request) ??
       state.interfere?.(request, answer) ?? answer());
   });
-  const execute = async (request: RawRequest): Promise<RawReply> => {
-    const { url, headers, method } = request;
-    if (url.pathname === "/token") {
-      if (!await isAsserted(request, publicKey, `${server.url}/token`)) {
-        return json(401, { error: "invalid_grant" });
-      }
-      const token = crypto.randomUUID();
-      tokens.add(token);
-      state.tokensGiven++;
-      return json(200, { access_token: token, expires_in: 3599 });
+  const giveToken = async (request: RawRequest) => {
+    if (!await isAsserted(request, publicKey, `${server.url}/token`)) {
+      return json(401, { error: "invalid_grant" });
     }
+    const token = crypto.randomUUID();
+    tokens.add(token);
+    state.tokensGiven++;
+    return json(200, { access_token: token, expires_in: 3599 });
+  };
+  const execute = async (request: RawRequest): Promise<RawReply> => {
+    const { url, headers } = request;
+    if (url.pathname === "/token") return await giveToken(request);
     const [, token = ""] = /^Bearer (.+)$/.exec(
       headers.get("authorization") ?? "",
     ) ?? [];
     if (!tokens.has(token)) return fault(401, "AuthenticationRequired");
-    const md5 = headers.get("content-md5");
-    if (method === "PUT" && md5 !== md5Of(request.body, "base64")) {
-      return fault(400, "BadDigest");
-    }
-    const name = decodeURIComponent(url.pathname).slice(1);
-    const [first, ...rest] = name.split("/");
-    if (first !== bucket) return fault(404, "NoSuchBucket");
-    const key = rest.join("/");
-    if (url.searchParams.has("uploads") || url.searchParams.has("uploadId")) {
-      return multipart(request, key, { objects, uploads, minPartBytes });
-    }
-    return key === ""
-      ? list(url, objects, pageSize)
-      : single(request, key, objects);
+    return replyTo(request, { objects, uploads, minPartBytes, pageSize });
   };
   const held = new HeldRequests(execute);
-  const der = new Uint8Array(
-    await crypto.subtle.exportKey("pkcs8", privateKey),
-  );
-  const base64 = btoa(String.fromCharCode(...der));
-  const pem = `-----BEGIN PRIVATE KEY-----\n${
-    base64.replace(/.{64}/g, "$&\n")
-  }\n-----END PRIVATE KEY-----\n`;
   const state: GcsServer = {
-    options: {
-      bucket,
-      endpoint: server.url,
-      credentials: {
-        clientEmail,
-        privateKey: pem,
-        tokenUri: `${server.url}/token`,
-      },
-    },
-    credentials: {
-      type: "service_account",
-      client_email: clientEmail,
-      private_key: pem,
-      private_key_id: "key-1",
-      token_uri: `${server.url}/token`,
-    },
+    ...accessTo(server.url, pem),
     objects,
     uploads,
     tokensGiven: 0,
@@ -144,6 +101,76 @@ export async function startGcsServer(
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
   return state;
+}
+
+/** The reply to a request that has a valid token. */
+function replyTo(
+  request: RawRequest,
+  { objects, uploads, minPartBytes, pageSize }: {
+    objects: Map<string, Uint8Array>;
+    uploads: Map<string, Upload>;
+    minPartBytes: number;
+    pageSize: number;
+  },
+): RawReply {
+  const { url, headers, method } = request;
+  const md5 = headers.get("content-md5");
+  if (method === "PUT" && md5 !== md5Of(request.body, "base64")) {
+    return fault(400, "BadDigest");
+  }
+  const name = decodeURIComponent(url.pathname).slice(1);
+  const [first, ...rest] = name.split("/");
+  if (first !== bucket) return fault(404, "NoSuchBucket");
+  const key = rest.join("/");
+  if (url.searchParams.has("uploads") || url.searchParams.has("uploadId")) {
+    return multipart(request, key, { objects, uploads, minPartBytes });
+  }
+  return key === ""
+    ? list(url, objects, pageSize)
+    : single(request, key, objects);
+}
+
+async function makeKeys(): Promise<{ publicKey: CryptoKey; pem: string }> {
+  const { publicKey, privateKey } = await crypto.subtle.generateKey(
+    {
+      name: "RSASSA-PKCS1-v1_5",
+      modulusLength: 2048,
+      publicExponent: new Uint8Array([1, 0, 1]),
+      hash: "SHA-256",
+    },
+    true,
+    ["sign", "verify"],
+  );
+  const der = new Uint8Array(
+    await crypto.subtle.exportKey("pkcs8", privateKey),
+  );
+  const base64 = btoa(String.fromCharCode(...der));
+  const pem = `-----BEGIN PRIVATE KEY-----\n${
+    base64.replace(/.{64}/g, "$&\n")
+  }\n-----END PRIVATE KEY-----\n`;
+  return { publicKey, pem };
+}
+
+/** The options of a store, and the same as a file of credentials. */
+function accessTo(
+  endpoint: string,
+  pem: string,
+): Pick<GcsServer, "options" | "credentials"> {
+  const tokenUri = `${endpoint}/token`;
+  return {
+    options: {
+      bucket,
+      endpoint,
+      credentials: { clientEmail, privateKey: pem, tokenUri },
+    },
+    credentials: {
+      type: "service_account",
+      client_email: clientEmail,
+      private_key: pem,
+      private_key_id: "key-1",
+      token_uri: tokenUri,
+    },
+  };
 }
 
 async function isAsserted(
@@ -251,14 +278,7 @@ function multipart(
     upload.parts.set(number, { bytes: body, etag });
     return { status: 200, headers: { etag } };
   }
-  const text = new TextDecoder().decode(body);
-  const wanted = [...text.matchAll(
-    /<Part><PartNumber>(\d+)<\/PartNumber><ETag>([^<]*)<\/ETag><\/Part>/g,
-  )];
-  const parts = wanted.map(([, number, etag]) => {
-    const part = upload.parts.get(Number(number));
-    return part?.etag === etag!.replaceAll("&#34;", '"') ? part : undefined;
-  });
+  const parts = partsIn(body, upload);
   if (parts.length === 0 || parts.includes(undefined)) {
     return fault(400, "InvalidPart");
   }
@@ -272,6 +292,17 @@ function multipart(
     `<CompleteMultipartUploadResult><Key>${key}</Key>` +
       `<ETag>${factsOf(whole)["etag"]}</ETag></CompleteMultipartUploadResult>`,
   );
+}
+
+/** The parts that a list names; undefined for one that is not there. */
+function partsIn(body: Uint8Array, { parts }: Upload) {
+  const named = new TextDecoder().decode(body).matchAll(
+    /<Part><PartNumber>(\d+)<\/PartNumber><ETag>([^<]*)<\/ETag><\/Part>/g,
+  );
+  return Array.from(named, ([, number, etag]) => {
+    const part = parts.get(Number(number));
+    return part?.etag === etag!.replaceAll("&#34;", '"') ? part : undefined;
+  });
 }
 
 function list(

@@ -52,24 +52,7 @@ export interface S3Server extends AsyncDisposable {
 /** Starts the server; disposing of it removes its data. */
 export async function startS3Server(): Promise<S3Server> {
   const directory = await mkdtemp(join(tmpdir(), "stream-storage-s3-"));
-  const bucket = "media-tests";
-  const program = new URL("s3_server_program.ts", import.meta.url);
-  const child = spawn(
-    process.execPath,
-    [
-      "run",
-      ...("Deno" in globalThis ? ["-A", "--no-check"] : []),
-      fileURLToPath(program),
-      directory,
-      bucket,
-    ],
-    { stdio: ["pipe", "pipe", "inherit"] },
-  );
-  const ended = once(child, "close");
-  const port = await new Promise<number>((resolve, reject) => {
-    child.stdout.once("data", (data) => resolve(Number(String(data))));
-    child.once("close", () => reject(new Error("The S3 server did not start")));
-  });
+  const { child, ended, port } = await startProgram(directory);
   const requests: string[] = [];
   const server: Pick<S3Server, "interfere" | "conditions"> = {
     interfere: undefined,
@@ -113,6 +96,29 @@ export async function startS3Server(): Promise<S3Server> {
   });
 }
 
+const program = new URL("s3_server_program.ts", import.meta.url);
+
+async function startProgram(directory: string) {
+  const child = spawn(
+    process.execPath,
+    [
+      "run",
+      ...("Deno" in globalThis ? ["-A", "--no-check"] : []),
+      fileURLToPath(program),
+      directory,
+      bucket,
+    ],
+    { stdio: ["pipe", "pipe", "inherit"] },
+  );
+  const ended = once(child, "close");
+  const port = await new Promise<number>((resolve, reject) => {
+    child.stdout.once("data", (data) => resolve(Number(String(data))));
+    child.once("close", () => reject(new Error("The S3 server did not start")));
+  });
+  return { child, ended, port };
+}
+
+const bucket = "media-tests";
 const region = "eu-central-1";
 const keys = { accessKeyId: "S3RVER", secretAccessKey: "S3RVER" };
 

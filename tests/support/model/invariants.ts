@@ -41,6 +41,26 @@ export function invariantCheck(
   };
 }
 
+/** The facts of each stream that the rules compare. */
+function streamFacts(t: StreamTables): string {
+  return `minipool AS (
+      SELECT stream_id, count(*) AS size, min(generation) AS oldest,
+        max(generation) AS newest, min(slot_num) AS lowest,
+        max(slot_num) AS highest,
+        bool_or(slot_num >= 0 AND coalesce(octet_length(envelope), 0) = 0)
+          AS hollow
+      FROM event GROUP BY stream_id),
+    stream AS (
+      SELECT es.stream_id, ephemeral, latest_snapshot_miniblock AS latest,
+        created_at AS age,
+        first, last, size, oldest, newest, lowest, highest, hollow
+      FROM ${t.streams} AS es
+      LEFT JOIN last_run USING (stream_id)
+      LEFT JOIN minipool USING (stream_id)
+      LEFT JOIN ${t.ephemeralAges} USING (stream_id)
+      WHERE stream_id = ANY($1))`;
+}
+
 function violations(tables: readonly StreamTables[]): string {
   const all = (columns: string, table: keyof StreamTables) =>
     tables.map((t) =>
@@ -71,22 +91,7 @@ function violations(tables: readonly StreamTables[]): string {
       SELECT DISTINCT ON (stream_id) stream_id, min(seq_num) AS first,
         max(seq_num) AS last
       FROM numbered GROUP BY stream_id, run ORDER BY stream_id, run DESC),
-    minipool AS (
-      SELECT stream_id, count(*) AS size, min(generation) AS oldest,
-        max(generation) AS newest, min(slot_num) AS lowest,
-        max(slot_num) AS highest,
-        bool_or(slot_num >= 0 AND coalesce(octet_length(envelope), 0) = 0)
-          AS hollow
-      FROM event GROUP BY stream_id),
-    stream AS (
-      SELECT es.stream_id, ephemeral, latest_snapshot_miniblock AS latest,
-        created_at AS age,
-        first, last, size, oldest, newest, lowest, highest, hollow
-      FROM ${tables[0]!.streams} AS es
-      LEFT JOIN last_run USING (stream_id)
-      LEFT JOIN minipool USING (stream_id)
-      LEFT JOIN ${tables[0]!.ephemeralAges} USING (stream_id)
-      WHERE stream_id = ANY($1))
+    ${streamFacts(tables[0]!)}
     ${rules.join(" UNION ALL ")}
     UNION ALL SELECT 'rows without a stream', stream_id, NULL
       FROM (SELECT stream_id FROM kept UNION TABLE aged) AS row

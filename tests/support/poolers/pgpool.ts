@@ -40,35 +40,7 @@ export async function startPgPool(
   const directory = await mkdtemp(join(tmpdir(), "pgpool-"));
   const url = new URL(serverUrl);
   const port = await freePort();
-  const settings = {
-    backend_clustering_mode: mode,
-    listen_addresses: "127.0.0.1",
-    port,
-    socket_dir: directory, // before 4.4
-    unix_socket_directories: directory,
-    pcp_port: await freePort(),
-    pcp_socket_dir: directory,
-    pid_file_name: join(directory, "pgpool.pid"),
-    logdir: directory,
-    work_dir: directory,
-    num_init_children: 20,
-    max_pool: 1,
-    sr_check_period: 0,
-    health_check_period: 0,
-    failover_on_backend_error: "off",
-    backend_hostname0: url.hostname,
-    backend_port0: url.port,
-    backend_flag0: "ALWAYS_PRIMARY",
-  };
-  const files = {
-    "pgpool.conf": Object.entries(settings)
-      .map(([name, value]) => `${name} = '${value}'\n`).join(""),
-    "pcp.conf": "",
-    "pool_hba.conf": "",
-  };
-  for (const [name, text] of Object.entries(files)) {
-    await writeFile(join(directory, name), text);
-  }
+  await writeFiles(directory, await settingsOf(url, { mode, port, directory }));
   const user = process.getuid?.() === 0
     ? { uid: 65534, gid: 65534 }
     : undefined;
@@ -102,4 +74,49 @@ export async function startPgPool(
       await rm(directory, { recursive: true });
     },
   };
+}
+
+async function settingsOf(
+  server: URL,
+  { mode, port, directory }: {
+    mode: PgPoolMode;
+    port: number;
+    directory: string;
+  },
+): Promise<Record<string, string | number>> {
+  return {
+    backend_clustering_mode: mode,
+    listen_addresses: "127.0.0.1",
+    port,
+    socket_dir: directory, // before 4.4
+    unix_socket_directories: directory,
+    pcp_port: await freePort(),
+    pcp_socket_dir: directory,
+    pid_file_name: join(directory, "pgpool.pid"),
+    logdir: directory,
+    work_dir: directory,
+    num_init_children: 20,
+    max_pool: 1,
+    sr_check_period: 0,
+    health_check_period: 0,
+    failover_on_backend_error: "off",
+    backend_hostname0: server.hostname,
+    backend_port0: server.port,
+    backend_flag0: "ALWAYS_PRIMARY",
+  };
+}
+
+async function writeFiles(
+  directory: string,
+  settings: Record<string, string | number>,
+): Promise<void> {
+  const files = {
+    "pgpool.conf": Object.entries(settings)
+      .map(([name, value]) => `${name} = '${value}'\n`).join(""),
+    "pcp.conf": "",
+    "pool_hba.conf": "",
+  };
+  for (const [name, text] of Object.entries(files)) {
+    await writeFile(join(directory, name), text);
+  }
 }

@@ -56,16 +56,8 @@ export async function openSecretStore(
   telemetry: InMemoryTelemetry,
   options: Partial<StreamStorageOptions> = {},
 ): Promise<SecretStore> {
-  const direct = await testDatabaseUrl();
-  const admin = await openSession(direct);
-  const name = uniqueName("secrets");
-  const password = search.invent("the password");
-  const role = quoteIdentifier(name);
-  await admin.script(`CREATE ROLE ${role} LOGIN PASSWORD '${password}'`);
-  await admin.script(`CREATE SCHEMA ${role} AUTHORIZATION ${role}`);
-  const login = new URL(direct);
-  [login.username, login.password] = [name, password];
-  const proxy = await startProxy(login.href);
+  const { admin, name, url, dropRole } = await makeRole(search);
+  const proxy = await startProxy(url);
   const events: unknown[] = [];
   const storage = await openStreamStorage({
     url: proxy.url,
@@ -81,29 +73,14 @@ export async function openSecretStore(
   });
   // So long that any code that shortens text would cut it and show its start.
   const content = bytes(search.invent("content").repeat(9));
-  const look = async (situation: string) => {
-    const where = (what: string) => `${situation}, ${what}`;
-    for (const event of events.splice(0)) search.see(where("log"), event);
-    for (const span of telemetry.takeSpans()) {
-      const { name, attributes, events, status } = span;
-      search.see(where("span"), { name, attributes, events, status });
-    }
-    const metrics = [...(await telemetry.collect()).values()];
-    search.see(where("metrics"), metrics);
-    search.see(where("metrics"), storage.metrics());
-    search.see(where("Prometheus"), prometheusText(storage));
-    search.see(where("ring"), storage.dumpTxTracker());
-    search.see(where("the store itself"), storage);
-    search.see(where("the store's signal"), storage.signal.reason);
-    search.see(where("maintenance itself"), storage.maintenance);
-    search.see(where("the process list"), commandLines().join("\n"));
-  };
+  const shown = { storage, events, telemetry };
+  const look = (situation: string) => lookThrough(search, shown, situation);
   return {
     storage,
     schema: name,
     admin,
     proxy,
-    url: login.href,
+    url,
     content,
     look,
     streams: async () => {
@@ -115,34 +92,85 @@ export async function openSecretStore(
       }
       return streams;
     },
-    callAll: async (situation, streams, signal) => {
-      const succeeded: string[] = [];
-      for (const operation of operationsOf(storage)) {
-        if (endings.has(operation)) continue;
-        // This operation clears the ring, so search the ring before.
-        if (operation === "disableTxTracker") await look(situation);
-        const given = calls[operation]!.args(streams.get(operation)!, content);
-        const args = signal ? withSignal(operation, given, signal) : given;
-        try {
-          await invoke(storage, operation, args);
-          succeeded.push(operation);
-          if (operation === "disableTxTracker") storage.enableTxTracker();
-        } catch (error) {
-          search.see(`${situation}, ${operation}`, error);
-        }
-      }
-      await look(situation);
-      return succeeded;
-    },
+    callAll: (...args) => callAll(search, { storage, content, look }, ...args),
     [Symbol.asyncDispose]: async () => {
       await storage.close();
       await proxy.close();
-      await dropSchema(admin, name);
-      await admin.script(`DROP OWNED BY ${role}`);
-      await admin.script(`DROP ROLE ${role}`);
-      await admin.close();
+      await dropRole();
     },
   };
+}
+
+/** A role with a schema of its own, whose name is the role's. */
+async function makeRole(search: SecretSearch) {
+  const direct = await testDatabaseUrl();
+  const admin = await openSession(direct);
+  const name = uniqueName("secrets");
+  const password = search.invent("the password");
+  const role = quoteIdentifier(name);
+  await admin.script(`CREATE ROLE ${role} LOGIN PASSWORD '${password}'`);
+  await admin.script(`CREATE SCHEMA ${role} AUTHORIZATION ${role}`);
+  const login = new URL(direct);
+  [login.username, login.password] = [name, password];
+  const dropRole = async () => {
+    await dropSchema(admin, name);
+    await admin.script(`DROP OWNED BY ${role}`);
+    await admin.script(`DROP ROLE ${role}`);
+    await admin.close();
+  };
+  return { admin, name, url: login.href, dropRole };
+}
+
+async function lookThrough(
+  search: SecretSearch,
+  { storage, events, telemetry }: {
+    storage: PostgresStreamStorage;
+    events: unknown[];
+    telemetry: InMemoryTelemetry;
+  },
+  situation: string,
+): Promise<void> {
+  const where = (what: string) => `${situation}, ${what}`;
+  for (const event of events.splice(0)) search.see(where("log"), event);
+  for (const span of telemetry.takeSpans()) {
+    const { name, attributes, events, status } = span;
+    search.see(where("span"), { name, attributes, events, status });
+  }
+  const metrics = [...(await telemetry.collect()).values()];
+  search.see(where("metrics"), metrics);
+  search.see(where("metrics"), storage.metrics());
+  search.see(where("Prometheus"), prometheusText(storage));
+  search.see(where("ring"), storage.dumpTxTracker());
+  search.see(where("the store itself"), storage);
+  search.see(where("the store's signal"), storage.signal.reason);
+  search.see(where("maintenance itself"), storage.maintenance);
+  search.see(where("the process list"), commandLines().join("\n"));
+}
+
+async function callAll(
+  search: SecretSearch,
+  { storage, content, look }: Pick<SecretStore, "storage" | "content" | "look">,
+  situation: string,
+  streams: Map<string, StreamId>,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const succeeded: string[] = [];
+  for (const operation of operationsOf(storage)) {
+    if (endings.has(operation)) continue;
+    // This operation clears the ring, so search the ring before.
+    if (operation === "disableTxTracker") await look(situation);
+    const given = calls[operation]!.args(streams.get(operation)!, content);
+    const args = signal ? withSignal(operation, given, signal) : given;
+    try {
+      await invoke(storage, operation, args);
+      succeeded.push(operation);
+      if (operation === "disableTxTracker") storage.enableTxTracker();
+    } catch (error) {
+      search.see(`${situation}, ${operation}`, error);
+    }
+  }
+  await look(situation);
+  return succeeded;
 }
 
 /** The arguments, with a signal among the options. */
