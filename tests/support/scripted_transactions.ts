@@ -79,10 +79,8 @@ export function scriptedTransactions(
     },
   } as unknown as Pool;
   const transactions = new Transactions({
-    readPool: pool,
-    writePool: pool,
+    ...{ readPool: pool, writePool: pool, fencePool: pool },
     fence,
-    fencePool: pool,
     retry: { attempts: 4, minDelayMs: 1, maxDelayMs: 2 },
     operationTimeoutMs: 60_000,
     ring,

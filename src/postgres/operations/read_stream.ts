@@ -32,15 +32,9 @@ async function readOnce(
   numPreceding: number,
 ): Promise<ReadStreamFromLastSnapshotResult | typeof moved> {
   const { streamId } = call;
-  const { rows, version } = await lookAtRow(
-    store,
-    call,
-    bind(
-      store.catalog.of(streamId, selectStream),
-      streamId,
-      BigInt(numPreceding),
-    ),
-  );
+  const select = store.catalog.of(streamId, selectStream);
+  const bound = bind(select, streamId, BigInt(numPreceding));
+  const { rows, version } = await lookAtRow(store, call, bound);
   const stream = rows[0];
   if (stream === undefined || stream[1] >= miniblockSlot) {
     throw streamNotFound(streamId);
