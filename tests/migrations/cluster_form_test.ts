@@ -1,6 +1,7 @@
 /**
- * What migrations in a Citus cluster send, asked without one. The rules are in
- * src/database/migrations/cluster.ts; tests/cluster/migrations_test.ts runs them.
+ * The form of migrations on a Citus cluster, with a scripted server instead of
+ * a cluster. The rules are in src/database/migrations/cluster.ts;
+ * tests/cluster/migrations_test.ts runs the migrations on a real one.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -20,11 +21,11 @@ import {
 import { splitStatements } from "../../src/database/migrations/sql_text.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
 
-/** A name that would break out of any quotes that are not there. */
+/** A name that does harm wherever it is not quoted. */
 const schema = `its; "name" 'is' %s $$ -- odd`;
 const suffixes = partitionSuffixes(1);
 
-/** Everything that a schema may be brought through once it is distributed. */
+/** All transactions that may run on a schema once it is distributed. */
 function transactions(): string[] {
   const first = { node: firstVersion, own: 0 };
   const nothing = { node: 0, own: 0 };
@@ -39,7 +40,7 @@ function transactions(): string[] {
   ];
 }
 
-/** The statement without what is quoted or in brackets. */
+/** The statement without quoted and bracketed parts. */
 function bare(statement: string): string {
   let text = statement.replaceAll(
     /"(?:[^"]|"")*"|'(?:[^']|'')*'|\$\$[^]*?\$\$/g,
@@ -64,9 +65,9 @@ describe("A migration of a distributed schema", () => {
     }
   });
 
-  it("says what is refused to each server, and to the shard", () => {
+  it("sends statements that Citus refuses to each server and to the shard", () => {
     const after = all.flatMap(({ after }) => after);
-    // Snapshots of blocks and of candidates, and only those.
+    // Only the snapshots of blocks and of candidates need such statements.
     assert.equal(after.length, 2 * 2 * suffixes.length);
     const [everywhere, shard] = after;
     assert.equal(
@@ -86,7 +87,7 @@ describe("A migration of a distributed schema", () => {
 });
 
 describe("splitStatements", () => {
-  it("leaves what is quoted as it is", () => {
+  it("leaves quoted text as it is", () => {
     const sql = `-- A comment; it goes.
 SELECT ';', 'it''s;', ";" FROM x; -- and this
 CREATE FUNCTION f() RETURNS int AS $$ SELECT 1; -- stays
@@ -100,10 +101,10 @@ $$; CREATE FUNCTION g() AS $a$ $$; $a$;
   });
 });
 
-/** What a server says to a statement of this kind. */
+/** The rows that a server answers to a statement of this kind. */
 type Answer = readonly [asked: RegExp, rows: (string | null)[][]];
 
-/** A server that is asked to migrate a schema, and says what it is told to say. */
+/** A server that answers from a list, and keeps the statements. */
 class ScriptedServer implements MigrationConnection {
   readonly sent: string[] = [];
   readonly #answers: readonly Answer[];
@@ -119,7 +120,7 @@ class ScriptedServer implements MigrationConnection {
     return Promise.resolve(rows);
   }
 
-  /** The messages between taking the lock and giving it back. */
+  /** The messages between taking the lock and releasing it. */
   get changes(): string[] {
     return this.sent.filter((sql) => !/advisory|REPEATABLE READ/.test(sql));
   }
@@ -147,17 +148,17 @@ const missing = (hasCitus: "t" | "f"): Answer[] => [
   [/^SELECT NULL,\n/, [[null, null, null, null]]],
 ];
 
-describe("A schema is migrated", () => {
+describe("migrate", () => {
   const options = { schema: "s", partitions: 1 };
 
-  it("on a plain server without a word of a cluster", async () => {
+  it("sends no statement of Citus to a plain server", async () => {
     const server = new ScriptedServer([lock, ...missing("f")]);
     await migrate(server, options);
     const others = server.changes.filter((sql) => /citus|dist/.test(sql));
     assert.deepEqual(others, []);
   });
 
-  it("on a coordinator, and distributed by its last transaction", async () => {
+  it("distributes a schema on a coordinator in its last transaction", async () => {
     const state = cluster("t", "f", "t", "t");
     const server = new ScriptedServer([lock, state, ...missing("t")]);
     await migrate(server, options);
@@ -174,7 +175,7 @@ describe("A schema is migrated", () => {
     assert.equal(changes.filter((sql) => /_distribute/.test(sql)).length, 1);
   });
 
-  it("on a coordinator, where it stays if nobody wishes else", async () => {
+  it("leaves a schema on a coordinator that is not set to distribute it", async () => {
     const state = cluster("t", "f", "f", "f");
     const server = new ScriptedServer([lock, state, ...missing("t")]);
     await migrate(server, options);
@@ -184,7 +185,7 @@ describe("A schema is migrated", () => {
     );
   });
 
-  it("nowhere if it is to be distributed, and no server may hold it", async () => {
+  it("refuses to distribute a schema if no server may hold it", async () => {
     const state = cluster("t", "f", "t", "f");
     const server = new ScriptedServer([lock, state, ...missing("t")]);
     await assert.rejects(
@@ -196,7 +197,7 @@ describe("A schema is migrated", () => {
     assert.deepEqual(server.sent.filter((sql) => /READ WRITE/.test(sql)), []);
   });
 
-  it("distributed, one statement a message", async () => {
+  it("sends one statement in each message for a distributed schema", async () => {
     const state = cluster("t", "t", "t", "t");
     const server = new ScriptedServer([lock, state, ...at("t", 8, 0)]);
     await migrate(server, options);
@@ -212,7 +213,7 @@ describe("A schema is migrated", () => {
     assert.equal(opened.length, closed.length);
   });
 
-  it("never by a worker", async () => {
+  it("refuses to run on a worker node", async () => {
     const state = cluster("f", "t", "t", "t");
     const refused = (error: unknown) =>
       isStreamStorageError(error, "BAD_CONFIG") &&
@@ -223,7 +224,7 @@ describe("A schema is migrated", () => {
     assert.deepEqual(server.sent.filter((sql) => /READ WRITE/.test(sql)), []);
   });
 
-  it("and a server that refuses what the others have is named", async () => {
+  it("fails with the message of a server that refused a statement", async () => {
     const server = new ScriptedServer([
       lock,
       cluster("t", "t", "t", "t"),

@@ -1,4 +1,7 @@
-/** What migrations do to schemas that hold data, and what nodes do to ours. */
+/**
+ * Migrations of schemas that hold data, on a real server: the data stays, or a
+ * refusal names the loss. A node's statements run on our schema.
+ */
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -32,7 +35,7 @@ function isFailure(code: string, reason: string): (e: unknown) => boolean {
   };
 }
 
-/** Rows that a node at version 6 has. */
+/** Inserts rows as a node at version 6 has them. */
 async function insertData({ sql }: MigrationFixture): Promise<void> {
   await sql(`
     INSERT INTO @.es (stream_id, latest_snapshot_miniblock, migrated)
@@ -50,7 +53,7 @@ async function insertData({ sql }: MigrationFixture): Promise<void> {
       VALUES ('u', '2020-01-01', 'i')`);
 }
 
-/** The same rows, read as a node at version 6 reads them. */
+/** Reads the same rows as a node at version 6 does. */
 async function readData({ sql }: MigrationFixture): Promise<unknown> {
   const queries = [
     "SELECT stream_id, latest_snapshot_miniblock, migrated FROM @.es ORDER BY 1",
@@ -65,9 +68,9 @@ async function readData({ sql }: MigrationFixture): Promise<unknown> {
   return results;
 }
 
-describe("migrating data", () => {
+describe("migrate", () => {
   for (const version of [6, 7, 8]) {
-    it(`goes from ${version} to 9 with data intact`, () =>
+    it(`goes from ${version} to 9 and back with data intact`, () =>
       withMigrationSchema(async (fixture) => {
         const { session, schema, up, sql } = fixture;
         await up();
@@ -82,18 +85,18 @@ describe("migrating data", () => {
         const added = await sql(`SELECT DISTINCT ephemeral, blockdata_ext
           FROM @.es`);
         assert.deepEqual(added, [["f", "D"]]);
-        // And back: nothing in it needs the later versions.
+        // The way back is open, because no row needs a later version.
         await migrateDown(session, { schema, to: 6 });
         assert.deepEqual(await readData(fixture), before);
         assert.deepEqual((await up()).appliedVersions, [7, 8, 9]);
       }));
   }
 
-  it("opens a node's database with its unused partition set", () =>
+  it("takes a node's database, of which a set of partitions is unused", () =>
     withMigrationSchema(async (fixture) => {
       const { session, schema, up, sql } = fixture;
       await up({ partitions: 3 });
-      // The set of partition 2 is what an old node with 2 partitions has too.
+      // An old node with 2 partitions has the tables of a third one, too.
       await sql("UPDATE @.settings SET num_partitions = 2");
       await migrateDown(session, { schema, to: 6 });
       await sql(`DROP TABLE ${ownTables.join(", ")};
@@ -125,7 +128,7 @@ describe("migrateDown", () => {
     [0, `DELETE FROM @.es`],
   ];
   for (const [to, change] of losses) {
-    it(`to ${to} refuses to lose data: ${change.slice(0, 60)}`, () =>
+    it(`refuses to go to ${to} and lose data of ${change.slice(0, 60)}`, () =>
       withMigrationSchema(async (fixture) => {
         const { session, schema, up, sql } = fixture;
         await up();
@@ -146,7 +149,7 @@ describe("migrateDown", () => {
       }));
   }
 
-  it("takes our own versions back, for older releases, and a node's stay", () =>
+  it("undoes our own versions, for older releases, and leaves a node's", () =>
     withMigrationSchema(async (fixture) => {
       const { session, schema, up } = fixture;
       await up();
@@ -170,7 +173,7 @@ describe("migrateDown", () => {
       assert.deepEqual(await dumpSchema(session, schema), fresh);
     }));
 
-  it("of our own refuses to lose data", () =>
+  it("refuses to undo one of our own versions and lose data", () =>
     withMigrationSchema(async ({ session, schema, up, sql }) => {
       await up();
       await sql(`INSERT INTO @.stream_storage_deletions (stream_id)
@@ -182,7 +185,7 @@ describe("migrateDown", () => {
       await migrateDown(session, { schema, own: 6, allowDataLoss: true });
     }));
 
-  it("leaves an older release nothing of streams that a node has made again", () =>
+  it("leaves an older release no rows of streams that a node created again", () =>
     withMigrationSchema(async ({ session, schema, up, sql }) => {
       await up();
       const rows: [table: string, columns: string, values: string][] = [
@@ -207,7 +210,7 @@ describe("migrateDown", () => {
             FROM @.es WHERE stream_id = '${id}'`);
         }
       }
-      // What a node does to a stream that stays leaves it what it is.
+      // A node's other changes leave the stream the same incarnation.
       await sql(`UPDATE @.es SET latest_snapshot_miniblock = 1, ephemeral = true
         WHERE stream_id = '${regular}'`);
       await sql(`DELETE FROM @.es WHERE stream_id = '${media}'`);
@@ -222,7 +225,7 @@ describe("migrateDown", () => {
       assert.deepEqual(await sql(incarnations), [[null], [null]]);
     }));
 
-  it("refuses versions that there are not", () =>
+  it("refuses versions that do not exist", () =>
     withMigrationSchema(async ({ session, schema, up }) => {
       await up();
       for (const to of [-1, 5, 10, 6.5]) {
@@ -246,7 +249,7 @@ describe("migrateDown", () => {
     }));
 });
 
-describe("an existing node on our schema", () => {
+describe("An existing node on our schema", () => {
   it("runs its statements, which name their columns", () =>
     withMigrationSchema(async ({ session, schema, up, sql }) => {
       await up();
@@ -340,7 +343,7 @@ describe("an existing node on our schema", () => {
       assert.deepEqual(await sql("SELECT count(*) FROM @.es"), [["1"]]);
     }));
 
-  it("is told of other instances through singlenodekey", () =>
+  it("is notified of other instances through singlenodekey", () =>
     withMigrationSchema(async ({ session, schema, url, up, sql }) => {
       await up();
       const listener = await openSession(url);

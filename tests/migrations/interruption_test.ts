@@ -1,4 +1,7 @@
-/** Migration runs whose backend is killed, or that lose a deadlock. */
+/**
+ * Migrations on a real server whose session is killed at every round trip, or
+ * that lose a deadlock: the next run completes them.
+ */
 
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -24,19 +27,22 @@ import { dumpSchema } from "../support/migrations/schema_dump.ts";
 
 const partitions = 2;
 
-/** Partition suffixes in a transaction: half of them, so that versions are cut up. */
+/** Partition suffixes in a transaction: half of them, so that it takes two. */
 const perTransaction = 2;
 
-/** The versions that 16 suffixes in a transaction cut up, with 9 partitions. */
+/**
+ * The versions whose suffixes need several transactions, with enough
+ * partitions.
+ */
 const cutUp = [...nodeMigrations, ...ownMigrations]
   .filter((migration) => migration.suffixesPerTransaction !== Infinity);
 
-/** Dozens of installations; Bun gives a test 5 s unless told otherwise. */
+/** A test makes dozens of installations, and Bun's default is 5 s. */
 const slow = { timeout: 120_000 };
 
 const killSql = "SELECT pg_terminate_backend(pg_backend_pid());";
 
-/** Whether the backend dies before what it was asked to do, or after. */
+/** Whether the backend dies before it does what was asked, or afterwards. */
 type Moment = "before" | "after";
 
 /** A session whose backend dies at its nth round trip. */
@@ -59,7 +65,8 @@ class MortalConnection implements MigrationConnection {
 
   async script(sql: string): Promise<(string | null)[][]> {
     if (this.#trips++ !== this.#dieAt) return await this.#session.script(sql);
-    // A transaction has done all its work by then and is rolled back.
+    // A transaction has done all its work when it is killed, and is rolled
+    // back.
     const doomed = sql.replace(/(COMMIT;)?$/, `;${killSql}$1`);
     if (this.#moment === "before") return await this.#session.script(doomed);
     await this.#session.script(sql);
@@ -67,7 +74,7 @@ class MortalConnection implements MigrationConnection {
   }
 }
 
-/** What a schema holds at each version when nothing was interrupted. */
+/** The objects of a schema at each version, without any interruption. */
 async function references(
   { session, schema, up }: MigrationFixture,
 ): Promise<Map<number, Set<string>>> {
@@ -84,11 +91,13 @@ async function references(
   return dumps;
 }
 
-/** The dump, each line with its relation; without what belongs to no version. */
+/**
+ * The lines of the dump, each with its relation, that depend on the version.
+ */
 async function objects(session: Session, schema: string): Promise<string[]> {
   let relation = "";
   return (await dumpSchema(session, schema)).map((line) => {
-    // Some of it is of our own track; see assertOwnWhole.
+    // assertOwnWhole compares the parts that belong to our own track.
     const object = line.replace(/^(relation \S+ kind .).*/, "$1")
       .replace("TG_TABLE_NAME::text", "'singlenodekey'");
     if (!line.startsWith(" ")) relation = object;
@@ -99,7 +108,7 @@ async function objects(session: Session, schema: string): Promise<string[]> {
   );
 }
 
-/** Whenever a version is recorded, exactly its objects are there. */
+/** If a version is recorded, exactly its objects must be there. */
 async function assertWhole(
   { session, schema, sql }: MigrationFixture,
   expected: Map<number, Set<string>>,
@@ -123,7 +132,9 @@ async function assertWhole(
   assert.deepEqual(await sql("SELECT to_regclass('@.es')"), [[null]]);
 }
 
-/** What our versions change of the nodes' tables is so wherever they are recorded. */
+/**
+ * If our versions are recorded, their changes of nodes' tables must be there.
+ */
 async function assertOwnWhole(
   { session, schema, sql }: Pick<
     MigrationFixture,
@@ -161,7 +172,7 @@ async function assertOwnWhole(
   }
 }
 
-/** Runs `run` once for each round trip of it, killed there; returns how many. */
+/** Runs `run` once for each of its round trips, kills it there; counts them. */
 async function killEverywhere(
   fixture: MigrationFixture,
   moment: Moment,
@@ -186,7 +197,7 @@ async function killEverywhere(
   }
 }
 
-describe("an interrupted migration", () => {
+describe("An interrupted migration", () => {
   // A transaction of 16 suffixes would need 9 partitions, with more than four
   // times as many tables, in each of a hundred installations.
   before(() => {
@@ -199,7 +210,7 @@ describe("an interrupted migration", () => {
 
   for (const moment of ["before", "after"] as const) {
     it(
-      `up, killed ${moment} each step, is completed by the next`,
+      `up, killed ${moment} each step, is completed by the next run`,
       slow,
       () =>
         withMigrationSchema(async (fixture) => {
@@ -214,7 +225,7 @@ describe("an interrupted migration", () => {
               const [[settings] = []] = await sql(
                 "SELECT to_regclass('@.settings')",
               );
-              // Once stored, the number of partitions stays, half-way or not.
+              // Once it is stored, the number of partitions no longer changes.
               await up({ partitions: settings === null ? partitions : 3 });
               await assertWhole(fixture, expected);
               await migrateDown(session, { schema, to: 0 });
@@ -225,7 +236,7 @@ describe("an interrupted migration", () => {
     );
 
     it(
-      `down, killed ${moment} each step, is completed by the next`,
+      `down, killed ${moment} each step, is completed by the next run`,
       slow,
       () =>
         withMigrationSchema(async (fixture) => {
@@ -283,8 +294,10 @@ describe("an interrupted migration", () => {
       ]);
       assert.equal((await up({ partitions })).to, 9);
     }));
+});
 
-  it("tries a transaction again that lost a deadlock, five times in all", () =>
+describe("A migration that loses a deadlock", () => {
+  it("is tried up to five times", () =>
     withMigrationSchema(async ({ session, schema, sql }) => {
       const deadlock = new PgError(
         new Map([["C", "40P01"], ["M", "deadlock detected"]]),

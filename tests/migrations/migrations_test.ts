@@ -1,3 +1,7 @@
+/**
+ * Migrations on a real server, as functions and as a command: they make the
+ * golden schema, wait for each other, and refuse schemas that they don't know.
+ */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
@@ -26,10 +30,10 @@ import {
 
 const golden = new URL("../golden/schema_2_partitions.txt", import.meta.url);
 
-/** Bun gives a test 5 s unless told otherwise. */
+/** These tests may need longer than Bun's default of 5 s. */
 const slow = { timeout: 120_000 };
 
-/** What `assert.rejects` takes to match code and reason. */
+/** Matches errors of this code, reason and text in `assert.rejects`. */
 function failure(
   code: string,
   reason: string,
@@ -70,12 +74,12 @@ describe("migrate", () => {
       assert.deepEqual(await sql("SELECT * FROM @.settings"), [["t", "2"]]);
     }));
 
-  it("does nothing, and needs no right to, when all is applied", () =>
+  it("does nothing, and needs no rights, if all is applied", () =>
     withMigrationSchema(async ({ session, schema, up }) => {
       await up();
       await session.script("SET default_transaction_read_only = on");
       const report = await up({
-        beforeMigration: () => Promise.reject(new Error("not to be called")),
+        beforeMigration: () => Promise.reject(new Error("The hook was called")),
       });
       assert.equal(report.from, 9);
       assert.deepEqual(report.appliedVersions, []);
@@ -97,7 +101,7 @@ describe("migrate", () => {
       assert.equal(dump, await readFile(golden, "utf8"));
     }));
 
-  it("uses an existing schema and takes any name", () =>
+  it("uses an existing schema, whatever its name", () =>
     withMigrationSchema(async ({ session }) => {
       for (const name of [`S "q" \\ '{{suffix}}' $& $$`, "ü".repeat(31)]) {
         const quoted = `"${name.replaceAll('"', '""')}"`;
@@ -116,7 +120,7 @@ describe("migrate", () => {
       }
     }));
 
-  it("refuses bad names and numbers before the database", () =>
+  it("refuses bad names and numbers before it asks the database", () =>
     withMigrationSchema(async ({ session, up }) => {
       for (const schema of ["", "a\0b", "x".repeat(64), "\ud800"]) {
         await assert.rejects(
@@ -133,7 +137,7 @@ describe("migrate", () => {
     }));
 
   it(
-    "installs 256 partitions with a default server's locks",
+    "installs 256 partitions with the locks of a server's default settings",
     slow,
     () =>
       withMigrationSchema(async ({ session, schema, up, sql }) => {
@@ -142,7 +146,7 @@ describe("migrate", () => {
         const [[tables] = []] = await sql(
           `SELECT count(*) FROM pg_tables WHERE schemaname = '@'`,
         );
-        // Partitions, es, singlenodekey, settings, two of bookkeeping, our own.
+        // es, singlenodekey, settings, two tables of bookkeeping, and our own.
         const single = 5 + ownTables.length;
         assert.equal(Number(tables), 512 * 3 + 256 + single);
         assert.ok(seen.length > 4);
@@ -171,7 +175,7 @@ describe("migrate", () => {
           return true;
         },
       );
-      assert.deepEqual(await tables(), [], "the hook was rolled back");
+      assert.deepEqual(await tables(), [], "The hook was not rolled back");
       await assert.rejects(
         up({
           beforeMigration: async (transaction) => {
@@ -191,7 +195,7 @@ describe("migrate", () => {
       assert.equal((await checkMigrations(session, { schema })).to, 9);
     }));
 
-  it("is safe when several processes start at once", () =>
+  it("applies each version once if several processes start at once", () =>
     withMigrationSchema(async ({ url, schema }) => {
       const sessions = await Promise.all(
         Array.from({ length: 4 }, () => openSession(url)),
@@ -213,12 +217,13 @@ describe("migrate", () => {
       await Promise.all(sessions.map((session) => session.close()));
     }));
 
-  it("is not mistaken for a broken schema while another does it", () =>
+  it("does not take another run's unfinished schema for a broken one", () =>
     withMigrationSchema(async ({ url, session, schema }) => {
       const other = await openSession(url);
       await other.script(`CREATE SCHEMA ${schema}`);
       await other.script(planPreparation(schema, 2));
-      // The other goes on between the look at the tables and that at their rows.
+      // The other run goes on between our looks at the tables and at their
+      // rows.
       const slow: MigrationConnection = {
         script: async (sql) => {
           if (sql.includes("max(num_partitions)")) {
@@ -275,7 +280,7 @@ describe("migrate", () => {
     }));
 });
 
-describe("refusals", () => {
+describe("A broken or unknown schema", () => {
   const cases: [reason: string, change: string][] = [
     ["schema_dirty", "UPDATE @.schema_migrations SET dirty = true"],
     ["schema_dirty", "INSERT INTO @.schema_migrations VALUES (8, false)"],
@@ -291,7 +296,7 @@ describe("refusals", () => {
     ["schema_partitions_wrong", "UPDATE @.settings SET num_partitions = 0"],
   ];
   for (const [reason, change] of cases) {
-    it(`${reason} after ${change}`, () =>
+    it(`is refused with ${reason} after ${change}`, () =>
       withMigrationSchema(async ({ session, schema, up, sql }) => {
         await up();
         await sql(change);
@@ -306,8 +311,10 @@ describe("refusals", () => {
         assert.deepEqual(await dumpSchema(session, schema), before);
       }));
   }
+});
 
-  it("check refuses what is not current and changes nothing", () =>
+describe("checkMigrations", () => {
+  it("refuses a schema that is not current, and changes nothing", () =>
     withMigrationSchema(async ({ session, schema, up, sql }) => {
       const refused = failure("BAD_CONFIG", "schema_not_current");
       await assert.rejects(checkMigrations(session, { schema }), refused);
@@ -322,7 +329,7 @@ describe("refusals", () => {
       await assert.rejects(checkMigrations(session, { schema }), refused);
     }));
 
-  it("guesses no number of partitions when the settings are lost", () =>
+  it("guesses no number of partitions if the settings are lost", () =>
     withMigrationSchema(async ({ schema, up, sql, session }) => {
       await up({ partitions: 4 });
       await sql("DELETE FROM @.settings");
@@ -371,7 +378,7 @@ describe("printMigrations", () => {
     }));
 });
 
-describe("migrate", () => {
+describe("The command migrate", () => {
   const program = fileURLToPath(
     new URL("../../src/cli/main.ts", import.meta.url),
   );

@@ -1,4 +1,7 @@
-/** A database that publishes all of its tables, as for an upgrade. */
+/**
+ * A database on a real server that publishes all of its tables, as for an
+ * upgrade: PostgreSQL then demands an identity of each table that is changed.
+ */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
@@ -18,7 +21,7 @@ import { testSession } from "../support/sessions.ts";
 
 const genesis = { number: 0n, data: new Uint8Array([1]) };
 
-/** The url of a database of its own, dropped when it is disposed of. */
+/** Makes a database, which is dropped when it is disposed of. */
 async function ownDatabase(): Promise<{ url: string } & AsyncDisposable> {
   const name = `published_${randomUUID().replaceAll("-", "")}`;
   const url = new URL(await testDatabaseUrl());
@@ -35,13 +38,13 @@ async function ownDatabase(): Promise<{ url: string } & AsyncDisposable> {
 }
 
 describe("A publication of all tables", () => {
-  it("lets a store be opened, taken over and closed", async () => {
+  it("does not keep a store from being opened, taken over and closed", async () => {
     await using database = await ownDatabase();
     const { url } = database;
     const options = { url, schema: "s", partitions: 1, startupDelayMs: 0 };
     await (await openStreamStorage(options)).close();
     await using session = await testSession({ url });
-    // As a former release has left it.
+    // Brings the schema to what an earlier release left.
     const suffixes = partitionSuffixes(1);
     const steps = planDown("s", {
       from: currentVersions,

@@ -1,6 +1,6 @@
 /**
- * The three roles of `migrate grants` on a real server: each can do its work
- * and is refused everything else.
+ * The three roles of `migrate grants` on a real server: each can do its work,
+ * and the server refuses everything else.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -54,7 +54,7 @@ after(async () => {
   await roles[Symbol.asyncDispose]();
 });
 
-/** `@` stands for the schema. */
+/** Runs SQL as the role; `@` stands for the schema. */
 function sql(role: RoleName, text: string): Promise<(string | null)[][]> {
   const schema = quoteIdentifier(roles.schema);
   return sessions[role].script(text.replaceAll("@", () => schema));
@@ -81,7 +81,7 @@ function schemaOid(): string {
   return `${quoteLiteral(quoteIdentifier(roles.schema))}::regnamespace`;
 }
 
-/** What only the owner of the schema, or an administrator, may do. */
+/** What only the schema's owner or an administrator may do. */
 const notForOthers = [
   "CREATE TABLE @.extra (a int)",
   "CREATE FUNCTION @.extra() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -126,17 +126,17 @@ async function refuseAll(role: RoleName, texts: string[]): Promise<void> {
   }
 }
 
-describe("the run role", () => {
-  it("may truncate nothing", async () => {
+describe("The run role", () => {
+  it("may not truncate any table", async () => {
     for (const table of await tables()) {
       await assertRefused("run", `TRUNCATE @.${quoteIdentifier(table)}`);
     }
   });
 
-  it("may do nothing else", () =>
+  it("may not change the schema, its bookkeeping or anything outside", () =>
     refuseAll("run", [...notForOthers, ...notForAnybody]));
 
-  it("takes over from another instance and hands over", async () => {
+  it("takes a schema over from another instance, and loses it to one", async () => {
     const { schema } = roles;
     const options = { url: roles.urls.run, schema, startupDelayMs: 0 };
     await using first = await openStreamStorage({
@@ -154,7 +154,7 @@ describe("the run role", () => {
     await second.deleteStream(id);
   });
 
-  it("opens a current schema with migrate: apply, too", async () => {
+  it("opens a current schema, even if the option is to migrate it", async () => {
     const { schema } = roles;
     await using storage = await openStreamStorage({
       url: roles.urls.run,
@@ -164,7 +164,7 @@ describe("the run role", () => {
     assert.equal(await storage.getStreamsNumber(), 0);
   });
 
-  it("is told which right it lacks", async () => {
+  it("gets an error that names the right which it lacks", async () => {
     const { schema, admin, names, urls } = roles;
     await using storage = await openStreamStorage({
       url: urls.run,
@@ -197,7 +197,7 @@ describe("the run role", () => {
   });
 });
 
-describe("the read role", () => {
+describe("The read role", () => {
   it("reads every table, and may lock it as pg_dump does", async () => {
     for (const table of await tables()) {
       const name = `@.${quoteIdentifier(table)}`;
@@ -206,7 +206,7 @@ describe("the read role", () => {
     }
   });
 
-  it("changes none and locks no row", async () => {
+  it("may not change a table or lock a row", async () => {
     for (const table of await tables()) {
       const name = `@.${quoteIdentifier(table)}`;
       await refuseAll(
@@ -217,16 +217,16 @@ describe("the read role", () => {
           `TRUNCATE ${name}`,
           `SELECT * FROM ${name} FOR SHARE`,
           `BEGIN; LOCK TABLE ${name} IN SHARE ROW EXCLUSIVE MODE`,
-        ].map((text) => text.startsWith("BEGIN") ? text : text),
+        ],
       );
       await sql("read", "ROLLBACK");
     }
   });
 
-  it("may do nothing else", () =>
+  it("may not change the schema, its bookkeeping or anything outside", () =>
     refuseAll("read", [...notForOthers, ...notForAnybody]));
 
-  it("opens no store and takes it from nobody", async () => {
+  it("can't open a store, and the owner stays the owner", async () => {
     const { schema, urls } = roles;
     await using storage = await openStreamStorage({
       url: urls.run,
@@ -249,8 +249,8 @@ describe("the read role", () => {
   });
 });
 
-describe("the migrate role", () => {
-  it("may do nothing outside its schema", () =>
+describe("The migrate role", () => {
+  it("may not do anything outside its schema", () =>
     refuseAll("migrate", notForAnybody));
 
   it("migrates down and up, and opens a store", async () => {
@@ -260,7 +260,7 @@ describe("the migrate role", () => {
     await migrateDown(session, { schema, to: 6, allowDataLoss: true });
     await migrate(session, { schema, partitions });
     await checkMigrations(session, { schema });
-    await own.grant(session); // later grants need no administrator
+    await own.grant(session); // Later grants need no administrator.
     await session.close();
     await using storage = await openStreamStorage({
       url: urls.migrate,
@@ -270,7 +270,7 @@ describe("the migrate role", () => {
     await storage.createStreamStorage(newStreamId(), genesis);
   });
 
-  it("gets what another role has made", async () => {
+  it("becomes the owner of a schema that another role has made", async () => {
     await using own = await makeRoles();
     const { schema, partitions, urls, admin } = own;
     await migrate(admin, { schema, partitions });
@@ -298,7 +298,7 @@ describe("printGrants", () => {
     assert.deepEqual(await rights(), before);
   });
 
-  it("gives rights on the tables of later versions", async () => {
+  it("grants rights on the tables of later versions, too", async () => {
     await sql("migrate", "CREATE TABLE @.later_r00 (a int)");
     await sql("run", "INSERT INTO @.later_r00 VALUES (1)");
     await sql("run", "DELETE FROM @.later_r00");
@@ -308,7 +308,7 @@ describe("printGrants", () => {
     await sql("migrate", "DROP TABLE @.later_r00");
   });
 
-  it("gives nothing on tables before the first migration", async () => {
+  it("grants no rights on tables if it runs before the first migration", async () => {
     await using own = await makeRoles();
     await own.grant();
     const { schema, partitions, urls } = own;
@@ -324,7 +324,7 @@ describe("printGrants", () => {
     await run.close();
   });
 
-  it("refuses names that can't be, and one role for two", () => {
+  it("refuses impossible names, and one role in two places", () => {
     const good = {
       schema: "s",
       migrateRole: "m",
