@@ -24,9 +24,10 @@ import {
   type Rule,
   startProxy,
 } from "../support/network/proxy.ts";
+import { Random } from "../support/random.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-const seed = Number(process.env.STREAM_STORAGE_STORM_SEED ?? 20240601);
+const seed = process.env.STREAM_STORAGE_STORM_SEED ?? "20240601";
 const partitions = 2;
 
 /** Calls must outlast many cuts, and soon give up a silent connection. */
@@ -38,17 +39,6 @@ const options = {
   statementTimeoutMs: 300,
   retry: { attempts: 100, minDelayMs: 1, maxDelayMs: 50 },
 };
-
-/** Numbers from 0 to 1 that follow from the seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 interface Storm {
   rule: Rule;
@@ -63,8 +53,9 @@ interface Storm {
  * next message of either side, or lets it fall silent. Short and long lives are
  * equally frequent, so that calls of many messages can succeed, too.
  */
-function makeStorm(seed: number): Storm {
-  const random = randomFrom(seed);
+function makeStorm(seed: string): Storm {
+  const dice = new Random(seed);
+  const random = () => dice.fraction();
   const lives = new Map<number, { left: number; isSilent: boolean }>();
   const storm: Storm = {
     cuts: 0,

@@ -1,4 +1,7 @@
-/** Object stores: an S3 server that checks signatures, and a strict GCS. */
+/**
+ * The clients of object stores against an S3 server that checks signatures and
+ * a strict GCS server, both written for these tests.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { openGcsBucket } from "../../src/media/gcs.ts";
@@ -39,7 +42,7 @@ function fails(
 }
 
 function behaves(open: () => ObjectStore): void {
-  it("writes, reads and deletes objects of one part and of many", async () => {
+  it("stores, returns and deletes objects of one part and of many", async () => {
     const store = open();
     for (const size of [1, 1999, 2000, 2001, 4000, 9001]) {
       const name = `schéma +&'(x)/of ${size}`;
@@ -65,7 +68,7 @@ function behaves(open: () => ObjectStore): void {
     await store.deleteObject("s/replaced");
   });
 
-  it("lists what begins with a prefix, page by page", async () => {
+  it("lists the objects of a prefix, page by page", async () => {
     const store = open();
     const names = ["p/a", "p/b", "p/c", "p/d", "p/e", "q/a"];
     for (const name of names) await store.putObject(name, 7, cut(bytesOf(7)));
@@ -77,7 +80,7 @@ function behaves(open: () => ObjectStore): void {
     for (const name of names) await store.deleteObject(name);
   });
 
-  it("never gives bytes that are not there", async () => {
+  it("returns an error for bytes that do not exist", async () => {
     const store = open();
     await store.putObject("s/short", 100, cut(bytesOf(100)));
     const range = (start: number, size: number) =>
@@ -90,7 +93,7 @@ function behaves(open: () => ObjectStore): void {
     await store.deleteObject("s/short");
   });
 
-  it("refuses pieces that are not of the size that was told", async () => {
+  it("refuses pieces whose size is not the announced one", async () => {
     const store = open();
     for (const length of [99, 101, 2500, 5000]) {
       await fails(
@@ -106,7 +109,7 @@ function behaves(open: () => ObjectStore): void {
   });
 }
 
-describe("S3 bucket", () => {
+describe("An S3 bucket", () => {
   let server: S3Server;
   before(async () => {
     server = await startS3Server();
@@ -117,7 +120,7 @@ describe("S3 bucket", () => {
 
   behaves(open);
 
-  it("signs every request, session token included", async () => {
+  it("gets every request signed, with the session token", async () => {
     for (
       const wrong of [
         { secretAccessKey: "guessed" },
@@ -135,7 +138,7 @@ describe("S3 bucket", () => {
         Array.fromAsync(store.listObjects("s/")),
       ];
       await Promise.all(refused.map((call) => fails(call, "access_denied")));
-      // It would be refused again.
+      // No call is repeated, because it would be refused again.
       assert.equal(server.requests.length, refused.length);
     }
     let token: string | null = null;
@@ -153,7 +156,7 @@ describe("S3 bucket", () => {
     assert.equal(token, "temporary");
   });
 
-  it("names no key, whatever fails", async () => {
+  it("leads to errors that show no key, whatever fails", async () => {
     const secrets = {
       secretAccessKey: "do-not-show-secret",
       sessionToken: "do-not-show-token",
@@ -198,7 +201,10 @@ describe("S3 bucket", () => {
       reason: "unexpected_status",
       reply: () => ({ status: 408 }),
     },
-    "no answer but a reset": { reason: "network_error", reply: () => "reset" },
+    "a reset instead of an answer": {
+      reason: "network_error",
+      reply: () => "reset",
+    },
     "no answer at all": { reason: "timeout", reply: () => "hang" },
     "a reset in the body": {
       reason: "network_error",
@@ -243,7 +249,7 @@ describe("S3 bucket", () => {
     },
   };
   for (const [what, { reason, reply }] of Object.entries(broken)) {
-    it(`reads again after ${what}`, async () => {
+    it(`is read again after ${what}`, async () => {
       const attempts = 3;
       const slow = reason === "timeout";
       const store = open({ attempts, ...(slow ? { stallMs: 500 } : {}) });
@@ -263,7 +269,7 @@ describe("S3 bucket", () => {
     });
   }
 
-  it("does not follow a redirection, and does not ask again", async () => {
+  it("that redirects is not followed, and not asked again", async () => {
     server.requests.length = 0;
     server.interfere = () =>
       Promise.resolve({ status: 301, headers: { location: "/elsewhere" } });
@@ -273,7 +279,7 @@ describe("S3 bucket", () => {
     assert.equal(server.requests.length, 1);
   });
 
-  it("writes a whole object although every answer is lost once", async () => {
+  it("gets a whole object although every answer is lost once", async () => {
     const seen = new Set<string>();
     server.interfere = ({ method, target }, answer) => {
       if (method !== "PUT" && method !== "POST") return undefined;
@@ -290,10 +296,10 @@ describe("S3 bucket", () => {
     server.interfere = undefined;
   });
 
-  it("tells when an upload is not finished, and gives it up", async () => {
+  it("that can't finish an upload fails the call, which abandons the upload", async () => {
     server.interfere = ({ method, target }) =>
       method === "POST" && target.includes("uploadId")
-        // The status comes before the store has begun.
+        // S3 sends the status before it begins to put the parts together.
         ? Promise.resolve({
           status: 200,
           body: "<Error><Code>InternalError</Code></Error>",
@@ -310,7 +316,7 @@ describe("S3 bucket", () => {
     assert.equal(await store.headObject("s/unfinished"), undefined);
   });
 
-  it("waits as long as it is asked to, within a bound", async () => {
+  it("is asked again after the time that it names, within a bound", async () => {
     const store = open({ maxRetryAfterMs: 20 });
     await store.putObject("s/busy", 5, cut(bytesOf(5)));
     let left = 2;
@@ -326,7 +332,7 @@ describe("S3 bucket", () => {
     server.interfere = undefined;
   });
 
-  it("is stopped by a signal, waiting or between attempts", async () => {
+  it("is no longer asked once the signal aborts, in an attempt or before one", async () => {
     const stop = new AbortController();
     const reason = new Error("enough");
     const { signal } = stop;
@@ -341,7 +347,7 @@ describe("S3 bucket", () => {
     await assert.rejects(again, (error) => error === reason);
   });
 
-  it("finds its address", async () => {
+  it("is asked at the address that its options describe", async () => {
     const urls: string[] = [];
     const { fetch } = globalThis;
     globalThis.fetch = (url, init) => {
@@ -373,7 +379,7 @@ describe("S3 bucket", () => {
   });
 });
 
-describe("GCS bucket", () => {
+describe("A GCS bucket", () => {
   let server: GcsServer;
   before(async () => {
     server = await startGcsServer();
@@ -383,7 +389,7 @@ describe("GCS bucket", () => {
 
   behaves(open);
 
-  it("asks for a token once, and again when it is refused", async () => {
+  it("needs one token for all requests, and another if it refuses the first", async () => {
     const store = open();
     const given = server.tokensGiven;
     await Promise.all([1, 2, 3].map(() => store.headObject("s/a")));
@@ -393,7 +399,7 @@ describe("GCS bucket", () => {
     assert.equal(server.tokensGiven, given + 2);
   });
 
-  it("is refused with another key", async () => {
+  it("fails with a typed error if the key is wrong, or is no key", async () => {
     const other = await startGcsServer();
     const credentials = {
       ...server.options.credentials,
@@ -407,7 +413,7 @@ describe("GCS bucket", () => {
     await fails(none.headObject("s/a"), "bad_private_key");
   });
 
-  it("leaves no upload behind", async () => {
+  it("keeps no upload whose pieces fail", async () => {
     const store = open();
     const pieces = async function* () {
       yield bytesOf(3000);

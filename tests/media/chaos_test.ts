@@ -1,4 +1,7 @@
-/** Short runs of `deno task chaos:media` and `deno task soak:media-workers`. */
+/**
+ * Short runs of `deno task chaos:media` and `deno task soak:media-workers`:
+ * real processes and a faulty bucket.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { runChurn } from "../../scripts/chaos_media/churn.ts";
@@ -34,7 +37,7 @@ describe("Media streams over a faulty bucket", () => {
     });
     assert.deepEqual(broken, []);
     assert.equal(samples.length, 1);
-    // The last one only looks.
+    // The fourth store only looks at the result.
     assert.equal(samples[0]!.stores, 4);
     assert.ok(samples[0]!.done >= 3);
   });

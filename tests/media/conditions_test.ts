@@ -1,4 +1,7 @@
-/** Changes of objects are conditional, dated, and known to be answered or not. */
+/**
+ * Requests that change an object have conditions and a date, and the caller
+ * learns which of them may still be executed. Against servers of these tests.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { openGcsBucket } from "../../src/media/gcs.ts";
@@ -22,7 +25,7 @@ async function* content(size: number, byte: number) {
   yield await Promise.resolve(new Uint8Array(size).fill(byte));
 }
 
-/** Puts an object that must be a new one. */
+/** Puts an object, on condition that none has its name. */
 function putNew(store: ObjectStore, name: string, size: number, byte: number) {
   return store.putObject(name, size, content(size, byte), { begin });
 }
@@ -42,7 +45,7 @@ async function keepsConditions(
     await putNew(store, name, size, 1);
     const first = await store.headObject(name);
     await putNew(store, name, size, 2);
-    assert.equal(await firstByte(store, name), 1, "It was replaced");
+    assert.equal(await firstByte(store, name), 1, "The object was replaced");
     await store.deleteObject(name, { expected: first, date });
     await putNew(store, name, size, 3);
     await assert.rejects(
@@ -68,7 +71,7 @@ describe("A change of an object in S3", () => {
 
   it("keeps its conditions", () => keepsConditions(open(), { inParts: true }));
 
-  it("is done without them where the server knows none", async () => {
+  it("is made without conditions if the server knows none", async () => {
     open();
     server.conditions = "refused";
     for (const size of [100, 5000]) {
@@ -76,14 +79,14 @@ describe("A change of an object in S3", () => {
       const found = await store.headObject("s/plain");
       server.requests.length = 0;
       await store.deleteObject("s/plain", { expected: found, date });
-      // It is told once.
+      // The store has learnt from the first refusal, and sends one request.
       assert.equal(server.requests.length, 1);
     }
     server.conditions = "kept";
     assert.equal(await store.headObject("s/plain"), undefined);
   });
 
-  it("has no condition that no server can meet", async () => {
+  it("has no condition if the object's tag can't be one", async () => {
     open();
     for (const etag of ["", 'W/"abc"', "a b"]) {
       await putNew(store, "s/odd", 10, 1);
@@ -94,7 +97,7 @@ describe("A change of an object in S3", () => {
     }
   });
 
-  it("carries its own date in all attempts, and is refused when it is old", async () => {
+  it("has the same date in all attempts, and is refused if that is old", async () => {
     open();
     const dates: (string | null)[] = [];
     server.interfere = ({ headers, method }) => {
@@ -129,7 +132,7 @@ describe("A change of an object in S3", () => {
   const attempts: [what: string, reply: RawReply | NoReply, lost: boolean][] = [
     ["is reset", "reset", true],
     ["fails in the server", fault(500, "InternalError"), true],
-    ["is given up by a proxy", { status: 504 }, true],
+    ["times out in a proxy", { status: 504 }, true],
     ["times out", fault(408, "RequestTimeout"), true],
     ["is answered in part", {
       status: 200,
@@ -143,7 +146,8 @@ describe("A change of an object in S3", () => {
     ["has a conflict", fault(409, "ConditionalRequestConflict"), false],
   ];
   for (const [what, reply, isLost] of attempts) {
-    it(`is ${isLost ? "lost" : "answered"} when an attempt ${what}`, async () => {
+    const outcome = isLost ? "lost" : "answered";
+    it(`counts as ${outcome} if an attempt ${what}`, async () => {
       open();
       for (const size of [100, 5000]) {
         let lost = 0;
@@ -162,7 +166,7 @@ describe("A change of an object in S3", () => {
         left = 1;
         server.interfere = ({ method }) =>
           method === "DELETE" && left-- > 0
-            // Else it would be the answer that the object is gone.
+            // The server's own answer would be that the object is gone.
             ? Promise.resolve(reply)
             : undefined;
         await store.deleteObject("s/lost", options).catch(() => {});
@@ -173,7 +177,7 @@ describe("A change of an object in S3", () => {
     });
   }
 
-  it("is lost when it is aborted, not when it was never sent", async () => {
+  it("counts as lost if it is aborted, but not if it was never sent", async () => {
     open();
     let lost = 0;
     const onLost = () => lost++;
@@ -203,7 +207,7 @@ describe("A change of an object in GCS", () => {
     await keepsConditions(store, { inParts: false });
   });
 
-  it("names a generation, or is not sent", async () => {
+  it("names a generation, or else is not sent", async () => {
     await using server = await startGcsServer();
     const store = openGcsBucket(server.options, tuning);
     await putNew(store, "s/a", 10, 1);
@@ -215,7 +219,7 @@ describe("A change of an object in GCS", () => {
     assert.deepEqual(server.requests, []);
   });
 
-  it("in parts can be given up for good", async () => {
+  it("in parts can be abandoned, and then never takes effect", async () => {
     await using server = await startGcsServer();
     const store = openGcsBucket(server.options, tuning);
     const pending = server.hold({

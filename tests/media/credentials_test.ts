@@ -1,4 +1,7 @@
-/** Credentials of buckets that a function gives, and that end. */
+/**
+ * Credentials of buckets that a function provides, and that expire. The bucket
+ * is a server of this test, which accepts one pair of credentials.
+ */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { inspect } from "node:util";
@@ -22,7 +25,7 @@ const tuning = {
   policy: { attempts: 2, minDelayMs: 1, maxDelayMs: 2, stallMs: 200 },
 };
 
-/** A store that knows one pair of credentials, by the words in its headers. */
+/** A bucket that recognises the valid credentials by a word in the headers. */
 let server: RawServer;
 let valid = "";
 let refusal = { status: 401, code: "AuthenticationRequired" };
@@ -70,14 +73,14 @@ function gcs(credentials: GcsTokenSource): ObjectStore {
   );
 }
 
-/** How each provider is asked with a function that gives one word. */
+/** A provider, with functions that provide a word as credentials. */
 interface Dialect {
   provider: string;
-  /** How it refuses what has ended. */
+  /** How the provider refuses expired credentials. */
   refusal: typeof refusal;
-  /** A bucket, from what gives the word and its end. */
+  /** Opens a bucket with a function that provides the word and its end. */
   open(give: () => { word: string; expiration?: Date }): ObjectStore;
-  /** A bucket whose function gives this, or throws it. */
+  /** Opens a bucket with a function that returns or throws anything. */
   wrong(give: () => unknown): ObjectStore;
 }
 
@@ -116,13 +119,13 @@ async function failureOf(store: ObjectStore): Promise<StreamStorageError> {
 }
 
 for (const { provider, refusal: itsRefusal, open, wrong } of dialects) {
-  describe(`A function that gives credentials of ${provider}`, () => {
+  describe(`A function that provides credentials for ${provider}`, () => {
     before(() => {
       refusal = itsRefusal;
     });
     const look = (store: ObjectStore) => store.headObject("s/a");
 
-    it("is asked once for requests at the same time, and again before the end", async () => {
+    it("is called once for all requests, and again before they expire", async () => {
       let asked = 0;
       const inAnHour = new Date(Date.now() + 3_600_000);
       const kept = open(() => {
@@ -132,7 +135,7 @@ for (const { provider, refusal: itsRefusal, open, wrong } of dialects) {
       await Promise.all([1, 2, 3].map(() => look(kept)));
       await look(kept);
       assert.equal(asked, 1);
-      // A second before its end is too late for the next one.
+      // The credentials are renewed some time before they expire.
       let now = Date.now();
       const { now: real } = Date;
       try {
@@ -145,14 +148,14 @@ for (const { provider, refusal: itsRefusal, open, wrong } of dialects) {
       assert.equal(asked, 2);
     });
 
-    it("is asked again when the store refuses what it gave", async () => {
+    it("is called again if the bucket refuses its credentials", async () => {
       let word = "first";
       const store = open(() => ({ word }));
       await look(store);
       valid = word = "second";
       await look(store);
       valid = word = "third";
-      // Answers with a body say why.
+      // A listing is refused with a reason in its body.
       await assert.rejects(
         Array.fromAsync(store.listObjects("s/")),
         (error: StreamStorageError) => error.details.reason === "malformed_xml",
@@ -160,7 +163,7 @@ for (const { provider, refusal: itsRefusal, open, wrong } of dialects) {
       assert.equal(requests, 5);
     });
 
-    it("that fails or never answers is tried again, and not quoted", async () => {
+    it("is called again if it fails or never answers, and is not quoted", async () => {
       const ways: (() => unknown)[] = [
         () => {
           throw new Error(secret);
@@ -182,7 +185,7 @@ for (const { provider, refusal: itsRefusal, open, wrong } of dialects) {
       assert.equal(requests, 0);
     });
 
-    it("may say itself what its failure means", async () => {
+    it("may throw a storage error, which the caller gets", async () => {
       const own = new StreamStorageError({
         code: "BAD_CONFIG",
         message: "No identity on this machine",
@@ -190,7 +193,7 @@ for (const { provider, refusal: itsRefusal, open, wrong } of dialects) {
       assert.equal(await failureOf(wrong(() => Promise.reject(own))), own);
     });
 
-    it("that gives anything else is refused, and not quoted", async () => {
+    it("causes an error that does not quote it if it returns anything else", async () => {
       const keys: S3Credentials = {
         accessKeyId: "AKID",
         secretAccessKey: `${secret}\n`,
@@ -229,7 +232,7 @@ describe("The option mediaStorage", () => {
       >[0],
     ).mediaStorage;
 
-  it("takes keys or a function", () => {
+  it("accepts keys or a function", () => {
     for (const proof of [keys, { credentials }]) {
       const taken = resolve({ provider: "s3", ...common, ...proof });
       assert.equal(
@@ -246,7 +249,7 @@ describe("The option mediaStorage", () => {
     assert.equal(taken?.provider === "gcs" && taken.credentials, token);
   });
 
-  it("names what is missing or too much", () => {
+  it("names the field that is missing or superfluous", () => {
     const cases: [object, string][] = [
       [{ provider: "s3", ...common }, "accessKeyId"],
       [{ provider: "s3", ...common, accessKeyId: "a" }, "secretAccessKey"],

@@ -1,4 +1,7 @@
-/** A stream that goes while it is looked at. The tables are two answers here. */
+/**
+ * A stream is deleted between two looks of the offloader, whose tables are
+ * scripted.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Bound } from "../../src/database/statement.ts";
@@ -13,7 +16,10 @@ import type { Store } from "../../src/postgres/store.ts";
 import { assertFails } from "../../src/testing/contract/support.ts";
 import { newMediaId } from "../support/media/streams.ts";
 
-/** What each look finds of a stream without blocks: its row, or nothing. */
+/**
+ * Offloads a stream without blocks. Each look finds what is listed: its row, or
+ * nothing.
+ */
 async function offload(looks: unknown[][][]): Promise<unknown> {
   const catalog = new Catalog("schema", 1);
   const streamId = newMediaId();
@@ -41,13 +47,13 @@ async function offload(looks: unknown[][][]): Promise<unknown> {
 
 describe("A stream without blocks", () => {
   const here = [[false, "D", 0n, false]];
-  it("is not to be moved", () =>
+  it("can't be moved", () =>
     assertFails(offload([here, here]), {
       code: "FAILED_PRECONDITION",
       reason: "no_miniblocks",
     }));
 
-  it("is not found, if it was deleted since it was looked at", () =>
+  it("is not found if it was deleted after the first look", () =>
     assertFails(offload([here, []]), {
       code: "NOT_FOUND",
       reason: "stream_not_found",

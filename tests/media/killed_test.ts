@@ -1,4 +1,7 @@
-/** A process that is killed while it moves a stream. */
+/**
+ * A real process is killed at each request that it sends while it moves a
+ * stream to a bucket or back: the stream stays whole.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { openS3Bucket } from "../../src/media/s3.ts";
@@ -23,7 +26,7 @@ describe("A process that is killed while it moves a stream", () => {
   after(() => server[Symbol.asyncDispose]());
 
   for (const what of ["offload", "rehydrate"] as const) {
-    it(`by ${what} leaves its blocks in one place, whole`, async () => {
+    it(`by ${what} leaves the whole stream in one place`, async () => {
       await using test = await openTestStorage({ mediaStorage: onS3(server) });
       const { url, schema } = test;
       const id = await sealMedia(test.storage);
@@ -41,7 +44,7 @@ describe("A process that is killed while it moves a stream", () => {
           startupDelayMs: 0,
         });
       const outcomes = new Set<string>();
-      // Before and after each request, until it comes to its end.
+      // It is killed before and after each request, until it reaches its end.
       for (let step = 0, isKilled = true; isKilled; step++) {
         isKilled = false;
         let left = Math.floor(step / 2) + 1;
@@ -59,7 +62,7 @@ describe("A process that is killed while it moves a stream", () => {
             process.kill("SIGKILL");
             return ended.then(() => "reset");
           }
-          // It may have got the answer, and gone on.
+          // The process may get the answer first, and go on for a moment.
           return answer().then((reply) => {
             queueMicrotask(() => process.kill("SIGKILL"));
             return reply;
@@ -73,7 +76,7 @@ describe("A process that is killed while it moves a stream", () => {
         const location = await storage.streamMiniblocksStoredLocation(id);
         outcomes.add(location);
         assert.deepEqual(await everyRead(storage, id), expected);
-        // What is to be done next is not in the way of what was left.
+        // What the process has left does not stop the way back.
         if (what === "offload" && location === "s3") {
           await storage.maintenance.rehydrateMedia(id);
         } else if (what === "rehydrate" && location === "db") {

@@ -1,3 +1,7 @@
+/**
+ * A large media stream in a process of its own, whose memory is measured while
+ * it moves.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { runLargeMedia } from "../support/media/large_media.ts";
@@ -5,8 +9,8 @@ import { runLargeMedia } from "../support/media/large_media.ts";
 const MB = 1024 * 1024;
 
 describe("A media stream of several parts", () => {
-  // 300 MB: deno task soak:media
-  it("goes to and fro in bounded memory, while others are served", async () => {
+  // `deno task soak:media` does the same with 300 MB.
+  it("moves to a bucket and back in bounded memory, while others are served", async () => {
     const report = await runLargeMedia(24);
     assert.equal(report.bytes, report.expectedBytes);
     const most = Math.max(...Object.values(report.grownBytes));

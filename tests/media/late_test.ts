@@ -1,4 +1,7 @@
-/** Requests that change an object are executed late, and do no harm. */
+/**
+ * Requests that change an object are executed late by a bucket server of the
+ * tests, and do no harm: no stream loses its blocks.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { queryOnce } from "../support/database.ts";
@@ -84,7 +87,7 @@ describe("A stream whose object's name rests", () => {
   });
   after(() => server[Symbol.asyncDispose]());
 
-  it("is set aside without a failure, and moved after that", async () => {
+  it("is set aside without a failure, and moved afterwards", async () => {
     await using test = await openTestStorage({
       mediaStorage: onS3(server, { migrateExisting: true }),
       workerConcurrency: 0,
@@ -108,7 +111,7 @@ describe("A stream whose object's name rests", () => {
             due_at < now() + interval '49 min' AS later
           FROM "${schema}".stream_storage_media_tasks ORDER BY stream_id`,
       );
-    // Of one it is known that it is to be moved, the other one is come upon.
+    // One stream has a task. The other one has none, and is found by a search.
     await queryOnce(
       url,
       `DELETE FROM "${schema}".stream_storage_media_tasks
@@ -138,7 +141,7 @@ describe("A stream whose object's name rests", () => {
   });
 
   for (const chunkBytes of [1000, 3_000_000]) {
-    it(`keeps its object of chunks of ${chunkBytes} bytes when it is due`, async () => {
+    it(`keeps its object of chunks of ${chunkBytes} bytes at the due time`, async () => {
       await using test = await openTestStorage({
         mediaStorage: onS3(server),
         workerConcurrency: 0,
@@ -147,7 +150,8 @@ describe("A stream whose object's name rests", () => {
       const { maintenance } = storage;
       const blocks = mediaBlocks({ chunkBytes });
       const id = await sealMedia(storage, blocks);
-      // The object is made, and the answer lost; the next attempt finds it.
+      // The bucket makes the object, but the answer is lost. The next attempt
+      // finds the object.
       let left = 1;
       server.interfere = (request, answer) =>
         (isPut(request) || isComplete(request)) && left-- > 0

@@ -1,4 +1,7 @@
-/** What a rehydration that was broken off has left is found and removed. */
+/**
+ * Rows that an interrupted rehydration has left in a real database are found
+ * and removed, unless they may be the last copy.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { openS3Bucket } from "../../src/media/s3.ts";
@@ -16,10 +19,10 @@ import {
 import { type S3Server, startS3Server } from "../support/media/s3_server.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-/** Each is a page of its own. */
+/** Blocks so large that each is read as a page of its own. */
 const large = () => mediaBlocks({ chunks: 2, chunkBytes: 2_100_000 });
 
-describe("A rehydration that is broken off", () => {
+describe("A rehydration", () => {
   let server: S3Server;
   before(async () => {
     server = await startS3Server();
@@ -35,7 +38,7 @@ describe("A rehydration that is broken off", () => {
     return { test, id, whole };
   }
 
-  /** How many blocks of a stream are in the database. */
+  /** The number of the stream's blocks in the database. */
   async function rowsOf(
     { url, schema, storage: { partitions } }: TestStreamStorage,
     id: StreamId,
@@ -56,7 +59,9 @@ describe("A rehydration that is broken off", () => {
     );
   }
 
-  /** Another process takes over when one page is back; as it finds things. */
+  /**
+   * Has another store take over when one page is back, and returns that store.
+   */
   async function brokenOff(
     { test, id }: { test: TestStreamStorage; id: StreamId },
   ): Promise<PostgresStreamStorage> {
@@ -94,7 +99,7 @@ describe("A rehydration that is broken off", () => {
   const none = { inBothPlaces: 0, missing: 0, damaged: 0, unused: 0 };
 
   for (const who of ["the offloader", "reconcileMedia"]) {
-    it(`by a takeover is told, and what it left is removed by ${who}`, async () => {
+    it(`that a takeover interrupts is reported, and ${who} removes its rows`, async () => {
       const { test, id, whole } = await moved();
       await using _ = test;
       await using owner = await brokenOff({ test, id });
@@ -115,7 +120,7 @@ describe("A rehydration that is broken off", () => {
     });
   }
 
-  it("by the bucket leaves nothing", async () => {
+  it("that the bucket refuses leaves no rows", async () => {
     const { test, id, whole } = await moved();
     await using _ = test;
     const { storage } = test;
@@ -133,7 +138,7 @@ describe("A rehydration that is broken off", () => {
     assert.deepEqual(await everyRead(storage, id), whole);
   });
 
-  it("leaves what may be the last copy, when the object is gone", async () => {
+  it("that was interrupted keeps its rows if the object is gone, as the last copy", async () => {
     const { test, id } = await moved();
     await using _ = test;
     await using owner = await brokenOff({ test, id });
@@ -149,8 +154,7 @@ describe("A rehydration that is broken off", () => {
     await assert.rejects(owner.maintenance.rehydrateMedia(id));
     assert.equal(await rowsOf(test, id), rows);
   });
-
-  it("is none while it goes on: the offloader leaves it alone", async () => {
+  it("that is in progress is left alone by the offloader", async () => {
     const { test, id, whole } = await moved();
     await using _ = test;
     const { storage: { maintenance }, storage } = test;
@@ -165,7 +169,7 @@ describe("A rehydration that is broken off", () => {
     await reached.promise;
     await makeDue(test);
     const offloading = maintenance.offloadMedia();
-    // Time enough to find the task, and wait.
+    // The offloader has time enough to find the task, and waits.
     for (let n = 0; n < 20; n++) await rowsOf(test, id);
     goOn.resolve();
     assert.equal((await bringing).rehydrated, true);

@@ -1,22 +1,21 @@
-/** Who is moved to object storage, when, and what failures leave behind. */
+/**
+ * The media offloader over a real database and a bucket server of the tests:
+ * which streams it moves, when, and what failures leave.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import type { MediaStorageOptions } from "../../src/postgres/media_options.ts";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
 import { openS3Bucket } from "../../src/media/s3.ts";
-import { isStreamStorageError } from "../../src/storage/errors.ts";
-import { partitionSuffix, type StreamId } from "../../src/storage/stream_id.ts";
+import type { StreamId } from "../../src/storage/stream_id.ts";
 import {
-  block,
+  assertFails,
   bytes,
   newStreamId,
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
-import type { MiniblockDescriptor } from "../../src/storage/model.ts";
 import type { TestStreamStorage } from "../../src/testing/create_test_stream_storage.ts";
-import type { RawRequest } from "../support/media/raw_http.ts";
-import { assertSurvivesCuts } from "../support/cut_everywhere.ts";
 import { queryOnce } from "../support/database.ts";
 import {
   everyRead,
@@ -35,19 +34,7 @@ const denied = {
   body: "<Error><Code>AccessDenied</Code></Error>",
 };
 
-function fails(
-  call: Promise<unknown>,
-  code: string,
-  reason: string,
-): Promise<void> {
-  return assert.rejects(call, (error) => {
-    assert.ok(isStreamStorageError(error), String(error));
-    assert.deepEqual([error.code, error.details["reason"]], [code, reason]);
-    return true;
-  });
-}
-
-/** The rows of the table of tasks, without times. */
+/** The rows of the table of tasks, and whether they are due much later. */
 function tasksOf({ url, schema }: TestStreamStorage): Promise<unknown[]> {
   return queryOnce(
     url,
@@ -64,7 +51,7 @@ async function makeDue({ url, schema }: TestStreamStorage): Promise<void> {
   );
 }
 
-/** Another store on the schema, after this one. */
+/** Closes the store, and opens another one on its schema. */
 async function reopened(
   { url, schema, storage }: TestStreamStorage,
   mediaStorage: MediaStorageOptions,
@@ -114,7 +101,7 @@ describe("The media offloader", () => {
     assert.ok(names.includes("media_offloader"));
   });
 
-  it("moves after a restart what was sealed before it", async () => {
+  it("moves, after a restart, a stream that was sealed before it", async () => {
     await using test = await idle();
     const id = await sealMedia(test.storage);
     assert.equal(await test.storage.streamMiniblocksStoredLocation(id), "db");
@@ -123,7 +110,7 @@ describe("The media offloader", () => {
     assert.deepEqual(await tasksOf(test), []);
   });
 
-  it("moves existing streams only if it is told to", async () => {
+  it("moves existing streams only if an option says so", async () => {
     await using test = await openTestStorage({ workerConcurrency: 0 });
     const { storage } = test;
     const sealed = [];
@@ -172,14 +159,14 @@ describe("The media offloader", () => {
         later: true,
       })),
     );
-    // They are looked at again when they are due, and not before.
+    // The unfit streams are looked at again when they are due, not before.
     const again = await yes.maintenance.offloadMedia();
     assert.deepEqual([again.offloaded, again.failures], [0, []]);
     assert.equal(await yes.isStreamEphemeral(ephemeral), true);
     assert.equal(await yes.streamMiniblocksStoredLocation(other), "db");
   });
 
-  it("sets aside what fails, and goes on with the others", async () => {
+  it("sets a stream aside that can't be moved, and moves the others", async () => {
     await using test = await idle();
     const { storage } = test;
     const ids = [];
@@ -211,7 +198,7 @@ describe("The media offloader", () => {
     assert.deepEqual(await tasksOf(test), []);
   });
 
-  it("has nothing left to do about a stream that was moved by hand", async () => {
+  it("drops the task of a stream that was moved by hand, or does not exist", async () => {
     await using test = await idle();
     const { storage, url, schema } = test;
     const id = await sealMedia(storage);
@@ -226,7 +213,7 @@ describe("The media offloader", () => {
     assert.deepEqual(await tasksOf(test), []);
   });
 
-  it("does not wait for a clock that was ahead", async () => {
+  it("does not wait for times that a clock has set which was ahead", async () => {
     await using test = await idle();
     const { storage, url, schema } = test;
     const [fresh, aside, failed] = [
@@ -247,7 +234,7 @@ describe("The media offloader", () => {
     const { streamIds } = await storage.maintenance.offloadMedia();
     assert.deepEqual(streamIds.toSorted(), [fresh, failed].toSorted());
 
-    // A lost request that was written down then.
+    // A lost request is recorded with a time that is ahead.
     let lost = 0;
     server.interfere = ({ method, target }, answer) =>
       method === "DELETE" && target.includes(fresh)
@@ -270,16 +257,15 @@ describe("The media offloader", () => {
     assert.deepEqual(await due(), [false]);
   });
 
-  it("gives up when it is the bucket that fails", async () => {
+  it("stops if the bucket fails for every stream", async () => {
     await using test = await idle();
     const { storage } = test;
     const ids = [];
     for (let i = 0; i < 6; i++) ids.push(await sealMedia(storage));
     server.interfere = () => Promise.resolve(denied);
-    await fails(
+    await assertFails(
       storage.maintenance.offloadMedia(),
-      "DOWNSTREAM_NETWORK_ERROR",
-      "access_denied",
+      { code: "DOWNSTREAM_NETWORK_ERROR", reason: "access_denied" },
     );
     server.interfere = undefined;
     for (const id of ids) {
@@ -289,34 +275,51 @@ describe("The media offloader", () => {
     assert.equal((await storage.maintenance.offloadMedia()).offloaded, 6);
   });
 
-  it("refuses one stream with a reason", async () => {
+  it("refuses a stream that the caller names, with a reason", async () => {
     await using test = await idle();
     const { storage } = test;
     const offload = (streamId: StreamId) =>
       storage.maintenance.offloadMedia({ streamId });
     const space = newStreamId();
     await storage.createStreamStorage(space, snapshotBlock(0));
-    await fails(offload(space), "FAILED_PRECONDITION", "not_media");
-    await fails(offload(newMediaId()), "NOT_FOUND", "stream_not_found");
+    await assertFails(offload(space), {
+      code: "FAILED_PRECONDITION",
+      reason: "not_media",
+    });
+    await assertFails(offload(newMediaId()), {
+      code: "NOT_FOUND",
+      reason: "stream_not_found",
+    });
     const ephemeral = newMediaId();
     await storage.createEphemeralStreamStorage(ephemeral, mediaBlocks()[0]!);
-    await fails(offload(ephemeral), "FAILED_PRECONDITION", "ephemeral_stream");
+    await assertFails(offload(ephemeral), {
+      code: "FAILED_PRECONDITION",
+      reason: "ephemeral_stream",
+    });
     const waiting = await sealMedia(storage);
     await storage.writeEvent(waiting, 4n, 0, bytes("event"));
-    await fails(offload(waiting), "FAILED_PRECONDITION", "minipool_not_empty");
+    await assertFails(offload(waiting), {
+      code: "FAILED_PRECONDITION",
+      reason: "minipool_not_empty",
+    });
     const archive = newMediaId();
     await storage.createStreamArchiveStorage(archive);
-    await fails(offload(archive), "FAILED_PRECONDITION", "no_miniblocks");
-    await fails(
+    await assertFails(offload(archive), {
+      code: "FAILED_PRECONDITION",
+      reason: "no_miniblocks",
+    });
+    await assertFails(
       storage.maintenance.offloadMedia({ streamId: "ff" as StreamId }),
-      "BAD_STREAM_ID",
-      "bad_stream_id",
+      { code: "BAD_STREAM_ID", reason: "bad_stream_id" },
     );
     await storage.close();
-    await fails(offload(waiting), "FAILED_PRECONDITION", "closed");
+    await assertFails(offload(waiting), {
+      code: "FAILED_PRECONDITION",
+      reason: "closed",
+    });
   });
 
-  it("leaves a stream alone that was brought back", async () => {
+  it("leaves a rehydrated stream in the database, unless the caller names it", async () => {
     await using test = await idle({ migrateExisting: true });
     const { storage } = test;
     const { maintenance } = storage;
@@ -333,7 +336,7 @@ describe("The media offloader", () => {
     );
   });
 
-  it("deletes the object of a deleted stream, later if need be", async () => {
+  it("deletes the object of a deleted stream, if necessary later", async () => {
     await using test = await idle();
     const { storage, schema } = test;
     const { maintenance } = storage;
@@ -355,10 +358,9 @@ describe("The media offloader", () => {
     await move(id);
     refuse();
     await storage.deleteStream(id);
-    await fails(
+    await assertFails(
       storage.getLastMiniblockNumber(id),
-      "NOT_FOUND",
-      "stream_not_found",
+      { code: "NOT_FOUND", reason: "stream_not_found" },
     );
     assert.equal((await tasksOf(test)).length, 1);
     server.interfere = undefined;
@@ -366,7 +368,7 @@ describe("The media offloader", () => {
     assert.equal(await bucket().headObject(name), undefined);
     assert.deepEqual(await tasksOf(test), []);
 
-    // Made anew meanwhile, it keeps its new object.
+    // A stream that was created again meanwhile keeps its new object.
     await move(id);
     refuse();
     await storage.deleteStream(id);
@@ -382,101 +384,7 @@ describe("The media offloader", () => {
     assert.notEqual(await bucket().headObject(name), undefined);
   });
 
-  it("deletes no rows for an object that reads back differently", async () => {
-    await using test = await idle();
-    const { storage, schema } = test;
-    const id = await sealMedia(storage);
-    const before = await everyRead(storage, id);
-    const name = `${schema}/${id}`;
-    let isWritten = false;
-    server.interfere = ({ method }, answer) => {
-      if (method !== "PUT" || isWritten) return undefined;
-      isWritten = true;
-      return answer().then(async (reply) => {
-        const { size } = (await bucket().headObject(name))!;
-        const stored = await bucket().getRange(name, { start: 0, size });
-        stored[size - 1]! ^= 1;
-        await bucket().putObject(
-          name,
-          size,
-          async function* () {
-            yield await Promise.resolve(stored);
-          }(),
-        );
-        return reply;
-      });
-    };
-    const moving = storage.maintenance.offloadMedia({ streamId: id });
-    await fails(moving, "DOWNSTREAM_NETWORK_ERROR", "checksum_mismatch");
-    server.interfere = undefined;
-    assert.equal(await storage.streamMiniblocksStoredLocation(id), "db");
-    assert.deepEqual(await everyRead(storage, id), before);
-  });
-
-  it("gives up no object for rows that are not all there", async () => {
-    await using test = await idle();
-    const { storage, url, schema } = test;
-    const blocks = mediaBlocks({ chunkBytes: 3_000_000 });
-    const id = await sealMedia(storage, blocks);
-    await storage.maintenance.offloadMedia({ streamId: id });
-    let gets = 0;
-    server.interfere = ({ method }, answer) => {
-      if (method !== "GET" || ++gets < 3) return undefined;
-      const partition = partitionSuffix(id, storage.partitions);
-      return queryOnce(
-        url,
-        `DELETE FROM "${schema}".miniblocks_${partition} WHERE seq_num = 1`,
-      ).then(answer);
-    };
-    const bringing = storage.maintenance.rehydrateMedia(id);
-    await fails(bringing, "DB_OPERATION_FAILURE", "stream_changed");
-    server.interfere = undefined;
-    assert.equal(await storage.streamMiniblocksStoredLocation(id), "s3");
-    await storage.maintenance.rehydrateMedia(id);
-    const { miniblocks } = await storage.readMiniblocks(id, 0n, 9n);
-    assert.ok(miniblocks.every(({ data }, i) => equal(data, blocks[i]!.data)));
-    assert.equal(miniblocks.length, blocks.length);
-  });
-
-  it("leaves no object when the stream changed on the way", async () => {
-    await using test = await idle();
-    const { storage, schema, url } = test;
-    const id = await sealMedia(storage);
-    const name = `${schema}/${id}`;
-    const partition = partitionSuffix(id, storage.partitions);
-    const changes = [
-      () => storage.writeEvent(id, 4n, 0, bytes("event")),
-      // A foreign writer: the same number and size, other bytes.
-      () =>
-        queryOnce(
-          url,
-          `UPDATE "${schema}".miniblocks_${partition}
-            SET blockdata = set_byte(blockdata, 9, 7) WHERE seq_num = 2`,
-        ),
-      () => storage.debugDeleteMiniblocks(id, 2n, 3n),
-      () => storage.deleteStream(id),
-    ];
-    for (const change of changes) {
-      let isDone = false;
-      server.interfere = ({ method }, answer) => {
-        if (method !== "HEAD" || isDone) return undefined;
-        isDone = true;
-        return Promise.resolve(change()).then(answer);
-      };
-      const moving = storage.maintenance.offloadMedia({ streamId: id });
-      await fails(moving, "DB_OPERATION_FAILURE", "stream_changed");
-      server.interfere = undefined;
-      assert.equal(await bucket().headObject(name), undefined);
-      await storage.writeMiniblocks(
-        id,
-        [block(4)],
-        { generation: 5n, envelopes: [] },
-        { generation: 4n },
-      ).catch(() => {});
-    }
-  });
-
-  it("brings a stream back once, however many ask for it", async () => {
+  it("rehydrates a stream once, however many callers ask for it", async () => {
     await using test = await idle();
     const { storage } = test;
     const id = await sealMedia(storage);
@@ -497,7 +405,7 @@ describe("The media offloader", () => {
     }
   });
 
-  it("moves and brings back while readers read", async () => {
+  it("moves and rehydrates a stream while it is read", async () => {
     await using test = await idle();
     const { storage } = test;
     const blocks = mediaBlocks({ chunks: 6 });
@@ -520,182 +428,3 @@ describe("The media offloader", () => {
     assert.ok(reads > 1);
   });
 });
-
-describe("A bucket that does not answer any more", () => {
-  const whole = mediaBlocks();
-  const inParts = mediaBlocks({ chunks: 3, chunkBytes: 3_000_000 });
-  const moments: [
-    what: string,
-    blocks: MiniblockDescriptor[],
-    fits: (request: RawRequest) => boolean,
-  ][] = [
-    ["looks", whole, ({ method }) => method === "HEAD"],
-    ["uploads", whole, ({ method }) => method === "PUT"],
-    ["uploads a part", inParts, ({ method }) => method === "PUT"],
-    [
-      "ends an upload",
-      inParts,
-      ({ url: { searchParams }, method }) =>
-        method === "POST" && searchParams.has("uploadId"),
-    ],
-    [
-      "reads back",
-      whole,
-      ({ method, headers }) =>
-        method === "GET" && headers.get("range") !== "bytes=0-0",
-    ],
-  ];
-  for (const [what, blocks, fits] of moments) {
-    it(`is not waited for by closing when a move ${what}`, async (context) => {
-      // No patience of more than a moment ends here.
-      const { timeout } = AbortSignal;
-      AbortSignal.timeout = (ms) =>
-        ms > 1000 ? new AbortController().signal : timeout(ms);
-      context.after(() => {
-        AbortSignal.timeout = timeout;
-      });
-      await using server = await startS3Server();
-      await using test = await openTestStorage({
-        mediaStorage: onS3(server),
-        workerConcurrency: 0,
-      });
-      const { storage } = test;
-      const id = await sealMedia(storage, blocks);
-      const hanging = Promise.withResolvers<void>();
-      let isHanging = false;
-      server.interfere = (request) => {
-        if (!isHanging && !fits(request)) return undefined;
-        isHanging = true;
-        hanging.resolve();
-        return Promise.resolve("hang");
-      };
-      const { maintenance } = storage;
-      const ends = [
-        maintenance.offloadMedia({ streamId: id }),
-        // They wait for their turn.
-        maintenance.offloadMedia({ streamId: id }),
-        maintenance.rehydrateMedia(id),
-      ].map((call) => fails(call, "FAILED_PRECONDITION", "closed"));
-      await hanging.promise;
-      await storage.close();
-      await Promise.all(ends);
-    });
-  }
-});
-
-describe("A move that fails at any request", () => {
-  let server: S3Server;
-  before(async () => {
-    server = await startS3Server();
-  });
-  after(() => server[Symbol.asyncDispose]());
-
-  for (const [what, chunkBytes] of [["one part", 1000], ["parts", 3_000_000]]) {
-    it(`of an object of ${what} leaves all as it was`, async () => {
-      await using test = await openTestStorage({
-        mediaStorage: onS3(server),
-        workerConcurrency: 0,
-        operationTimeoutMs: 30_000,
-      });
-      const { storage } = test;
-      const { maintenance } = storage;
-      const id = await sealMedia(
-        storage,
-        mediaBlocks({ chunkBytes: Number(chunkBytes) }),
-      );
-      const expected = await storage.readStreamFromLastSnapshot(id, 0);
-      const check = async (location: string) => {
-        assert.equal(
-          await storage.streamMiniblocksStoredLocation(id),
-          location,
-        );
-        const view = await storage.readStreamFromLastSnapshot(id, 0);
-        assert.ok(isSame(view, expected), "Not what was written");
-      };
-      const steps = [
-        () => maintenance.offloadMedia({ streamId: id }),
-        () => maintenance.rehydrateMedia(id),
-      ];
-      for (const [i, step] of steps.entries()) {
-        const [from, to] = i === 0 ? ["db", "s3"] : ["s3", "db"];
-        let failures = 0;
-        for (let nth = 1;; nth++) {
-          let left = nth;
-          server.interfere = ({ method }) =>
-            method !== "DELETE" && --left === 0
-              ? Promise.resolve(denied)
-              : undefined;
-          const failed = await step().then(() => false, () => true);
-          server.interfere = undefined;
-          if (!failed) break;
-          failures++;
-          await check(from!);
-        }
-        assert.ok(failures >= (chunkBytes === 1000 ? 1 : 3));
-        await check(to!);
-      }
-    });
-  }
-
-  it("or is cut off from the database at any message", async () => {
-    const blocks = mediaBlocks();
-    const options = { mediaStorage: onS3(server), workerConcurrency: 0 };
-    const prepare = async (storage: PostgresStreamStorage, id: StreamId) => {
-      await sealMedia(storage, blocks, mediaOf(id));
-    };
-    const check = (location: string) =>
-    async (
-      storage: PostgresStreamStorage,
-      id: StreamId,
-    ) => {
-      const media = mediaOf(id);
-      const { miniblocks } = await storage.readMiniblocks(media, 0n, 9n);
-      assert.deepEqual(miniblocks, blocks);
-      const now = await storage.streamMiniblocksStoredLocation(media);
-      assert.equal(now, location);
-    };
-    await assertSurvivesCuts({
-      options,
-      oneIn: 8,
-      prepare,
-      write: ({ maintenance }, id) =>
-        maintenance.offloadMedia({ streamId: mediaOf(id) }),
-      check: check("s3"),
-    });
-    await assertSurvivesCuts({
-      options,
-      oneIn: 8,
-      prepare: async (storage, id) => {
-        await prepare(storage, id);
-        await storage.maintenance.offloadMedia({ streamId: mediaOf(id) });
-      },
-      write: ({ maintenance }, id) => maintenance.rehydrateMedia(mediaOf(id)),
-      check: check("db"),
-    });
-  });
-});
-
-/** The media stream of a test that was given another one. */
-function mediaOf(id: StreamId): StreamId {
-  return `ff${id.slice(2)}` as StreamId;
-}
-
-/** As `deepEqual`, but fast for megabytes. */
-function isSame(
-  a: Awaited<ReturnType<PostgresStreamStorage["readStreamFromLastSnapshot"]>>,
-  b: typeof a,
-): boolean {
-  return a.miniblocks.length === b.miniblocks.length &&
-    a.miniblocks.every(({ number, data, snapshot }, i) => {
-      const other = b.miniblocks[i]!;
-      return number === other.number &&
-        equal(data, other.data) &&
-        equal(snapshot ?? bytes(""), other.snapshot ?? bytes(""));
-    });
-}
-
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
-}

@@ -1,11 +1,15 @@
-/** Media streams in object storage read as they do in the database. */
+/**
+ * Every read of a media stream gives the same in object storage as in the
+ * database, and fails with a typed error if the object is wrong. Against a real
+ * database and bucket servers of these tests.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { MediaStorageOptions } from "../../src/postgres/media_options.ts";
-import { isStreamStorageError } from "../../src/storage/errors.ts";
 import type { MiniblockDescriptor } from "../../src/storage/model.ts";
 import type { StreamId } from "../../src/storage/stream_id.ts";
 import {
+  assertFails,
   candidate,
   legacyBlock,
   run,
@@ -27,19 +31,7 @@ import { plant } from "../support/plant.ts";
 import { type S3Server, startS3Server } from "../support/media/s3_server.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-function fails(
-  call: Promise<unknown>,
-  code: string,
-  reason: string,
-): Promise<void> {
-  return assert.rejects(call, (error) => {
-    assert.ok(isStreamStorageError(error), String(error));
-    assert.deepEqual([error.code, error.details["reason"]], [code, reason]);
-    return true;
-  });
-}
-
-/** The blocks, past all rules, in a stream with its marker. */
+/** Inserts the blocks past all rules, as a stream with an empty minipool. */
 async function plantBlocks(
   { url, schema, storage }: TestStreamStorage,
   blocks: MiniblockDescriptor[],
@@ -59,19 +51,19 @@ function readsTheSame(
   mediaStorage: () => MediaStorageOptions,
 ): void {
   const shapes: Record<string, MiniblockDescriptor[]> = {
-    "a snapshot beside its genesis": mediaBlocks(),
-    "a snapshot inside its genesis": [
+    "has a snapshot beside its genesis": mediaBlocks(),
+    "has a snapshot inside its genesis": [
       legacyBlock(0),
       ...mediaBlocks().slice(1),
     ],
-    "no snapshot": mediaBlocks({ snapshot: "" }),
-    "nothing but its genesis": mediaBlocks({ chunks: 0 }),
-    "snapshots everywhere": run(0, 4).map(snapshotBlock),
-    "a gap": run(0, 8).filter((n) => n < 3n || n > 4n).map(snapshotBlock),
-    "no beginning": run(2, 5).map(snapshotBlock),
+    "has no snapshot": mediaBlocks({ snapshot: "" }),
+    "has only its genesis": mediaBlocks({ chunks: 0 }),
+    "has snapshots everywhere": run(0, 4).map(snapshotBlock),
+    "has a gap": run(0, 8).filter((n) => n < 3n || n > 4n).map(snapshotBlock),
+    "has no beginning": run(2, 5).map(snapshotBlock),
   };
   for (const [what, blocks] of Object.entries(shapes)) {
-    it(`a stream with ${what}`, async () => {
+    it(`reads the same as in the database if it ${what}`, async () => {
       await using test = await openTestStorage({
         mediaStorage: mediaStorage(),
         workerConcurrency: 0,
@@ -96,7 +88,7 @@ function readsTheSame(
           + (SELECT count(*) FROM "${schema}".miniblocks_m01) AS n`,
       );
       assert.equal(left!["n"], "0");
-      // Another time there is nothing to do.
+      // The second time, there is nothing to do.
       const again = await storage.maintenance.offloadMedia({ streamId: id });
       assert.equal(again.offloaded, 0);
       assert.deepEqual(await storage.maintenance.rehydrateMedia(id), {
@@ -112,7 +104,7 @@ function readsTheSame(
   }
 }
 
-describe("In an S3 bucket reads the same", () => {
+describe("A media stream in an S3 bucket", () => {
   let server: S3Server;
   before(async () => {
     server = await startS3Server();
@@ -121,7 +113,7 @@ describe("In an S3 bucket reads the same", () => {
   readsTheSame("s3", () => onS3(server));
 });
 
-describe("In a GCS bucket reads the same", () => {
+describe("A media stream in a GCS bucket", () => {
   let server: GcsServer;
   before(async () => {
     server = await startGcsServer();
@@ -153,7 +145,7 @@ describe("A stream in object storage", () => {
 
   const gets = () => server.requests.filter((line) => line.startsWith("GET"));
 
-  it("is read by one request for each run of blocks", async () => {
+  it("needs one request for each run of blocks that is read", async () => {
     const id = await offloaded(mediaBlocks({ chunks: 9 }));
     server.requests.length = 0;
     await test.storage.readStreamFromLastSnapshot(id, 0);
@@ -166,7 +158,7 @@ describe("A stream in object storage", () => {
     assert.deepEqual(server.requests, []);
   });
 
-  it("takes no write", async () => {
+  it("refuses every write", async () => {
     const { storage } = test;
     const id = await offloaded();
     const block = snapshotBlock(4);
@@ -186,17 +178,18 @@ describe("A stream in object storage", () => {
       () => storage.writeEvent(id, 4n, 0, block.data),
     ];
     for (const write of writes) {
-      await fails(write(), "FAILED_PRECONDITION", "stored_externally");
+      await assertFails(write(), {
+        code: "FAILED_PRECONDITION",
+        reason: "stored_externally",
+      });
     }
-    await fails(
+    await assertFails(
       storage.createStreamStorage(id, snapshotBlock(0)),
-      "ALREADY_EXISTS",
-      "stream_exists",
+      { code: "ALREADY_EXISTS", reason: "stream_exists" },
     );
-    await fails(
+    await assertFails(
       storage.writeEphemeralMiniblock(id, block),
-      "ALREADY_EXISTS",
-      "stream_not_ephemeral",
+      { code: "ALREADY_EXISTS", reason: "stream_not_ephemeral" },
     );
     await storage.maintenance.rehydrateMedia(id);
     await storage.writeMiniblocks(id, [block], minipool, {
@@ -205,7 +198,7 @@ describe("A stream in object storage", () => {
     });
   });
 
-  it("is an error when its object is not what was written", async () => {
+  it("fails to read with a typed error if its object is not what was written", async () => {
     const { storage } = test;
     const { openS3Bucket } = await import("../../src/media/s3.ts");
     const bucket = openS3Bucket(server.options);
@@ -223,28 +216,36 @@ describe("A stream in object storage", () => {
       );
     const read = () => storage.readMiniblocks(id, 0n, 9n);
     await put(original.slice(0, size - 1));
-    await fails(read(), "DOWNSTREAM_NETWORK_ERROR", "object_too_short");
+    await assertFails(read(), {
+      code: "DOWNSTREAM_NETWORK_ERROR",
+      reason: "object_too_short",
+    });
     const flipped = original.slice();
     flipped[size - 10]! ^= 1;
     await put(flipped);
-    await fails(read(), "DOWNSTREAM_NETWORK_ERROR", "checksum_mismatch");
-    // What is not touched can be read.
+    await assertFails(read(), {
+      code: "DOWNSTREAM_NETWORK_ERROR",
+      reason: "checksum_mismatch",
+    });
+    // The undamaged blocks can be read.
     assert.equal(
       (await storage.readMiniblocks(id, 0n, 2n)).miniblocks.length,
       2,
     );
     await bucket.deleteObject(name);
-    await fails(read(), "MINIBLOCKS_NOT_FOUND", "object_missing");
-    await fails(
+    await assertFails(read(), {
+      code: "MINIBLOCKS_NOT_FOUND",
+      reason: "object_missing",
+    });
+    await assertFails(
       Array.fromAsync(storage.streamMiniblocks(id, 0n, 9n)),
-      "MINIBLOCKS_NOT_FOUND",
-      "object_missing",
+      { code: "MINIBLOCKS_NOT_FOUND", reason: "object_missing" },
     );
     await put(original);
     assert.equal((await read()).miniblocks.length, 4);
   });
 
-  it("fetches again what was broken on the way", async () => {
+  it("is fetched again if its bytes were damaged on the way", async () => {
     const id = await offloaded();
     let left = 1;
     server.interfere = ({ method }, answer) =>
@@ -264,20 +265,21 @@ describe("A stream in object storage", () => {
   const others = mediaBlocks({ chunks: 2, chunkBytes: 3000, snapshot: "" });
   for (
     const [what, change] of [
-      ["brought back and moved again", async (id) => {
+      ["moved back and forth", async (id) => {
         await test.storage.maintenance.rehydrateMedia(id);
       }],
-      ["deleted and uploaded anew", async (id) => {
+      ["deleted and uploaded again", async (id) => {
         await test.storage.deleteStream(id);
         await sealMedia(test.storage, others, id);
       }],
     ] satisfies [string, (id: StreamId) => Promise<void>][]
   ) {
     for (const isKnown of [true, false]) {
-      it(`is looked at again when it was ${what} meanwhile, hashes ${isKnown}`, async () => {
+      const hashes = isKnown ? "with" : "without";
+      it(`is read again if it was ${what} meanwhile, ${hashes} known hashes`, async () => {
         const { storage, url, schema } = test;
-        const isNew = what.includes("anew");
-        // Before, while and after its object is another one.
+        const isNew = what.includes("uploaded");
+        // The answer comes while the object is gone, or when it is another one.
         for (const answered of ["gone", "there"]) {
           const id = await offloaded(own);
           if (!isKnown) {
@@ -308,7 +310,7 @@ describe("A stream in object storage", () => {
     }
   }
 
-  it("needs the backend that holds it", async () => {
+  it("needs the bucket that holds it", async () => {
     const id = await offloaded();
     const gcs = await startGcsServer();
     const { url, schema } = test;
@@ -324,7 +326,7 @@ describe("A stream in object storage", () => {
         () => other.deleteStream(id),
       ];
       for (const call of calls) {
-        await fails(call(), "FAILED_PRECONDITION", reason);
+        await assertFails(call(), { code: "FAILED_PRECONDITION", reason });
       }
       assert.equal(await other.streamMiniblocksStoredLocation(id), "s3");
       assert.equal(await other.getLastMiniblockNumber(id), 3n);
@@ -336,10 +338,9 @@ describe("A stream in object storage", () => {
         () => unconfigured.maintenance.reconcileMedia(),
       ]
     ) {
-      await fails(
+      await assertFails(
         call(),
-        "FAILED_PRECONDITION",
-        "media_storage_not_configured",
+        { code: "FAILED_PRECONDITION", reason: "media_storage_not_configured" },
       );
     }
     await gcs[Symbol.asyncDispose]();
@@ -365,8 +366,8 @@ async function openStore(
   });
 }
 
-describe("Object storage that does not answer", () => {
-  it("is not waited for longer than a call may take", async () => {
+describe("A read from object storage that does not answer", () => {
+  it("ends at the call's deadline, or when its signal aborts", async () => {
     await using server = await startS3Server();
     await using test = await openTestStorage({
       mediaStorage: onS3(server),
@@ -383,13 +384,16 @@ describe("Object storage that does not answer", () => {
         () => Array.fromAsync(storage.streamMiniblocks(id, 0n, 9n)),
       ]
     ) {
-      await fails(read(), "DEADLINE_EXCEEDED", "object_storage_timeout");
+      await assertFails(read(), {
+        code: "DEADLINE_EXCEEDED",
+        reason: "object_storage_timeout",
+      });
     }
     const abort = new AbortController();
     const { signal } = abort;
     const reading = storage.readMiniblocks(id, 0n, 9n, { signal });
     abort.abort(new Error("enough"));
-    await fails(reading, "CANCELED", "aborted");
+    await assertFails(reading, { code: "CANCELED", reason: "aborted" });
     server.interfere = undefined;
     assert.equal((await storage.readMiniblocks(id, 0n, 9n)).terminus, true);
     const family = storage.metrics().find(({ definition }) =>
@@ -399,8 +403,8 @@ describe("Object storage that does not answer", () => {
   });
 });
 
-describe("A stream that a node has put into object storage", () => {
-  it("is read, and searched for snapshots once", async () => {
+describe("A stream that a node has moved to object storage", () => {
+  it("can be read, and is searched for snapshots once", async () => {
     await using server = await startS3Server();
     await using test = await openTestStorage({
       mediaStorage: onS3(server),
@@ -412,7 +416,7 @@ describe("A stream that a node has put into object storage", () => {
     const id = await plantBlocks(test, blocks);
     const here = await everyRead(storage, id);
     await storage.maintenance.offloadMedia({ streamId: id });
-    // A node keeps nothing but this.
+    // A node has all other rows, but none of these.
     await queryOnce(
       url,
       `DELETE FROM "${schema}".stream_storage_media_blocks`,
@@ -434,8 +438,10 @@ describe("A stream that a node has put into object storage", () => {
     await again.maintenance.rehydrateMedia(id);
     assert.deepEqual(await everyRead(again, id), here);
   });
+});
 
-  it("is laid out as a node lays it out", async () => {
+describe("A stream that the store has moved to object storage", () => {
+  it("has the layout that a node gives it", async () => {
     await using server = await startS3Server();
     await using test = await openTestStorage({
       mediaStorage: onS3(server),

@@ -1,4 +1,7 @@
-/** Bucket and database are compared both ways; options are checked. */
+/**
+ * `reconcileMedia` compares a bucket with a real database in both directions,
+ * and deletes only what it is sure of. The option `mediaStorage` is checked.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { openS3Bucket } from "../../src/media/s3.ts";
@@ -20,7 +23,7 @@ import { gcsPage } from "../support/media/real_replies.ts";
 import { type S3Server, startS3Server } from "../support/media/s3_server.ts";
 import { openTestStorage } from "../support/storage.ts";
 
-describe("Reconciling", () => {
+describe("reconcileMedia", () => {
   let server: S3Server;
   let test: TestStreamStorage;
   before(async () => {
@@ -45,7 +48,7 @@ describe("Reconciling", () => {
     return all.map(({ name }) => name.slice(test.schema.length + 1)).sort();
   }
 
-  /** A store with so many streams in the bucket. */
+  /** Opens a store with so many streams in the bucket. */
   async function storeWith(streams: number): Promise<StreamId[]> {
     test = await openTestStorage({ mediaStorage: onS3(server) });
     const ids = [];
@@ -59,7 +62,7 @@ describe("Reconciling", () => {
       Object.entries(report).filter(([name]) => fields.includes(name)),
     );
 
-  it("finds what no stream uses, and what streams miss", async () => {
+  it("finds objects that no stream uses, and streams without their objects", async () => {
     const ids = await storeWith(12);
     await using _ = test;
     const { schema, storage } = test;
@@ -67,7 +70,7 @@ describe("Reconciling", () => {
     const [lost, short] = [ids[0]!, ids[1]!];
     await bucket().deleteObject(`${schema}/${lost}`);
     await put(`${schema}/${short}`, 10);
-    // Of a stream in the database, of none, of another kind.
+    // Objects of a stream in the database, of no stream, and of other kinds.
     const here = await sealMedia(storage);
     const unused = [here, newMediaId()].sort();
     for (const id of unused) await put(`${schema}/${id}`);
@@ -101,7 +104,7 @@ describe("Reconciling", () => {
     });
     assert.deepEqual(await names(), before);
 
-    // By default nothing that young is deleted.
+    // By default, objects as young as these are not deleted.
     const young = await maintenance.reconcileMedia();
     const fields = ["unused", "young", "deleted", "refused"];
     assert.deepEqual(found(young, ...fields), {
@@ -123,7 +126,7 @@ describe("Reconciling", () => {
     }
   });
 
-  it("deletes nothing if it would be much", async () => {
+  it("deletes nothing if it would delete many objects", async () => {
     await storeWith(3);
     await using _ = test;
     const { schema, storage } = test;
@@ -149,13 +152,13 @@ describe("Reconciling", () => {
     assert.equal((await names()).length, 3);
   });
 
-  it("deletes nothing if the database is not that of the bucket", async () => {
+  it("deletes nothing if the database does not fit the bucket", async () => {
     const ids = await storeWith(4);
     await using _ = test;
     const { schema, storage, url } = test;
     const { maintenance } = storage;
     await put(`${schema}/${newMediaId()}`);
-    // A restored backup, in which none or few of the streams are there.
+    // In a restored backup, few or none of the streams are in the bucket.
     const where = [
       `WHERE stream_id = '${ids[0]}'`,
       "",
@@ -176,13 +179,13 @@ describe("Reconciling", () => {
     }
   });
 
-  it("leaves alone what is used by the time it would go", async () => {
+  it("spares an object that a stream uses by the time of its deletion", async () => {
     await storeWith(2);
     await using _ = test;
     const { storage } = test;
     const { maintenance } = storage;
     const id = await sealMedia(storage);
-    // It is uploaded, but not committed, when the bucket is listed.
+    // The object is uploaded, but not committed, when the bucket is listed.
     let reconciling: Promise<{ unused: number; deleted: number }> | undefined;
     const listed = Promise.withResolvers<void>();
     server.interfere = ({ method, target }, answer) => {
@@ -202,8 +205,8 @@ describe("Reconciling", () => {
   });
 });
 
-describe("Reconciling while streams are moved and made anew", () => {
-  it("tells of none of them that it has lost blocks", async () => {
+describe("reconcileMedia, while streams are moved and created again,", () => {
+  it("reports none of them as broken", async () => {
     await using server = await startS3Server();
     const mediaStorage = onS3(server);
     await using test = await openTestStorage({ mediaStorage });
@@ -215,8 +218,8 @@ describe("Reconciling while streams are moved and made anew", () => {
     const other = mediaBlocks({ chunks: 5 });
     let late: StreamId | undefined;
     const looks: string[] = [];
-    // The object of the one that was added is looked at when it is not there;
-    // the stream has changed by the time its row is looked at.
+    // The first look at the added stream's object finds nothing, and its row
+    // has changed by the time of the look at it.
     const behindListing: typeof server.interfere = ({ method, target }) => {
       if (!target.includes(late!)) return undefined;
       if (method === "HEAD") looks.push(target);
@@ -228,7 +231,7 @@ describe("Reconciling while streams are moved and made anew", () => {
     };
     server.interfere = ({ target }, answer) => {
       if (!target.includes("list-type")) return undefined;
-      // Behind the listing one is made anew, and one is added.
+      // After the listing, one stream is created again, and one is added.
       return answer().then(async (reply) => {
         server.interfere = undefined;
         await storage.deleteStream(ids[0]!);
@@ -255,8 +258,8 @@ describe("Reconciling while streams are moved and made anew", () => {
   });
 });
 
-describe("Reconciling a bucket of several pages", () => {
-  it("looks every stream and every object up once", async () => {
+describe("reconcileMedia with a bucket of several pages", () => {
+  it("compares every stream and every object once", async () => {
     await using server = await startGcsServer({ pageSize: 700 });
     await using test = await openTestStorage({ mediaStorage: onGcs(server) });
     const { schema, storage } = test;
@@ -286,8 +289,8 @@ describe("Reconciling a bucket of several pages", () => {
   });
 });
 
-describe("Reconciling a bucket that lists what it was not asked for", () => {
-  it("believes nothing, and leaves the objects of others alone", async () => {
+describe("reconcileMedia with a bucket that ignores the prefix", () => {
+  it("refuses the listing, and leaves the objects of others alone", async () => {
     await using server = await startGcsServer({ pageSize: 50 });
     const mediaStorage = onGcs(server);
     await using ours = await openTestStorage({ mediaStorage });
@@ -316,7 +319,7 @@ describe("Reconciling a bucket that lists what it was not asked for", () => {
   });
 });
 
-describe("Option mediaStorage", () => {
+describe("The option mediaStorage", () => {
   const s3 = {
     provider: "s3",
     bucket: "media",
@@ -327,9 +330,9 @@ describe("Option mediaStorage", () => {
   const broken: [what: string, option: unknown, fault: string][] = [
     ["no provider", { ...s3, provider: "azure" }, "mediaStorage.provider"],
     ["no bucket", { ...s3, bucket: "" }, "mediaStorage.bucket"],
-    ["a bucket's path", { ...s3, bucket: "a/b" }, "mediaStorage.bucket"],
+    ["a path as a bucket", { ...s3, bucket: "a/b" }, "mediaStorage.bucket"],
     ["no region", { ...s3, region: undefined }, "mediaStorage.region"],
-    ["a region's host", { ...s3, region: "a.b" }, "mediaStorage.region"],
+    ["a host as a region", { ...s3, region: "a.b" }, "mediaStorage.region"],
     ["no key", {
       ...s3,
       secretAccessKey: "",
@@ -339,7 +342,7 @@ describe("Option mediaStorage", () => {
       secretAccessKey: "do-not-show do-not-show",
     }, "mediaStorage.secretAccessKey"],
     [
-      "a key that is none",
+      "a number as a key",
       { ...s3, accessKeyId: 7 },
       "mediaStorage.accessKeyId",
     ],
@@ -347,12 +350,12 @@ describe("Option mediaStorage", () => {
       ...s3,
       endpoint: "https://me:do-not-show@host",
     }, "mediaStorage.endpoint"],
-    ["an address of files", {
+    ["an address of a file", {
       ...s3,
       endpoint: "file:///do-not-show",
     }, "mediaStorage.endpoint"],
     ["an unknown field", { ...s3, acl: "do-not-show" }, "mediaStorage"],
-    ["credentials that are no JSON", {
+    ["credentials that are not JSON", {
       provider: "gcs",
       bucket: "media",
       credentials: "do-not-show",
@@ -386,7 +389,7 @@ describe("Option mediaStorage", () => {
     });
   }
 
-  it("refuses a schema that can't be a part of an address", async () => {
+  it("refuses a schema whose name can't be a part of an address", async () => {
     for (const schema of [".", "..", "a/../b", "a//b", "/a"]) {
       await assert.rejects(
         openStreamStorage({
@@ -399,7 +402,7 @@ describe("Option mediaStorage", () => {
     }
   });
 
-  it("takes a service account as text", async () => {
+  it("accepts a service account as text", async () => {
     const server = await startGcsServer();
     const { credentials, ...rest } = onGcs(server) as {
       provider: "gcs";

@@ -1,4 +1,8 @@
-/** Objects that nobody needs any more go in the end, whatever comes between. */
+/**
+ * Objects that no stream needs are deleted in the end, although the bucket has
+ * refused it at first. Against a real database and a bucket server of the
+ * tests.
+ */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import type { StreamId } from "../../src/storage/stream_id.ts";
@@ -31,7 +35,7 @@ describe("An object that could not be deleted", () => {
       partitions: 2,
     });
   });
-  // What one test leaves is no fault of the next.
+  // The tests share a store, but not what they leave in it.
   beforeEach(async () => {
     server.objects.clear();
     for (const table of ["tasks", "changes"]) {
@@ -46,7 +50,7 @@ describe("An object that could not be deleted", () => {
     await server[Symbol.asyncDispose]();
   });
 
-  /** The bucket refuses to delete, and says so. */
+  /** Runs `body` while the bucket refuses to delete objects. */
   async function refusing<T>(body: () => Promise<T>): Promise<T> {
     server.interfere = (request) => isDelete(request) ? denied : undefined;
     try {
@@ -56,7 +60,7 @@ describe("An object that could not be deleted", () => {
     }
   }
 
-  /** A stream whose blocks are in its object. */
+  /** Makes a stream whose blocks are in an object. */
   async function moved(): Promise<StreamId> {
     const id = await sealMedia(test.storage);
     await test.storage.maintenance.offloadMedia({ streamId: id });
@@ -78,7 +82,7 @@ describe("An object that could not be deleted", () => {
     );
   }
 
-  /** Nothing is left, and nothing that is still to be done. */
+  /** Lets the offloader work, and checks that no object and no task is left. */
   async function assertNothing(): Promise<void> {
     await makeDue();
     const { failures } = await test.storage.maintenance.offloadMedia();
@@ -87,7 +91,7 @@ describe("An object that could not be deleted", () => {
     assert.deepEqual([await tasks(), await changesOf(test)], [[], []]);
   }
 
-  it("goes when its stream, which was brought back, is deleted", async () => {
+  it("is deleted after its stream, which was rehydrated before", async () => {
     const { storage } = test;
     const id = await moved();
     await refusing(() => storage.maintenance.rehydrateMedia(id));
@@ -97,7 +101,7 @@ describe("An object that could not be deleted", () => {
     await assertNothing();
   });
 
-  it("goes when its stream was made anew and sealed, and is deleted", async () => {
+  it("is deleted after its stream, which was created again and sealed", async () => {
     const { storage } = test;
     const id = await moved();
     await refusing(() => storage.deleteStream(id));
@@ -110,7 +114,7 @@ describe("An object that could not be deleted", () => {
 
   for (const isEarly of [true, false]) {
     const when = isEarly ? "before" : "after";
-    it(`goes ${when} an upload that was not completed`, async () => {
+    it(`is deleted ${when} an upload of its name is swept`, async () => {
       const { storage } = test;
       const id = await moved();
       await refusing(() => storage.deleteStream(id));
@@ -121,7 +125,7 @@ describe("An object that could not be deleted", () => {
     });
   }
 
-  /** An upload whose process dies when the object is there: a note leads to it. */
+  /** Leaves an object to which only the record of a lost request leads. */
   async function abandoned(): Promise<StreamId> {
     const id = newMediaId();
     await sealMedia(test.storage, mediaBlocks(), id);
@@ -142,7 +146,7 @@ describe("An object that could not be deleted", () => {
     return id;
   }
 
-  it("goes later, when it could not be deleted when it was due", async () => {
+  it("is deleted later if the bucket also refuses when it is due", async () => {
     await abandoned();
     await makeDue();
     const { maintenance } = test.storage;
@@ -152,7 +156,7 @@ describe("An object that could not be deleted", () => {
     await assertNothing();
   });
 
-  it("goes later, when reconcileMedia found another one in its place", async () => {
+  it("is deleted later if reconcileMedia found another one in its place", async () => {
     const id = await abandoned();
     await makeDue();
     server.interfere = ({ method }, answer) => {

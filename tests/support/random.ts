@@ -21,21 +21,21 @@ export class Random {
 
   /** Returns a whole number from `min` to `max`, both included. */
   between(min: number, max: number): number {
-    return min + Math.floor(this.#fraction() * (max - min + 1));
+    return min + Math.floor(this.fraction() * (max - min + 1));
   }
 
   /** Does what `between` does, but small numbers are much more frequent. */
   mostlySmall(min: number, max: number): number {
-    return min + Math.floor(this.#fraction() ** 3 * (max - min + 1));
+    return min + Math.floor(this.fraction() ** 3 * (max - min + 1));
   }
 
   /** Returns true in `percent` of 100 calls. */
   chance(percent: number): boolean {
-    return this.#fraction() * 100 < percent;
+    return this.fraction() * 100 < percent;
   }
 
   /** Returns a number from 0 up to, but not including, 1. */
-  #fraction(): number {
+  fraction(): number {
     return new DataView(this.bytes(4).buffer).getUint32(0) / 2 ** 32;
   }
 }
