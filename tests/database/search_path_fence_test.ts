@@ -1,4 +1,7 @@
-/** Whose operators answer the fence; database/search_path_test.ts is about all others. */
+/**
+ * Another user's operators can't answer the fence, on a real server.
+ * database/search_path_test.ts is about all other statements.
+ */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
@@ -10,7 +13,7 @@ import { queryOnce, testDatabaseUrl } from "../support/database.ts";
 import { testSession } from "../support/sessions.ts";
 
 describe("The fence", () => {
-  it("is told no answer by an operator that says yes", async () => {
+  it("does not use another user's operator that is always true", async () => {
     const name = `told_${randomUUID().replaceAll("-", "").slice(0, 12)}`;
     const server = await testDatabaseUrl();
     const url = new URL(server);

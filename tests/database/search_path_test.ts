@@ -1,7 +1,8 @@
 /**
- * Nothing that somebody else made is run in our name: every statement, migration
- * and command meets operators, functions, types, casts and views that fit better
- * than PostgreSQL's own (support/hostile_database.ts), wherever a path could lead.
+ * Nothing that another user made runs in our name. On a real server, every
+ * statement, migration and command meets operators, functions, types, casts and
+ * views that fit better than PostgreSQL's own, wherever a search path could
+ * lead (support/hostile_database.ts).
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -89,7 +90,7 @@ after(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-/** Opens a store as the role whose path leads elsewhere. */
+/** Opens a store as the role whose search path leads to traps. */
 function open(
   options: Partial<StreamStorageOptions> = {},
 ): Promise<PostgresStreamStorage> {
@@ -113,13 +114,13 @@ async function assertNoTrap(): Promise<void> {
   assert.equal(await database.traps(), 0);
 }
 
-/** Runs `body` while a client that is gone holds the owner's row. */
+/** Runs `body` while another client holds the owner's row. */
 async function whileHeld<T>(
   { url, schema }: { url: string; schema: string },
   body: () => Promise<T>,
 ): Promise<T> {
   const client = new pg.Client({ connectionString: url });
-  client.on("error", () => {}); // it is ended
+  client.on("error", () => {}); // The store ends this session.
   await client.connect();
   try {
     await client.query("BEGIN");
@@ -130,7 +131,10 @@ async function whileHeld<T>(
   }
 }
 
-/** As nodes have made it: of exactly these types PostgreSQL has no function. */
+/**
+ * The trigger as nodes make it: its call fits no function of PostgreSQL
+ * exactly.
+ */
 function triggerOfNodes(schema: string): string {
   return `CREATE OR REPLACE FUNCTION ${schema}.notify_on_upsert() RETURNS trigger
     LANGUAGE plpgsql AS $$ BEGIN
@@ -139,7 +143,7 @@ function triggerOfNodes(schema: string): string {
     END $$`;
 }
 
-/** Its deadlines are short, so a busy machine may need some tries. */
+/** Whether a write succeeds: deadlines are short, so some may fail at first. */
 async function takesWrites(storage: PostgresStreamStorage): Promise<boolean> {
   try {
     await storage.createStreamStorage(newStreamId(), snapshotBlock(0));
@@ -150,7 +154,7 @@ async function takesWrites(storage: PostgresStreamStorage): Promise<boolean> {
   }
 }
 
-/** Takes a schema from another instance, and makes lost answers final. */
+/** Takes a schema over from another instance, and raises the epoch. */
 async function takeOver(
   options: Partial<StreamStorageOptions> & { url: string },
 ): Promise<void> {
@@ -193,7 +197,7 @@ async function takeOver(
 }
 
 describe("A trap", () => {
-  it("catches whoever relies on the path", async () => {
+  it("catches a statement that relies on the search path", async () => {
     const statement = "SELECT 'a'::varchar = 'a'::varchar";
     const { urls, roles } = database;
     for (const role of ["plain", "steered"] as const) {
@@ -209,8 +213,8 @@ describe("A trap", () => {
   });
 });
 
-describe("With a path that leads elsewhere first", () => {
-  describe("a store keeps the core of the contract", () => {
+describe("A store whose search path leads to traps first", () => {
+  describe("keeps the core of the contract", () => {
     sharedStoreContract(async () => {
       const storage = await open({ partitions: 2 });
       await storage.close();
@@ -225,12 +229,12 @@ describe("With a path that leads elsewhere first", () => {
     after(assertNoTrap);
   });
 
-  it("it is taken over, and what was lost becomes final", async () => {
+  it("can be taken over, and raises its epoch", async () => {
     await takeOver({ url: database.urls.steered });
     await assertNoTrap();
   });
 
-  it("its workers, quotas and media work", async () => {
+  it("has working workers, quotas and media", async () => {
     await using s3 = await startS3Server();
     await using storage = await open({
       mediaStorage: onS3(s3),
@@ -261,7 +265,7 @@ describe("With a path that leads elsewhere first", () => {
   });
 
   for (const isolationLevel of ["repeatable read", "serializable"] as const) {
-    it(`it works at ${isolationLevel}`, async () => {
+    it(`writes at ${isolationLevel}`, async () => {
       await using storage = await open({ isolationLevel });
       const id = await longStream(storage);
       await Promise.all(
@@ -278,7 +282,7 @@ async function uploadOf(storage: PostgresStreamStorage) {
   return id;
 }
 
-/** Four blocks, each with a snapshot. */
+/** Makes a stream of four blocks, each with a snapshot. */
 async function longStream(storage: PostgresStreamStorage) {
   const id = newStreamId();
   const blocks = [0, 1, 2, 3].map((number) => snapshotBlock(number));
@@ -287,7 +291,7 @@ async function longStream(storage: PostgresStreamStorage) {
 }
 
 describe("Migrations", () => {
-  it("run on a node's schema, with a hook that sees no trap", async () => {
+  it("meet no trap on a node's schema, nor does their hook", async () => {
     const { url, urls } = database;
     const first = await open();
     const { schema } = first;
@@ -315,7 +319,7 @@ describe("Migrations", () => {
     await assertNoTrap();
   });
 
-  it("run by the command, and as it prints them", async () => {
+  it("meet no trap as a command, or as the SQL that it prints", async () => {
     const { steered } = database.urls;
     const run = (command: string, ...more: string[]) =>
       migrateProgram(command, steered, "commanded", ...more);
@@ -330,7 +334,7 @@ describe("Migrations", () => {
     await assertNoTrap();
   });
 
-  it("and rights are given by an administrator", async () => {
+  it("meet no trap when an administrator grants rights", async () => {
     const { url, urls, roles } = database;
     const storage = await open({ url: urls.plain });
     await storage.close();
@@ -345,7 +349,9 @@ describe("Migrations", () => {
   });
 });
 
-/** As psql does, statement by statement, where a path leads elsewhere first. */
+/**
+ * Runs a script as psql does, statement by statement, with this search path.
+ */
 async function runScript(
   url: string,
   script: string,
@@ -378,8 +384,8 @@ async function migrateProgram(
   ], { maxBuffer: 8 << 20 });
 }
 
-describe("Behind a pooler in transaction mode", () => {
-  describe("a store keeps the core of the contract", () => {
+describe("A store behind a pooler in transaction mode", () => {
+  describe("keeps the core of the contract", () => {
     sharedStoreContract(async (cleanUp) => {
       const { url: administrator, urls } = database;
       const pooler = cleanUp.use(await startPgBouncer(urls.steered));
@@ -398,7 +404,7 @@ describe("Behind a pooler in transaction mode", () => {
   });
 });
 
-describe("Behind a pooler that drops what a session asks for", () => {
+describe("A store behind a pooler that drops the settings of sessions", () => {
   const cleanUp = new AsyncDisposableStack();
   let url: string;
 
@@ -413,7 +419,7 @@ describe("Behind a pooler that drops what a session asks for", () => {
   });
   after(() => cleanUp.disposeAsync());
 
-  it("a session has the path that the server gives to everybody", async () => {
+  it("has sessions with the server's default search path", async () => {
     const target = parseConnectionUrl(url);
     const path = { search_path: searchPath };
     await using session = await connectSession(target, path, sessionOptions);
@@ -422,12 +428,12 @@ describe("Behind a pooler that drops what a session asks for", () => {
     ]]);
   });
 
-  it("a store is taken over, and what was lost becomes final", async () => {
+  it("can be taken over, and raises its epoch", async () => {
     await takeOver({ url });
     await assertNoTrap();
   });
 
-  describe("a store keeps the core of the contract", () => {
+  describe("keeps the core of the contract", () => {
     sharedStoreContract(async () => {
       const storage = await open({ url, partitions: 2 });
       await storage.close();
@@ -443,7 +449,7 @@ describe("Behind a pooler that drops what a session asks for", () => {
   });
 });
 
-/** Damage of each kind that a tool mends has it send its statements. */
+/** Repairs damage of each kind, so that the tools send their statements. */
 async function mendDamage(
   { url, urls }: HostileDatabase,
   schema: string,
@@ -503,7 +509,7 @@ async function mendDamage(
   }
 }
 
-/** Moving streams, in pieces and by one, has it send its statements. */
+/** Transfers streams, small and in pieces, so that the tools send theirs. */
 async function moveStreams({ urls }: HostileDatabase): Promise<void> {
   const [source, target] = [await open(), await open()];
   const [small, large] = [newStreamId("space"), newStreamId("media")];
@@ -549,14 +555,14 @@ async function moveStreams({ urls }: HostileDatabase): Promise<void> {
   }
 }
 
-/** Looking after a store has what looks send their statements. */
+/** Looks at a store with the operator's tools, so that they send theirs. */
 async function lookAfter(
   { urls }: HostileDatabase,
   schema: string,
 ): Promise<void> {
   const url = urls.steered;
   const { diagnoses } = await doctor({ url, schema });
-  // Each has looked: this role may do what a store's role may.
+  // Every check has run, because this role has the rights of a store's role.
   assert.deepEqual(
     diagnoses.filter(({ level }) => level === "unknown"),
     [],
@@ -564,14 +570,14 @@ async function lookAfter(
   let looks = 0;
   for await (const look of watchStore({ url, schema, intervalMs: 100 })) {
     assert.ok(!("lost" in look), JSON.stringify(look));
-    // What is busy is looked at more closely.
+    // The tool looks at busy partitions more closely.
     if (look.partitions.length > 0 || ++looks > 30) break;
   }
   await storeStatus({ url, schema });
   await lookAtStreams({ url, schema });
 }
 
-/** What usage, list, inspect, trim, media and migrate ask. */
+/** Sends the statements of usage, list, inspect, trim, media and migrate. */
 async function lookAtStreams(
   place: { url: string; schema: string },
 ): Promise<void> {
@@ -594,7 +600,7 @@ async function lookAtStreams(
   }
 }
 
-/** What stands by itself in the texts that were sent, and looks nothing up. */
+/** Texts that were sent and in which no name is looked up. */
 const plain =
   /^(COMMIT|ROLLBACK|BEGIN ISOLATION LEVEL READ COMMITTED$|(UN)?LISTEN|LOCK TABLE "|COPY "|SET (LOCAL lock_timeout|transaction_isolation) |SHOW |SELECT 1; COMMIT;$)/;
 
@@ -617,12 +623,12 @@ describe("No statement", () => {
   });
   after(() => client.end());
 
-  /** The statements that have names to look up, each for one partition. */
+  /** The statements with names to look up, each for one partition. */
   function looking(): (readonly [string, readonly string[]])[] {
     const alike = new Map(
       [...sent.texts].map(([text, params]) => [
         text.replaceAll(/store_\d+|_[rm][0-9a-f]{2}\b/g, ""),
-        // What ends its transaction can't be the body of a function.
+        // A text that ends its transaction can't be the body of a function.
         [text.replace(/;\nCOMMIT$/, ""), params] as const,
       ]),
     );
@@ -645,7 +651,7 @@ describe("No statement", () => {
     return found;
   }
 
-  it("is left out", () => {
+  it("escapes these tests, and no transaction lacks the search path", () => {
     assert.ok(looking().length > 150, `${looking().length} statements`);
     for (const [text] of sent.texts) {
       if (!/^BEGIN ISOLATION.*\n/.test(text)) continue;
@@ -663,12 +669,12 @@ describe("No statement", () => {
     assert.deepEqual(found, []);
   });
 
-  it("takes an operator of others where nothing is set", async () => {
+  it("uses another user's operator where no search path is set", async () => {
     const path = `${database.roles.plain}, public`;
     assert.deepEqual(await foreignOnes(path), []);
   });
 
-  it("takes a function, type or table of others, wherever they are", async () => {
+  it("uses another user's function, type or table, wherever it is", async () => {
     assert.deepEqual(await foreignOnes(database.namesFirst), []);
     for (const trap of temporaryTraps) await client.query(trap);
     assert.deepEqual(await foreignOnes("public"), []);
