@@ -134,17 +134,20 @@ const cluster = (...row: ("t" | "f")[]): Answer => [
 /** A schema at a version, with tables of one partition. */
 const at = (hasCitus: "t" | "f", version: number, own: number): Answer[] => [
   [/num_partitions/, [[String(version), "f", String(own), "1"]]],
-  [/BEGIN ISOLATION LEVEL REPEATABLE READ/, [
-    [null, hasCitus],
-    ["", "t"],
-    ["schema_migrations", "t"],
-    ["stream_storage_migrations", "t"],
-    ["settings", "t"],
-    ...suffixes.map((suffix) => [`miniblocks_${suffix}`, "t"]),
-  ]],
+  [/BEGIN ISOLATION LEVEL REPEATABLE READ/, [[
+    hasCitus,
+    "t",
+    JSON.stringify([
+      "schema_migrations",
+      "stream_storage_migrations",
+      "settings",
+      ...suffixes.map((suffix) => `miniblocks_${suffix}`),
+    ]),
+    "t",
+  ]]],
 ];
 const missing = (hasCitus: "t" | "f"): Answer[] => [
-  [/BEGIN ISOLATION LEVEL REPEATABLE READ/, [[null, hasCitus]]],
+  [/BEGIN ISOLATION LEVEL REPEATABLE READ/, [[hasCitus, "f", null, null]]],
   [/^SELECT NULL,\n/, [[null, null, null, null]]],
 ];
 
