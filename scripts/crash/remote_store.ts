@@ -82,24 +82,38 @@ export class RemoteStores implements AsyncDisposable {
 
   /**
    * Makes the calls at the same time, and repeats each until it is
-   * acknowledged.
+   * acknowledged. An attempt of unknown outcome may have been executed; then
+   * the next one is refused, and the call counts as acknowledged. `isInDoubt`
+   * says that the caller has made such attempts of all calls.
    *
    * @throws {Error} the store refused a call for good.
    */
   async acknowledged(
     schema: string,
     calls: readonly RemoteCall[],
+    { isInDoubt = false }: { isInDoubt?: boolean } = {},
   ): Promise<void> {
+    const inDoubt = new Set(isInDoubt ? calls : []);
     let left = calls;
     for (let attempt = 0; left.length > 0; attempt++) {
       const failures = await this.call(schema, left);
-      const final = failures.find((failure) =>
-        failure && !failure.retryable && failure.outcome !== "unknown"
+      const failed = left.flatMap((call, nth) => {
+        const failure = failures[nth];
+        return failure
+          ? [{ call, failure, isRefused: isRefused(failure) }]
+          : [];
+      });
+      const final = failed.find(({ call, isRefused }) =>
+        isRefused && !inDoubt.has(call)
       );
       if (final || attempt === maxAttempts) {
         throw new Error(`${schema}: ${JSON.stringify(final ?? failures)}`);
       }
-      left = left.filter((_, nth) => failures[nth] !== null);
+      for (const { call, failure } of failed) {
+        if (failure.outcome === "unknown") inDoubt.add(call);
+      }
+      left = failed.filter(({ isRefused }) => !isRefused)
+        .map(({ call }) => call);
     }
   }
 
@@ -114,4 +128,9 @@ export class RemoteStores implements AsyncDisposable {
     this.#answers.set(id, answer);
     return answer.promise;
   }
+}
+
+/** Whether the store refused the call for good and certainly did nothing. */
+function isRefused({ retryable, outcome }: RemoteFailure): boolean {
+  return !retryable && outcome !== "unknown";
 }

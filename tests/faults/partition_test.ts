@@ -206,7 +206,14 @@ class Ground implements AsyncDisposable {
     const failures = (await Promise.all(lost)).map(([failure]) => failure);
     if (partition === "network") await this.#network.drop([]);
     await Promise.all(cases.map(async ({ lost, after }, nth) => {
-      if (failures[nth] !== null) await this.acknowledged(nth, [[lost]]);
+      const failure = failures[nth];
+      if (failure) {
+        await this.#stores.acknowledged(
+          schemaOf(nth),
+          this.#calls(nth, [lost]),
+          { isInDoubt: failure.outcome === "unknown" },
+        );
+      }
       await this.acknowledged(nth, after);
     }));
     await this.#network.drop([]);
