@@ -71,7 +71,7 @@ function isBelow(file: string, paths: readonly string[]): boolean {
 }
 
 /** Finds the retired words in the text of one file. */
-export function wordsIn(
+function wordsIn(
   file: string,
   text: string,
   table: readonly RetiredWords[],

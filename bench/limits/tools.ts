@@ -52,7 +52,7 @@ async function serverPrograms(): Promise<string | undefined> {
 }
 
 /** Runs a tool until it ends, and returns what it printed. */
-export async function runTool(
+async function runTool(
   tool: string,
   args: string[],
   env: Record<string, string> = {},

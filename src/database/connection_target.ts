@@ -69,7 +69,7 @@ export interface ConnectionTarget {
 const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
 /** Whether the text is one of libpq's modes that are supported. */
-export function isSslMode(mode: string): mode is SslMode {
+function isSslMode(mode: string): mode is SslMode {
   return sslModes.includes(mode);
 }
 

@@ -127,7 +127,7 @@ export function getMiniblockCandidateCount(
 }
 
 /** The order in which debug reads list candidates: by number and hash. */
-export function compareCandidates(
+function compareCandidates(
   a: MemoryCandidate,
   b: MemoryCandidate,
 ): number {

@@ -29,7 +29,7 @@ import {
 } from "./rules.ts";
 
 /** Whether a block has a snapshot beside it or, if declared, inside it. */
-export function carriesSnapshot(block: MiniblockDescriptor): boolean {
+function carriesSnapshot(block: MiniblockDescriptor): boolean {
   return hasOwnSnapshot(block) || block.hasLegacySnapshot === true;
 }
 

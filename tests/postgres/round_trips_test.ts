@@ -13,14 +13,11 @@ import {
   mediaGenesis,
   newStreamId,
 } from "../../src/testing/contract/support.ts";
-import {
-  callSample,
-  makeSampleStream,
-  sampleStreamOf,
-} from "../../src/testing/samples.ts";
+import { callSample } from "../../src/testing/samples.ts";
 import { testDatabaseUrl } from "../support/database.ts";
 import { assertGolden } from "../support/golden.ts";
 import { startProxy } from "../support/network/proxy.ts";
+import { makeSampleStream, sampleStreamOf } from "../support/sample_streams.ts";
 import { openTestStorage } from "../support/storage.ts";
 
 const data = new Uint8Array([1, 2, 3]);

@@ -26,7 +26,7 @@ import { prepareServerWork, serverWork, storeWork } from "./work.ts";
 const operation = "quickBench";
 
 /** The beginning of every scratch schema's name. */
-export const scratchPrefix = "stream_storage_bench_";
+const scratchPrefix = "stream_storage_bench_";
 
 /** Dropping a schema may wait for a checkpoint on a slow disk. */
 const dropWithinMs = 60_000;

@@ -59,7 +59,7 @@ export interface Deep {
 }
 
 /** The name of the job that goes through `es`. */
-export const streamsJob = "es";
+const streamsJob = "es";
 
 /** Roughly the cost of a row of any table for the server, in bytes. */
 const bytesPerRow = 100;

@@ -78,7 +78,7 @@ export function isSuspect(facts: StreamFacts, context: JudgeContext): boolean {
  * Whether only the data of the latest snapshot's block show if it has a
  * snapshot.
  */
-export function needsDecoding({ stream, blocks }: StreamFacts): boolean {
+function needsDecoding({ stream, blocks }: StreamFacts): boolean {
   if (stream === undefined || stream.location !== "D") return false;
   if (blocks.latestHasOwn !== false) return false;
   // A genesis may lack a snapshot until the stream has its first one.

@@ -43,7 +43,7 @@ export interface StreamWithBlocks {
 }
 
 /** Streams in a page of a partition. */
-export const streamsPerPage = 200n;
+const streamsPerPage = 200n;
 
 /** Streams in a page of `es`. */
 export const rowsPerPage = 10_000n;

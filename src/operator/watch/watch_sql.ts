@@ -59,7 +59,7 @@ export const selectActivity = statement({
 });
 
 /** The most rows of a partition's minipools that are read at each look. */
-export const maxMinipoolRows = 200_000;
+const maxMinipoolRows = 200_000;
 
 /**
  * The position of each stream of a partition: its generation and its last slot

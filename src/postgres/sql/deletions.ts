@@ -12,7 +12,7 @@ import { blockBytes, pageSql } from "./pages.ts";
 export const leftoversReason = "leftovers";
 
 /** The reason of the rejection by {@linkcode checkGone}. */
-export const notGoneReason = "stream_not_gone";
+const notGoneReason = "stream_not_gone";
 
 /**
  * Deletes the stream's last rows, as many as fit, so that its first rows stay

@@ -5,7 +5,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 
 /** The command line's file. */
-export const cliFile = fileURLToPath(
+const cliFile = fileURLToPath(
   new URL("../../../src/cli/main.ts", import.meta.url),
 );
 

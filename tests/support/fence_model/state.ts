@@ -145,7 +145,7 @@ export interface Write {
 /** The state of an instance. */
 export type Phase = "idle" | "starting" | "owner" | "stopped";
 /** All phases, for the key. */
-export const phases: Phase[] = ["idle", "starting", "owner", "stopped"];
+const phases: Phase[] = ["idle", "starting", "owner", "stopped"];
 
 /** One process. */
 export interface Instance {
@@ -177,7 +177,7 @@ export type Stage =
   | "done"
   | "refused";
 /** All stages, for the key. */
-export const stages: Stage[] = [
+const stages: Stage[] = [
   "network",
   "arrived",
   "locked",

@@ -32,7 +32,7 @@ interface Setting {
 }
 
 /** The settings by name. */
-export const LATE_COPY_SETTINGS = {
+const LATE_COPY_SETTINGS = {
   "read committed": {},
   "repeatable read": { isolationLevel: "repeatable read" },
   "serializable": { isolationLevel: "serializable" },

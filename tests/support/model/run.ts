@@ -39,7 +39,7 @@ export interface Subject {
 }
 
 /** The stores differ, or an invariant is broken. */
-export class ModelError extends Error {
+class ModelError extends Error {
   override readonly name = "ModelError";
 }
 

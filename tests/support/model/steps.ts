@@ -10,7 +10,7 @@ import {
 } from "./operations.ts";
 
 /** The number of streams of a sequence. */
-export const STREAMS = 4;
+const STREAMS = 4;
 
 /** The plan of a call, which is made up when its turn comes. */
 export interface Intent {

@@ -13,7 +13,7 @@ const ready = 0x5a;
 const begin = Buffer.from("Q\0\0\0\x0aBEGIN\0", "latin1");
 
 /** The proxy; made by `startBegunProxy`. */
-export class BegunProxy implements AsyncDisposable {
+class BegunProxy implements AsyncDisposable {
   readonly url: string;
   /** Whether new connections get an open transaction. */
   isOn = true;

@@ -6,11 +6,8 @@ import {
   type SampleStream,
 } from "../../../src/storage/operations.ts";
 import type { StreamId } from "../../../src/storage/stream_id.ts";
-import {
-  makeSampleStream,
-  sampleArguments,
-  sampleStreamOf,
-} from "../../../src/testing/samples.ts";
+import { sampleArguments } from "../../../src/testing/samples.ts";
+import { makeSampleStream, sampleStreamOf } from "../sample_streams.ts";
 
 /** The kind of stream that an operation needs to succeed. */
 export type Kind = SampleStream | "sealed" | "external";

@@ -29,7 +29,7 @@ class PulledReader extends MetricReader {
 }
 
 /** A number, or a histogram. */
-export type Point = DataPoint<number> | DataPoint<Histogram>;
+type Point = DataPoint<number> | DataPoint<Histogram>;
 
 /** The installed SDK. */
 export interface InMemoryTelemetry extends AsyncDisposable {

@@ -62,7 +62,7 @@ export function isCutExport(error: unknown): boolean {
 }
 
 /** The error of a file that is not an export, is damaged, or was cut. */
-export function badExport(
+function badExport(
   expected: string,
   found: string,
   offset: number,

@@ -14,7 +14,7 @@ import {
 } from "./decode.ts";
 
 /** Whether the file's name says that it is compressed. */
-export function isCompressed(file: string): boolean {
+function isCompressed(file: string): boolean {
   return file.endsWith(".gz");
 }
 

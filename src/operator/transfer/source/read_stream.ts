@@ -47,7 +47,7 @@ import {
 /**
  * The pages that were read do not belong to one moment; see the file's head.
  */
-export class StreamMovedError extends Error {
+class StreamMovedError extends Error {
   override readonly name = "StreamMovedError";
 }
 

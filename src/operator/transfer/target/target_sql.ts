@@ -5,7 +5,7 @@ import { statement } from "../../../database/statement.ts";
 import type { StreamTables } from "../../../postgres/catalog.ts";
 
 /** The reason of {@linkcode checkStaged}. */
-export const notStagedReason = "not_staged";
+const notStagedReason = "not_staged";
 
 /** Stops the transaction unless exactly $2 blocks were staged. */
 export const checkStaged = (t: StreamTables) =>
