@@ -1,6 +1,5 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type {
@@ -9,6 +8,7 @@ import type {
   RemoteFailure,
   RemotePlan,
 } from "./remote_store_process.ts";
+import { startProgram } from "./start_program.ts";
 
 const script = fileURLToPath(
   new URL("remote_store_process.ts", import.meta.url),
@@ -28,17 +28,7 @@ export class RemoteStores implements AsyncDisposable {
   #requests = 0;
 
   private constructor(command: readonly string[], plan: RemotePlan) {
-    const flags = "Deno" in globalThis ? ["run", "-A", "--no-check"] : ["run"];
-    const [program = process.execPath, ...args] = [
-      ...command,
-      process.execPath,
-      ...flags,
-      script,
-    ];
-    const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
-    child.stdin.on("error", () => {}); // its exit is noticed anyway
-    // Every user of the machine could read an argument.
-    child.stdin.write(`${JSON.stringify(plan)}\n`);
+    const child = startProgram(script, plan, command);
     createInterface({ input: child.stdout }).on("line", (line) => {
       const { id, failures } = JSON.parse(line) as RemoteAnswer;
       this.#answers.get(id)?.resolve(failures);

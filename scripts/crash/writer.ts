@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { BrokenPromise, type Ledger } from "./ledger.ts";
 import type { Account } from "./run.ts";
+import { startProgram } from "./start_program.ts";
 import type { WriterLine, WriterPlan } from "./writer_process.ts";
 
 const script = fileURLToPath(new URL("writer_process.ts", import.meta.url));
@@ -34,17 +35,7 @@ export class Writer {
   ) {
     this.#ledger = ledger;
     this.#account = account;
-    const flags = "Deno" in globalThis ? ["run", "-A"] : ["run"];
-    const [program = process.execPath, ...args] = [
-      ...command,
-      process.execPath,
-      ...flags,
-      script,
-    ];
-    const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
-    child.stdin.on("error", () => {}); // its exit is noticed anyway
-    // Every user of the machine could read an argument.
-    child.stdin.write(`${JSON.stringify(plan)}\n`);
+    const child = startProgram(script, plan, command);
     const lines = createInterface({ input: child.stdout });
     lines.on("line", (line) => this.#receive(line));
     this.#ended = Promise.all([once(child, "exit"), once(lines, "close")]);

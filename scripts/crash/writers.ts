@@ -1,21 +1,24 @@
 /** The load: many streams, each with an actor that writes it. */
 import {
   isStreamStorageError,
-  parseStreamId,
   type StreamId,
   type StreamStorage,
 } from "../../mod.ts";
 import { Random } from "../../tests/support/random.ts";
 import { BrokenPromise, type Outcome } from "./ledger.ts";
-import {
-  applied,
-  type BlockIds,
-  imageOf,
-  type Operation,
-  perform,
-  type State,
-} from "./operation.ts";
+import { applied, type Operation, perform, type State } from "./operation.ts";
 import { Payloads } from "./payload.ts";
+import { readState, streamOf } from "./streams.ts";
+import { type Mix, ValidCalls } from "./valid_calls.ts";
+
+const mix: Mix = {
+  deletions: 2,
+  longBlocks: 30,
+  swaps: 25,
+  candidates: 20,
+  lastChunk: 16,
+  atOnce: { blocks: 4, candidates: 4, events: 4, chunks: 4 },
+};
 
 /** Called before each call and after it has ended. */
 export interface WritersListener {
@@ -42,8 +45,7 @@ export interface WritersOptions {
 export class Writers {
   readonly #options: WritersOptions;
   readonly #payloads: Payloads;
-  readonly #random: Random;
-  #nextId: number;
+  readonly #calls: ValidCalls;
   #gate = Promise.withResolvers<void>();
   #isOpen = false;
   #isStopped = false;
@@ -55,11 +57,11 @@ export class Writers {
   constructor(options: WritersOptions) {
     this.#options = options;
     this.#payloads = new Payloads(options.seed);
-    this.#random = new Random(`${options.seed}:${options.firstId}`);
-    this.#nextId = options.firstId;
+    const random = new Random(`${options.seed}:${options.firstId}`);
+    this.#calls = new ValidCalls(random, options.firstId, mix);
     this.#actors = Array.from(
       { length: options.streams },
-      (_, nth) => this.#act(streamOf(nth)),
+      (_, nth) => this.#act(streamOf(nth, 4)),
     );
   }
 
@@ -94,7 +96,7 @@ export class Writers {
         this.#working++;
         try {
           const state = known ? known.state : await this.#look(stream);
-          known = await this.#write(state, this.#next(stream, state));
+          known = await this.#write(state, this.#calls.next(stream, state));
         } finally {
           if (--this.#working === 0) this.#onIdle?.();
         }
@@ -134,7 +136,7 @@ export class Writers {
     operation: Operation,
   ): Promise<{ outcome: Outcome; refusal?: unknown }> {
     const { storage, listener } = this.#options;
-    const call = this.#nextId++;
+    const call = this.#calls.nextId();
     const started = performance.now();
     const end = (outcome: Outcome) =>
       listener.end(call, outcome, performance.now() - started);
@@ -159,7 +161,12 @@ export class Writers {
     const { storage, listener } = this.#options;
     for (;;) {
       try {
-        const state = await readState(storage, stream, this.#payloads);
+        const state = await readState(
+          storage,
+          stream,
+          this.#payloads,
+          (stream) => storage.isStreamEphemeral(stream),
+        );
         listener.observed(stream, state);
         return state;
       } catch (error) {
@@ -168,87 +175,4 @@ export class Writers {
       }
     }
   }
-
-  /** Picks calls that are valid in this state. */
-  #next(stream: StreamId, state: State): Operation[] {
-    const random = this.#random;
-    if (stream.startsWith("ff")) return this.#nextChunks(stream, state);
-    if (state === undefined) {
-      return [{ stream, kind: "create", block: this.#blockIds() }];
-    }
-    if (random.chance(state.blocks.length > 30 ? 50 : 2)) {
-      return [{ stream, kind: "delete" }];
-    }
-    const [generation, events] = state.minipool!;
-    if (random.chance(25)) {
-      return [{
-        stream,
-        kind: "blocks",
-        first: generation,
-        blocks: this.#times(1, () => this.#blockIds()),
-        size: events.length,
-        events: this.#times(0, () => this.#nextId++),
-      }];
-    }
-    if (random.chance(20)) {
-      return this.#times(1, (i) => ({
-        stream,
-        kind: "candidate",
-        number: generation + (i % 2),
-        id: this.#nextId++,
-      }));
-    }
-    return this.#times(1, (i) => ({
-      stream,
-      kind: "event",
-      generation,
-      slot: events.length + i,
-      id: this.#nextId++,
-    }));
-  }
-
-  #nextChunks(stream: StreamId, state: State): Operation[] {
-    const number = (state?.blocks.at(-1)?.[0] ?? -1) + 1;
-    if (number > 16) return [{ stream, kind: "delete" }];
-    return this.#times(1, (i) => ({
-      stream,
-      kind: "chunk",
-      number: number + i,
-      id: this.#nextId++,
-    }));
-  }
-
-  /** Makes a few items, at most 4. */
-  #times<T>(least: number, make: (i: number) => T): T[] {
-    const length = this.#random.between(least, 4);
-    return Array.from({ length }, (_, i) => make(i));
-  }
-
-  #blockIds(): BlockIds {
-    return [this.#nextId++, this.#random.chance(30) ? this.#nextId++ : 0];
-  }
-}
-
-async function readState(
-  storage: StreamStorage,
-  stream: StreamId,
-  payloads: Payloads,
-): Promise<State> {
-  try {
-    const stored = await storage.debugReadStreamData(stream);
-    const ephemeral = await storage.isStreamEphemeral(stream);
-    return imageOf({ ...stored, ephemeral }, payloads);
-  } catch (error) {
-    if (isStreamStorageError(error, "NOT_FOUND")) return undefined;
-    throw error;
-  }
-}
-
-/**
- * Makes the stream's id. Every fourth stream is a media stream that is
- * uploaded.
- */
-function streamOf(nth: number): StreamId {
-  const type = nth % 4 === 3 ? "ff" : "20";
-  return parseStreamId(type + nth.toString(16).padStart(62, "0"));
 }

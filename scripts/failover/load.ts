@@ -8,20 +8,19 @@
 import { setTimeout as delay } from "node:timers/promises";
 import {
   isStreamStorageError,
-  parseStreamId,
   type StreamId,
   type StreamStorage,
 } from "../../mod.ts";
 import type { Outcome } from "../crash/ledger.ts";
 import {
   applied,
-  type BlockIds,
-  imageOf,
   type Operation,
   perform,
   type State,
 } from "../crash/operation.ts";
 import { Payloads } from "../crash/payload.ts";
+import { readState, streamOf } from "../crash/streams.ts";
+import { type Mix, ValidCalls } from "../crash/valid_calls.ts";
 import { Random } from "../../tests/support/random.ts";
 import type { Account } from "./account.ts";
 import type { FailoverLedger } from "./ledger.ts";
@@ -50,13 +49,25 @@ const firstId = 1000;
 /** The pause between two calls of an actor, in milliseconds. */
 const paceMs = 100;
 
+const mix: Mix = {
+  deletions: 4,
+  longBlocks: 20,
+  swaps: 35,
+  candidates: 15,
+  lastChunk: 12,
+  atOnce: { blocks: 1, candidates: 1, events: 3, chunks: 1 },
+};
+
+/** No upload is sealed here, so the id says it without a call that may fail. */
+const isUpload = (stream: StreamId) => stream.startsWith("ff");
+
 /** Actors at work; see the file's head. */
 export class Load {
   readonly #options: LoadOptions;
   readonly #payloads: Payloads;
   readonly #random: Random;
+  readonly #calls: ValidCalls;
   #storage: StreamStorage;
-  #nextId = firstId;
   #isPaused = true;
   #isStopped = false;
   #working = 0;
@@ -69,9 +80,10 @@ export class Load {
     this.#storage = options.storage;
     this.#payloads = new SmallPayloads(options.seed);
     this.#random = new Random(`${options.seed}:load`);
+    this.#calls = new ValidCalls(this.#random, firstId, mix);
     this.#actors = Array.from(
       { length: options.streams },
-      (_, nth) => this.#act(streamOf(nth)),
+      (_, nth) => this.#act(streamOf(nth, 8)),
     );
   }
 
@@ -111,7 +123,10 @@ export class Load {
         if (known === undefined || this.#random.chance(35)) {
           known = await this.#look(stream);
         } else {
-          known = await this.#write(known.state, this.#next(stream, known));
+          known = await this.#write(
+            known.state,
+            this.#calls.next(stream, known.state),
+          );
         }
       } finally {
         if (--this.#working === 0) this.#onIdle?.();
@@ -141,7 +156,7 @@ export class Load {
 
   async #call(operation: Operation, isDue: boolean): Promise<Outcome> {
     const { ledger, account } = this.#options;
-    const call = this.#nextId++;
+    const call = this.#calls.nextId();
     const started = performance.now();
     const end = (outcome: Outcome, failure?: string) => {
       ledger.end(call, outcome);
@@ -170,7 +185,12 @@ export class Load {
     const { ledger, account } = this.#options;
     const started = performance.now();
     try {
-      const state = await readState(this.#storage, stream, this.#payloads);
+      const state = await readState(
+        this.#storage,
+        stream,
+        this.#payloads,
+        isUpload,
+      );
       account.read(started);
       ledger.look(stream, state);
       return { state };
@@ -182,55 +202,6 @@ export class Load {
       return undefined;
     }
   }
-
-  /** Picks calls that are valid in this state. */
-  #next(stream: StreamId, { state }: { state: State }): Operation[] {
-    const random = this.#random;
-    if (stream.startsWith("ff")) return this.#nextChunk(stream, state);
-    if (state === undefined) {
-      return [{ stream, kind: "create", block: this.#blockIds() }];
-    }
-    if (random.chance(state.blocks.length > 20 ? 50 : 4)) {
-      return [{ stream, kind: "delete" }];
-    }
-    const [generation, events] = state.minipool!;
-    if (random.chance(35)) {
-      return [{
-        stream,
-        kind: "blocks",
-        first: generation,
-        blocks: [this.#blockIds()],
-        size: events.length,
-        events: this.#several(0, () => this.#nextId++),
-      }];
-    }
-    if (random.chance(15)) {
-      const id = this.#nextId++;
-      return [{ stream, kind: "candidate", number: generation, id }];
-    }
-    return this.#several(1, (nth) => ({
-      stream,
-      kind: "event",
-      generation,
-      slot: events.length + nth,
-      id: this.#nextId++,
-    }));
-  }
-
-  #nextChunk(stream: StreamId, state: State): Operation[] {
-    const number = (state?.blocks.at(-1)?.[0] ?? -1) + 1;
-    if (number > 12) return [{ stream, kind: "delete" }];
-    return [{ stream, kind: "chunk", number, id: this.#nextId++ }];
-  }
-
-  #several<T>(least: number, make: (nth: number) => T): T[] {
-    const length = this.#random.between(least, 3);
-    return Array.from({ length }, (_, nth) => make(nth));
-  }
-
-  #blockIds(): BlockIds {
-    return [this.#nextId++, this.#random.chance(30) ? this.#nextId++ : 0];
-  }
 }
 
 /** Describes an error by its code, and its reason if there is one. */
@@ -238,28 +209,4 @@ export function describe(error: unknown): string {
   if (!isStreamStorageError(error)) return String(error);
   const { reason } = error.details as { reason?: unknown };
   return reason === undefined ? error.code : `${error.code} ${reason}`;
-}
-
-async function readState(
-  storage: StreamStorage,
-  stream: StreamId,
-  payloads: Payloads,
-): Promise<State> {
-  try {
-    const ephemeral = stream.startsWith("ff");
-    const stored = await storage.debugReadStreamData(stream);
-    return imageOf({ ...stored, ephemeral }, payloads);
-  } catch (error) {
-    if (isStreamStorageError(error, "NOT_FOUND")) return undefined;
-    throw error;
-  }
-}
-
-/**
- * Makes the stream's id. Every eighth stream is a media stream that is
- * uploaded.
- */
-function streamOf(nth: number): StreamId {
-  const type = nth % 8 === 7 ? "ff" : "20";
-  return parseStreamId(type + nth.toString(16).padStart(62, "0"));
 }
