@@ -10,7 +10,7 @@ import { MemoryStreamStorage } from "../../src/memory/memory_stream_storage.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
 import { parseStreamId } from "../../src/storage/stream_id.ts";
 import * as testing from "../../src/testing/mod.ts";
-import { queryOnce, testDatabaseUrl } from "../support/database.ts";
+import { queryOnce, testDatabaseUrl, uniqueName } from "../support/database.ts";
 
 // This is what a user writes to test an implementation of their own.
 testing.streamStorageContract(() => {
@@ -86,7 +86,7 @@ describe("The testing entry point", () => {
 
   it("leaves no schema behind if the store can't be opened", async () => {
     const url = await testDatabaseUrl();
-    const schema = `test_${crypto.randomUUID().replaceAll("-", "")}`;
+    const schema = uniqueName("test");
     await assert.rejects(
       testing.createTestStreamStorage({ url, schema, migrate: "check" }),
       (error) => isStreamStorageError(error, "BAD_CONFIG"),

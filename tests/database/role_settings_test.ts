@@ -3,7 +3,6 @@
  * sets what it needs, and works.
  */
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
 import { migrateDown } from "../../src/database/migrations/mod.ts";
 import { applySettings } from "../../src/database/role_settings.ts";
@@ -13,7 +12,7 @@ import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
 import { newStreamId } from "../../src/testing/contract/support.ts";
 import { aborted } from "../support/aborted.ts";
-import { testDatabaseUrl } from "../support/database.ts";
+import { createTestDatabase, uniqueName } from "../support/database.ts";
 import { testSession } from "../support/sessions.ts";
 import { untilSeen } from "../support/until.ts";
 
@@ -72,11 +71,10 @@ interface Ground extends AsyncDisposable {
 
 /** Makes a role with these settings, and its own database. */
 async function hostileRole(): Promise<Ground> {
-  const name = `hostile_${randomUUID().replaceAll("-", "")}`;
-  const url = new URL(await testDatabaseUrl());
+  const name = uniqueName("hostile");
   await using session = await testSession();
   await session.script(`CREATE ROLE ${name} LOGIN PASSWORD 'p'`);
-  await session.script(`CREATE DATABASE ${name} OWNER ${name}`);
+  const database = await createTestDatabase(`OWNER ${name}`);
   const [[major] = []] = await session.script(
     "SELECT current_setting('server_version_num')::int / 10000",
   );
@@ -86,9 +84,9 @@ async function hostileRole(): Promise<Ground> {
   for (const [setting, value] of Object.entries(all)) {
     await session.script(`ALTER ROLE ${name} SET ${setting} = '${value}'`);
   }
-  url.pathname = `/${name}`;
-  const adminUrl = url.href;
+  const adminUrl = database.url;
   const admin = await testSession({ url: adminUrl });
+  const url = new URL(adminUrl);
   url.username = name;
   url.password = "p";
   return {
@@ -97,8 +95,8 @@ async function hostileRole(): Promise<Ground> {
     admin,
     [Symbol.asyncDispose]: async () => {
       await admin.close();
+      await database[Symbol.asyncDispose]();
       await using session = await testSession();
-      await session.script(`DROP DATABASE ${name} WITH (FORCE)`);
       await session.script(`DROP ROLE ${name}`);
     },
   };

@@ -3,7 +3,6 @@
  * a transaction that a proxy has begun, or read-only since their start.
  */
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
@@ -12,7 +11,12 @@ import {
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
 import { startBegunProxy } from "../support/network/begun_proxy.ts";
-import { queryOnce, testDatabaseUrl } from "../support/database.ts";
+import {
+  createTestDatabase,
+  queryOnce,
+  testDatabaseUrl,
+  uniqueName,
+} from "../support/database.ts";
 import { testSession } from "../support/sessions.ts";
 import { openTestStorage } from "../support/storage.ts";
 
@@ -21,7 +25,7 @@ describe("A proxy that has a transaction open", () => {
     it(`is refused as ${way}`, async () => {
       const direct = await testDatabaseUrl();
       await using proxy = await startBegunProxy(direct);
-      const schema = `begun_${randomUUID()}`;
+      const schema = uniqueName("begun");
       const opened = openStreamStorage({
         url: way === "ownershipUrl" ? direct : proxy.url,
         ownershipUrl: way === "url" ? direct : proxy.url,
@@ -73,12 +77,11 @@ describe("A proxy that has a transaction open", () => {
 describe("A database that was read-only for a while", () => {
   it("is written to again, and keeps no row of the store's ownership", async () => {
     const direct = await testDatabaseUrl();
-    const name = `read_only_${randomUUID().slice(0, 8)}`;
-    await queryOnce(direct, `CREATE DATABASE ${name}`);
-    const url = new URL(direct);
-    url.pathname = name;
+    await using database = await createTestDatabase();
+    const { url } = database;
+    const name = new URL(url).pathname.slice(1);
     const storage = await openStreamStorage({
-      url: url.href,
+      url,
       schema: "stopped",
       partitions: 1,
       startupDelayMs: 0,
@@ -103,9 +106,8 @@ describe("A database that was read-only for a while", () => {
     const isWritten = () => create().then(() => true, () => false);
     for (let tries = 1; !await isWritten(); tries++) assert.ok(tries < 10);
     await storage.close();
-    const left = await queryOnce(url.href, "SELECT FROM stopped.singlenodekey");
+    const left = await queryOnce(url, "SELECT FROM stopped.singlenodekey");
     assert.equal(left.length, 0);
-    await queryOnce(direct, `DROP DATABASE ${name}`);
   });
 });
 

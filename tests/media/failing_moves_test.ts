@@ -18,6 +18,7 @@ import { assertSurvivesCuts } from "../support/cut_everywhere.ts";
 import { queryOnce } from "../support/database.ts";
 import { assertWhole } from "../support/media/late.ts";
 import type { RawRequest } from "../support/media/raw_http.ts";
+import { denied } from "../support/media/real_replies.ts";
 import { type S3Server, startS3Server } from "../support/media/s3_server.ts";
 import {
   everyRead,
@@ -26,11 +27,6 @@ import {
   sealMedia,
 } from "../support/media/streams.ts";
 import { openTestStorage } from "../support/storage.ts";
-
-const denied = {
-  status: 403,
-  body: "<Error><Code>AccessDenied</Code></Error>",
-};
 
 describe("Closing a store", () => {
   const whole = mediaBlocks();

@@ -23,18 +23,13 @@ import {
   onS3,
   sealMedia,
 } from "../support/media/streams.ts";
-import type { RawReply } from "../support/media/raw_http.ts";
+import { denied } from "../support/media/real_replies.ts";
 import {
   type Conditions,
   type S3Server,
   startS3Server,
 } from "../support/media/s3_server.ts";
 import { openTestStorage } from "../support/storage.ts";
-
-const denied: RawReply = {
-  status: 403,
-  body: "<Error><Code>AccessDenied</Code></Error>",
-};
 
 function s3Ground(server: S3Server): Ground {
   return {

@@ -16,6 +16,7 @@ import {
   onS3,
   sealMedia,
 } from "../support/media/streams.ts";
+import { denied } from "../support/media/real_replies.ts";
 import { type S3Server, startS3Server } from "../support/media/s3_server.ts";
 import { openTestStorage } from "../support/storage.ts";
 
@@ -126,12 +127,7 @@ describe("A rehydration", () => {
     const { storage } = test;
     let gets = 0;
     server.interfere = ({ method }) =>
-      method === "GET" && ++gets > 1
-        ? Promise.resolve({
-          status: 403,
-          body: "<Error><Code>AccessDenied</Code></Error>",
-        })
-        : undefined;
+      method === "GET" && ++gets > 1 ? Promise.resolve(denied) : undefined;
     await assert.rejects(storage.maintenance.rehydrateMedia(id));
     server.interfere = undefined;
     assert.equal(await rowsOf(test, id), 0);

@@ -25,14 +25,10 @@ import {
   onS3,
   sealMedia,
 } from "../support/media/streams.ts";
+import { denied } from "../support/media/real_replies.ts";
 import { type S3Server, startS3Server } from "../support/media/s3_server.ts";
 import { openTestStorage } from "../support/storage.ts";
 import { untilSeen } from "../support/until.ts";
-
-const denied = {
-  status: 403,
-  body: "<Error><Code>AccessDenied</Code></Error>",
-};
 
 /** The rows of the table of tasks, and whether they are due much later. */
 function tasksOf({ url, schema }: TestStreamStorage): Promise<unknown[]> {

@@ -17,13 +17,8 @@ import {
   onGcs,
   sealMedia,
 } from "../support/media/streams.ts";
-import type { RawReply } from "../support/media/raw_http.ts";
+import { denied } from "../support/media/real_replies.ts";
 import { openTestStorage } from "../support/storage.ts";
-
-const denied: RawReply = {
-  status: 403,
-  body: "<Error><Code>AccessDenied</Code></Error>",
-};
 
 describe("An object that could not be deleted", () => {
   let server: GcsServer;

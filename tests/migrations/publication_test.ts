@@ -3,7 +3,6 @@
  * upgrade: PostgreSQL then demands an identity of each table that is changed.
  */
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
 import { migrateDown } from "../../src/database/migrations/mod.ts";
 import {
@@ -16,30 +15,14 @@ import { openStreamStorage } from "../../src/open_stream_storage.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
 import { newStreamId } from "../../src/testing/contract/support.ts";
 import { aborted } from "../support/aborted.ts";
-import { testDatabaseUrl } from "../support/database.ts";
+import { createTestDatabase } from "../support/database.ts";
 import { testSession } from "../support/sessions.ts";
 
 const genesis = { number: 0n, data: new Uint8Array([1]) };
 
-/** Makes a database, which is dropped when it is disposed of. */
-async function ownDatabase(): Promise<{ url: string } & AsyncDisposable> {
-  const name = `published_${randomUUID().replaceAll("-", "")}`;
-  const url = new URL(await testDatabaseUrl());
-  url.pathname = `/${name}`;
-  await using session = await testSession();
-  await session.script(`CREATE DATABASE ${name}`);
-  return {
-    url: url.href,
-    [Symbol.asyncDispose]: async () => {
-      await using session = await testSession();
-      await session.script(`DROP DATABASE ${name} WITH (FORCE)`);
-    },
-  };
-}
-
 describe("A publication of all tables", () => {
   it("does not keep a store from being opened, taken over and closed", async () => {
-    await using database = await ownDatabase();
+    await using database = await createTestDatabase();
     const { url } = database;
     const options = { url, schema: "s", partitions: 1, startupDelayMs: 0 };
     await (await openStreamStorage(options)).close();
@@ -81,7 +64,7 @@ describe("A publication of all tables", () => {
   });
 
   it("finds an identity in every table", async () => {
-    await using database = await ownDatabase();
+    await using database = await createTestDatabase();
     const { url } = database;
     await (await openStreamStorage({ url, schema: "s", partitions: 2 }))
       .close();

@@ -5,13 +5,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { handOver } from "../../scripts/standing_by/handover.ts";
-import { testDatabaseUrl } from "../support/database.ts";
+import { testDatabaseUrl, uniqueName } from "../support/database.ts";
 
 describe("A process that stands by", () => {
   it("follows an owner that is killed, and finds all acknowledged writes", async () => {
     const { faults, stored } = await handOver({
       url: await testDatabaseUrl(),
-      schema: `standing_by_${crypto.randomUUID().replaceAll("-", "")}`,
+      schema: uniqueName("standing_by"),
     }, "kill");
     assert.deepEqual(faults, []);
     assert.ok(stored >= 100);

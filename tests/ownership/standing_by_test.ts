@@ -15,7 +15,7 @@ import { schemaLockId } from "../../src/storage/stream_id.ts";
 import type { LogEvent } from "../../src/telemetry/log_events.ts";
 import { newStreamId } from "../../src/testing/contract/support.ts";
 import type { TestStreamStorage } from "../../src/testing/create_test_stream_storage.ts";
-import { testDatabaseUrl } from "../support/database.ts";
+import { testDatabaseUrl, uniqueName } from "../support/database.ts";
 import { ExistingNode } from "../support/existing_node.ts";
 import { lockHolders, terminate, testSession } from "../support/sessions.ts";
 import { openTestStorage } from "../support/storage.ts";
@@ -266,7 +266,7 @@ describe("An opening that fails if the schema is owned", () => {
   });
 
   it("makes no schema whose lock another session holds", async () => {
-    const missing = `missing_${crypto.randomUUID().replaceAll("-", "")}`;
+    const missing = uniqueName("missing");
     await using holder = await testSession();
     await holder.script(`SELECT pg_advisory_lock(${schemaLockId(missing)})`);
     await assert.rejects(

@@ -34,15 +34,6 @@ export async function addSnapshot(
   );
 }
 
-/** The number of the stream's first block. */
-export async function firstOf(
-  { storage }: MaintenanceStore,
-  streamId: StreamId,
-) {
-  const [range] = await storage.getMiniblockNumberRanges(streamId);
-  return range?.startInclusive;
-}
-
 /** So many channels, by their ids in ascending order. */
 export function channelIds(count: number): StreamId[] {
   return Array.from({ length: count }, () => newStreamId("channel")).sort();

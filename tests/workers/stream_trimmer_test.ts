@@ -14,13 +14,12 @@ import {
 } from "../../src/testing/contract/support.ts";
 import { DueStreams } from "../../src/workers/due_streams.ts";
 import { StreamTrimmer } from "../../src/workers/stream_trimmer.ts";
-import { openMaintenanceStore } from "../support/maintenance_store.ts";
+import { firstOf, openMaintenanceStore } from "../support/maintenance_store.ts";
 import {
   addSnapshot,
   busy,
   channelIds,
   everyNth,
-  firstOf,
   trimmed,
   trimmings,
 } from "../support/trimming.ts";

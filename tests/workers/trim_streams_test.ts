@@ -14,6 +14,7 @@ import {
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
 import {
+  firstOf,
   type MaintenanceStore,
   openMaintenanceStore,
 } from "../support/maintenance_store.ts";
@@ -22,7 +23,6 @@ import {
   busy,
   channelIds,
   everyNth,
-  firstOf,
 } from "../support/trimming.ts";
 
 describe("trimStreams", () => {

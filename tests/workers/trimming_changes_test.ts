@@ -12,6 +12,7 @@ import {
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
 import {
+  firstOf,
   type MaintenanceStore,
   openMaintenanceStore,
 } from "../support/maintenance_store.ts";
@@ -145,8 +146,7 @@ describe("updateTrimming", () => {
       await holder.script(`SELECT pg_advisory_unlock(hashtext('${id}'))`);
       await replaced;
       assert.deepEqual(ends, ["unlocked", "replaced"]);
-      const first = async () =>
-        (await storage.getMiniblockNumberRanges(id))[0]!.startInclusive;
+      const first = () => firstOf(store, id);
       const left = await first();
       assert.ok(left <= 6n, `Cut on to ${left}`);
       // This call waits for any run that is still in flight.
@@ -172,8 +172,7 @@ describe("A target that was reached", () => {
       targets: [{ streamId: id, miniblock: 255n }],
     });
     await store.logged(() => trimmings(store) > 0);
-    const first = async () =>
-      (await storage.getMiniblockNumberRanges(id))[0]!.startInclusive;
+    const first = () => firstOf(store, id);
     assert.equal(await first(), 250n);
     await storage.writePrecedingMiniblocks(id, blocks(230, 249));
     await store.logged(() => trimmings(store) > 1);

@@ -62,6 +62,12 @@ export function errorDocument(code: string): string {
   );
 }
 
+/** A refusal of the bucket itself. */
+export const denied: RawReply = {
+  status: 403,
+  body: "<Error><Code>AccessDenied</Code></Error>",
+};
+
 /** The reply to the start of an upload in parts. */
 export const begun: string = document(
   `<InitiateMultipartUploadResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` +
