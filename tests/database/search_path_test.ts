@@ -5,14 +5,7 @@
  * lead (support/hostile_database.ts).
  */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import pg from "pg";
 import { Home } from "../../src/database/cluster/home.ts";
 import { parseConnectionUrl } from "../../src/database/connection_target.ts";
@@ -25,28 +18,6 @@ import {
 import { Ownership } from "../../src/database/ownership.ts";
 import { searchPath } from "../../src/database/search_path.ts";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
-import {
-  applyRepairs,
-  copyStreams,
-  diffStreams,
-  doctor,
-  exportStreams,
-  findStores,
-  importStreams,
-  inspectStream,
-  listBlocks,
-  listStreams,
-  mediaStatus,
-  planRepairs,
-  planStoreMigrations,
-  readBlock,
-  simulateTrimming,
-  storeStatus,
-  storeUsage,
-  undoRepairs,
-  verify,
-  watchStore,
-} from "../../src/operator/mod.ts";
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
 import type { PostgresStreamStorage } from "../../src/postgres/postgres_stream_storage.ts";
 import { isStreamStorageError } from "../../src/storage/errors.ts";
@@ -54,11 +25,11 @@ import { CORE_FAMILIES } from "../../src/testing/contract.ts";
 import {
   block,
   bytes,
-  candidate,
   newStreamId,
   snapshotBlock,
 } from "../../src/testing/contract/support.ts";
 import { aborted } from "../support/aborted.ts";
+import { runCli } from "../support/cli/run.ts";
 import { queryOnce } from "../support/database.ts";
 import {
   type HostileDatabase,
@@ -66,6 +37,11 @@ import {
   temporaryTraps,
 } from "../support/hostile_database.ts";
 import { everyRead, onS3, sealMedia } from "../support/media/streams.ts";
+import {
+  lookAtStore,
+  repairDamage,
+  transferStreams,
+} from "../support/operator_calls.ts";
 import { startPgBouncer } from "../support/poolers/pgbouncer.ts";
 import { startS3Server } from "../support/media/s3_server.ts";
 import { sharedStoreContract } from "../support/shared_store_contract.ts";
@@ -373,15 +349,9 @@ async function migrateProgram(
   schema: string,
   ...more: string[]
 ): Promise<void> {
-  const program = new URL("../../src/cli/main.ts", import.meta.url);
-  const prefix = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
-  await promisify(execFile)(process.execPath, [
-    ...prefix,
-    fileURLToPath(program),
-    ...["migrate", command],
-    ...["--url", url, "--schema", schema],
-    ...more,
-  ], { maxBuffer: 8 << 20 });
+  const place = ["--url", url, "--schema", schema];
+  const ended = await runCli(["migrate", command, ...place, ...more]);
+  assert.equal(ended.code, 0, ended.stderr);
 }
 
 describe("A store behind a pooler in transaction mode", () => {
@@ -449,157 +419,6 @@ describe("A store behind a pooler that drops the settings of sessions", () => {
   });
 });
 
-/** Repairs damage of each kind, so that the tools send their statements. */
-async function mendDamage(
-  { url, urls }: HostileDatabase,
-  schema: string,
-): Promise<void> {
-  const stream = (i: number) => `'20${String(i).padStart(62, "0")}'`;
-  const table = (name: string) => `"${schema}".${name}`;
-  await queryOnce(
-    url,
-    [
-      ...[1, 2, 3, 4].map((i) =>
-        `INSERT INTO ${table("es")} VALUES (${stream(i)}, 9, true)`
-      ),
-      ...[1, 2, 3, 4, 5].map((i) =>
-        `INSERT INTO ${table("miniblocks_r00")} VALUES (${
-          stream(i)
-        }, 0, 'block')`
-      ),
-      `INSERT INTO ${table("minipools_r00")} VALUES (${
-        stream(1)
-      }, 1, 0, 'event')`,
-      `INSERT INTO ${table("miniblock_candidates_r00")}
-        VALUES (${stream(2)}, 0, 'hash', 'block')`,
-      `UPDATE ${table("es")} SET ephemeral = true WHERE stream_id = ${
-        stream(3)
-      }`,
-      `INSERT INTO ${table("minipools_r00")} VALUES (${
-        stream(3)
-      }, 1, -1, NULL)`,
-    ].join("; "),
-  );
-  const place = { url: urls.steered, schema, startupDelayMs: 0 };
-  const verified = () => {
-    const { url, schema } = place;
-    return Array.fromAsync(verify({ url, schema, level: "deep" }));
-  };
-  const directory = await mkdtemp(join(tmpdir(), "stream-storage-undo-"));
-  try {
-    const undoFile = join(directory, "undo");
-    const plan = planRepairs(await verified());
-    const results = await applyRepairs(plan, { ...place, undoFile });
-    const done = results.filter(({ outcome }) => outcome === "done");
-    assert.equal(done.length, 9, JSON.stringify(results));
-    assert.deepEqual(await verified(), []);
-    await undoRepairs(undoFile, place);
-    const { url, schema } = place;
-    await Array.fromAsync(
-      verify({
-        url,
-        schema,
-        level: "deep",
-        since: 1,
-        streamIds: [stream(1).slice(1, -1)],
-      }),
-    );
-  } finally {
-    await rm(directory, { recursive: true });
-  }
-}
-
-/** Transfers streams, small and in pieces, so that the tools send theirs. */
-async function moveStreams({ urls }: HostileDatabase): Promise<void> {
-  const [source, target] = [await open(), await open()];
-  const [small, large] = [newStreamId("space"), newStreamId("media")];
-  await source.createStreamStorage(small, block(0));
-  await source.writeMiniblockCandidate(small, candidate(1));
-  await source.createEphemeralStreamStorage(large, block(0));
-  for (const number of [1, 2, 3]) {
-    const data = new Uint8Array(1_500_000);
-    await source.writeEphemeralMiniblock(large, {
-      number: BigInt(number),
-      data,
-    });
-  }
-  await source.close();
-  await target.close();
-  const url = urls.steered;
-  const from = { url, schema: source.schema };
-  const to = { url, schema: target.schema, startupDelayMs: 0 };
-  const directory = await mkdtemp(join(tmpdir(), "stream-storage-move-"));
-  try {
-    const file = join(directory, "streams");
-    await exportStreams({ ...from, file });
-    for (const existing of ["refuse", "replace"] as const) {
-      const { written } = await importStreams({ ...to, file, existing });
-      assert.equal(written, 2);
-    }
-    const { written } = await copyStreams({ from, to, existing: "replace" });
-    assert.equal(written, 0);
-    const again = await openStreamStorage({ ...from, startupDelayMs: 0 });
-    const snapshot = new Uint8Array(2_000_000);
-    for (const number of [4, 5, 6]) {
-      const data = bytes("block");
-      const block = { number: BigInt(number), data, snapshot };
-      await again.writeEphemeralMiniblock(large, block);
-    }
-    await again.close();
-    const extended = await copyStreams({ from, to });
-    assert.equal(extended.written, 1);
-    const right = { url, schema: target.schema };
-    assert.equal((await diffStreams({ left: from, right })).different, 0);
-  } finally {
-    await rm(directory, { recursive: true });
-  }
-}
-
-/** Looks at a store with the operator's tools, so that they send theirs. */
-async function lookAfter(
-  { urls }: HostileDatabase,
-  schema: string,
-): Promise<void> {
-  const url = urls.steered;
-  const { diagnoses } = await doctor({ url, schema });
-  // Every check has run, because this role has the rights of a store's role.
-  assert.deepEqual(
-    diagnoses.filter(({ level }) => level === "unknown"),
-    [],
-  );
-  let looks = 0;
-  for await (const look of watchStore({ url, schema, intervalMs: 100 })) {
-    assert.ok(!("lost" in look), JSON.stringify(look));
-    // The tool looks at busy partitions more closely.
-    if (look.partitions.length > 0 || ++looks > 30) break;
-  }
-  await storeStatus({ url, schema });
-  await lookAtStreams({ url, schema });
-}
-
-/** Sends the statements of usage, list, inspect, trim, media and migrate. */
-async function lookAtStreams(
-  place: { url: string; schema: string },
-): Promise<void> {
-  const { url, schema } = place;
-  assert.ok((await findStores({ url })).some((its) => its.schema === schema));
-  await planStoreMigrations(place);
-  await storeUsage(place);
-  await mediaStatus(place);
-  const trimming = { historyMiniblocks: { default: 1n } };
-  await simulateTrimming({ ...place, trimming });
-  const pages = await Array.fromAsync(listStreams(place));
-  const streams = pages.flat();
-  assert.ok(streams.length > 0);
-  for (const { streamId } of streams.slice(0, 3)) {
-    await inspectStream({ ...place, streamId });
-    const blocks = await Array.fromAsync(listBlocks({ ...place, streamId }));
-    const number = blocks.flat().find((block) => !("startByte" in block))
-      ?.number;
-    if (number !== undefined) await readBlock({ ...place, streamId, number });
-  }
-}
-
 /** Texts that were sent and in which no name is looked up. */
 const plain =
   /^(COMMIT|ROLLBACK|BEGIN ISOLATION LEVEL READ COMMITTED$|(UN)?LISTEN|LOCK TABLE "|COPY "|SET (LOCAL lock_timeout|transaction_isolation) |SHOW |SELECT 1; COMMIT;$)/;
@@ -615,9 +434,9 @@ describe("No statement", () => {
     for (const [, { text, params }] of statements(ours)) {
       sent.texts.set(text, params);
     }
-    await mendDamage(database, ours);
-    await moveStreams(database);
-    await lookAfter(database, ours);
+    await repairDamage(database, ours);
+    await transferStreams(database, open);
+    await lookAtStore(database, ours);
     client = new pg.Client({ connectionString: database.url });
     await client.connect();
   });
