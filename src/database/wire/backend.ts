@@ -7,6 +7,7 @@
 
 import { Buffer } from "node:buffer";
 import { decodeBytes, type Decoder, decodeText } from "./types.ts";
+import { countArray } from "./young_space.ts";
 
 /** Receives the messages. */
 export interface BackendListener {
@@ -191,9 +192,10 @@ function decodeRow(
       continue;
     }
     const decode = decoders?.[i] ?? decodeText;
-    values[i] = decode === decodeBytes
-      ? copyOf.call(plain, at, at + length)
-      : decode(bytes, at, at + length);
+    if (decode === decodeBytes) {
+      values[i] = copyOf.call(plain, at, at + length);
+      countArray(length);
+    } else values[i] = decode(bytes, at, at + length);
     at += length;
   }
   if (at !== end) {
@@ -292,6 +294,7 @@ class PartialRow {
     }
     // Memory of its own, not of Node's pool: the caller gets the bytea.
     const column = new Uint8Array(length);
+    countArray(length);
     this.#column = column;
     this.#filled = 0;
     if (length === 0) this.#endColumn(column);
