@@ -4,6 +4,7 @@
  * process, by another one or by a new owner.
  */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { it } from "node:test";
 import { openStreamStorage } from "../../../src/open_stream_storage.ts";
 import type { MediaStorageOptions } from "../../../src/postgres/media_options.ts";
@@ -41,11 +42,13 @@ export const isComplete = ({ method, url }: RawRequest) =>
 
 /** As many blocks and bytes, with other content. */
 function otherBlocks(blocks: MiniblockDescriptor[]): MiniblockDescriptor[] {
-  return blocks.map((block, i) =>
-    i === 0
-      ? block
-      : { ...block, data: block.data.map((byte: number) => byte ^ 1) }
-  );
+  return blocks.map((block, i) => {
+    if (i === 0) return block;
+    // A loop, because a callback for each of six million bytes takes a while.
+    const data = block.data.slice();
+    for (let at = 0; at < data.length; at++) data[at]! ^= 1;
+    return { ...block, data };
+  });
 }
 
 /** Opens another store on the schema; does not close the open one. */
@@ -104,15 +107,10 @@ export async function assertWhole(
   );
   for (const [i, { data }] of read.entries()) {
     assert.ok(
-      isSame(data, blocks[i]!.data),
+      Buffer.compare(data, blocks[i]!.data) === 0,
       `Block ${i} is not what was written`,
     );
   }
-}
-
-/** Does what `deepEqual` does, but fast for megabytes. */
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 /** The recorded changes of objects that the bucket may still execute. */

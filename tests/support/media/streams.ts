@@ -64,8 +64,9 @@ export async function letNamesRest(
 
 /** Bytes that differ for each number. */
 export function chunk(number: bigint | number, size = 1000): Uint8Array {
+  const first = Number(number) * 13;
   const data = new Uint8Array(size);
-  for (let i = 0; i < size; i++) data[i] = (i * 7 + Number(number) * 13) % 251;
+  for (let i = 0; i < size; i++) data[i] = (i * 7 + first) % 251;
   return data;
 }
 
