@@ -3,8 +3,8 @@ import { freemem } from "node:os";
 
 const directory = "/dev/shm";
 
-/** What four servers at once may need, several times over. */
-const enoughBytes = 6 * 2 ** 30;
+/** Jobs were seen to take less than 400 MB each. */
+const enoughBytes = 3 * 2 ** 30;
 
 /**
  * The directory in memory for the files of tests, if the machine has one that
