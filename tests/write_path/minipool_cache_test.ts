@@ -392,7 +392,9 @@ describe("A flush that arrives long after its connection was lost", () => {
     await using test = await openTestStorage({
       url: proxy.url,
       partitions: 1,
-      operationTimeoutMs: 300,
+      // How long the lost event is waited for; the calls after it need less,
+      // on a busy machine, too.
+      operationTimeoutMs: 1500,
       retry: { minDelayMs: 1, maxDelayMs: 10 },
     });
     const { storage, schema } = test;
