@@ -36,7 +36,7 @@ const options = {
   maxConnections: 5,
   startupDelayMs: 0,
   operationTimeoutMs: 30_000,
-  statementTimeoutMs: 300,
+  statementTimeoutMs: 800,
   retry: { attempts: 100, minDelayMs: 1, maxDelayMs: 50 },
 };
 
