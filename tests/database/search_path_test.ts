@@ -226,7 +226,8 @@ describe("A store whose search path leads to traps first", () => {
     await maintenance.rehydrateMedia(media);
     await everyRead(storage, media);
     await storage.deleteStream(media);
-    const upload = await uploadOf(storage);
+    const upload = newStreamId("media");
+    await storage.createEphemeralStreamStorage(upload, block(0));
     const { streamIds } = await maintenance.sweepEphemeralStreams({ ttlMs: 0 });
     assert.deepEqual(streamIds, [upload]);
     const id = await longStream(storage);
@@ -251,12 +252,6 @@ describe("A store whose search path leads to traps first", () => {
     });
   }
 });
-
-async function uploadOf(storage: PostgresStreamStorage) {
-  const id = newStreamId("media");
-  await storage.createEphemeralStreamStorage(id, block(0));
-  return id;
-}
 
 /** Makes a stream of four blocks, each with a snapshot. */
 async function longStream(storage: PostgresStreamStorage) {
