@@ -4,7 +4,11 @@
  * along the whole chain of causes, never message text.
  */
 
-import { isStreamStorageError, StreamStorageError } from "../storage/errors.ts";
+import {
+  isStreamStorageError,
+  StreamStorageError,
+  withChanges,
+} from "../storage/errors.ts";
 import { messageOf } from "../storage/foreign_text.ts";
 import { canceled } from "../storage/contract_errors.ts";
 import {
@@ -77,16 +81,22 @@ export function toStorageError(
     : givenBy(error) ?? error;
   if (!isStreamStorageError(given)) return translated(given, outcome);
   if (!unknownOutcome || given.outcome === "unknown") return given;
-  const { code, message, operation, details, retryable, cause } = given;
-  return new StreamStorageError({
-    code,
-    message,
-    operation,
-    details,
-    retryable,
-    outcome,
-    cause,
-  });
+  return withChanges(given, { outcome });
+}
+
+/**
+ * The error with which an operation ends; it names the operation. Once the
+ * signal has aborted, whatever failed then is taken for a consequence.
+ */
+export function operationError(
+  operation: string,
+  error: unknown,
+  signal: AbortSignal | undefined,
+): StreamStorageError {
+  const failure = signal?.aborted
+    ? canceled(signal.reason)
+    : toStorageError(error);
+  return failure.withOperation(operation);
 }
 
 /** The error by which the password function chose to tell callers. */

@@ -3,36 +3,29 @@ import { StreamStorageError } from "../storage/errors.ts";
 
 const operation = "startEmbeddedPostgres";
 
-/** The caller's request can't be fulfilled; `reason` is a stable word. */
-export function badConfig(
+/** Makes a failure; `reason` is a stable word. */
+type MakeFailure = (
   reason: string,
   message: string,
-  details: Record<string, unknown> = {},
+  details?: Record<string, unknown>,
   cause?: unknown,
-): StreamStorageError {
-  return new StreamStorageError({
-    code: "BAD_CONFIG",
-    operation,
-    message,
-    details: { reason, ...details },
-    cause,
-  });
-}
+) => StreamStorageError;
 
-/** The server did not start or did not stop; `reason` is a stable word. */
-export function unavailable(
-  reason: string,
-  message: string,
-  details: Record<string, unknown> = {},
-  cause?: unknown,
-): StreamStorageError {
-  return new StreamStorageError({
-    code: "UNAVAILABLE",
-    operation,
-    message,
-    details: { reason, ...details },
-    cause,
-  });
+/** The caller's request can't be fulfilled. */
+export const badConfig: MakeFailure = failuresOf("BAD_CONFIG");
+
+/** The server did not start or did not stop. */
+export const unavailable: MakeFailure = failuresOf("UNAVAILABLE");
+
+function failuresOf(code: "BAD_CONFIG" | "UNAVAILABLE"): MakeFailure {
+  return (reason, message, details = {}, cause) =>
+    new StreamStorageError({
+      code,
+      operation,
+      message,
+      details: { reason, ...details },
+      cause,
+    });
 }
 
 /** The text of any thrown value, for the end of a message. */

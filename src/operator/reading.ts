@@ -1,10 +1,9 @@
 /** Opens the core of a reader for reads that may take long. */
 
-import { toStorageError } from "../database/failures.ts";
+import { operationError } from "../database/failures.ts";
 import { openReadCore } from "../postgres/open_reader.ts";
 import type { ReadCore } from "../postgres/read_core.ts";
 import type { StreamReaderOptions } from "../postgres/reader_options.ts";
-import { canceled } from "../storage/contract_errors.ts";
 
 /** A page may cover a stream of millions of blocks. */
 const patientMs = 600_000;
@@ -43,7 +42,6 @@ export async function reading<T>(
     await using core = await openPatientCore(options);
     return await work(core, signal);
   } catch (error) {
-    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
-    throw toStorageError(error).withOperation(operation);
+    throw operationError(operation, error, signal);
   }
 }

@@ -1,7 +1,7 @@
 /** Opens a single session, for questions about a server rather than a store. */
 
 import { connectSession } from "../database/driver.ts";
-import { toStorageError } from "../database/failures.ts";
+import { operationError } from "../database/failures.ts";
 import { languageSettings } from "../database/role_settings.ts";
 import { searchPath } from "../database/search_path.ts";
 import type { Session } from "../database/session.ts";
@@ -11,7 +11,6 @@ import {
   resolveReaderOptions,
   type StreamReaderOptions,
 } from "../postgres/reader_options.ts";
-import { canceled } from "../storage/contract_errors.ts";
 
 /** The server, with the options of `openStreamReader`. */
 export type ServerOptions = Omit<
@@ -73,7 +72,6 @@ export async function withSession<T>(
       signal?.removeEventListener("abort", onAbort);
     }
   } catch (error) {
-    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
-    throw toStorageError(error).withOperation(operation);
+    throw operationError(operation, error, signal);
   }
 }

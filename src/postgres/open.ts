@@ -4,7 +4,7 @@
  */
 
 import { connectSession } from "../database/driver.ts";
-import { sqlStateOf, toStorageError } from "../database/failures.ts";
+import { operationError, sqlStateOf } from "../database/failures.ts";
 import {
   checkMigrations,
   reportIfCurrent,
@@ -17,7 +17,6 @@ import {
 import type { Ownership } from "../database/ownership.ts";
 import { rejectionOf } from "../database/rejection.ts";
 import type { Session } from "../database/session.ts";
-import { canceled } from "../storage/contract_errors.ts";
 import { StreamStorageError } from "../storage/errors.ts";
 import { quoted } from "../storage/foreign_text.ts";
 import { loadModule } from "../storage/load_module.ts";
@@ -79,10 +78,7 @@ export async function openStore(
   } catch (error) {
     telemetry.close();
     place.leave();
-    if (signal?.aborted) {
-      throw canceled(signal.reason).withOperation(operation);
-    }
-    throw toStorageError(error).withOperation(operation);
+    throw operationError(operation, error, signal);
   }
 }
 

@@ -5,11 +5,10 @@
 
 import { connectSession } from "../database/driver.ts";
 import { selectHasCitus } from "../database/cluster/find_home.ts";
-import { toStorageError } from "../database/failures.ts";
+import { operationError } from "../database/failures.ts";
 import { isDirect } from "../database/lasting_session.ts";
 import { checkReadable } from "../database/migrations/readable.ts";
 import { bind } from "../database/statement.ts";
-import { canceled } from "../storage/contract_errors.ts";
 import { CallRunner } from "./call_runner.ts";
 import { Place, sessionOptions, telemetryOf } from "./connections.ts";
 import type { ReadingOptions } from "./resolved_options.ts";
@@ -73,10 +72,7 @@ async function openCore(
   } catch (error) {
     telemetry.close();
     place.leave();
-    if (options.signal?.aborted) {
-      throw canceled(options.signal.reason).withOperation(operation);
-    }
-    throw toStorageError(error).withOperation(operation);
+    throw operationError(operation, error, options.signal);
   }
 }
 

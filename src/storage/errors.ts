@@ -99,6 +99,17 @@ export class StreamStorageError extends Error {
   }
 }
 
+/** Returns a copy of the error with other values. */
+export function withChanges(
+  error: StreamStorageError,
+  changes: Partial<StreamStorageErrorInit>,
+): StreamStorageError {
+  const { code, message, operation, details, retryable, outcome, cause } =
+    error;
+  const init = { code, message, operation, details, retryable, outcome, cause };
+  return new StreamStorageError({ ...init, ...changes });
+}
+
 /** Whether `error` comes from the storage and, if given, has this code. */
 export function isStreamStorageError(
   error: unknown,

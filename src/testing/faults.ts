@@ -1,5 +1,5 @@
 import { ownershipLost } from "../database/fence_errors.ts";
-import { StreamStorageError } from "../storage/errors.ts";
+import { StreamStorageError, withChanges } from "../storage/errors.ts";
 import {
   isOperationName,
   isWrite,
@@ -162,7 +162,9 @@ function errorOf(
   fault: SingleFault,
   operation: OperationName,
 ): StreamStorageError {
-  if (fault instanceof StreamStorageError) return named(fault, operation);
+  if (fault instanceof StreamStorageError) {
+    return withChanges(fault, { operation });
+  }
   const [code, reason, text] = texts[fault];
   const isLost = fault === "answer_lost" || fault === "request_lost";
   return new StreamStorageError({
@@ -172,23 +174,6 @@ function errorOf(
     details: { reason },
     retryable: true,
     outcome: isWrite(operation) && isLost ? "unknown" : "rolled_back",
-  });
-}
-
-/** An error that belongs to the call, and names it. */
-function named(
-  error: StreamStorageError,
-  operation: string,
-): StreamStorageError {
-  const { code, message, details, retryable, outcome, cause } = error;
-  return new StreamStorageError({
-    code,
-    message,
-    operation,
-    details,
-    retryable,
-    outcome,
-    cause,
   });
 }
 

@@ -6,11 +6,10 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { toStorageError } from "../../database/failures.ts";
+import { operationError, toStorageError } from "../../database/failures.ts";
 import { dropSchema } from "../../database/migrations/mod.ts";
 import { bind, statement } from "../../database/statement.ts";
 import { openStreamStorage } from "../../open_stream_storage.ts";
-import { canceled } from "../../storage/contract_errors.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 import { invalidArgument } from "../../storage/fault.ts";
 import { quoted } from "../../storage/foreign_text.ts";
@@ -90,8 +89,7 @@ export async function quickBench(
     });
     return { serverVersion, lines, ...limitOf(lines) };
   } catch (error) {
-    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
-    throw toStorageError(error).withOperation(operation);
+    throw operationError(operation, error, signal);
   }
 }
 

@@ -1,9 +1,9 @@
 /** Lists the blocks of one stream, or reads one of them. */
 
-import { toStorageError } from "../../database/failures.ts";
+import { operationError } from "../../database/failures.ts";
 import { bind } from "../../database/statement.ts";
 import { selectStreamRow } from "../../postgres/sql/streams.ts";
-import { canceled, streamNotFound } from "../../storage/contract_errors.ts";
+import { streamNotFound } from "../../storage/contract_errors.ts";
 import { StreamStorageError } from "../../storage/errors.ts";
 import { locationOf } from "../location.ts";
 import { openPatientCore, reading } from "../reading.ts";
@@ -59,8 +59,7 @@ export async function* listBlocks(
       next = last[0] + 1n;
     }
   } catch (error) {
-    if (signal?.aborted) throw canceled(signal.reason).withOperation(name);
-    throw toStorageError(error).withOperation(name);
+    throw operationError(name, error, signal);
   }
 }
 

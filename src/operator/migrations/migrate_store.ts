@@ -1,6 +1,6 @@
 /** Migrations as functions: up, down, check, plan and print. */
 
-import { toStorageError } from "../../database/failures.ts";
+import { operationError } from "../../database/failures.ts";
 import {
   checkMigrations,
   currentVersions,
@@ -15,7 +15,6 @@ import {
   readSchemaState,
   type TrackVersions,
 } from "../../database/migrations/mod.ts";
-import { canceled } from "../../storage/contract_errors.ts";
 import type { OwnerOptions } from "../repair/owner.ts";
 import { type ServerOptions, withSession } from "../session.ts";
 import { type Ground, onGround } from "./owning.ts";
@@ -216,7 +215,6 @@ async function withTypedErrors<T>(
     return await onGround(options, work);
   } catch (error) {
     const { signal } = options;
-    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
-    throw toStorageError(error).withOperation(operation);
+    throw operationError(operation, error, signal);
   }
 }

@@ -5,7 +5,7 @@
  * file holds the rows that it removes.
  */
 
-import { toStorageError } from "../../database/failures.ts";
+import { operationError } from "../../database/failures.ts";
 import { bind, type Bound, type Result } from "../../database/statement.ts";
 import { insertMarker } from "../../postgres/sql/minipools.ts";
 import { selectMiniblock } from "../../postgres/sql/state.ts";
@@ -15,7 +15,6 @@ import {
   type StreamCall,
 } from "../../postgres/store.ts";
 import { writeStream } from "../../postgres/write_path/stream_write.ts";
-import { canceled } from "../../storage/contract_errors.ts";
 import { hasLegacySnapshot } from "../../storage/miniblock_proto.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import { bigintDetail } from "../verify/findings.ts";
@@ -60,8 +59,7 @@ export async function applyRepairs(
       onProgress?.(result);
     }
   } catch (error) {
-    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
-    throw toStorageError(error).withOperation(operation);
+    throw operationError(operation, error, signal);
   }
   return results;
 }

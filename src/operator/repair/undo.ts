@@ -1,10 +1,9 @@
 /** Undoes repairs, from the file that recorded them. */
 
-import { toStorageError } from "../../database/failures.ts";
+import { operationError } from "../../database/failures.ts";
 import { bind, type Bound, type Result } from "../../database/statement.ts";
 import type { Store } from "../../postgres/store.ts";
 import { writeStream } from "../../postgres/write_path/stream_write.ts";
-import { canceled } from "../../storage/contract_errors.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { UndoRepairsOptions, UndoResult } from "./options.ts";
 import { openOwned } from "./owner.ts";
@@ -43,8 +42,7 @@ export async function undoRepairs(
       onProgress?.(result);
     }
   } catch (error) {
-    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
-    throw toStorageError(error).withOperation(operation);
+    throw operationError(operation, error, signal);
   }
   return results;
 }

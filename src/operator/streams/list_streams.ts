@@ -3,8 +3,7 @@
 import type { StreamReaderOptions } from "../../postgres/reader_options.ts";
 import { invalidArgument } from "../../storage/contract_errors.ts";
 import type { StreamType } from "../../storage/stream_id.ts";
-import { canceled } from "../../storage/contract_errors.ts";
-import { toStorageError } from "../../database/failures.ts";
+import { operationError } from "../../database/failures.ts";
 import type { StreamLocation } from "../status/types.ts";
 import { openPatientCore } from "../reading.ts";
 import { Throttle } from "../verify/throttle.ts";
@@ -113,7 +112,6 @@ export async function* listStreams(
       if (found.length > 0) yield found;
     }
   } catch (error) {
-    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
-    throw toStorageError(error).withOperation(operation);
+    throw operationError(operation, error, signal);
   }
 }

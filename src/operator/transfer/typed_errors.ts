@@ -1,5 +1,4 @@
-import { toStorageError } from "../../database/failures.ts";
-import { canceled } from "../../storage/contract_errors.ts";
+import { operationError } from "../../database/failures.ts";
 
 /** Runs an operation. Its errors become typed errors that name it. */
 export async function withTypedErrors<T>(
@@ -10,7 +9,6 @@ export async function withTypedErrors<T>(
   try {
     return await work();
   } catch (error) {
-    if (signal?.aborted) throw canceled(signal.reason).withOperation(name);
-    throw toStorageError(error).withOperation(name);
+    throw operationError(name, error, signal);
   }
 }

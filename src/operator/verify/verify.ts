@@ -4,10 +4,10 @@
  * examined again by itself before it is reported.
  */
 
-import { toStorageError } from "../../database/failures.ts";
+import { operationError } from "../../database/failures.ts";
 import { openReadCore } from "../../postgres/open_reader.ts";
 import type { ReadCore } from "../../postgres/read_core.ts";
-import { canceled, streamNotFound } from "../../storage/contract_errors.ts";
+import { streamNotFound } from "../../storage/contract_errors.ts";
 import { invalidArgument } from "../../storage/fault.ts";
 import {
   parseStreamId,
@@ -116,10 +116,7 @@ export class Verification implements AsyncIterable<Finding> {
         await core.close();
       }
     } catch (error) {
-      if (signal?.aborted) {
-        throw canceled(signal.reason).withOperation(operation);
-      }
-      throw toStorageError(error).withOperation(operation);
+      throw operationError(operation, error, signal);
     }
   }
 

@@ -5,11 +5,11 @@ import { holdersOf } from "../../database/lock_holder.ts";
 import { ownerRows } from "../../database/ownership/lock_session.ts";
 import { ownerFacts } from "../../database/ownership/rows.ts";
 import { ownershipSql } from "../../database/ownership/sql.ts";
-import { sqlStateOf, toStorageError } from "../../database/failures.ts";
+import { operationError, sqlStateOf } from "../../database/failures.ts";
 import { bind, type Bound, type ResultsOf } from "../../database/statement.ts";
 import { openReadCore } from "../../postgres/open_reader.ts";
 import type { ReadCore } from "../../postgres/read_core.ts";
-import { canceled, invalidArgument } from "../../storage/contract_errors.ts";
+import { invalidArgument } from "../../storage/contract_errors.ts";
 import { messageOf } from "../../storage/foreign_text.ts";
 import { schemaLockId, type StreamId } from "../../storage/stream_id.ts";
 import { readMetrics } from "./metrics.ts";
@@ -82,8 +82,7 @@ export async function* watchStore(
       await delay(Math.max(0, left), undefined, signal && { signal });
     }
   } catch (error) {
-    if (signal?.aborted) throw canceled(signal.reason).withOperation(operation);
-    throw toStorageError(error).withOperation(operation);
+    throw operationError(operation, error, signal);
   }
 }
 

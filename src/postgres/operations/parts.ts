@@ -1,8 +1,5 @@
 import { canceled } from "../../storage/contract_errors.ts";
-import {
-  isStreamStorageError,
-  StreamStorageError,
-} from "../../storage/errors.ts";
+import { isStreamStorageError, withChanges } from "../../storage/errors.ts";
 import type { StreamCall } from "../store.ts";
 
 /**
@@ -30,13 +27,8 @@ export async function inParts(
 /** `rolled_back` would say that nothing was written. */
 function partlyDone(error: unknown): unknown {
   if (!isStreamStorageError(error)) return error;
-  const { code, message, operation, details, retryable } = error;
-  return new StreamStorageError({
-    code,
-    message: `${message}; a part is done`,
-    operation,
-    details,
-    retryable,
+  return withChanges(error, {
+    message: `${error.message}; a part is done`,
     outcome: "unknown",
     cause: error.cause ?? error,
   });
