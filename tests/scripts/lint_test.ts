@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import errorText from "../../scripts/lint/error_text.ts";
 import sizes from "../../scripts/lint/sizes.ts";
 
 const lines = (count: number, line: string) =>
   Array.from({ length: count }, () => `${line}\n`).join("");
 
-const found = (text: string, file = "src/a.ts") =>
-  Deno.lint.runPlugin(sizes, file, text).map(({ id, message }) =>
+const found = (text: string, file = "src/a.ts", plugin = sizes) =>
+  Deno.lint.runPlugin(plugin, file, text).map(({ id, message }) =>
     `${id}: ${message}`
   );
 
@@ -38,5 +39,26 @@ describe("The lint of sizes", { skip }, () => {
     assert.equal(found(lines(401, "g();")).length, 1);
     assert.deepEqual(found(head + lines(401, "g();")), []);
     assert.equal(found(lines(401, "g();") + head).length, 1);
+  });
+});
+
+describe("The lint of errors' texts", { skip }, () => {
+  it("finds a small letter at the start and a full stop at the end", () => {
+    const faults = [
+      'new StreamStorageError({ message: "no rows" });',
+      "new StreamStorageError({ message: `Stream ${id} ` + 'is gone.' });",
+      'fault("INTERNAL", "gone", "gone for good", {});',
+    ];
+    for (const text of faults) {
+      assert.equal(found(text, "src/a.ts", errorText).length, 1, text);
+    }
+    const right = [
+      "new StreamStorageError({ message: `${name} needs ` + rest });",
+      'fault("INTERNAL", "gone", `Stream ${id} is gone`, {});',
+      'new StreamStorageError({ message: "writeEvent: no rows" });',
+    ];
+    for (const text of right) {
+      assert.deepEqual(found(text, "src/a.ts", errorText), [], text);
+    }
   });
 });
