@@ -1,8 +1,8 @@
 /**
- * What a Citus cluster costs a store: how much it does on a worker, beside what it
- * does on a plain server of the same programs and settings, by turns on one
- * machine. Prints a table: the medians of the rounds, and the ratio of the two with
- * the least and the most of a round.
+ * What a Citus cluster costs a store: how much it does on a worker node, beside
+ * what it does on a plain server of the same programs and settings, by turns on
+ * one machine. Prints a table: the medians of the rounds, and the ratio of the
+ * two with the least and the most of a round.
  *
  * ```sh
  * deno task cluster-cost

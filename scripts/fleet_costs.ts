@@ -1,7 +1,8 @@
 /**
- * Measures the constants that `plan-fleet` reckons with: what an empty store adds
- * to a server, what events cost it, and how long a store takes to move between
- * the workers of a Citus cluster. Makes schemas of its own, and removes them.
+ * Measures the constants that `plan-fleet` reckons with: what an empty store
+ * adds to a server, what events cost it, and how long a store takes to move
+ * between the worker nodes of a Citus cluster. Makes schemas of its own, and
+ * removes them.
  *
  * ```sh
  * deno task fleet-costs --measure relations --partitions 16
@@ -9,7 +10,8 @@
  * deno task fleet-costs --measure moves --url URL --megabytes 500
  * ```
  *
- * Measuring events reads processor times from /proc: its server is on this machine.
+ * Measuring events reads processor times from /proc: its server is on this
+ * machine.
  */
 import process from "node:process";
 import { openStreamStorage } from "../mod.ts";
@@ -109,7 +111,7 @@ async function measureRelations(
   const perStore = (sum: number) => Math.round(sum / stores * 1000) / 1000;
   for (const [i, node] of nodes.entries()) {
     const sums = added(before[i]!, await relationsOf(node));
-    // A worker has some of them and the tables of all.
+    // A worker node has some of them and the tables of all.
     print({ node: node.name, partitions, stores, ...sums });
   }
   print({

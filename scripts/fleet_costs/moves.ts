@@ -1,4 +1,6 @@
-/** How long a store takes to be distributed, and to move to another worker. */
+/**
+ * How long a store takes to be distributed, and to move to another worker node.
+ */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Node } from "./nodes.ts";
 
@@ -27,7 +29,7 @@ async function cleanUp(first: Node): Promise<void> {
   }
 }
 
-/** Moves the schema to the other of two workers; seconds. */
+/** Moves the schema to the other of two worker nodes; seconds. */
 export async function moveAway(
   first: Node,
   schema: string,

@@ -45,7 +45,7 @@ export class Node implements AsyncDisposable {
   }
 }
 
-/** The server of a url, and the workers where it is a coordinator. */
+/** The server of a url, and the worker nodes where it is a coordinator. */
 export async function connectNodes(
   url: string,
   stack: AsyncDisposableStack,

@@ -1,4 +1,6 @@
-/** The contract over a schema that lives on a worker of a Citus cluster. */
+/**
+ * The contract over a schema that lives on a worker node of a Citus cluster.
+ */
 import {
   CitusCluster,
   describeOnCluster,
@@ -16,7 +18,8 @@ describeOnCluster("A store on a cluster", () => {
     const { url } = cluster.coordinator;
     return {
       url,
-      // Rows by hand go to the shards, too, by the names that the store has for them.
+      // Rows by hand go to the shards, too, by the names that the store has for
+      // them.
       administrator: (await cluster.ownerOf(schema)).url,
       schema,
       partitions,

@@ -1,4 +1,6 @@
-/** The doctor on a Citus cluster: each trap is found that is made on purpose. */
+/**
+ * The doctor on a Citus cluster: each trap is found that is made on purpose.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { openStreamStorage } from "../../src/open_stream_storage.ts";
@@ -78,7 +80,7 @@ const traps: Trap[] = [
     ],
   },
   {
-    title: "a worker without the catalogue",
+    title: "a worker node without the catalogue",
     make: ["UPDATE pg_dist_node SET metadatasynced = false WHERE groupid = 2"],
     finds:
       /^fail cluster: 127.0.0.1:\d+ has no copy of the cluster's catalogue/,

@@ -49,7 +49,7 @@ describeOnCluster("A fleet's plan and a cluster", () => {
       );
       const plan = planned(i + 1);
       assert.equal(coordinator!.relations, plan.coordinator!.relations);
-      // The cluster puts stores on its workers in turn.
+      // The cluster puts stores on its worker nodes in turn.
       const sum = total(others);
       const shells = plan.coordinator!.relations;
       const own = plan.stores.reduce(

@@ -21,7 +21,7 @@ describeOnCluster("A Citus cluster", () => {
 
   after(() => cluster?.[Symbol.asyncDispose]());
 
-  it("has a schema on one worker, and moves it", async () => {
+  it("has a schema on one worker node, and moves it", async () => {
     const other = await cluster.otherThan("moved");
     await cluster.move("moved", other);
     assert.equal(await cluster.ownerOf("moved"), other);
@@ -32,7 +32,7 @@ describeOnCluster("A Citus cluster", () => {
     }
   });
 
-  it("has a standby in a worker's place", async () => {
+  it("has a standby in a worker node's place", async () => {
     const owner = await cluster.ownerOf("moved");
     await owner.startStandby();
     await cluster.query("INSERT INTO moved.one VALUES (2)");

@@ -31,7 +31,9 @@ const open = (node: CitusNode) =>
     retry: { attempts: 100 },
   });
 
-/** Adds events one after another until it is told to stop; how many there are. */
+/**
+ * Adds events one after another until it is told to stop; how many there are.
+ */
 async function writeEvents(
   storage: PostgresStreamStorage,
   streamId: StreamId,
@@ -96,7 +98,7 @@ describeOnCluster("A store on a cluster", () => {
     await other.restart();
   });
 
-  it("keeps every acknowledged event when a standby takes its worker's place", async () => {
+  it("keeps every acknowledged event when a standby takes its worker node's place", async () => {
     const id = newStreamId();
     await using storage = await open(cluster.coordinator);
     await storage.createStreamStorage(id, snapshotBlock(0));

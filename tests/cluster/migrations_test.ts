@@ -67,7 +67,8 @@ describeOnCluster("Migrations in a Citus cluster", () => {
   /** All is as on a plain server, at every name of it; no table is local. */
   const assertWhole = async (schema = "s") => {
     assert.ok(await isDistributed(schema));
-    // A move leaves its copies for a while; of a table that is gone they can be seen.
+    // A move leaves its copies for a while; of a table that is gone they can be
+    // seen.
     await cluster.query("CALL citus_cleanup_orphaned_resources()");
     assert.deepEqual(await session.script(localTables(schema)), []);
     const wanted = (await readFile(golden, "utf8")).split("\n");
@@ -212,7 +213,7 @@ describeOnCluster("Migrations in a Citus cluster", () => {
     await checkMigrations(session, { schema: "s" });
   });
 
-  it("are refused by a worker, which names the reason", async () => {
+  it("are refused by a worker node, which names the reason", async () => {
     for (const schema of ["s", "other"]) {
       await using worker = await openSession(cluster.workers[0]!.url);
       if (schema === "s") await migrateDown(session, { schema, own: 7 });

@@ -161,7 +161,7 @@ describeOnCluster("An operator of a cluster", () => {
     assert.equal(to, nameOf(target));
   });
 
-  it("sees the others when a worker is away", async () => {
+  it("sees the others when a worker node is away", async () => {
     const [first, second] = cluster.workers;
     await ensureOn(first!, "one");
     await ensureOn(second!, "two");

@@ -1,4 +1,7 @@
-/** Schemas that move between the workers of a Citus cluster while they are used. */
+/**
+ * Schemas that move between the worker nodes of a Citus cluster while they are
+ * used.
+ */
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
 import { openStreamReader, openStreamStorage } from "../../mod.ts";

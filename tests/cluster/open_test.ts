@@ -93,7 +93,7 @@ describeOnCluster("A store on a cluster", () => {
     }
   });
 
-  it("is made by a worker only where schemas are to be distributed", async () => {
+  it("is made by a worker node only where schemas are to be distributed", async () => {
     await sharding("off");
     const [worker] = cluster.workers as [CitusNode];
     await assert.rejects(

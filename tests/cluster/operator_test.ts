@@ -1,4 +1,7 @@
-/** What an operator reads and writes of a store whose schema is on a worker. */
+/**
+ * What an operator reads and writes of a store whose schema is on a worker
+ * node.
+ */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -39,7 +42,10 @@ const streams = 6;
 let cluster: CitusCluster;
 let directory: string;
 
-/** A store of the same kind on the coordinator, whose schema is no one's but its own. */
+/**
+ * A store of the same kind on the coordinator, whose schema is no one's but its
+ * own.
+ */
 async function plainStore(schema: string) {
   const { url } = cluster.coordinator;
   const options = { url, schema, partitions, startupDelayMs: 0 };

@@ -1,5 +1,5 @@
 /**
- * Moves a store between the workers of a cluster that is a stub: refusals,
+ * Moves a store between the worker nodes of a cluster that is a stub: refusals,
  * progress, and the error of an interrupted move. tests/cluster/move_test.ts
  * moves on a real cluster.
  */
@@ -40,7 +40,7 @@ import { unqualifiedNames } from "../support/statement_names.ts";
 
 type Rows = unknown[][];
 
-/** A coordinator at "main" and the workers a and b; a has the store. */
+/** A coordinator at "main" and the worker nodes a and b; a has the store. */
 function clusterRows() {
   return new Map<unknown, Rows>([
     [selectIsCluster, [[true]]],
@@ -93,7 +93,7 @@ async function refusal(
 }
 
 describe("A move is planned, and", () => {
-  it("leads from the worker that has the store to the named one", async () => {
+  it("leads from the worker node that has the store to the named one", async () => {
     const { from, to, bytes } = await plan();
     assert.deepEqual([from.host, to.host, bytes], ["a", "b", 1000n]);
     assert.equal((await plan([], { to: "b" })).to.host, "b");
@@ -193,7 +193,7 @@ describe("A move is planned, and", () => {
     assert.equal(mode, "block-writes");
   });
 
-  it("repeats no worker that the cluster does not have", async () => {
+  it("repeats no worker node that the cluster does not have", async () => {
     const secret = "postgresql://towns:HUNTER2@b/towns";
     const { message } = await refusal(plan([], { to: secret }));
     assert.ok(!message.includes("HUNTER2"));

@@ -1,8 +1,8 @@
 /**
- * A Citus cluster: a coordinator, and workers that hold the schemas. No package
- * registry has Citus, so `STREAM_STORAGE_CITUS_PGBIN` must name the directory of
- * a server with it. Without the variable, tests that need a cluster are reported
- * as not run ({@linkcode describeOnCluster}).
+ * A Citus cluster: a coordinator, and worker nodes that hold the schemas. No
+ * package registry has Citus, so `STREAM_STORAGE_CITUS_PGBIN` must name the
+ * directory of a server with it. Without the variable, tests that need a
+ * cluster are reported as not run ({@linkcode describeOnCluster}).
  *
  * Everybody on this machine can log in without a password. All data are in a
  * temporary directory. The servers end with our process at the latest.
@@ -39,7 +39,7 @@ export function describeOnCluster(name: string, cases: () => void): void {
 
 /** How a cluster starts. */
 export interface CitusClusterOptions {
-  /** The number of workers. Default: 2. */
+  /** The number of worker nodes. Default: 2. */
   workers?: number;
   /** Settings of every server. By default commits wait for the disk. */
   settings?: Readonly<Record<string, string>>;
@@ -49,7 +49,7 @@ const ownSettings = {
   shared_preload_libraries: "citus",
   // Needed for transactions over several servers.
   max_prepared_transactions: "200",
-  // Moves use logical replication, which has workers on both sides.
+  // Moves use logical replication, which has worker nodes on both sides.
   wal_level: "logical",
   max_worker_processes: "32",
   max_logical_replication_workers: "16",
@@ -62,8 +62,8 @@ const ownSettings = {
 };
 
 /**
- * Starts a plain server with the same programs and settings, for comparison with
- * a cluster.
+ * Starts a plain server with the same programs and settings, for comparison
+ * with a cluster.
  */
 export async function startPlainServer(): Promise<
   AsyncDisposable & { url: string }
@@ -136,7 +136,9 @@ export class CitusCluster implements AsyncDisposable {
     return this.coordinator.query(sql);
   }
 
-  /** The server that holds a distributed schema, according to the coordinator. */
+  /**
+   * The server that holds a distributed schema, according to the coordinator.
+   */
   async ownerOf(schema: string): Promise<CitusNode> {
     const [row] = await this.query(
       `SELECT DISTINCT n.nodeport
@@ -151,7 +153,7 @@ export class CitusCluster implements AsyncDisposable {
     throw new Error(`Expected a distributed schema ${schema}, found none`);
   }
 
-  /** A worker that does not hold the schema. */
+  /** A worker node that does not hold the schema. */
   async otherThan(schema: string): Promise<CitusNode> {
     const owner = await this.ownerOf(schema);
     return this.workers.find((worker) => worker !== owner)!;
