@@ -25,7 +25,9 @@ export async function drawProfile(
   const subtitle = "The thread that runs JavaScript, without its idle time." +
     (perSecond === undefined || cpuMs === undefined
       ? ""
-      : ` All threads of the client: ${figure(cpuMs)} ms of CPU time a call.`);
+      : ` All threads, with the profiler: ${
+        figure(cpuMs)
+      } ms of CPU time a call.`);
   const heading = { title: `${row.title} (${runtime})`, subtitle };
   await writeFile(`${path}.svg`, flameGraph(profile, heading));
 }
