@@ -1,6 +1,6 @@
 /**
- * Finds the words that the table in `docs/glossary.md` retires, in names,
- * comments, messages and pages. Prints `file:line: word: what to say instead`
+ * Finds the words that the table in `docs/glossary.md` retires, in names of files
+ * and of code, comments, messages and pages. Prints `file:line: word: what to say instead`
  * for each and exits with 1 if there is one.
  *
  * ```sh
@@ -51,9 +51,10 @@ export function findRetiredWords(root: string): FoundWord[] {
   const table = readRetiredWords(readFileSync(join(root, glossary), "utf8"));
   return places.flatMap((place) => filesOf(root, place))
     .filter((file) => !isBelow(file, left))
-    .flatMap((file) =>
-      wordsIn(file, readFileSync(join(root, file), "utf8"), table)
-    );
+    .flatMap((file) => [
+      ...wordsIn(file, `// ${file}`, table),
+      ...wordsIn(file, readFileSync(join(root, file), "utf8"), table),
+    ]);
 }
 
 function filesOf(root: string, place: string): string[] {

@@ -32,6 +32,7 @@ const tree = {
   "src/queue/names.ts":
     '// to blick\nconst text = "blick";\nthis.#isBlickedOf(BLICK_MS, blick);\n',
   "src/queue/at.ts": "let latestAt = 0;\n",
+  "src/latest/wugs.ts": "const a = 1;\n",
   "tests/golden/plans.txt.ts": "wug\n",
   "tests/wugged_test.ts": "wugged();\n",
 };
@@ -53,7 +54,7 @@ async function withTree<T>(
 }
 
 describe("The check of retired words", () => {
-  it("finds them in pages, comments, messages and parts of names", async () => {
+  it("finds them in names of files, pages, comments, messages and parts of names", async () => {
     const found = await withTree(tree, findRetiredWords);
     assert.deepEqual(
       found.map(({ file, line, word }) => `${file}:${line} ${word}`).sort(),
@@ -64,6 +65,7 @@ describe("The check of retired words", () => {
         "docs/rules.yaml:1 wug",
         "mod.ts:2 wug",
         "scripts/s.ts:1 wug",
+        "src/latest/wugs.ts:1 wugs",
         "src/queue/at.ts:1 latest",
         "src/queue/names.ts:3 blick",
       ],
