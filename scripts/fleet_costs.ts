@@ -1,5 +1,5 @@
 /**
- * Measures the constants that `plan-fleet` reckons with: what an empty store
+ * Measures the constants that `plan-fleet` calculates with: what an empty store
  * adds to a server, what events cost it, and how long a store takes to move
  * between the worker nodes of a Citus cluster. Makes schemas of its own, and
  * removes them.

@@ -24,7 +24,7 @@ A description:
     "worker": { "memoryGB": 64, "cores": 16, "diskGB": 2000 },
     "standbys": true
   }
-No server is asked. What it reckons with was measured, and is printed.
+It asks no server. It calculates with measured costs, and prints them.
 ` + examples("plan-fleet fleet.json", "plan-fleet - --json <fleet.json"),
     )
     .action(run(async (cli, file) => {
