@@ -15,7 +15,7 @@ import type { Store, StreamCall } from "../store.ts";
 import { runAlone, writeStream } from "../write_path/stream_write.ts";
 import { creating, noLeftovers } from "./leftovers.ts";
 import { isBlockStored, isJustCreated } from "./recognise.ts";
-import { snapshotOf } from "./write_miniblocks.ts";
+import { blockRow, snapshotOf } from "./write_miniblocks.ts";
 
 /** See {@linkcode StreamStorage.createStreamStorage}. */
 export async function createStreamStorage(
@@ -64,16 +64,11 @@ function createdRows(
   streamId: StreamId,
   genesis: MiniblockDescriptor,
 ): Bound[] {
+  const row = blockRow(streamId, { ...genesis, number: 0n });
   return [
     bind(catalog.of(streamId, insertStream), streamId, false),
     noLeftovers(catalog, streamId),
-    bind(
-      catalog.of(streamId, insertMiniblock),
-      streamId,
-      0n,
-      genesis.data,
-      snapshotOf(genesis),
-    ),
+    bind(catalog.of(streamId, insertMiniblock), ...row),
     bind(catalog.of(streamId, insertMarker), streamId, 1n),
   ];
 }

@@ -32,7 +32,7 @@ import {
 import { creating, noLeftovers } from "./leftovers.ts";
 import { isBlockStored, isJustCreated } from "./recognise.ts";
 import { findState, readState, unchanged } from "./stream_state.ts";
-import { miniblocksBytes, snapshotOf } from "./write_miniblocks.ts";
+import { blockRow, miniblocksBytes } from "./write_miniblocks.ts";
 
 /** See {@linkcode StreamStorage.createEphemeralStreamStorage}. */
 export async function createEphemeralStreamStorage(
@@ -60,13 +60,7 @@ function creation(
       bind(catalog.of(streamId, insertStream), streamId, true),
       bind(catalog.of(streamId, insertEphemeralAge), streamId),
       noLeftovers(catalog, streamId),
-      bind(
-        catalog.of(streamId, insertMiniblock),
-        streamId,
-        block.number,
-        block.data,
-        snapshotOf(block),
-      ),
+      bind(catalog.of(streamId, insertMiniblock), ...blockRow(streamId, block)),
     ],
     refused: () => streamExists(streamId),
     wasDone: (look) => isJustCreated(store, look, block, true),
@@ -81,28 +75,17 @@ export async function writeEphemeralMiniblock(
 ): Promise<void> {
   const { catalog } = store;
   const { streamId } = call;
+  const row = blockRow(streamId, block);
   await writeStream(store, call, {
     bytes: miniblocksBytes([block]),
     shared: {
       bind: () => ({
-        bound: bind(
-          catalog.of(streamId, insertChunk),
-          streamId,
-          block.number,
-          block.data,
-          snapshotOf(block),
-        ),
+        bound: bind(catalog.of(streamId, insertChunk), ...row),
       }),
     },
     bound: [
       bind(catalog.of(streamId, checkEphemeral), streamId),
-      bind(
-        catalog.of(streamId, insertFreeMiniblock),
-        streamId,
-        block.number,
-        block.data,
-        snapshotOf(block),
-      ),
+      bind(catalog.of(streamId, insertFreeMiniblock), ...row),
     ],
     settle: (results) => {
       if (results === undefined || results[1].count === 1) return;

@@ -17,6 +17,7 @@ import type {
   PreviousMinipool,
 } from "../../storage/model.ts";
 import { checkMinipool } from "../../storage/rules.ts";
+import type { StreamId } from "../../storage/stream_id.ts";
 import { lastSnapshotIn } from "../../storage/write_rules.ts";
 import type { Catalog } from "../catalog.ts";
 import { deleteCandidatesBelow } from "../sql/candidates.ts";
@@ -180,14 +181,7 @@ export async function miniblockRows(
   { streamId }: StreamCall,
   miniblocks: readonly MiniblockDescriptor[],
 ): Promise<Bound[]> {
-  const rows = miniblocks.map((
-    block,
-  ): [string, bigint, Uint8Array, Uint8Array | null] => [
-    streamId,
-    block.number,
-    block.data,
-    snapshotOf(block),
-  ]);
+  const rows = miniblocks.map((block) => blockRow(streamId, block));
   if (rows.length >= copyFrom) {
     const copy = catalog.of(streamId, copyMiniblocks);
     const types = ["bpchar", "int8", "bytea", "bytea?"] as const;
@@ -195,6 +189,14 @@ export async function miniblockRows(
   }
   const insert = catalog.of(streamId, insertMiniblock);
   return rows.map((row) => bind(insert, ...row));
+}
+
+/** The columns of a block, in the order of the statements that insert one. */
+export function blockRow(
+  streamId: StreamId,
+  block: MiniblockDescriptor,
+): [StreamId, bigint, Uint8Array, Uint8Array | null] {
+  return [streamId, block.number, block.data, snapshotOf(block)];
 }
 
 /** The block's snapshot; null, as in the table, if it is absent or empty. */
