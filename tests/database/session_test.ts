@@ -17,6 +17,7 @@ import {
 import type { PgType } from "../../src/database/wire/types.ts";
 import { budgetOf, testSession, testTable } from "../support/sessions.ts";
 import { checkUnread } from "../support/login/unread.ts";
+import { patterned } from "../support/patterned.ts";
 
 /** The statement that returns its parameter. */
 function echo<const T extends PgType>(
@@ -36,10 +37,6 @@ const divide = statement({
   params: ["int4"],
   columns: ["int4"],
 });
-
-function patterned(length: number): Uint8Array {
-  return Uint8Array.from({ length }, (_, i) => (i * 31 + i / 251) & 255);
-}
 
 describe("A session's values", () => {
   const samples: [PgType, string, unknown[]][] = [

@@ -10,6 +10,7 @@ import { BackendReader } from "../../src/database/wire/backend.ts";
 import { FrontendWriter } from "../../src/database/wire/frontend.ts";
 import { decoderOf, type PgType } from "../../src/database/wire/types.ts";
 import { int32, message } from "../support/login/server.ts";
+import { patterned } from "../support/patterned.ts";
 
 function int16(value: number): Buffer {
   const bytes = Buffer.alloc(2);
@@ -61,11 +62,6 @@ function split(bytes: Buffer, cuts: number[]): Buffer[] {
   return [0, ...places].map((start, i) =>
     bytes.subarray(start, places[i] ?? bytes.length)
   );
-}
-
-/** Bytes that differ at every position, so that a shift is noticed. */
-function patterned(length: number, seed = 1): Uint8Array {
-  return Uint8Array.from({ length }, (_, i) => (i * 31 + i / 251 + seed) & 255);
 }
 
 const sizes = fc.oneof(

@@ -12,15 +12,12 @@ import { type GcsServer, startGcsServer } from "../support/media/gcs_server.ts";
 import type { RawReply } from "../support/media/raw_http.ts";
 import { errorDocument } from "../support/media/real_replies.ts";
 import { type S3Server, startS3Server } from "../support/media/s3_server.ts";
+import { patterned } from "../support/patterned.ts";
 
 const tuning = (policy: BucketTuning["policy"] = {}): BucketTuning => ({
   partBytes: 2000,
   policy: { minDelayMs: 1, maxDelayMs: 2, ...policy },
 });
-
-function bytesOf(size: number): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from({ length: size }, (_, i) => (i * 31 + i / 256) % 256);
-}
 
 async function* cut(bytes: Uint8Array, size = 777) {
   for (let at = 0; at < bytes.length; at += size) {
@@ -46,7 +43,7 @@ function behaves(open: () => ObjectStore): void {
     const store = open();
     for (const size of [1, 1999, 2000, 2001, 4000, 9001]) {
       const name = `schéma +&'(x)/of ${size}`;
-      const bytes = bytesOf(size);
+      const bytes = patterned(size);
       await store.putObject(name, size, cut(bytes));
       const found = await store.headObject(name);
       assert.equal(found?.size, size);
@@ -62,8 +59,8 @@ function behaves(open: () => ObjectStore): void {
 
   it("replaces an object as a whole", async () => {
     const store = open();
-    await store.putObject("s/replaced", 5000, cut(bytesOf(5000)));
-    await store.putObject("s/replaced", 10, cut(bytesOf(10)));
+    await store.putObject("s/replaced", 5000, cut(patterned(5000)));
+    await store.putObject("s/replaced", 10, cut(patterned(10)));
     assert.equal((await store.headObject("s/replaced"))?.size, 10);
     await store.deleteObject("s/replaced");
   });
@@ -71,7 +68,7 @@ function behaves(open: () => ObjectStore): void {
   it("lists the objects of a prefix, page by page", async () => {
     const store = open();
     const names = ["p/a", "p/b", "p/c", "p/d", "p/e", "q/a"];
-    for (const name of names) await store.putObject(name, 7, cut(bytesOf(7)));
+    for (const name of names) await store.putObject(name, 7, cut(patterned(7)));
     const found = await Array.fromAsync(store.listObjects("p/"));
     const listed = found.map(({ name }) => name).sort();
     assert.deepEqual(listed, names.slice(0, 5));
@@ -82,7 +79,7 @@ function behaves(open: () => ObjectStore): void {
 
   it("returns an error for bytes that do not exist", async () => {
     const store = open();
-    await store.putObject("s/short", 100, cut(bytesOf(100)));
+    await store.putObject("s/short", 100, cut(patterned(100)));
     const range = (start: number, size: number) =>
       store.getRange("s/short", { start, size });
     await fails(range(90, 11), "object_too_short");
@@ -97,12 +94,12 @@ function behaves(open: () => ObjectStore): void {
     const store = open();
     for (const length of [99, 101, 2500, 5000]) {
       await fails(
-        store.putObject("s/odd", length, cut(bytesOf(100))),
+        store.putObject("s/odd", length, cut(patterned(100))),
         "size_mismatch",
       );
     }
     await fails(
-      store.putObject("s/odd", 5000, cut(bytesOf(5001))),
+      store.putObject("s/odd", 5000, cut(patterned(5001))),
       "size_mismatch",
     );
     assert.equal(await store.headObject("s/odd"), undefined);
@@ -130,8 +127,8 @@ describe("An S3 bucket", () => {
       const store = openS3Bucket({ ...server.options, ...wrong }, tuning());
       server.requests.length = 0;
       const refused = [
-        store.putObject("s/a", 3, cut(bytesOf(3))),
-        store.putObject("s/a", 5000, cut(bytesOf(5000))),
+        store.putObject("s/a", 3, cut(patterned(3))),
+        store.putObject("s/a", 5000, cut(patterned(5000))),
         store.headObject("s/a"),
         store.getRange("s/a", { start: 0, size: 1 }),
         store.deleteObject("s/a"),
@@ -227,11 +224,11 @@ describe("An S3 bucket", () => {
     },
     "a body that is too long": {
       reason: "wrong_length",
-      reply: (own) => ({ ...own, body: bytesOf(60) }),
+      reply: (own) => ({ ...own, body: patterned(60) }),
     },
     "the whole object": {
       reason: "not_partial",
-      reply: () => ({ status: 200, body: bytesOf(100) }),
+      reply: () => ({ status: 200, body: patterned(100) }),
     },
     "another range": {
       reason: "wrong_range",
@@ -253,7 +250,7 @@ describe("An S3 bucket", () => {
       const attempts = 3;
       const slow = reason === "timeout";
       const store = open({ attempts, ...(slow ? { stallMs: 500 } : {}) });
-      await open().putObject("s/read", 100, cut(bytesOf(100)));
+      await open().putObject("s/read", 100, cut(patterned(100)));
       for (const failures of [attempts - 1, attempts]) {
         let left = failures;
         server.requests.length = 0;
@@ -261,7 +258,7 @@ describe("An S3 bucket", () => {
           left-- > 0 ? answer().then(reply) : undefined;
         const read = store.getRange("s/read", { start: 10, size: 50 });
         if (failures < attempts) {
-          assert.deepEqual(await read, bytesOf(100).slice(10, 60));
+          assert.deepEqual(await read, patterned(100).slice(10, 60));
         } else await fails(read, reason);
         assert.equal(server.requests.length, attempts);
       }
@@ -289,9 +286,9 @@ describe("An S3 bucket", () => {
     };
     const store = open();
     for (const size of [100, 7001]) {
-      await store.putObject("s/lost", size, cut(bytesOf(size)));
+      await store.putObject("s/lost", size, cut(patterned(size)));
       const found = await store.getRange("s/lost", { start: 0, size });
-      assert.deepEqual(found, bytesOf(size));
+      assert.deepEqual(found, patterned(size));
     }
     server.interfere = undefined;
   });
@@ -308,7 +305,7 @@ describe("An S3 bucket", () => {
     server.requests.length = 0;
     const store = open({ attempts: 2 });
     await fails(
-      store.putObject("s/unfinished", 5000, cut(bytesOf(5000))),
+      store.putObject("s/unfinished", 5000, cut(patterned(5000))),
       "server_error",
     );
     server.interfere = undefined;
@@ -318,7 +315,7 @@ describe("An S3 bucket", () => {
 
   it("is asked again after the time that it names, within a bound", async () => {
     const store = open({ maxRetryAfterMs: 20 });
-    await store.putObject("s/busy", 5, cut(bytesOf(5)));
+    await store.putObject("s/busy", 5, cut(patterned(5)));
     let left = 2;
     server.interfere = () =>
       left-- > 0
@@ -328,7 +325,7 @@ describe("An S3 bucket", () => {
         })
         : undefined;
     const read = await store.getRange("s/busy", { start: 0, size: 5 });
-    assert.deepEqual(read, bytesOf(5));
+    assert.deepEqual(read, patterned(5));
     server.interfere = undefined;
   });
 
@@ -416,7 +413,7 @@ describe("A GCS bucket", () => {
   it("keeps no upload whose pieces fail", async () => {
     const store = open();
     const pieces = async function* () {
-      yield bytesOf(3000);
+      yield patterned(3000);
       await Promise.reject(new Error("No more"));
     };
     await assert.rejects(
