@@ -23,7 +23,7 @@ export function withoutEndSlashes(text: string): string {
   return text.slice(0, end);
 }
 
-/** Strictly, as in signatures: also what encodeURIComponent leaves alone. */
+/** Also encodes what encodeURIComponent leaves alone, as signatures require. */
 function encodeStrictly(text: string): string {
   return encodeURIComponent(text).replace(
     /[!'()*]/g,

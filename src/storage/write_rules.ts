@@ -1,6 +1,7 @@
 /**
  * Pure rules of the writes: what must be stored for a write to be accepted.
- * They are checked under the stream's lock, over plain rows.
+ * Over plain rows, checked under the stream's lock; SQL states some of them
+ * again (postgres/sql/), for checks in the server.
  *
  * @module
  */

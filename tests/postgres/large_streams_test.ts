@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { bind } from "../../src/database/statement.ts";
 import { Catalog } from "../../src/postgres/catalog.ts";
-import { selectLastMiniblock } from "../../src/postgres/sql/miniblocks.ts";
+import { isLastMiniblock } from "../../src/postgres/sql/miniblocks.ts";
 import { partitionSuffix, type StreamId } from "../../src/storage/stream_id.ts";
 import {
   assertFails,
@@ -261,7 +261,7 @@ describe("What is left of a deleted stream", () => {
     await storage.reinitializeStreamStorage(id, blocks, 0n, false);
     const { partitions } = storage;
     const select = new Catalog(test.schema, partitions)
-      .of(id, selectLastMiniblock);
+      .of(id, isLastMiniblock);
     await using session = await openSession(test.url);
     const look = async () => {
       const [{ rows }] = await session.run([

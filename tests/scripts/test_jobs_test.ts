@@ -1,4 +1,4 @@
-/** The gate's jobs run every test file once a runtime, with named exceptions. */
+/** The gate's jobs run every test file once per runtime, with named exceptions. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { leftToDeno, testFiles, testJobs } from "../../scripts/test_jobs.ts";

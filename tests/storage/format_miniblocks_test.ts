@@ -1,4 +1,4 @@
-/** `formatMiniblocks` draws streams of the twin in memory. */
+/** `formatMiniblocks` draws the streams of an in-memory store. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {

@@ -14,7 +14,12 @@ export function hasGolden(name: string): boolean {
  */
 export async function assertGolden(name: string, text: string): Promise<void> {
   if (process.env.UPDATE_GOLDEN) await writeFile(fileOf(name), text);
-  assert.equal(text, await readFile(fileOf(name), "utf8"));
+  assert.equal(
+    text,
+    await readFile(fileOf(name), "utf8"),
+    `tests/golden/${name} differs: run the test with UPDATE_GOLDEN=1, and read ` +
+      "what git diff shows",
+  );
 }
 
 function fileOf(name: string): URL {

@@ -8,7 +8,7 @@ import { storeOf } from "../store_options.ts";
 import { UsageError } from "../usage_errors.ts";
 import { choice, integer } from "../values.ts";
 import { readFindings } from "../verify/findings_file.ts";
-import { look } from "../verify/look.ts";
+import { runVerify } from "../verify/run_verify.ts";
 import { scopeOf, withScope } from "../verify/scope.ts";
 
 function withOptions(command: NewCommand) {
@@ -80,7 +80,7 @@ export function define(command: NewCommand): void {
           maxConnections: concurrency,
         }),
       };
-      const { errors, warnings } = await look(
+      const { errors, warnings } = await runVerify(
         cli,
         verification,
         options.resume,

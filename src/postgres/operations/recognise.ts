@@ -5,7 +5,7 @@
 
 import { bind } from "../../database/statement.ts";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
-import { isMiniblockStored, selectLastMiniblock } from "../sql/miniblocks.ts";
+import { isLastMiniblock, isMiniblockStored } from "../sql/miniblocks.ts";
 import { contextOf, type Store, type StreamCall } from "../store.ts";
 import { findState } from "./stream_state.ts";
 
@@ -37,7 +37,7 @@ export async function endsWithBlock(
   { number, data }: Block,
 ): Promise<boolean> {
   const { streamId } = call;
-  const select = store.catalog.of(streamId, selectLastMiniblock);
+  const select = store.catalog.of(streamId, isLastMiniblock);
   const [{ rows: [row] }] = await store.transactions.read(
     contextOf(call),
     [bind(select, streamId, number, data)],

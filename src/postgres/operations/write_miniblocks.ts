@@ -168,8 +168,8 @@ function uncheckedSwap(
   { miniblocks: [block], newMinipool: { envelopes } }: MiniblocksWrite,
 ): Bound {
   const { number, data } = block!;
-  const swap = catalog.of(streamId, swapUnchecked);
-  return bind(swap, streamId, number, data, [null, ...envelopes]);
+  const statement = catalog.of(streamId, swapUnchecked);
+  return bind(statement, streamId, number, data, [null, ...envelopes]);
 }
 
 /** From this many rows on, COPY costs less than an INSERT for each row. */

@@ -170,7 +170,7 @@ export const isMiniblockStored = (t: StreamTables) =>
  * Whether the stream's last block is number $2 with exactly this data. Returns
  * no row for what an earlier stream has left.
  */
-export const selectLastMiniblock = (t: StreamTables) =>
+export const isLastMiniblock = (t: StreamTables) =>
   statement({
     text: `SELECT seq_num = $2 AND blockdata = $3 FROM ${t.miniblocks}
       WHERE stream_id = $1

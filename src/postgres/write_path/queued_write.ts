@@ -5,8 +5,8 @@ import type { MinipoolEnd } from "./minipool_cache.ts";
 /** A write as one statement of a batch's transaction. */
 export interface BoundWrite {
   /**
-   * Counts 1 (`countOf`) if it has done the write. Where the write's rules
-   * forbid that, it changes nothing, rather than fail.
+   * Counts 1 (`countOf`) if it has done the write. If the write's rules
+   * forbid that, it changes nothing and does not fail.
    */
   bound: Bound;
   /** How the stream's minipool ends once the statement has counted 1. */

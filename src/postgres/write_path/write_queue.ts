@@ -71,7 +71,7 @@ import type { WriteQueueOptions } from "./write_queue_options.ts";
 /**
  * Batching delay: the longest time that a small batch waits behind a running
  * one. Longer than a commit takes; a transaction that runs longer waits for
- * something else than the disk.
+ * something other than the disk.
  */
 const batchingDelayMs = 10;
 

@@ -1,8 +1,10 @@
 /** Rules that concern several operations or several streams at once. */
 import assert from "node:assert/strict";
 import type { MiniblockDescriptor } from "../../storage/model.ts";
+import { operationNames } from "../../storage/operations.ts";
 import type { StreamId } from "../../storage/stream_id.ts";
 import type { StreamStorage } from "../../storage/stream_storage.ts";
+import { callSample } from "../samples.ts";
 import type { PlantedStream, Suite } from "./suite.ts";
 import {
   assertFails,
@@ -11,7 +13,6 @@ import {
   blockBy,
   bytes,
   candidate,
-  collect,
   hashOf,
   minipool,
   newStreamId,
@@ -126,39 +127,6 @@ function testOrderOfCalls(suite: Suite): void {
   });
 }
 
-/** Calls that must not find a stream of which only left-over rows exist. */
-const CALLS: Record<
-  string,
-  (storage: StreamStorage, id: StreamId) => Promise<unknown>
-> = {
-  writeEvent: (s, id) => s.writeEvent(id, 4n, 1, bytes("event")),
-  writeMiniblocks: (s, id) =>
-    s.writeMiniblocks(id, [block(4)], { generation: 5n, envelopes: [] }, {
-      generation: 4n,
-    }),
-  writePrecedingMiniblocks: (s, id) =>
-    s.writePrecedingMiniblocks(id, [block(0)]),
-  writeArchiveMiniblocks: (s, id) =>
-    s.writeArchiveMiniblocks(id, 4n, [block(4)]),
-  writeMiniblockCandidate: (s, id) =>
-    s.writeMiniblockCandidate(id, candidate(6)),
-  readMiniblockCandidate: (s, id) =>
-    s.readMiniblockCandidate(id, candidate(5).hash, 5n),
-  getMiniblockCandidateCount: (s, id) => s.getMiniblockCandidateCount(id, 5n),
-  readStreamFromLastSnapshot: (s, id) => s.readStreamFromLastSnapshot(id, 0),
-  readMiniblocks: (s, id) => s.readMiniblocks(id, 0n, 9n),
-  streamMiniblocks: (s, id) => collect(s.streamMiniblocks(id, 0n, 9n)),
-  readEphemeralMiniblockNums: (s, id) => s.readEphemeralMiniblockNums(id),
-  normalizeEphemeralStream: (s, id) => s.normalizeEphemeralStream(id),
-  getLastMiniblockNumber: (s, id) => s.getLastMiniblockNumber(id),
-  getMaxArchivedMiniblockNumber: (s, id) => s.getMaxArchivedMiniblockNumber(id),
-  trimStream: (s, id) => s.trimStream(id, 1n, []),
-  debugReadStreamData: (s, id) => s.debugReadStreamData(id),
-  debugReadStreamStatistics: (s, id) => s.debugReadStreamStatistics(id),
-  debugDeleteMiniblocks: (s, id) => s.debugDeleteMiniblocks(id, 0n, 9n),
-  deleteStream: (s, id) => s.deleteStream(id),
-};
-
 /** The ways to create a stream, and the blocks that it then has. */
 const CREATIONS: Record<
   string,
@@ -197,8 +165,8 @@ function testLeftOvers(suite: Suite): void {
     async ({ storage, plant }) => {
       const id = newStreamId();
       await plant(id, { ...LEFT_OVERS[0]!, orphaned: true });
-      for (const [operation, call] of Object.entries(CALLS)) {
-        await assertFails(call(storage, id), {
+      for (const operation of operationNames("reads", "writes")) {
+        await assertFails(callSample(storage, operation, id), {
           code: "NOT_FOUND",
           reason: "stream_not_found",
           operation,

@@ -26,7 +26,10 @@ export function testMiniblocksArguments(suite: Suite): void {
   testListRules(suite);
 }
 
-/** Writes blocks after `generation - 1`, leaving no events. */
+/**
+ * Writes the blocks; the new minipool is empty. `size` is the expected size of
+ * the old one.
+ */
 export function write(
   storage: StreamStorage,
   id: StreamId,

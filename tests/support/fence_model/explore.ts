@@ -1,11 +1,11 @@
 /**
  * Explores a model exhaustively: all states that its steps can reach from the
- * first one. It goes breadth first, so the trace to a violation is the shortest.
+ * first one. The search is breadth-first, so the trace to a violation is the shortest.
  */
 /** One step out of a state. */
 export interface Step<State> {
   name: string;
-  /** The step may never come, so nothing may depend on it. */
+  /** The step may never happen, so nothing may depend on it. */
   isFault: boolean;
   next: State;
   /** The invariant that this step breaks. */
@@ -109,7 +109,7 @@ function firstWithoutRest(
   edges: readonly number[],
   resting: readonly number[],
 ): number | undefined {
-  // A state's predecessors stand together, from its start to the next state's.
+  // A state's predecessors are contiguous, from its start to the next state's.
   const starts = new Uint32Array(states + 1);
   for (let at = 1; at < edges.length; at += 2) starts[edges[at]! + 1]!++;
   for (let id = 0; id < states; id++) starts[id + 1]! += starts[id]!;

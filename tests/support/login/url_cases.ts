@@ -281,7 +281,7 @@ export const otherCases: readonly UrlCase[] = [
     url: "?sslmode=require&sslrootcert=/certs/missing.crt",
     libpq: asTls,
     ours: badEncryption,
-    why: "a file that the URL names must exist",
+    why: "a file that the URL names must exist where TLS is used",
   },
   {
     url:
@@ -322,7 +322,7 @@ export const otherCases: readonly UrlCase[] = [
     url: "?connect_timeout=-1",
     libpq: asTls,
     ours: badUrl,
-    why: "it means no limit, and the store waits for nothing without one",
+    why: "it means no limit, and the store never waits without one",
   },
   {
     url:

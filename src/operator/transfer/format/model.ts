@@ -1,4 +1,4 @@
-/** The parts of a stream that is transferred. */
+/** The parts of a transferred stream. */
 
 import type { MiniblockRow } from "../../../storage/rules.ts";
 import type { StreamId } from "../../../storage/stream_id.ts";
@@ -14,7 +14,7 @@ export interface StreamHead {
   readonly latestSnapshot: bigint;
 }
 
-/** A candidate. */
+/** A proposed block, with its hash. */
 export interface CandidateRow extends MiniblockRow {
   /** The candidate's hash, 64 hexadecimal digits. */
   readonly hash: string;

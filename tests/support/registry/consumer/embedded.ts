@@ -1,3 +1,4 @@
+/** A program of a user of the published package; registry_test.ts runs it. */
 import { startEmbeddedPostgres } from "@towns/stream-storage/embedded";
 
 await using postgres = await startEmbeddedPostgres();

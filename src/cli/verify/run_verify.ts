@@ -17,7 +17,7 @@ import { ResumeFile } from "../resume_file.ts";
 import { describeSummary, Found, type FoundKind } from "./found.ts";
 
 /** The state for a run that continues. */
-interface Kept {
+interface SavedRun {
   state: VerifyState;
   found: FoundKind[];
 }
@@ -27,28 +27,31 @@ interface Kept {
  *
  * @param resume The file that keeps the state of the run.
  */
-export async function look(
+export async function runVerify(
   cli: Cli,
   options: VerifyOptions,
   resume: string | undefined,
 ): Promise<VerifySummary> {
-  await using file = await ResumeFile.open<Kept>(resume, workOf(cli, options));
-  const kept = file.after;
-  const found = new Found(kept?.found);
+  await using file = await ResumeFile.open<SavedRun>(
+    resume,
+    workOf(cli, options),
+  );
+  const saved = file.after;
+  const found = new Found(saved?.found);
   using progress = cli.progress("Verifying", "partitions", {
-    done: kept?.state.done.length ?? 0,
+    done: saved?.state.done.length ?? 0,
   });
   const since = performance.now();
   const verification = verify({
     ...options,
-    ...(kept && { resume: kept.state }),
+    ...(saved && { resume: saved.state }),
     onProgress: (amount) => {
       progress.at(amountOf(amount, since));
       file.at({ state: amount.state, found: found.kept });
     },
   });
   try {
-    await take(cli, verification, found);
+    await collect(cli, verification, found);
   } catch (error) {
     // The findings must not be printed behind the bar.
     progress[Symbol.dispose]();
@@ -66,7 +69,7 @@ export async function look(
   return verification.summary;
 }
 
-async function take(
+async function collect(
   cli: Cli,
   verification: Verification,
   found: Found,
