@@ -162,7 +162,7 @@ describe("docs/connection_url.md", () => {
         each.why!,
       ]),
     );
-    return `\n## Where the store differs\n\n${other}\n## Where it does not\n\n` +
+    return `\n## Where the store differs\n\n${other}\n## Where the store agrees with libpq\n\n` +
       same.join("\n");
   }
 

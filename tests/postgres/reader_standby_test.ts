@@ -74,17 +74,20 @@ async function ask(core: ReadCore, text: string): Promise<string> {
   return rows[0]![0];
 }
 
-/** Waits until the standby runs a statement with this text; returns its pid. */
-async function running(text: string): Promise<string> {
+/**
+ * Waits until a read sleeps on the standby; returns its pid. A statement that is
+ * only active may have no snapshot yet, and would see what is replayed next.
+ */
+async function sleeping(): Promise<string> {
   const deadline = performance.now() + 30_000;
   while (performance.now() < deadline) {
     const [row] = await pair.standby.query(
-      `SELECT pid FROM pg_stat_activity WHERE state = 'active'
-         AND application_name = '${applicationName}' AND query ~ '${text}'`,
+      `SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'
+         AND application_name = '${applicationName}'`,
     );
     if (row !== undefined) return String(row.pid);
   }
-  assert.fail(`Expected a statement with ${text}`);
+  assert.fail("Expected a read that sleeps");
 }
 
 /** The number of retries of transactions, by reason. */
@@ -189,7 +192,7 @@ describe("A read on a standby", () => {
     await storage.createStreamStorage(id, snapshotBlock(0));
     await pair.catchUp();
     const reading = ask(core, slowly(table));
-    await running("pg_sleep");
+    await sleeping();
     await takes(0);
     // Removes rows that the read can still see.
     await storage.deleteStream(id);
@@ -201,7 +204,7 @@ describe("A read on a standby", () => {
   it("is retried if it is cancelled, but not because of its timeout", async () => {
     await using core = await openReadCore({ ...patient, url: url() });
     const reading = ask(core, slowly(core.catalog.table("es")));
-    const pid = await running("pg_sleep");
+    const pid = await sleeping();
     await takes(0);
     await pair.standby.query(`SELECT pg_cancel_backend(${pid})`);
     assert.ok(Number(await reading) >= 0);
@@ -224,7 +227,7 @@ describe("A read on a standby", () => {
   it("is retried if its session is terminated", async () => {
     await using core = await openReadCore({ ...patient, url: url() });
     const reading = ask(core, slowly(core.catalog.table("es")));
-    const pid = await running("pg_sleep");
+    const pid = await sleeping();
     await takes(0);
     await pair.standby.query(`SELECT pg_terminate_backend(${pid})`);
     assert.ok(Number(await reading) >= 0);
