@@ -43,6 +43,7 @@ const decidedElsewhere: Record<string, string> = {
   "contract/random_sequences": "statements and the twin; Bun has the contract",
   "database/search_path": "the server, which resolves the names",
   "faults/failover_harness": "a program that Deno runs",
+  "media/chaos": "the order of kills; Bun has faults/crash and media",
   "media/late": "the order of requests; Bun has the other suites of media",
   "migrations/interruption": "the server, which rolls back",
   "migrations/roles": "the server, which checks the rights",

@@ -33,10 +33,13 @@ describe("A write whose stream an outside session has locked", () => {
     database.inFlight[0]!.fail(new Locked());
     database.inFlight[0]!.commit();
     await b0;
-    // The write may be in flight again by then.
     const find = (name: string) =>
       database.inFlight.find(({ names }) => names[0] === name);
-    await inFlight();
+    await until(() => {
+      // On a slow machine the write is in flight again; the lock is still held.
+      find("a0")?.fail(new Locked());
+      return find("c0") !== undefined;
+    });
     find("c0")!.commit();
     await until(() => find("a0") !== undefined);
     find("a0")!.commit();

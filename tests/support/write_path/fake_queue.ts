@@ -22,8 +22,8 @@ export const [a, b, c, d] = ["a", "b", "c", "d"] as [
 
 /**
  * Makes a queue with two transaction slots, one of them shared, and with limits
- * that are too large to matter unless the options set others. `settled` collects the names of its writes, with an
- * exclamation mark for those that failed.
+ * that are too large to matter unless the options set others. `settled` collects
+ * the names of its writes, with an exclamation mark for those that failed.
  */
 export function fakeQueue(options: Partial<WriteQueueOptions> = {}) {
   const database = new FakeTransactions();
