@@ -10,6 +10,7 @@
  * deno task reader-cost --readers 10 --reads 1000 --rounds 10
  * ```
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
@@ -139,7 +140,7 @@ class Load implements AsyncDisposable {
     await readers?.read(rate);
     const meter = await serverCpu(this.#client);
     const [before, since] = [this.#progress.events, performance.now()];
-    await new Promise((resolve) => setTimeout(resolve, this.#ms));
+    await delay(this.#ms); // the writers write meanwhile: this is measured
     const events = this.#progress.events - before;
     const us = meter?.();
     const seconds = (performance.now() - since) / 1000;

@@ -2,6 +2,7 @@
  * For how long calls with much in them stop the event loop: the longest time
  * between two turns while the call runs.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { readFileSync } from "node:fs";
 import type {
   MiniblockDescriptor,
@@ -144,7 +145,7 @@ export async function longestPause(call: Call): Promise<Pause> {
   };
   const timer = setInterval(turn, 1);
   // What was made ready before may still be cleaned up; that is no pause of ours.
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await delay(50);
   longest = { ms: 0, cpuMs: 0 };
   await call();
   turn();

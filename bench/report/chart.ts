@@ -6,6 +6,7 @@
 import type { RatioResult } from "../rounds.ts";
 import { comparison, figure } from "./format.ts";
 import type { BenchResult } from "./result.ts";
+import { round, text } from "./svg.ts";
 
 const width = 960;
 const rowHeight = 34;
@@ -120,16 +121,4 @@ function barLines(
       'font-weight="600"',
     ),
   ];
-}
-
-function text(x: number, y: number, content: string, style: string): string {
-  return `<text x="${x}" y="${y}" ${style}>${escape(content)}</text>`;
-}
-
-function escape(content: string): string {
-  return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-}
-
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
 }

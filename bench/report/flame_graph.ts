@@ -4,6 +4,8 @@
  * are left out.
  */
 
+import { escaped, round, text } from "./svg.ts";
+
 /** What the inspector's profiler returns, as far as it is drawn. */
 export interface CpuProfile {
   nodes: ProfileNode[];
@@ -62,7 +64,7 @@ export function flameGraph(profile: CpuProfile, heading: Heading): string {
   let deepest = 0;
   const draw = (box: Box, x: number, depth: number) => {
     deepest = Math.max(deepest, depth);
-    lines.push(...boxLines(box, all.samples, {
+    lines.push(boxSvg(box, all.samples, {
       x,
       y: top + depth * rowHeight,
       width: box.samples * scale,
@@ -196,24 +198,22 @@ function widestFirst({ callees }: Box): Box[] {
   return [...callees.values()].sort((a, b) => b.samples - a.samples);
 }
 
-function boxLines(
+function boxSvg(
   { label, kind, samples }: Box,
   all: number,
   { x, y, width }: { x: number; y: number; width: number },
-): string[] {
+): string {
   const share = `${round(samples / Math.max(1, all) * 100)} %`;
   const full = `${label}, ${share}`;
   const letters = lettersIn(width);
   const shown = full.length <= letters ? full : label.slice(0, letters);
-  return [
-    `<g><title>${escaped(full)}</title>` +
+  return `<g><title>${escaped(full)}</title>` +
     `<rect x="${round(x)}" y="${y}" width="${
       round(Math.max(0, width - 0.5))
     }" ` +
     `height="${rowHeight - 1}" fill="${kinds[kind].color}"/>` +
     (letters === 0 ? "" : text(round(x + 3), y + 13, shown, 'fill="#222"')) +
-    "</g>",
-  ];
+    "</g>";
 }
 
 /** How long a label may be; 0 if too little of it could be read. */
@@ -230,16 +230,4 @@ function legend(): string[] {
       text(x + 17, 66, meaning, 'fill="#555"'),
     ];
   });
-}
-
-function text(x: number, y: number, content: string, style: string): string {
-  return `<text x="${x}" y="${y}" ${style}>${escaped(content)}</text>`;
-}
-
-function escaped(content: string): string {
-  return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-}
-
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
 }

@@ -7,6 +7,7 @@ import {
 } from "../../mod.ts";
 import { Catalog } from "../../src/postgres/catalog.ts";
 import type { StreamStorageOptions } from "../../src/postgres/options.ts";
+import { atMost } from "../../src/storage/at_most.ts";
 import { Random } from "../../tests/support/random.ts";
 import { Account } from "./account.ts";
 import { FailoverLedger } from "./ledger.ts";
@@ -225,12 +226,4 @@ export class Trial implements AsyncDisposable {
     await this.pair[Symbol.asyncDispose]();
     await Promise.allSettled([...ends, ...closed]);
   }
-}
-
-/** Waits for the work, at most for the given time. */
-async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  await Promise.race([work, promise]);
-  clearTimeout(timer);
 }
